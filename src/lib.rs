@@ -1,0 +1,6 @@
+//! tillwatch: from a terminal's batch to true percentiles.
+//!
+//! The modules stand in the order in which a batch meets them.
+
+pub mod model;
+pub mod wire;

@@ -1,0 +1,205 @@
+//! The catalogue's types: what a metric is.
+
+/// How a metric's samples are summarised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Values whose percentiles matter: a histogram.
+    Distribution,
+    /// Amounts that add up: a sum.
+    Counter,
+    /// The state of a terminal at a time: a distribution at rest; in Prometheus the terminals' last values.
+    Level,
+}
+
+/// When a sample may move the live series in Prometheus. At rest every sample counts the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// If received within 10 minutes of its time.
+    Event,
+    /// If received within 24 hours: it can only be reported after reconnecting.
+    Arrival,
+    /// At any age that is accepted at all.
+    Always,
+}
+
+impl Live {
+    /// The greatest age at which a sample still moves live series.
+    #[must_use]
+    pub fn age_ms_max(self) -> i64 {
+        match self {
+            Self::Event => 10 * 60_000,
+            Self::Arrival => 24 * 3_600_000,
+            Self::Always => i64::MAX,
+        }
+    }
+
+    /// The word in the documentation.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Arrival => "arrival",
+            Self::Always => "always",
+        }
+    }
+}
+
+/// The unit of a metric on the wire, and the unsigned integer unit it is recorded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Milliseconds on the wire, recorded in microseconds, seconds in Prometheus.
+    Milliseconds,
+    /// A layout-shift score, recorded × 10,000.
+    Score,
+    /// A share between 0 and 1, recorded × 10,000.
+    Ratio,
+    /// Bytes everywhere.
+    Bytes,
+    /// Megabytes (1,000,000 bytes) on the wire, bytes elsewhere.
+    Megabytes,
+    /// A number of things.
+    Count,
+}
+
+impl Unit {
+    /// Recording units in one wire unit.
+    #[must_use]
+    pub fn scale(self) -> u64 {
+        match self {
+            Self::Milliseconds => 1_000,
+            Self::Score | Self::Ratio => 10_000,
+            Self::Bytes | Self::Count => 1,
+            Self::Megabytes => 1_000_000,
+        }
+    }
+
+    /// Recording units in one Prometheus base unit.
+    #[must_use]
+    pub fn prometheus_scale(self) -> u64 {
+        match self {
+            Self::Milliseconds => 1_000_000,
+            Self::Score | Self::Ratio => 10_000,
+            Self::Bytes | Self::Megabytes | Self::Count => 1,
+        }
+    }
+
+    /// The wire unit, as the query API names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "ms",
+            Self::Score => "score",
+            Self::Ratio => "ratio",
+            Self::Bytes => "bytes",
+            Self::Megabytes => "MB",
+            Self::Count => "count",
+        }
+    }
+
+    /// The recording unit, for the documentation.
+    #[must_use]
+    pub fn recording_name(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "µs",
+            Self::Score => "score × 10,000",
+            Self::Ratio => "ratio × 10,000",
+            Self::Bytes | Self::Megabytes => "bytes",
+            Self::Count => "count",
+        }
+    }
+
+    /// A recorded value in the wire unit.
+    #[must_use]
+    pub fn to_wire(self, recorded: u64) -> f64 {
+        to_float(recorded) / to_float(self.scale())
+    }
+
+    /// A recorded value in Prometheus' base unit.
+    #[must_use]
+    pub fn to_prometheus(self, recorded: u64) -> f64 {
+        to_float(recorded) / to_float(self.prometheus_scale())
+    }
+}
+
+/// A count as a float; exact below 2^53, which every single value is.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sums past 2^53 lose their last digits for display only"
+)]
+pub fn to_float(value: u64) -> f64 {
+    value as f64
+}
+
+/// The one enumerated label of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// Its name in Prometheus.
+    pub key: &'static str,
+    /// Its values, in the order of their journal codes: only ever appended to.
+    pub values: &'static [&'static str],
+    /// The value an unknown one becomes; without it, an unknown label is rejected.
+    pub fallback: Option<&'static str>,
+}
+
+/// One metric that terminals measure.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its number in the journal and in state: never changed, never reused.
+    pub code: u16,
+    /// Its name on the wire and in ClickHouse.
+    pub name: &'static str,
+    /// Other names a terminal may use for it.
+    pub aliases: &'static [&'static str],
+    /// How it is summarised.
+    pub kind: Kind,
+    /// Its units.
+    pub unit: Unit,
+    /// The highest value accepted, in the recording unit.
+    pub value_max: u64,
+    /// What it means, for `# HELP` and the documentation.
+    pub help: &'static str,
+    /// Its name in Prometheus, without `_total`.
+    pub prometheus: &'static str,
+    /// Exact upper bounds of its Prometheus buckets, recording unit, ascending, with every threshold.
+    pub bounds: &'static [u64],
+    /// The first and second threshold, recording unit; `over_low` and `over_high` count values above them.
+    pub thresholds: [Option<u64>; 2],
+    /// What the thresholds mean, for the documentation.
+    pub threshold_note: &'static str,
+    /// Its label, if it has one.
+    pub label: Option<Label>,
+    /// When a sample moves live series.
+    pub live: Live,
+    /// Whether depth per terminal is kept in ClickHouse.
+    pub per_terminal: bool,
+    /// Whether its histogram and window gauges are exported for each store.
+    pub per_store: bool,
+}
+
+impl Metric {
+    /// The label's value for its journal code.
+    #[must_use]
+    pub fn label_value(&self, code: u8) -> &'static str {
+        self.label
+            .and_then(|label| label.values.get(usize::from(code)).copied())
+            .unwrap_or("")
+    }
+}
+
+/// Finds the position of a label's value; for a metric without a label there is only the empty one.
+///
+/// # Errors
+/// `None` inside means that the label is missing, `Some` that it is not one of the metric's.
+pub fn label_code<'a>(metric: &Metric, given: Option<&'a str>) -> Result<u8, Option<&'a str>> {
+    let Some(label) = metric.label else {
+        // A label on a metric that has none carries no meaning: it is dropped, the sample is kept.
+        return Ok(0);
+    };
+    let wanted = given.ok_or(None)?;
+    let find = |value: &str| label.values.iter().position(|known| *known == value);
+    find(wanted)
+        .or_else(|| label.fallback.and_then(find))
+        .and_then(|position| u8::try_from(position).ok())
+        .ok_or(Some(wanted))
+}

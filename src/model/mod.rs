@@ -1,0 +1,29 @@
+//! The vocabulary: plain types, no I/O, no clock, no async. Every other module speaks in these.
+//!
+//! | file | what |
+//! |---|---|
+//! | `metric.rs` | the catalogue's types: kind, unit, label, live rule |
+//! | `catalogue.rs` | every metric terminals measure, declared once |
+//! | `histogram.rs` | HdrHistogram's bucket layout, sparse; quantiles by integer rank |
+//! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
+//! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
+//! | `batch.rs` | what one terminal posts at once, after validation |
+//! | `outcome.rs` | what became of each sample; each gets exactly one |
+//! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
+
+pub mod batch;
+pub mod catalogue;
+pub mod dimension;
+pub mod histogram;
+pub mod metric;
+pub mod outcome;
+pub mod quantile;
+pub mod time;
+
+pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
+pub use catalogue::Catalogue;
+pub use dimension::{Connection, Source};
+pub use histogram::SparseHistogram;
+pub use metric::{Kind, Live, Metric, Unit};
+pub use outcome::{Outcomes, Reason};
+pub use quantile::Quantile;
