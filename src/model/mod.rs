@@ -9,6 +9,8 @@
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
 //! | `batch.rs` | what one terminal posts at once, after validation |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
+//! | `rollup.rs` | the mergeable summary of one metric in one window |
+//! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
 pub mod batch;
@@ -18,6 +20,8 @@ pub mod histogram;
 pub mod metric;
 pub mod outcome;
 pub mod quantile;
+pub mod rollup;
+pub mod sequence;
 pub mod time;
 
 pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
@@ -27,3 +31,5 @@ pub use histogram::SparseHistogram;
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};
 pub use quantile::Quantile;
+pub use rollup::{Rollup, RollupKey, Summary};
+pub use sequence::{Seen, SeqWindow};

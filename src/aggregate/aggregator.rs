@@ -1,0 +1,395 @@
+//! Applies one record after another; takes the cut of a seal.
+
+use std::sync::Arc;
+
+use crate::aggregate::live::{Brought, Layout, LiveSeries};
+use crate::aggregate::names::NameSet;
+use crate::aggregate::open::{OpenWindows, Shared, Tables, Taken};
+use crate::aggregate::saved::{SavedSeries, SavedTerminal};
+use crate::aggregate::terminals::{Terminal, TerminalChange, TerminalKey, TerminalRef, Terminals};
+use crate::model::metric::Metric;
+use crate::model::time::{DAY_MS, HOUR_MS};
+use crate::model::{Catalogue, Entry, Reading, Rollup, SeqWindow};
+use crate::wire::journal_record_v1::{self, RecordError};
+
+/// Caps of the aggregate.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Stores with rollups and series of their own. Unit: stores.
+    pub stores_max: usize,
+    /// Releases with rollups and series of their own. Unit: releases.
+    pub releases_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stores_max: 5_000,
+            releases_max: 32,
+        }
+    }
+}
+
+/// A release silent for longer than any sample may be late can give up its place.
+const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
+/// A store silent for this long can give up its place when the set is full.
+const STORE_IDLE_MS: i64 = 30 * DAY_MS;
+/// How often, in journal time, silent queues are looked for.
+const AGE_EVERY_MS: i64 = HOUR_MS;
+
+/// Sums over everything ever applied, durable with the seal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Records.
+    pub records: u64,
+    /// Samples accepted; a histogram weighs its counts.
+    pub accepted: u64,
+    /// Samples rejected, as the records say.
+    pub rejected: u64,
+    /// Records that a second copy of their batch had gone before; not counted again.
+    pub repeated: u64,
+    /// Records that could not be read.
+    pub unreadable: u64,
+    /// Samples of metrics that this release does not know.
+    pub unknown: u64,
+    /// Batches whose store or release became `__overflow__`.
+    pub overflowed: u64,
+}
+
+/// What a state file holds for the aggregate.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Position of the last record that was sealed.
+    pub applied: u64,
+    /// Sums over everything sealed.
+    pub totals: Totals,
+    /// The latest time of a record, Unix ms.
+    pub journal_ms: i64,
+    /// Stores and when they were last seen.
+    pub stores: Vec<(String, i64)>,
+    /// Releases and when they were last seen.
+    pub releases: Vec<(String, i64)>,
+    /// Series by store.
+    pub store_series: Vec<(String, SavedSeries)>,
+    /// Series by release.
+    pub release_series: Vec<(String, SavedSeries)>,
+    /// Queues by terminal.
+    pub queues: Vec<(TerminalKey, [u8; 16], SeqWindow)>,
+    /// Last states by terminal.
+    pub terminals: Vec<(TerminalKey, SavedTerminal)>,
+}
+
+/// Everything that one seal makes durable together.
+#[derive(Debug)]
+pub struct Cut {
+    /// Position of the last record in it.
+    pub applied: u64,
+    /// Sums over everything up to it.
+    pub totals: Totals,
+    /// The latest time of a record, Unix ms.
+    pub journal_ms: i64,
+    /// Samples in its windows.
+    pub samples: u64,
+    /// Its windows.
+    pub windows: Taken,
+    /// What resolves their numbers.
+    pub tables: Tables,
+    /// Stores and when they were last seen.
+    pub stores: Vec<(String, i64)>,
+    /// Releases and when they were last seen.
+    pub releases: Vec<(String, i64)>,
+    /// Series of the stores that have changed.
+    pub store_series: Vec<(String, SavedSeries)>,
+    /// Series of the releases that have changed.
+    pub release_series: Vec<(String, SavedSeries)>,
+    /// Terminals that have changed, each with its last state.
+    pub terminals: Vec<(TerminalChange, SavedTerminal)>,
+}
+
+/// What a reader asks of the open windows.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter<'a> {
+    /// The metric.
+    pub metric: &'a Metric,
+    /// First second of the range.
+    pub from_s: u32,
+    /// First second after the range.
+    pub to_s: u32,
+    /// Only this store.
+    pub store_id: Option<&'a str>,
+}
+
+/// Windows, series, sets and terminals, up to one position of the journal.
+#[derive(Debug)]
+pub struct Aggregator {
+    catalogue: Arc<Catalogue>,
+    layout: Arc<Layout>,
+    stores: NameSet,
+    releases: NameSet,
+    windows: OpenWindows,
+    live: LiveSeries,
+    terminals: Terminals,
+    totals: Totals,
+    applied: u64,
+    journal_ms: i64,
+    aged_ms: i64,
+}
+
+impl Aggregator {
+    /// The aggregate as a state file left it.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, settings: Settings, restored: Restored) -> Self {
+        let layout = Arc::new(Layout::new(Arc::clone(&catalogue)));
+        let mut aggregator = Self {
+            stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
+            releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),
+            windows: OpenWindows::default(),
+            live: LiveSeries::new(Arc::clone(&layout)),
+            terminals: Terminals::default(),
+            totals: restored.totals,
+            applied: restored.applied,
+            journal_ms: restored.journal_ms,
+            aged_ms: restored.journal_ms,
+            catalogue,
+            layout,
+        };
+        aggregator.restore(restored);
+        aggregator
+    }
+
+    fn restore(&mut self, restored: Restored) {
+        let layout = Arc::clone(&self.layout);
+        for (name, saved) in &restored.store_series {
+            if let Some(index) = self.stores.find(name) {
+                saved.restore_store(self.live.store_mut(index), &layout);
+            }
+        }
+        for (name, saved) in &restored.release_series {
+            if let Some(index) = self.releases.find(name) {
+                saved.restore_release(self.live.release_mut(index), &layout);
+            }
+        }
+        let mut terminals: std::collections::BTreeMap<TerminalKey, Terminal> = restored
+            .terminals
+            .into_iter()
+            .map(|(key, saved)| {
+                let mut terminal = Terminal {
+                    store: self.stores.find(&key.store_id).unwrap_or(0),
+                    release: self.releases.find(&saved.release).unwrap_or(0),
+                    last_seen_ms: saved.last_seen_ms,
+                    offset_ms: saved.offset_ms,
+                    ..Terminal::default()
+                };
+                saved.restore_levels(&mut terminal, &layout, &self.catalogue);
+                (key, terminal)
+            })
+            .collect();
+        for (key, queue, window) in restored.queues {
+            terminals
+                .entry(key)
+                .or_default()
+                .queues
+                .push((queue, window));
+        }
+        for (key, terminal) in terminals {
+            self.terminals.restore(key, terminal);
+        }
+        // Restoring is no change.
+        self.live.take_changed();
+    }
+
+    /// Applies the record at `position`. One that cannot be read is counted and passed over.
+    ///
+    /// # Errors
+    /// Says why the record could not be read; the position has moved on all the same.
+    pub fn apply(&mut self, position: u64, payload: &[u8]) -> Result<(), RecordError> {
+        self.applied = position;
+        self.totals.records += 1;
+        let result = self.apply_record(payload);
+        if result.is_err() {
+            self.totals.unreadable += 1;
+        }
+        result
+    }
+
+    fn apply_record(&mut self, payload: &[u8]) -> Result<(), RecordError> {
+        let (header, entries) = journal_record_v1::decode(payload)?;
+        let received_at_ms = header.received_at_ms;
+        self.journal_ms = self.journal_ms.max(received_at_ms);
+        let shared = Shared {
+            store: self.stores.index(header.store_id, received_at_ms),
+            release: self.releases.index(header.release, received_at_ms),
+            source: header.source,
+        };
+        self.totals.overflowed = self.stores.overflowed + self.releases.overflowed;
+        let key = TerminalRef {
+            store_id: header.store_id,
+            terminal_id: header.terminal_id,
+        };
+        let order = (header.seq, received_at_ms);
+        let (terminal, is_fresh) = self.terminals.apply(key, header.queue, order);
+        if !is_fresh {
+            self.totals.repeated += 1;
+            return Ok(());
+        }
+        terminal.store = shared.store;
+        terminal.release = shared.release;
+        terminal.offset_ms = header.offset_ms;
+        terminal.levels.resize(self.layout.levels(), None);
+        self.live.report(shared, received_at_ms);
+        for entry in entries {
+            let (reading, histogram, value) = match entry? {
+                Entry::Rejected(_, samples) => {
+                    self.totals.rejected += samples;
+                    continue;
+                }
+                Entry::Sample(reading, value) => (reading, None, value),
+                Entry::Histogram(reading, histogram) => (reading, Some(histogram), 0),
+            };
+            let Some(metric) = self.catalogue.by_code(reading.metric) else {
+                self.totals.unknown += 1;
+                continue;
+            };
+            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
+            let brought = histogram
+                .as_ref()
+                .map_or(Brought::Value(value), Brought::Histogram);
+            let before = self.windows.samples;
+            match &histogram {
+                None => self.windows.sample(shared, metric, &reading, (t_ms, value)),
+                Some(histogram) => {
+                    self.windows
+                        .histogram(shared, metric, &reading, (t_ms, histogram));
+                }
+            }
+            self.totals.accepted += self.windows.samples - before;
+            let times = (t_ms, received_at_ms);
+            let is_live = self
+                .live
+                .add(shared, metric, times, (reading.label, brought));
+            if is_live && let Some(at) = self.layout.place(metric).level {
+                keep_last(terminal, at, &reading, (t_ms, value));
+            }
+        }
+        if self.journal_ms - self.aged_ms > AGE_EVERY_MS {
+            self.aged_ms = self.journal_ms;
+            self.terminals.age(self.journal_ms);
+        }
+        Ok(())
+    }
+
+    /// Takes everything applied since the last cut.
+    pub fn take(&mut self) -> Cut {
+        let layout = Arc::clone(&self.layout);
+        let (stores, releases) = self.live.take_changed();
+        let store_series = stores.iter().filter_map(|index| {
+            let store = self.live.stores().get(*index as usize)?;
+            let name = self.stores.name(*index).to_string();
+            Some((name, SavedSeries::of_store(store, &layout)))
+        });
+        let release_series = releases.iter().filter_map(|index| {
+            let release = self.live.releases().get(*index as usize)?;
+            let name = self.releases.name(*index).to_string();
+            Some((name, SavedSeries::of_release(release, &layout)))
+        });
+        let (store_series, release_series) = (store_series.collect(), release_series.collect());
+        let changes = self.terminals.take_changes().into_iter().map(|change| {
+            let saved = change
+                .terminal
+                .as_ref()
+                .map_or_else(SavedTerminal::default, |terminal| {
+                    SavedTerminal::of(terminal, &self.releases.name(terminal.release), &layout)
+                });
+            (change, saved)
+        });
+        Cut {
+            applied: self.applied,
+            totals: self.totals,
+            journal_ms: self.journal_ms,
+            samples: self.windows.samples,
+            terminals: changes.collect(),
+            windows: self.windows.take(),
+            tables: self.tables(),
+            stores: self.stores.saved(),
+            releases: self.releases.saved(),
+            store_series,
+            release_series,
+        }
+    }
+
+    /// Rows that a seal would write now.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.windows.rows()
+    }
+
+    /// Samples in open windows.
+    #[must_use]
+    pub fn open_samples(&self) -> u64 {
+        self.windows.samples
+    }
+
+    /// Position of the last record applied.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Sums over everything applied.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The live series.
+    #[must_use]
+    pub fn live(&self) -> &LiveSeries {
+        &self.live
+    }
+
+    /// The terminals.
+    #[must_use]
+    pub fn terminals(&self) -> &Terminals {
+        &self.terminals
+    }
+
+    /// What resolves the numbers of stores and releases.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        Tables {
+            catalogue: Arc::clone(&self.catalogue),
+            stores: self.stores.table(),
+            releases: self.releases.table(),
+        }
+    }
+
+    /// How many stores and releases have series of their own.
+    #[must_use]
+    pub fn name_counts(&self) -> (usize, usize) {
+        (self.stores.len(), self.releases.len())
+    }
+
+    /// Copies of the open rows that a reader asks for.
+    #[must_use]
+    pub fn open_rollups(&self, filter: &Filter<'_>) -> Vec<Rollup> {
+        let store = filter.store_id.map(|name| self.stores.find(name));
+        if store == Some(None) {
+            return Vec::new();
+        }
+        self.windows
+            .copies(&self.tables(), |metric, row_store, start_s| {
+                metric == filter.metric.code
+                    && (filter.from_s..filter.to_s).contains(&start_s)
+                    && store.flatten().is_none_or(|wanted| wanted == row_store)
+            })
+    }
+}
+
+/// Keeps the value of a level with the latest time.
+fn keep_last(terminal: &mut Terminal, at: usize, _: &Reading, (t_ms, value): (i64, u64)) {
+    if let Some(slot) = terminal.levels.get_mut(at)
+        && slot.is_none_or(|(last_ms, _)| t_ms >= last_ms)
+    {
+        *slot = Some((t_ms, value));
+    }
+}

@@ -1,0 +1,378 @@
+//! Cumulative and window series for Prometheus, kept apart from seals.
+//!
+//! Only samples of real users that are young enough for their metric's rule (`Live`) come here; the
+//! rest is counted by age and goes to ClickHouse alone. Buckets are exact: each sample is compared
+//! with the bounds themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::aggregate::open::Shared;
+use crate::model::metric::Metric;
+use crate::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, window_start_ms};
+use crate::model::{Catalogue, HistogramReading, Kind, Source, SparseHistogram};
+
+/// Minutes of window histograms that are kept: the six a gauge reads and some for clocks that are off.
+const MINUTES_KEPT: i64 = 12;
+/// A window gauge reads the event-time minutes in (now − 6 min, now − 1 min].
+pub const WINDOW_MINUTES: i64 = 5;
+
+/// Upper bounds of the ages by which late samples are counted, and their names.
+pub const LATE_AGES: [(i64, &str); 4] = [
+    (HOUR_MS, "1h"),
+    (DAY_MS, "24h"),
+    (3 * DAY_MS, "3d"),
+    (i64::MAX, "8d"),
+];
+
+/// Where each metric's series stand in the arrays of [`StoreLive`] and [`ReleaseLive`].
+#[derive(Debug)]
+pub struct Layout {
+    catalogue: Arc<Catalogue>,
+    /// By metric code.
+    places: Vec<Place>,
+    counters: usize,
+    store_histograms: usize,
+    release_histograms: usize,
+    levels: usize,
+}
+
+/// Where one metric's series stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    /// First of its counters, one a label value.
+    pub counter: Option<usize>,
+    /// Its histogram in each store.
+    pub store_histogram: Option<usize>,
+    /// Its histogram in each release.
+    pub release_histogram: Option<usize>,
+    /// Its last values in each terminal.
+    pub level: Option<usize>,
+}
+
+impl Layout {
+    /// The places of a catalogue's metrics.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+        let mut layout = Self {
+            places: Vec::new(),
+            counters: 0,
+            store_histograms: 0,
+            release_histograms: 0,
+            levels: 0,
+            catalogue: Arc::clone(&catalogue),
+        };
+        let take = |next: &mut usize, length: usize| {
+            *next += length;
+            Some(*next - length)
+        };
+        for metric in catalogue.metrics() {
+            let code = usize::from(metric.code);
+            if layout.places.len() <= code {
+                layout.places.resize(code + 1, Place::default());
+            }
+            let mut place = Place::default();
+            match metric.kind {
+                Kind::Counter => {
+                    let values = metric.label.map_or(1, |label| label.values.len());
+                    place.counter = take(&mut layout.counters, values);
+                }
+                Kind::Distribution => {
+                    place.release_histogram = take(&mut layout.release_histograms, 1);
+                    if metric.per_store {
+                        place.store_histogram = take(&mut layout.store_histograms, 1);
+                    }
+                }
+                Kind::Level => place.level = take(&mut layout.levels, 1),
+            }
+            if let Some(slot) = layout.places.get_mut(code) {
+                *slot = place;
+            }
+        }
+        layout
+    }
+
+    /// Where a metric's series stand.
+    #[must_use]
+    pub fn place(&self, metric: &Metric) -> Place {
+        let place = self.places.get(usize::from(metric.code));
+        place.copied().unwrap_or_default()
+    }
+
+    /// The catalogue the places are of.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// How many level metrics there are.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+}
+
+/// A cumulative histogram with exact bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClassicHistogram {
+    /// Values in each bucket (not cumulative), the last one without an upper bound.
+    pub counts: Vec<u64>,
+    /// Sum of all values, recording unit.
+    pub sum: u64,
+}
+
+impl ClassicHistogram {
+    fn add(&mut self, bounds: &[u64], value: u64, count: u64) {
+        self.counts.resize(bounds.len() + 1, 0);
+        let bucket = bounds.partition_point(|bound| *bound < value);
+        if let Some(slot) = self.counts.get_mut(bucket) {
+            *slot += count;
+        }
+    }
+
+    fn add_histogram(&mut self, bounds: &[u64], histogram: &HistogramReading) {
+        for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
+            let highest = crate::model::histogram::bucket_highest(*index);
+            self.add(bounds, highest, *count);
+        }
+        self.sum = self.sum.wrapping_add(histogram.sum);
+    }
+}
+
+/// The live series of one store.
+#[derive(Debug, Clone, Default)]
+pub struct StoreLive {
+    /// Sums of the counters, by [`Place::counter`] and label.
+    pub counters: Vec<u64>,
+    /// By [`Place::store_histogram`].
+    pub histograms: Vec<ClassicHistogram>,
+    /// When a batch of the store was last received, Unix ms.
+    pub last_report_ms: i64,
+    /// Samples too old for live series, by [`LATE_AGES`].
+    pub late: [u64; LATE_AGES.len()],
+    /// Histograms of the last minutes by event time, by [`Place::store_histogram`].
+    windows: Vec<BTreeMap<i64, SparseHistogram>>,
+    is_dirty: bool,
+}
+
+/// The live series of one release over the whole fleet, by [`Place::release_histogram`].
+#[derive(Debug, Clone, Default)]
+pub struct ReleaseLive {
+    /// Its histograms.
+    pub histograms: Vec<ClassicHistogram>,
+    is_dirty: bool,
+}
+
+/// All live series.
+#[derive(Debug)]
+pub struct LiveSeries {
+    layout: Arc<Layout>,
+    stores: Vec<StoreLive>,
+    releases: Vec<ReleaseLive>,
+}
+
+/// What a reading brings.
+#[derive(Debug, Clone, Copy)]
+pub enum Brought<'a> {
+    /// One value.
+    Value(u64),
+    /// A terminal's histogram.
+    Histogram(&'a HistogramReading),
+}
+
+impl Brought<'_> {
+    fn weight(self) -> u64 {
+        match self {
+            Self::Value(_) => 1,
+            Self::Histogram(histogram) => histogram.counts.iter().sum(),
+        }
+    }
+
+    /// From the start of the reading to its end, ms.
+    #[must_use]
+    pub fn span_ms(self) -> i64 {
+        match self {
+            Self::Value(_) => 0,
+            Self::Histogram(histogram) => histogram.span_ms,
+        }
+    }
+}
+
+impl LiveSeries {
+    /// No series yet.
+    #[must_use]
+    pub fn new(layout: Arc<Layout>) -> Self {
+        Self {
+            layout,
+            stores: Vec::new(),
+            releases: Vec::new(),
+        }
+    }
+
+    /// Notes that a batch of this store was received.
+    pub fn report(&mut self, shared: Shared, received_at_ms: i64) {
+        if shared.source == Source::Rum {
+            let store = self.store_mut(shared.store);
+            store.last_report_ms = store.last_report_ms.max(received_at_ms);
+        }
+    }
+
+    /// Adds a reading at its corrected time, unless it is too old to be live; says whether it was live.
+    pub fn add(
+        &mut self,
+        shared: Shared,
+        metric: &Metric,
+        (t_ms, received_at_ms): (i64, i64),
+        (label, brought): (u8, Brought<'_>),
+    ) -> bool {
+        if shared.source != Source::Rum {
+            return false;
+        }
+        let age_ms = received_at_ms - (t_ms + brought.span_ms());
+        if age_ms > metric.live.age_ms_max() {
+            let store = self.store_mut(shared.store);
+            let bracket = LATE_AGES.iter().position(|(most, _)| age_ms <= *most);
+            if let Some(slot) = bracket.and_then(|bracket| store.late.get_mut(bracket)) {
+                *slot += brought.weight();
+            }
+            return false;
+        }
+        let place = self.layout.place(metric);
+        if let (Some(first), Brought::Value(value)) = (place.counter, brought) {
+            let store = self.store_mut(shared.store);
+            let slot = first + usize::from(label);
+            if let Some(counter) = store.counters.get_mut(slot) {
+                *counter = counter.saturating_add(value);
+            }
+        }
+        if let Some(index) = place.store_histogram {
+            let store = self.store_mut(shared.store);
+            add_to(&mut store.histograms, index, metric.bounds, brought);
+            if let Some(minutes) = store.windows.get_mut(index) {
+                add_to_window(minutes, t_ms, brought);
+            }
+        }
+        if let Some(index) = place.release_histogram {
+            let release = self.release_mut(shared.release);
+            add_to(&mut release.histograms, index, metric.bounds, brought);
+        }
+        true
+    }
+
+    /// The stores by number; a number without a store has never reported.
+    #[must_use]
+    pub fn stores(&self) -> &[StoreLive] {
+        &self.stores
+    }
+
+    /// The releases by number.
+    #[must_use]
+    pub fn releases(&self) -> &[ReleaseLive] {
+        &self.releases
+    }
+
+    /// Where each metric's series stand.
+    #[must_use]
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The series of a store, for restoring.
+    pub fn store_mut(&mut self, index: u32) -> &mut StoreLive {
+        let (counters, histograms) = (self.layout.counters, self.layout.store_histograms);
+        let store = at(&mut self.stores, index);
+        store.is_dirty = true;
+        store.counters.resize(counters, 0);
+        store
+            .histograms
+            .resize(histograms, ClassicHistogram::default());
+        store.windows.resize(histograms, BTreeMap::new());
+        store
+    }
+
+    /// The series of a release, for restoring.
+    pub fn release_mut(&mut self, index: u32) -> &mut ReleaseLive {
+        let histograms = self.layout.release_histograms;
+        let release = at(&mut self.releases, index);
+        release.is_dirty = true;
+        release
+            .histograms
+            .resize(histograms, ClassicHistogram::default());
+        release
+    }
+
+    /// Numbers of the stores and releases that have changed since the last call.
+    pub fn take_changed(&mut self) -> (Vec<u32>, Vec<u32>) {
+        let stores = self.stores.iter_mut().map(|store| &mut store.is_dirty);
+        let stores = changed(stores);
+        let releases = self
+            .releases
+            .iter_mut()
+            .map(|release| &mut release.is_dirty);
+        (stores, changed(releases))
+    }
+}
+
+fn changed<'a>(flags: impl Iterator<Item = &'a mut bool>) -> Vec<u32> {
+    let numbered = (0_u32..).zip(flags);
+    numbered
+        .filter_map(|(index, is_dirty)| std::mem::take(is_dirty).then_some(index))
+        .collect()
+}
+
+fn at<T: Default + Clone>(all: &mut Vec<T>, index: u32) -> &mut T {
+    let index = index as usize;
+    if all.len() <= index {
+        all.resize(index + 1, T::default());
+    }
+    &mut all[index]
+}
+
+fn add_to(all: &mut [ClassicHistogram], index: usize, bounds: &[u64], brought: Brought<'_>) {
+    let Some(classic) = all.get_mut(index) else {
+        return;
+    };
+    match brought {
+        Brought::Value(value) => {
+            classic.add(bounds, value, 1);
+            classic.sum = classic.sum.wrapping_add(value);
+        }
+        Brought::Histogram(histogram) => classic.add_histogram(bounds, histogram),
+    }
+}
+
+fn add_to_window(minutes: &mut BTreeMap<i64, SparseHistogram>, t_ms: i64, brought: Brought<'_>) {
+    let span_ms = brought.span_ms();
+    if span_ms > MINUTE_MS {
+        // Spread over more minutes than a window gauge reads; it says nothing of one of them.
+        return;
+    }
+    let minute = window_start_ms(t_ms + span_ms / 2, MINUTE_MS) / MINUTE_MS;
+    let histogram = minutes.entry(minute).or_default();
+    match brought {
+        Brought::Value(value) => histogram.record(value),
+        Brought::Histogram(reading) => histogram.merge(&reading.indices, &reading.counts),
+    }
+    while let Some(oldest) = minutes.first_entry()
+        && *oldest.key() <= minute - MINUTES_KEPT
+    {
+        oldest.remove();
+    }
+}
+
+impl StoreLive {
+    /// The values of the window gauge of a metric: everything in the event-time minutes
+    /// (now − 6 min, now − 1 min], as ascending pairs.
+    #[must_use]
+    pub fn window(&self, histogram: usize, now_ms: i64) -> SparseHistogram {
+        let last = window_start_ms(now_ms, MINUTE_MS) / MINUTE_MS - 1;
+        let mut merged = SparseHistogram::default();
+        if let Some(minutes) = self.windows.get(histogram) {
+            for (_, minute) in minutes.range(last - WINDOW_MINUTES + 1..=last) {
+                let (indices, counts) = minute.clone().into_parts();
+                merged.merge(&indices, &counts);
+            }
+        }
+        merged
+    }
+}

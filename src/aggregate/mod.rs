@@ -1,0 +1,30 @@
+//! Stage 3: durable batches into open windows and live series.
+//!
+//! **Promises**
+//! 1. Deterministic: the same records in the same order give the same rollups, series and sets,
+//!    whether they come live or from a replay. There is no clock and no I/O here; time is what the
+//!    records say.
+//! 2. Nothing is rejected: past a cap a store or release becomes `__overflow__`, counted.
+//! 3. A cut ([`Aggregator::take`]) holds exactly the records up to its position: rollups,
+//!    sequence windows and live counters belong together.
+//!
+//! | file | what |
+//! |---|---|
+//! | `aggregator.rs` | applies one record; takes the cut of a seal |
+//! | `open.rs` | windows that are still filling |
+//! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
+//! | `live.rs` | cumulative and window series for Prometheus |
+//! | `saved.rs` | those series as the state file keeps them |
+//! | `names.rs` | the capped, durable sets of stores and releases |
+//!
+//! **Not here**: duplicates are recognised before the journal (`ingest`); the windows kept here are
+//! what the state file gets, so that they agree with the applied position.
+
+pub mod aggregator;
+pub mod live;
+pub mod names;
+pub mod open;
+pub mod saved;
+pub mod terminals;
+
+pub use aggregator::{Aggregator, Cut, Filter, Restored, Settings, Totals};

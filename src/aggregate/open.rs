@@ -1,0 +1,219 @@
+//! Windows that are still filling: everything applied since the last seal.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::model::metric::Metric;
+use crate::model::time::{MINUTE_MS, window_start_ms};
+use crate::model::{
+    Catalogue, Connection, HistogramReading, Kind, Reading, Rollup, RollupKey, Source, Summary,
+};
+
+/// What a window's numbers are, packed so that looking one up hashes one integer.
+///
+/// From the top: store 32 bits, minute 32, release 16, metric 16, label 8, span 8, connection 8,
+/// source 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key(u128);
+
+/// The dimensions that all of a batch shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared {
+    /// Number of the store.
+    pub store: u32,
+    /// Number of the release.
+    pub release: u32,
+    /// Who measured.
+    pub source: Source,
+}
+
+impl Key {
+    fn new(shared: Shared, reading: &Reading, start_ms: i64, span_ms: i64) -> Self {
+        // Accepted times are within days of now and spans at most an hour: both fit.
+        let minute = u32::try_from(start_ms / MINUTE_MS).unwrap_or(0);
+        let span = u8::try_from(span_ms / MINUTE_MS).unwrap_or(1);
+        let packed = [
+            (u128::from(shared.store), 32),
+            (u128::from(minute), 32),
+            (u128::from(shared.release & 0xffff), 16),
+            (u128::from(reading.metric), 16),
+            (u128::from(reading.label), 8),
+            (u128::from(span), 8),
+            (u128::from(reading.connection.code()), 8),
+            (u128::from(shared.source.code()), 8),
+        ];
+        Self(
+            packed
+                .iter()
+                .fold(0, |key, (part, bits)| (key << bits) | part),
+        )
+    }
+
+    fn part(self, below: u32, bits: u32) -> u32 {
+        u32::try_from((self.0 >> below) & ((1 << bits) - 1)).unwrap_or(0)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits were taken out")]
+    fn byte(self, below: u32) -> u8 {
+        self.part(below, 8) as u8
+    }
+
+    fn store(self) -> u32 {
+        self.part(96, 32)
+    }
+
+    fn minute(self) -> u32 {
+        self.part(64, 32)
+    }
+
+    fn metric(self) -> u16 {
+        u16::try_from(self.part(32, 16)).unwrap_or(0)
+    }
+}
+
+/// Windows by their dimensions.
+#[derive(Debug, Default)]
+pub struct OpenWindows {
+    cells: HashMap<Key, Summary, foldhash::fast::RandomState>,
+    /// Samples in them; a histogram weighs its counts.
+    pub samples: u64,
+}
+
+/// What resolves the numbers in keys.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// The catalogue.
+    pub catalogue: Arc<Catalogue>,
+    /// Stores by number.
+    pub stores: Vec<Arc<str>>,
+    /// Releases by number.
+    pub releases: Vec<Arc<str>>,
+}
+
+impl OpenWindows {
+    /// How many rows a seal would write now.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Adds one value at a corrected time.
+    pub fn sample(&mut self, shared: Shared, metric: &Metric, reading: &Reading, at: (i64, u64)) {
+        let (t_ms, value) = at;
+        let start_ms = window_start_ms(t_ms, MINUTE_MS);
+        let cell = self.cell(Key::new(shared, reading, start_ms, MINUTE_MS));
+        cell.min = if cell.count == 0 {
+            value
+        } else {
+            cell.min.min(value)
+        };
+        cell.max = cell.max.max(value);
+        cell.count += 1;
+        cell.sum = cell.sum.saturating_add(value);
+        if metric.kind != Kind::Counter {
+            let [low, high] = metric.thresholds;
+            cell.over_low += u64::from(low.is_some_and(|limit| value > limit));
+            cell.over_high += u64::from(high.is_some_and(|limit| value > limit));
+            cell.histogram.record(value);
+        }
+        self.samples += 1;
+    }
+
+    /// Adds a terminal's histogram; its window is the one that holds its middle.
+    pub fn histogram(
+        &mut self,
+        shared: Shared,
+        metric: &Metric,
+        reading: &Reading,
+        (t_ms, histogram): (i64, &HistogramReading),
+    ) {
+        let span_ms = histogram.span_ms;
+        let start_ms = window_start_ms(t_ms + span_ms / 2, span_ms);
+        let over = |limit: Option<u64>| limit.map_or(0, |limit| count_over(histogram, limit));
+        let [low, high] = metric.thresholds;
+        let mut added = Summary {
+            count: histogram.counts.iter().sum(),
+            sum: histogram.sum,
+            min: histogram.min,
+            max: histogram.max,
+            over_low: over(low),
+            over_high: over(high),
+            ..Summary::default()
+        };
+        added.histogram.merge(&histogram.indices, &histogram.counts);
+        self.samples += added.count;
+        self.cell(Key::new(shared, reading, start_ms, span_ms))
+            .merge(&mut added);
+    }
+
+    fn cell(&mut self, key: Key) -> &mut Summary {
+        self.cells.entry(key).or_default()
+    }
+
+    /// Empties the windows into rows, in no order yet.
+    pub fn take(&mut self) -> Taken {
+        self.samples = 0;
+        Taken(std::mem::take(&mut self.cells))
+    }
+
+    /// Copies of the rows whose numbers `wants` asks for: metric code, store, start of the window (s).
+    pub fn copies(&self, tables: &Tables, wants: impl Fn(u16, u32, u32) -> bool) -> Vec<Rollup> {
+        self.cells
+            .iter()
+            .filter(|(key, _)| wants(key.metric(), key.store(), key.minute() * 60))
+            .filter_map(|(key, summary)| {
+                Some(Rollup {
+                    key: resolve(*key, tables)?,
+                    summary: summary.clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// How many values of a histogram are above a limit, a bucket counting by its highest value.
+#[must_use]
+pub fn count_over(histogram: &HistogramReading, limit: u64) -> u64 {
+    let pairs = histogram.indices.iter().zip(&histogram.counts);
+    pairs
+        .filter(|(index, _)| crate::model::histogram::bucket_highest(**index) > limit)
+        .map(|(_, count)| *count)
+        .sum()
+}
+
+/// Windows taken out at a seal.
+#[derive(Debug)]
+pub struct Taken(HashMap<Key, Summary, foldhash::fast::RandomState>);
+
+impl Taken {
+    /// The rows, in the order of their keys: the same whatever order the windows were hashed in.
+    #[must_use]
+    pub fn into_rows(self, tables: &Tables) -> Vec<Rollup> {
+        let mut rows: Vec<Rollup> = self
+            .0
+            .into_iter()
+            .filter_map(|(key, summary)| {
+                let key = resolve(key, tables)?;
+                Some(Rollup { key, summary })
+            })
+            .collect();
+        rows.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        rows
+    }
+}
+
+fn resolve(key: Key, tables: &Tables) -> Option<RollupKey> {
+    let metric = tables.catalogue.by_code(key.metric())?;
+    let name = |table: &[Arc<str>], index: u32| table.get(index as usize).cloned();
+    Some(RollupKey {
+        metric: metric.name,
+        label: metric.label_value(key.byte(24)),
+        store_id: name(&tables.stores, key.store())?,
+        window_start_s: key.minute() * 60,
+        release: name(&tables.releases, key.part(48, 16))?,
+        connection: Connection::from_code(key.byte(8))?,
+        source: Source::from_code(key.byte(0))?,
+        span_s: u32::from(key.byte(16)) * 60,
+    })
+}

@@ -1,0 +1,175 @@
+//! Live series and terminals' last values as the state file keeps them: JSON by metric name, so that
+//! a later release with other metrics or bounds still reads what it can.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::live::{ClassicHistogram, LATE_AGES, Layout, ReleaseLive, StoreLive};
+use crate::aggregate::terminals::Terminal;
+use crate::model::{Catalogue, Metric};
+
+/// A histogram with the bounds it was counted in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedHistogram {
+    bounds: Vec<u64>,
+    counts: Vec<u64>,
+    sum: u64,
+}
+
+/// One store's, or one release's, cumulative series.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SavedSeries {
+    #[serde(default)]
+    last_report_ms: i64,
+    #[serde(default)]
+    late: Vec<u64>,
+    #[serde(default)]
+    counters: BTreeMap<String, Vec<u64>>,
+    #[serde(default)]
+    histograms: BTreeMap<String, SavedHistogram>,
+}
+
+impl SavedSeries {
+    /// Of a store.
+    #[must_use]
+    pub fn of_store(store: &StoreLive, layout: &Layout) -> Self {
+        let mut saved = Self {
+            last_report_ms: store.last_report_ms,
+            late: store.late.to_vec(),
+            ..Self::default()
+        };
+        for metric in layout.catalogue().metrics() {
+            let place = layout.place(metric);
+            if let Some(first) = place.counter {
+                let length = metric.label.map_or(1, |label| label.values.len());
+                if let Some(counters) = store.counters.get(first..first + length) {
+                    saved
+                        .counters
+                        .insert(metric.name.to_owned(), counters.to_vec());
+                }
+            }
+            let histogram = place
+                .store_histogram
+                .and_then(|at| store.histograms.get(at));
+            saved.keep(metric, histogram);
+        }
+        saved
+    }
+
+    /// Of a release.
+    #[must_use]
+    pub fn of_release(release: &ReleaseLive, layout: &Layout) -> Self {
+        let mut saved = Self::default();
+        for metric in layout.catalogue().metrics() {
+            let place = layout.place(metric).release_histogram;
+            saved.keep(metric, place.and_then(|at| release.histograms.get(at)));
+        }
+        saved
+    }
+
+    fn keep(&mut self, metric: &Metric, histogram: Option<&ClassicHistogram>) {
+        if let Some(histogram) = histogram.filter(|histogram| !histogram.counts.is_empty()) {
+            let saved = SavedHistogram {
+                bounds: metric.bounds.to_vec(),
+                counts: histogram.counts.clone(),
+                sum: histogram.sum,
+            };
+            self.histograms.insert(metric.name.to_owned(), saved);
+        }
+    }
+
+    /// The histogram of a metric, unless its bounds have changed since: then it begins anew, which
+    /// Prometheus sees as any other restart of a counter.
+    fn histogram(&self, metric: &Metric) -> Option<ClassicHistogram> {
+        let saved = self.histograms.get(metric.name)?;
+        (saved.bounds == metric.bounds && saved.counts.len() == metric.bounds.len() + 1).then(
+            || ClassicHistogram {
+                counts: saved.counts.clone(),
+                sum: saved.sum,
+            },
+        )
+    }
+
+    /// Puts a store's series back.
+    pub fn restore_store(&self, store: &mut StoreLive, layout: &Layout) {
+        store.last_report_ms = self.last_report_ms;
+        for (slot, late) in store.late.iter_mut().zip(&self.late).take(LATE_AGES.len()) {
+            *slot = *late;
+        }
+        for metric in layout.catalogue().metrics() {
+            let place = layout.place(metric);
+            if let (Some(first), Some(saved)) = (place.counter, self.counters.get(metric.name)) {
+                let length = metric.label.map_or(1, |label| label.values.len());
+                let slots = store.counters.iter_mut().skip(first).take(length);
+                for (slot, value) in slots.zip(saved) {
+                    *slot = *value;
+                }
+            }
+            let slot = place
+                .store_histogram
+                .and_then(|at| store.histograms.get_mut(at));
+            if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
+                *slot = histogram;
+            }
+        }
+    }
+
+    /// Puts a release's series back.
+    pub fn restore_release(&self, release: &mut ReleaseLive, layout: &Layout) {
+        for metric in layout.catalogue().metrics() {
+            let place = layout.place(metric).release_histogram;
+            let slot = place.and_then(|at| release.histograms.get_mut(at));
+            if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
+                *slot = histogram;
+            }
+        }
+    }
+}
+
+/// One terminal's last state, beside its queues.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SavedTerminal {
+    /// The release it last reported.
+    pub release: String,
+    /// When its last batch was received, Unix ms.
+    pub last_seen_ms: i64,
+    /// How far its clock is behind, ms.
+    pub offset_ms: i64,
+    levels: BTreeMap<String, (i64, u64)>,
+}
+
+impl SavedTerminal {
+    /// Of a terminal, whose release has this name.
+    #[must_use]
+    pub fn of(terminal: &Terminal, release: &str, layout: &Layout) -> Self {
+        let level = |metric: &Metric| {
+            let value = (*terminal.levels.get(layout.place(metric).level?)?)?;
+            Some((metric.name.to_owned(), value))
+        };
+        Self {
+            release: release.to_owned(),
+            last_seen_ms: terminal.last_seen_ms,
+            offset_ms: terminal.offset_ms,
+            levels: layout
+                .catalogue()
+                .metrics()
+                .iter()
+                .filter_map(level)
+                .collect(),
+        }
+    }
+
+    /// Puts the last values back.
+    pub fn restore_levels(&self, terminal: &mut Terminal, layout: &Layout, catalogue: &Catalogue) {
+        terminal.levels.resize(layout.levels(), None);
+        for (name, value) in &self.levels {
+            let place = catalogue
+                .named(name)
+                .and_then(|metric| layout.place(metric).level);
+            if let Some(slot) = place.and_then(|at| terminal.levels.get_mut(at)) {
+                *slot = Some(*value);
+            }
+        }
+    }
+}

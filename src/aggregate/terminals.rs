@@ -1,0 +1,183 @@
+//! What is known of each terminal: its queues' sequence windows, its release, its last values.
+
+use hashbrown::{Equivalent, HashMap};
+
+use crate::model::SeqWindow;
+use crate::model::sequence::LOST_AFTER_MS;
+
+/// A terminal of a store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TerminalKey {
+    /// The shop.
+    pub store_id: Box<str>,
+    /// The terminal in it.
+    pub terminal_id: Box<str>,
+}
+
+/// A [`TerminalKey`] that is only looked at.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct TerminalRef<'a> {
+    /// The shop.
+    pub store_id: &'a str,
+    /// The terminal in it.
+    pub terminal_id: &'a str,
+}
+
+impl Equivalent<TerminalKey> for TerminalRef<'_> {
+    fn equivalent(&self, key: &TerminalKey) -> bool {
+        *self.terminal_id == *key.terminal_id && *self.store_id == *key.store_id
+    }
+}
+
+impl From<&TerminalRef<'_>> for TerminalKey {
+    fn from(terminal: &TerminalRef<'_>) -> Self {
+        Self {
+            store_id: terminal.store_id.into(),
+            terminal_id: terminal.terminal_id.into(),
+        }
+    }
+}
+
+/// The last value of a level, and its time.
+pub type LastValue = Option<(i64, u64)>;
+
+/// One terminal.
+#[derive(Debug, Clone, Default)]
+pub struct Terminal {
+    /// Number of its store.
+    pub store: u32,
+    /// Number of the release it last reported.
+    pub release: u32,
+    /// When its last batch was received, Unix ms.
+    pub last_seen_ms: i64,
+    /// How far its clock is behind, ms, as of its last batch.
+    pub offset_ms: i64,
+    /// Its queues.
+    pub queues: Vec<([u8; 16], SeqWindow)>,
+    /// Last values of the level metrics, by their position among them.
+    pub levels: Vec<LastValue>,
+    is_dirty: bool,
+}
+
+/// A terminal as it is written at a seal.
+#[derive(Debug, Clone)]
+pub struct TerminalChange {
+    /// Whose.
+    pub key: TerminalKey,
+    /// As it is at the cut; `None`: forgotten.
+    pub terminal: Option<Terminal>,
+}
+
+/// All terminals.
+#[derive(Debug, Default)]
+pub struct Terminals {
+    by_key: HashMap<TerminalKey, Terminal, foldhash::fast::RandomState>,
+    dirty: Vec<TerminalKey>,
+    forgotten: Vec<TerminalKey>,
+}
+
+impl Terminals {
+    /// Puts back what a state file held.
+    pub fn restore(&mut self, key: TerminalKey, terminal: Terminal) {
+        self.by_key.insert(key, terminal);
+    }
+
+    /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
+    /// The flag says whether the number is fresh; a second record of one batch is not to be counted.
+    pub fn apply(
+        &mut self,
+        terminal: TerminalRef<'_>,
+        queue: [u8; 16],
+        (seq, now_ms): (u64, i64),
+    ) -> (&mut Terminal, bool) {
+        if !self.by_key.contains_key(&terminal) {
+            self.by_key.insert((&terminal).into(), Terminal::default());
+        }
+        let entry = self.by_key.get_mut(&terminal);
+        let entry = entry.expect("it was there or has just been put there");
+        if !entry.is_dirty {
+            entry.is_dirty = true;
+            self.dirty.push((&terminal).into());
+        }
+        entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
+        let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
+        let is_fresh = if let Some((_, window)) = known {
+            let is_fresh = window.seen(seq) == crate::model::Seen::Fresh;
+            if is_fresh {
+                window.insert(seq, now_ms);
+            }
+            is_fresh
+        } else {
+            entry.queues.push((queue, SeqWindow::new(seq, now_ms)));
+            true
+        };
+        (entry, is_fresh)
+    }
+
+    /// Forgets queues, and then terminals, that have been silent for so long that all they could still
+    /// send is too old; counts as lost what has been missing for as long.
+    pub fn age(&mut self, now_ms: i64) {
+        let Self {
+            by_key,
+            dirty,
+            forgotten,
+        } = self;
+        by_key.retain(|key, terminal| {
+            let before = terminal.queues.len();
+            terminal
+                .queues
+                .retain(|(_, window)| now_ms - window.last_seen_ms() <= LOST_AFTER_MS);
+            let mut has_changed = terminal.queues.len() != before;
+            for (_, window) in &mut terminal.queues {
+                let lost = window.lost();
+                window.age(now_ms);
+                has_changed |= window.lost() != lost;
+            }
+            if terminal.queues.is_empty() {
+                forgotten.push(key.clone());
+                return false;
+            }
+            if has_changed && !terminal.is_dirty {
+                terminal.is_dirty = true;
+                dirty.push(key.clone());
+            }
+            true
+        });
+    }
+
+    /// What has changed since the last cut.
+    pub fn take_changes(&mut self) -> Vec<TerminalChange> {
+        let mut changes: Vec<TerminalChange> = Vec::with_capacity(self.dirty.len());
+        for key in self.forgotten.drain(..) {
+            changes.push(TerminalChange {
+                key,
+                terminal: None,
+            });
+        }
+        for key in self.dirty.drain(..) {
+            if let Some(terminal) = self.by_key.get_mut(&key) {
+                terminal.is_dirty = false;
+                let terminal = Some(terminal.clone());
+                changes.push(TerminalChange { key, terminal });
+            }
+        }
+        changes
+    }
+
+    /// Every terminal.
+    pub fn iter(&self) -> impl Iterator<Item = (&TerminalKey, &Terminal)> {
+        self.by_key.iter()
+    }
+
+    /// How many terminals are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
