@@ -56,7 +56,7 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<LastValue>,
-    is_dirty: bool,
+    pub(super) is_dirty: bool,
 }
 
 /// A terminal as it is written at a seal.

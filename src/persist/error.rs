@@ -1,0 +1,101 @@
+//! What can go wrong at rest, by what must be done about it.
+
+/// The state file cannot be used or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// SQLite says no. Sealing is tried again; nothing is lost meanwhile, the journal holds it.
+    #[error("the state file could not be read or written")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A blob could not be compressed or read back.
+    #[error("an outbox blob could not be packed or unpacked")]
+    Blob(#[source] std::io::Error),
+    /// Saved series could not be written or read.
+    #[error("saved series could not be written or read")]
+    Json(#[from] serde_json::Error),
+    /// The file was written by a later release.
+    #[error("the state file has layout {found}, this release reads up to {known}; run the later release")]
+    Later {
+        /// Layout in the file.
+        found: i64,
+        /// Layout of this release.
+        known: i64,
+    },
+    /// A field holds what it cannot hold.
+    #[error("the state file holds an unreadable {0}")]
+    Damaged(&'static str),
+}
+
+/// ClickHouse did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClickHouseError {
+    /// Nobody answered in time, or the connection broke: what was sent may or may not have arrived.
+    #[error("ClickHouse did not answer")]
+    Unreachable(#[source] clickhouse::error::Error),
+    /// No answer within the time allowed.
+    #[error("ClickHouse took longer than {0} s")]
+    TimedOut(u64),
+    /// There is no ClickHouse yet: the embedded engine is starting.
+    #[error("the ClickHouse engine is not ready yet")]
+    NotReady,
+    /// It answered with an exception.
+    #[error("ClickHouse refused")]
+    Refused(#[source] clickhouse::error::Error),
+    /// A migration's text is not what was applied.
+    #[error("migration {name} was applied with other text (checksum {applied}, now {now}); restore the file or run the release that applied it")]
+    ChangedMigration {
+        /// Name of the migration.
+        name: String,
+        /// Checksum recorded in the database.
+        applied: String,
+        /// Checksum of this release's file.
+        now: String,
+    },
+    /// The database needs a later release.
+    #[error("the database needs tillwatch {needs} or later (migration {name}), this is {is}")]
+    NeedsLater {
+        /// Name of the migration.
+        name: String,
+        /// Oldest release that may run on it.
+        needs: String,
+        /// This release.
+        is: String,
+    },
+    /// ClickHouse knows an epoch of this collector that the state file does not.
+    #[error(
+        "ClickHouse holds epoch {theirs} of collector {collector}, the state file ends at {ours}: it is an \
+         older copy. Batches are taken in, nothing is shipped. To go on with this state, stop tillwatch and \
+         run `tillwatch migrate --new-collector-id`"
+    )]
+    EpochReuse {
+        /// Highest epoch in ClickHouse.
+        theirs: u64,
+        /// Highest epoch in the state file.
+        ours: u64,
+        /// Whose.
+        collector: uuid::Uuid,
+    },
+    /// The state file failed while shipping.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ClickHouseError {
+    /// Whether trying again later can help without a person.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotReady | Self::Refused(_) | Self::State(_) => true,
+            Self::ChangedMigration { .. } | Self::NeedsLater { .. } | Self::EpochReuse { .. } => false,
+        }
+    }
+}
+
+impl From<clickhouse::error::Error> for ClickHouseError {
+    fn from(error: clickhouse::error::Error) -> Self {
+        if matches!(error, clickhouse::error::Error::BadResponse(_)) {
+            Self::Refused(error)
+        } else {
+            Self::Unreachable(error)
+        }
+    }
+}
