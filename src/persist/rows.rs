@@ -154,7 +154,8 @@ pub fn decode(
             continue;
         };
         let labels = known.label.map_or(&[""][..], |label| label.values);
-        let [count, sum, min, max, over_low, over_high] = words(numbers).next_chunk_of_six()?;
+        let mut numbers = words(numbers);
+        let mut number = || numbers.next();
         if *store != *store_id {
             store = Arc::from(store_id);
         }
@@ -174,12 +175,12 @@ pub fn decode(
                 span_s,
             },
             summary: Summary {
-                count,
-                sum,
-                min,
-                max,
-                over_low,
-                over_high,
+                count: number()?,
+                sum: number()?,
+                min: number()?,
+                max: number()?,
+                over_low: number()?,
+                over_high: number()?,
                 histogram: SparseHistogram::from_parts(
                     index_words.iter().map(|word| u32::from_le_bytes(*word)).collect(),
                     words(counts).collect(),
@@ -193,23 +194,6 @@ pub fn decode(
 fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| u64::from_le_bytes(*word))
-}
-
-trait NextChunk {
-    fn next_chunk_of_six(self) -> Option<[u64; 6]>;
-}
-
-impl<I: Iterator<Item = u64>> NextChunk for I {
-    fn next_chunk_of_six(mut self) -> Option<[u64; 6]> {
-        Some([
-            self.next()?,
-            self.next()?,
-            self.next()?,
-            self.next()?,
-            self.next()?,
-            self.next()?,
-        ])
-    }
 }
 
 struct Reader<'a>(&'a [u8]);

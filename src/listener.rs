@@ -1,0 +1,292 @@
+//! Accepts connections and serves a router on them, with the time-outs that `axum::serve` has not.
+//!
+//! A connection is idle (between requests), sending a request's head, or busy. Each has its time
+//! limit, and one sweep a second closes what is over it: no timer is armed on the path of a request.
+//! At the limit of connections the longest idle one makes room for a new one, so that half-open
+//! connections cannot lock terminals out. A request's body has its own deadline where it is read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tower_service::Service;
+
+/// Limits of one listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Connections open at once. Unit: connections.
+    pub connections_max: usize,
+    /// From the first byte of a request to the end of its head. Unit: whole seconds.
+    pub head_s_max: u32,
+    /// Between two requests, and while a client does not read its answer. Unit: whole seconds.
+    pub idle_s_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 25_000,
+            head_s_max: 5,
+            idle_s_max: 120,
+        }
+    }
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+
+/// Bytes of a request's head: room for forty headers of ordinary size.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What the sweep knows of a connection.
+#[derive(Debug)]
+struct Phase {
+    phase: AtomicU8,
+    /// Tick at which it began.
+    since_tick: AtomicU32,
+    /// Seconds since the listener started, advanced by the sweep.
+    tick: Arc<AtomicU32>,
+}
+
+impl Phase {
+    fn enter(&self, phase: u8) {
+        self.since_tick.store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn is(&self, phase: u8) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase
+    }
+
+    fn age_s(&self) -> u32 {
+        let now = self.tick.load(Ordering::Relaxed);
+        now.saturating_sub(self.since_tick.load(Ordering::Relaxed))
+    }
+}
+
+type Connections = Arc<Mutex<Vec<(Arc<Phase>, AbortHandle)>>>;
+
+/// Serves `router` on `listener` until `shutdown` turns true, then lets requests under way finish for
+/// at most `grace`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: Settings,
+    mut shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let tick = Arc::new(AtomicU32::new(0));
+    let connections: Connections = Connections::default();
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    let (closing, closed) = watch::channel(false);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX).half_close(false).pipeline_flush(true);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if !has_room(&connections, settings.connections_max) {
+                        tracing::debug!(%peer, "connection refused: too many are open");
+                        continue;
+                    }
+                    let phase = Arc::new(Phase {
+                        phase: AtomicU8::new(IDLE),
+                        since_tick: AtomicU32::new(tick.load(Ordering::Relaxed)),
+                        tick: Arc::clone(&tick),
+                    });
+                    let work = connection(stream, router.clone(), Arc::clone(&phase), (builder.clone(), closed.clone()));
+                    let task = tokio::spawn(work);
+                    lock(&connections).push((phase, task.abort_handle()));
+                }
+                // Out of file descriptors, or the peer is gone already: go on a little later.
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = every_second.tick() => {
+                tick.fetch_add(1, Ordering::Relaxed);
+                sweep(&connections, settings);
+            }
+            // An error means that nobody can ask for a shutdown any more.
+            _ = shutdown.wait_for(|is_asked| *is_asked) => break,
+        }
+    }
+    drop(listener);
+    let _receivers = closing.send(true);
+    let deadline = tokio::time::Instant::now() + grace;
+    while tokio::time::Instant::now() < deadline {
+        sweep(&connections, settings);
+        if lock(&connections).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (_, task) in lock(&connections).drain(..) {
+        task.abort();
+    }
+}
+
+fn lock(connections: &Connections) -> std::sync::MutexGuard<'_, Vec<(Arc<Phase>, AbortHandle)>> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes what has been in its phase for too long and forgets what has ended.
+fn sweep(connections: &Connections, settings: Settings) {
+    lock(connections).retain(|(phase, task)| {
+        if task.is_finished() {
+            return false;
+        }
+        let is_over = (phase.is(IDLE) && phase.age_s() > settings.idle_s_max)
+            || (phase.is(HEAD) && phase.age_s() > settings.head_s_max);
+        if is_over {
+            task.abort();
+        }
+        !is_over
+    });
+}
+
+/// Whether one more connection may be open; the longest idle one is closed if need be.
+fn has_room(connections: &Connections, connections_max: usize) -> bool {
+    let mut open = lock(connections);
+    if open.len() < connections_max {
+        return true;
+    }
+    open.retain(|(_, task)| !task.is_finished());
+    if open.len() < connections_max {
+        return true;
+    }
+    let idle = open.iter().enumerate().filter(|(_, (phase, _))| phase.is(IDLE));
+    let Some((index, _)) = idle.max_by_key(|(_, (phase, _))| phase.age_s()) else {
+        return false;
+    };
+    let (_, task) = open.swap_remove(index);
+    task.abort();
+    true
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    phase: Arc<Phase>,
+    (builder, mut closed): (hyper::server::conn::http1::Builder, watch::Receiver<bool>),
+) {
+    // Answers are small: waiting to fill a packet would only delay them.
+    let _ignored = stream.set_nodelay(true);
+    let io = TokioIo::new(Watched {
+        stream,
+        phase: Arc::clone(&phase),
+    });
+    let service = TowerToHyperService::new(Noting { router, phase });
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    tokio::select! {
+        // A client that goes away in the middle is its own affair.
+        _ = connection.as_mut() => {}
+        _ = closed.wait_for(|is_closing| *is_closing) => {
+            connection.as_mut().graceful_shutdown();
+            let _ended = connection.await;
+        }
+    }
+}
+
+/// Notes when a request's head is complete.
+#[derive(Clone)]
+struct Noting {
+    router: Router,
+    phase: Arc<Phase>,
+}
+
+impl Service<hyper::Request<hyper::body::Incoming>> for Noting {
+    type Response = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Response;
+    type Error = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Error;
+    type Future = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: hyper::Request<hyper::body::Incoming>) -> Self::Future {
+        self.phase.enter(BUSY);
+        self.router.call(request)
+    }
+}
+
+/// Notes when a request begins and when an answer moves.
+struct Watched {
+    stream: TcpStream,
+    phase: Arc<Phase>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.phase.is(IDLE) {
+            self.phase.enter(HEAD);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if result.is_ready() {
+            self.phase.enter(IDLE);
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if result.is_ready() {
+            self.phase.enter(IDLE);
+        }
+        result
+    }
+}
+
+/// The most connections this process may hold beside its files, given what was asked for.
+#[must_use]
+pub fn connections_allowed(asked: usize) -> usize {
+    /// Journal segments, the state file, ClickHouse, the listeners themselves.
+    const OTHER_FILES: u64 = 256;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let free = limit.map_or(u64::MAX, |limit| limit.saturating_sub(OTHER_FILES).max(64));
+    asked.min(usize::try_from(free).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,183 @@
+//! Applies `migrations/`: numbered files, each once, recorded with its checksum.
+//!
+//! Migrations only add. Each names the oldest release that may run on the database it leaves, so that
+//! a release can be rolled back unless a migration says otherwise.
+
+use clickhouse::Row;
+use sha2::{Digest, Sha256};
+
+use crate::persist::clickhouse::{ClickHouse, DATABASE};
+use crate::persist::error::ClickHouseError;
+
+/// A file in `migrations/`.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Its number: 1, 2, …
+    pub number: u32,
+    /// Its file name.
+    pub name: &'static str,
+    /// Its text.
+    pub sql: &'static str,
+}
+
+/// Every migration, in order.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "0001_rollup_1m.sql",
+    sql: include_str!("../../migrations/0001_rollup_1m.sql"),
+}];
+
+/// This release.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (
+    number UInt32, name String, checksum String, oldest_binary String,
+    applied_by String, applied_at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(applied_at) ORDER BY number
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1";
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Applied {
+    number: u32,
+    name: String,
+    checksum: String,
+    oldest_binary: String,
+}
+
+impl Migration {
+    /// SHA-256 of its text.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        let digest = Sha256::digest(self.sql.as_bytes());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The oldest release that may run on the database once this is applied.
+    #[must_use]
+    pub fn oldest_binary(&self) -> &'static str {
+        let first = self.sql.lines().next().unwrap_or_default();
+        first.strip_prefix("-- oldest_binary: ").unwrap_or(RELEASE).trim()
+    }
+
+    /// Its statements: each ends with a semicolon at the end of a line.
+    pub fn statements(&self) -> impl Iterator<Item = &'static str> {
+        let statements = self.sql.split(";\n");
+        statements.map(str::trim).filter(|text| !text.is_empty())
+    }
+}
+
+/// What applying did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// Names of those applied now.
+    pub applied: Vec<String>,
+    /// How many had been applied before.
+    pub before: usize,
+}
+
+/// Makes the database if need be and applies what has not been applied.
+///
+/// # Errors
+/// When ClickHouse refuses, when an applied migration's text has changed, or when the database needs a
+/// later release.
+pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseError> {
+    clickhouse
+        .execute_outside(&format!("CREATE DATABASE IF NOT EXISTS {DATABASE}"))
+        .await?;
+    clickhouse.execute(RECORD_TABLE).await?;
+    let sql = "SELECT number, name, checksum, oldest_binary FROM migration FINAL ORDER BY number";
+    let applied: Vec<Applied> = clickhouse.fetch(sql, |query| query).await?;
+    for row in &applied {
+        check(row)?;
+    }
+    let mut migrated = Migrated {
+        applied: Vec::new(),
+        before: applied.len(),
+    };
+    for migration in MIGRATIONS {
+        if applied.iter().any(|row| row.number == migration.number) {
+            continue;
+        }
+        for statement in migration.statements() {
+            clickhouse.execute(statement).await?;
+        }
+        let record = format!(
+            "INSERT INTO migration VALUES ({}, '{}', '{}', '{}', '{RELEASE}', now64(3))",
+            migration.number,
+            migration.name,
+            migration.checksum(),
+            migration.oldest_binary(),
+        );
+        clickhouse.execute(&record).await?;
+        migrated.applied.push(migration.name.to_owned());
+    }
+    Ok(migrated)
+}
+
+fn check(applied: &Applied) -> Result<(), ClickHouseError> {
+    if let Some(known) = MIGRATIONS.iter().find(|known| known.number == applied.number) {
+        let now = known.checksum();
+        if now != applied.checksum {
+            return Err(ClickHouseError::ChangedMigration {
+                name: applied.name.clone(),
+                applied: applied.checksum.clone(),
+                now,
+            });
+        }
+    } else if release_parts(&applied.oldest_binary) > release_parts(RELEASE) {
+        return Err(ClickHouseError::NeedsLater {
+            name: applied.name.clone(),
+            needs: applied.oldest_binary.clone(),
+            is: RELEASE.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn release_parts(release: &str) -> Vec<u32> {
+    let plain = release.split(['-', '+']).next().unwrap_or_default();
+    plain.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed_numbered_and_names_its_oldest_binary() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let listed: Vec<&str> = MIGRATIONS.iter().map(|migration| migration.name).collect();
+        assert_eq!(files, listed);
+        for (number, migration) in (1..).zip(MIGRATIONS) {
+            assert_eq!(migration.number, number);
+            assert!(migration.name.starts_with(&format!("{number:04}_")));
+            assert!(migration.sql.starts_with("-- oldest_binary: "));
+            assert!(migration.statements().count() >= 1);
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        assert!(release_parts("0.10.0") > release_parts("0.9.3"));
+        assert_eq!(release_parts("1.2.3-rc1"), vec![1, 2, 3]);
+    }
+
+    #[test]
+    fn the_scale_in_sql_is_the_catalogues() {
+        for metric in crate::model::catalogue::BUILT_IN {
+            let by_name = match metric.name.rsplit('_').next().unwrap() {
+                "ms" => 1_000,
+                "mb" => 1_000_000,
+                "score" | "ratio" => 10_000,
+                _ => 1,
+            };
+            assert_eq!(metric.unit.scale(), by_name, "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What is sealed and not confirmed, and the ledger of epochs.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
+
+use crate::persist::error::StateError;
+use crate::persist::rows::DayLedger;
+use crate::persist::state::{State, signed, unsigned};
+
+/// A confirmed epoch's blob is kept this long for `audit --repair`.
+const BLOB_KEPT_MS: i64 = 48 * 3_600_000;
+/// The ledger of epochs is kept this long: the 90 days of ClickHouse and a week.
+const LEDGER_KEPT_MS: i64 = 97 * 86_400_000;
+
+/// One epoch in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochInfo {
+    /// Its number.
+    pub epoch: u64,
+    /// The collector id its rows bear.
+    pub collector_id: Uuid,
+    /// When it was sealed, Unix ms.
+    pub sealed_at_ms: i64,
+    /// When ClickHouse was found to hold all of it, Unix ms.
+    pub confirmed_at_ms: Option<i64>,
+    /// Its rows by day (days since 1970).
+    pub days: BTreeMap<u32, DayLedger>,
+}
+
+impl EpochInfo {
+    /// Its rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.days.values().map(|day| day.rows).sum()
+    }
+
+    /// Samples in them.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.days.values().map(|day| day.samples).sum()
+    }
+}
+
+/// How much waits to be shipped, and how much has been.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutboxTotals {
+    /// Epochs not confirmed.
+    pub epochs: u64,
+    /// Samples in them.
+    pub samples: u64,
+    /// Bytes of their blobs.
+    pub bytes: u64,
+    /// When the oldest of them was sealed, Unix ms.
+    pub oldest_ms: Option<i64>,
+}
+
+impl State {
+    /// The epochs that wait, oldest first, at most `count_max` of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn unconfirmed(&self, count_max: usize) -> Result<Vec<EpochInfo>, StateError> {
+        self.epochs(
+            "WHERE confirmed_at_ms IS NULL ORDER BY epoch LIMIT ?1",
+            i64::try_from(count_max).unwrap_or(i64::MAX),
+        )
+    }
+
+    /// The ledger of all epochs since `epoch`, oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn ledger(&self, since_epoch: u64) -> Result<Vec<EpochInfo>, StateError> {
+        self.epochs("WHERE epoch >= ?1 ORDER BY epoch", signed(since_epoch))
+    }
+
+    fn epochs(&self, which: &str, argument: i64) -> Result<Vec<EpochInfo>, StateError> {
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(&format!(
+            "SELECT epoch, sealed_at_ms, confirmed_at_ms, collector_id FROM epoch {which}"
+        ))?;
+        let infos = statement.query_map([argument], |row| {
+            Ok(EpochInfo {
+                epoch: unsigned(row.get(0)?),
+                collector_id: Uuid::parse_str(&row.get::<_, String>(3)?).unwrap_or_default(),
+                sealed_at_ms: row.get(1)?,
+                confirmed_at_ms: row.get(2)?,
+                days: BTreeMap::new(),
+            })
+        })?;
+        let mut infos = infos.collect::<Result<Vec<_>, _>>()?;
+        let mut days = reader.prepare_cached(
+            "SELECT day, row_count, samples, hash_sum FROM epoch_day WHERE epoch = ?1",
+        )?;
+        for info in &mut infos {
+            let rows = days.query_map([signed(info.epoch)], |row| {
+                let ledger = DayLedger {
+                    rows: unsigned(row.get(1)?),
+                    samples: unsigned(row.get(2)?),
+                    hash_sum: unsigned(row.get(3)?),
+                };
+                Ok((row.get(0)?, ledger))
+            })?;
+            info.days = rows.collect::<Result<_, _>>()?;
+        }
+        Ok(infos)
+    }
+
+    /// The rows of an epoch as `RowBinary`, if its blob is still kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the blob not unpacked.
+    pub fn rows_of(&self, epoch: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let found: Option<(i64, Vec<u8>)> = {
+            let reader = self.reader();
+            let mut statement =
+                reader.prepare_cached("SELECT plain_bytes, blob FROM outbox WHERE epoch = ?1")?;
+            statement
+                .query_row([signed(epoch)], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?
+        };
+        found
+            .map(|(plain_bytes, blob)| {
+                let capacity = usize::try_from(plain_bytes).unwrap_or(0);
+                zstd::bulk::decompress(&blob, capacity).map_err(StateError::Blob)
+            })
+            .transpose()
+    }
+
+    /// Notes that ClickHouse holds all of these epochs.
+    ///
+    /// # Errors
+    /// When the file cannot be written; they are then found again and confirmed later.
+    pub fn confirm(&self, epochs: &[u64], now_ms: i64) -> Result<(), StateError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        for epoch in epochs {
+            transaction.execute(
+                "UPDATE epoch SET confirmed_at_ms = ?2 WHERE epoch = ?1",
+                params![signed(*epoch), now_ms],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Deletes blobs and ledger rows whose time is over. Nothing unconfirmed is touched.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn expire(&self, now_ms: i64) -> Result<(), StateError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        transaction.execute(
+            "DELETE FROM outbox WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
+            [now_ms - BLOB_KEPT_MS],
+        )?;
+        let old = now_ms - LEDGER_KEPT_MS;
+        transaction.execute(
+            "DELETE FROM epoch_day WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
+            [old],
+        )?;
+        transaction.execute("DELETE FROM epoch WHERE confirmed_at_ms < ?1", [old])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// How much waits to be shipped.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn outbox_totals(&self) -> Result<OutboxTotals, StateError> {
+        let reader = self.reader();
+        let (epochs, oldest_ms, bytes) = reader.query_row(
+            "SELECT count(*), min(sealed_at_ms), coalesce(sum(length(blob)), 0)
+             FROM epoch JOIN outbox USING (epoch) WHERE confirmed_at_ms IS NULL",
+            [],
+            |row| Ok((unsigned(row.get(0)?), row.get(1)?, unsigned(row.get(2)?))),
+        )?;
+        let samples: i64 = reader.query_row(
+            "SELECT coalesce(sum(samples), 0) FROM epoch_day
+             WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms IS NULL)",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(OutboxTotals {
+            epochs,
+            samples: unsigned(samples),
+            bytes,
+            oldest_ms,
+        })
+    }
+}

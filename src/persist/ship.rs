@@ -1,0 +1,164 @@
+//! Outbox to ClickHouse: insert, read back, confirm, in order; back off and try again.
+//!
+//! An insert's answer proves nothing: a timeout may hide a success, and an acknowledged part may be
+//! lost. What counts is what ClickHouse says it holds. Rows are identical however often they are
+//! sent, so sending again is always safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clickhouse::Row;
+use uuid::Uuid;
+
+use crate::model::time::{DAY_MS, now_ms};
+use crate::persist::audit::{self, KEPT_DAYS};
+use crate::persist::clickhouse::ClickHouse;
+use crate::persist::error::{ClickHouseError, StateError};
+use crate::persist::outbox::EpochInfo;
+use crate::persist::rows::COLUMNS;
+use crate::persist::state::State;
+
+/// Epochs in one insert while draining.
+const EPOCHS_MAX: usize = 32;
+/// Rows in one insert: below the million at which ClickHouse would cut it into blocks.
+const ROWS_MAX: u64 = 500_000;
+/// Days in one insert, each a partition: below ClickHouse's limit of 100 with room.
+const DAYS_MAX: usize = 60;
+
+/// What one round of shipping did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Shipped {
+    /// The epochs confirmed, in order.
+    pub confirmed: Vec<u64>,
+    /// Rows inserted.
+    pub rows: u64,
+    /// Samples in the confirmed epochs.
+    pub samples: u64,
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct HighestEpoch {
+    epoch: u64,
+}
+
+/// Refuses to ship when ClickHouse knows a higher epoch of this collector than the state file.
+///
+/// # Errors
+/// [`ClickHouseError::EpochReuse`] then; else when ClickHouse does not answer.
+pub async fn guard_epochs(clickhouse: &ClickHouse, state: &Arc<State>) -> Result<(), ClickHouseError> {
+    let collector = state.collector_id();
+    let rows: Vec<HighestEpoch> = clickhouse
+        .fetch(
+            "SELECT max(epoch) AS epoch FROM rollup_1m WHERE collector_id = {id:UUID}",
+            |query| query.param("id", collector.to_string()),
+        )
+        .await?;
+    let theirs = rows.first().map_or(0, |row| row.epoch);
+    let ours = on_disk(state, State::last_epoch).await?;
+    if theirs > ours {
+        return Err(ClickHouseError::EpochReuse { theirs, ours, collector });
+    }
+    Ok(())
+}
+
+/// Ships the oldest epochs that wait: inserts what ClickHouse does not hold, reads back, confirms.
+///
+/// # Errors
+/// When ClickHouse does not answer or refuses, or the state file fails. Nothing is lost by it.
+pub async fn ship_once(clickhouse: &ClickHouse, state: &Arc<State>, is_retry: bool) -> Result<Shipped, ClickHouseError> {
+    let waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
+    let group = first_group(waiting);
+    let Some((first, last)) = group.first().zip(group.last()) else {
+        return Ok(Shipped::default());
+    };
+    let (collector, range) = (first.collector_id, (first.epoch, last.epoch));
+    let oldest_day = oldest_kept_day(now_ms());
+    let mut shipped = Shipped::default();
+
+    // After a failure some of it may have arrived: ask before sending it all again.
+    let missing: Vec<u64> = if is_retry {
+        let held = held(clickhouse, collector, range, &group).await?;
+        let is_missing = |info: &&EpochInfo| !audit::is_complete(info, &held, oldest_day);
+        group.iter().filter(is_missing).map(|info| info.epoch).collect()
+    } else {
+        group.iter().map(|info| info.epoch).collect()
+    };
+    let mut bytes = Vec::new();
+    for epoch in missing {
+        let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
+        bytes.append(&mut rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?);
+    }
+    if !bytes.is_empty() {
+        clickhouse.insert_row_binary("rollup_1m", COLUMNS, bytes).await?;
+        shipped.rows = group.iter().map(EpochInfo::rows).sum();
+    }
+
+    let held = held(clickhouse, collector, range, &group).await?;
+    for info in &group {
+        if !audit::is_complete(info, &held, oldest_day) {
+            break;
+        }
+        shipped.confirmed.push(info.epoch);
+        shipped.samples += info.samples();
+    }
+    let epochs = shipped.confirmed.clone();
+    on_disk(state, move |state| state.confirm(&epochs, now_ms())).await?;
+    Ok(shipped)
+}
+
+/// The longest run from the front that fits in one insert and bears one collector id.
+fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
+    let mut group: Vec<EpochInfo> = Vec::new();
+    let mut days = std::collections::BTreeSet::new();
+    let mut rows = 0;
+    for info in waiting {
+        rows += info.rows();
+        days.extend(info.days.keys().copied());
+        let is_same = group.first().is_none_or(|first| first.collector_id == info.collector_id);
+        if !group.is_empty() && (!is_same || rows > ROWS_MAX || days.len() > DAYS_MAX) {
+            break;
+        }
+        group.push(info);
+    }
+    group
+}
+
+async fn held(
+    clickhouse: &ClickHouse,
+    collector: Uuid,
+    range: (u64, u64),
+    group: &[EpochInfo],
+) -> Result<std::collections::BTreeMap<(u64, u32), audit::Held>, ClickHouseError> {
+    let mut days: Vec<u32> = group.iter().flat_map(|info| info.days.keys().copied()).collect();
+    days.sort_unstable();
+    days.dedup();
+    audit::held(clickhouse, collector, range, &days).await
+}
+
+/// Windows of this day and later are still kept by ClickHouse, with a day to spare.
+fn oldest_kept_day(now_ms: i64) -> u32 {
+    let today = u32::try_from(now_ms / DAY_MS).unwrap_or(0);
+    today.saturating_sub(KEPT_DAYS - 1)
+}
+
+/// Runs work on the state file where blocking is allowed.
+///
+/// # Errors
+/// Whatever the work's error is.
+pub async fn on_disk<T: Send + 'static>(
+    state: &Arc<State>,
+    work: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, StateError> {
+    let state = Arc::clone(state);
+    match tokio::task::spawn_blocking(move || work(&state)).await {
+        Ok(result) => result,
+        Err(_) => Err(StateError::Damaged("worker: it panicked or was stopped")),
+    }
+}
+
+/// How long to wait after so many failures in a row: 1 s doubling to 60 s, drawn between half and all.
+#[must_use]
+pub fn back_off(failures: u32) -> Duration {
+    let full_ms = 1_000_u64.saturating_mul(1 << failures.min(6)).min(60_000);
+    Duration::from_millis(fastrand::u64(full_ms / 2..=full_ms))
+}

@@ -1,0 +1,438 @@
+//! The one SQLite file: what a seal writes in one transaction and a start reads back.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use uuid::Uuid;
+
+use crate::aggregate::terminals::{TerminalChange, TerminalKey};
+use crate::aggregate::{Cut, Restored, Totals};
+use crate::model::SeqWindow;
+use crate::persist::error::StateError;
+use crate::persist::rows::{self, EncodedRows, RowOrigin};
+
+/// Layout of the file; a later one is refused, an earlier one is brought forward in `LAYOUTS`.
+const LAYOUT: i64 = 1;
+
+/// What brings a file from layout n to n + 1.
+const LAYOUTS: [&str; 1] = ["
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    -- The ledger of epochs: one row a seal, kept 97 days.
+    CREATE TABLE epoch (
+        epoch INTEGER PRIMARY KEY, collector_id TEXT NOT NULL, sealed_at_ms INTEGER NOT NULL, first_position INTEGER NOT NULL,
+        applied_position INTEGER NOT NULL, received_at_ms INTEGER NOT NULL, confirmed_at_ms INTEGER);
+    CREATE TABLE epoch_day (
+        epoch INTEGER NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
+        samples INTEGER NOT NULL, hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, day)) WITHOUT ROWID;
+    -- RowBinary under zstd, exactly the rows to insert.
+    CREATE TABLE outbox (epoch INTEGER PRIMARY KEY, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL);
+    CREATE TABLE queue (
+        store_id TEXT NOT NULL, terminal_id TEXT NOT NULL, queue BLOB NOT NULL, window BLOB NOT NULL,
+        PRIMARY KEY (store_id, terminal_id, queue)) WITHOUT ROWID;
+    CREATE TABLE terminal (
+        store_id TEXT NOT NULL, terminal_id TEXT NOT NULL, state TEXT NOT NULL,
+        PRIMARY KEY (store_id, terminal_id)) WITHOUT ROWID;
+    -- kind: store or release.
+    CREATE TABLE name (
+        kind TEXT NOT NULL, name TEXT NOT NULL, ordinal INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)) WITHOUT ROWID;
+    CREATE TABLE series (
+        kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+    CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
+"];
+
+/// The state file, with one connection that writes and one that reads beside it.
+#[derive(Debug)]
+pub struct State {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+    collector_id: Uuid,
+}
+
+/// What came of a seal.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedEpoch {
+    /// Its number.
+    pub epoch: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Samples in them.
+    pub samples: u64,
+    /// Bytes of its outbox blob.
+    pub blob_bytes: u64,
+}
+
+/// A cut that has been encoded and waits to be written.
+#[derive(Debug)]
+pub struct Sealing {
+    epoch: u64,
+    cut: CutState,
+    encoded: EncodedRows,
+    blob: Vec<u8>,
+}
+
+/// The parts of a cut beside its rows.
+#[derive(Debug)]
+struct CutState {
+    applied: u64,
+    totals: Totals,
+    journal_ms: i64,
+    stores: Vec<(String, i64)>,
+    releases: Vec<(String, i64)>,
+    store_series: Vec<(String, String)>,
+    release_series: Vec<(String, String)>,
+    terminals: Vec<(TerminalChange, String)>,
+}
+
+impl Sealing {
+    /// The epoch's number.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The position up to which it goes.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.cut.applied
+    }
+
+    /// The rows as bytes, for readers while the transaction is under way.
+    #[must_use]
+    pub fn row_bytes(&self) -> &[u8] {
+        &self.encoded.bytes
+    }
+}
+
+impl State {
+    /// Opens or makes the file in `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or a later release has written it.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join("state.sqlite");
+        let mut writer = connect(&path)?;
+        let found: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > LAYOUT {
+            return Err(StateError::Later { found, known: LAYOUT });
+        }
+        let transaction = writer.transaction()?;
+        for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        let known: Option<String> = get_meta(&transaction, "collector_id")?;
+        let collector_id = match known {
+            Some(text) => Uuid::parse_str(&text).map_err(|_| StateError::Damaged("collector id"))?,
+            None => new_collector_id(&transaction)?,
+        };
+        transaction.commit()?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(connect(&path)?),
+            collector_id,
+        })
+    }
+
+    /// The random number of this state file.
+    #[must_use]
+    pub fn collector_id(&self) -> Uuid {
+        self.collector_id
+    }
+
+    /// Gives this state file a new number, so that its epochs cannot meet those of the old one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn renew_collector_id(&self) -> Result<Uuid, StateError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        // What is unconfirmed carries the old number in its rows: it is shipped as it is.
+        let id = new_collector_id(&transaction)?;
+        transaction.commit()?;
+        Ok(id)
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held rolled its transaction back.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the last epoch, 0 before the first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn last_epoch(&self) -> Result<u64, StateError> {
+        let text: Option<String> = get_meta(&self.reader(), "last_epoch")?;
+        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    /// Encodes a cut as the epoch with this number. Takes no lock: the rows may be many.
+    ///
+    /// # Errors
+    /// When the rows cannot be compressed.
+    pub fn encode(&self, cut: Cut, epoch: u64) -> Result<Sealing, StateError> {
+        let origin = RowOrigin {
+            collector_id: self.collector_id,
+            epoch,
+            received_at_ms: cut.journal_ms,
+        };
+        let encoded = rows::encode(cut.windows.into_rows(&cut.tables), origin);
+        let blob = zstd::bulk::compress(&encoded.bytes, 1).map_err(StateError::Blob)?;
+        let json = |series: Vec<(String, crate::aggregate::saved::SavedSeries)>| {
+            let line = |(name, saved)| Ok((name, serde_json::to_string(&saved)?));
+            series.into_iter().map(line).collect::<Result<Vec<_>, StateError>>()
+        };
+        let terminal = |(change, saved)| Ok((change, serde_json::to_string(&saved)?));
+        let terminals: Result<Vec<_>, StateError> = cut.terminals.into_iter().map(terminal).collect();
+        Ok(Sealing {
+            epoch,
+            encoded,
+            blob,
+            cut: CutState {
+                applied: cut.applied,
+                totals: cut.totals,
+                journal_ms: cut.journal_ms,
+                stores: cut.stores,
+                releases: cut.releases,
+                store_series: json(cut.store_series)?,
+                release_series: json(cut.release_series)?,
+                terminals: terminals?,
+            },
+        })
+    }
+
+    /// Writes an encoded cut: all of it, or nothing.
+    ///
+    /// # Errors
+    /// When the transaction fails; it can be tried again with the same cut.
+    pub fn seal(&self, sealing: &Sealing, now_ms: i64) -> Result<SealedEpoch, StateError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        let (cut, epoch) = (&sealing.cut, signed(sealing.epoch));
+        let before: Option<String> = get_meta(&transaction, "applied")?;
+        let first: i64 = before.and_then(|text| text.parse().ok()).unwrap_or(0) + 1;
+        transaction.execute(
+            "INSERT INTO epoch VALUES (?1, ?6, ?2, ?3, ?4, ?5, NULL)",
+            params![
+                epoch,
+                now_ms,
+                first,
+                signed(cut.applied),
+                cut.journal_ms,
+                self.collector_id.to_string()
+            ],
+        )?;
+        let mut ledger = transaction.prepare_cached("INSERT INTO epoch_day VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let (mut row_count, mut samples) = (0, 0);
+        for (day, of_day) in &sealing.encoded.days {
+            row_count += of_day.rows;
+            samples += of_day.samples;
+            let numbers = (signed(of_day.rows), signed(of_day.samples), signed(of_day.hash_sum));
+            ledger.execute(params![epoch, day, numbers.0, numbers.1, numbers.2])?;
+        }
+        drop(ledger);
+        transaction.execute(
+            "INSERT INTO outbox VALUES (?1, ?2, ?3)",
+            params![epoch, signed(sealing.encoded.bytes.len() as u64), sealing.blob],
+        )?;
+        put_names(&transaction, "store", &cut.stores)?;
+        put_names(&transaction, "release", &cut.releases)?;
+        put_series(&transaction, "store", &cut.store_series)?;
+        put_series(&transaction, "release", &cut.release_series)?;
+        put_terminals(&transaction, &cut.terminals)?;
+        put_meta(&transaction, "last_epoch", &sealing.epoch.to_string())?;
+        put_meta(&transaction, "applied", &cut.applied.to_string())?;
+        put_meta(&transaction, "totals", &serde_json::to_string(&cut.totals)?)?;
+        put_meta(&transaction, "journal_ms", &cut.journal_ms.to_string())?;
+        transaction.commit()?;
+        Ok(SealedEpoch {
+            epoch: sealing.epoch,
+            rows: row_count,
+            samples,
+            blob_bytes: sealing.blob.len() as u64,
+        })
+    }
+
+    /// Reads back what the last seal left.
+    ///
+    /// # Errors
+    /// When the file cannot be read or does not hold what it should.
+    pub fn restore(&self) -> Result<Restored, StateError> {
+        let reader = self.reader();
+        let number = |key: &str| -> Result<i64, StateError> {
+            let text: Option<String> = get_meta(&reader, key)?;
+            Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+        };
+        let totals: Option<String> = get_meta(&reader, "totals")?;
+        let totals = totals.map(|text| serde_json::from_str(&text)).transpose()?;
+        Ok(Restored {
+            applied: unsigned(number("applied")?),
+            totals: totals.unwrap_or_default(),
+            journal_ms: number("journal_ms")?,
+            stores: get_names(&reader, "store")?,
+            releases: get_names(&reader, "release")?,
+            store_series: get_series(&reader, "store")?,
+            release_series: get_series(&reader, "release")?,
+            queues: get_queues(&reader)?,
+            terminals: get_terminals(&reader)?,
+        })
+    }
+
+    /// The key of a day's session pseudonyms, made when first asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn session_key(&self, day: i32) -> Result<[u8; 32], StateError> {
+        let writer = self.writer();
+        writer.execute(
+            "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
+            params![day],
+        )?;
+        let key = writer.query_row("SELECT key FROM session_key WHERE day = ?1", [day], |row| row.get(0));
+        Ok(key?)
+    }
+}
+
+/// SQLite's integers are signed; the sums and hashes here are kept by their bits.
+pub(super) fn signed(value: u64) -> i64 {
+    value.cast_signed()
+}
+
+/// The number that [`signed`] kept.
+pub(super) fn unsigned(value: i64) -> u64 {
+    value.cast_unsigned()
+}
+
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit is on disk when it returns.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
+}
+
+fn new_collector_id(connection: &Connection) -> Result<Uuid, StateError> {
+    let bytes: [u8; 16] = connection.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    put_meta(connection, "collector_id", &id.to_string())?;
+    Ok(id)
+}
+
+fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+}
+
+fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<(), StateError> {
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [key, value])?;
+    Ok(())
+}
+
+fn put_names(transaction: &Transaction<'_>, kind: &str, names: &[(String, i64)]) -> Result<(), StateError> {
+    transaction.execute("DELETE FROM name WHERE kind = ?1", [kind])?;
+    let mut statement = transaction.prepare_cached("INSERT INTO name VALUES (?1, ?2, ?3, ?4)")?;
+    for (ordinal, (name, last_seen_ms)) in (0_i64..).zip(names) {
+        statement.execute(params![kind, name, ordinal, last_seen_ms])?;
+    }
+    Ok(())
+}
+
+fn get_names(connection: &Connection, kind: &str) -> Result<Vec<(String, i64)>, StateError> {
+    let mut statement =
+        connection.prepare("SELECT name, last_seen_ms FROM name WHERE kind = ?1 ORDER BY ordinal")?;
+    let rows = statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn put_series(transaction: &Transaction<'_>, kind: &str, series: &[(String, String)]) -> Result<(), StateError> {
+    let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3)")?;
+    for (name, state) in series {
+        statement.execute([kind, name, state])?;
+    }
+    Ok(())
+}
+
+fn get_series(
+    connection: &Connection,
+    kind: &str,
+) -> Result<Vec<(String, crate::aggregate::saved::SavedSeries)>, StateError> {
+    let mut statement = connection.prepare("SELECT name, state FROM series WHERE kind = ?1")?;
+    let rows = statement.query_map([kind], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (name, state) = row?;
+        Ok((name, serde_json::from_str(&state)?))
+    })
+    .collect()
+}
+
+fn put_terminals(
+    transaction: &Transaction<'_>,
+    changes: &[(TerminalChange, String)],
+) -> Result<(), StateError> {
+    let mut forget_queues =
+        transaction.prepare_cached("DELETE FROM queue WHERE store_id = ?1 AND terminal_id = ?2")?;
+    let mut forget =
+        transaction.prepare_cached("DELETE FROM terminal WHERE store_id = ?1 AND terminal_id = ?2")?;
+    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO terminal VALUES (?1, ?2, ?3)")?;
+    let mut put_queue =
+        transaction.prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4)")?;
+    for (change, saved) in changes {
+        let (store_id, terminal_id) = (&change.key.store_id, &change.key.terminal_id);
+        forget_queues.execute([store_id, terminal_id])?;
+        let Some(terminal) = &change.terminal else {
+            forget.execute([store_id, terminal_id])?;
+            continue;
+        };
+        put.execute(params![store_id, terminal_id, saved])?;
+        for (queue, window) in &terminal.queues {
+            put_queue.execute(params![store_id, terminal_id, queue, window.to_bytes()])?;
+        }
+    }
+    Ok(())
+}
+
+type SavedQueue = (TerminalKey, [u8; 16], SeqWindow);
+
+fn get_queues(connection: &Connection) -> Result<Vec<SavedQueue>, StateError> {
+    let mut statement = connection.prepare("SELECT store_id, terminal_id, queue, window FROM queue")?;
+    let rows = statement.query_map([], |row| {
+        let key = TerminalKey {
+            store_id: row.get(0)?,
+            terminal_id: row.get(1)?,
+        };
+        Ok((key, row.get(2)?, row.get::<_, Vec<u8>>(3)?))
+    })?;
+    rows.map(|row| {
+        let (key, queue, window) = row?;
+        let window = SeqWindow::from_bytes(&window).ok_or(StateError::Damaged("sequence window"))?;
+        Ok((key, queue, window))
+    })
+    .collect()
+}
+
+fn get_terminals(
+    connection: &Connection,
+) -> Result<Vec<(TerminalKey, crate::aggregate::saved::SavedTerminal)>, StateError> {
+    let mut statement = connection.prepare("SELECT store_id, terminal_id, state FROM terminal")?;
+    let rows = statement.query_map([], |row| {
+        let key = TerminalKey {
+            store_id: row.get(0)?,
+            terminal_id: row.get(1)?,
+        };
+        Ok((key, row.get::<_, String>(2)?))
+    })?;
+    rows.map(|row| {
+        let (key, state) = row?;
+        Ok((key, serde_json::from_str(&state)?))
+    })
+    .collect()
+}
+
