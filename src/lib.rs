@@ -5,5 +5,9 @@
 pub mod model;
 pub mod wire;
 
+pub mod self_metrics;
+pub mod listener;
+pub mod ingest;
+pub mod journal;
 pub mod aggregate;
 pub mod persist;

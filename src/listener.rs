@@ -193,7 +193,7 @@ async fn connection(
     tokio::select! {
         // A client that goes away in the middle is its own affair.
         _ = connection.as_mut() => {}
-        _ = closed.wait_for(|is_closing| *is_closing) => {
+        () = async { let _closing = closed.wait_for(|is_closing| *is_closing).await.is_ok(); } => {
             connection.as_mut().graceful_shutdown();
             let _ended = connection.await;
         }

@@ -2,7 +2,7 @@
 
 use hashbrown::{Equivalent, HashMap};
 
-use crate::model::SeqWindow;
+use crate::model::{Seen, SeqWindow};
 use crate::model::sequence::LOST_AFTER_MS;
 
 /// A terminal of a store.
@@ -102,10 +102,9 @@ impl Terminals {
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let is_fresh = if let Some((_, window)) = known {
-            let is_fresh = window.seen(seq) == crate::model::Seen::Fresh;
-            if is_fresh {
-                window.insert(seq, now_ms);
-            }
+            // Ingest has let it in; only a second copy is not counted.
+            let is_fresh = window.seen(seq) != Seen::Duplicate;
+            window.insert(seq, now_ms);
             is_fresh
         } else {
             entry.queues.push((queue, SeqWindow::new(seq, now_ms)));

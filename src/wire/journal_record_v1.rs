@@ -25,18 +25,16 @@ pub enum RecordError {
     Field(&'static str),
 }
 
-/// Writes one record.
+/// Writes one record at the end of a buffer.
 #[derive(Debug)]
-pub struct Encoder {
-    bytes: Vec<u8>,
+pub struct Encoder<'b> {
+    bytes: &'b mut Vec<u8>,
     received_at_ms: i64,
 }
 
-impl Encoder {
-    /// Starts a record with its header. `capacity` bytes are set aside.
-    #[must_use]
-    pub fn new(header: &BatchHeader<'_>, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
+impl<'b> Encoder<'b> {
+    /// Starts a record with its header.
+    pub fn new(bytes: &'b mut Vec<u8>, header: &BatchHeader<'_>) -> Self {
         bytes.push(VERSION);
         bytes.push(if header.session.is_some() {
             FLAG_SESSION
@@ -89,12 +87,6 @@ impl Encoder {
         self.bytes.push(TAG_REJECTED);
         self.bytes.push(reason_code);
         self.varint(samples);
-    }
-
-    /// The record's bytes.
-    #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        self.bytes
     }
 
     fn reading(&mut self, tag: u8, reading: &Reading) {
@@ -371,7 +363,8 @@ mod tests {
         #[test]
         fn what_was_written_is_read(entries in prop::collection::vec(entry(), 0..50), session in any::<Option<[u8; 16]>>()) {
             let header = header(session);
-            let mut encoder = Encoder::new(&header, 0);
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, &header);
             for entry in &entries {
                 match entry {
                     Entry::Sample(reading, value) => encoder.sample(reading, *value),
@@ -379,7 +372,6 @@ mod tests {
                     Entry::Rejected(reason, samples) => encoder.rejected(*reason, *samples),
                 }
             }
-            let bytes = encoder.finish();
             let (read_header, read) = decode(&bytes).unwrap();
             prop_assert_eq!(read_header, header);
             let read: Result<Vec<Entry>, RecordError> = read.collect();

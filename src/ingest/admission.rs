@@ -1,0 +1,89 @@
+//! Who may post now: bytes in flight, and a rate for each store.
+
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ingest::error::IngestError;
+
+/// Limits of what is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bytes of request bodies held at once, decoded ones included; past it 503. Unit: bytes.
+    pub in_flight_bytes_max: u32,
+    /// Requests a second of one store, in the long run; past it 429.
+    pub store_requests_per_s: u32,
+    /// Requests of one store at once after a quiet time.
+    pub store_burst: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            in_flight_bytes_max: 256 * 1024 * 1024,
+            store_requests_per_s: 1_000,
+            store_burst: 5_000,
+        }
+    }
+}
+
+/// Lets requests in, or says when to come again.
+#[derive(Debug)]
+pub struct Admission {
+    in_flight: Arc<Semaphore>,
+    stores: DefaultKeyedRateLimiter<u64>,
+    hasher: foldhash::quality::RandomState,
+    clock: DefaultClock,
+}
+
+impl Admission {
+    /// Admission within these limits.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(settings.store_requests_per_s))
+            .allow_burst(at_least_one(settings.store_burst));
+        Self {
+            in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
+            stores: RateLimiter::keyed(quota),
+            hasher: foldhash::quality::RandomState::default(),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// Sets bytes aside for a request's body until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`IngestError::Busy`] when there is no room.
+    pub fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, IngestError> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.in_flight)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_none_free| IngestError::Busy)
+    }
+
+    /// Takes one request from a store's bucket. Stores are told apart by a keyed hash, so that no
+    /// name has to be copied.
+    ///
+    /// # Errors
+    /// [`IngestError::RateLimited`] when the bucket is empty.
+    pub fn pass(&self, store_id: &str) -> Result<(), IngestError> {
+        let key = self.hasher.hash_one(store_id);
+        self.stores.check_key(&key).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            IngestError::RateLimited {
+                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            }
+        })
+    }
+
+    /// Forgets the buckets of stores that are full again, so that invented names cost no memory.
+    pub fn forget(&self) {
+        self.stores.retain_recent();
+        self.stores.shrink_to_fit();
+    }
+}

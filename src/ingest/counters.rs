@@ -1,0 +1,62 @@
+//! Outcomes of ingest, as metrics.
+
+use metrics::Counter;
+
+use crate::model::Reason;
+use crate::self_metrics as names;
+
+/// Handles to ingest's counters; looking one up by name for every batch would cost more than counting.
+#[derive(Debug)]
+pub struct Counters {
+    /// Samples of requests that could be split into batches.
+    pub received: Counter,
+    /// Samples now durable.
+    pub accepted: Counter,
+    /// Samples of batches seen before.
+    pub duplicate: Counter,
+    /// Samples answered 429 or 503, to be sent again.
+    pub deferred: Counter,
+    /// Batches of requests that could be split into them.
+    pub batches: Counter,
+    /// Bytes of bodies as they came.
+    pub body_bytes: Counter,
+    /// Keys that mean nothing in this version.
+    pub unknown_keys: Counter,
+    /// Releases that are not written as releases are.
+    pub invalid_releases: Counter,
+    rejected: Vec<Option<Counter>>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let outcome = |outcome: &'static str| metrics::counter!(names::SAMPLES, "outcome" => outcome);
+        let mut rejected = Vec::new();
+        for reason in Reason::ALL {
+            let code = usize::from(reason.code());
+            if rejected.len() <= code {
+                rejected.resize(code + 1, None);
+            }
+            rejected[code] = Some(metrics::counter!(names::REJECTED, "reason" => reason.name()));
+        }
+        Self {
+            received: metrics::counter!(names::RECEIVED),
+            accepted: outcome("accepted"),
+            duplicate: outcome("duplicate"),
+            deferred: outcome("deferred"),
+            batches: metrics::counter!(names::BATCHES),
+            body_bytes: metrics::counter!(names::BODY_BYTES),
+            unknown_keys: metrics::counter!(names::UNKNOWN_KEYS),
+            invalid_releases: metrics::counter!(names::INVALID_RELEASES),
+            rejected,
+        }
+    }
+}
+
+impl Counters {
+    /// Counts rejected samples.
+    pub fn reject(&self, reason: Reason, samples: u64) {
+        if let Some(Some(counter)) = self.rejected.get(usize::from(reason.code())) {
+            counter.increment(samples);
+        }
+    }
+}

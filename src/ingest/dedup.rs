@@ -1,0 +1,357 @@
+//! Which batches have been taken in: what makes a resend count once.
+//!
+//! A batch is *reserved* while it is on its way to the disk and *seen* once it is durable. A second
+//! post of a reserved batch waits for the first, so that it is never answered before the batch is on
+//! disk; when the first fails, the mark is undone and the second takes its place.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{Equivalent, HashMap};
+use tokio::sync::oneshot;
+
+use crate::model::sequence::LOST_AFTER_MS;
+use crate::model::time::HOUR_MS;
+use crate::model::{QueueKey, Reason, Seen, SeqWindow};
+
+/// Queues one terminal may use: a new one a day, and some.
+const QUEUES_PER_TERMINAL_MAX: usize = 16;
+/// A lock for each of these; two threads rarely want the same one.
+const SHARDS: usize = 64;
+/// A queue is remembered an hour longer here than by the aggregate, so that nothing counts here as
+/// fresh that counts there as seen.
+const FORGET_AFTER_MS: i64 = LOST_AFTER_MS + HOUR_MS;
+
+/// Bounds of the memory for sequence numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Queues in all; past it a batch of a new queue is answered 503. Unit: queues.
+    pub queues_max: usize,
+    /// Missing ranges in all; past it a batch that would leave a new gap is answered 503. Unit: ranges.
+    pub gaps_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            queues_max: 400_000,
+            gaps_max: 1_000_000,
+        }
+    }
+}
+
+/// What became of an attempt to reserve a batch.
+#[derive(Debug)]
+pub enum Reserve {
+    /// It is new, and reserved until [`Dedup::settle`].
+    Fresh,
+    /// It is durable already.
+    Duplicate,
+    /// It is on its way to the disk. The channel closes when that is over; then ask again.
+    InFlight(oneshot::Receiver<()>),
+    /// It can never be taken in.
+    Refused(Reason),
+    /// There is no memory for it now.
+    Full,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Terminal {
+    store_id: Box<str>,
+    terminal_id: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, Hash)]
+struct TerminalRef<'a> {
+    store_id: &'a str,
+    terminal_id: &'a str,
+}
+
+impl Equivalent<Terminal> for TerminalRef<'_> {
+    fn equivalent(&self, key: &Terminal) -> bool {
+        *self.terminal_id == *key.terminal_id && *self.store_id == *key.store_id
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    id: [u8; 16],
+    /// `None` until a batch of it is durable.
+    window: Option<SeqWindow>,
+    in_flight: Vec<InFlight>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    seq: u64,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+type Shard = HashMap<Terminal, Vec<Queue>, foldhash::fast::RandomState>;
+
+/// The sequence numbers of every queue.
+#[derive(Debug)]
+pub struct Dedup {
+    settings: Settings,
+    hasher: foldhash::fast::RandomState,
+    shards: Vec<Mutex<Shard>>,
+    queues: AtomicUsize,
+    gaps: AtomicUsize,
+}
+
+/// A batch's identity, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// The shop.
+    pub store_id: &'a str,
+    /// The terminal.
+    pub terminal_id: &'a str,
+    /// The queue's UUID.
+    pub queue: [u8; 16],
+    /// The number in it.
+    pub seq: u64,
+}
+
+impl Identity<'_> {
+    /// As a key of its own, and the number.
+    #[must_use]
+    pub fn to_owned(self) -> (QueueKey, u64) {
+        let key = QueueKey {
+            store_id: self.store_id.into(),
+            terminal_id: self.terminal_id.into(),
+            queue: self.queue,
+        };
+        (key, self.seq)
+    }
+}
+
+impl Dedup {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            hasher: foldhash::fast::RandomState::default(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            queues: AtomicUsize::new(0),
+            gaps: AtomicUsize::new(0),
+        })
+    }
+
+    /// Puts back a window that a state file or a replay gives.
+    pub fn restore(&self, key: &QueueKey, window: SeqWindow) {
+        let mut shard = self.shard(&key.store_id, &key.terminal_id);
+        let terminal = Terminal {
+            store_id: key.store_id.clone(),
+            terminal_id: key.terminal_id.clone(),
+        };
+        self.queues.fetch_add(1, Ordering::Relaxed);
+        self.gaps.fetch_add(window.gap_count(), Ordering::Relaxed);
+        shard.entry(terminal).or_default().push(Queue {
+            id: key.queue,
+            window: Some(window),
+            in_flight: Vec::new(),
+        });
+    }
+
+    /// Reserves a batch, or says why not.
+    pub fn reserve(&self, identity: Identity<'_>) -> Reserve {
+        let mut shard = self.shard(identity.store_id, identity.terminal_id);
+        let terminal = TerminalRef {
+            store_id: identity.store_id,
+            terminal_id: identity.terminal_id,
+        };
+        let in_flight = InFlight {
+            seq: identity.seq,
+            waiting: Vec::new(),
+        };
+        if let Some(queues) = shard.get_mut(&terminal) {
+            if let Some(queue) = queues.iter_mut().find(|queue| queue.id == identity.queue) {
+                return self.reserve_in(queue, in_flight);
+            }
+            if queues.len() >= QUEUES_PER_TERMINAL_MAX {
+                return Reserve::Refused(Reason::TooManyQueues);
+            }
+        }
+        if self.queues.fetch_add(1, Ordering::Relaxed) >= self.settings.queues_max {
+            self.queues.fetch_sub(1, Ordering::Relaxed);
+            return Reserve::Full;
+        }
+        let queue = Queue {
+            id: identity.queue,
+            window: None,
+            in_flight: vec![in_flight],
+        };
+        match shard.get_mut(&terminal) {
+            Some(queues) => queues.push(queue),
+            None => {
+                let key = Terminal {
+                    store_id: identity.store_id.into(),
+                    terminal_id: identity.terminal_id.into(),
+                };
+                shard.insert(key, vec![queue]);
+            }
+        }
+        Reserve::Fresh
+    }
+
+    fn reserve_in(&self, queue: &mut Queue, in_flight: InFlight) -> Reserve {
+        let seq = in_flight.seq;
+        if let Some(other) = queue.in_flight.iter_mut().find(|other| other.seq == seq) {
+            let (sender, receiver) = oneshot::channel();
+            other.waiting.push(sender);
+            return Reserve::InFlight(receiver);
+        }
+        if let Some(window) = &queue.window {
+            match window.seen(seq) {
+                Seen::Fresh => {}
+                Seen::Duplicate => return Reserve::Duplicate,
+                Seen::BeyondWindow => return Reserve::Refused(Reason::BeyondDedupWindow),
+                Seen::Jump => return Reserve::Refused(Reason::SeqJump),
+            }
+            let leaves_gap = seq != window.high() + 1;
+            if leaves_gap && self.gaps.load(Ordering::Relaxed) >= self.settings.gaps_max {
+                return Reserve::Full;
+            }
+        }
+        queue.in_flight.push(in_flight);
+        Reserve::Fresh
+    }
+
+    /// Ends a reservation: the batch is durable, received at this time; or (`None`) it is not.
+    /// Whoever waits for it is told to ask again.
+    pub fn settle(&self, (key, seq): &(QueueKey, u64), durable_at_ms: Option<i64>) {
+        let mut shard = self.shard(&key.store_id, &key.terminal_id);
+        let terminal = TerminalRef {
+            store_id: &key.store_id,
+            terminal_id: &key.terminal_id,
+        };
+        let Some(queues) = shard.get_mut(&terminal) else {
+            return;
+        };
+        let Some(at) = queues.iter().position(|queue| queue.id == key.queue) else {
+            return;
+        };
+        let queue = &mut queues[at];
+        // Dropping the senders wakes those who wait.
+        queue.in_flight.retain(|other| other.seq != *seq);
+        if let Some(received_at_ms) = durable_at_ms {
+            if let Some(window) = &mut queue.window {
+                let before = window.gap_count();
+                window.insert(*seq, received_at_ms);
+                self.count_gaps(before, window.gap_count());
+            } else {
+                let window = SeqWindow::new(*seq, received_at_ms);
+                self.count_gaps(0, window.gap_count());
+                queue.window = Some(window);
+            }
+        } else if queue.window.is_none() && queue.in_flight.is_empty() {
+            queues.swap_remove(at);
+            self.queues.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets queues that have been silent for so long that all they could still send is too old.
+    /// Locks one shard at a time.
+    pub fn forget(&self, now_ms: i64) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|_, queues| {
+                queues.retain(|queue| {
+                    let last_seen_ms = queue.window.as_ref().map(SeqWindow::last_seen_ms);
+                    let is_kept = !queue.in_flight.is_empty()
+                        || last_seen_ms.is_some_and(|seen| now_ms - seen <= FORGET_AFTER_MS);
+                    if !is_kept {
+                        self.queues.fetch_sub(1, Ordering::Relaxed);
+                        let gaps = queue.window.as_ref().map_or(0, SeqWindow::gap_count);
+                        self.count_gaps(gaps, 0);
+                    }
+                    is_kept
+                });
+                !queues.is_empty()
+            });
+        }
+    }
+
+    /// Queues remembered.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.queues.load(Ordering::Relaxed)
+    }
+
+    fn count_gaps(&self, before: usize, after: usize) {
+        if after >= before {
+            self.gaps.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.gaps.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    fn shard(&self, store_id: &str, terminal_id: &str) -> MutexGuard<'_, Shard> {
+        let mut hasher = self.hasher.build_hasher();
+        (store_id, terminal_id).hash(&mut hasher);
+        let index = usize::try_from(std::hash::Hasher::finish(&hasher)).unwrap_or(0) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(seq: u64) -> Identity<'static> {
+        Identity {
+            store_id: "s",
+            terminal_id: "t",
+            queue: [1; 16],
+            seq,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
+        let dedup = Dedup::new(Settings::default());
+        assert!(matches!(dedup.reserve(identity(1)), Reserve::Fresh));
+        let Reserve::InFlight(mut waiting) = dedup.reserve(identity(1)) else {
+            panic!("it is not durable yet");
+        };
+        assert!(waiting.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+        dedup.settle(&identity(1).to_owned(), None);
+        assert!(waiting.await.is_err(), "the channel is closed");
+        assert_eq!(dedup.queues(), 0, "a queue that never was is not kept");
+        assert!(matches!(dedup.reserve(identity(1)), Reserve::Fresh));
+        dedup.settle(&identity(1).to_owned(), Some(5));
+        assert!(matches!(dedup.reserve(identity(1)), Reserve::Duplicate));
+    }
+
+    #[test]
+    fn a_terminal_has_sixteen_queues_and_gets_them_back_when_they_fall_silent() {
+        let dedup = Dedup::new(Settings::default());
+        let queue = |number: u8| Identity { queue: [number; 16], ..identity(1) };
+        for number in 0..16 {
+            assert!(matches!(dedup.reserve(queue(number)), Reserve::Fresh));
+            dedup.settle(&queue(number).to_owned(), Some(1_000));
+        }
+        assert!(matches!(dedup.reserve(queue(16)), Reserve::Refused(Reason::TooManyQueues)));
+        dedup.forget(FORGET_AFTER_MS + 1_000);
+        assert_eq!(dedup.queues(), 16);
+        dedup.forget(FORGET_AFTER_MS + 1_001);
+        assert!(matches!(dedup.reserve(queue(16)), Reserve::Fresh));
+    }
+
+    #[test]
+    fn memory_for_queues_and_gaps_has_a_limit() {
+        let dedup = Dedup::new(Settings { queues_max: 1, gaps_max: 2 });
+        for seq in [0, 2] {
+            assert!(matches!(dedup.reserve(identity(seq)), Reserve::Fresh));
+            dedup.settle(&identity(seq).to_owned(), Some(0));
+        }
+        let other = Identity { queue: [2; 16], ..identity(0) };
+        assert!(matches!(dedup.reserve(other), Reserve::Full));
+        assert!(matches!(dedup.reserve(identity(4)), Reserve::Fresh));
+        dedup.settle(&identity(4).to_owned(), Some(0));
+        assert!(matches!(dedup.reserve(identity(9)), Reserve::Full), "a third gap");
+        assert!(matches!(dedup.reserve(identity(5)), Reserve::Fresh), "in order costs nothing");
+    }
+}

@@ -1,0 +1,55 @@
+//! Why a request was not taken.
+
+use crate::journal::AppendError;
+use crate::model::Reason;
+use crate::wire::terminal_v1::ParseError;
+
+/// Why a request was answered with something else than 202.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The body cannot be split into batches.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The compressed body is damaged.
+    #[error("the {0} body is damaged or ends early")]
+    Damaged(&'static str),
+    /// The body ended early, or the connection broke.
+    #[error("the body did not arrive whole")]
+    Incomplete,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {0} s")]
+    TooSlow(u64),
+    /// The body, as sent or decoded, is over the limit.
+    #[error("the body is over {0} bytes {1}; send fewer batches at once")]
+    TooLarge(usize, &'static str),
+    /// `Content-Type` is not one that is understood.
+    #[error("send application/json")]
+    ContentType,
+    /// `Content-Encoding` is not one that is understood.
+    #[error("only gzip and identity are understood as Content-Encoding")]
+    ContentEncoding,
+    /// The single batch is refused as a whole.
+    #[error("{}", .0.message())]
+    Refused(Reason),
+    /// The store posts faster than it may.
+    #[error("this store posts faster than it may; wait and send it again")]
+    RateLimited {
+        /// When a place will be free. Unit: ms.
+        wait_ms: u64,
+    },
+    /// Too much is under way, or memory for sequence numbers is used up.
+    #[error("too much is under way; wait and send it again")]
+    Busy,
+    /// The journal cannot take it now.
+    #[error("it cannot be stored now; wait and send it again")]
+    Journal(#[from] AppendError),
+    /// The outbox has used up its disk budget because ClickHouse is away.
+    #[error("the database has been away for too long; wait and send it again")]
+    OutboxFull,
+    /// Something inside failed; the log says what.
+    #[error("it cannot be stored now; wait and send it again")]
+    Internal,
+    /// The process is stopping.
+    #[error("the collector is stopping; send it again")]
+    Stopping,
+}

@@ -1,0 +1,33 @@
+//! Stage 1: from socket to acknowledgement.
+//!
+//! **Promises**
+//! 1. 202 is answered only after every accepted sample is on stable storage.
+//! 2. Every sample of a request meets exactly one outcome, and is counted under it.
+//! 3. A bad sample does not spoil its batch, nor a bad batch its request.
+//! 4. Nothing that could name a person passes into the journal; without consent, no sample does.
+//! 5. Memory is bounded before anything is read: bodies, decoded bytes, batches, samples, connections.
+//!
+//! | file | step |
+//! |---|---|
+//! | `routes.rs` | `POST /v1/batches`: the steps in order |
+//! | `admission.rs` | who may post now: bytes in flight, rate per store |
+//! | `decode.rs` | undoes compression under a cap |
+//! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
+//! | `session.rs` | a session's pseudonym |
+//! | `dedup.rs` | which batches have been taken in |
+//! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
+//! | `counters.rs` | outcomes, as metrics |
+//! | `error.rs` | why a request was not taken |
+
+pub mod admission;
+pub mod counters;
+pub mod decode;
+pub mod dedup;
+pub mod error;
+pub mod respond;
+pub mod routes;
+pub mod session;
+pub mod validate;
+
+pub use dedup::Dedup;
+pub use routes::{Acknowledgement, Ingest, Settings, router};

@@ -1,0 +1,164 @@
+//! The only place where an outcome becomes a status, a header and a body.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::ingest::error::IngestError;
+use crate::model::{Outcomes, Reason};
+use crate::wire::terminal_v1::ParseError;
+
+/// Rejections named in one answer; the counts are always complete.
+const REASONS_MAX: usize = 100;
+
+/// What was wrong, for the answer.
+#[derive(Debug, Default)]
+pub struct Report {
+    reasons: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    batch: usize,
+    sample: Option<usize>,
+    reason: &'static str,
+}
+
+impl Report {
+    /// A sample was rejected. Histograms are numbered after the batch's samples.
+    pub fn sample(&mut self, batch: usize, sample: usize, reason: Reason) {
+        self.push(batch, Some(sample), reason);
+    }
+
+    /// A whole batch was refused.
+    pub fn whole_batch(&mut self, batch: usize, reason: Reason) {
+        self.push(batch, None, reason);
+    }
+
+    fn push(&mut self, batch: usize, sample: Option<usize>, reason: Reason) {
+        if self.reasons.len() < REASONS_MAX {
+            self.reasons.push(Line {
+                batch,
+                sample,
+                reason: reason.name(),
+            });
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    accepted: u64,
+    duplicate: u64,
+    rejected: u64,
+    reasons: &'a [Line],
+}
+
+/// 202: every accepted sample is on stable storage.
+#[must_use]
+pub fn accepted(outcomes: Outcomes, report: &Report) -> Response {
+    let body = Accepted {
+        accepted: outcomes.accepted,
+        duplicate: outcomes.duplicate,
+        rejected: outcomes.rejected,
+        reasons: &report.reasons,
+    };
+    json(StatusCode::ACCEPTED, &body)
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    // Numbers and known strings always serialize.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = (status, body).into_response();
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorText<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorText<'a> {
+    code: &'a str,
+    message: String,
+}
+
+/// Any answer but 202. Waits are drawn at random, so that terminals do not come back all at once.
+#[must_use]
+pub fn refused(error: &IngestError) -> Response {
+    let (status, code, wait_s) = classify(error);
+    let body = ErrorBody {
+        error: ErrorText {
+            code,
+            message: sentence(&error.to_string()),
+        },
+    };
+    let mut response = json(status, &body);
+    if let Some((least, most)) = wait_s {
+        let wait = HeaderValue::from(fastrand::u32(least..=most));
+        response.headers_mut().insert(RETRY_AFTER, wait);
+    }
+    response
+}
+
+type Wait = Option<(u32, u32)>;
+
+/// Status, stable code, and the seconds between which a `Retry-After` is drawn.
+fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
+    /// Soon: what is under way will be done.
+    const SOON: Wait = Some((1, 5));
+    /// Later: a disk has to be freed, or a database to come back.
+    const LATER: Wait = Some((30, 120));
+    match error {
+        IngestError::Parse(ParseError::Malformed(_)) => (StatusCode::BAD_REQUEST, "malformed_body", None),
+        IngestError::Parse(ParseError::TooManyBatches(_)) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "too_many_batches", None)
+        }
+        IngestError::Parse(ParseError::TooManySamples(_)) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "too_many_samples", None)
+        }
+        IngestError::Damaged(_) => (StatusCode::BAD_REQUEST, "damaged_compression", None),
+        IngestError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body", None),
+        IngestError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout", SOON),
+        IngestError::TooLarge(..) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+        IngestError::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", None),
+        IngestError::ContentEncoding => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", None)
+        }
+        IngestError::Refused(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason.name(), None),
+        IngestError::RateLimited { wait_ms } => {
+            let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(60).clamp(1, 60);
+            (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some((wait_s, 2 * wait_s + 1)))
+        }
+        IngestError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON),
+        IngestError::Journal(error) => match error {
+            crate::journal::AppendError::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON),
+            crate::journal::AppendError::Full { .. } | crate::journal::AppendError::DiskFull => {
+                (StatusCode::SERVICE_UNAVAILABLE, "storage_full", LATER)
+            }
+            crate::journal::AppendError::TooLarge { .. } | crate::journal::AppendError::Empty => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None)
+            }
+            crate::journal::AppendError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON),
+            crate::journal::AppendError::Halted => (StatusCode::SERVICE_UNAVAILABLE, "halted", SOON),
+        },
+        IngestError::OutboxFull => (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", LATER),
+        IngestError::Internal => (StatusCode::SERVICE_UNAVAILABLE, "internal", SOON),
+        IngestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON),
+    }
+}
+
+/// Capital letter and full stop, for people.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(characters).collect();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
+}

@@ -1,0 +1,376 @@
+//! `POST /v1/batches`: the steps in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::oneshot;
+
+use crate::ingest::admission::{self, Admission};
+use crate::ingest::counters::Counters;
+use crate::ingest::decode::{self, Encoding};
+use crate::ingest::dedup::{Dedup, Reserve};
+use crate::ingest::error::IngestError;
+use crate::ingest::respond::{self, Report};
+use crate::ingest::session::Pseudonyms;
+use crate::ingest::validate::{self, RequestTime, Writer};
+use crate::journal::{AppendError, Completion, Journal, Payloads, Position};
+use crate::model::time::now_ms;
+use crate::model::{Catalogue, Outcomes, QueueKey, Reason};
+use crate::wire::terminal_v1::{self, Batch, Field, Limits};
+
+/// Limits of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// A body as it comes. Unit: bytes.
+    pub body_bytes_max: usize,
+    /// A body after decompression. Unit: bytes.
+    pub decoded_bytes_max: usize,
+    /// From the end of a request's head to the end of its body.
+    pub body_timeout: Duration,
+    /// Batches in a request.
+    pub batches_max: usize,
+    /// Samples and histograms in a request.
+    pub samples_max: usize,
+    /// What is under way.
+    pub admission: admission::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 2 * 1024 * 1024,
+            decoded_bytes_max: 2 * 1024 * 1024,
+            body_timeout: Duration::from_secs(15),
+            batches_max: 500,
+            samples_max: 50_000,
+            admission: admission::Settings::default(),
+        }
+    }
+}
+
+/// How often a batch that another request has under way is asked for again.
+const ROUNDS_MAX: usize = 8;
+
+/// Everything a request needs.
+#[derive(Debug)]
+pub struct Ingest {
+    /// Limits.
+    pub settings: Settings,
+    /// The metrics that are known.
+    pub catalogue: Arc<Catalogue>,
+    /// Bytes in flight and rates.
+    pub admission: Admission,
+    /// Batches taken in.
+    pub dedup: Arc<Dedup>,
+    /// The journal.
+    pub journal: Journal<Acknowledgement>,
+    /// Session pseudonyms.
+    pub pseudonyms: Pseudonyms,
+    /// Outcomes.
+    pub counters: Counters,
+    /// Set while the outbox is over its budget.
+    pub is_outbox_full: Arc<AtomicBool>,
+    /// Set once the process is stopping.
+    pub is_stopping: Arc<AtomicBool>,
+}
+
+/// Told by the journal what became of an append: settles its batches, then tells the request.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    dedup: Arc<Dedup>,
+    reserved: Vec<(QueueKey, u64)>,
+    received_at_ms: i64,
+    reply: oneshot::Sender<Result<Position, AppendError>>,
+}
+
+impl Completion for Acknowledgement {
+    fn complete(self, result: Result<Position, AppendError>) {
+        let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
+        for reserved in &self.reserved {
+            self.dedup.settle(reserved, durable_at_ms);
+        }
+        // A client that went away needs no answer.
+        let _unsent = self.reply.send(result);
+    }
+}
+
+/// The public routes of ingest.
+pub fn router(ingest: Arc<Ingest>) -> Router {
+    Router::new()
+        .route("/v1/batches", post(post_batches))
+        .with_state(ingest)
+}
+
+async fn post_batches(State(ingest): State<Arc<Ingest>>, request: axum::extract::Request) -> Response {
+    let received_at_ms = now_ms();
+    match ingest.take(received_at_ms, request).await {
+        Ok((outcomes, report)) => respond::accepted(outcomes, &report),
+        Err(error) => {
+            tracing::debug!(%error, "request not taken");
+            respond::refused(&error)
+        }
+    }
+}
+
+impl Ingest {
+    async fn take(
+        &self,
+        received_at_ms: i64,
+        request: axum::extract::Request,
+    ) -> Result<(Outcomes, Report), IngestError> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err(IngestError::Stopping);
+        }
+        if self.is_outbox_full.load(Ordering::Relaxed) {
+            return Err(IngestError::OutboxFull);
+        }
+        let (parts, body) = request.into_parts();
+        let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        if !decode::is_json(text(CONTENT_TYPE)) {
+            return Err(IngestError::ContentType);
+        }
+        let encoding = Encoding::parse(text(CONTENT_ENCODING))?;
+        let _held = self.admission.hold(self.bytes_needed(&parts.headers, encoding)?)?;
+        let body = self.read(body).await?;
+        self.counters.body_bytes.increment(body.len() as u64);
+        let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
+        let limits = Limits {
+            batches_max: self.settings.batches_max,
+            samples_max: self.settings.samples_max,
+        };
+        let request = terminal_v1::parse(&body, limits)?;
+        self.counters.batches.increment(request.batches.len() as u64);
+        if request.unknown_keys > 0 {
+            self.counters.unknown_keys.increment(request.unknown_keys);
+        }
+        let mut intake = Intake {
+            ingest: self,
+            batches: &request.batches,
+            time: RequestTime::new(received_at_ms, &request.sent_at_ms),
+            outcomes: Outcomes::default(),
+            report: Report::default(),
+            refused: None,
+        };
+        let result = intake.run().await;
+        let Intake { outcomes, report, refused, .. } = intake;
+        let received: u64 = request.batches.iter().map(validate::weight).sum();
+        let settled = outcomes.accepted + outcomes.duplicate + outcomes.rejected;
+        self.counters.received.increment(received);
+        self.counters.accepted.increment(outcomes.accepted);
+        self.counters.duplicate.increment(outcomes.duplicate);
+        self.counters.deferred.increment(received.saturating_sub(settled));
+        result?;
+        match refused {
+            Some(reason) if !request.is_many => Err(IngestError::Refused(reason)),
+            _ => Ok((outcomes, report)),
+        }
+    }
+
+    /// Memory that a request of this length takes, at most.
+    fn bytes_needed(&self, headers: &HeaderMap, encoding: Encoding) -> Result<usize, IngestError> {
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = length.and_then(|text| text.parse::<usize>().ok());
+        let body_bytes = length.unwrap_or(self.settings.body_bytes_max);
+        if body_bytes > self.settings.body_bytes_max {
+            return Err(IngestError::TooLarge(self.settings.body_bytes_max, "as sent"));
+        }
+        Ok(match encoding {
+            Encoding::Identity => body_bytes,
+            Encoding::Gzip => body_bytes + (body_bytes * 8).min(self.settings.decoded_bytes_max),
+        })
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, IngestError> {
+        let limited = Limited::new(body, self.settings.body_bytes_max);
+        match tokio::time::timeout(self.settings.body_timeout, limited.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(IngestError::TooLarge(self.settings.body_bytes_max, "as sent"))
+            }
+            Ok(Err(_broken)) => Err(IngestError::Incomplete),
+            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
+        }
+    }
+}
+
+/// One request's batches on their way.
+struct Intake<'a> {
+    ingest: &'a Ingest,
+    batches: &'a [Batch<'a>],
+    time: RequestTime,
+    outcomes: Outcomes,
+    report: Report,
+    /// Why the last refused batch was refused: what a single one is answered with.
+    refused: Option<Reason>,
+}
+
+/// What waits for the journal.
+#[derive(Default)]
+struct Append {
+    payloads: Payloads,
+    /// Where one record is written before it is framed.
+    scratch: Vec<u8>,
+    reserved: Vec<(QueueKey, u64)>,
+    accepted: u64,
+    rejected: u64,
+    has_failed: bool,
+}
+
+impl Intake<'_> {
+    async fn run(&mut self) -> Result<(), IngestError> {
+        self.check_rates()?;
+        let mut open: Vec<usize> = (0..self.batches.len()).collect();
+        for _ in 0..ROUNDS_MAX {
+            let mut append = Append::default();
+            let mut in_flight = Vec::new();
+            let mut is_full = false;
+            for index in open.drain(..) {
+                match self.reserve(index, &mut append) {
+                    Some(Reserve::InFlight(receiver)) => in_flight.push((index, receiver)),
+                    Some(Reserve::Full) => is_full = true,
+                    _ => {}
+                }
+            }
+            let has_failed = append.has_failed;
+            self.append(append).await?;
+            if has_failed {
+                return Err(IngestError::Internal);
+            }
+            if is_full {
+                return Err(IngestError::Busy);
+            }
+            for (index, receiver) in in_flight {
+                // Closed when the other request's append is over, however it went.
+                let _closed = receiver.await;
+                open.push(index);
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(IngestError::Busy)
+    }
+
+    /// Takes one request from the bucket of every store in it.
+    fn check_rates(&self) -> Result<(), IngestError> {
+        let mut last = None;
+        for batch in self.batches {
+            let store_id = batch.store_id.value().map(AsRef::as_ref);
+            if let Some(store_id) = store_id
+                && last != Some(store_id)
+            {
+                self.ingest.admission.pass(store_id)?;
+                last = Some(store_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about one batch; a fresh one is written to `append`. Gives back what needs more.
+    fn reserve(&mut self, index: usize, append: &mut Append) -> Option<Reserve> {
+        let batch = &self.batches[index];
+        let identity = match validate::identify(batch) {
+            Ok(identity) => identity,
+            Err(reason) => {
+                self.refuse(index, reason);
+                return None;
+            }
+        };
+        match self.ingest.dedup.reserve(identity) {
+            Reserve::Fresh => self.write(index, identity, append),
+            Reserve::Duplicate => self.outcomes.duplicate += validate::weight(batch),
+            Reserve::Refused(reason) => self.refuse(index, reason),
+            Reserve::InFlight(receiver) => {
+                let (key, seq) = identity.to_owned();
+                if append.reserved.contains(&(key, seq)) {
+                    // The same batch twice in one request: the first copy is on its way with us.
+                    self.outcomes.duplicate += validate::weight(batch);
+                    return None;
+                }
+                return Some(Reserve::InFlight(receiver));
+            }
+            Reserve::Full => return Some(Reserve::Full),
+        }
+        None
+    }
+
+    fn refuse(&mut self, index: usize, reason: Reason) {
+        let samples = validate::weight(&self.batches[index]);
+        self.outcomes.rejected += samples;
+        self.ingest.counters.reject(reason, samples);
+        self.report.whole_batch(index, reason);
+        self.refused = Some(reason);
+    }
+
+    fn write(&mut self, index: usize, identity: crate::ingest::dedup::Identity<'_>, append: &mut Append) {
+        let batch = &self.batches[index];
+        let has_consent = batch.consent.value() == Some(&true);
+        let session = match &batch.session_id {
+            Field::Is(session_id) if has_consent && !session_id.is_empty() => {
+                let day = validate::session_day(batch, &self.time);
+                let Some(pseudonym) = self.ingest.pseudonyms.of(session_id, day) else {
+                    // Without the day's key nothing of the session may be written.
+                    self.ingest.dedup.settle(&identity.to_owned(), None);
+                    append.has_failed = true;
+                    return;
+                };
+                Some(pseudonym)
+            }
+            _ => None,
+        };
+        let writer = Writer {
+            catalogue: &self.ingest.catalogue,
+            time: self.time,
+        };
+        let report = (&mut self.report, index);
+        append.scratch.clear();
+        let written = writer.write(&mut append.scratch, (batch, identity), session, report);
+        append.payloads.push(&append.scratch);
+        append.reserved.push(identity.to_owned());
+        append.accepted += written.accepted;
+        append.rejected += written.rejected_total();
+        for (code, samples) in (0_u8..).zip(written.rejected).filter(|(_, samples)| *samples > 0) {
+            if let Some(reason) = Reason::from_code(code) {
+                self.ingest.counters.reject(reason, samples);
+            }
+        }
+        if written.has_invalid_release {
+            self.ingest.counters.invalid_releases.increment(1);
+        }
+        if !has_consent {
+            self.refused = Some(Reason::NoConsent);
+        }
+    }
+
+    /// Makes what was written durable. Only then do its samples count.
+    async fn append(&mut self, append: Append) -> Result<(), IngestError> {
+        if append.payloads.is_empty() {
+            return Ok(());
+        }
+        let (reply, durable) = oneshot::channel();
+        let acknowledgement = Acknowledgement {
+            dedup: Arc::clone(&self.ingest.dedup),
+            reserved: append.reserved,
+            received_at_ms: self.time.received_at_ms,
+            reply,
+        };
+        if let Err((error, acknowledgement)) = self.ingest.journal.append(append.payloads, acknowledgement) {
+            acknowledgement.complete(Err(error));
+        }
+        // The journal completes every append; a closed channel means that it is gone.
+        durable.await.map_err(|_closed| IngestError::Stopping)??;
+        self.outcomes.accepted += append.accepted;
+        self.outcomes.rejected += append.rejected;
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! A session's pseudonym: an HMAC under a key of the day, so that a session can be followed for a
+//! day and its person cannot be found, not even by trying every cashier number, once the key is gone.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Where the keys of the days are kept.
+pub trait KeySource: Send + Sync + 'static {
+    /// The key of a day (days since 1970), made when first asked for. `None` when it cannot be had.
+    fn session_key(&self, day: i32) -> Option<[u8; 32]>;
+}
+
+/// Days whose keys are held in memory: nine that samples may be of, and some.
+const DAYS_HELD: usize = 16;
+
+/// Makes pseudonyms.
+pub struct Pseudonyms {
+    source: Box<dyn KeySource>,
+    keys: RwLock<BTreeMap<i32, Hmac<Sha256>>>,
+}
+
+impl std::fmt::Debug for Pseudonyms {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Pseudonyms")
+    }
+}
+
+impl Pseudonyms {
+    /// Pseudonyms under the keys of `source`.
+    #[must_use]
+    pub fn new(source: Box<dyn KeySource>) -> Self {
+        Self {
+            source,
+            keys: RwLock::default(),
+        }
+    }
+
+    /// The pseudonym of a session on a day. `None` when the day's key cannot be had.
+    #[must_use]
+    pub fn of(&self, session_id: &str, day: i32) -> Option<[u8; 16]> {
+        let mut mac = self.keyed(day)?;
+        mac.update(session_id.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        digest.first_chunk::<16>().copied()
+    }
+
+    fn keyed(&self, day: i32) -> Option<Hmac<Sha256>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mac) = keys.get(&day) {
+            return Some(mac.clone());
+        }
+        drop(keys);
+        let key = self.source.session_key(day)?;
+        let mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(day, mac.clone());
+        while keys.len() > DAYS_HELD {
+            keys.pop_first();
+        }
+        Some(mac)
+    }
+}

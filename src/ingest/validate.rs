@@ -1,0 +1,386 @@
+//! From what the terminal wrote to a journal record; each sample's outcome on the way.
+
+use crate::ingest::dedup::Identity;
+use crate::ingest::respond::Report;
+use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
+use crate::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
+use crate::model::metric::label_code;
+use crate::model::time::{DAY_MS, MINUTE_MS};
+use crate::model::{
+    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source, Unit,
+};
+use crate::wire::journal_record_v1::Encoder;
+use crate::wire::terminal_v1::{BUCKETS_MAX, Batch, Field, Histogram, Number, Sample};
+
+/// A clock that is off by less than this is left as it is: the network may be the reason.
+const OFFSET_LEAST_MS: i64 = 60_000;
+/// Seven days offline and one to send it all.
+const AGE_MS_MAX: i64 = 8 * DAY_MS;
+/// What a clock may be ahead after correction.
+const AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
+/// Values one histogram may stand for.
+const HISTOGRAM_COUNT_MAX: u64 = 1 << 32;
+/// Spans a histogram may cover: a minute, five, an hour.
+const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
+
+/// What is known of a request's time.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestTime {
+    /// When its headers arrived, Unix ms.
+    pub received_at_ms: i64,
+    offset_ms: i64,
+    applied_offset_ms: i64,
+}
+
+impl RequestTime {
+    /// The correction follows from when the terminal says it sent the request.
+    #[must_use]
+    pub fn new(received_at_ms: i64, sent_at_ms: &Field<Number>) -> Self {
+        let sent_at_ms = sent_at_ms.value().and_then(|number| to_millis(*number));
+        let offset_ms = sent_at_ms.map_or(0, |sent| received_at_ms.saturating_sub(sent));
+        Self {
+            received_at_ms,
+            offset_ms,
+            applied_offset_ms: if offset_ms.saturating_abs() > OFFSET_LEAST_MS {
+                offset_ms
+            } else {
+                0
+            },
+        }
+    }
+
+    /// A corrected time, if it is one that is taken in.
+    fn corrected(&self, t_ms: i64) -> Result<i64, Reason> {
+        let corrected = t_ms.saturating_add(self.applied_offset_ms);
+        if corrected < self.received_at_ms - AGE_MS_MAX {
+            Err(Reason::TooOld)
+        } else if corrected > self.received_at_ms + AHEAD_MS_MAX {
+            Err(Reason::InFuture)
+        } else {
+            Ok(corrected)
+        }
+    }
+}
+
+/// A time in whole milliseconds; a fraction is cut off.
+fn to_millis(number: Number) -> Option<i64> {
+    match number {
+        Number::Unsigned(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then out of range")]
+        Number::Float(value) => (!value.is_nan()).then_some(value as i64),
+    }
+}
+
+/// Who posts a batch.
+///
+/// # Errors
+/// The reason for refusing it whole.
+pub fn identify<'a>(batch: &'a Batch<'_>) -> Result<Identity<'a>, Reason> {
+    if batch.malformed {
+        return Err(Reason::MalformedBatch);
+    }
+    if !matches!(batch.v, Field::Is(Number::Unsigned(1))) {
+        return Err(Reason::UnsupportedVersion);
+    }
+    let identifier = |field: &'a Field<std::borrow::Cow<'_, str>>, reason| {
+        let text = field.value().map(AsRef::as_ref);
+        text.filter(|text| is_identifier(text)).ok_or(reason)
+    };
+    let store_id = identifier(&batch.store_id, Reason::InvalidStoreId)?;
+    let terminal_id = identifier(&batch.terminal_id, Reason::InvalidTerminalId)?;
+    let queue = batch.queue.value().and_then(|text| uuid::Uuid::try_parse(text).ok());
+    let Field::Is(Number::Unsigned(seq)) = batch.seq else {
+        return Err(Reason::InvalidSeq);
+    };
+    source(batch)?;
+    Ok(Identity {
+        store_id,
+        terminal_id,
+        queue: queue.ok_or(Reason::InvalidQueue)?.into_bytes(),
+        seq,
+    })
+}
+
+fn source(batch: &Batch<'_>) -> Result<Source, Reason> {
+    match &batch.source {
+        Field::Absent => Ok(Source::Rum),
+        Field::Is(name) => Source::from_name(name).ok_or(Reason::InvalidSource),
+        Field::Wrong => Err(Reason::InvalidSource),
+    }
+}
+
+/// The day whose key makes the pseudonym of a batch's session: that of its first sample whose time
+/// can be right, else of its arrival.
+#[must_use]
+pub fn session_day(batch: &Batch<'_>, time: &RequestTime) -> i32 {
+    let first = batch.samples.iter().find_map(|sample| {
+        let t_ms = to_millis(*sample.t.value()?)?;
+        time.corrected(t_ms).ok()
+    });
+    crate::model::time::day_of(first.unwrap_or(time.received_at_ms))
+}
+
+/// Samples a batch stands for, whatever becomes of them; a histogram weighs its counts.
+#[must_use]
+pub fn weight(batch: &Batch<'_>) -> u64 {
+    let histograms = batch.histograms.iter().map(histogram_weight);
+    batch.samples.len() as u64 + histograms.sum::<u64>()
+}
+
+/// What a histogram's counts add up to; one that is not readable stands for one sample.
+fn histogram_weight(histogram: &Histogram<'_>) -> u64 {
+    let Some(buckets) = histogram.buckets.value() else {
+        return 1;
+    };
+    let total = buckets.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+    if total == 0 || total > HISTOGRAM_COUNT_MAX {
+        1
+    } else {
+        total
+    }
+}
+
+/// Writes a batch's journal record.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    /// The metrics that are known.
+    pub catalogue: &'a Catalogue,
+    /// The request's time.
+    pub time: RequestTime,
+}
+
+/// What became of a batch's samples.
+#[derive(Debug)]
+pub struct Written {
+    /// Samples in the record.
+    pub accepted: u64,
+    /// Samples rejected, by reason code.
+    pub rejected: [u64; Reason::CODES],
+    /// Whether the release was not written as releases are.
+    pub has_invalid_release: bool,
+}
+
+impl Reason {
+    /// One more than the highest code.
+    pub const CODES: usize = 64;
+}
+
+impl Writer<'_> {
+    /// Writes the record of a batch at the end of `buffer`, and what was wrong with it to `report`.
+    pub fn write(
+        &self,
+        buffer: &mut Vec<u8>,
+        (batch, identity): (&Batch<'_>, Identity<'_>),
+        session: Option<[u8; 16]>,
+        (report, batch_index): (&mut Report, usize),
+    ) -> Written {
+        let release = batch.release.value().map(AsRef::as_ref);
+        let release = match (&batch.release, release) {
+            (Field::Absent, _) => UNKNOWN_RELEASE,
+            (_, Some(release)) if is_release(release) => release,
+            _ => INVALID_RELEASE,
+        };
+        let header = BatchHeader {
+            received_at_ms: self.time.received_at_ms,
+            offset_ms: self.time.offset_ms,
+            applied_offset_ms: self.time.applied_offset_ms,
+            store_id: identity.store_id,
+            terminal_id: identity.terminal_id,
+            queue: identity.queue,
+            seq: identity.seq,
+            release,
+            source: source(batch).unwrap_or(Source::Rum),
+            session,
+        };
+        let mut written = Written {
+            accepted: 0,
+            rejected: [0; Reason::CODES],
+            has_invalid_release: release == INVALID_RELEASE,
+        };
+        let mut encoder = Encoder::new(buffer, &header);
+        if batch.consent.value() == Some(&true) {
+            for (index, sample) in batch.samples.iter().enumerate() {
+                match self.sample(sample) {
+                    Ok((reading, value)) => {
+                        encoder.sample(&reading, value);
+                        written.accepted += 1;
+                    }
+                    Err(reason) => written.reject(reason, 1, (report, batch_index, index)),
+                }
+            }
+            for (index, histogram) in batch.histograms.iter().enumerate() {
+                let weight = histogram_weight(histogram);
+                match self.histogram(histogram) {
+                    Ok((reading, histogram)) => {
+                        encoder.histogram(&reading, &histogram);
+                        written.accepted += weight;
+                    }
+                    Err(reason) => {
+                        let index = batch.samples.len() + index;
+                        written.reject(reason, weight, (report, batch_index, index));
+                    }
+                }
+            }
+        } else {
+            written.rejected[usize::from(Reason::NoConsent.code())] = weight(batch);
+            report.whole_batch(batch_index, Reason::NoConsent);
+        }
+        for (code, samples) in (0_u8..).zip(written.rejected).filter(|(_, samples)| *samples > 0) {
+            encoder.rejected(code, samples);
+        }
+        written
+    }
+
+    fn metric(&self, sample: &Sample<'_>) -> Result<(&Metric, u8), Reason> {
+        if sample.malformed {
+            return Err(Reason::MalformedSample);
+        }
+        let name = sample.metric.value().ok_or(Reason::UnknownMetric)?;
+        let (metric, from_name) = self.catalogue.find(name).ok_or(Reason::UnknownMetric)?;
+        let given = match &sample.label {
+            Field::Is(label) => Some(label.as_ref()),
+            Field::Absent => from_name,
+            Field::Wrong => Some(""),
+        };
+        let label = label_code(metric, given).map_err(|found| match found {
+            None => Reason::MissingLabel,
+            Some(_) => Reason::UnknownLabel,
+        })?;
+        Ok((metric, label))
+    }
+
+    fn sample(&self, sample: &Sample<'_>) -> Result<(Reading, u64), Reason> {
+        let (metric, label) = self.metric(sample)?;
+        let number = sample.v.value().ok_or(Reason::InvalidValue)?;
+        let value = to_recording(number.as_f64(), metric.unit)?;
+        if value > metric.value_max {
+            return Err(Reason::OutOfRange);
+        }
+        let t_raw_ms = time_of(sample)?;
+        self.time.corrected(t_raw_ms)?;
+        let reading = Reading {
+            metric: metric.code,
+            label,
+            connection: connection_of(sample),
+            t_raw_ms,
+        };
+        Ok((reading, value))
+    }
+
+    fn histogram(&self, histogram: &Histogram<'_>) -> Result<(Reading, HistogramReading), Reason> {
+        let sample = &histogram.sample;
+        let (metric, label) = self.metric(sample)?;
+        if metric.kind == Kind::Counter {
+            return Err(Reason::NotADistribution);
+        }
+        let t_raw_ms = time_of(sample)?;
+        let span_ms = histogram.span_ms.value().and_then(|number| to_millis(*number));
+        let span_ms = span_ms.filter(|span_ms| SPANS_MS.contains(span_ms));
+        let span_ms = span_ms.ok_or(Reason::InvalidHistogram)?;
+        if t_raw_ms.rem_euclid(span_ms) != 0 {
+            return Err(Reason::InvalidHistogram);
+        }
+        // Its window is the one that holds its middle.
+        self.time.corrected(t_raw_ms.saturating_add(span_ms / 2))?;
+        let buckets = histogram.buckets.value().ok_or(Reason::InvalidHistogram)?;
+        let wire = |field: &Field<Number>| {
+            let number = field.value().ok_or(Reason::InvalidHistogram)?;
+            to_recording(number.as_f64(), metric.unit)
+        };
+        let summary = (wire(&histogram.sum)?, wire(&histogram.min)?, wire(&histogram.max)?);
+        let reading = Reading {
+            metric: metric.code,
+            label,
+            connection: connection_of(sample),
+            t_raw_ms,
+        };
+        Ok((reading, check_buckets(metric, span_ms, buckets, summary)?))
+    }
+}
+
+impl Written {
+    fn reject(&mut self, reason: Reason, samples: u64, (report, batch, sample): (&mut Report, usize, usize)) {
+        self.rejected[usize::from(reason.code())] += samples;
+        report.sample(batch, sample, reason);
+    }
+
+    /// Samples rejected, whatever the reason.
+    #[must_use]
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().sum()
+    }
+}
+
+fn time_of(sample: &Sample<'_>) -> Result<i64, Reason> {
+    let number = sample.t.value().ok_or(Reason::InvalidTime)?;
+    to_millis(*number).ok_or(Reason::InvalidTime)
+}
+
+fn connection_of(sample: &Sample<'_>) -> Connection {
+    let name = sample.connection.value();
+    name.and_then(|name| Connection::from_name(name)).unwrap_or(Connection::Unknown)
+}
+
+/// A wire value in the recording unit, rounded to the nearest.
+fn to_recording(value: f64, unit: Unit) -> Result<u64, Reason> {
+    if value.is_nan() {
+        return Err(Reason::InvalidValue);
+    }
+    if value < 0.0 || value.is_infinite() {
+        return Err(Reason::OutOfRange);
+    }
+    let scaled = value * crate::model::metric::to_float(unit.scale());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative; too large saturates and is then out of range"
+    )]
+    Ok(scaled.round() as u64)
+}
+
+/// A histogram's buckets, if they ascend, are within the metric's range and fit the summary.
+fn check_buckets(
+    metric: &Metric,
+    span_ms: i64,
+    buckets: &[(u64, u64)],
+    (sum, min, max): (u64, u64, u64),
+) -> Result<HistogramReading, Reason> {
+    if buckets.is_empty() || buckets.len() > BUCKETS_MAX {
+        return Err(Reason::InvalidHistogram);
+    }
+    let index_max = bucket_index(metric.value_max);
+    let (mut indices, mut counts) = (Vec::with_capacity(buckets.len()), Vec::with_capacity(buckets.len()));
+    let (mut total, mut sum_least, mut sum_most) = (0_u64, 0_u128, 0_u128);
+    for (index, count) in buckets {
+        let index = u32::try_from(*index).unwrap_or(u32::MAX);
+        if index > index_max {
+            return Err(Reason::OutOfRange);
+        }
+        if *count == 0 || indices.last().is_some_and(|last| *last >= index) {
+            return Err(Reason::InvalidHistogram);
+        }
+        total = total.saturating_add(*count);
+        sum_least += u128::from(bucket_lowest(index)) * u128::from(*count);
+        sum_most += u128::from(bucket_highest(index)) * u128::from(*count);
+        indices.push(index);
+        counts.push(*count);
+    }
+    // A sum written as a decimal is off by its last digit.
+    let slack = sum_most / 1_000_000_000 + 1;
+    let sum_fits = (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
+    let is_in = |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
+    if total > HISTOGRAM_COUNT_MAX || !sum_fits || !is_in(min, indices.first()) || !is_in(max, indices.last()) {
+        return Err(Reason::InvalidHistogram);
+    }
+    if max > metric.value_max {
+        return Err(Reason::OutOfRange);
+    }
+    Ok(HistogramReading {
+        span_ms,
+        indices,
+        counts,
+        sum,
+        min,
+        max,
+    })
+}

@@ -1,0 +1,393 @@
+//! The write-ahead journal: durable before acknowledged.
+//!
+//! Opaque bytes are appended at positions 1, 2, 3, … Many threads append; one thread writes what
+//! has queued up with one write, makes it durable with one `fdatasync`, hands it to the [`Sink`]
+//! in order, and only then completes the appends.
+//!
+//! # Promises
+//!
+//! 1. An append completes with `Ok` only after `fdatasync` returned for all of its records.
+//! 2. After a crash at any moment, [`Journal::open`] replays every acknowledged record above
+//!    `applied`, in order, once, and none that was never appended.
+//! 3. After a failed write or sync nothing is acknowledged any more, and that sync is not tried
+//!    again: the journal is halted until the process starts anew.
+//! 4. A full disk or a used-up budget refuses appends and ends by itself; it loses nothing.
+//! 5. A torn tail, which nobody was told of, is cut. Anything else unreadable is damage: counted,
+//!    the segment copied to `quarantine/`, and reading goes on behind it. Nothing that is not
+//!    released is deleted.
+//! 6. Memory and disk have limits: queue, segments, records.
+//!
+//! Not promised: if the disk itself destroys the last acknowledged group, and nothing written
+//! later says that it was durable, that looks like a torn tail. [`Settings::idle_mark`] says how
+//! soon something does.
+//!
+//! # On disk
+//!
+//! ```text
+//! LOCK                          locked while open; holds the id of the process
+//! j-<sequence>.seg              segments, in the order of their sequence (16 hexadecimal digits)
+//! ready-<id>.seg                prepared: zero-filled or released before, taken for the next segment
+//! ready-<id>.tmp                being prepared
+//! quarantine/j-<sequence>.seg   copies of damaged segments, for people
+//! ```
+//!
+//! The bytes of a segment are in `format.rs` and `docs/formats/journal_v1.md`.
+//!
+//! A segment's header says from which position on it counts, and voids these positions in earlier
+//! segments. So recovery never has to change a file that holds records: it cuts or replaces a tail
+//! by starting the next segment.
+//!
+//! # Files
+//!
+//! | file | holds |
+//! |---|---|
+//! | `settings.rs` | folder, limits, group commit |
+//! | `format.rs` | bytes and checksums |
+//! | `payloads.rs` | what an append carries, framed once |
+//! | `writer.rs` | the queue and the thread that writes, syncs, acknowledges |
+//! | `pool.rs` | the thread that prepares segments and takes released ones back |
+//! | `segment.rs` | one file: prepared, started, retired |
+//! | `reader.rs` | the records in the bytes of a segment, whatever the bytes are |
+//! | `survey.rs` | torn tail or damage |
+//! | `recovery.rs` | opening after whatever happened |
+//! | `inspect.rs` | looking without opening |
+//! | `disk.rs` | the file system as the journal sees it |
+//! | `error.rs` | what can go wrong, and what to do about it |
+//!
+//! # Words
+//!
+//! **record**: one payload at one position. **append**: one or more payloads that become durable
+//! together. **group**: the appends that share a write and a sync. **segment**: a file of records.
+//! **durable mark**: a note of the highest position known durable. **applied**: the position up to
+//! which the caller has everything at rest elsewhere. **release**: telling the journal so.
+//!
+//! # Not here
+//!
+//! What the payloads mean, async code, metrics, retries, compression, replication.
+
+mod disk;
+mod error;
+mod format;
+mod inspect;
+mod payloads;
+mod pool;
+pub mod reader;
+mod recovery;
+mod segment;
+mod settings;
+mod survey;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+pub use self::disk::{Disk, DiskFile, Lock, RealDisk};
+pub use self::error::{AppendError, HaltCause, OpenError};
+pub use self::format::{HeaderFault, Kind, PAYLOAD_BYTES_MAX, RecordHeader, SegmentHeader};
+pub use self::inspect::{SegmentReport, Verification, inspect, verify};
+pub use self::payloads::{PayloadWriter, Payloads, Record};
+pub use self::recovery::Recovery;
+pub use self::settings::{SEGMENT_BYTES_MIN, Settings};
+pub use self::survey::Tally;
+
+use self::pool::Pool;
+use self::writer::{Shared, Writer};
+
+/// Where a record lies: 1, 2, 3, …, rising, never used twice. Some numbers may be left out after a
+/// crash. 0 stands for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct Position(pub u64);
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Who is told that an append is durable, or never will be by this process. Called on the
+/// journal's thread, or on the appending one if it is refused there: must be quick.
+pub trait Completion: Send + 'static {
+    /// `Ok` with the position of the append's last record: it is durable. `Err`: it must not be
+    /// acknowledged; after [`AppendError::Halted`] it may still turn up in a later replay.
+    fn complete(self, result: Result<Position, AppendError>);
+}
+
+impl<F: FnOnce(Result<Position, AppendError>) + Send + 'static> Completion for F {
+    fn complete(self, result: Result<Position, AppendError>) {
+        self(result);
+    }
+}
+
+/// Receives every durable group, in order, on the journal's thread, before its appends complete.
+pub trait Sink: Send + 'static {
+    /// May block: then appends wait in the queue, and past its limits are refused.
+    fn durable(&mut self, records: Vec<Record>);
+
+    /// The journal has halted and every waiting append was told. Called once; end the process.
+    fn halted(&mut self, _cause: &HaltCause) {}
+}
+
+/// What the journal says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Segments that hold records, the one in use included.
+    pub live_segments: u64,
+    /// Prepared segments.
+    pub ready_segments: u64,
+    /// Bytes of all of them.
+    pub used_bytes: u64,
+    /// Bytes of records that are not released, rounded up to whole sealed segments.
+    pub unreleased_bytes: u64,
+    /// The budget from the settings.
+    pub budget_bytes: u64,
+    /// The highest durable position.
+    pub durable: Position,
+    /// Groups written.
+    pub groups: u64,
+    /// Appends made durable.
+    pub appends: u64,
+    /// Records made durable.
+    pub records: u64,
+    /// Bytes written to segments, headers and padding included.
+    pub written_bytes: u64,
+    /// Syncs of the segment in use.
+    pub syncs: u64,
+    /// Time spent in them.
+    pub sync_time: Duration,
+    /// Appends that wait or are being written.
+    pub queued_appends: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// Failed tries to prepare a segment or to take one back.
+    pub segment_failures: u64,
+    /// Whether appends are refused because budget or disk are full.
+    pub is_full: bool,
+    /// Whether a write or a sync failed: end the process.
+    pub is_halted: bool,
+}
+
+/// An open journal. Clones are the same journal; it is shut down with the last of them at the
+/// latest.
+pub struct Journal<C: Completion> {
+    inner: Arc<Inner<C>>,
+}
+
+struct Inner<C: Completion> {
+    shared: Arc<Shared<C>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<()>,
+    pool: JoinHandle<()>,
+    /// Given back after both have ended.
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl<C: Completion> Clone for Journal<C> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<C: Completion> fmt::Debug for Journal<C> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Journal")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl<C: Completion> Journal<C> {
+    /// Opens the folder, makes it if need be, and recovers. Hands every record after `applied` to
+    /// `replay`, in order, then starts the journal's threads. `sink` gets only what is appended
+    /// from then on. If `replay` breaks, nothing is lost and the journal is not open.
+    pub fn open<S: Sink>(
+        settings: Settings,
+        disk: Arc<dyn Disk>,
+        applied: Position,
+        replay: &mut dyn FnMut(Record) -> ControlFlow<()>,
+        sink: S,
+    ) -> Result<(Self, Recovery), OpenError> {
+        settings.check()?;
+        let dir = settings.dir.clone();
+        disk.create_dir(&dir)
+            .map_err(OpenError::disk("create", &dir))?;
+        let lock_path = dir.join(segment::LOCK);
+        let lock = match disk
+            .lock(&lock_path)
+            .map_err(OpenError::disk("lock", &lock_path))?
+        {
+            Lock::Held(lock) => lock,
+            Lock::HeldBy(pid) => return Err(OpenError::InUse { dir, pid }),
+        };
+        let opened = recovery::open(&settings, &*disk, applied.0, replay)?;
+        let pool = Arc::new(Pool::new(
+            Arc::clone(&disk),
+            settings.clone(),
+            opened.sealed,
+            opened.ready,
+            opened.ready_id_next,
+            applied.0,
+        ));
+        let shared = Arc::new(Shared::new(settings, Arc::clone(&pool), opened.durable));
+        shared
+            .counters
+            .active_bytes
+            .store(opened.active.offset, Ordering::Relaxed);
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            disk,
+            journal_id: opened.journal_id,
+            active: opened.active,
+            durable: opened.durable,
+            next_position: opened.next_position,
+            marked: opened.marked,
+            buffer: Vec::new(),
+            sink,
+        };
+        let spawning = |source: io::Error| OpenError::Disk {
+            operation: "start the threads of",
+            path: dir.clone(),
+            source,
+        };
+        let pool_thread = {
+            let pool = Arc::clone(&pool);
+            thread::Builder::new()
+                .name("journal-pool".to_owned())
+                .spawn(move || pool.run())
+                .map_err(&spawning)?
+        };
+        let writer_thread = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run());
+        let writer_thread = writer_thread.map_err(|error| {
+            pool.stop();
+            spawning(error)
+        })?;
+        let threads = Mutex::new(Some(Threads {
+            writer: writer_thread,
+            pool: pool_thread,
+            _lock: lock,
+        }));
+        Ok((
+            Self {
+                inner: Arc::new(Inner { shared, threads }),
+            },
+            opened.recovery,
+        ))
+    }
+
+    /// Queues one append: all of its payloads become durable together, at neighbouring positions.
+    /// Never waits. On an error nothing was taken in and the completion is given back, uncalled;
+    /// otherwise it will be called, once.
+    pub fn append(&self, payloads: Payloads, completion: C) -> Result<(), (AppendError, C)> {
+        self.inner.shared.append(payloads, completion)
+    }
+
+    /// Every record at or below `applied` is at rest elsewhere, durably: its segments may be
+    /// reused. Never goes back.
+    pub fn release(&self, applied: Position) {
+        // What is not even durable here cannot be at rest elsewhere.
+        self.inner
+            .shared
+            .pool
+            .release(applied.0.min(self.durable().0));
+    }
+
+    /// The highest durable position.
+    pub fn durable(&self) -> Position {
+        Position(self.inner.shared.counters.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether a write or a sync failed. Then every append is refused: end the process.
+    pub fn is_halted(&self) -> bool {
+        self.inner.shared.counters.halted.load(Ordering::SeqCst)
+    }
+
+    /// The state of the journal now.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.inner.shared;
+        let counters = &shared.counters;
+        let level = shared.pool.level();
+        let (queued_appends, queued_bytes) = shared.queued();
+        Stats {
+            live_segments: level.live_segments,
+            ready_segments: level.ready_segments,
+            used_bytes: (level.live_segments + level.ready_segments)
+                * shared.settings.segment_bytes,
+            unreleased_bytes: level.unreleased_bytes
+                + counters.active_bytes.load(Ordering::Relaxed),
+            budget_bytes: shared.settings.budget_bytes,
+            durable: self.durable(),
+            groups: counters.groups.load(Ordering::Relaxed),
+            appends: counters.appends.load(Ordering::Relaxed),
+            records: counters.records.load(Ordering::Relaxed),
+            written_bytes: counters.written_bytes.load(Ordering::Relaxed),
+            syncs: counters.syncs.load(Ordering::Relaxed),
+            sync_time: Duration::from_nanos(counters.sync_nanos.load(Ordering::Relaxed)),
+            queued_appends,
+            queued_bytes,
+            segment_failures: level.failures,
+            is_full: shared.pool.no_room().is_some(),
+            is_halted: self.is_halted(),
+        }
+    }
+
+    /// Takes no more appends, makes durable what is queued, completes it, notes on disk that all
+    /// of it is durable, and gives the folder free. Other clones are closed with it.
+    ///
+    /// Blocks: not for an async thread, and not from a [`Completion`] or a [`Sink`].
+    pub fn shutdown(self) -> Result<(), AppendError> {
+        self.inner.shut_down();
+        if self.is_halted() {
+            Err(AppendError::Halted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The folder of the journal.
+    pub fn dir(&self) -> &PathBuf {
+        &self.inner.shared.settings.dir
+    }
+}
+
+impl<C: Completion> Inner<C> {
+    fn shut_down(&self) {
+        self.shared.close();
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(threads) = threads else { return };
+        // The last clone may die in a completion, on the writer's own thread, which then ends by
+        // itself.
+        if threads.writer.thread().id() != thread::current().id() {
+            // It catches panics and has told of them.
+            let _ = threads.writer.join();
+        }
+        self.shared.pool.stop();
+        let _ = threads.pool.join();
+    }
+}
+
+impl<C: Completion> Drop for Inner<C> {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}

@@ -1,0 +1,297 @@
+//! Prepares segments ahead of need and takes back released ones, on a thread of its own, so that
+//! neither stalls an append.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::disk::Disk;
+use super::error::AppendError;
+use super::segment::{self, Sealed};
+use super::settings::Settings;
+
+const ROOM: u8 = 0;
+const NO_BUDGET: u8 = 1;
+const NO_SEGMENT: u8 = 2;
+
+/// The segments that are not in use: prepared ones, and those that wait to be released.
+#[derive(Debug)]
+pub(super) struct Pool {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Whether a segment can be had, as the writer last found out. Read without the lock by every
+    /// append; written only under the lock, so that no change is missed.
+    room: AtomicU8,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: Vec<PathBuf>,
+    ready_id_next: u64,
+    sealed: VecDeque<Sealed>,
+    /// Segments being taken back right now; they still count as holding records.
+    retiring: u64,
+    applied: u64,
+    /// The pause before the next try and its end, while making a segment fails.
+    pause: Option<(Duration, Instant)>,
+    failures: u64,
+    stopping: bool,
+}
+
+/// How full the journal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) live_segments: u64,
+    pub(super) ready_segments: u64,
+    /// Bytes of sealed segments above the released position.
+    pub(super) unreleased_bytes: u64,
+    pub(super) failures: u64,
+}
+
+enum Job {
+    Retire {
+        sealed: Sealed,
+        ready_id: Option<u64>,
+    },
+    Prepare {
+        id: u64,
+    },
+    Stop,
+}
+
+impl Pool {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        sealed: VecDeque<Sealed>,
+        ready: Vec<PathBuf>,
+        ready_id_next: u64,
+        applied: u64,
+    ) -> Self {
+        let state = State {
+            ready,
+            ready_id_next,
+            sealed,
+            applied,
+            ..State::default()
+        };
+        Self {
+            disk,
+            settings,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            room: AtomicU8::new(ROOM),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it; if something did, the state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A prepared file for the writer. Waits for one only while the disk gives room.
+    pub(super) fn take(&self) -> Result<PathBuf, AppendError> {
+        let mut state = self.lock();
+        loop {
+            if state.live_segments() >= self.settings.live_segments_max() {
+                self.room.store(NO_BUDGET, Ordering::Relaxed);
+                return Err(self.refusal(&state, NO_BUDGET));
+            }
+            if let Some(path) = state.ready.pop() {
+                self.changed.notify_all();
+                return Ok(path);
+            }
+            if state.pause.is_some() || state.stopping {
+                self.room.store(NO_SEGMENT, Ordering::Relaxed);
+                return Err(self.refusal(&state, NO_SEGMENT));
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Why an append need not be tried now. One relaxed load while there is room.
+    pub(super) fn no_room(&self) -> Option<AppendError> {
+        match self.room.load(Ordering::Relaxed) {
+            ROOM => None,
+            reason => Some(self.refusal(&self.lock(), reason)),
+        }
+    }
+
+    fn refusal(&self, state: &State, reason: u8) -> AppendError {
+        if reason == NO_BUDGET {
+            let used_bytes = state.live_segments() * self.settings.segment_bytes;
+            AppendError::Full {
+                used_bytes,
+                budget_bytes: self.settings.budget_bytes,
+            }
+        } else {
+            AppendError::DiskFull
+        }
+    }
+
+    /// The writer has filled a segment.
+    pub(super) fn seal(&self, sealed: Sealed) {
+        self.lock().sealed.push_back(sealed);
+        self.changed.notify_all();
+    }
+
+    /// Every position up to `applied` is at rest elsewhere.
+    pub(super) fn release(&self, applied: u64) {
+        let mut state = self.lock();
+        if applied > state.applied {
+            state.applied = applied;
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn level(&self) -> Level {
+        let state = self.lock();
+        let unreleased = state
+            .sealed
+            .iter()
+            .filter(|sealed| sealed.last_position > state.applied);
+        Level {
+            live_segments: state.live_segments(),
+            ready_segments: state.ready.len() as u64,
+            unreleased_bytes: unreleased.map(|sealed| sealed.written_bytes).sum(),
+            failures: state.failures,
+        }
+    }
+
+    /// The thread: does what is to be done until told to stop.
+    pub(super) fn run(&self) {
+        loop {
+            match self.next_job() {
+                Job::Stop => return,
+                Job::Retire { sealed, ready_id } => self.retire(&sealed, ready_id),
+                Job::Prepare { id } => self.prepare(id),
+            }
+        }
+    }
+
+    fn next_job(&self) -> Job {
+        let mut state = self.lock();
+        loop {
+            if state.stopping {
+                return Job::Stop;
+            }
+            // After a failure nothing is tried before the pause is over, except what frees space.
+            if let Some(sealed) = state.pop_released() {
+                state.retiring += 1;
+                let fits = sealed.segment_bytes == self.settings.segment_bytes;
+                let wanted = state.ready.len() < self.settings.reserve_segments;
+                let ready_id = (fits && wanted).then(|| state.next_ready_id());
+                return Job::Retire { sealed, ready_id };
+            }
+            let wanted = state.ready.len() < self.settings.reserve_segments;
+            let now = Instant::now();
+            state = match state.pause {
+                Some((_, until)) if wanted && until > now => {
+                    self.changed
+                        .wait_timeout(state, until - now)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                _ if wanted => {
+                    return Job::Prepare {
+                        id: state.next_ready_id(),
+                    };
+                }
+                _ => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn retire(&self, sealed: &Sealed, ready_id: Option<u64>) {
+        let result = segment::retire(&*self.disk, &self.settings.dir, sealed, ready_id);
+        let mut state = self.lock();
+        state.retiring -= 1;
+        match result {
+            Ok(kept) => {
+                state.ready.extend(kept);
+                state.pause = None;
+            }
+            // It is out of the way already, only its sync failed: the next start tidies up.
+            Err(_)
+                if self
+                    .disk
+                    .len(&segment::segment_path(&self.settings.dir, sealed.sequence))
+                    .is_err() => {}
+            Err(error) => {
+                tracing::error!(sequence = sealed.sequence, %error, "could not free a released journal segment");
+                // Left where it is until the next start; trying at once again would spin.
+                state.failures += 1;
+            }
+        }
+        self.report_change(&state);
+    }
+
+    fn prepare(&self, id: u64) {
+        let result = segment::prepare(
+            &*self.disk,
+            &self.settings.dir,
+            id,
+            self.settings.segment_bytes,
+        );
+        let mut state = self.lock();
+        match result {
+            Ok(path) => {
+                state.ready.push(path);
+                state.pause = None;
+            }
+            Err(error) => {
+                let pause = state
+                    .pause
+                    .map_or(self.settings.retry_min, |(pause, _)| pause * 2);
+                let pause = pause.min(self.settings.retry_max);
+                tracing::warn!(%error, ready_segments = state.ready.len(), "could not prepare a journal segment");
+                state.pause = Some((pause, Instant::now() + pause));
+                state.failures += 1;
+            }
+        }
+        self.report_change(&state);
+    }
+
+    fn report_change(&self, state: &State) {
+        if state.live_segments() < self.settings.live_segments_max() && !state.ready.is_empty() {
+            self.room.store(ROOM, Ordering::Relaxed);
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    /// The one in use, the sealed ones, and those being taken back.
+    fn live_segments(&self) -> u64 {
+        1 + self.sealed.len() as u64 + self.retiring
+    }
+
+    fn pop_released(&mut self) -> Option<Sealed> {
+        let is_released = self.sealed.front()?.last_position <= self.applied;
+        if is_released {
+            self.sealed.pop_front()
+        } else {
+            None
+        }
+    }
+
+    fn next_ready_id(&mut self) -> u64 {
+        self.ready_id_next += 1;
+        self.ready_id_next
+    }
+}

@@ -1,0 +1,453 @@
+//! Opens a journal after whatever happened to it.
+//!
+//! The steps, each of which may be cut short by a crash and then starts again from the first:
+//! 1. list, and read the first page of every segment;
+//! 2. judge the last segment: only there records can be readable and not proven durable;
+//! 3. if no prepared file is there, take back segments that lie wholly at or below `applied`;
+//! 4. copy the records that are not proven durable into a fresh segment and sync it. They may be
+//!    in memory only, after a sync that failed under an earlier process: read back, acknowledged
+//!    as a resend, and lost with the next power cut;
+//! 5. hand out every record after `applied`, setting copies of damaged segments aside.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Position;
+use super::disk::Disk;
+use super::error::OpenError;
+use super::format::{HEADER_PAGE_BYTES, HeaderFault, RecordHeader, SegmentHeader, push_record};
+use super::payloads::Record;
+use super::reader::payload_at;
+use super::segment::{self, Active, QUARANTINE, Sealed};
+use super::settings::Settings;
+use super::survey::{self, Found, Listing, Surroundings, Tally, Verdict};
+
+/// What opening a journal found and did.
+///
+/// Damage is found again at every start until `applied` has passed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records handed to the replay.
+    pub replayed: u64,
+    /// Cut from the end: written, perhaps in part, and never acknowledged. At least so many.
+    pub torn: Tally,
+    /// Acknowledged, not applied, and unreadable: lost. Page somebody.
+    pub damaged: Tally,
+    /// Unreadable but applied before: nothing is lost, but the disk is not well.
+    pub damaged_applied_records: u64,
+    /// Segments that should lie between others and do not.
+    pub missing_segments: u64,
+    /// Segments whose first page is unreadable or belongs to another journal.
+    pub damaged_headers: u64,
+    /// Copies of damaged segments.
+    pub quarantined: Vec<PathBuf>,
+    /// Damaged segments that could not be copied; they will be moved there instead of reused.
+    pub quarantine_failures: u64,
+    /// The highest position that was ever durable.
+    pub durable: Position,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// A journal ready for its threads.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) recovery: Recovery,
+    pub(super) active: Active,
+    pub(super) journal_id: u128,
+    pub(super) durable: u64,
+    pub(super) next_position: u64,
+    pub(super) marked: u64,
+    pub(super) sealed: VecDeque<Sealed>,
+    pub(super) ready: Vec<PathBuf>,
+    pub(super) ready_id_next: u64,
+}
+
+/// Receives the records of a replay, in order.
+pub(super) type Replay<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
+
+pub(super) fn open(
+    settings: &Settings,
+    disk: &dyn Disk,
+    applied: u64,
+    replay: Replay<'_>,
+) -> Result<Opened, OpenError> {
+    let started = Instant::now();
+    let listing = survey::list(disk, &settings.dir)?;
+    let end = End::read(disk, &listing, applied)?;
+    let sealed = seal_all(&listing, end.durable);
+    let recovery = Recovery {
+        damaged: Tally {
+            records: listing.missing_before(applied),
+            bytes: 0,
+        },
+        ..Recovery::default()
+    };
+    let mut session = Session {
+        settings,
+        disk,
+        applied,
+        listing,
+        end,
+        sealed,
+        ready: Vec::new(),
+        ready_id: 0,
+        recovery,
+    };
+    let sequence = session.tidy()? + 1;
+    let (active, journal_id, last_position) = session.start_fresh(sequence)?;
+    session.replay_all(replay)?;
+
+    let Session {
+        end,
+        sealed,
+        ready,
+        ready_id,
+        mut recovery,
+        ..
+    } = session;
+    let durable = end.durable.max(last_position);
+    recovery.durable = Position(durable);
+    recovery.duration = started.elapsed();
+    Ok(Opened {
+        recovery,
+        active,
+        journal_id,
+        durable,
+        next_position: durable.max(end.highest_position) + 1,
+        marked: end.durable,
+        sealed,
+        ready,
+        ready_id_next: ready_id,
+    })
+}
+
+/// The last segment that can be read, judged.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    index: Option<usize>,
+    bytes: Vec<u8>,
+    pub(super) verdict: Verdict,
+    /// The highest position proven durable anywhere.
+    pub(super) durable: u64,
+    /// The highest position seen, durable or not.
+    highest_position: u64,
+}
+
+impl End {
+    pub(super) fn read(
+        disk: &dyn Disk,
+        listing: &Listing,
+        applied: u64,
+    ) -> Result<Self, OpenError> {
+        let durable = listing.durable().max(applied);
+        let Some(index) = listing.end_index() else {
+            return Ok(Self {
+                durable,
+                ..Self::default()
+            });
+        };
+        let found = &listing.segments[index];
+        let (bytes, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let durable = durable.max(survey::highest_mark(&scan));
+        let around = Surroundings {
+            first_position: found.first_position.unwrap_or(durable + 1),
+            void_from: None,
+            durable,
+            applied,
+        };
+        Ok(Self {
+            index: Some(index),
+            bytes,
+            verdict: survey::judge(&scan, &around),
+            durable,
+            highest_position: survey::highest_position(&scan),
+        })
+    }
+}
+
+/// All segments as sealed ones: what is in the last beyond `durable` is copied out of it.
+fn seal_all(listing: &Listing, durable: u64) -> VecDeque<Sealed> {
+    let seal = |(index, found): (usize, &Found)| Sealed {
+        sequence: found.sequence,
+        last_position: listing
+            .void_from(index)
+            .map_or(durable, |void_from| void_from.saturating_sub(1)),
+        segment_bytes: found.file_bytes,
+        written_bytes: found.file_bytes,
+        belongs_in_quarantine: found.has_damaged_header,
+    };
+    listing.segments.iter().enumerate().map(seal).collect()
+}
+
+/// One opening, between its steps.
+struct Session<'a> {
+    settings: &'a Settings,
+    disk: &'a dyn Disk,
+    applied: u64,
+    listing: Listing,
+    end: End,
+    sealed: VecDeque<Sealed>,
+    ready: Vec<PathBuf>,
+    ready_id: u64,
+    recovery: Recovery,
+}
+
+impl Session<'_> {
+    /// Removes what was never finished, finds the prepared files, and returns the highest sequence
+    /// that was ever given out.
+    fn tidy(&mut self) -> Result<u64, OpenError> {
+        let dir = &self.settings.dir;
+        for name in &self.listing.unfinished {
+            let path = dir.join(name);
+            self.disk
+                .remove(&path)
+                .map_err(OpenError::disk("remove", &path))?;
+        }
+        let mut sequence = self
+            .listing
+            .segments
+            .last()
+            .map_or(0, |found| found.sequence);
+        for id in &self.listing.ready {
+            self.ready_id = self.ready_id.max(*id);
+            let path = segment::ready_path(dir, *id);
+            let page = self
+                .disk
+                .read(&path, HEADER_PAGE_BYTES as u64)
+                .map_err(OpenError::disk("read", &path))?;
+            // What is left in it from its last use must never look like a later use.
+            let is_known = match SegmentHeader::decode(&page) {
+                Ok(header) => {
+                    sequence = sequence.max(header.sequence);
+                    true
+                }
+                Err(HeaderFault::Blank) => true,
+                Err(HeaderFault::Damaged | HeaderFault::Version(_)) => false,
+            };
+            let file_bytes = self
+                .disk
+                .len(&path)
+                .map_err(OpenError::disk("measure", &path))?;
+            let is_wanted = self.ready.len() <= self.settings.reserve_segments;
+            if is_known && is_wanted && file_bytes == self.settings.segment_bytes {
+                self.ready.push(path);
+            } else {
+                self.disk
+                    .remove(&path)
+                    .map_err(OpenError::disk("remove", &path))?;
+            }
+        }
+        Ok(sequence)
+    }
+
+    /// Starts segment `sequence` with a durable copy of what is not proven durable; returns it,
+    /// the journal's id, and the last position copied.
+    fn start_fresh(&mut self, sequence: u64) -> Result<(Active, u128, u64), OpenError> {
+        let dir = &self.settings.dir;
+        let mut records = Vec::new();
+        let mut last_position = 0;
+        for (offset, header) in self.end.unproven() {
+            last_position = header.position;
+            let copied = RecordHeader {
+                sequence,
+                durable_upto: self.end.durable,
+                ..*header
+            };
+            push_record(
+                &mut records,
+                &copied,
+                payload_at(&self.end.bytes, *offset, header),
+            );
+        }
+        let header = SegmentHeader {
+            journal_id: self
+                .listing
+                .journal_id
+                .unwrap_or(self.settings.new_journal_id),
+            sequence,
+            first_position: self.end.durable + 1,
+            // The setting may have been lowered since.
+            segment_bytes: self
+                .settings
+                .segment_bytes
+                .max((HEADER_PAGE_BYTES + records.len()) as u64),
+        };
+        let ready = self.fresh_file(header.segment_bytes)?;
+        let active = segment::start(self.disk, dir, &ready, &header, &records);
+        Ok((
+            active.map_err(OpenError::disk("start a segment in", dir))?,
+            header.journal_id,
+            last_position,
+        ))
+    }
+
+    /// A prepared file: one that is there, else a released segment, else a new one.
+    fn fresh_file(&mut self, segment_bytes: u64) -> Result<PathBuf, OpenError> {
+        let dir = &self.settings.dir;
+        let fits = segment_bytes == self.settings.segment_bytes;
+        // The last segment may hold what is not yet copied.
+        while fits && self.ready.is_empty() && self.sealed.len() > 1 {
+            let Some(first) = self
+                .sealed
+                .front()
+                .filter(|first| first.last_position <= self.applied)
+            else {
+                break;
+            };
+            self.ready_id += 1;
+            let ready_id = (first.segment_bytes == segment_bytes).then_some(self.ready_id);
+            let kept = segment::retire(self.disk, dir, first, ready_id);
+            self.ready
+                .extend(kept.map_err(OpenError::disk("take back a segment of", dir))?);
+            self.sealed.pop_front();
+        }
+        match self.ready.pop() {
+            Some(path) if fits => Ok(path),
+            other => {
+                self.ready.extend(other);
+                self.ready_id += 1;
+                let made = segment::prepare(self.disk, dir, self.ready_id, segment_bytes);
+                made.map_err(OpenError::disk("prepare a segment in", dir))
+            }
+        }
+    }
+
+    fn replay_all(&mut self, replay: Replay<'_>) -> Result<(), OpenError> {
+        let end = std::mem::take(&mut self.end);
+        let listing = std::mem::take(&mut self.listing);
+        for (index, found) in listing.segments.iter().enumerate() {
+            let void_from = listing.void_from(index);
+            if void_from.is_some_and(|void_from| void_from <= self.applied.saturating_add(1)) {
+                continue;
+            }
+            if end.index == Some(index) {
+                self.recovery.torn = end.verdict.torn;
+                self.replay_segment(found, &end.bytes, &end.verdict, replay)?;
+                continue;
+            }
+            let (bytes, scan) = survey::read_segment(self.disk, &found.path, found.sequence)?;
+            let verdict = match (found.first_position, void_from) {
+                (Some(first_position), Some(_)) => {
+                    let durable = end.durable;
+                    survey::judge(
+                        &scan,
+                        &Surroundings {
+                            first_position,
+                            void_from,
+                            durable,
+                            applied: self.applied,
+                        },
+                    )
+                }
+                // Nothing in it can be read.
+                _ => Verdict::default(),
+            };
+            if verdict.ends_early {
+                self.recovery.missing_segments += listing.missing_after(index);
+            }
+            self.replay_segment(found, &bytes, &verdict, replay)?;
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    fn replay_segment(
+        &mut self,
+        found: &Found,
+        bytes: &[u8],
+        verdict: &Verdict,
+        replay: Replay<'_>,
+    ) -> Result<(), OpenError> {
+        self.recovery.damaged.add(verdict.damaged);
+        self.recovery.damaged_applied_records += verdict.damaged_applied_records;
+        self.recovery.damaged_headers += u64::from(found.has_damaged_header);
+        if found.has_damaged_header || verdict.is_damaged() {
+            self.set_aside(found.sequence, bytes);
+        }
+        for (offset, header) in &verdict.kept {
+            if header.position <= self.applied {
+                continue;
+            }
+            let position = Position(header.position);
+            let payload = Bytes::copy_from_slice(payload_at(bytes, *offset, header));
+            if replay(Record { position, payload }).is_break() {
+                return Err(OpenError::ReplayStopped { position });
+            }
+            self.recovery.replayed += 1;
+        }
+        Ok(())
+    }
+
+    /// Copies a damaged segment out of the way of reuse. That may fail, on a full disk for one:
+    /// then the segment itself goes there once it is released.
+    fn set_aside(&mut self, sequence: u64, bytes: &[u8]) {
+        match copy_to_quarantine(self.disk, &self.settings.dir, sequence, bytes) {
+            Ok(path) => self.recovery.quarantined.push(path),
+            Err(error) => {
+                tracing::error!(sequence, %error, "could not copy a damaged journal segment");
+                self.recovery.quarantine_failures += 1;
+                for sealed in self
+                    .sealed
+                    .iter_mut()
+                    .filter(|sealed| sealed.sequence == sequence)
+                {
+                    sealed.belongs_in_quarantine = true;
+                }
+            }
+        }
+    }
+}
+
+impl End {
+    /// Records that nothing proves durable.
+    fn unproven(&self) -> impl Iterator<Item = &(usize, RecordHeader)> {
+        self.verdict
+            .kept
+            .iter()
+            .filter(|(_, header)| header.position > self.durable)
+    }
+}
+
+/// Copies of one segment, at most; each start may find new damage in it.
+const COPIES_MAX: u32 = 8;
+
+fn copy_to_quarantine(
+    disk: &dyn Disk,
+    dir: &Path,
+    sequence: u64,
+    bytes: &[u8],
+) -> io::Result<PathBuf> {
+    let quarantine = dir.join(QUARANTINE);
+    disk.create_dir(&quarantine)?;
+    disk.sync_dir(dir)?;
+    for copy in 0..COPIES_MAX {
+        let path = segment::quarantine_path(&quarantine, sequence, copy);
+        match disk.read(&path, u64::MAX) {
+            Ok(existing) if existing == bytes => return Ok(path),
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let unfinished = path.with_extension("tmp");
+        match disk.remove(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(&unfinished)?;
+        file.write_at(bytes, 0)?;
+        file.sync_data()?;
+        disk.rename(&unfinished, &path)?;
+        disk.sync_dir(&quarantine)?;
+        return Ok(path);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "segment was set aside too often",
+    ))
+}

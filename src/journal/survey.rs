@@ -1,0 +1,330 @@
+//! Reads a journal without changing it, and tells a torn tail from damage.
+//!
+//! What is unreadable was **durable**, so acknowledged, if a later record or segment header says
+//! so, or if the caller already applied it: then it is damage, and reading goes on behind it. Else
+//! it is a **torn tail**, of which nobody was told, and reading ends there.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::error::OpenError;
+use super::format::{HEADER_PAGE_BYTES, HeaderFault, Kind, RecordHeader, SegmentHeader, VERSION};
+use super::reader::{Item, Scan, scan_as};
+use super::segment::{Name, segment_path};
+
+/// A segment file and what its name and first page say.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) sequence: u64,
+    pub(super) path: PathBuf,
+    pub(super) file_bytes: u64,
+    /// Its first position; of a segment with a damaged header, that of its first intact record.
+    pub(super) first_position: Option<u64>,
+    /// The header cannot be read or belongs to another journal.
+    pub(super) has_damaged_header: bool,
+}
+
+/// What lies in the folder.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// In the order of their sequence.
+    pub(super) segments: Vec<Found>,
+    pub(super) ready: Vec<u64>,
+    pub(super) unfinished: Vec<String>,
+    pub(super) journal_id: Option<u128>,
+}
+
+/// Names and headers of all segments.
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
+    let mut listing = Listing::default();
+    let mut headers = Vec::new();
+    for name in disk.list(dir).map_err(OpenError::disk("list", dir))? {
+        match Name::parse(&name) {
+            Name::Segment(sequence) => {
+                headers.push((sequence, read_header(disk, &dir.join(&name))?))
+            }
+            Name::Ready(id) => listing.ready.push(id),
+            Name::Unfinished => listing.unfinished.push(name),
+            Name::Other => {}
+        }
+    }
+    headers.sort_unstable_by_key(|(sequence, _)| *sequence);
+    listing.ready.sort_unstable();
+    let is_own = |sequence: u64, header: &SegmentHeader| header.sequence == sequence;
+    listing.journal_id = headers
+        .iter()
+        .rev()
+        .find_map(|(sequence, header)| header.ok().filter(|header| is_own(*sequence, header)))
+        .map(|header| header.journal_id);
+    for (sequence, header) in headers {
+        let path = segment_path(dir, sequence);
+        let file_bytes = disk.len(&path).map_err(OpenError::disk("measure", &path))?;
+        let header = header.ok().filter(|header| is_own(sequence, header));
+        let is_foreign = header.is_some_and(|header| Some(header.journal_id) != listing.journal_id);
+        let first_position = match header {
+            Some(header) if !is_foreign => Some(header.first_position),
+            Some(_) => None,
+            None => first_record(&read_segment(disk, &path, sequence)?.1),
+        };
+        let has_damaged_header = header.is_none() || is_foreign;
+        listing.segments.push(Found {
+            sequence,
+            path,
+            file_bytes,
+            first_position,
+            has_damaged_header,
+        });
+    }
+    Ok(listing)
+}
+
+impl Listing {
+    /// First position of the next segment after `index` that has one.
+    pub(super) fn void_from(&self, index: usize) -> Option<u64> {
+        self.segments
+            .iter()
+            .skip(index + 1)
+            .find_map(|found| found.first_position)
+    }
+
+    /// The last segment that holds anything readable.
+    pub(super) fn end_index(&self) -> Option<usize> {
+        self.segments
+            .iter()
+            .rposition(|found| found.first_position.is_some())
+    }
+
+    /// What the headers alone prove durable.
+    pub(super) fn durable(&self) -> u64 {
+        let firsts = self
+            .segments
+            .iter()
+            .filter_map(|found| found.first_position);
+        firsts.max().unwrap_or(1).saturating_sub(1)
+    }
+
+    /// Records that lay before the first segment and were not applied.
+    pub(super) fn missing_before(&self, applied: u64) -> u64 {
+        let first = self.segments.iter().find_map(|found| found.first_position);
+        first.unwrap_or(0).saturating_sub(applied.saturating_add(1))
+    }
+
+    /// How many sequences are left out after the segment at `index`. Alone that says nothing: a
+    /// crash in the middle of a recovery uses one up.
+    pub(super) fn missing_after(&self, index: usize) -> u64 {
+        let mut sequences = self.segments.iter().skip(index).map(|found| found.sequence);
+        match (sequences.next(), sequences.next()) {
+            (Some(sequence), Some(next)) => next - sequence - 1,
+            _ => 0,
+        }
+    }
+}
+
+pub(super) fn read_header(
+    disk: &dyn Disk,
+    path: &Path,
+) -> Result<Result<SegmentHeader, HeaderFault>, OpenError> {
+    let bytes = disk
+        .read(path, HEADER_PAGE_BYTES as u64)
+        .map_err(OpenError::disk("read", path))?;
+    match SegmentHeader::decode(&bytes) {
+        Err(HeaderFault::Version(version)) => Err(OpenError::Version {
+            path: path.to_owned(),
+            version,
+            supported: VERSION,
+        }),
+        header => Ok(header),
+    }
+}
+
+/// The bytes of a segment and what is in them.
+pub(super) fn read_segment(
+    disk: &dyn Disk,
+    path: &Path,
+    sequence: u64,
+) -> Result<(Vec<u8>, Scan), OpenError> {
+    let bytes = disk
+        .read(path, u64::MAX)
+        .map_err(OpenError::disk("read", path))?;
+    let scan = scan_as(&bytes, sequence);
+    Ok((bytes, scan))
+}
+
+fn first_record(scan: &Scan) -> Option<u64> {
+    scan.items.iter().find_map(|item| match item {
+        Item::Record { header, .. } if header.kind == Kind::Data => Some(header.position),
+        Item::Record { header, .. } => Some(header.position.saturating_add(1)),
+        Item::Unreadable { .. } => None,
+    })
+}
+
+/// The highest durable position that any record of a scan knows of.
+pub(super) fn highest_mark(scan: &Scan) -> u64 {
+    let marks = scan.items.iter().map(|item| match item {
+        Item::Record { header, .. } => header.durable_upto,
+        Item::Unreadable { .. } => 0,
+    });
+    marks.max().unwrap_or(0)
+}
+
+/// The highest position in a scan, durable or not.
+pub(super) fn highest_position(scan: &Scan) -> u64 {
+    let positions = scan.items.iter().map(|item| match item {
+        Item::Record { header, .. } => header.position,
+        Item::Unreadable { .. } => 0,
+    });
+    positions.max().unwrap_or(0)
+}
+
+/// Records and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many records.
+    pub records: u64,
+    /// How many bytes of files.
+    pub bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What is known about a segment from outside of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    /// The position that its first record should have, or a lower one after a cut.
+    pub(super) first_position: u64,
+    /// The first position of the segment after it: from there on its records are void.
+    pub(super) void_from: Option<u64>,
+    /// The highest position proven durable by anything in the journal, or by the caller.
+    pub(super) durable: u64,
+    /// The highest position at rest elsewhere: nothing at or below it can be lost.
+    pub(super) applied: u64,
+}
+
+/// What of a segment counts, and what is missing from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Offsets and headers of the records that count, in order.
+    pub(super) kept: Vec<(usize, RecordHeader)>,
+    /// Acknowledged, needed and unreadable.
+    pub(super) damaged: Tally,
+    /// Unreadable too, but at rest elsewhere.
+    pub(super) damaged_applied_records: u64,
+    /// Cut: never acknowledged.
+    pub(super) torn: Tally,
+    /// Positions are missing between its end and the segment after it.
+    pub(super) ends_early: bool,
+}
+
+/// Judges one segment.
+pub(super) fn judge(scan: &Scan, around: &Surroundings) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut expected = around.first_position;
+    let mut unreadable = Tally::default();
+    for (index, item) in scan.items.iter().enumerate() {
+        let (offset, header) = match item {
+            Item::Unreadable {
+                bytes,
+                claimed_records,
+                ..
+            } => {
+                unreadable = Tally {
+                    records: *claimed_records,
+                    bytes: *bytes as u64,
+                };
+                continue;
+            }
+            Item::Record { offset, header } => (*offset, header),
+        };
+        if around
+            .void_from
+            .is_some_and(|void_from| header.position >= void_from)
+        {
+            break;
+        }
+        if unreadable.bytes > 0 {
+            // A mark stands behind the record whose position it repeats.
+            let missing_end = header
+                .position
+                .saturating_add(u64::from(header.kind == Kind::Mark));
+            if expected > around.durable && expected < missing_end {
+                verdict.torn.add(cut(
+                    &scan.items[index..],
+                    unreadable,
+                    missing_end - expected,
+                ));
+                return verdict;
+            }
+            if expected > around.durable {
+                // Only an unsynced mark is missing before a record that was not durable either.
+                verdict.torn.bytes += unreadable.bytes;
+            } else {
+                verdict.count_damage(expected, missing_end, unreadable.bytes, around.applied);
+            }
+            unreadable = Tally::default();
+        }
+        if header.kind == Kind::Data {
+            verdict.kept.push((offset, *header));
+        }
+        expected = expected.max(header.position.saturating_add(1));
+    }
+    let missing_end = around.void_from.unwrap_or(around.durable.saturating_add(1));
+    if expected < missing_end {
+        verdict.ends_early = true;
+        verdict.count_damage(expected, missing_end, unreadable.bytes, around.applied);
+    } else if around.void_from.is_none() {
+        verdict.torn.add(unreadable);
+    }
+    verdict
+}
+
+/// Everything from an unreadable stretch on, `missing` records long, that nobody was told of.
+fn cut(behind: &[Item], unreadable: Tally, missing: u64) -> Tally {
+    let mut torn = Tally {
+        records: missing,
+        bytes: unreadable.bytes,
+    };
+    for item in behind {
+        match item {
+            Item::Record { header, .. } if header.kind == Kind::Data => {
+                torn.add(Tally {
+                    records: 1,
+                    bytes: super::format::record_bytes(header.payload_bytes) as u64,
+                });
+            }
+            Item::Record { .. } => {}
+            Item::Unreadable {
+                bytes,
+                claimed_records,
+                ..
+            } => {
+                torn.add(Tally {
+                    records: *claimed_records,
+                    bytes: *bytes as u64,
+                });
+            }
+        }
+    }
+    torn
+}
+
+impl Verdict {
+    /// Positions from `from` up to but without `to` are missing.
+    fn count_damage(&mut self, from: u64, to: u64, bytes: u64, applied: u64) {
+        let needed_from = from.max(applied.saturating_add(1));
+        let needed = to.saturating_sub(needed_from);
+        self.damaged.records += needed;
+        if bytes > 0 {
+            self.damaged.bytes += bytes;
+            self.damaged_applied_records += to.saturating_sub(from) - needed;
+        }
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged != Tally::default() || self.damaged_applied_records > 0
+    }
+}

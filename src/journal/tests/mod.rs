@@ -1,0 +1,10 @@
+//! Tests of the journal as a whole.
+
+mod basics;
+mod crashes;
+mod damage;
+mod faults;
+mod fixtures;
+mod model;
+mod simulated;
+mod support;
