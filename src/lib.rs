@@ -5,9 +5,22 @@
 pub mod model;
 pub mod wire;
 
+pub mod config;
+pub mod logging;
+pub mod health;
 pub mod self_metrics;
 pub mod listener;
+
 pub mod ingest;
 pub mod journal;
 pub mod aggregate;
 pub mod persist;
+pub mod embedded;
+
+pub mod holdings;
+pub mod query;
+pub mod export;
+
+pub mod pipeline;
+
+pub mod simulate;

@@ -120,7 +120,7 @@ pub async fn serve(
                 sweep(&connections, settings);
             }
             // An error means that nobody can ask for a shutdown any more.
-            _ = shutdown.wait_for(|is_asked| *is_asked) => break,
+            () = async { let _asked = shutdown.wait_for(|is_asked| *is_asked).await.is_ok(); } => break,
         }
     }
     drop(listener);

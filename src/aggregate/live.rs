@@ -361,6 +361,19 @@ fn add_to_window(minutes: &mut BTreeMap<i64, SparseHistogram>, t_ms: i64, brough
 }
 
 impl StoreLive {
+    /// A copy without the window histograms.
+    #[must_use]
+    pub fn cumulative(&self) -> Self {
+        Self {
+            counters: self.counters.clone(),
+            histograms: self.histograms.clone(),
+            last_report_ms: self.last_report_ms,
+            late: self.late,
+            windows: Vec::new(),
+            is_dirty: false,
+        }
+    }
+
     /// The values of the window gauge of a metric: everything in the event-time minutes
     /// (now − 6 min, now − 1 min], as ascending pairs.
     #[must_use]

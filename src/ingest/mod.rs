@@ -15,11 +15,13 @@
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in |
+//! | `cors.rs` | which pages of browsers may post |
 //! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
 //! | `counters.rs` | outcomes, as metrics |
 //! | `error.rs` | why a request was not taken |
 
 pub mod admission;
+pub mod cors;
 pub mod counters;
 pub mod decode;
 pub mod dedup;

@@ -9,8 +9,7 @@ use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HeaderFault, SegmentHeader};
 use super::reader::Item;
-use super::recovery::End;
-use super::survey::{self, Surroundings, Tally};
+use super::survey::{self, End, Surroundings, Tally};
 
 /// One segment file.
 #[derive(Clone, Debug)]

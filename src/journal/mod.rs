@@ -44,11 +44,13 @@
 //! | `settings.rs` | folder, limits, group commit |
 //! | `format.rs` | bytes and checksums |
 //! | `payloads.rs` | what an append carries, framed once |
-//! | `writer.rs` | the queue and the thread that writes, syncs, acknowledges |
+//! | `queue.rs` | where appends wait |
+//! | `writer.rs` | the thread that writes, syncs, acknowledges |
 //! | `pool.rs` | the thread that prepares segments and takes released ones back |
 //! | `segment.rs` | one file: prepared, started, retired |
 //! | `reader.rs` | the records in the bytes of a segment, whatever the bytes are |
-//! | `survey.rs` | torn tail or damage |
+//! | `survey.rs` | what lies in the folder; torn tail or damage |
+//! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
 //! | `inspect.rs` | looking without opening |
 //! | `disk.rs` | the file system as the journal sees it |
@@ -71,6 +73,8 @@ mod format;
 mod inspect;
 mod payloads;
 mod pool;
+mod quarantine;
+mod queue;
 pub mod reader;
 mod recovery;
 mod segment;
@@ -101,7 +105,8 @@ pub use self::settings::{SEGMENT_BYTES_MIN, Settings};
 pub use self::survey::Tally;
 
 use self::pool::Pool;
-use self::writer::{Shared, Writer};
+use self::queue::Shared;
+use self::writer::Writer;
 
 /// Where a record lies: 1, 2, 3, …, rising, never used twice. Some numbers may be left out after a
 /// crash. 0 stands for nothing.

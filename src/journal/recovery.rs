@@ -10,9 +10,8 @@
 //! 5. hand out every record after `applied`, setting copies of damaged segments aside.
 
 use std::collections::VecDeque;
-use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,10 +21,11 @@ use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HEADER_PAGE_BYTES, HeaderFault, RecordHeader, SegmentHeader, push_record};
 use super::payloads::Record;
+use super::quarantine;
 use super::reader::payload_at;
-use super::segment::{self, Active, QUARANTINE, Sealed};
+use super::segment::{self, Active, Sealed};
 use super::settings::Settings;
-use super::survey::{self, Found, Listing, Surroundings, Tally, Verdict};
+use super::survey::{self, End, Found, Listing, Surroundings, Tally, Verdict};
 
 /// What opening a journal found and did.
 ///
@@ -125,50 +125,6 @@ pub(super) fn open(
         ready,
         ready_id_next: ready_id,
     })
-}
-
-/// The last segment that can be read, judged.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    index: Option<usize>,
-    bytes: Vec<u8>,
-    pub(super) verdict: Verdict,
-    /// The highest position proven durable anywhere.
-    pub(super) durable: u64,
-    /// The highest position seen, durable or not.
-    highest_position: u64,
-}
-
-impl End {
-    pub(super) fn read(
-        disk: &dyn Disk,
-        listing: &Listing,
-        applied: u64,
-    ) -> Result<Self, OpenError> {
-        let durable = listing.durable().max(applied);
-        let Some(index) = listing.end_index() else {
-            return Ok(Self {
-                durable,
-                ..Self::default()
-            });
-        };
-        let found = &listing.segments[index];
-        let (bytes, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
-        let durable = durable.max(survey::highest_mark(&scan));
-        let around = Surroundings {
-            first_position: found.first_position.unwrap_or(durable + 1),
-            void_from: None,
-            durable,
-            applied,
-        };
-        Ok(Self {
-            index: Some(index),
-            bytes,
-            verdict: survey::judge(&scan, &around),
-            durable,
-            highest_position: survey::highest_position(&scan),
-        })
-    }
 }
 
 /// All segments as sealed ones: what is in the last beyond `durable` is copied out of it.
@@ -387,67 +343,20 @@ impl Session<'_> {
     /// Copies a damaged segment out of the way of reuse. That may fail, on a full disk for one:
     /// then the segment itself goes there once it is released.
     fn set_aside(&mut self, sequence: u64, bytes: &[u8]) {
-        match copy_to_quarantine(self.disk, &self.settings.dir, sequence, bytes) {
+        let copied = quarantine::copy(self.disk, &self.settings.dir, sequence, bytes);
+        for sealed in self
+            .sealed
+            .iter_mut()
+            .filter(|sealed| sealed.sequence == sequence)
+        {
+            sealed.belongs_in_quarantine = copied.is_err();
+        }
+        match copied {
             Ok(path) => self.recovery.quarantined.push(path),
             Err(error) => {
                 tracing::error!(sequence, %error, "could not copy a damaged journal segment");
                 self.recovery.quarantine_failures += 1;
-                for sealed in self
-                    .sealed
-                    .iter_mut()
-                    .filter(|sealed| sealed.sequence == sequence)
-                {
-                    sealed.belongs_in_quarantine = true;
-                }
             }
         }
     }
-}
-
-impl End {
-    /// Records that nothing proves durable.
-    fn unproven(&self) -> impl Iterator<Item = &(usize, RecordHeader)> {
-        self.verdict
-            .kept
-            .iter()
-            .filter(|(_, header)| header.position > self.durable)
-    }
-}
-
-/// Copies of one segment, at most; each start may find new damage in it.
-const COPIES_MAX: u32 = 8;
-
-fn copy_to_quarantine(
-    disk: &dyn Disk,
-    dir: &Path,
-    sequence: u64,
-    bytes: &[u8],
-) -> io::Result<PathBuf> {
-    let quarantine = dir.join(QUARANTINE);
-    disk.create_dir(&quarantine)?;
-    disk.sync_dir(dir)?;
-    for copy in 0..COPIES_MAX {
-        let path = segment::quarantine_path(&quarantine, sequence, copy);
-        match disk.read(&path, u64::MAX) {
-            Ok(existing) if existing == bytes => return Ok(path),
-            Ok(_) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let unfinished = path.with_extension("tmp");
-        match disk.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = disk.create(&unfinished)?;
-        file.write_at(bytes, 0)?;
-        file.sync_data()?;
-        disk.rename(&unfinished, &path)?;
-        disk.sync_dir(&quarantine)?;
-        return Ok(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "segment was set aside too often",
-    ))
 }

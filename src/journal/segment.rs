@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile};
 use super::format::{HEADER_PAGE_BYTES, SegmentHeader, TERMINATOR};
-
-/// Folder inside the journal's folder for copies of damaged segments.
-pub(super) const QUARANTINE: &str = "quarantine";
+use super::quarantine;
 
 /// The file that is locked while the journal is open.
 pub(super) const LOCK: &str = "LOCK";
@@ -161,7 +159,7 @@ pub(super) struct Sealed {
     pub(super) segment_bytes: u64,
     /// Bytes of it that were written.
     pub(super) written_bytes: u64,
-    /// Damaged, and a copy in quarantine could not be made: it goes there itself.
+    /// Damaged, and there is no copy in quarantine: it goes there itself instead of being reused.
     pub(super) belongs_in_quarantine: bool,
 }
 
@@ -176,10 +174,13 @@ pub(super) fn retire(
     let path = segment_path(dir, sealed.sequence);
     let kept = match ready_id {
         _ if sealed.belongs_in_quarantine => {
-            let quarantine = dir.join(QUARANTINE);
-            disk.create_dir(&quarantine)?;
-            disk.rename(&path, &quarantine_path(&quarantine, sealed.sequence, 0))?;
-            disk.sync_dir(&quarantine)?;
+            let folder = dir.join(quarantine::FOLDER);
+            disk.create_dir(&folder)?;
+            disk.rename(
+                &path,
+                &quarantine::path_of(&folder, sealed.sequence, quarantine::MOVED),
+            )?;
+            disk.sync_dir(&folder)?;
             None
         }
         Some(id) => {
@@ -194,11 +195,4 @@ pub(super) fn retire(
     };
     disk.sync_dir(dir)?;
     Ok(kept)
-}
-
-pub(super) fn quarantine_path(quarantine: &Path, sequence: u64, copy: u32) -> PathBuf {
-    match copy {
-        0 => quarantine.join(format!("j-{sequence:016x}.seg")),
-        _ => quarantine.join(format!("j-{sequence:016x}-{copy}.seg")),
-    }
 }

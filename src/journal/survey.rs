@@ -159,7 +159,7 @@ fn first_record(scan: &Scan) -> Option<u64> {
 }
 
 /// The highest durable position that any record of a scan knows of.
-pub(super) fn highest_mark(scan: &Scan) -> u64 {
+fn highest_mark(scan: &Scan) -> u64 {
     let marks = scan.items.iter().map(|item| match item {
         Item::Record { header, .. } => header.durable_upto,
         Item::Unreadable { .. } => 0,
@@ -168,12 +168,64 @@ pub(super) fn highest_mark(scan: &Scan) -> u64 {
 }
 
 /// The highest position in a scan, durable or not.
-pub(super) fn highest_position(scan: &Scan) -> u64 {
+fn highest_position(scan: &Scan) -> u64 {
     let positions = scan.items.iter().map(|item| match item {
         Item::Record { header, .. } => header.position,
         Item::Unreadable { .. } => 0,
     });
     positions.max().unwrap_or(0)
+}
+
+/// The last segment that can be read, judged.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    pub(super) index: Option<usize>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) verdict: Verdict,
+    /// The highest position proven durable anywhere.
+    pub(super) durable: u64,
+    /// The highest position seen, durable or not.
+    pub(super) highest_position: u64,
+}
+
+impl End {
+    pub(super) fn read(
+        disk: &dyn Disk,
+        listing: &Listing,
+        applied: u64,
+    ) -> Result<Self, OpenError> {
+        let durable = listing.durable().max(applied);
+        let Some(index) = listing.end_index() else {
+            return Ok(Self {
+                durable,
+                ..Self::default()
+            });
+        };
+        let found = &listing.segments[index];
+        let (bytes, scan) = read_segment(disk, &found.path, found.sequence)?;
+        let durable = durable.max(highest_mark(&scan));
+        let around = Surroundings {
+            first_position: found.first_position.unwrap_or(durable + 1),
+            void_from: None,
+            durable,
+            applied,
+        };
+        Ok(Self {
+            index: Some(index),
+            bytes,
+            verdict: judge(&scan, &around),
+            durable,
+            highest_position: highest_position(&scan),
+        })
+    }
+
+    /// Records that nothing proves durable.
+    pub(super) fn unproven(&self) -> impl Iterator<Item = &(usize, RecordHeader)> {
+        self.verdict
+            .kept
+            .iter()
+            .filter(|(_, header)| header.position > self.durable)
+    }
 }
 
 /// Records and bytes.

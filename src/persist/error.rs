@@ -40,6 +40,9 @@ pub enum ClickHouseError {
     /// It answered with an exception.
     #[error("ClickHouse refused")]
     Refused(#[source] clickhouse::error::Error),
+    /// It took an insert and does not hold its rows.
+    #[error("ClickHouse took the rows and does not hold them")]
+    NotHeld,
     /// A migration's text is not what was applied.
     #[error("migration {name} was applied with other text (checksum {applied}, now {now}); restore the file or run the release that applied it")]
     ChangedMigration {
@@ -84,7 +87,7 @@ impl ClickHouseError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotReady | Self::Refused(_) | Self::State(_) => true,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotReady | Self::NotHeld | Self::Refused(_) | Self::State(_) => true,
             Self::ChangedMigration { .. } | Self::NeedsLater { .. } | Self::EpochReuse { .. } => false,
         }
     }

@@ -99,6 +99,12 @@ impl Sealing {
         self.cut.applied
     }
 
+    /// Its rows by day.
+    #[must_use]
+    pub fn days(&self) -> &std::collections::BTreeMap<u32, rows::DayLedger> {
+        &self.encoded.days
+    }
+
     /// The rows as bytes, for readers while the transaction is under way.
     #[must_use]
     pub fn row_bytes(&self) -> &[u8] {

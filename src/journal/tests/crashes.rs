@@ -186,26 +186,26 @@ fn a_power_cut_during_recovery_loses_nothing_either() {
 #[test]
 fn bytes_of_an_earlier_use_of_a_file_are_never_replayed() {
     let settings = small(DIR);
-    let run = run(&settings, Image::default());
-    let mut image = run.disk.now();
-    // All segments gone, the prepared files full of old records: only those could be read.
-    for path in image.segments() {
-        let number = image.names.len() as u64;
-        let file = image.names.remove(&path).unwrap();
-        image.names.insert(
-            settings
-                .dir
-                .join(format!("ready-{:016x}.seg", 1000 + number)),
-            file,
-        );
-    }
+    let disk = SimulatedDisk::new(Image::default());
+    let as_disk: Arc<dyn Disk> = disk.clone();
+    let opened = open(&settings, &as_disk, 0).unwrap();
+    (1..=5).for_each(|_| assert!(opened.append(&payload(9)).is_ok()));
+    opened.journal.shutdown().unwrap();
+    // All segments gone, and the only prepared file is full of their records: the next segment is
+    // written over records of the same positions and the same length.
+    let mut image = disk.now();
+    let file = image.names.remove(&image.segments()[0]).unwrap();
+    image.names.clear();
+    image
+        .names
+        .insert(settings.dir.join(format!("ready-{:016x}.seg", 1)), file);
     let disk = SimulatedDisk::new(image);
     let as_disk: Arc<dyn Disk> = disk.clone();
-    let opened = open(&settings, &as_disk, 500).unwrap();
+    let opened = open(&settings, &as_disk, 0).unwrap();
     assert!(opened.replayed.is_empty());
-    assert_eq!(opened.append(b"new"), Ok(501));
-    opened.journal.shutdown().unwrap();
-    let (replayed, found) = recover(&settings, &disk, 500);
-    assert_eq!(replayed, [(501, b"new".to_vec())]);
-    assert_eq!(found.damaged.records, 0);
+    assert_eq!(opened.append(&payload(9)), Ok(1));
+    let killed = SimulatedDisk::new(disk.now());
+    let (replayed, found) = recover(&settings, &killed, 0);
+    assert_eq!(replayed, [(1, payload(9))]);
+    assert_eq!((found.damaged.records, found.torn.records), (0, 0));
 }

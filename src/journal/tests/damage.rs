@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::crashes::recover;
-use super::simulated::{Image, SimulatedDisk};
+use super::simulated::{Faults, Image, SimulatedDisk};
 use super::support::{open, payload, small};
 use crate::journal::{Disk, Position, Settings, Tally, verify};
 
@@ -18,6 +19,9 @@ fn journal_of(settings: &Settings, count: u64) -> Image {
     let opened = open(settings, &as_disk, 0).unwrap();
     for number in 1..=count {
         opened.append(&payload(number)).unwrap();
+    }
+    while opened.journal.stats().ready_segments < settings.reserve_segments as u64 {
+        std::thread::yield_now();
     }
     let image = disk.now();
     opened.journal.shutdown().unwrap();
@@ -187,6 +191,42 @@ fn a_bad_last_record_that_was_applied_does_not_come_back_as_torn() {
 }
 
 #[test]
+fn a_torn_group_is_cut_at_the_first_bad_record_and_its_positions_are_not_used_again() {
+    let settings = small(DIR);
+    let disk = SimulatedDisk::new(Image::default());
+    let as_disk: Arc<dyn Disk> = disk.clone();
+    let opened = open(&settings, &as_disk, 0).unwrap();
+    opened
+        .append_all(vec![payload(1), payload(2), payload(3)].into())
+        .unwrap();
+    let mut image = disk.now();
+    let path = image.segments()[0].clone();
+    let bounds = bounds(&mut image, &path);
+    image.file(&path)[bounds[1] + 50] ^= 1;
+    let as_disk: Arc<dyn Disk> = SimulatedDisk::new(image);
+    let again = open(&settings, &as_disk, 0).unwrap();
+    assert_eq!(again.replayed, [(1, payload(1))]);
+    let torn = Tally {
+        records: 2,
+        bytes: (bounds[3] - bounds[1]) as u64,
+    };
+    assert_eq!(
+        (again.recovery.torn, again.recovery.damaged),
+        (torn, Tally::default())
+    );
+    assert_eq!(again.append(b"next"), Ok(4));
+
+    // The gap that this leaves is no damage, now or once the old segment is gone.
+    drop(again);
+    let last = open(&settings, &as_disk, 0).unwrap();
+    assert_eq!(last.replayed, [(1, payload(1)), (4, b"next".to_vec())]);
+    assert_eq!(
+        (last.recovery.torn, last.recovery.damaged),
+        (Tally::default(), Tally::default())
+    );
+}
+
+#[test]
 fn a_missing_segment_is_counted() {
     let settings = small(DIR);
     let image = journal_of(&settings, 120);
@@ -223,6 +263,56 @@ fn a_segment_of_another_journal_is_set_aside() {
     assert_eq!(found.damaged_headers, 1);
     assert_eq!(replayed.len() as u64 + found.damaged.records, 60);
     assert_eq!(found.quarantined.len(), 1);
+}
+
+#[test]
+fn a_damaged_segment_that_could_not_be_copied_is_moved_instead_of_reused() {
+    let settings = small(DIR);
+    let mut image = journal_of(&settings, 60);
+    let path = image.segments()[0].clone();
+    image.file(&path)[4096 + 50] ^= 1;
+    let content = image.file(&path).clone();
+    let disk = SimulatedDisk::new(image);
+    disk.set_faults(Faults {
+        capacity_bytes: Some(0),
+        ..Faults::default()
+    });
+    let as_disk: Arc<dyn Disk> = disk.clone();
+    let opened = open(&settings, &as_disk, 0).unwrap();
+    assert_eq!(
+        (
+            opened.recovery.damaged.records,
+            opened.recovery.quarantine_failures
+        ),
+        (1, 1)
+    );
+    assert_eq!(opened.replayed.len(), 59);
+    opened.journal.release(opened.journal.durable());
+    while disk.now().segments().len() > 1 {
+        std::thread::yield_now();
+    }
+    let set_aside = settings.dir.join("quarantine/j-0000000000000001-8.seg");
+    assert_eq!(*disk.now().file(&set_aside), content);
+}
+
+#[test]
+fn an_idle_journal_marks_its_last_group_as_durable() {
+    let settings = Settings {
+        idle_mark: Duration::from_millis(1),
+        ..small(DIR)
+    };
+    let disk = SimulatedDisk::new(Image::default());
+    let as_disk: Arc<dyn Disk> = disk.clone();
+    let opened = open(&settings, &as_disk, 0).unwrap();
+    opened.append(&payload(1)).unwrap();
+    let path = disk.now().segments()[0].clone();
+    while bounds(&mut disk.now(), &path).len() < 3 {
+        std::thread::yield_now();
+    }
+    let mut image = disk.now();
+    image.file(&path)[4096 + 50] ^= 1;
+    let (_, found) = recover(&settings, &SimulatedDisk::new(image), 0);
+    assert_eq!((found.damaged.records, found.torn.records), (1, 0));
 }
 
 #[test]

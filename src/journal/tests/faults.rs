@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::crashes::recover;
 use super::simulated::{Faults, Image, Loss, SimulatedDisk};
 use super::support::{Opened, open, payload, small};
-use crate::journal::{AppendError, Disk, Journal, Payloads, Position, Settings};
+use crate::journal::{AppendError, Disk, Journal, Payloads, Position, Settings, Tally};
 
 const DIR: &str = "/journal";
 
@@ -49,7 +49,22 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged() {
             wait_for_reserve(&opened.journal, &settings);
             disk.set_faults(faults);
             let (acknowledged, error) = append_until_refused_or_many(&opened);
-            let Some(error) = error else { continue };
+            let Some(error) = error else {
+                // It hit the preparing of a segment.
+                assert!(
+                    opened.journal.stats().segment_failures > 0,
+                    "{faults:?} was overlooked"
+                );
+                let image = disk.crash(disk.log().len(), Loss::All);
+                let (replayed, found) = recover(&settings, &SimulatedDisk::new(image), 0);
+                let numbers: Vec<_> = replayed.iter().map(|(position, _)| *position).collect();
+                assert_eq!(numbers, acknowledged);
+                assert_eq!(
+                    (found.damaged, found.torn),
+                    (Tally::default(), Tally::default())
+                );
+                continue;
+            };
             assert_eq!(error, AppendError::Halted);
             assert_eq!(opened.append(b"later"), Err(AppendError::Halted));
             assert!(opened.journal.is_halted() && opened.journal.stats().is_halted);

@@ -6,5 +6,6 @@ mod damage;
 mod faults;
 mod fixtures;
 mod model;
+mod power_cut;
 mod simulated;
 mod support;

@@ -114,7 +114,7 @@ impl Opened {
     pub(super) fn append_all(&self, payloads: Payloads) -> Result<u64, AppendError> {
         let told = self
             .send(payloads)?
-            .recv()
+            .recv_timeout(Duration::from_secs(30))
             .expect("every append that is taken in is completed");
         told.map(|position| position.0)
     }

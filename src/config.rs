@@ -1,0 +1,393 @@
+//! Every setting once: its name in the file, its flag, its variable, its default and its reason.
+//!
+//! A flag wins over a variable, a variable over the file, the file over the default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::logging::Format;
+
+/// A duration written as `10s`, `5m`, `2h`, `1d` or `250ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A number of bytes written as `65536`, `64KiB`, `16MiB`, `4GiB` (or `MB`: 1,000,000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// A list written with commas, or as an array in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List(pub Vec<String>);
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.trim().trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit = text.trim().strip_prefix(digits)?;
+    Some((digits.trim().parse().ok()?, unit))
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let explain = || format!("{text:?} is not a duration; write 250ms, 10s, 5m, 2h or 1d");
+        let (number, unit) = number_and_unit(text).ok_or_else(explain)?;
+        let unit_ms: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(explain()),
+        };
+        number
+            .checked_mul(unit_ms)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(explain)
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let explain = || format!("{text:?} is not a number of bytes; write 65536, 64KiB, 16MiB or 4GiB");
+        let (number, unit) = number_and_unit(text).ok_or_else(explain)?;
+        let unit_bytes: u64 = match unit {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            _ => return Err(explain()),
+        };
+        number.checked_mul(unit_bytes).map(Self).ok_or_else(explain)
+    }
+}
+
+impl FromStr for List {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        Ok(Self(parts.map(str::to_owned).collect()))
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is not a log format; write text or json")),
+        }
+    }
+}
+
+/// One setting, for the reference and for finding typos.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// Its variable.
+    pub variable: &'static str,
+    /// Its default; empty: none.
+    pub default: &'static str,
+    /// What it does, and what happens when it is too small or too large.
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($($variable:literal $name:ident: $type:ty = $default:literal, $help:literal;)*) => {
+        /// All settings with their values.
+        #[derive(Debug, Clone)]
+        pub struct Config { $(#[doc = $help] pub $name: Option<$type>,)* }
+
+        /// The settings as flags, each also as a variable.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        pub struct Flags {
+            $(#[doc = $help] #[arg(long, env = $variable, help = concat!($help, " [default: ", $default, "]"), value_name = stringify!($type), hide_env_values = true)]
+            pub $name: Option<$type>,)*
+        }
+
+        /// Every setting.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name), variable: $variable, default: $default, help: $help,
+        }),*];
+
+        fn merge(flags: Flags, table: &toml::Table) -> Result<Config, (String, String)> {
+            Ok(Config { $($name: match flags.$name {
+                Some(value) => Some(value),
+                None => read::<$type>(table, stringify!($name), $default)?,
+            },)* })
+        }
+    };
+}
+
+settings! {
+    "TILLWATCH_DATA_DIR" data_dir: PathBuf = "tillwatch-data", "Folder of the journal, the state file and the embedded engine. Nothing else may use it";
+    "TILLWATCH_LISTEN" listen: SocketAddr = "127.0.0.1:8080", "Where terminals post. Port 0 takes a free one";
+    "TILLWATCH_ADMIN_LISTEN" admin_listen: SocketAddr = "127.0.0.1:9090", "Where metrics, the query API and health are served. Whoever reaches it reads everything";
+    "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated: bool = "false", "Listen on other addresses than loopback although nobody is asked who he is: only behind a proxy that asks";
+    "TILLWATCH_CORS_ORIGINS" cors_origins: List = "", "Origins whose pages may post, exactly as browsers send them (https://pos.example.com), with commas";
+    "TILLWATCH_CLICKHOUSE_URL" clickhouse_url: String = "", "A ClickHouse server, http://host:8123. Without it the embedded engine is started";
+    "TILLWATCH_CLICKHOUSE_USER" clickhouse_user: String = "default", "User for that server. The password is in TILLWATCH_CLICKHOUSE_PASSWORD or in clickhouse_password_file";
+    "TILLWATCH_CLICKHOUSE_PASSWORD_FILE" clickhouse_password_file: PathBuf = "", "File that holds the password for that server";
+    "TILLWATCH_CLICKHOUSE_TIMEOUT" clickhouse_timeout: Span = "60s", "The most one statement may take. Too short: large inserts are sent again and again";
+    "TILLWATCH_LIBCHDB" libchdb: PathBuf = "", "The embedded engine's library; by default the one that npm installed is found";
+    "TILLWATCH_ENGINE_MEMORY" engine_memory: Bytes = "2GiB", "The most memory the embedded engine may use";
+    "TILLWATCH_SEAL_INTERVAL" seal_interval: Span = "5m", "How often what is open becomes an epoch and is shipped. Short: fresher tables, more rows. Long: longer replay";
+    "TILLWATCH_SEAL_JOURNAL_BYTES" seal_journal_bytes: Bytes = "64MiB", "Journal after which a seal comes early. It bounds the replay at a start";
+    "TILLWATCH_SEAL_ROWS" seal_rows: usize = "200000", "Open rows after which a seal comes early. It bounds the memory of open windows";
+    "TILLWATCH_JOURNAL_BUDGET" journal_budget: Bytes = "4GiB", "The most the journal may take on disk; past it terminals are answered 503";
+    "TILLWATCH_JOURNAL_SEGMENT" journal_segment: Bytes = "16MiB", "Length of a journal file";
+    "TILLWATCH_OUTBOX_BUDGET" outbox_budget: Bytes = "16GiB", "The most that may wait for ClickHouse on disk; past it terminals are answered 503";
+    "TILLWATCH_STORES_MAX" stores_max: usize = "5000", "Stores with series of their own; later ones become __overflow__";
+    "TILLWATCH_RELEASES_MAX" releases_max: usize = "32", "Releases with series of their own; later ones become __overflow__ until one is silent for 9 days";
+    "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503";
+    "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";
+    "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head";
+    "TILLWATCH_IDLE_TIMEOUT" idle_timeout: Span = "120s", "How long a connection may be idle. Terminals post about once a minute";
+    "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "15s", "From the end of a request's head to the end of its body";
+    "TILLWATCH_BODY_BYTES_MAX" body_bytes_max: Bytes = "2MiB", "A request's body as it comes; past it 413";
+    "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413";
+    "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413";
+    "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413";
+    "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
+    "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429";
+    "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429";
+    "TILLWATCH_LOG_FORMAT" log_format: Format = "text", "text or json, on standard error";
+    "TILLWATCH_LOG_LEVEL" log_level: String = "info", "error, warn, info, debug, or as RUST_LOG has it";
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("could not read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}, line {line}: {message}", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A setting does not exist.
+    #[error("{}, line {line}: there is no setting \"{name}\"; did you mean \"{nearest}\"?", .path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What stands there.
+        name: String,
+        /// The nearest setting.
+        nearest: &'static str,
+    },
+    /// A value cannot be used.
+    #[error("{}, line {line}: {name}: {message}", .path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// The setting.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Two settings do not fit together.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl Config {
+    /// Gathers the settings.
+    ///
+    /// # Errors
+    /// Names the file, the line, and what would be right.
+    pub fn load(flags: Flags, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        let path = file.unwrap_or(Path::new("")).to_owned();
+        let table = toml::Table::from_str(&text).map_err(|error| ConfigError::Syntax {
+            path: path.clone(),
+            line: error.span().map_or(1, |span| line_at(&text, span.start)),
+            message: error.message().to_owned(),
+        })?;
+        for name in table.keys() {
+            if !SETTINGS.iter().any(|setting| setting.name == name) {
+                return Err(ConfigError::Unknown {
+                    line: line_of(&text, name),
+                    nearest: nearest(name),
+                    name: name.clone(),
+                    path,
+                });
+            }
+        }
+        let config = merge(flags, &table).map_err(|(name, message)| ConfigError::Value {
+            line: line_of(&text, &name),
+            path,
+            name,
+            message,
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        for (name, address) in [("listen", self.listen), ("admin_listen", self.admin_listen)] {
+            let is_open = address.is_some_and(|address| !address.ip().is_loopback());
+            if is_open && self.allow_unauthenticated != Some(true) {
+                return conflict(format!(
+                    "{name} is not a loopback address, and tillwatch asks nobody who he is. Put a proxy that does \
+                     before it and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)"
+                ));
+            }
+        }
+        let [segment, budget] = [self.journal_segment, self.journal_budget].map(|bytes| bytes.map_or(0, |bytes| bytes.0));
+        if segment < 4 << 20 {
+            return conflict("journal_segment must be at least 4MiB, to hold the longest request".to_owned());
+        }
+        if budget < 8 * segment {
+            return conflict("journal_budget must be at least eight times journal_segment".to_owned());
+        }
+        let interval = self.seal_interval.map_or(Duration::ZERO, |span| span.0);
+        if interval < Duration::from_millis(100) {
+            return conflict("seal_interval must be at least 100ms".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a setting from the file, else from its default. An empty default is none.
+fn read<T: FromStr>(table: &toml::Table, name: &str, default: &str) -> Result<Option<T>, (String, String)>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = match table.get(name) {
+        None => default.to_owned(),
+        Some(toml::Value::String(text)) => text.clone(),
+        Some(toml::Value::Array(parts)) => {
+            let texts = parts.iter().filter_map(toml::Value::as_str);
+            texts.collect::<Vec<_>>().join(",")
+        }
+        Some(toml::Value::Integer(number)) => number.to_string(),
+        Some(toml::Value::Boolean(flag)) => flag.to_string(),
+        Some(other) => {
+            let kind = other.type_str();
+            return Err((name.to_owned(), format!("a {kind} cannot stand here; write a string")));
+        }
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse::<T>();
+    parsed.map(Some).map_err(|error| (name.to_owned(), error.to_string()))
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn line_of(text: &str, name: &str) -> usize {
+    let is_there = |line: &str| line.trim_start().trim_start_matches(['"', '\'', '[']).starts_with(name);
+    text.lines().position(is_there).map_or(1, |index| index + 1)
+}
+
+/// The setting whose name takes the fewest changed letters.
+fn nearest(name: &str) -> &'static str {
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    names.min_by_key(|known| distance(name, known)).unwrap_or_default()
+}
+
+/// Levenshtein's distance.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (at, left) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (column, other) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tillwatch.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Flags::default(), Some(&path))
+    }
+
+    #[test]
+    fn defaults_are_whole() {
+        let config = Config::load(Flags::default(), None).unwrap();
+        assert_eq!(config.seal_interval, Some(Span(Duration::from_secs(300))));
+        assert_eq!(config.journal_budget, Some(Bytes(4 << 30)));
+        assert_eq!(config.clickhouse_url, None);
+    }
+
+    #[test]
+    fn a_typo_is_named_with_its_line_and_the_nearest_setting() {
+        let error = load("# mine\nlisten = \"127.0.0.1:0\"\nseal_intervall = \"10s\"\n").unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::Unknown { line: 3, nearest: "seal_interval", .. }),
+            "{error}"
+        );
+        let error = load("\nseal_interval = \"often\"\n").unwrap_err();
+        assert!(error.to_string().contains("line 2: seal_interval: \"often\" is not a duration"), "{error}");
+        let error = load("seal_interval = \n").unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax { line: 1, .. }));
+    }
+
+    #[test]
+    fn the_file_gives_way_to_a_flag() {
+        let flags = Flags {
+            seal_rows: Some(7),
+            ..Flags::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.toml");
+        std::fs::write(&path, "seal_rows = 5\nstores_max = 6\ncors_origins = [\"https://a\", \"https://b\"]\n").unwrap();
+        let config = Config::load(flags, Some(&path)).unwrap();
+        assert_eq!((config.seal_rows, config.stores_max), (Some(7), Some(6)));
+        assert_eq!(config.cors_origins.unwrap().0, ["https://a", "https://b"]);
+    }
+
+    #[test]
+    fn nobody_listens_to_the_world_by_accident() {
+        assert!(matches!(load("listen = \"0.0.0.0:1\"\n"), Err(ConfigError::Conflict(_))));
+        assert!(load("listen = \"0.0.0.0:1\"\nallow_unauthenticated = true\n").is_ok());
+    }
+}

@@ -1,0 +1,16 @@
+//! Stage 5b: Prometheus. What terminals measured (`pos_*`), rendered at each scrape from the live
+//! series. What tillwatch says of itself (`tillwatch_*`) is in `self_metrics.rs`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `snapshot.rs` | copies what a page needs out of the aggregate |
+//! | `page.rs` | the page, in OpenMetrics text |
+//!
+//! A store that falls silent keeps its counters and its time of last report; its window gauges and
+//! last values vanish. There is never a label by terminal, session or URL.
+
+pub mod page;
+pub mod snapshot;
+
+pub use page::render;
+pub use snapshot::Snapshot;

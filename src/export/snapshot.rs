@@ -1,0 +1,121 @@
+//! Copies what a page needs out of the aggregate, so that rendering holds no lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::aggregate::Aggregator;
+use crate::aggregate::live::{Layout, ReleaseLive, StoreLive};
+use crate::model::Quantile;
+use crate::model::histogram::values_at;
+
+/// A terminal that posted within this time is reporting, and its last values count.
+const REPORTING_MS: i64 = 10 * 60_000;
+
+/// The quantiles of window gauges.
+pub const WINDOW_QUANTILES: [&str; 3] = ["0.5", "0.75", "0.95"];
+
+/// The window gauge of one metric of one store.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Samples in the window.
+    pub samples: u64,
+    /// Values at [`WINDOW_QUANTILES`], recording unit.
+    pub values: Vec<u64>,
+}
+
+/// Last values of one level over a store's reporting terminals.
+#[derive(Debug, Clone, Default)]
+pub struct Levels {
+    /// Recording unit, ascending.
+    pub values: Vec<u64>,
+}
+
+/// One store.
+#[derive(Debug)]
+pub struct StoreSnapshot {
+    /// Its name.
+    pub store_id: Arc<str>,
+    /// Its cumulative series.
+    pub series: StoreLive,
+    /// By place of the store's histograms.
+    pub windows: Vec<Option<Window>>,
+    /// By place of the levels.
+    pub levels: Vec<Levels>,
+    /// Terminals that posted in the last ten minutes.
+    pub terminals_reporting: u64,
+}
+
+/// Everything on a page.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Where each metric's series stand.
+    pub layout: Arc<Layout>,
+    /// The stores.
+    pub stores: Vec<StoreSnapshot>,
+    /// The releases with their reporting terminals.
+    pub releases: Vec<(Arc<str>, ReleaseLive, u64)>,
+}
+
+impl Snapshot {
+    /// What the page shows at `now_ms`.
+    #[must_use]
+    pub fn take(aggregator: &Aggregator, now_ms: i64) -> Self {
+        let (live, tables) = (aggregator.live(), aggregator.tables());
+        let layout = Arc::clone(live.layout());
+        let mut of_release: HashMap<u32, u64> = HashMap::new();
+        let mut of_store: HashMap<u32, (u64, Vec<Levels>)> = HashMap::new();
+        for (_, terminal) in aggregator.terminals().iter() {
+            if now_ms - terminal.last_seen_ms > REPORTING_MS {
+                continue;
+            }
+            *of_release.entry(terminal.release).or_default() += 1;
+            let (reporting, levels) = of_store.entry(terminal.store).or_default();
+            *reporting += 1;
+            levels.resize(layout.levels(), Levels::default());
+            for (level, last) in levels.iter_mut().zip(&terminal.levels) {
+                if let Some((t_ms, value)) = last
+                    && now_ms - t_ms <= REPORTING_MS
+                {
+                    level.values.push(*value);
+                }
+            }
+        }
+        let quantiles: Vec<Quantile> = WINDOW_QUANTILES.iter().filter_map(|text| Quantile::parse(text)).collect();
+        let mut stores = Vec::new();
+        for (index, series) in (0_u32..).zip(live.stores()) {
+            if series.last_report_ms == 0 {
+                continue;
+            }
+            let window = |at: usize| {
+                let (indices, counts) = series.window(at, now_ms).into_parts();
+                let values = values_at(&indices, &counts, &quantiles)?;
+                let samples = counts.iter().sum();
+                Some(Window { samples, values })
+            };
+            let (terminals_reporting, mut levels) = of_store.remove(&index).unwrap_or_default();
+            for level in &mut levels {
+                level.values.sort_unstable();
+            }
+            let Some(store_id) = tables.stores.get(index as usize) else {
+                continue;
+            };
+            stores.push(StoreSnapshot {
+                store_id: Arc::clone(store_id),
+                windows: (0..series.histograms.len()).map(window).collect(),
+                series: series.cumulative(),
+                levels,
+                terminals_reporting,
+            });
+        }
+        let release = |(index, series): (u32, &ReleaseLive)| {
+            let name = tables.releases.get(index as usize)?;
+            let reporting = of_release.get(&index).copied().unwrap_or(0);
+            Some((Arc::clone(name), series.clone(), reporting))
+        };
+        Self {
+            releases: (0_u32..).zip(live.releases()).filter_map(release).collect(),
+            layout,
+            stores,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Liveness and readiness, on both listeners.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+/// Which conditions of readiness hold.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Set once the process is stopping.
+    pub is_stopping: Arc<AtomicBool>,
+    /// Set when a write or sync of the journal failed.
+    pub is_halted: AtomicBool,
+    /// Set while the outbox is over its budget.
+    pub is_outbox_full: Arc<AtomicBool>,
+}
+
+impl Health {
+    fn faults(&self) -> Vec<&'static str> {
+        [
+            (self.is_stopping.load(Ordering::Relaxed), "stopping"),
+            (self.is_halted.load(Ordering::Relaxed), "journal halted"),
+            (self.is_outbox_full.load(Ordering::Relaxed), "outbox over its budget"),
+        ]
+        .into_iter()
+        .filter_map(|(is_so, what)| is_so.then_some(what))
+        .collect()
+    }
+}
+
+/// `/healthz`: the process runs. `/readyz`: it takes batches in.
+pub fn router(health: Arc<Health>) -> Router {
+    let ready = move || {
+        let faults = health.faults();
+        let status = if faults.is_empty() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        std::future::ready((status, Json(json!({"ready": faults.is_empty(), "faults": faults}))))
+    };
+    Router::new()
+        .route("/healthz", get(|| std::future::ready("ok\n")))
+        .route("/readyz", get(ready))
+}

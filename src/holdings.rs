@@ -1,0 +1,187 @@
+//! Which samples are where: open, being sealed, in the outbox, confirmed. All of it under one lock,
+//! so that a reader sees each sample exactly once.
+//!
+//! A reader takes, at one moment, copies of the open windows, the epoch that is being sealed, the
+//! list of epochs in the outbox, and E, up to which every epoch is confirmed. From ClickHouse it then
+//! reads only epochs up to E of this collector. What moves on meanwhile is seen where it was.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::aggregate::{Aggregator, Cut, Filter};
+use crate::model::Rollup;
+use crate::persist::state::Sealing;
+use crate::persist::{EpochInfo, SealedEpoch};
+
+/// What is held, and where.
+#[derive(Debug)]
+pub struct Holdings {
+    inner: Mutex<Inner>,
+    /// Signalled when a cut has emptied the open windows.
+    emptied: Condvar,
+    /// The position up to which everything is applied, for those who wait for it.
+    applied: watch::Sender<u64>,
+    /// Turns true while a cut is being encoded: its rows are nowhere to be read for that moment.
+    is_cutting: watch::Sender<bool>,
+    collector_id: Uuid,
+}
+
+#[derive(Debug)]
+struct Inner {
+    aggregator: Aggregator,
+    sealing: Option<Arc<Sealing>>,
+    unconfirmed: VecDeque<EpochInfo>,
+    confirmed: u64,
+    last_epoch: u64,
+}
+
+/// What a reader sees.
+#[derive(Debug)]
+pub struct View {
+    /// Rows of the open windows that it asked for.
+    pub open: Vec<Rollup>,
+    /// The epoch that is being sealed.
+    pub sealing: Option<Arc<Sealing>>,
+    /// Epochs in the outbox.
+    pub unconfirmed: Vec<EpochInfo>,
+    /// Every epoch of this collector up to this one is confirmed.
+    pub confirmed: u64,
+    /// This collector.
+    pub collector_id: Uuid,
+}
+
+/// How much is held.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Samples in open windows, or being sealed.
+    pub open_samples: u64,
+    /// Samples in the outbox.
+    pub outbox_samples: u64,
+    /// Highest epoch up to which all are confirmed.
+    pub confirmed: u64,
+    /// Highest epoch sealed.
+    pub sealed: u64,
+}
+
+impl Holdings {
+    /// What a start finds: the aggregate after replay, and the outbox.
+    #[must_use]
+    pub fn new(aggregator: Aggregator, unconfirmed: Vec<EpochInfo>, last_epoch: u64, collector_id: Uuid) -> Self {
+        let confirmed = unconfirmed.first().map_or(last_epoch, |first| first.epoch - 1);
+        let (applied, _) = watch::channel(aggregator.applied());
+        let (is_cutting, _) = watch::channel(false);
+        Self {
+            inner: Mutex::new(Inner {
+                aggregator,
+                sealing: None,
+                unconfirmed: unconfirmed.into(),
+                confirmed,
+                last_epoch,
+            }),
+            emptied: Condvar::new(),
+            applied,
+            is_cutting,
+            collector_id,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies durable records with `apply`, then waits while there are more than `rows_max` rows:
+    /// the seal that is due has to catch up.
+    pub fn apply(&self, rows_max: usize, apply: impl FnOnce(&mut Aggregator)) {
+        let mut inner = self.lock();
+        apply(&mut inner.aggregator);
+        self.applied.send_replace(inner.aggregator.applied());
+        while inner.aggregator.rows() > rows_max {
+            inner = self.emptied.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads the aggregate.
+    pub fn read<R>(&self, read: impl FnOnce(&Aggregator) -> R) -> R {
+        read(&self.lock().aggregator)
+    }
+
+    /// Takes a cut, unless nothing has been applied since the last one. Its rows can be read again
+    /// once [`Holdings::sealing`] has been called.
+    pub fn cut(&self, sealed_position: u64) -> Option<(Cut, u64)> {
+        let mut inner = self.lock();
+        if inner.aggregator.applied() <= sealed_position {
+            return None;
+        }
+        self.is_cutting.send_replace(true);
+        let cut = inner.aggregator.take();
+        self.emptied.notify_all();
+        Some((cut, inner.last_epoch + 1))
+    }
+
+    /// The cut is encoded, and can be read.
+    pub fn sealing(&self, sealing: Arc<Sealing>) {
+        self.lock().sealing = Some(sealing);
+        self.is_cutting.send_replace(false);
+    }
+
+    /// The epoch is durable.
+    pub fn sealed(&self, sealed: SealedEpoch, info: EpochInfo) {
+        let mut inner = self.lock();
+        inner.last_epoch = sealed.epoch;
+        inner.sealing = None;
+        // It may have been shipped and confirmed in the moment since its commit.
+        if info.epoch > inner.confirmed {
+            inner.unconfirmed.push_back(info);
+        }
+    }
+
+    /// ClickHouse holds every epoch up to this one.
+    pub fn confirmed(&self, epoch: u64) {
+        let mut inner = self.lock();
+        inner.confirmed = inner.confirmed.max(epoch);
+        while inner.unconfirmed.front().is_some_and(|info| info.epoch <= epoch) {
+            inner.unconfirmed.pop_front();
+        }
+        if inner.sealing.as_ref().is_some_and(|sealing| sealing.epoch() <= epoch) {
+            inner.sealing = None;
+        }
+    }
+
+    /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
+    /// before the call is in it.
+    pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+        let mut applied = self.applied.subscribe();
+        // An error means that the holdings are gone, and with them whoever asked.
+        drop(applied.wait_for(|applied| *applied >= position).await);
+        let mut is_cutting = self.is_cutting.subscribe();
+        loop {
+            drop(is_cutting.wait_for(|is_cutting| !is_cutting).await);
+            let inner = self.lock();
+            if *self.is_cutting.borrow() {
+                continue;
+            }
+            return View {
+                open: inner.aggregator.open_rollups(filter),
+                sealing: inner.sealing.clone(),
+                unconfirmed: inner.unconfirmed.iter().cloned().collect(),
+                confirmed: inner.confirmed,
+                collector_id: self.collector_id,
+            };
+        }
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        let inner = self.lock();
+        Levels {
+            open_samples: inner.aggregator.open_samples(),
+            outbox_samples: inner.unconfirmed.iter().map(EpochInfo::samples).sum(),
+            confirmed: inner.confirmed,
+            sealed: inner.last_epoch,
+        }
+    }
+}

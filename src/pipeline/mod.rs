@@ -1,0 +1,27 @@
+//! Ties the stages together: start order, seals, shipping, shutdown order. The only module that knows
+//! them all.
+//!
+//! | file | what |
+//! |---|---|
+//! | `serve.rs` | starts everything, waits, stops everything |
+//! | `start.rs` | state, journal, replay: from disk to a running aggregate |
+//! | `apply.rs` | durable records into the aggregate, in order |
+//! | `seal.rs` | when a seal is due, and the seal |
+//! | `ship.rs` | keeps shipping |
+//! | `engine.rs` | the embedded engine, or the server that is configured |
+//! | `pages.rs` | `/metrics` and `/metrics/fleet` |
+//! | `error.rs` | why `serve` could not start or had to end |
+
+mod apply;
+mod engine;
+mod error;
+mod pages;
+mod seal;
+mod serve;
+mod ship;
+mod start;
+
+pub use engine::read_endpoint_file;
+pub use error::ServeError;
+pub use serve::serve;
+pub use start::open_state;

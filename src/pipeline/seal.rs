@@ -1,0 +1,138 @@
+//! When a seal is due, and the seal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::holdings::Holdings;
+use crate::ingest::Acknowledgement;
+use crate::journal::{Journal, Position};
+use crate::model::time::now_ms;
+use crate::persist::state::Sealing;
+use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
+use crate::self_metrics as names;
+
+/// How often it is looked whether a seal is due by the journal's size.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Pause after a seal that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When a seal is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// This long after the last one.
+    pub interval: Duration,
+    /// With this much of the journal not released.
+    pub journal_bytes: u64,
+}
+
+/// Seals what is open.
+#[derive(Debug)]
+pub struct Sealer {
+    /// What is open.
+    pub holdings: Arc<Holdings>,
+    /// Where it goes.
+    pub state: Arc<State>,
+    /// What is released then.
+    pub journal: Journal<Acknowledgement>,
+    /// Position of the last seal.
+    pub sealed_position: AtomicU64,
+    /// Told when there is something to ship.
+    pub ship_wanted: Arc<Notify>,
+}
+
+impl Sealer {
+    /// Seals whenever it is due, until `stopping` turns true.
+    pub async fn run(self: Arc<Self>, due: Due, seal_wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
+        let mut last = Instant::now();
+        loop {
+            let is_wanted = tokio::select! {
+                () = tokio::time::sleep_until((last + due.interval).min(Instant::now() + LOOK_EVERY)) => false,
+                () = seal_wanted.notified() => true,
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            };
+            let is_due = is_wanted
+                || last.elapsed() >= due.interval
+                || self.journal.stats().unreleased_bytes >= due.journal_bytes;
+            if is_due {
+                last = Instant::now();
+                self.seal().await;
+            }
+        }
+    }
+
+    /// Seals what is open; tries until it is done. Nothing is lost meanwhile: the journal holds it.
+    pub async fn seal(self: &Arc<Self>) {
+        let started = Instant::now();
+        let sealer = Arc::clone(self);
+        let encoded = tokio::task::spawn_blocking(move || sealer.encode()).await;
+        let Ok(Some(sealing)) = encoded else {
+            return;
+        };
+        let sealing = match sealing {
+            Ok(sealing) => sealing,
+            Err(error) => {
+                // Only without memory: the journal still holds it, and the next start replays it.
+                tracing::error!(error = crate::logging::chain(&error), "a seal could not be encoded");
+                return;
+            }
+        };
+        loop {
+            let (state, again) = (Arc::clone(&self.state), Arc::clone(&sealing));
+            let written = tokio::task::spawn_blocking(move || state.seal(&again, now_ms())).await;
+            match written {
+                Ok(Ok(sealed)) => {
+                    self.finish(&sealing, sealed);
+                    metrics::counter!(names::SEALS, "result" => "ok").increment(1);
+                    metrics::histogram!(names::SEAL_SECONDS).record(started.elapsed().as_secs_f64());
+                    return;
+                }
+                Ok(Err(error)) => {
+                    metrics::counter!(names::SEALS, "result" => "error").increment(1);
+                    tracing::error!(
+                        error = crate::logging::chain(&error),
+                        epoch = sealing.epoch(),
+                        "a seal failed; it is tried again, the journal holds its samples"
+                    );
+                }
+                Err(_panicked) => tracing::error!(epoch = sealing.epoch(), "a seal panicked"),
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    fn encode(&self) -> Option<Result<Arc<Sealing>, StateError>> {
+        let (cut, epoch) = self.holdings.cut(self.sealed_position.load(Ordering::Relaxed))?;
+        Some(self.state.encode(cut, epoch).map(|sealing| {
+            let sealing = Arc::new(sealing);
+            self.holdings.sealing(Arc::clone(&sealing));
+            sealing
+        }))
+    }
+
+    fn finish(&self, sealing: &Arc<Sealing>, sealed: SealedEpoch) {
+        let now_ms = now_ms();
+        let info = EpochInfo {
+            epoch: sealed.epoch,
+            collector_id: self.state.collector_id(),
+            sealed_at_ms: now_ms,
+            confirmed_at_ms: None,
+            days: sealing.days().clone(),
+        };
+        self.holdings.sealed(sealed, info);
+        self.sealed_position.store(sealing.applied(), Ordering::Relaxed);
+        self.journal.release(Position(sealing.applied()));
+        metrics::gauge!(names::SEAL_AGE).set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
+        tracing::debug!(
+            epoch = sealed.epoch,
+            rows = sealed.rows,
+            samples = sealed.samples,
+            bytes = sealed.blob_bytes,
+            "sealed"
+        );
+        self.ship_wanted.notify_one();
+    }
+}

@@ -1,0 +1,346 @@
+//! Starts everything, waits, stops everything.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::config::Config;
+use crate::health::{self, Health};
+use crate::holdings::Holdings;
+use crate::ingest::session::{KeySource, Pseudonyms};
+use crate::ingest::{self, Ingest, admission};
+use crate::listener;
+use crate::model::Catalogue;
+use crate::model::time::now_ms;
+use crate::persist::State;
+use crate::pipeline::engine::{self, Database};
+use crate::pipeline::error::ServeError;
+use crate::pipeline::pages::{self, Pages};
+use crate::pipeline::seal::{Due, Sealer};
+use crate::pipeline::ship::Shipper;
+use crate::pipeline::start::{self, Started};
+use crate::pipeline::apply;
+use crate::query::{self, percentiles::Sources};
+use crate::self_metrics;
+
+/// Requests under way may finish for this long.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// The last try to ship may take this long.
+const LAST_SHIP_MAX: Duration = Duration::from_secs(5);
+/// How often idle buckets and silent queues are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Connections that wait to be accepted: a thousand terminals may come back in one second.
+const BACKLOG: i32 = 4_096;
+
+/// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns.
+///
+/// # Errors
+/// When it cannot start, or when the journal halts.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let data_dir: PathBuf = config.data_dir.clone().unwrap_or_default();
+    let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
+    let state = Arc::new(start::open_state(&data_dir)?);
+    let public = bind("listen", config.listen)?;
+    let admin = bind("admin_listen", config.admin_listen)?;
+    let database = engine::open(&config, &data_dir)?;
+    let catalogue = Arc::new(Catalogue::default());
+    let halted = Arc::new(Notify::new());
+
+    let started = {
+        let (config, catalogue, state) = (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
+        let halted = Arc::clone(&halted);
+        let work = tokio::task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted));
+        work.await.map_err(|_panicked| ServeError::Died("replay"))??
+    };
+    pages::note_recovery(&started.recovery);
+    tracing::info!(
+        replayed = started.recovery.replayed,
+        torn = started.recovery.torn.records,
+        damaged = started.recovery.damaged.records,
+        duration_ms = millis(started.recovery.duration),
+        "recovered the journal"
+    );
+    if started.recovery.damaged.records > 0 {
+        tracing::error!(
+            records = started.recovery.damaged.records,
+            quarantined = ?started.recovery.quarantined,
+            "acknowledged records could not be read; their segments are kept in quarantine"
+        );
+    }
+    let running = Running::start(config, (catalogue, state, database, started), recorder)?;
+    running.until_stopped((public, admin), halted).await
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn bind(setting: &'static str, address: Option<SocketAddr>) -> Result<TcpListener, ServeError> {
+    let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| ServeError::Listen { setting, address, source })
+}
+
+/// Keys of the days in the state file.
+struct StateKeys(Arc<State>);
+
+impl KeySource for StateKeys {
+    fn session_key(&self, day: i32) -> Option<[u8; 32]> {
+        let key = self.0.session_key(day);
+        key.inspect_err(|error| {
+            tracing::error!(error = crate::logging::chain(error), "no key for session pseudonyms");
+        })
+        .ok()
+    }
+}
+
+/// Everything that runs.
+struct Running {
+    config: Config,
+    ingest: Arc<Ingest>,
+    health: Arc<Health>,
+    pages: Arc<Pages>,
+    query: Arc<query::Query>,
+    sealer: Arc<Sealer>,
+    shipper: Arc<Shipper>,
+    database: Database,
+    aggregate: JoinHandle<()>,
+    seal_wanted: Arc<Notify>,
+    ship_wanted: Arc<Notify>,
+}
+
+impl Running {
+    fn start(
+        config: Config,
+        (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
+        recorder: metrics_exporter_prometheus::PrometheusHandle,
+    ) -> Result<Self, ServeError> {
+        let health = Arc::new(Health::default());
+        let unconfirmed = state.unconfirmed(usize::MAX)?;
+        let last_epoch = state.last_epoch()?;
+        let collector_id = state.collector_id();
+        let holdings = Arc::new(Holdings::new(started.aggregator, unconfirmed, last_epoch, collector_id));
+        let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let rows_max = config.seal_rows.unwrap_or(200_000);
+        let aggregate = apply::spawn(
+            Arc::clone(&holdings),
+            started.groups,
+            (rows_max, Arc::clone(&seal_wanted)),
+        )?;
+        let outbox_budget_bytes = config.outbox_budget.map_or(16 << 30, |bytes| bytes.0);
+        let settings = ingest_settings(&config);
+        let ingest = Arc::new(Ingest {
+            admission: admission::Admission::new(settings.admission),
+            settings,
+            catalogue: Arc::clone(&catalogue),
+            dedup: Arc::clone(&started.dedup),
+            journal: started.journal.clone(),
+            pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
+            counters: ingest::counters::Counters::default(),
+            is_outbox_full: Arc::clone(&health.is_outbox_full),
+            is_stopping: Arc::clone(&health.is_stopping),
+        });
+        let sources = Sources {
+            catalogue,
+            holdings: Arc::clone(&holdings),
+            state: Arc::clone(&state),
+            clickhouse: database.clickhouse.clone(),
+        };
+        let journal = started.journal.clone();
+        let query = query::Query::new(sources, Box::new(move || journal.durable().0));
+        let pages = Arc::new(Pages {
+            recorder,
+            holdings: Arc::clone(&holdings),
+            state: Arc::clone(&state),
+            journal: started.journal.clone(),
+            dedup: started.dedup,
+            outbox_budget_bytes,
+        });
+        let sealer = Arc::new(Sealer {
+            holdings: Arc::clone(&holdings),
+            state: Arc::clone(&state),
+            journal: started.journal,
+            sealed_position: AtomicU64::new(started.sealed_position),
+            ship_wanted: Arc::clone(&ship_wanted),
+        });
+        let shipper = Arc::new(Shipper {
+            clickhouse: database.clickhouse.clone(),
+            state,
+            holdings,
+            is_outbox_full: Arc::clone(&health.is_outbox_full),
+            budget_bytes: outbox_budget_bytes,
+        });
+        Ok(Self {
+            config,
+            ingest,
+            health,
+            pages,
+            query,
+            sealer,
+            shipper,
+            database,
+            aggregate,
+            seal_wanted,
+            ship_wanted,
+        })
+    }
+
+    async fn until_stopped(
+        self,
+        (public, admin): (TcpListener, TcpListener),
+        halted: Arc<Notify>,
+    ) -> Result<(), ServeError> {
+        let setup = |error: std::io::Error| ServeError::Setup(error.to_string());
+        let mut terminate = signal(SignalKind::terminate()).map_err(setup)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(setup)?;
+        let (close_public, public_closed) = watch::channel(false);
+        let (close_admin, admin_closed) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
+        let settings = self.listen_settings();
+        let addresses = (public.local_addr().map_err(setup)?, admin.local_addr().map_err(setup)?);
+        let public = tokio::spawn(listener::serve(public, self.public_router(), settings, public_closed, DRAIN_MAX));
+        let admin = tokio::spawn(listener::serve(
+            admin,
+            self.admin_router(),
+            listener::Settings::default(),
+            admin_closed,
+            DRAIN_MAX,
+        ));
+        let due = Due {
+            interval: self.config.seal_interval.map_or(Duration::from_secs(300), |span| span.0),
+            journal_bytes: self.config.seal_journal_bytes.map_or(64 << 20, |bytes| bytes.0)
+                + self.config.journal_segment.map_or(0, |bytes| bytes.0),
+        };
+        let sealing = tokio::spawn(Arc::clone(&self.sealer).run(due, Arc::clone(&self.seal_wanted), stopping.clone()));
+        let shipping = tokio::spawn(Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()));
+        let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
+
+        announce(addresses);
+        let is_halted = tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            () = halted.notified() => true,
+        };
+        self.health.is_stopping.store(true, Ordering::Relaxed);
+        self.health.is_halted.store(is_halted, Ordering::Relaxed);
+        forgetting.abort();
+        if is_halted {
+            // What is on disk is unknown: nothing is sealed from memory. The next start replays.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if let Some(supervisor) = self.database.supervisor {
+                supervisor.stop().await;
+            }
+            return Err(ServeError::Halted);
+        }
+        tracing::info!("stopping: finishing requests, sealing, shipping");
+        let _listening = close_public.send(true);
+        let _ended = public.await;
+        let journal = self.sealer.journal.clone();
+        let drained = tokio::task::spawn_blocking(move || journal.shutdown()).await;
+        if !matches!(drained, Ok(Ok(()))) {
+            return Err(ServeError::Halted);
+        }
+        let _running = stop.send(true);
+        let _ended = (sealing.await, shipping.await);
+        let aggregate = self.aggregate;
+        let applied = tokio::task::spawn_blocking(move || aggregate.join()).await;
+        if !matches!(applied, Ok(Ok(()))) {
+            return Err(ServeError::Died("aggregate"));
+        }
+        self.sealer.seal().await;
+        let last = tokio::time::timeout(LAST_SHIP_MAX, async {
+            while self.shipper.ship(false).await? {}
+            Ok::<_, crate::persist::ClickHouseError>(())
+        });
+        match last.await {
+            Ok(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
+            _ => tracing::info!("stopped; what is not confirmed waits in the outbox for the next start"),
+        }
+        let _listening = close_admin.send(true);
+        let _ended = admin.await;
+        if let Some(supervisor) = self.database.supervisor {
+            supervisor.stop().await;
+        }
+        Ok(())
+    }
+
+    fn listen_settings(&self) -> listener::Settings {
+        let seconds = |span: Option<crate::config::Span>, default: u32| {
+            span.map_or(default, |span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX).max(1))
+        };
+        let defaults = listener::Settings::default();
+        listener::Settings {
+            connections_max: listener::connections_allowed(
+                self.config.connections_max.unwrap_or(defaults.connections_max),
+            ),
+            head_s_max: seconds(self.config.head_timeout, defaults.head_s_max),
+            idle_s_max: seconds(self.config.idle_timeout, defaults.idle_s_max),
+        }
+    }
+
+    fn public_router(&self) -> Router {
+        let origins = self.config.cors_origins.as_ref().map_or(&[][..], |list| &list.0);
+        ingest::cors::allow(ingest::router(Arc::clone(&self.ingest)), origins)
+            .merge(health::router(Arc::clone(&self.health)))
+    }
+
+    fn admin_router(&self) -> Router {
+        query::router(Arc::clone(&self.query))
+            .merge(pages::router(Arc::clone(&self.pages)))
+            .merge(health::router(Arc::clone(&self.health)))
+    }
+}
+
+fn ingest_settings(config: &Config) -> ingest::Settings {
+    let defaults = ingest::Settings::default();
+    let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
+        bytes.map_or(default, |bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX))
+    };
+    let in_flight = bytes(config.in_flight_bytes_max, defaults.admission.in_flight_bytes_max as usize);
+    ingest::Settings {
+        body_bytes_max: bytes(config.body_bytes_max, defaults.body_bytes_max),
+        decoded_bytes_max: bytes(config.decoded_bytes_max, defaults.decoded_bytes_max),
+        body_timeout: config.body_timeout.map_or(defaults.body_timeout, |span| span.0),
+        batches_max: config.batches_max.unwrap_or(defaults.batches_max),
+        samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        admission: admission::Settings {
+            in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4),
+            store_requests_per_s: config.store_requests_per_s.unwrap_or(defaults.admission.store_requests_per_s),
+            store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
+        },
+    }
+}
+
+async fn forget(ingest: Arc<Ingest>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        ingest.admission.forget();
+        ingest.dedup.forget(now_ms());
+    }
+}
+
+/// The line that scripts wait for.
+fn announce((ingest, admin): (SocketAddr, SocketAddr)) {
+    let mut out = std::io::stdout().lock();
+    let line = writeln!(out, "tillwatch ready ingest=http://{ingest} admin=http://{admin}");
+    if line.and_then(|()| out.flush()).is_err() {
+        tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");
+    }
+}

@@ -1,0 +1,136 @@
+//! Keeps shipping: migrates, guards against reused epochs, ships, backs off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::holdings::Holdings;
+use crate::model::time::now_ms;
+use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
+use crate::persist::{ClickHouse, ClickHouseError, State, migrate};
+use crate::self_metrics as names;
+
+/// How often blobs and ledger rows whose time is over are deleted.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+/// How often ClickHouse is looked at when there is nothing to ship.
+const IDLE_LOOK: Duration = Duration::from_secs(30);
+
+/// Ships the outbox.
+#[derive(Debug)]
+pub struct Shipper {
+    /// Where to.
+    pub clickhouse: ClickHouse,
+    /// From where.
+    pub state: Arc<State>,
+    /// Who is told what is confirmed.
+    pub holdings: Arc<Holdings>,
+    /// Set while the outbox is over its budget.
+    pub is_outbox_full: Arc<AtomicBool>,
+    /// The most bytes that may wait.
+    pub budget_bytes: u64,
+}
+
+impl Shipper {
+    /// Ships whenever there is something, until `stopping` turns true.
+    pub async fn run(self: Arc<Self>, wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
+        let mut failures = 0_u32;
+        let mut is_prepared = false;
+        let mut expired = Instant::now();
+        loop {
+            let result = self.round(&mut is_prepared, failures > 0).await;
+            self.look_at_budget().await;
+            let pause = match &result {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => IDLE_LOOK,
+                Err(_) => back_off(failures),
+            };
+            match result {
+                Ok(_) => {
+                    if failures > 0 {
+                        tracing::info!("ClickHouse answers again");
+                    }
+                    failures = 0;
+                    metrics::gauge!(names::CLICKHOUSE_UP).set(1.0);
+                }
+                Err(error) => {
+                    metrics::counter!(names::SHIP_ROUNDS, "result" => "error").increment(1);
+                    metrics::gauge!(names::CLICKHOUSE_UP).set(0.0);
+                    // Each doubling of the pause is worth one line.
+                    if failures < 7 || failures.is_multiple_of(30) {
+                        tracing::warn!(error = crate::logging::chain(&error), failures, "not shipped; it is tried again");
+                    }
+                    if !error.is_passing() {
+                        is_prepared = false;
+                    }
+                    failures = failures.saturating_add(1);
+                }
+            }
+            if expired.elapsed() >= EXPIRE_EVERY {
+                expired = Instant::now();
+                if let Err(error) = on_disk(&self.state, |state| state.expire(now_ms())).await {
+                    tracing::warn!(error = crate::logging::chain(&error), "old epochs could not be deleted");
+                }
+            }
+            if pause.is_zero() && !*stopping.borrow() {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // While failing, a new epoch is no reason to knock sooner.
+                () = wanted.notified(), if failures == 0 => {}
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            }
+        }
+    }
+
+    /// One round; whether it confirmed anything.
+    async fn round(&self, is_prepared: &mut bool, is_retry: bool) -> Result<bool, ClickHouseError> {
+        if !*is_prepared {
+            self.clickhouse.wait().await;
+            let migrated = migrate::migrate(&self.clickhouse).await?;
+            if !migrated.applied.is_empty() {
+                tracing::info!(applied = ?migrated.applied, "migrated the database");
+            }
+            guard_epochs(&self.clickhouse, &self.state).await?;
+            *is_prepared = true;
+        }
+        self.ship(is_retry).await
+    }
+
+    /// Ships once and notes what came of it.
+    ///
+    /// # Errors
+    /// When ClickHouse or the state file fail, or ClickHouse does not hold what it took.
+    pub async fn ship(&self, is_retry: bool) -> Result<bool, ClickHouseError> {
+        let started = Instant::now();
+        let shipped = ship_once(&self.clickhouse, &self.state, is_retry).await?;
+        if let Some(last) = shipped.confirmed.last() {
+            self.holdings.confirmed(*last);
+            metrics::counter!(names::SHIPPED_ROWS).increment(shipped.rows);
+            metrics::counter!(names::SHIP_ROUNDS, "result" => "ok").increment(1);
+            metrics::histogram!(names::SHIP_SECONDS).record(started.elapsed().as_secs_f64());
+            tracing::debug!(epochs = ?shipped.confirmed, rows = shipped.rows, "confirmed");
+            return Ok(true);
+        }
+        if shipped.rows > 0 {
+            return Err(ClickHouseError::NotHeld);
+        }
+        Ok(false)
+    }
+
+    async fn look_at_budget(&self) {
+        match on_disk(&self.state, State::outbox_totals).await {
+            Ok(totals) => {
+                let is_full = totals.bytes >= self.budget_bytes;
+                if is_full && !self.is_outbox_full.swap(is_full, Ordering::Relaxed) {
+                    tracing::error!(bytes = totals.bytes, "the outbox is over its budget: terminals are answered 503");
+                }
+                self.is_outbox_full.store(is_full, Ordering::Relaxed);
+            }
+            Err(error) => tracing::warn!(error = crate::logging::chain(&error), "the outbox could not be read"),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From disk to a running aggregate: state, journal, replay.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::Notify;
+
+use crate::aggregate::{self, Aggregator};
+use crate::config::Config;
+use crate::ingest::{Acknowledgement, Dedup, dedup};
+use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
+use crate::model::time::now_ms;
+use crate::model::{Catalogue, QueueKey};
+use crate::persist::State;
+use crate::pipeline::apply::{GROUPS_MAX, GroupSink};
+use crate::pipeline::error::ServeError;
+
+/// What a start leaves.
+pub struct Started {
+    /// The journal, open.
+    pub journal: Journal<Acknowledgement>,
+    /// What it found.
+    pub recovery: Recovery,
+    /// The aggregate after replay.
+    pub aggregator: Aggregator,
+    /// Sequence numbers seen.
+    pub dedup: Arc<Dedup>,
+    /// Position of the last seal.
+    pub sealed_position: u64,
+    /// Groups as they become durable.
+    pub groups: Receiver<Vec<Record>>,
+}
+
+/// Makes the data folder if need be, for this user alone.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_dir(path: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|source| ServeError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Opens the state file of a data folder.
+///
+/// # Errors
+/// When the folder or the file cannot be used.
+pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
+    make_data_dir(data_dir)?;
+    Ok(State::open(data_dir)?)
+}
+
+/// Opens the journal and replays what has not been sealed. Blocks.
+///
+/// # Errors
+/// When the state file or the journal cannot be read.
+pub fn start(
+    config: &Config,
+    catalogue: &Arc<Catalogue>,
+    state: &State,
+    halted: Arc<Notify>,
+) -> Result<Started, ServeError> {
+    let restored = state.restore()?;
+    let mut sealed_position = restored.applied;
+    let settings = aggregate::Settings {
+        stores_max: config.stores_max.unwrap_or(5_000),
+        releases_max: config.releases_max.unwrap_or(32),
+    };
+    let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
+    let rows_max = config.seal_rows.unwrap_or(200_000);
+    let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
+    let sink = GroupSink {
+        groups: groups_in,
+        halted,
+    };
+    let mut failed = None;
+    let first_position = sealed_position;
+    let mut replay = |record: Record| {
+        if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
+            tracing::error!(position = record.position.0, %error, "a record could not be read");
+        }
+        if aggregator.rows() < rows_max {
+            return ControlFlow::Continue(());
+        }
+        // A journal longer than memory is sealed on the way.
+        match seal_now(&mut aggregator, state) {
+            Ok(position) => {
+                sealed_position = position;
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    };
+    let opened = Journal::open(
+        journal_settings(config),
+        Arc::new(RealDisk),
+        Position(first_position),
+        &mut replay,
+        sink,
+    );
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let (journal, recovery) = opened?;
+    journal.release(Position(sealed_position));
+    let dedup = Dedup::new(dedup::Settings {
+        queues_max: config.queues_max.unwrap_or(400_000),
+        ..dedup::Settings::default()
+    });
+    for (key, terminal) in aggregator.terminals().iter() {
+        for (queue, window) in &terminal.queues {
+            let key = QueueKey {
+                store_id: key.store_id.clone(),
+                terminal_id: key.terminal_id.clone(),
+                queue: *queue,
+            };
+            dedup.restore(&key, window.clone());
+        }
+    }
+    Ok(Started {
+        journal,
+        recovery,
+        aggregator,
+        dedup,
+        sealed_position,
+        groups,
+    })
+}
+
+fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeError> {
+    let cut = aggregator.take();
+    let sealing = state.encode(cut, state.last_epoch()? + 1)?;
+    state.seal(&sealing, now_ms())?;
+    Ok(sealing.applied())
+}
+
+fn journal_settings(config: &Config) -> journal::Settings {
+    let folder: PathBuf = config.data_dir.clone().unwrap_or_default().join("journal");
+    let mut settings = journal::Settings::new(folder, uuid::Uuid::new_v4().as_u128());
+    if let Some(segment) = config.journal_segment {
+        settings.segment_bytes = segment.0.next_multiple_of(4_096);
+    }
+    if let Some(budget) = config.journal_budget {
+        settings.budget_bytes = budget.0;
+    }
+    settings
+}

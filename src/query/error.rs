@@ -1,0 +1,23 @@
+//! Why a query was not answered.
+
+use crate::persist::{ClickHouseError, StateError};
+
+/// Why a query was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// A parameter is missing or cannot be read.
+    #[error("{0}")]
+    BadParameter(String),
+    /// The metric is not in the catalogue.
+    #[error("there is no metric {0:?}; GET /api/v1/metrics lists them")]
+    UnknownMetric(String),
+    /// The answer would be too large.
+    #[error("the answer would have {0}; ask for a shorter range, a longer step or fewer groups")]
+    TooLarge(String),
+    /// ClickHouse did not answer.
+    #[error("the database did not answer; try again")]
+    ClickHouse(#[from] ClickHouseError),
+    /// The state file could not be read.
+    #[error("the outbox could not be read; try again")]
+    State(#[from] StateError),
+}

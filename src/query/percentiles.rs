@@ -1,0 +1,286 @@
+//! Merges what is at rest with what is not.
+//!
+//! Points that only ClickHouse has rows of are answered by it. For the others, mostly the newest, it
+//! gives merged buckets, and those of the outbox and the open windows are added here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clickhouse::Row;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::aggregate::Filter;
+use crate::holdings::{Holdings, View};
+use crate::model::histogram::{RELATIVE_ERROR, values_at};
+use crate::model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
+use crate::persist::rows;
+use crate::persist::ship::on_disk;
+use crate::persist::{ClickHouse, State};
+use crate::query::error::QueryError;
+use crate::query::request::{GroupBy, POINTS_MAX, PercentileRequest, SERIES_MAX};
+use crate::query::statement::{self, Part};
+
+/// Where answers come from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The metrics.
+    pub catalogue: Arc<Catalogue>,
+    /// What is open and in the outbox.
+    pub holdings: Arc<Holdings>,
+    /// The outbox's rows.
+    pub state: Arc<State>,
+    /// What is at rest.
+    pub clickhouse: ClickHouse,
+}
+
+/// One point of a series.
+#[derive(Debug, Serialize)]
+struct Point {
+    t: i64,
+    count: u64,
+    sum: f64,
+    min: f64,
+    max: f64,
+    /// By the request's own text, in its order.
+    values: Box<RawValue>,
+}
+
+/// An answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    metric: &'static str,
+    unit: &'static str,
+    from: i64,
+    to: i64,
+    step_s: Option<i64>,
+    relative_error: f64,
+    complete_to: i64,
+    series: Vec<Series>,
+}
+
+/// One series.
+#[derive(Debug, Serialize)]
+struct Series {
+    /// The column grouped by and its value; nothing for a single series.
+    #[serde(flatten)]
+    group: BTreeMap<&'static str, String>,
+    points: Vec<Point>,
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Found {
+    grp: String,
+    point: u32,
+    samples: u64,
+    total: u64,
+    least: u64,
+    most: u64,
+    found: Vec<u64>,
+    weights: Vec<u64>,
+}
+
+type PointKey = (String, u32);
+
+/// Answers a request that came at `now_ms`, when `position` was the last durable one.
+///
+/// # Errors
+/// When the answer would be too large, or ClickHouse or the state file do not answer.
+pub async fn answer(
+    sources: &Sources,
+    request: &PercentileRequest,
+    (now_ms, position): (i64, u64),
+) -> Result<Answer, QueryError> {
+    let filter = Filter {
+        metric: &request.metric,
+        from_s: request.from_s(),
+        to_s: request.to_s(),
+        store_id: request.store_id.as_deref(),
+    };
+    let view = sources.holdings.view(position, &filter).await;
+    let mut elsewhere = rows_elsewhere(sources, request, &view).await?;
+    let mut shared: Vec<u32> = elsewhere.keys().map(|(_, point)| *point).collect();
+    shared.sort_unstable();
+    shared.dedup();
+
+    let mut points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)> = BTreeMap::new();
+    for found in fetch(sources, request, &view, (Part::AtRest, &shared)).await? {
+        // A counter has no buckets, and its percentiles no meaning.
+        let values = (request.metric.kind != Kind::Counter).then(|| found.found.clone());
+        let key = (found.grp.clone(), found.point);
+        points.insert(key, (found.into_summary(SparseHistogram::default()), values));
+    }
+    if !shared.is_empty() {
+        for mut found in fetch(sources, request, &view, (Part::Shared, &shared)).await? {
+            let indices = found.found.iter().filter_map(|index| u32::try_from(*index).ok());
+            let histogram = SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
+            let key = (found.grp.clone(), found.point);
+            let mut at_rest = found.into_summary(histogram);
+            elsewhere.entry(key).or_default().merge(&mut at_rest);
+        }
+    }
+    for (key, mut summary) in elsewhere {
+        let (indices, counts) = summary.histogram.parts();
+        let values = values_at(indices, counts, &request.quantiles);
+        points.insert(key, (summary, values));
+    }
+    assemble(request, points, now_ms)
+}
+
+/// What is in the open windows, in the epoch being sealed and in the outbox, by point.
+async fn rows_elsewhere(
+    sources: &Sources,
+    request: &PercentileRequest,
+    view: &View,
+) -> Result<BTreeMap<PointKey, Summary>, QueryError> {
+    let mut rows: Vec<Rollup> = view.open.clone();
+    if let Some(sealing) = &view.sealing {
+        rows.append(&mut decode(sealing.row_bytes(), &sources.catalogue, request)?);
+    }
+    let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
+    let touched = view.unconfirmed.iter().filter(|info| info.days.range(days.clone()).next().is_some());
+    for info in touched {
+        if view.sealing.as_ref().is_some_and(|sealing| sealing.epoch() == info.epoch) {
+            continue;
+        }
+        let (epoch, catalogue, request) = (info.epoch, Arc::clone(&sources.catalogue), request.clone());
+        let decoded = on_disk(&sources.state, move |state| {
+            let bytes = state.rows_of(epoch)?.unwrap_or_default();
+            Ok(decode(&bytes, &catalogue, &request))
+        });
+        rows.append(&mut decoded.await??);
+    }
+    let mut points: BTreeMap<PointKey, Summary> = BTreeMap::new();
+    for mut row in rows.into_iter().filter(|row| is_asked_for(row, request)) {
+        let group = match request.group_by {
+            GroupBy::Nothing => "",
+            GroupBy::Store => &row.key.store_id,
+            GroupBy::Release => &row.key.release,
+            GroupBy::Connection => row.key.connection.name(),
+            GroupBy::Label => row.key.label,
+        };
+        let point_s = request.point_of(i64::from(row.key.window_start_s) * 1_000) / 1_000;
+        let key = (group.to_owned(), u32::try_from(point_s).unwrap_or(0));
+        points.entry(key).or_default().merge(&mut row.summary);
+    }
+    Ok(points)
+}
+
+fn decode(
+    bytes: &[u8],
+    catalogue: &Catalogue,
+    request: &PercentileRequest,
+) -> Result<Vec<Rollup>, crate::persist::StateError> {
+    let range = request.from_s()..request.to_s();
+    let store_id = request.store_id.as_deref();
+    rows::decode(bytes, catalogue, |metric, store, start_s| {
+        metric == request.metric.name
+            && range.contains(&start_s)
+            && store_id.is_none_or(|wanted| wanted == store)
+    })
+    .ok_or(crate::persist::StateError::Damaged("outbox row"))
+}
+
+fn is_asked_for(row: &Rollup, request: &PercentileRequest) -> bool {
+    let values = [
+        &*row.key.store_id,
+        &*row.key.release,
+        row.key.connection.name(),
+        row.key.label,
+        row.key.source.name(),
+    ];
+    let filters = statement::filters_of(request);
+    filters.iter().zip(values).all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
+}
+
+async fn fetch(
+    sources: &Sources,
+    request: &PercentileRequest,
+    view: &View,
+    (part, shared): (Part, &[u32]),
+) -> Result<Vec<Found>, QueryError> {
+    let foreign: Vec<_> = view
+        .unconfirmed
+        .iter()
+        .filter(|info| info.collector_id != view.collector_id)
+        .collect();
+    let sql = statement::percentiles(request, part, &foreign);
+    let found = sources.clickhouse.fetch(&sql, |query| {
+        let query = query
+            .param("metric", request.metric.name)
+            .param("from_s", request.from_s())
+            .param("to_s", request.to_s())
+            .param("collector_id", view.collector_id.to_string())
+            .param("confirmed", view.confirmed)
+            .param("shared", shared.to_vec())
+            .param("limit", (POINTS_MAX + 1) as u64);
+        let given = statement::filters_of(request);
+        given.into_iter().fold(query, |query, (column, value)| match value {
+            Some(value) => query.param(column, value),
+            None => query,
+        })
+    });
+    Ok(found.await?)
+}
+
+impl Found {
+    fn into_summary(self, histogram: SparseHistogram) -> Summary {
+        Summary {
+            count: self.samples,
+            sum: self.total,
+            min: self.least,
+            max: self.most,
+            histogram,
+            ..Summary::default()
+        }
+    }
+}
+
+fn assemble(
+    request: &PercentileRequest,
+    points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)>,
+    now_ms: i64,
+) -> Result<Answer, QueryError> {
+    if points.len() > POINTS_MAX {
+        return Err(QueryError::TooLarge(format!("over {POINTS_MAX} points")));
+    }
+    let unit = request.metric.unit;
+    let mut series: Vec<(String, Vec<Point>)> = Vec::new();
+    for ((group, point), (summary, values)) in points {
+        let texts = request.quantiles.iter().map(crate::model::Quantile::text);
+        let pairs = texts.zip(values.unwrap_or_default());
+        let pairs: Vec<String> = pairs.map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value))).collect();
+        let point = Point {
+            t: request.step_ms.map_or(request.from_ms, |_| (i64::from(point) * 1_000).max(request.from_ms)),
+            count: summary.count,
+            sum: unit.to_wire(summary.sum),
+            min: unit.to_wire(summary.min),
+            max: unit.to_wire(summary.max),
+            // Decimal texts and finite numbers are always JSON.
+            values: RawValue::from_string(format!("{{{}}}", pairs.join(","))).unwrap_or_default(),
+        };
+        match series.last_mut() {
+            Some((last, points)) if *last == group => points.push(point),
+            _ => series.push((group, vec![point])),
+        }
+    }
+    if series.len() > SERIES_MAX {
+        return Err(QueryError::TooLarge(format!("{} series, over {SERIES_MAX}", series.len())));
+    }
+    let column = request.group_by.column();
+    let line = |(group, points)| Series {
+        group: column.map(|column| (column, group)).into_iter().collect(),
+        points,
+    };
+    Ok(Answer {
+        metric: request.metric.name,
+        unit: unit.name(),
+        from: request.from_ms,
+        to: request.to_ms,
+        step_s: request.step_ms.map(|step_ms| step_ms / 1_000),
+        relative_error: RELATIVE_ERROR,
+        complete_to: now_ms,
+        series: series.into_iter().map(line).collect(),
+    })
+}
+

@@ -1,0 +1,166 @@
+//! `GET /api/v1/percentiles`, `/api/v1/stores` and `/api/v1/metrics`, on the admin listener.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query as Parameters, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::model::metric::Kind;
+use crate::model::time::now_ms;
+use crate::query::error::QueryError;
+use crate::query::percentiles::{self, Sources};
+use crate::query::request::PercentileRequest;
+
+/// Queries at once; more wait for their turn.
+const QUERIES_MAX: usize = 4;
+/// How long a query waits for its turn, or for the engine to start.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+/// A terminal that posted within this time is reporting.
+const REPORTING_MS: i64 = 10 * 60_000;
+
+/// What the query API needs.
+pub struct Query {
+    /// Where answers come from.
+    pub sources: Sources,
+    /// The last durable position of the journal: what an answer has to include.
+    pub durable: Box<dyn Fn() -> u64 + Send + Sync>,
+    turns: Semaphore,
+}
+
+impl std::fmt::Debug for Query {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Query")
+    }
+}
+
+impl Query {
+    /// The API over these sources.
+    #[must_use]
+    pub fn new(sources: Sources, durable: Box<dyn Fn() -> u64 + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self {
+            sources,
+            durable,
+            turns: Semaphore::new(QUERIES_MAX),
+        })
+    }
+}
+
+/// The routes.
+pub fn router(query: Arc<Query>) -> Router {
+    Router::new()
+        .route("/api/v1/percentiles", get(get_percentiles))
+        .route("/api/v1/stores", get(get_stores))
+        .route("/api/v1/metrics", get(get_metrics))
+        .with_state(query)
+}
+
+type Given = Result<Parameters<HashMap<String, String>>, QueryRejection>;
+
+async fn get_percentiles(State(query): State<Arc<Query>>, parameters: Given) -> Response {
+    let started = tokio::time::Instant::now();
+    let result = match parameters {
+        Ok(Parameters(parameters)) => find(&query, &parameters).await,
+        Err(rejection) => Err(QueryError::BadParameter(rejection.body_text())),
+    };
+    metrics::histogram!(crate::self_metrics::QUERY_SECONDS).record(started.elapsed().as_secs_f64());
+    match result {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn find(query: &Query, parameters: &HashMap<String, String>) -> Result<percentiles::Answer, QueryError> {
+    let now_ms = now_ms();
+    let request = PercentileRequest::parse(parameters, &query.sources.catalogue, now_ms)?;
+    let position = (query.durable)();
+    let ready = async {
+        let turn = query.turns.acquire().await;
+        query.sources.clickhouse.wait().await;
+        turn
+    };
+    let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {
+        return Err(crate::persist::ClickHouseError::NotReady.into());
+    };
+    percentiles::answer(&query.sources, &request, (now_ms, position)).await
+}
+
+fn refused(error: &QueryError) -> Response {
+    let (status, code) = match error {
+        QueryError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
+        QueryError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
+        QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
+        QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+        QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),
+    };
+    if status.is_server_error() {
+        tracing::warn!(error = crate::logging::chain(error), "query not answered");
+    }
+    let body = json!({"error": {"code": code, "message": error.to_string()}});
+    (status, Json(body)).into_response()
+}
+
+#[derive(Default, Serialize)]
+struct StoreLine {
+    store_id: String,
+    last_report_ms: i64,
+    terminals: usize,
+    terminals_reporting: usize,
+}
+
+async fn get_stores(State(query): State<Arc<Query>>) -> Response {
+    let now_ms = now_ms();
+    let stores = query.sources.holdings.read(|aggregator| {
+        let mut stores: HashMap<String, StoreLine> = HashMap::new();
+        for (key, terminal) in aggregator.terminals().iter() {
+            let line = stores.entry(key.store_id.to_string()).or_default();
+            line.terminals += 1;
+            line.last_report_ms = line.last_report_ms.max(terminal.last_seen_ms);
+            line.terminals_reporting += usize::from(now_ms - terminal.last_seen_ms <= REPORTING_MS);
+        }
+        stores
+    });
+    let mut lines: Vec<StoreLine> = stores
+        .into_iter()
+        .map(|(store_id, line)| StoreLine { store_id, ..line })
+        .collect();
+    lines.sort_by(|left, right| left.store_id.cmp(&right.store_id));
+    Json(json!({ "stores": lines })).into_response()
+}
+
+async fn get_metrics(State(query): State<Arc<Query>>) -> Response {
+    let line = |metric: &crate::model::Metric| {
+        let threshold = |at: usize| {
+            let value = metric.thresholds.get(at).copied().flatten();
+            value.map(|value| metric.unit.to_wire(value))
+        };
+        json!({
+            "metric": metric.name,
+            "aliases": metric.aliases,
+            "kind": match metric.kind {
+                Kind::Distribution => "distribution",
+                Kind::Counter => "counter",
+                Kind::Level => "level",
+            },
+            "unit": metric.unit.name(),
+            "max": metric.unit.to_wire(metric.value_max),
+            "help": metric.help,
+            "prometheus": metric.prometheus,
+            "label": metric.label.map(|label| json!({"key": label.key, "values": label.values})),
+            "live": metric.live.name(),
+            "per_terminal": metric.per_terminal,
+            "thresholds": [threshold(0), threshold(1)],
+            "threshold_note": metric.threshold_note,
+        })
+    };
+    let metrics: Vec<_> = query.sources.catalogue.metrics().iter().map(line).collect();
+    Json(json!({ "metrics": metrics })).into_response()
+}

@@ -1,0 +1,223 @@
+//! Stores and terminals, and how they differ from each other.
+
+use fastrand::Rng;
+use uuid::Uuid;
+
+use crate::simulate::Options;
+use crate::simulate::options::OFFLINE_MAX;
+use crate::simulate::random::{derive_seed, normal};
+use crate::simulate::values::even_normals;
+
+/// How much of a value is the store's, the terminal's, and chance; the squares sum to 1, so that the
+/// fleet as a whole keeps each metric's distribution.
+const STORE_WEIGHT: f64 = 0.35;
+const TERMINAL_WEIGHT: f64 = 0.25;
+const CHANCE_WEIGHT: f64 = 0.902_774;
+
+/// The least time a late terminal was offline, ms.
+const OFFLINE_MIN_MS: f64 = 3_600_000.0;
+
+/// Every so many terminals one has an older SDK, which uses the aliases of some metrics.
+const ALIAS_EVERY: u32 = 7;
+
+/// What stays the same about one terminal for the whole run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// The position of its store in the fleet.
+    pub store: usize,
+    /// Its store.
+    pub store_id: String,
+    /// Its name in the store.
+    pub terminal_id: String,
+    /// The release it runs.
+    pub release: String,
+    /// The queue it counts in: differs from run to run.
+    pub queue: Uuid,
+    /// Where its randomness begins: the same in every run with this seed.
+    pub seed: u64,
+    /// What it adds to the `z` of every value.
+    pub z: f64,
+    /// How much longer everything takes on its release.
+    pub slowdown: f64,
+    /// What its clock is ahead of the true time, ms.
+    pub clock_ahead_ms: i64,
+    /// How long it has been offline when the run begins, ms.
+    pub offline_before_ms: Option<i64>,
+    /// Whether it writes aliases where there are some.
+    pub uses_aliases: bool,
+}
+
+impl Profile {
+    /// A value's `z` on this terminal.
+    pub fn draw_z(&self, rng: &mut Rng) -> f64 {
+        self.z + CHANCE_WEIGHT * normal(rng)
+    }
+
+    /// The beginning of every batch's content, up to the value of `seq`.
+    pub fn content_head(&self) -> Vec<u8> {
+        // Identifiers and releases were checked: nothing in them needs escaping.
+        format!(
+            "\"v\":1,\"store_id\":\"{}\",\"terminal_id\":\"{}\",\"queue\":\"{}\",\"release\":\"{}\",\
+             \"consent\":true,\"source\":\"rum\",\"seq\":",
+            self.store_id, self.terminal_id, self.queue, self.release
+        )
+        .into_bytes()
+    }
+}
+
+/// The stores' identifiers: numbered from 1, with as many digits as the last one needs.
+pub fn store_ids(options: &Options) -> Vec<String> {
+    const DIGITS_MIN: usize = 3;
+    let digits = options.stores.to_string().len().max(DIGITS_MIN);
+    (1..=options.stores)
+        .map(|number| format!("{}{number:0digits$}", options.store_prefix))
+        .collect()
+}
+
+/// All terminals of the fleet.
+pub fn profiles(options: &Options, run_id: &str) -> Vec<Profile> {
+    let mut rng = Rng::with_seed(derive_seed(options.seed, "fleet"));
+    let stores = store_ids(options);
+    let mut store_z: Vec<f64> = even_normals(stores.len()).collect();
+    rng.shuffle(&mut store_z);
+    let terminal_count = options.terminals as usize;
+    let mut terminal_z: Vec<f64> = even_normals(terminal_count).collect();
+    rng.shuffle(&mut terminal_z);
+    let is_canary = chosen(&mut rng, stores.len(), options.canary_share);
+    let is_late = chosen(&mut rng, terminal_count, options.late_share);
+    let is_skewed = chosen(&mut rng, terminal_count, options.skew_share);
+    (0..options.terminals)
+        .zip(terminal_z)
+        .zip(is_late.into_iter().zip(is_skewed))
+        .map(|((number, terminal_z), (is_late, is_skewed))| {
+            let store = (number % options.stores) as usize;
+            let canary = is_canary.get(store).copied().unwrap_or(false);
+            let (release, slowdown) = if canary {
+                (&options.release_canary, options.canary_slowdown)
+            } else {
+                (&options.release, 1.0)
+            };
+            let own = derive_seed(options.seed, &format!("terminal {number}"));
+            Profile {
+                store,
+                store_id: stores.get(store).cloned().unwrap_or_default(),
+                terminal_id: format!("till-{}", number / options.stores + 1),
+                release: release.clone(),
+                queue: queue(own, run_id),
+                seed: own,
+                z: STORE_WEIGHT * store_z.get(store).copied().unwrap_or(0.0)
+                    + TERMINAL_WEIGHT * terminal_z,
+                slowdown,
+                clock_ahead_ms: clock_ahead_ms(&mut rng, is_skewed),
+                offline_before_ms: is_late.then(|| offline_before_ms(&mut rng)),
+                uses_aliases: number % ALIAS_EVERY == ALIAS_EVERY / 2,
+            }
+        })
+        .collect()
+}
+
+/// Which of `count` things are chosen: exactly this share of them, rounded, and at least one of a share
+/// above 0 when there is more than one thing.
+fn chosen(rng: &mut Rng, count: usize, share: f64) -> Vec<bool> {
+    let total = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let wanted = (share * total).round();
+    let wanted = if share > 0.0 && count > 1 {
+        wanted.max(1.0)
+    } else {
+        wanted
+    };
+    let mut order: Vec<bool> = (0..u32::try_from(count).unwrap_or(u32::MAX))
+        .map(|position| f64::from(position) < wanted)
+        .collect();
+    rng.shuffle(&mut order);
+    order
+}
+
+/// The queue's UUID: made from the terminal's seed and the run's name.
+fn queue(seed: u64, run_id: &str) -> Uuid {
+    let mut rng = Rng::with_seed(derive_seed(seed, run_id));
+    let bytes = rng.u128(..).to_be_bytes();
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// Right clocks are off by a few seconds, wrong ones by 2 to 40 minutes; past a minute the collector
+/// corrects them.
+fn clock_ahead_ms(rng: &mut Rng, is_skewed: bool) -> i64 {
+    let size_ms = if is_skewed {
+        rng.i64(120_000..2_400_000)
+    } else {
+        rng.i64(0..3_000)
+    };
+    if rng.bool() { size_ms } else { -size_ms }
+}
+
+/// From an hour to seven days, short outages more often than long ones.
+fn offline_before_ms(rng: &mut Rng) -> i64 {
+    let max_ms = OFFLINE_MAX.as_secs_f64() * 1_000.0;
+    #[expect(clippy::cast_possible_truncation, reason = "at most seven days")]
+    let ms = (OFFLINE_MIN_MS * (max_ms / OFFLINE_MIN_MS).powf(rng.f64())) as i64;
+    ms
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::simulate::options::tests::options;
+
+    #[test]
+    fn a_seed_makes_one_fleet_and_a_run_makes_its_queues() {
+        let options = options(&[]);
+        let first = profiles(&options, "one");
+        assert_eq!(first, profiles(&options, "one"));
+        let second = profiles(&options, "two");
+        let queues: HashSet<Uuid> = first.iter().chain(&second).map(|one| one.queue).collect();
+        assert_eq!(queues.len(), 1_000);
+        assert!(
+            first
+                .iter()
+                .zip(&second)
+                .all(|(one, two)| one.seed == two.seed)
+        );
+    }
+
+    #[test]
+    fn shares_are_exact() {
+        let fleet = profiles(&options(&[]), "run");
+        let count = |is: fn(&Profile) -> bool| fleet.iter().filter(|one| is(one)).count();
+        assert_eq!(count(|one| one.release == "2.5.0"), 50);
+        assert_eq!(count(|one| one.offline_before_ms.is_some()), 25);
+        assert_eq!(count(|one| one.clock_ahead_ms.abs() > 60_000), 20);
+        let names: HashSet<_> = fleet
+            .iter()
+            .map(|one| (&one.store_id, &one.terminal_id))
+            .collect();
+        assert_eq!(names.len(), 500);
+        assert_eq!(fleet[49].store_id, "store-050");
+        let offline = fleet.iter().filter_map(|one| one.offline_before_ms);
+        assert!(
+            offline
+                .clone()
+                .all(|ms| (3_600_000..=604_800_000).contains(&ms))
+        );
+        assert!(offline.max() > Some(86_400_000));
+    }
+
+    #[test]
+    fn stores_differ_and_the_fleet_stays_normal() {
+        let fleet = profiles(&options(&[]), "run");
+        let mut rng = Rng::with_seed(5);
+        let draws: Vec<f64> = (0..400)
+            .flat_map(|_| fleet.iter())
+            .map(|one| one.draw_z(&mut rng))
+            .collect();
+        let count = f64::from(u32::try_from(draws.len()).unwrap());
+        let mean = draws.iter().sum::<f64>() / count;
+        let variance = draws.iter().map(|z| z * z).sum::<f64>() / count;
+        assert!(
+            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
+            "{mean} {variance}"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! What a terminal kept while it was offline: histograms and sums by span, oldest first.
+//!
+//! A week of single samples would be 30 MB a terminal. An SDK keeps them as histograms over spans that
+//! grow with their age, which merge without loss.
+
+use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
+use crate::model::{Connection, Kind};
+use crate::simulate::batch::{Batch, Builder, Moment};
+use crate::simulate::measure::{Meter, World};
+use crate::simulate::random::around;
+use crate::simulate::values::Measured;
+
+/// Spans of this length up to [`FINE_AGE_MS`]; an hour before.
+const FINE_SPAN_MS: i64 = 5 * MINUTE_MS;
+const FINE_AGE_MS: i64 = 6 * HOUR_MS;
+
+/// Values of one metric in one span, at most: an hour of the busiest metrics is thinned out, so that a
+/// fleet's day stays a matter of seconds.
+const VALUES_PER_SPAN_MAX: u32 = 60;
+
+/// A stretch of the past that is not made into batches yet. Times are the terminal's own.
+#[derive(Debug)]
+pub struct History {
+    next_ms: i64,
+    end_ms: i64,
+    connection: Connection,
+}
+
+impl History {
+    /// The whole hours and minutes of the last `length_ms`, as seen by this terminal.
+    pub fn new(meter: &Meter, now_ms: i64, length_ms: i64, connection: Connection) -> Self {
+        let local_now_ms = now_ms + meter.profile.clock_ahead_ms;
+        let end_ms = window_start_ms(local_now_ms, FINE_SPAN_MS);
+        let start_ms = window_start_ms(local_now_ms - length_ms + HOUR_MS - 1, HOUR_MS);
+        Self {
+            next_ms: start_ms,
+            end_ms,
+            connection,
+        }
+    }
+
+    /// Whether all of it was made into batches.
+    pub fn is_over(&self) -> bool {
+        self.next_ms >= self.end_ms
+    }
+
+    /// The next hour as one batch.
+    pub fn next_batch(&mut self, meter: &mut Meter, world: &World) -> Option<Batch> {
+        if self.is_over() {
+            return None;
+        }
+        let hour_end_ms = (window_start_ms(self.next_ms, HOUR_MS) + HOUR_MS).min(self.end_ms);
+        let is_coarse = hour_end_ms <= self.end_ms - FINE_AGE_MS;
+        let span_ms = if is_coarse { HOUR_MS } else { FINE_SPAN_MS };
+        let mut builder = meter.start_batch();
+        while self.next_ms < hour_end_ms {
+            self.put_span(&mut builder, meter, world, span_ms);
+            self.next_ms += span_ms;
+        }
+        Some(builder.finish())
+    }
+
+    fn put_span(&self, builder: &mut Builder, meter: &mut Meter, world: &World, span_ms: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
+        let minutes = span_ms as f64 / MINUTE_MS as f64;
+        for (position, measured) in world.mix.measured().iter().enumerate() {
+            let mean = measured.per_minute(self.connection) * minutes;
+            if !measured.is_drawn() || mean <= 0.0 {
+                continue;
+            }
+            match measured.metric.kind {
+                Kind::Distribution => {
+                    let count = around(&mut meter.rng, mean).min(VALUES_PER_SPAN_MAX);
+                    let values: Vec<u64> = (0..count)
+                        .map(|_| meter.draw(measured, self.connection))
+                        .collect();
+                    let at = Moment {
+                        t_ms: self.next_ms,
+                        connection: self.connection,
+                    };
+                    builder.histogram(position, &measured.metric, at, span_ms, &values);
+                }
+                // The sum of a span is one sample in its middle, and so is a level.
+                Kind::Counter | Kind::Level => {
+                    self.put_amount(builder, meter, (position, measured), span_ms, mean);
+                }
+            }
+        }
+    }
+
+    fn put_amount(
+        &self,
+        builder: &mut Builder,
+        meter: &mut Meter,
+        (position, measured): (usize, &Measured),
+        span_ms: i64,
+        mean: f64,
+    ) {
+        let is_level = measured.metric.kind == Kind::Level;
+        let times = around(&mut meter.rng, if is_level { mean.min(1.0) } else { mean });
+        if times == 0 {
+            return;
+        }
+        let one = meter.draw(measured, self.connection);
+        let recorded = if is_level {
+            one
+        } else {
+            one * u64::from(times)
+        };
+        let at = Moment {
+            t_ms: self.next_ms + span_ms / 2,
+            connection: self.connection,
+        };
+        meter.put(builder, position, measured, at, recorded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::batch::request_body;
+    use crate::simulate::fleet::profiles;
+    use crate::simulate::options::tests::options;
+
+    const NOW_MS: i64 = 1_795_220_280_653;
+
+    #[test]
+    fn a_week_is_whole_spans_that_end_before_now_and_fit_the_format() {
+        let world = World::new(40);
+        let profile = profiles(&options(&[]), "run").remove(0);
+        let mut meter = Meter::new(profile);
+        let week_ms = 7 * 24 * HOUR_MS;
+        let mut history = History::new(&meter, NOW_MS, week_ms, Connection::Offline);
+        let (mut batches, mut spans) = (Vec::new(), Vec::new());
+        while let Some(batch) = history.next_batch(&mut meter, &world) {
+            batches.push(batch);
+        }
+        let local_now_ms = NOW_MS + meter.profile.clock_ahead_ms;
+        for batch in &batches {
+            let body = request_body(&[batch], NOW_MS);
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            for histogram in json["histograms"].as_array().unwrap() {
+                let t_ms = histogram["t"].as_i64().unwrap();
+                let span_ms = histogram["span_ms"].as_i64().unwrap();
+                assert_eq!(t_ms % span_ms, 0);
+                assert!(t_ms >= local_now_ms - week_ms && t_ms + span_ms <= local_now_ms);
+                assert_eq!(histogram["connection"], "offline");
+                spans.push((t_ms, span_ms));
+            }
+            let total: u64 = json["histograms"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(|histogram| histogram["buckets"].as_array().unwrap().clone())
+                .map(|pair| pair[1].as_u64().unwrap())
+                .sum();
+            let singles = json["samples"].as_array().unwrap().len() as u64;
+            assert_eq!(batch.samples(), total + singles);
+        }
+        assert_eq!(
+            batches.iter().map(|batch| batch.seq).collect::<Vec<_>>(),
+            (1..=168).collect::<Vec<_>>()
+        );
+        assert!(spans.is_sorted_by_key(|(t_ms, _)| *t_ms));
+        assert!(spans.iter().any(|(_, span_ms)| *span_ms == HOUR_MS));
+        assert!(spans.iter().any(|(_, span_ms)| *span_ms == FINE_SPAN_MS));
+    }
+}

@@ -1,0 +1,353 @@
+//! One terminal at work: its connection, what it measures in a minute, its counters.
+
+use fastrand::Rng;
+
+use crate::model::{Catalogue, Connection};
+use crate::simulate::batch::{Batch, Builder, Moment, Sample};
+use crate::simulate::fleet::Profile;
+use crate::simulate::random::around;
+use crate::simulate::values::{Conditions, Measured, Mix};
+
+/// Batches in one cashier's session: two to four hours.
+const SESSION_BATCHES: std::ops::Range<u32> = 120..240;
+
+/// New transactions that wait in a minute offline, at most.
+const PENDING_PER_MINUTE_MAX: u64 = 4;
+
+/// What all terminals share.
+#[derive(Debug)]
+pub struct World {
+    /// What there is to measure.
+    pub mix: Mix,
+    /// Samples in each batch.
+    pub samples_per_batch: u32,
+    pending: usize,
+    switches: usize,
+}
+
+impl World {
+    /// Terminals that measure the built-in catalogue.
+    pub fn new(samples_per_batch: u32) -> Self {
+        let mix = Mix::new(&Catalogue::default());
+        Self {
+            pending: mix.position("pending_transactions"),
+            switches: mix.position("mode_switches"),
+            mix,
+            samples_per_batch,
+        }
+    }
+}
+
+/// One terminal as it measures.
+#[derive(Debug)]
+pub struct Meter {
+    /// What stays the same about it.
+    pub profile: Profile,
+    /// Its chance.
+    pub rng: Rng,
+    head: Vec<u8>,
+    connection: Connection,
+    is_stranded: bool,
+    /// Changes of connection not reported yet.
+    switches: Vec<(Connection, Connection)>,
+    pending: u64,
+    next_seq: u64,
+    session_id: String,
+    session_batches_left: u32,
+}
+
+impl Meter {
+    /// A terminal that starts connected, or stranded offline if it is a late one.
+    pub fn new(profile: Profile) -> Self {
+        let mut rng = Rng::with_seed(profile.seed);
+        let is_stranded = profile.offline_before_ms.is_some();
+        // As many as the switches below lead to in the long run.
+        let connection = match rng.u32(0..1_000) {
+            _ if is_stranded => Connection::Offline,
+            0..30 => Connection::Offline,
+            30..70 => Connection::Slow,
+            70..100 => Connection::Metered,
+            _ => Connection::Online,
+        };
+        Self {
+            head: profile.content_head(),
+            connection,
+            is_stranded,
+            switches: Vec::new(),
+            pending: if is_stranded {
+                rng.u64(50..900)
+            } else {
+                rng.u64(0..3)
+            },
+            next_seq: 1,
+            session_id: String::new(),
+            session_batches_left: 0,
+            rng,
+            profile,
+        }
+    }
+
+    /// How it is connected.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// The network is back.
+    pub fn come_back(&mut self) {
+        self.is_stranded = false;
+        if self.connection == Connection::Offline {
+            self.switch(Connection::OfflineSync);
+        }
+    }
+
+    /// What it measured since `span_ms` ago, `now_ms` being the true time.
+    pub fn measure(&mut self, world: &World, now_ms: i64, span_ms: u64) -> Batch {
+        self.pass_a_minute();
+        let local_now_ms = now_ms + self.profile.clock_ahead_ms;
+        let span_ms = i64::try_from(span_ms.max(1)).unwrap_or(i64::MAX);
+        let mut builder = self.start_batch();
+        let mut left = world.samples_per_batch;
+        let pending = self.pending;
+        if let Some(level) = world.mix.measured().get(world.pending) {
+            let at = self.moment(local_now_ms, span_ms);
+            self.put(&mut builder, world.pending, level, at, pending);
+            left -= 1;
+        }
+        let switches = std::mem::take(&mut self.switches);
+        for (from, to) in switches.into_iter().take(left as usize) {
+            if let Some(counter) = world.mix.measured().get(world.switches) {
+                let at = self.moment(local_now_ms, span_ms);
+                self.put_switch(&mut builder, world.switches, counter, at, (from, to));
+                left -= 1;
+            }
+        }
+        for _ in 0..left {
+            let position = world.mix.pick(&mut self.rng, self.connection);
+            if let Some(measured) = world.mix.measured().get(position) {
+                let at = self.moment(local_now_ms, span_ms);
+                let recorded = self.draw(measured, self.connection);
+                self.put(&mut builder, position, measured, at, recorded);
+            }
+        }
+        builder.finish()
+    }
+
+    /// A value of a metric on this terminal.
+    pub fn draw(&mut self, measured: &Measured, connection: Connection) -> u64 {
+        let conditions = Conditions {
+            connection,
+            slowdown: self.profile.slowdown,
+        };
+        let z = self.profile.draw_z(&mut self.rng);
+        measured.at(z, conditions)
+    }
+
+    /// An empty batch with the next number.
+    pub fn start_batch(&mut self) -> Builder {
+        if self.session_batches_left == 0 {
+            self.session_batches_left = self.rng.u32(SESSION_BATCHES);
+            self.session_id = format!("{:032x}", self.rng.u128(..));
+        }
+        self.session_batches_left -= 1;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        Builder::new(&self.head, seq, &self.session_id)
+    }
+
+    /// Adds a sample, with a label as often as each occurs.
+    pub fn put(
+        &mut self,
+        builder: &mut Builder,
+        position: usize,
+        measured: &Measured,
+        at: Moment,
+        recorded: u64,
+    ) {
+        let label = measured.label(&mut self.rng);
+        let metric = &measured.metric;
+        let name = match metric.aliases.first() {
+            Some(alias) if self.profile.uses_aliases => alias,
+            _ => metric.name,
+        };
+        builder.sample(&Sample {
+            position,
+            unit: metric.unit,
+            name,
+            label,
+            at,
+            recorded,
+        });
+    }
+
+    /// Older SDKs write the switch into the name.
+    fn put_switch(
+        &self,
+        builder: &mut Builder,
+        position: usize,
+        measured: &Measured,
+        at: Moment,
+        (from, to): (Connection, Connection),
+    ) {
+        let metric = &measured.metric;
+        if self.profile.uses_aliases {
+            let name = format!("mode_switch_{}_to_{}", from.name(), to.name());
+            builder.sample(&Sample {
+                position,
+                unit: metric.unit,
+                name: &name,
+                label: "",
+                at,
+                recorded: 1,
+            });
+        } else {
+            builder.sample(&Sample {
+                position,
+                unit: metric.unit,
+                name: metric.name,
+                label: to.name(),
+                at,
+                recorded: 1,
+            });
+        }
+    }
+
+    fn moment(&mut self, local_now_ms: i64, span_ms: i64) -> Moment {
+        Moment {
+            t_ms: local_now_ms - self.rng.i64(0..span_ms),
+            connection: self.connection,
+        }
+    }
+
+    /// The connection changes now and then, and transactions wait or go.
+    fn pass_a_minute(&mut self) {
+        let chance = self.rng.u32(0..1_000);
+        match self.connection {
+            Connection::Offline if self.is_stranded => {}
+            Connection::Offline if chance < 250 => self.switch(Connection::OfflineSync),
+            Connection::Online if chance < 8 => self.switch(Connection::Offline),
+            Connection::Online if chance < 18 => self.switch(Connection::Slow),
+            Connection::Online if chance < 21 => self.switch(Connection::Metered),
+            Connection::Slow if chance < 250 => self.switch(Connection::Online),
+            Connection::Metered if chance < 100 => self.switch(Connection::Online),
+            Connection::OfflineSync if self.pending == 0 => self.switch(Connection::Online),
+            Connection::Unknown
+            | Connection::Online
+            | Connection::Offline
+            | Connection::Slow
+            | Connection::Metered
+            | Connection::OfflineSync => {}
+        }
+        self.pending = match self.connection {
+            Connection::Offline => self.pending + self.rng.u64(0..=PENDING_PER_MINUTE_MAX),
+            // Catching up: most of them go in one minute.
+            Connection::OfflineSync => self.pending / 8,
+            Connection::Slow | Connection::Metered => self.rng.u64(0..6),
+            Connection::Online | Connection::Unknown => u64::from(around(&mut self.rng, 0.4)),
+        };
+    }
+
+    fn switch(&mut self, to: Connection) {
+        self.switches.push((self.connection, to));
+        self.connection = to;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::simulate::batch::request_body;
+    use crate::simulate::fleet::profiles;
+    use crate::simulate::options::tests::options;
+
+    const NOW_MS: i64 = 1_795_220_280_653;
+
+    fn samples(batch: &Batch) -> Vec<serde_json::Value> {
+        let json: serde_json::Value =
+            serde_json::from_slice(&request_body(&[batch], NOW_MS)).unwrap();
+        json["samples"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn a_minute_of_the_fleet_holds_every_metric() {
+        let world = World::new(40);
+        let mut meters: Vec<Meter> = profiles(&options(&[]), "run")
+            .into_iter()
+            .map(Meter::new)
+            .collect();
+        let mut seen = HashSet::new();
+        // Two minutes: what happens on coming back follows being offline.
+        for _ in 0..2 {
+            for meter in &mut meters {
+                let batch = meter.measure(&world, NOW_MS, 60_000);
+                assert_eq!(batch.samples(), 40);
+                seen.extend(batch.readings.iter().map(|reading| reading.metric()));
+            }
+        }
+        assert_eq!(seen.len(), world.mix.measured().len());
+    }
+
+    #[test]
+    fn samples_lie_in_the_minute_by_the_terminals_own_clock() {
+        let world = World::new(40);
+        for profile in profiles(&options(&[]), "run") {
+            let ahead_ms = profile.clock_ahead_ms;
+            let batch = Meter::new(profile).measure(&world, NOW_MS, 60_000);
+            for sample in samples(&batch) {
+                let age_ms = NOW_MS + ahead_ms - sample["t"].as_i64().unwrap();
+                assert!((0..60_000).contains(&age_ms), "{age_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn pending_transactions_grow_offline_and_go_after() {
+        let world = World::new(1);
+        let mut profile = profiles(&options(&[]), "run").remove(0);
+        profile.offline_before_ms = Some(3_600_000);
+        let mut meter = Meter::new(profile);
+        let mut levels: Vec<u64> = Vec::new();
+        for _ in 0..60 {
+            let batch = meter.measure(&world, NOW_MS, 60_000);
+            levels.push(batch.readings[0].recorded());
+        }
+        assert!(
+            levels.is_sorted() && levels[59] > levels[0] + 60,
+            "{levels:?}"
+        );
+        meter.come_back();
+        for _ in 0..10 {
+            meter.measure(&world, NOW_MS, 60_000);
+        }
+        assert!(meter.pending < 10 && meter.connection() != Connection::OfflineSync);
+    }
+
+    #[test]
+    fn lcp_of_the_whole_fleet_keeps_the_archives_shape() {
+        let world = World::new(400);
+        let lcp = world.mix.position("lcp_ms");
+        let mut values: Vec<u64> = Vec::new();
+        let mut meters: Vec<Meter> = profiles(&options(&["--late-share", "0"]), "run")
+            .into_iter()
+            .map(Meter::new)
+            .collect();
+        for _ in 0..8 {
+            for meter in &mut meters {
+                // Slow and metered connections are slower than the archive; they are left out.
+                let batch = meter.measure(&world, NOW_MS, 60_000);
+                if meter.connection() == Connection::Online {
+                    let readings = batch.readings.iter().filter(|one| one.metric() == lcp);
+                    values.extend(readings.map(|one| one.recorded()));
+                }
+            }
+        }
+        values.sort_unstable();
+        let p75_ms = values[values.len() * 3 / 4] / 1_000;
+        assert!(
+            (2_424..=2_472).contains(&p75_ms),
+            "{p75_ms} of {}",
+            values.len()
+        );
+    }
+}

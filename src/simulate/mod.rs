@@ -1,0 +1,58 @@
+//! A fleet of simulated terminals that speaks only the wire format.
+//!
+//! Each terminal measures, keeps what it measured in a queue of its own until a collector has
+//! acknowledged it, and sends it again when it has not. What was made and what was acknowledged is
+//! kept exactly, so that the percentiles read back through the query API can be compared with the true
+//! ones. The simulator leans on nothing of the server it tests but the catalogue of metrics.
+//!
+//! **Promises**
+//! 1. A batch that was attempted never changes: every attempt carries the same identity and content,
+//!    only the request's `sent_at_ms` is stamped anew.
+//! 2. A terminal lets go of a batch only when it was acknowledged, or refused for good; the second is
+//!    reported.
+//! 3. The same seed makes the same fleet and the same values; only times and queues differ.
+//! 4. Memory is bounded: queued batches, and exact values kept for the comparison.
+//!
+//! | file | what |
+//! |---|---|
+//! | `options.rs` | the command's options, and durations as people write them |
+//! | `random.rs` | chance: seeds, the normal distribution, jitter |
+//! | `values.rs` | what each metric's values look like, and how often they occur |
+//! | `fleet.rs` | stores and terminals, and how they differ from each other |
+//! | `batch.rs` | a batch: its identity, its content on the wire, its readings |
+//! | `measure.rs` | one terminal at work: connection, samples, counters |
+//! | `history.rs` | what a terminal kept while it was offline: histograms and sums by span |
+//! | `terminal.rs` | one terminal's queue: what to send, what an answer means, when to try again |
+//! | `client.rs` | one request over HTTP, and its answer |
+//! | `ledger.rs` | exact: every value acknowledged, by metric and store |
+//! | `tally.rs` | counts and answer times of a run |
+//! | `run.rs` | the run: who is due, who waits for a connection, when it ends |
+//! | `progress.rs` | one line a second on standard error |
+//! | `compare.rs` | reads percentiles back and compares them with the ledger |
+//! | `report.rs` | what to tell: a table for people, JSON for machines |
+//!
+//! Words: a **trip** is one request under way; an **echo** is a batch sent once more although it was
+//! acknowledged, as a proxy might; **history** is what a terminal measured before the run began.
+
+mod options;
+mod random;
+mod values;
+mod fleet;
+mod batch;
+mod measure;
+mod history;
+mod terminal;
+mod client;
+mod ledger;
+mod tally;
+mod run;
+mod progress;
+mod compare;
+mod report;
+
+pub use options::Options;
+pub use report::Report;
+pub use run::{SimulateError, run, run_until};
+
+#[cfg(test)]
+mod tests;
