@@ -9,18 +9,18 @@ CREATE TABLE IF NOT EXISTS rollup_1m
     release      LowCardinality(String) COMMENT 'release of the application',
     connection   LowCardinality(String) COMMENT 'online, offline, slow, metered, offline_sync, unknown',
     source       LowCardinality(String) COMMENT 'rum or synthetic',
-    window_start DateTime('UTC') CODEC(Delta, ZSTD(1)) COMMENT 'start of the window',
-    span_s       UInt32 CODEC(ZSTD(1)) COMMENT 'length of the window in seconds',
-    collector_id UUID CODEC(ZSTD(1)) COMMENT 'the state file the row comes from',
-    epoch        UInt64 CODEC(ZSTD(1)) COMMENT 'the seal the row comes from',
-    hist         Tuple(Array(UInt32), Array(UInt64)) CODEC(ZSTD(1)) COMMENT 'HdrHistogram bucket indices (lowest 1, 3 digits) and counts; empty for counters',
-    count        UInt64 CODEC(ZSTD(1)) COMMENT 'samples',
-    sum          UInt64 CODEC(ZSTD(1)) COMMENT 'sum of the values, recording unit',
-    min          UInt64 CODEC(ZSTD(1)) COMMENT 'least value, recording unit',
-    max          UInt64 CODEC(ZSTD(1)) COMMENT 'greatest value, recording unit',
-    over_low     UInt64 CODEC(ZSTD(1)) COMMENT 'values above the first threshold',
-    over_high    UInt64 CODEC(ZSTD(1)) COMMENT 'values above the second threshold',
-    received_at  DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'when the last batch of the epoch was received',
+    window_start DateTime('UTC') COMMENT 'start of the window' CODEC(Delta, ZSTD(1)),
+    span_s       UInt32 COMMENT 'length of the window in seconds' CODEC(ZSTD(1)),
+    collector_id UUID COMMENT 'the state file the row comes from' CODEC(ZSTD(1)),
+    epoch        UInt64 COMMENT 'the seal the row comes from' CODEC(ZSTD(1)),
+    hist         Tuple(Array(UInt32), Array(UInt64)) COMMENT 'HdrHistogram bucket indices (lowest 1, 3 digits) and counts; empty for counters' CODEC(ZSTD(1)),
+    count        UInt64 COMMENT 'samples' CODEC(ZSTD(1)),
+    sum          UInt64 COMMENT 'sum of the values, recording unit' CODEC(ZSTD(1)),
+    min          UInt64 COMMENT 'least value, recording unit' CODEC(ZSTD(1)),
+    max          UInt64 COMMENT 'greatest value, recording unit' CODEC(ZSTD(1)),
+    over_low     UInt64 COMMENT 'values above the first threshold' CODEC(ZSTD(1)),
+    over_high    UInt64 COMMENT 'values above the second threshold' CODEC(ZSTD(1)),
+    received_at  DateTime64(3, 'UTC') COMMENT 'when the last batch of the epoch was received' CODEC(Delta, ZSTD(1)),
     row_hash     UInt64 COMMENT 'XXH3 of the row before this column, for reading back'
 )
 ENGINE = ReplacingMergeTree
@@ -35,7 +35,7 @@ CREATE FUNCTION IF NOT EXISTS tillwatch_bucket_value_v1 AS (index) ->
     if(
         bitShiftRight(toUInt64(index), 10) < 2,
         toUInt64(index),
-        bitShiftLeft(bitAnd(toUInt64(index), 1023) + 1025, toUInt8(greatest(bitShiftRight(toUInt64(index), 10), 1) - 1)) - 1
+        toUInt64(bitShiftLeft(bitAnd(toUInt64(index), 1023) + 1025, toUInt8(greatest(bitShiftRight(toUInt64(index), 10), 1) - 1)) - 1)
     );
 
 -- Recording units in one wire unit. The unit is the metric's last word.

@@ -22,7 +22,9 @@ pub struct Bytes(pub u64);
 pub struct List(pub Vec<String>);
 
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.trim().trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let digits = text
+        .trim()
+        .trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let unit = text.trim().strip_prefix(digits)?;
     Some((digits.trim().parse().ok()?, unit))
 }
@@ -52,7 +54,8 @@ impl FromStr for Bytes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let explain = || format!("{text:?} is not a number of bytes; write 65536, 64KiB, 16MiB or 4GiB");
+        let explain =
+            || format!("{text:?} is not a number of bytes; write 65536, 64KiB, 16MiB or 4GiB");
         let (number, unit) = number_and_unit(text).ok_or_else(explain)?;
         let unit_bytes: u64 = match unit {
             "" | "B" => 1,
@@ -73,7 +76,10 @@ impl FromStr for List {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         Ok(Self(parts.map(str::to_owned).collect()))
     }
 }
@@ -120,6 +126,15 @@ macro_rules! settings {
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name), variable: $variable, default: $default, help: $help,
         }),*];
+
+        impl Config {
+            /// The value of a setting as it would be written.
+            #[must_use]
+            pub fn text_of(&self, name: &str) -> Option<String> {
+                $(if name == stringify!($name) { return self.$name.as_ref().map(Written::written); })*
+                None
+            }
+        }
 
         fn merge(flags: Flags, table: &toml::Table) -> Result<Config, (String, String)> {
             Ok(Config { $($name: match flags.$name {
@@ -267,12 +282,17 @@ impl Config {
                 ));
             }
         }
-        let [segment, budget] = [self.journal_segment, self.journal_budget].map(|bytes| bytes.map_or(0, |bytes| bytes.0));
+        let [segment, budget] = [self.journal_segment, self.journal_budget]
+            .map(|bytes| bytes.map_or(0, |bytes| bytes.0));
         if segment < 4 << 20 {
-            return conflict("journal_segment must be at least 4MiB, to hold the longest request".to_owned());
+            return conflict(
+                "journal_segment must be at least 4MiB, to hold the longest request".to_owned(),
+            );
         }
         if budget < 8 * segment {
-            return conflict("journal_budget must be at least eight times journal_segment".to_owned());
+            return conflict(
+                "journal_budget must be at least eight times journal_segment".to_owned(),
+            );
         }
         let interval = self.seal_interval.map_or(Duration::ZERO, |span| span.0);
         if interval < Duration::from_millis(100) {
@@ -282,8 +302,36 @@ impl Config {
     }
 }
 
+/// A value as it would be written in the file.
+trait Written {
+    fn written(&self) -> String;
+}
+
+macro_rules! written {
+    ($($type:ty: $self:ident => $text:expr;)*) => {
+        $(impl Written for $type { fn written(&$self) -> String { $text } })*
+    };
+}
+
+written! {
+    PathBuf: self => self.display().to_string();
+    SocketAddr: self => self.to_string();
+    String: self => self.clone();
+    bool: self => self.to_string();
+    usize: self => self.to_string();
+    u32: self => self.to_string();
+    Bytes: self => format!("{} bytes", self.0);
+    Span: self => format!("{:?}", self.0);
+    List: self => self.0.join(",");
+    Format: self => format!("{self:?}").to_lowercase();
+}
+
 /// Reads a setting from the file, else from its default. An empty default is none.
-fn read<T: FromStr>(table: &toml::Table, name: &str, default: &str) -> Result<Option<T>, (String, String)>
+fn read<T: FromStr>(
+    table: &toml::Table,
+    name: &str,
+    default: &str,
+) -> Result<Option<T>, (String, String)>
 where
     T::Err: std::fmt::Display,
 {
@@ -298,14 +346,19 @@ where
         Some(toml::Value::Boolean(flag)) => flag.to_string(),
         Some(other) => {
             let kind = other.type_str();
-            return Err((name.to_owned(), format!("a {kind} cannot stand here; write a string")));
+            return Err((
+                name.to_owned(),
+                format!("a {kind} cannot stand here; write a string"),
+            ));
         }
     };
     if text.is_empty() {
         return Ok(None);
     }
     let parsed = text.parse::<T>();
-    parsed.map(Some).map_err(|error| (name.to_owned(), error.to_string()))
+    parsed
+        .map(Some)
+        .map_err(|error| (name.to_owned(), error.to_string()))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
@@ -314,14 +367,20 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 fn line_of(text: &str, name: &str) -> usize {
-    let is_there = |line: &str| line.trim_start().trim_start_matches(['"', '\'', '[']).starts_with(name);
+    let is_there = |line: &str| {
+        line.trim_start()
+            .trim_start_matches(['"', '\'', '['])
+            .starts_with(name)
+    };
     text.lines().position(is_there).map_or(1, |index| index + 1)
 }
 
 /// The setting whose name takes the fewest changed letters.
 fn nearest(name: &str) -> &'static str {
     let names = SETTINGS.iter().map(|setting| setting.name);
-    names.min_by_key(|known| distance(name, known)).unwrap_or_default()
+    names
+        .min_by_key(|known| distance(name, known))
+        .unwrap_or_default()
 }
 
 /// Levenshtein's distance.
@@ -360,13 +419,26 @@ mod tests {
 
     #[test]
     fn a_typo_is_named_with_its_line_and_the_nearest_setting() {
-        let error = load("# mine\nlisten = \"127.0.0.1:0\"\nseal_intervall = \"10s\"\n").unwrap_err();
+        let error =
+            load("# mine\nlisten = \"127.0.0.1:0\"\nseal_intervall = \"10s\"\n").unwrap_err();
         assert!(
-            matches!(&error, ConfigError::Unknown { line: 3, nearest: "seal_interval", .. }),
+            matches!(
+                &error,
+                ConfigError::Unknown {
+                    line: 3,
+                    nearest: "seal_interval",
+                    ..
+                }
+            ),
             "{error}"
         );
         let error = load("\nseal_interval = \"often\"\n").unwrap_err();
-        assert!(error.to_string().contains("line 2: seal_interval: \"often\" is not a duration"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("line 2: seal_interval: \"often\" is not a duration"),
+            "{error}"
+        );
         let error = load("seal_interval = \n").unwrap_err();
         assert!(matches!(error, ConfigError::Syntax { line: 1, .. }));
     }
@@ -379,7 +451,11 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.toml");
-        std::fs::write(&path, "seal_rows = 5\nstores_max = 6\ncors_origins = [\"https://a\", \"https://b\"]\n").unwrap();
+        std::fs::write(
+            &path,
+            "seal_rows = 5\nstores_max = 6\ncors_origins = [\"https://a\", \"https://b\"]\n",
+        )
+        .unwrap();
         let config = Config::load(flags, Some(&path)).unwrap();
         assert_eq!((config.seal_rows, config.stores_max), (Some(7), Some(6)));
         assert_eq!(config.cors_origins.unwrap().0, ["https://a", "https://b"]);
@@ -387,7 +463,10 @@ mod tests {
 
     #[test]
     fn nobody_listens_to_the_world_by_accident() {
-        assert!(matches!(load("listen = \"0.0.0.0:1\"\n"), Err(ConfigError::Conflict(_))));
+        assert!(matches!(
+            load("listen = \"0.0.0.0:1\"\n"),
+            Err(ConfigError::Conflict(_))
+        ));
         assert!(load("listen = \"0.0.0.0:1\"\nallow_unauthenticated = true\n").is_ok());
     }
 }

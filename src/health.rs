@@ -24,7 +24,10 @@ impl Health {
         [
             (self.is_stopping.load(Ordering::Relaxed), "stopping"),
             (self.is_halted.load(Ordering::Relaxed), "journal halted"),
-            (self.is_outbox_full.load(Ordering::Relaxed), "outbox over its budget"),
+            (
+                self.is_outbox_full.load(Ordering::Relaxed),
+                "outbox over its budget",
+            ),
         ]
         .into_iter()
         .filter_map(|(is_so, what)| is_so.then_some(what))
@@ -41,7 +44,10 @@ pub fn router(health: Arc<Health>) -> Router {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        std::future::ready((status, Json(json!({"ready": faults.is_empty(), "faults": faults}))))
+        std::future::ready((
+            status,
+            Json(json!({"ready": faults.is_empty(), "faults": faults})),
+        ))
     };
     Router::new()
         .route("/healthz", get(|| std::future::ready("ok\n")))

@@ -69,8 +69,15 @@ pub struct Levels {
 impl Holdings {
     /// What a start finds: the aggregate after replay, and the outbox.
     #[must_use]
-    pub fn new(aggregator: Aggregator, unconfirmed: Vec<EpochInfo>, last_epoch: u64, collector_id: Uuid) -> Self {
-        let confirmed = unconfirmed.first().map_or(last_epoch, |first| first.epoch - 1);
+    pub fn new(
+        aggregator: Aggregator,
+        unconfirmed: Vec<EpochInfo>,
+        last_epoch: u64,
+        collector_id: Uuid,
+    ) -> Self {
+        let confirmed = unconfirmed
+            .first()
+            .map_or(last_epoch, |first| first.epoch - 1);
         let (applied, _) = watch::channel(aggregator.applied());
         let (is_cutting, _) = watch::channel(false);
         Self {
@@ -99,7 +106,10 @@ impl Holdings {
         apply(&mut inner.aggregator);
         self.applied.send_replace(inner.aggregator.applied());
         while inner.aggregator.rows() > rows_max {
-            inner = self.emptied.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = self
+                .emptied
+                .wait(inner)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -142,10 +152,18 @@ impl Holdings {
     pub fn confirmed(&self, epoch: u64) {
         let mut inner = self.lock();
         inner.confirmed = inner.confirmed.max(epoch);
-        while inner.unconfirmed.front().is_some_and(|info| info.epoch <= epoch) {
+        while inner
+            .unconfirmed
+            .front()
+            .is_some_and(|info| info.epoch <= epoch)
+        {
             inner.unconfirmed.pop_front();
         }
-        if inner.sealing.as_ref().is_some_and(|sealing| sealing.epoch() <= epoch) {
+        if inner
+            .sealing
+            .as_ref()
+            .is_some_and(|sealing| sealing.epoch() <= epoch)
+        {
             inner.sealing = None;
         }
     }

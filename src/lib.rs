@@ -24,3 +24,4 @@ pub mod export;
 pub mod pipeline;
 
 pub mod simulate;
+pub mod cli;

@@ -61,7 +61,8 @@ struct Phase {
 
 impl Phase {
     fn enter(&self, phase: u8) {
-        self.since_tick.store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.since_tick
+            .store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
         self.phase.store(phase, Ordering::Relaxed);
     }
 
@@ -91,7 +92,10 @@ pub async fn serve(
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     let (closing, closed) = watch::channel(false);
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX).half_close(false).pipeline_flush(true);
+    builder
+        .max_buf_size(HEAD_BYTES_MAX)
+        .half_close(false)
+        .pipeline_flush(true);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -167,7 +171,10 @@ fn has_room(connections: &Connections, connections_max: usize) -> bool {
     if open.len() < connections_max {
         return true;
     }
-    let idle = open.iter().enumerate().filter(|(_, (phase, _))| phase.is(IDLE));
+    let idle = open
+        .iter()
+        .enumerate()
+        .filter(|(_, (phase, _))| phase.is(IDLE));
     let Some((index, _)) = idle.max_by_key(|(_, (phase, _))| phase.age_s()) else {
         return false;
     };

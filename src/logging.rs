@@ -17,7 +17,9 @@ pub enum Format {
 /// Writes log lines of `level` and above (`info`, or as `RUST_LOG` has it: `tillwatch=debug`).
 pub fn init(format: Format, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // An error means that a subscriber is there already, as in tests.
     let _already = match format {
         Format::Text => builder.with_ansi(false).try_init(),

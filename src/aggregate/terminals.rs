@@ -2,8 +2,8 @@
 
 use hashbrown::{Equivalent, HashMap};
 
-use crate::model::{Seen, SeqWindow};
 use crate::model::sequence::LOST_AFTER_MS;
+use crate::model::{Seen, SeqWindow};
 
 /// A terminal of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

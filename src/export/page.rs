@@ -65,7 +65,8 @@ fn counters(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> 
     let Some(first) = snapshot.layout.place(metric).counter else {
         return Ok(());
     };
-    let mut family = encoder.encode_descriptor(metric.prometheus, metric.help, None, MetricType::Counter)?;
+    let mut family =
+        encoder.encode_descriptor(metric.prometheus, metric.help, None, MetricType::Counter)?;
     for store in &snapshot.stores {
         let values = metric.label.map_or(&[""][..], |label| label.values);
         for (slot, value) in (first..).zip(values) {
@@ -84,7 +85,12 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
     let place = snapshot.layout.place(metric);
     let empty = ClassicHistogram::default();
     if let Some(at) = place.store_histogram {
-        let mut family = encoder.encode_descriptor(metric.prometheus, metric.help, None, MetricType::Histogram)?;
+        let mut family = encoder.encode_descriptor(
+            metric.prometheus,
+            metric.help,
+            None,
+            MetricType::Histogram,
+        )?;
         for store in &snapshot.stores {
             let histogram = store.series.histograms.get(at).unwrap_or(&empty);
             let labels = [("store_id", &*store.store_id)];
@@ -99,7 +105,8 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
         } else {
             metric.prometheus.to_owned()
         };
-        let mut family = encoder.encode_descriptor(&name, metric.help, None, MetricType::Histogram)?;
+        let mut family =
+            encoder.encode_descriptor(&name, metric.help, None, MetricType::Histogram)?;
         for (release, series, _) in &snapshot.releases {
             if let Some(histogram) = series.histograms.get(at) {
                 let labels = [("release", &**release)];
@@ -115,7 +122,10 @@ fn histogram_lines(
     metric: &Metric,
     histogram: &ClassicHistogram,
 ) -> fmt::Result {
-    let bounds = metric.bounds.iter().map(|bound| metric.unit.to_prometheus(*bound));
+    let bounds = metric
+        .bounds
+        .iter()
+        .map(|bound| metric.unit.to_prometheus(*bound));
     let bounds = bounds.chain([f64::INFINITY]);
     let counts = histogram.counts.iter().copied().chain(std::iter::repeat(0));
     let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
@@ -132,7 +142,12 @@ fn window_name(metric: &Metric) -> String {
     }
 }
 
-fn windows(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric, at: usize) -> fmt::Result {
+fn windows(
+    encoder: &mut Encoder<'_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+    at: usize,
+) -> fmt::Result {
     let name = window_name(metric);
     let window = |store: &'_ StoreSnapshot| store.windows.get(at).cloned().flatten();
     let mut lines = Vec::new();
@@ -145,13 +160,23 @@ fn windows(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric, at: 
             let labels = vec![("store_id", &*store.store_id), ("quantile", *quantile)];
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
-        samples.push((vec![("store_id", &*store.store_id)], to_float(window.samples)));
+        samples.push((
+            vec![("store_id", &*store.store_id)],
+            to_float(window.samples),
+        ));
     }
-    let help = format!("{} Quantiles of the event-time minutes from 6 to 1 minutes ago.", metric.help);
+    let help = format!(
+        "{} Quantiles of the event-time minutes from 6 to 1 minutes ago.",
+        metric.help
+    );
     gauge_family(encoder, (&name, &help), lines.into_iter())?;
     let stem = name.strip_suffix("_seconds").unwrap_or(&name);
     let help = format!("Samples behind {name}.");
-    gauge_family(encoder, (&format!("{stem}_samples"), &help), samples.into_iter())
+    gauge_family(
+        encoder,
+        (&format!("{stem}_samples"), &help),
+        samples.into_iter(),
+    )
 }
 
 fn levels(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fmt::Result {
@@ -165,21 +190,29 @@ fn levels(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fm
         let Some(greatest) = values.last() else {
             continue;
         };
-        let rank = p95.as_ref().map_or(1, |quantile| quantile.rank(values.len() as u64));
-        let p95 = usize::try_from(rank - 1).ok().and_then(|index| values.get(index));
+        let rank = p95
+            .as_ref()
+            .map_or(1, |quantile| quantile.rank(values.len() as u64));
+        let p95 = usize::try_from(rank - 1)
+            .ok()
+            .and_then(|index| values.get(index));
         for (stat, value) in [("max", greatest), ("p95", p95.unwrap_or(greatest))] {
             let labels = vec![("store_id", &*store.store_id), ("stat", stat)];
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
     }
-    let help = format!("{} Over the last values of the terminals that report.", metric.help);
+    let help = format!(
+        "{} Over the last values of the terminals that report.",
+        metric.help
+    );
     gauge_family(encoder, (metric.prometheus, &help), lines.into_iter())
 }
 
 fn over_limit(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
     let mut lines = Vec::new();
     for metric in snapshot.layout.catalogue().metrics() {
-        let (Some(at), Some(limit)) = (snapshot.layout.place(metric).level, metric.thresholds[0]) else {
+        let (Some(at), Some(limit)) = (snapshot.layout.place(metric).level, metric.thresholds[0])
+        else {
             continue;
         };
         for store in &snapshot.stores {
@@ -191,17 +224,27 @@ fn over_limit(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
         }
     }
     let help = "Terminals whose last value is over the metric's first threshold.";
-    gauge_family(encoder, ("pos_terminals_over_limit", help), lines.into_iter())
+    gauge_family(
+        encoder,
+        ("pos_terminals_over_limit", help),
+        lines.into_iter(),
+    )
 }
 
 fn freshness(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let of_store = |store: &'_ StoreSnapshot, value: f64| (vec![("store_id", store.store_id.to_string())], value);
+    let of_store = |store: &'_ StoreSnapshot, value: f64| {
+        (vec![("store_id", store.store_id.to_string())], value)
+    };
     let last_report = snapshot.stores.iter().map(|store| {
         let last_report_ms = store.series.last_report_ms.max(0).cast_unsigned();
         of_store(store, to_float(last_report_ms) / 1_000.0)
     });
     let help = "When a batch of the store was last received.";
-    owned_gauges(encoder, ("pos_store_last_report_timestamp_seconds", help), last_report)?;
+    owned_gauges(
+        encoder,
+        ("pos_store_last_report_timestamp_seconds", help),
+        last_report,
+    )?;
     let reporting = snapshot.stores.iter();
     let reporting = reporting.map(|store| of_store(store, to_float(store.terminals_reporting)));
     let help = "Terminals of the store that posted in the last ten minutes.";
@@ -214,7 +257,8 @@ fn freshness(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
     owned_gauges(encoder, ("pos_terminals", help), releases)?;
 
     let help = "Samples too old to move live series, by age when received; they are in ClickHouse.";
-    let mut family = encoder.encode_descriptor("pos_late_samples", help, None, MetricType::Counter)?;
+    let mut family =
+        encoder.encode_descriptor("pos_late_samples", help, None, MetricType::Counter)?;
     for store in &snapshot.stores {
         for ((_, age), samples) in LATE_AGES.iter().zip(store.series.late) {
             let labels = [("store_id", &*store.store_id), ("age_up_to", *age)];

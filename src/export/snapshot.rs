@@ -80,7 +80,10 @@ impl Snapshot {
                 }
             }
         }
-        let quantiles: Vec<Quantile> = WINDOW_QUANTILES.iter().filter_map(|text| Quantile::parse(text)).collect();
+        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
+            .iter()
+            .filter_map(|text| Quantile::parse(text))
+            .collect();
         let mut stores = Vec::new();
         for (index, series) in (0_u32..).zip(live.stores()) {
             if series.last_report_ms == 0 {

@@ -29,7 +29,8 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        let outcome = |outcome: &'static str| metrics::counter!(names::SAMPLES, "outcome" => outcome);
+        let outcome =
+            |outcome: &'static str| metrics::counter!(names::SAMPLES, "outcome" => outcome);
         let mut rejected = Vec::new();
         for reason in Reason::ALL {
             let code = usize::from(reason.code());

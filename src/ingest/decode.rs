@@ -50,7 +50,11 @@ pub fn is_json(content_type: Option<&str>) -> bool {
 ///
 /// # Errors
 /// When it is damaged, or would be longer than `decoded_bytes_max`.
-pub fn decode(body: Bytes, encoding: Encoding, decoded_bytes_max: usize) -> Result<Bytes, IngestError> {
+pub fn decode(
+    body: Bytes,
+    encoding: Encoding,
+    decoded_bytes_max: usize,
+) -> Result<Bytes, IngestError> {
     if encoding == Encoding::Identity && !body.starts_with(GZIP_MAGIC) {
         return Ok(body);
     }
@@ -63,7 +67,10 @@ pub fn decode(body: Bytes, encoding: Encoding, decoded_bytes_max: usize) -> Resu
         .read_to_end(&mut decoded)
         .map_err(|_damaged| IngestError::Damaged("gzip"))?;
     if decoded.len() > decoded_bytes_max {
-        return Err(IngestError::TooLarge(decoded_bytes_max, "after decompression"));
+        return Err(IngestError::TooLarge(
+            decoded_bytes_max,
+            "after decompression",
+        ));
     }
     Ok(decoded.into())
 }

@@ -292,7 +292,9 @@ impl Dedup {
         let mut hasher = self.hasher.build_hasher();
         (store_id, terminal_id).hash(&mut hasher);
         let index = usize::try_from(std::hash::Hasher::finish(&hasher)).unwrap_or(0) % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -316,7 +318,11 @@ mod tests {
         let Reserve::InFlight(mut waiting) = dedup.reserve(identity(1)) else {
             panic!("it is not durable yet");
         };
-        assert!(waiting.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+        assert!(
+            waiting
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
         dedup.settle(&identity(1).to_owned(), None);
         assert!(waiting.await.is_err(), "the channel is closed");
         assert_eq!(dedup.queues(), 0, "a queue that never was is not kept");
@@ -328,12 +334,18 @@ mod tests {
     #[test]
     fn a_terminal_has_sixteen_queues_and_gets_them_back_when_they_fall_silent() {
         let dedup = Dedup::new(Settings::default());
-        let queue = |number: u8| Identity { queue: [number; 16], ..identity(1) };
+        let queue = |number: u8| Identity {
+            queue: [number; 16],
+            ..identity(1)
+        };
         for number in 0..16 {
             assert!(matches!(dedup.reserve(queue(number)), Reserve::Fresh));
             dedup.settle(&queue(number).to_owned(), Some(1_000));
         }
-        assert!(matches!(dedup.reserve(queue(16)), Reserve::Refused(Reason::TooManyQueues)));
+        assert!(matches!(
+            dedup.reserve(queue(16)),
+            Reserve::Refused(Reason::TooManyQueues)
+        ));
         dedup.forget(FORGET_AFTER_MS + 1_000);
         assert_eq!(dedup.queues(), 16);
         dedup.forget(FORGET_AFTER_MS + 1_001);
@@ -342,16 +354,28 @@ mod tests {
 
     #[test]
     fn memory_for_queues_and_gaps_has_a_limit() {
-        let dedup = Dedup::new(Settings { queues_max: 1, gaps_max: 2 });
+        let dedup = Dedup::new(Settings {
+            queues_max: 1,
+            gaps_max: 2,
+        });
         for seq in [0, 2] {
             assert!(matches!(dedup.reserve(identity(seq)), Reserve::Fresh));
             dedup.settle(&identity(seq).to_owned(), Some(0));
         }
-        let other = Identity { queue: [2; 16], ..identity(0) };
+        let other = Identity {
+            queue: [2; 16],
+            ..identity(0)
+        };
         assert!(matches!(dedup.reserve(other), Reserve::Full));
         assert!(matches!(dedup.reserve(identity(4)), Reserve::Fresh));
         dedup.settle(&identity(4).to_owned(), Some(0));
-        assert!(matches!(dedup.reserve(identity(9)), Reserve::Full), "a third gap");
-        assert!(matches!(dedup.reserve(identity(5)), Reserve::Fresh), "in order costs nothing");
+        assert!(
+            matches!(dedup.reserve(identity(9)), Reserve::Full),
+            "a third gap"
+        );
+        assert!(
+            matches!(dedup.reserve(identity(5)), Reserve::Fresh),
+            "in order costs nothing"
+        );
     }
 }

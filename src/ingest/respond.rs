@@ -114,7 +114,9 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
     /// Later: a disk has to be freed, or a database to come back.
     const LATER: Wait = Some((30, 120));
     match error {
-        IngestError::Parse(ParseError::Malformed(_)) => (StatusCode::BAD_REQUEST, "malformed_body", None),
+        IngestError::Parse(ParseError::Malformed(_)) => {
+            (StatusCode::BAD_REQUEST, "malformed_body", None)
+        }
         IngestError::Parse(ParseError::TooManyBatches(_)) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "too_many_batches", None)
         }
@@ -125,26 +127,44 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
         IngestError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body", None),
         IngestError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout", SOON),
         IngestError::TooLarge(..) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
-        IngestError::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", None),
-        IngestError::ContentEncoding => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", None)
-        }
+        IngestError::ContentType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_type",
+            None,
+        ),
+        IngestError::ContentEncoding => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            None,
+        ),
         IngestError::Refused(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason.name(), None),
         IngestError::RateLimited { wait_ms } => {
-            let wait_s = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(60).clamp(1, 60);
-            (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some((wait_s, 2 * wait_s + 1)))
+            let wait_s = u32::try_from(wait_ms.div_ceil(1_000))
+                .unwrap_or(60)
+                .clamp(1, 60);
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                Some((wait_s, 2 * wait_s + 1)),
+            )
         }
         IngestError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON),
         IngestError::Journal(error) => match error {
-            crate::journal::AppendError::QueueFull { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON),
+            crate::journal::AppendError::QueueFull { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON)
+            }
             crate::journal::AppendError::Full { .. } | crate::journal::AppendError::DiskFull => {
                 (StatusCode::SERVICE_UNAVAILABLE, "storage_full", LATER)
             }
             crate::journal::AppendError::TooLarge { .. } | crate::journal::AppendError::Empty => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None)
             }
-            crate::journal::AppendError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON),
-            crate::journal::AppendError::Halted => (StatusCode::SERVICE_UNAVAILABLE, "halted", SOON),
+            crate::journal::AppendError::Closed => {
+                (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON)
+            }
+            crate::journal::AppendError::Halted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "halted", SOON)
+            }
         },
         IngestError::OutboxFull => (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", LATER),
         IngestError::Internal => (StatusCode::SERVICE_UNAVAILABLE, "internal", SOON),

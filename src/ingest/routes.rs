@@ -111,7 +111,10 @@ pub fn router(ingest: Arc<Ingest>) -> Router {
         .with_state(ingest)
 }
 
-async fn post_batches(State(ingest): State<Arc<Ingest>>, request: axum::extract::Request) -> Response {
+async fn post_batches(
+    State(ingest): State<Arc<Ingest>>,
+    request: axum::extract::Request,
+) -> Response {
     let received_at_ms = now_ms();
     match ingest.take(received_at_ms, request).await {
         Ok((outcomes, report)) => respond::accepted(outcomes, &report),
@@ -135,12 +138,19 @@ impl Ingest {
             return Err(IngestError::OutboxFull);
         }
         let (parts, body) = request.into_parts();
-        let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+        let text = |name| {
+            parts
+                .headers
+                .get(name)
+                .map(|value| value.to_str().unwrap_or("?"))
+        };
         if !decode::is_json(text(CONTENT_TYPE)) {
             return Err(IngestError::ContentType);
         }
         let encoding = Encoding::parse(text(CONTENT_ENCODING))?;
-        let _held = self.admission.hold(self.bytes_needed(&parts.headers, encoding)?)?;
+        let _held = self
+            .admission
+            .hold(self.bytes_needed(&parts.headers, encoding)?)?;
         let body = self.read(body).await?;
         self.counters.body_bytes.increment(body.len() as u64);
         let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
@@ -149,7 +159,9 @@ impl Ingest {
             samples_max: self.settings.samples_max,
         };
         let request = terminal_v1::parse(&body, limits)?;
-        self.counters.batches.increment(request.batches.len() as u64);
+        self.counters
+            .batches
+            .increment(request.batches.len() as u64);
         if request.unknown_keys > 0 {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
@@ -162,13 +174,20 @@ impl Ingest {
             refused: None,
         };
         let result = intake.run().await;
-        let Intake { outcomes, report, refused, .. } = intake;
+        let Intake {
+            outcomes,
+            report,
+            refused,
+            ..
+        } = intake;
         let received: u64 = request.batches.iter().map(validate::weight).sum();
         let settled = outcomes.accepted + outcomes.duplicate + outcomes.rejected;
         self.counters.received.increment(received);
         self.counters.accepted.increment(outcomes.accepted);
         self.counters.duplicate.increment(outcomes.duplicate);
-        self.counters.deferred.increment(received.saturating_sub(settled));
+        self.counters
+            .deferred
+            .increment(received.saturating_sub(settled));
         result?;
         match refused {
             Some(reason) if !request.is_many => Err(IngestError::Refused(reason)),
@@ -178,11 +197,16 @@ impl Ingest {
 
     /// Memory that a request of this length takes, at most.
     fn bytes_needed(&self, headers: &HeaderMap, encoding: Encoding) -> Result<usize, IngestError> {
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
         let length = length.and_then(|text| text.parse::<usize>().ok());
         let body_bytes = length.unwrap_or(self.settings.body_bytes_max);
         if body_bytes > self.settings.body_bytes_max {
-            return Err(IngestError::TooLarge(self.settings.body_bytes_max, "as sent"));
+            return Err(IngestError::TooLarge(
+                self.settings.body_bytes_max,
+                "as sent",
+            ));
         }
         Ok(match encoding {
             Encoding::Identity => body_bytes,
@@ -194,9 +218,10 @@ impl Ingest {
         let limited = Limited::new(body, self.settings.body_bytes_max);
         match tokio::time::timeout(self.settings.body_timeout, limited.collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(IngestError::TooLarge(self.settings.body_bytes_max, "as sent"))
-            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(IngestError::TooLarge(
+                self.settings.body_bytes_max,
+                "as sent",
+            )),
             Ok(Err(_broken)) => Err(IngestError::Incomplete),
             Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
         }
@@ -312,7 +337,12 @@ impl Intake<'_> {
         self.refused = Some(reason);
     }
 
-    fn write(&mut self, index: usize, identity: crate::ingest::dedup::Identity<'_>, append: &mut Append) {
+    fn write(
+        &mut self,
+        index: usize,
+        identity: crate::ingest::dedup::Identity<'_>,
+        append: &mut Append,
+    ) {
         let batch = &self.batches[index];
         let has_consent = batch.consent.value() == Some(&true);
         let session = match &batch.session_id {
@@ -339,7 +369,10 @@ impl Intake<'_> {
         append.reserved.push(identity.to_owned());
         append.accepted += written.accepted;
         append.rejected += written.rejected_total();
-        for (code, samples) in (0_u8..).zip(written.rejected).filter(|(_, samples)| *samples > 0) {
+        for (code, samples) in (0_u8..)
+            .zip(written.rejected)
+            .filter(|(_, samples)| *samples > 0)
+        {
             if let Some(reason) = Reason::from_code(code) {
                 self.ingest.counters.reject(reason, samples);
             }
@@ -364,7 +397,9 @@ impl Intake<'_> {
             received_at_ms: self.time.received_at_ms,
             reply,
         };
-        if let Err((error, acknowledgement)) = self.ingest.journal.append(append.payloads, acknowledgement) {
+        if let Err((error, acknowledgement)) =
+            self.ingest.journal.append(append.payloads, acknowledgement)
+        {
             acknowledgement.complete(Err(error));
         }
         // The journal completes every append; a closed channel means that it is gone.

@@ -7,7 +7,8 @@ use crate::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use crate::model::metric::label_code;
 use crate::model::time::{DAY_MS, MINUTE_MS};
 use crate::model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source, Unit,
+    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
+    Unit,
 };
 use crate::wire::journal_record_v1::Encoder;
 use crate::wire::terminal_v1::{BUCKETS_MAX, Batch, Field, Histogram, Number, Sample};
@@ -66,7 +67,10 @@ impl RequestTime {
 fn to_millis(number: Number) -> Option<i64> {
     match number {
         Number::Unsigned(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then out of range")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates, and is then out of range"
+        )]
         Number::Float(value) => (!value.is_nan()).then_some(value as i64),
     }
 }
@@ -88,7 +92,10 @@ pub fn identify<'a>(batch: &'a Batch<'_>) -> Result<Identity<'a>, Reason> {
     };
     let store_id = identifier(&batch.store_id, Reason::InvalidStoreId)?;
     let terminal_id = identifier(&batch.terminal_id, Reason::InvalidTerminalId)?;
-    let queue = batch.queue.value().and_then(|text| uuid::Uuid::try_parse(text).ok());
+    let queue = batch
+        .queue
+        .value()
+        .and_then(|text| uuid::Uuid::try_parse(text).ok());
     let Field::Is(Number::Unsigned(seq)) = batch.seq else {
         return Err(Reason::InvalidSeq);
     };
@@ -132,7 +139,9 @@ fn histogram_weight(histogram: &Histogram<'_>) -> u64 {
     let Some(buckets) = histogram.buckets.value() else {
         return 1;
     };
-    let total = buckets.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+    let total = buckets
+        .iter()
+        .fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
     if total == 0 || total > HISTOGRAM_COUNT_MAX {
         1
     } else {
@@ -225,7 +234,10 @@ impl Writer<'_> {
             written.rejected[usize::from(Reason::NoConsent.code())] = weight(batch);
             report.whole_batch(batch_index, Reason::NoConsent);
         }
-        for (code, samples) in (0_u8..).zip(written.rejected).filter(|(_, samples)| *samples > 0) {
+        for (code, samples) in (0_u8..)
+            .zip(written.rejected)
+            .filter(|(_, samples)| *samples > 0)
+        {
             encoder.rejected(code, samples);
         }
         written
@@ -274,7 +286,10 @@ impl Writer<'_> {
             return Err(Reason::NotADistribution);
         }
         let t_raw_ms = time_of(sample)?;
-        let span_ms = histogram.span_ms.value().and_then(|number| to_millis(*number));
+        let span_ms = histogram
+            .span_ms
+            .value()
+            .and_then(|number| to_millis(*number));
         let span_ms = span_ms.filter(|span_ms| SPANS_MS.contains(span_ms));
         let span_ms = span_ms.ok_or(Reason::InvalidHistogram)?;
         if t_raw_ms.rem_euclid(span_ms) != 0 {
@@ -287,7 +302,11 @@ impl Writer<'_> {
             let number = field.value().ok_or(Reason::InvalidHistogram)?;
             to_recording(number.as_f64(), metric.unit)
         };
-        let summary = (wire(&histogram.sum)?, wire(&histogram.min)?, wire(&histogram.max)?);
+        let summary = (
+            wire(&histogram.sum)?,
+            wire(&histogram.min)?,
+            wire(&histogram.max)?,
+        );
         let reading = Reading {
             metric: metric.code,
             label,
@@ -299,7 +318,12 @@ impl Writer<'_> {
 }
 
 impl Written {
-    fn reject(&mut self, reason: Reason, samples: u64, (report, batch, sample): (&mut Report, usize, usize)) {
+    fn reject(
+        &mut self,
+        reason: Reason,
+        samples: u64,
+        (report, batch, sample): (&mut Report, usize, usize),
+    ) {
         self.rejected[usize::from(reason.code())] += samples;
         report.sample(batch, sample, reason);
     }
@@ -318,7 +342,8 @@ fn time_of(sample: &Sample<'_>) -> Result<i64, Reason> {
 
 fn connection_of(sample: &Sample<'_>) -> Connection {
     let name = sample.connection.value();
-    name.and_then(|name| Connection::from_name(name)).unwrap_or(Connection::Unknown)
+    name.and_then(|name| Connection::from_name(name))
+        .unwrap_or(Connection::Unknown)
 }
 
 /// A wire value in the recording unit, rounded to the nearest.
@@ -349,7 +374,10 @@ fn check_buckets(
         return Err(Reason::InvalidHistogram);
     }
     let index_max = bucket_index(metric.value_max);
-    let (mut indices, mut counts) = (Vec::with_capacity(buckets.len()), Vec::with_capacity(buckets.len()));
+    let (mut indices, mut counts) = (
+        Vec::with_capacity(buckets.len()),
+        Vec::with_capacity(buckets.len()),
+    );
     let (mut total, mut sum_least, mut sum_most) = (0_u64, 0_u128, 0_u128);
     for (index, count) in buckets {
         let index = u32::try_from(*index).unwrap_or(u32::MAX);
@@ -368,8 +396,13 @@ fn check_buckets(
     // A sum written as a decimal is off by its last digit.
     let slack = sum_most / 1_000_000_000 + 1;
     let sum_fits = (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
-    let is_in = |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
-    if total > HISTOGRAM_COUNT_MAX || !sum_fits || !is_in(min, indices.first()) || !is_in(max, indices.last()) {
+    let is_in =
+        |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
+    if total > HISTOGRAM_COUNT_MAX
+        || !sum_fits
+        || !is_in(min, indices.first())
+        || !is_in(max, indices.last())
+    {
         return Err(Reason::InvalidHistogram);
     }
     if max > metric.value_max {

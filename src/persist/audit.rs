@@ -78,7 +78,13 @@ pub async fn held(
             hash_sum: row.hash_sum,
         };
         let physical_rows = row.physical_rows;
-        ((row.epoch, row.day), Held { ledger, physical_rows })
+        (
+            (row.epoch, row.day),
+            Held {
+                ledger,
+                physical_rows,
+            },
+        )
     };
     Ok(rows.into_iter().map(held).collect())
 }

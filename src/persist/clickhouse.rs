@@ -37,13 +37,19 @@ impl std::fmt::Debug for Endpoint {
 pub struct ClickHouse {
     endpoint: watch::Receiver<Option<Endpoint>>,
     timeout: Duration,
+    /// Whether the tables are there.
+    is_prepared: watch::Sender<bool>,
 }
 
 impl ClickHouse {
     /// ClickHouse at whatever `endpoint` says, answering each statement within `timeout`.
     #[must_use]
     pub fn new(endpoint: watch::Receiver<Option<Endpoint>>, timeout: Duration) -> Self {
-        Self { endpoint, timeout }
+        Self {
+            endpoint,
+            timeout,
+            is_prepared: watch::Sender::new(false),
+        }
     }
 
     /// ClickHouse at an address that does not change.
@@ -62,9 +68,25 @@ impl ClickHouse {
         let _changed = endpoint.wait_for(Option::is_some).await;
     }
 
+    /// The tables are there.
+    pub fn set_prepared(&self) {
+        self.is_prepared.send_replace(true);
+    }
+
+    /// Waits until there is an endpoint with our tables.
+    pub async fn wait_prepared(&self) {
+        let mut is_prepared = self.is_prepared.subscribe();
+        drop(is_prepared.wait_for(|is_prepared| *is_prepared).await);
+        self.wait().await;
+    }
+
     /// A client for the database; `None` asks for no database, to make it.
     fn client(&self, database: Option<&str>) -> Result<Client, ClickHouseError> {
-        let endpoint = self.endpoint.borrow().clone().ok_or(ClickHouseError::NotReady)?;
+        let endpoint = self
+            .endpoint
+            .borrow()
+            .clone()
+            .ok_or(ClickHouseError::NotReady)?;
         let client = Client::default()
             .with_url(endpoint.url)
             .with_user(endpoint.user)

@@ -13,7 +13,9 @@ pub enum StateError {
     #[error("saved series could not be written or read")]
     Json(#[from] serde_json::Error),
     /// The file was written by a later release.
-    #[error("the state file has layout {found}, this release reads up to {known}; run the later release")]
+    #[error(
+        "the state file has layout {found}, this release reads up to {known}; run the later release"
+    )]
     Later {
         /// Layout in the file.
         found: i64,
@@ -44,7 +46,9 @@ pub enum ClickHouseError {
     #[error("ClickHouse took the rows and does not hold them")]
     NotHeld,
     /// A migration's text is not what was applied.
-    #[error("migration {name} was applied with other text (checksum {applied}, now {now}); restore the file or run the release that applied it")]
+    #[error(
+        "migration {name} was applied with other text (checksum {applied}, now {now}); restore the file or run the release that applied it"
+    )]
     ChangedMigration {
         /// Name of the migration.
         name: String,
@@ -87,8 +91,15 @@ impl ClickHouseError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::NotReady | Self::NotHeld | Self::Refused(_) | Self::State(_) => true,
-            Self::ChangedMigration { .. } | Self::NeedsLater { .. } | Self::EpochReuse { .. } => false,
+            Self::Unreachable(_)
+            | Self::TimedOut(_)
+            | Self::NotReady
+            | Self::NotHeld
+            | Self::Refused(_)
+            | Self::State(_) => true,
+            Self::ChangedMigration { .. } | Self::NeedsLater { .. } | Self::EpochReuse { .. } => {
+                false
+            }
         }
     }
 }

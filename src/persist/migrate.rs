@@ -56,7 +56,10 @@ impl Migration {
     #[must_use]
     pub fn oldest_binary(&self) -> &'static str {
         let first = self.sql.lines().next().unwrap_or_default();
-        first.strip_prefix("-- oldest_binary: ").unwrap_or(RELEASE).trim()
+        first
+            .strip_prefix("-- oldest_binary: ")
+            .unwrap_or(RELEASE)
+            .trim()
     }
 
     /// Its statements: each ends with a semicolon at the end of a line.
@@ -115,7 +118,10 @@ pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseErro
 }
 
 fn check(applied: &Applied) -> Result<(), ClickHouseError> {
-    if let Some(known) = MIGRATIONS.iter().find(|known| known.number == applied.number) {
+    if let Some(known) = MIGRATIONS
+        .iter()
+        .find(|known| known.number == applied.number)
+    {
         let now = known.checksum();
         if now != applied.checksum {
             return Err(ClickHouseError::ChangedMigration {
@@ -136,7 +142,10 @@ fn check(applied: &Applied) -> Result<(), ClickHouseError> {
 
 fn release_parts(release: &str) -> Vec<u32> {
     let plain = release.split(['-', '+']).next().unwrap_or_default();
-    plain.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    plain
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0))
+        .collect()
 }
 
 #[cfg(test)]

@@ -93,7 +93,10 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
         bytes.extend_from_slice(&hash.to_le_bytes());
 
-        let day = encoded.days.entry(day_of_s(key.window_start_s)).or_default();
+        let day = encoded
+            .days
+            .entry(day_of_s(key.window_start_s))
+            .or_default();
         day.rows += 1;
         day.samples += summary.count;
         day.hash_sum = day.hash_sum.wrapping_add(hash);
@@ -182,7 +185,10 @@ pub fn decode(
                 over_low: number()?,
                 over_high: number()?,
                 histogram: SparseHistogram::from_parts(
-                    index_words.iter().map(|word| u32::from_le_bytes(*word)).collect(),
+                    index_words
+                        .iter()
+                        .map(|word| u32::from_le_bytes(*word))
+                        .collect(),
                     words(counts).collect(),
                 ),
             },
@@ -272,13 +278,19 @@ mod tests {
             received_at_ms: 1_763_683_200_123,
         };
         let long: Vec<u64> = (0..500).map(|value| value * 977).collect();
-        let rows = vec![row(1, "a", &[5, 5, 9]), row(1_440, "b", &long), row(2, "b", &[])];
+        let rows = vec![
+            row(1, "a", &[5, 5, 9]),
+            row(1_440, "b", &long),
+            row(2, "b", &[]),
+        ];
         let encoded = encode(rows.clone(), origin);
         let all = decode(&encoded.bytes, &Catalogue::default(), |_, _, _| true).unwrap();
         assert_eq!(all, rows);
-        let some = decode(&encoded.bytes, &Catalogue::default(), |_, store, start_s| {
-            store == "b" && start_s == 120
-        });
+        let some = decode(
+            &encoded.bytes,
+            &Catalogue::default(),
+            |_, store, start_s| store == "b" && start_s == 120,
+        );
         assert_eq!(some.unwrap(), rows[2..]);
         assert_eq!(encoded.days[&0].rows, 2);
         assert_eq!(encoded.days[&1].samples, 500);

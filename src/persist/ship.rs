@@ -45,7 +45,10 @@ struct HighestEpoch {
 ///
 /// # Errors
 /// [`ClickHouseError::EpochReuse`] then; else when ClickHouse does not answer.
-pub async fn guard_epochs(clickhouse: &ClickHouse, state: &Arc<State>) -> Result<(), ClickHouseError> {
+pub async fn guard_epochs(
+    clickhouse: &ClickHouse,
+    state: &Arc<State>,
+) -> Result<(), ClickHouseError> {
     let collector = state.collector_id();
     let rows: Vec<HighestEpoch> = clickhouse
         .fetch(
@@ -56,7 +59,11 @@ pub async fn guard_epochs(clickhouse: &ClickHouse, state: &Arc<State>) -> Result
     let theirs = rows.first().map_or(0, |row| row.epoch);
     let ours = on_disk(state, State::last_epoch).await?;
     if theirs > ours {
-        return Err(ClickHouseError::EpochReuse { theirs, ours, collector });
+        return Err(ClickHouseError::EpochReuse {
+            theirs,
+            ours,
+            collector,
+        });
     }
     Ok(())
 }
@@ -65,7 +72,11 @@ pub async fn guard_epochs(clickhouse: &ClickHouse, state: &Arc<State>) -> Result
 ///
 /// # Errors
 /// When ClickHouse does not answer or refuses, or the state file fails. Nothing is lost by it.
-pub async fn ship_once(clickhouse: &ClickHouse, state: &Arc<State>, is_retry: bool) -> Result<Shipped, ClickHouseError> {
+pub async fn ship_once(
+    clickhouse: &ClickHouse,
+    state: &Arc<State>,
+    is_retry: bool,
+) -> Result<Shipped, ClickHouseError> {
     let waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
     let group = first_group(waiting);
     let Some((first, last)) = group.first().zip(group.last()) else {
@@ -79,7 +90,11 @@ pub async fn ship_once(clickhouse: &ClickHouse, state: &Arc<State>, is_retry: bo
     let missing: Vec<u64> = if is_retry {
         let held = held(clickhouse, collector, range, &group).await?;
         let is_missing = |info: &&EpochInfo| !audit::is_complete(info, &held, oldest_day);
-        group.iter().filter(is_missing).map(|info| info.epoch).collect()
+        group
+            .iter()
+            .filter(is_missing)
+            .map(|info| info.epoch)
+            .collect()
     } else {
         group.iter().map(|info| info.epoch).collect()
     };
@@ -89,7 +104,9 @@ pub async fn ship_once(clickhouse: &ClickHouse, state: &Arc<State>, is_retry: bo
         bytes.append(&mut rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?);
     }
     if !bytes.is_empty() {
-        clickhouse.insert_row_binary("rollup_1m", COLUMNS, bytes).await?;
+        clickhouse
+            .insert_row_binary("rollup_1m", COLUMNS, bytes)
+            .await?;
         shipped.rows = group.iter().map(EpochInfo::rows).sum();
     }
 
@@ -114,7 +131,9 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
     for info in waiting {
         rows += info.rows();
         days.extend(info.days.keys().copied());
-        let is_same = group.first().is_none_or(|first| first.collector_id == info.collector_id);
+        let is_same = group
+            .first()
+            .is_none_or(|first| first.collector_id == info.collector_id);
         if !group.is_empty() && (!is_same || rows > ROWS_MAX || days.len() > DAYS_MAX) {
             break;
         }
@@ -129,7 +148,10 @@ async fn held(
     range: (u64, u64),
     group: &[EpochInfo],
 ) -> Result<std::collections::BTreeMap<(u64, u32), audit::Held>, ClickHouseError> {
-    let mut days: Vec<u32> = group.iter().flat_map(|info| info.days.keys().copied()).collect();
+    let mut days: Vec<u32> = group
+        .iter()
+        .flat_map(|info| info.days.keys().copied())
+        .collect();
     days.sort_unstable();
     days.dedup();
     audit::held(clickhouse, collector, range, &days).await

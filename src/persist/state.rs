@@ -122,7 +122,10 @@ impl State {
         let mut writer = connect(&path)?;
         let found: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > LAYOUT {
-            return Err(StateError::Later { found, known: LAYOUT });
+            return Err(StateError::Later {
+                found,
+                known: LAYOUT,
+            });
         }
         let transaction = writer.transaction()?;
         for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
@@ -131,7 +134,9 @@ impl State {
         transaction.pragma_update(None, "user_version", LAYOUT)?;
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
-            Some(text) => Uuid::parse_str(&text).map_err(|_| StateError::Damaged("collector id"))?,
+            Some(text) => {
+                Uuid::parse_str(&text).map_err(|_| StateError::Damaged("collector id"))?
+            }
             None => new_collector_id(&transaction)?,
         };
         transaction.commit()?;
@@ -193,10 +198,14 @@ impl State {
         let blob = zstd::bulk::compress(&encoded.bytes, 1).map_err(StateError::Blob)?;
         let json = |series: Vec<(String, crate::aggregate::saved::SavedSeries)>| {
             let line = |(name, saved)| Ok((name, serde_json::to_string(&saved)?));
-            series.into_iter().map(line).collect::<Result<Vec<_>, StateError>>()
+            series
+                .into_iter()
+                .map(line)
+                .collect::<Result<Vec<_>, StateError>>()
         };
         let terminal = |(change, saved)| Ok((change, serde_json::to_string(&saved)?));
-        let terminals: Result<Vec<_>, StateError> = cut.terminals.into_iter().map(terminal).collect();
+        let terminals: Result<Vec<_>, StateError> =
+            cut.terminals.into_iter().map(terminal).collect();
         Ok(Sealing {
             epoch,
             encoded,
@@ -235,18 +244,27 @@ impl State {
                 self.collector_id.to_string()
             ],
         )?;
-        let mut ledger = transaction.prepare_cached("INSERT INTO epoch_day VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut ledger =
+            transaction.prepare_cached("INSERT INTO epoch_day VALUES (?1, ?2, ?3, ?4, ?5)")?;
         let (mut row_count, mut samples) = (0, 0);
         for (day, of_day) in &sealing.encoded.days {
             row_count += of_day.rows;
             samples += of_day.samples;
-            let numbers = (signed(of_day.rows), signed(of_day.samples), signed(of_day.hash_sum));
+            let numbers = (
+                signed(of_day.rows),
+                signed(of_day.samples),
+                signed(of_day.hash_sum),
+            );
             ledger.execute(params![epoch, day, numbers.0, numbers.1, numbers.2])?;
         }
         drop(ledger);
         transaction.execute(
             "INSERT INTO outbox VALUES (?1, ?2, ?3)",
-            params![epoch, signed(sealing.encoded.bytes.len() as u64), sealing.blob],
+            params![
+                epoch,
+                signed(sealing.encoded.bytes.len() as u64),
+                sealing.blob
+            ],
         )?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
@@ -301,7 +319,9 @@ impl State {
             "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
             params![day],
         )?;
-        let key = writer.query_row("SELECT key FROM session_key WHERE day = ?1", [day], |row| row.get(0));
+        let key = writer.query_row("SELECT key FROM session_key WHERE day = ?1", [day], |row| {
+            row.get(0)
+        });
         Ok(key?)
     }
 }
@@ -342,7 +362,11 @@ fn put_meta(connection: &Connection, key: &str, value: &str) -> Result<(), State
     Ok(())
 }
 
-fn put_names(transaction: &Transaction<'_>, kind: &str, names: &[(String, i64)]) -> Result<(), StateError> {
+fn put_names(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    names: &[(String, i64)],
+) -> Result<(), StateError> {
     transaction.execute("DELETE FROM name WHERE kind = ?1", [kind])?;
     let mut statement = transaction.prepare_cached("INSERT INTO name VALUES (?1, ?2, ?3, ?4)")?;
     for (ordinal, (name, last_seen_ms)) in (0_i64..).zip(names) {
@@ -352,14 +376,19 @@ fn put_names(transaction: &Transaction<'_>, kind: &str, names: &[(String, i64)])
 }
 
 fn get_names(connection: &Connection, kind: &str) -> Result<Vec<(String, i64)>, StateError> {
-    let mut statement =
-        connection.prepare("SELECT name, last_seen_ms FROM name WHERE kind = ?1 ORDER BY ordinal")?;
+    let mut statement = connection
+        .prepare("SELECT name, last_seen_ms FROM name WHERE kind = ?1 ORDER BY ordinal")?;
     let rows = statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn put_series(transaction: &Transaction<'_>, kind: &str, series: &[(String, String)]) -> Result<(), StateError> {
-    let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3)")?;
+fn put_series(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    series: &[(String, String)],
+) -> Result<(), StateError> {
+    let mut statement =
+        transaction.prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3)")?;
     for (name, state) in series {
         statement.execute([kind, name, state])?;
     }
@@ -385,9 +414,10 @@ fn put_terminals(
 ) -> Result<(), StateError> {
     let mut forget_queues =
         transaction.prepare_cached("DELETE FROM queue WHERE store_id = ?1 AND terminal_id = ?2")?;
-    let mut forget =
-        transaction.prepare_cached("DELETE FROM terminal WHERE store_id = ?1 AND terminal_id = ?2")?;
-    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO terminal VALUES (?1, ?2, ?3)")?;
+    let mut forget = transaction
+        .prepare_cached("DELETE FROM terminal WHERE store_id = ?1 AND terminal_id = ?2")?;
+    let mut put =
+        transaction.prepare_cached("INSERT OR REPLACE INTO terminal VALUES (?1, ?2, ?3)")?;
     let mut put_queue =
         transaction.prepare_cached("INSERT OR REPLACE INTO queue VALUES (?1, ?2, ?3, ?4)")?;
     for (change, saved) in changes {
@@ -408,7 +438,8 @@ fn put_terminals(
 type SavedQueue = (TerminalKey, [u8; 16], SeqWindow);
 
 fn get_queues(connection: &Connection) -> Result<Vec<SavedQueue>, StateError> {
-    let mut statement = connection.prepare("SELECT store_id, terminal_id, queue, window FROM queue")?;
+    let mut statement =
+        connection.prepare("SELECT store_id, terminal_id, queue, window FROM queue")?;
     let rows = statement.query_map([], |row| {
         let key = TerminalKey {
             store_id: row.get(0)?,
@@ -418,7 +449,8 @@ fn get_queues(connection: &Connection) -> Result<Vec<SavedQueue>, StateError> {
     })?;
     rows.map(|row| {
         let (key, queue, window) = row?;
-        let window = SeqWindow::from_bytes(&window).ok_or(StateError::Damaged("sequence window"))?;
+        let window =
+            SeqWindow::from_bytes(&window).ok_or(StateError::Damaged("sequence window"))?;
         Ok((key, queue, window))
     })
     .collect()
@@ -441,4 +473,3 @@ fn get_terminals(
     })
     .collect()
 }
-

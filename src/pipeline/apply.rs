@@ -29,7 +29,10 @@ impl Sink for GroupSink {
     }
 
     fn halted(&mut self, cause: &HaltCause) {
-        tracing::error!(error = crate::logging::chain(cause), "the journal has halted");
+        tracing::error!(
+            error = crate::logging::chain(cause),
+            "the journal has halted"
+        );
         self.halted.notify_one();
     }
 }

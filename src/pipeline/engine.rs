@@ -29,7 +29,9 @@ const ENDPOINT_FILE: &str = "clickhouse.endpoint";
 /// # Errors
 /// When the engine's library or the password file is missing.
 pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
-    let timeout = config.clickhouse_timeout.map_or(Duration::from_secs(60), |span| span.0);
+    let timeout = config
+        .clickhouse_timeout
+        .map_or(Duration::from_secs(60), |span| span.0);
     if let Some(url) = &config.clickhouse_url {
         let endpoint = Endpoint {
             url: url.clone(),
@@ -42,7 +44,8 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
         });
     }
     let libchdb = locate(config.libchdb.as_deref())?;
-    let executable = std::env::current_exe().map_err(|error| ServeError::Setup(error.to_string()))?;
+    let executable =
+        std::env::current_exe().map_err(|error| ServeError::Setup(error.to_string()))?;
     let memory = config.engine_memory.map_or(2 << 30, |bytes| bytes.0);
     let supervisor = Supervisor::spawn(SupervisorSettings {
         path: data_dir.join("clickhouse"),
@@ -99,8 +102,16 @@ fn note(file: &PathBuf, endpoint: Option<&Endpoint>) -> std::io::Result<()> {
         });
     };
     let mut options = std::fs::OpenOptions::new();
-    let mut out = options.write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(out, "{}\n{}\n{}", endpoint.url, endpoint.user, endpoint.password)
+    let mut out = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    writeln!(
+        out,
+        "{}\n{}\n{}",
+        endpoint.url, endpoint.user, endpoint.password
+    )
 }
 
 /// Reads where the embedded engine of a running `serve` is.
@@ -114,3 +125,57 @@ pub fn read_endpoint_file(data_dir: &Path) -> Option<Endpoint> {
         password: lines.next()?,
     })
 }
+
+/// A database for one command: the server that is configured, the engine of a running `serve`, or an
+/// engine of its own.
+#[derive(Debug)]
+pub struct OpenDatabase(Database);
+
+impl OpenDatabase {
+    /// To talk to it.
+    #[must_use]
+    pub fn clickhouse(&self) -> &ClickHouse {
+        &self.0.clickhouse
+    }
+
+    /// Ends the engine if it is this command's own.
+    pub async fn close(self) {
+        if let Some(supervisor) = self.0.supervisor {
+            supervisor.stop().await;
+        }
+    }
+}
+
+/// Opens the database for a command.
+///
+/// # Errors
+/// When there is none to be had.
+pub async fn open_database(config: &Config) -> Result<OpenDatabase, ServeError> {
+    let data_dir = config.data_dir.clone().unwrap_or_default();
+    let timeout = config
+        .clickhouse_timeout
+        .map_or(Duration::from_secs(60), |span| span.0);
+    if config.clickhouse_url.is_none()
+        && let Some(endpoint) = read_endpoint_file(&data_dir)
+    {
+        let clickhouse = ClickHouse::fixed(endpoint, timeout);
+        // The file of a `serve` that was killed leads nowhere.
+        if clickhouse.execute_outside("SELECT 1").await.is_ok() {
+            return Ok(OpenDatabase(Database {
+                clickhouse,
+                supervisor: None,
+            }));
+        }
+    }
+    let mut own = config.clone();
+    own.data_dir = Some(data_dir.clone());
+    let database = open(&own, &data_dir)?;
+    let is_there = tokio::time::timeout(START_MAX, database.clickhouse.wait()).await;
+    if is_there.is_err() {
+        return Err(crate::persist::ClickHouseError::NotReady.into());
+    }
+    Ok(OpenDatabase(database))
+}
+
+/// How long a command waits for an engine of its own.
+const START_MAX: Duration = Duration::from_secs(30);

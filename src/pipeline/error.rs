@@ -46,7 +46,9 @@ pub enum ServeError {
     #[error("could not set up the process: {0}")]
     Setup(String),
     /// A write or sync of the journal failed: the next start finds out what is on disk.
-    #[error("a write or sync of the journal failed; nothing is acknowledged any more. Look at the disk, then start again")]
+    #[error(
+        "a write or sync of the journal failed; nothing is acknowledged any more. Look at the disk, then start again"
+    )]
     Halted,
     /// A thread or task ended that must not.
     #[error("the {0} ended unexpectedly")]

@@ -21,7 +21,7 @@ mod serve;
 mod ship;
 mod start;
 
-pub use engine::read_endpoint_file;
+pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
 pub use serve::serve;
 pub use start::open_state;

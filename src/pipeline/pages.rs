@@ -40,7 +40,10 @@ pub fn router(pages: Arc<Pages>) -> Router {
     let own = Arc::clone(&pages);
     Router::new()
         .route("/metrics", get(move || page(Arc::clone(&own), Pages::own)))
-        .route("/metrics/fleet", get(move || page(Arc::clone(&pages), Pages::fleet)))
+        .route(
+            "/metrics/fleet",
+            get(move || page(Arc::clone(&pages), Pages::fleet)),
+        )
 }
 
 /// Renders where blocking is allowed.
@@ -62,7 +65,9 @@ pub fn note_recovery(recovery: &Recovery) {
 impl Pages {
     fn fleet(&self) -> Option<(&'static str, String)> {
         let now_ms = now_ms();
-        let snapshot = self.holdings.read(|aggregator| Snapshot::take(aggregator, now_ms));
+        let snapshot = self
+            .holdings
+            .read(|aggregator| Snapshot::take(aggregator, now_ms));
         Some((export::page::CONTENT_TYPE, export::render(snapshot).ok()?))
     }
 
@@ -70,18 +75,31 @@ impl Pages {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_outbox();
-        Some(("text/plain; version=0.0.4; charset=utf-8", self.recorder.render()))
+        Some((
+            "text/plain; version=0.0.4; charset=utf-8",
+            self.recorder.render(),
+        ))
     }
 
     fn look_at_aggregate(&self) {
         let levels = self.holdings.levels();
         let (totals, applied, rows, counts, terminals, gaps) = self.holdings.read(|aggregator| {
-            let windows = aggregator.terminals().iter().flat_map(|(_, terminal)| &terminal.queues);
+            let windows = aggregator
+                .terminals()
+                .iter()
+                .flat_map(|(_, terminal)| &terminal.queues);
             let gaps = windows.fold((0, 0), |(open, lost), (_, window)| {
                 (open + window.open_gaps(), lost + window.lost())
             });
             let terminals = aggregator.terminals().len();
-            (aggregator.totals(), aggregator.applied(), aggregator.rows(), aggregator.name_counts(), terminals, gaps)
+            (
+                aggregator.totals(),
+                aggregator.applied(),
+                aggregator.rows(),
+                aggregator.name_counts(),
+                terminals,
+                gaps,
+            )
         });
         let sealed = totals.accepted.saturating_sub(levels.open_samples);
         for (place, samples) in [
@@ -136,7 +154,10 @@ impl Pages {
                 let oldest_ms = totals.oldest_ms.unwrap_or(0).max(0).cast_unsigned();
                 gauge!(names::OUTBOX_OLDEST).set(to_float(oldest_ms) / 1_000.0);
             }
-            Err(error) => tracing::warn!(error = crate::logging::chain(&error), "the outbox could not be read"),
+            Err(error) => tracing::warn!(
+                error = crate::logging::chain(&error),
+                "the outbox could not be read"
+            ),
         }
     }
 }

@@ -46,7 +46,12 @@ pub struct Sealer {
 
 impl Sealer {
     /// Seals whenever it is due, until `stopping` turns true.
-    pub async fn run(self: Arc<Self>, due: Due, seal_wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
+    pub async fn run(
+        self: Arc<Self>,
+        due: Due,
+        seal_wanted: Arc<Notify>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let mut last = Instant::now();
         loop {
             let is_wanted = tokio::select! {
@@ -76,7 +81,10 @@ impl Sealer {
             Ok(sealing) => sealing,
             Err(error) => {
                 // Only without memory: the journal still holds it, and the next start replays it.
-                tracing::error!(error = crate::logging::chain(&error), "a seal could not be encoded");
+                tracing::error!(
+                    error = crate::logging::chain(&error),
+                    "a seal could not be encoded"
+                );
                 return;
             }
         };
@@ -87,7 +95,8 @@ impl Sealer {
                 Ok(Ok(sealed)) => {
                     self.finish(&sealing, sealed);
                     metrics::counter!(names::SEALS, "result" => "ok").increment(1);
-                    metrics::histogram!(names::SEAL_SECONDS).record(started.elapsed().as_secs_f64());
+                    metrics::histogram!(names::SEAL_SECONDS)
+                        .record(started.elapsed().as_secs_f64());
                     return;
                 }
                 Ok(Err(error)) => {
@@ -105,7 +114,9 @@ impl Sealer {
     }
 
     fn encode(&self) -> Option<Result<Arc<Sealing>, StateError>> {
-        let (cut, epoch) = self.holdings.cut(self.sealed_position.load(Ordering::Relaxed))?;
+        let (cut, epoch) = self
+            .holdings
+            .cut(self.sealed_position.load(Ordering::Relaxed))?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
             self.holdings.sealing(Arc::clone(&sealing));
@@ -123,9 +134,11 @@ impl Sealer {
             days: sealing.days().clone(),
         };
         self.holdings.sealed(sealed, info);
-        self.sealed_position.store(sealing.applied(), Ordering::Relaxed);
+        self.sealed_position
+            .store(sealing.applied(), Ordering::Relaxed);
         self.journal.release(Position(sealing.applied()));
-        metrics::gauge!(names::SEAL_AGE).set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
+        metrics::gauge!(names::SEAL_AGE)
+            .set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
         tracing::debug!(
             epoch = sealed.epoch,
             rows = sealed.rows,

@@ -23,13 +23,13 @@ use crate::listener;
 use crate::model::Catalogue;
 use crate::model::time::now_ms;
 use crate::persist::State;
+use crate::pipeline::apply;
 use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::pages::{self, Pages};
 use crate::pipeline::seal::{Due, Sealer};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
-use crate::pipeline::apply;
 use crate::query::{self, percentiles::Sources};
 use crate::self_metrics;
 
@@ -57,10 +57,13 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let halted = Arc::new(Notify::new());
 
     let started = {
-        let (config, catalogue, state) = (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
+        let (config, catalogue, state) =
+            (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
         let halted = Arc::clone(&halted);
-        let work = tokio::task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted));
-        work.await.map_err(|_panicked| ServeError::Died("replay"))??
+        let work =
+            tokio::task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted));
+        work.await
+            .map_err(|_panicked| ServeError::Died("replay"))??
     };
     pages::note_recovery(&started.recovery);
     tracing::info!(
@@ -88,14 +91,22 @@ fn millis(duration: Duration) -> u64 {
 fn bind(setting: &'static str, address: Option<SocketAddr>) -> Result<TcpListener, ServeError> {
     let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let open = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    open().map_err(|source| ServeError::Listen { setting, address, source })
+    open().map_err(|source| ServeError::Listen {
+        setting,
+        address,
+        source,
+    })
 }
 
 /// Keys of the days in the state file.
@@ -105,7 +116,10 @@ impl KeySource for StateKeys {
     fn session_key(&self, day: i32) -> Option<[u8; 32]> {
         let key = self.0.session_key(day);
         key.inspect_err(|error| {
-            tracing::error!(error = crate::logging::chain(error), "no key for session pseudonyms");
+            tracing::error!(
+                error = crate::logging::chain(error),
+                "no key for session pseudonyms"
+            );
         })
         .ok()
     }
@@ -136,7 +150,12 @@ impl Running {
         let unconfirmed = state.unconfirmed(usize::MAX)?;
         let last_epoch = state.last_epoch()?;
         let collector_id = state.collector_id();
-        let holdings = Arc::new(Holdings::new(started.aggregator, unconfirmed, last_epoch, collector_id));
+        let holdings = Arc::new(Holdings::new(
+            started.aggregator,
+            unconfirmed,
+            last_epoch,
+            collector_id,
+        ));
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let rows_max = config.seal_rows.unwrap_or(200_000);
         let aggregate = apply::spawn(
@@ -214,8 +233,17 @@ impl Running {
         let (close_admin, admin_closed) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let settings = self.listen_settings();
-        let addresses = (public.local_addr().map_err(setup)?, admin.local_addr().map_err(setup)?);
-        let public = tokio::spawn(listener::serve(public, self.public_router(), settings, public_closed, DRAIN_MAX));
+        let addresses = (
+            public.local_addr().map_err(setup)?,
+            admin.local_addr().map_err(setup)?,
+        );
+        let public = tokio::spawn(listener::serve(
+            public,
+            self.public_router(),
+            settings,
+            public_closed,
+            DRAIN_MAX,
+        ));
         let admin = tokio::spawn(listener::serve(
             admin,
             self.admin_router(),
@@ -224,12 +252,24 @@ impl Running {
             DRAIN_MAX,
         ));
         let due = Due {
-            interval: self.config.seal_interval.map_or(Duration::from_secs(300), |span| span.0),
-            journal_bytes: self.config.seal_journal_bytes.map_or(64 << 20, |bytes| bytes.0)
+            interval: self
+                .config
+                .seal_interval
+                .map_or(Duration::from_secs(300), |span| span.0),
+            journal_bytes: self
+                .config
+                .seal_journal_bytes
+                .map_or(64 << 20, |bytes| bytes.0)
                 + self.config.journal_segment.map_or(0, |bytes| bytes.0),
         };
-        let sealing = tokio::spawn(Arc::clone(&self.sealer).run(due, Arc::clone(&self.seal_wanted), stopping.clone()));
-        let shipping = tokio::spawn(Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()));
+        let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
+            due,
+            Arc::clone(&self.seal_wanted),
+            stopping.clone(),
+        ));
+        let shipping = tokio::spawn(
+            Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()),
+        );
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
 
         announce(addresses);
@@ -271,7 +311,9 @@ impl Running {
         });
         match last.await {
             Ok(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
-            _ => tracing::info!("stopped; what is not confirmed waits in the outbox for the next start"),
+            _ => tracing::info!(
+                "stopped; what is not confirmed waits in the outbox for the next start"
+            ),
         }
         let _listening = close_admin.send(true);
         let _ended = admin.await;
@@ -283,12 +325,16 @@ impl Running {
 
     fn listen_settings(&self) -> listener::Settings {
         let seconds = |span: Option<crate::config::Span>, default: u32| {
-            span.map_or(default, |span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX).max(1))
+            span.map_or(default, |span| {
+                u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX).max(1)
+            })
         };
         let defaults = listener::Settings::default();
         listener::Settings {
             connections_max: listener::connections_allowed(
-                self.config.connections_max.unwrap_or(defaults.connections_max),
+                self.config
+                    .connections_max
+                    .unwrap_or(defaults.connections_max),
             ),
             head_s_max: seconds(self.config.head_timeout, defaults.head_s_max),
             idle_s_max: seconds(self.config.idle_timeout, defaults.idle_s_max),
@@ -296,7 +342,11 @@ impl Running {
     }
 
     fn public_router(&self) -> Router {
-        let origins = self.config.cors_origins.as_ref().map_or(&[][..], |list| &list.0);
+        let origins = self
+            .config
+            .cors_origins
+            .as_ref()
+            .map_or(&[][..], |list| &list.0);
         ingest::cors::allow(ingest::router(Arc::clone(&self.ingest)), origins)
             .merge(health::router(Arc::clone(&self.health)))
     }
@@ -311,18 +361,29 @@ impl Running {
 fn ingest_settings(config: &Config) -> ingest::Settings {
     let defaults = ingest::Settings::default();
     let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
-        bytes.map_or(default, |bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX))
+        bytes.map_or(default, |bytes| {
+            usize::try_from(bytes.0).unwrap_or(usize::MAX)
+        })
     };
-    let in_flight = bytes(config.in_flight_bytes_max, defaults.admission.in_flight_bytes_max as usize);
+    let in_flight = bytes(
+        config.in_flight_bytes_max,
+        defaults.admission.in_flight_bytes_max as usize,
+    );
     ingest::Settings {
         body_bytes_max: bytes(config.body_bytes_max, defaults.body_bytes_max),
         decoded_bytes_max: bytes(config.decoded_bytes_max, defaults.decoded_bytes_max),
-        body_timeout: config.body_timeout.map_or(defaults.body_timeout, |span| span.0),
+        body_timeout: config
+            .body_timeout
+            .map_or(defaults.body_timeout, |span| span.0),
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
         admission: admission::Settings {
-            in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4),
-            store_requests_per_s: config.store_requests_per_s.unwrap_or(defaults.admission.store_requests_per_s),
+            in_flight_bytes_max: u32::try_from(in_flight)
+                .unwrap_or(u32::MAX >> 4)
+                .min(u32::MAX >> 4),
+            store_requests_per_s: config
+                .store_requests_per_s
+                .unwrap_or(defaults.admission.store_requests_per_s),
             store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
         },
     }
@@ -339,7 +400,10 @@ async fn forget(ingest: Arc<Ingest>) {
 /// The line that scripts wait for.
 fn announce((ingest, admin): (SocketAddr, SocketAddr)) {
     let mut out = std::io::stdout().lock();
-    let line = writeln!(out, "tillwatch ready ingest=http://{ingest} admin=http://{admin}");
+    let line = writeln!(
+        out,
+        "tillwatch ready ingest=http://{ingest} admin=http://{admin}"
+    );
     if line.and_then(|()| out.flush()).is_err() {
         tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");
     }

@@ -60,7 +60,11 @@ impl Shipper {
                     metrics::gauge!(names::CLICKHOUSE_UP).set(0.0);
                     // Each doubling of the pause is worth one line.
                     if failures < 7 || failures.is_multiple_of(30) {
-                        tracing::warn!(error = crate::logging::chain(&error), failures, "not shipped; it is tried again");
+                        tracing::warn!(
+                            error = crate::logging::chain(&error),
+                            failures,
+                            "not shipped; it is tried again"
+                        );
                     }
                     if !error.is_passing() {
                         is_prepared = false;
@@ -71,7 +75,10 @@ impl Shipper {
             if expired.elapsed() >= EXPIRE_EVERY {
                 expired = Instant::now();
                 if let Err(error) = on_disk(&self.state, |state| state.expire(now_ms())).await {
-                    tracing::warn!(error = crate::logging::chain(&error), "old epochs could not be deleted");
+                    tracing::warn!(
+                        error = crate::logging::chain(&error),
+                        "old epochs could not be deleted"
+                    );
                 }
             }
             if pause.is_zero() && !*stopping.borrow() {
@@ -94,6 +101,7 @@ impl Shipper {
             if !migrated.applied.is_empty() {
                 tracing::info!(applied = ?migrated.applied, "migrated the database");
             }
+            self.clickhouse.set_prepared();
             guard_epochs(&self.clickhouse, &self.state).await?;
             *is_prepared = true;
         }
@@ -126,11 +134,17 @@ impl Shipper {
             Ok(totals) => {
                 let is_full = totals.bytes >= self.budget_bytes;
                 if is_full && !self.is_outbox_full.swap(is_full, Ordering::Relaxed) {
-                    tracing::error!(bytes = totals.bytes, "the outbox is over its budget: terminals are answered 503");
+                    tracing::error!(
+                        bytes = totals.bytes,
+                        "the outbox is over its budget: terminals are answered 503"
+                    );
                 }
                 self.is_outbox_full.store(is_full, Ordering::Relaxed);
             }
-            Err(error) => tracing::warn!(error = crate::logging::chain(&error), "the outbox could not be read"),
+            Err(error) => tracing::warn!(
+                error = crate::logging::chain(&error),
+                "the outbox could not be read"
+            ),
         }
     }
 }

@@ -108,12 +108,19 @@ pub async fn answer(
         // A counter has no buckets, and its percentiles no meaning.
         let values = (request.metric.kind != Kind::Counter).then(|| found.found.clone());
         let key = (found.grp.clone(), found.point);
-        points.insert(key, (found.into_summary(SparseHistogram::default()), values));
+        points.insert(
+            key,
+            (found.into_summary(SparseHistogram::default()), values),
+        );
     }
     if !shared.is_empty() {
         for mut found in fetch(sources, request, &view, (Part::Shared, &shared)).await? {
-            let indices = found.found.iter().filter_map(|index| u32::try_from(*index).ok());
-            let histogram = SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
+            let indices = found
+                .found
+                .iter()
+                .filter_map(|index| u32::try_from(*index).ok());
+            let histogram =
+                SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
             let key = (found.grp.clone(), found.point);
             let mut at_rest = found.into_summary(histogram);
             elsewhere.entry(key).or_default().merge(&mut at_rest);
@@ -135,15 +142,27 @@ async fn rows_elsewhere(
 ) -> Result<BTreeMap<PointKey, Summary>, QueryError> {
     let mut rows: Vec<Rollup> = view.open.clone();
     if let Some(sealing) = &view.sealing {
-        rows.append(&mut decode(sealing.row_bytes(), &sources.catalogue, request)?);
+        rows.append(&mut decode(
+            sealing.row_bytes(),
+            &sources.catalogue,
+            request,
+        )?);
     }
     let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    let touched = view.unconfirmed.iter().filter(|info| info.days.range(days.clone()).next().is_some());
+    let touched = view
+        .unconfirmed
+        .iter()
+        .filter(|info| info.days.range(days.clone()).next().is_some());
     for info in touched {
-        if view.sealing.as_ref().is_some_and(|sealing| sealing.epoch() == info.epoch) {
+        if view
+            .sealing
+            .as_ref()
+            .is_some_and(|sealing| sealing.epoch() == info.epoch)
+        {
             continue;
         }
-        let (epoch, catalogue, request) = (info.epoch, Arc::clone(&sources.catalogue), request.clone());
+        let (epoch, catalogue, request) =
+            (info.epoch, Arc::clone(&sources.catalogue), request.clone());
         let decoded = on_disk(&sources.state, move |state| {
             let bytes = state.rows_of(epoch)?.unwrap_or_default();
             Ok(decode(&bytes, &catalogue, &request))
@@ -159,8 +178,7 @@ async fn rows_elsewhere(
             GroupBy::Connection => row.key.connection.name(),
             GroupBy::Label => row.key.label,
         };
-        let point_s = request.point_of(i64::from(row.key.window_start_s) * 1_000) / 1_000;
-        let key = (group.to_owned(), u32::try_from(point_s).unwrap_or(0));
+        let key = (group.to_owned(), request.point_of(row.key.window_start_s));
         points.entry(key).or_default().merge(&mut row.summary);
     }
     Ok(points)
@@ -190,7 +208,10 @@ fn is_asked_for(row: &Rollup, request: &PercentileRequest) -> bool {
         row.key.source.name(),
     ];
     let filters = statement::filters_of(request);
-    filters.iter().zip(values).all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
+    filters
+        .iter()
+        .zip(values)
+        .all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
 }
 
 async fn fetch(
@@ -215,10 +236,12 @@ async fn fetch(
             .param("shared", shared.to_vec())
             .param("limit", (POINTS_MAX + 1) as u64);
         let given = statement::filters_of(request);
-        given.into_iter().fold(query, |query, (column, value)| match value {
-            Some(value) => query.param(column, value),
-            None => query,
-        })
+        given
+            .into_iter()
+            .fold(query, |query, (column, value)| match value {
+                Some(value) => query.param(column, value),
+                None => query,
+            })
     });
     Ok(found.await?)
 }
@@ -249,9 +272,15 @@ fn assemble(
     for ((group, point), (summary, values)) in points {
         let texts = request.quantiles.iter().map(crate::model::Quantile::text);
         let pairs = texts.zip(values.unwrap_or_default());
-        let pairs: Vec<String> = pairs.map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value))).collect();
+        let pairs: Vec<String> = pairs
+            .map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value)))
+            .collect();
         let point = Point {
-            t: request.step_ms.map_or(request.from_ms, |_| (i64::from(point) * 1_000).max(request.from_ms)),
+            t: if point == request.from_s() {
+                request.from_ms
+            } else {
+                i64::from(point) * 1_000
+            },
             count: summary.count,
             sum: unit.to_wire(summary.sum),
             min: unit.to_wire(summary.min),
@@ -265,7 +294,10 @@ fn assemble(
         }
     }
     if series.len() > SERIES_MAX {
-        return Err(QueryError::TooLarge(format!("{} series, over {SERIES_MAX}", series.len())));
+        return Err(QueryError::TooLarge(format!(
+            "{} series, over {SERIES_MAX}",
+            series.len()
+        )));
     }
     let column = request.group_by.column();
     let line = |(group, points)| Series {
@@ -283,4 +315,3 @@ fn assemble(
         series: series.into_iter().map(line).collect(),
     })
 }
-

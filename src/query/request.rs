@@ -79,7 +79,17 @@ pub struct PercentileRequest {
 }
 
 const KNOWN: &[&str] = &[
-    "metric", "q", "from", "to", "step", "store_id", "release", "connection", "label", "source", "group_by",
+    "metric",
+    "q",
+    "from",
+    "to",
+    "step",
+    "store_id",
+    "release",
+    "connection",
+    "label",
+    "source",
+    "group_by",
 ];
 
 fn bad(text: impl Into<String>) -> QueryError {
@@ -97,9 +107,17 @@ impl PercentileRequest {
         now_ms: i64,
     ) -> Result<Self, QueryError> {
         if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            return Err(bad(format!("there is no parameter {unknown:?}; known are {}", KNOWN.join(", "))));
+            return Err(bad(format!(
+                "there is no parameter {unknown:?}; known are {}",
+                KNOWN.join(", ")
+            )));
         }
-        let given = |key: &str| parameters.get(key).map(String::as_str).filter(|text| !text.is_empty());
+        let given = |key: &str| {
+            parameters
+                .get(key)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let name = given("metric").ok_or_else(|| bad("metric is missing"))?;
         let (metric, _) = catalogue
             .find(name)
@@ -121,7 +139,9 @@ impl PercentileRequest {
         if let Some(step_ms) = step_ms {
             let points = (to_ms - from_ms) / step_ms;
             if usize::try_from(points).unwrap_or(usize::MAX) > POINTS_MAX {
-                return Err(QueryError::TooLarge(format!("{points} points in a series, over {POINTS_MAX}")));
+                return Err(QueryError::TooLarge(format!(
+                    "{points} points in a series, over {POINTS_MAX}"
+                )));
             }
         }
         let group_by = given("group_by").map_or(Ok(GroupBy::Nothing), |text| {
@@ -148,34 +168,41 @@ impl PercentileRequest {
         })
     }
 
-    /// The start of the point that a window belongs to.
+    /// The start of the point that a window belongs to, in seconds: the multiple of the step that is
+    /// not after it, but not before the range; without a step the range's start. As in the SQL.
     #[must_use]
-    pub fn point_of(&self, window_start_ms: i64) -> i64 {
-        match self.step_ms {
-            None => self.from_ms,
-            Some(step_ms) => {
-                // Points begin at multiples of the step, and the first one not before the range does.
-                crate::model::time::window_start_ms(window_start_ms, step_ms).max(self.from_ms)
-            }
-        }
+    pub fn point_of(&self, window_start_s: u32) -> u32 {
+        let step_s = self
+            .step_ms
+            .and_then(|step_ms| u32::try_from(step_ms / 1_000).ok());
+        let start_s = step_s.map_or(0, |step_s| window_start_s / step_s * step_s);
+        start_s.max(self.from_s())
     }
 
     /// The first second of the range: windows are taken that start in it.
     #[must_use]
     pub fn from_s(&self) -> u32 {
-        u32::try_from(self.from_ms.div_euclid(1_000) + i64::from(self.from_ms.rem_euclid(1_000) > 0)).unwrap_or(0)
+        u32::try_from(
+            self.from_ms.div_euclid(1_000) + i64::from(self.from_ms.rem_euclid(1_000) > 0),
+        )
+        .unwrap_or(0)
     }
 
     /// The first second after the range.
     #[must_use]
     pub fn to_s(&self) -> u32 {
-        u32::try_from(self.to_ms.div_euclid(1_000) + i64::from(self.to_ms.rem_euclid(1_000) > 0)).unwrap_or(u32::MAX)
+        u32::try_from(self.to_ms.div_euclid(1_000) + i64::from(self.to_ms.rem_euclid(1_000) > 0))
+            .unwrap_or(u32::MAX)
     }
 }
 
 fn parse_quantiles(text: &str) -> Result<Vec<Quantile>, QueryError> {
-    let quantiles: Option<Vec<Quantile>> = text.split(',').map(|part| Quantile::parse(part.trim())).collect();
-    let quantiles = quantiles.ok_or_else(|| bad("q must be decimals between 0 and 1, such as 0.5,0.95"))?;
+    let quantiles: Option<Vec<Quantile>> = text
+        .split(',')
+        .map(|part| Quantile::parse(part.trim()))
+        .collect();
+    let quantiles =
+        quantiles.ok_or_else(|| bad("q must be decimals between 0 and 1, such as 0.5,0.95"))?;
     if quantiles.len() > QUANTILES_MAX {
         return Err(bad(format!("q may have at most {QUANTILES_MAX} quantiles")));
     }
@@ -193,10 +220,17 @@ fn parse_step(text: &str) -> Result<i64, QueryError> {
         "d" => 86_400_000,
         _ => 0,
     };
-    let number = digits.parse::<i64>().ok().and_then(|number| number.checked_mul(unit_ms));
+    let number = digits
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms));
     number
         .filter(|step_ms| *step_ms > 0 && step_ms % MINUTE_MS == 0)
-        .ok_or_else(|| bad(format!("step must be a multiple of 60 s such as 60, 5m, 1h or 1d, not {text:?}")))
+        .ok_or_else(|| {
+            bad(format!(
+                "step must be a multiple of 60 s such as 60, 5m, 1h or 1d, not {text:?}"
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -204,21 +238,31 @@ mod tests {
     use super::*;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<PercentileRequest, QueryError> {
-        let parameters = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let parameters = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         PercentileRequest::parse(&parameters.collect(), &Catalogue::default(), 10_000_000)
     }
 
     #[test]
     fn defaults_are_the_last_hour_of_real_users() {
         let request = parse(&[("metric", "lcp")]).unwrap();
-        assert_eq!((request.metric.name, request.source.as_str()), ("lcp_ms", "rum"));
+        assert_eq!(
+            (request.metric.name, request.source.as_str()),
+            ("lcp_ms", "rum")
+        );
         assert_eq!((request.from_ms, request.to_ms), (6_400_000, 10_000_000));
         assert_eq!(request.quantiles.len(), 4);
     }
 
     #[test]
     fn steps_have_units_and_are_whole_minutes() {
-        for (text, ms) in [("60", 60_000), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)] {
+        for (text, ms) in [
+            ("60", 60_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(parse_step(text).unwrap(), ms);
         }
         for text in ["0", "30s", "-60", "1w", "m", "", "99999999999999999999d"] {
@@ -237,10 +281,21 @@ mod tests {
             &[("metric", "lcp_ms"), ("store", "x")],
         ];
         for case in cases {
-            assert!(matches!(parse(case), Err(QueryError::BadParameter(_))), "{case:?}");
+            assert!(
+                matches!(parse(case), Err(QueryError::BadParameter(_))),
+                "{case:?}"
+            );
         }
-        assert!(matches!(parse(&[("metric", "nope")]), Err(QueryError::UnknownMetric(_))));
-        let long = [("metric", "lcp_ms"), ("from", "0"), ("to", "4000000000000"), ("step", "60")];
+        assert!(matches!(
+            parse(&[("metric", "nope")]),
+            Err(QueryError::UnknownMetric(_))
+        ));
+        let long = [
+            ("metric", "lcp_ms"),
+            ("from", "0"),
+            ("to", "4000000000000"),
+            ("step", "60"),
+        ];
         assert!(matches!(parse(&long), Err(QueryError::TooLarge(_))));
     }
 }

@@ -78,13 +78,16 @@ async fn get_percentiles(State(query): State<Arc<Query>>, parameters: Given) -> 
     }
 }
 
-async fn find(query: &Query, parameters: &HashMap<String, String>) -> Result<percentiles::Answer, QueryError> {
+async fn find(
+    query: &Query,
+    parameters: &HashMap<String, String>,
+) -> Result<percentiles::Answer, QueryError> {
     let now_ms = now_ms();
     let request = PercentileRequest::parse(parameters, &query.sources.catalogue, now_ms)?;
     let position = (query.durable)();
     let ready = async {
         let turn = query.turns.acquire().await;
-        query.sources.clickhouse.wait().await;
+        query.sources.clickhouse.wait_prepared().await;
         turn
     };
     let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {

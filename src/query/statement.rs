@@ -23,7 +23,9 @@ pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInf
         None => "{from_s:UInt32}".to_owned(),
         Some(step_ms) => {
             let step_s = step_ms / 1_000;
-            format!("greatest(toUInt32(intDiv(toUInt32(window_start), {step_s}) * {step_s}), {{from_s:UInt32}})")
+            format!(
+                "greatest(toUInt32(intDiv(toUInt32(window_start), {step_s}) * {step_s}), {{from_s:UInt32}})"
+            )
         }
     };
     let values = match part {
@@ -39,7 +41,10 @@ pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInf
                 levels.join(", ")
             )
         }
-        Part::Shared => "sumMap(hist) AS merged, arrayMap(i -> toUInt64(i), merged.1) AS found, merged.2 AS weights".to_owned(),
+        Part::Shared => {
+            "arrayMap(i -> toUInt64(i), sumMap(hist).1) AS found, sumMap(hist).2 AS weights"
+                .to_owned()
+        }
     };
     let which = match part {
         Part::AtRest => "NOT has({shared:Array(UInt32)}, point)",
@@ -81,6 +86,9 @@ pub fn filters_of(request: &PercentileRequest) -> [(&'static str, Option<&str>);
         ("release", request.release.as_deref()),
         ("connection", request.connection.as_deref()),
         ("label", request.label.as_deref()),
-        ("source", Some(request.source.as_str()).filter(|source| !source.is_empty())),
+        (
+            "source",
+            Some(request.source.as_str()).filter(|source| !source.is_empty()),
+        ),
     ]
 }

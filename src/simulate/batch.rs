@@ -56,6 +56,11 @@ impl Batch {
         self.content.len()
     }
 
+    /// Memory it takes until it is acknowledged.
+    pub fn held_bytes(&self) -> u64 {
+        (size_of::<Self>() + self.content.len() + size_of_val(&*self.readings)) as u64
+    }
+
     /// What does not change from attempt to attempt.
     #[cfg(test)]
     pub fn content(&self) -> &[u8] {
@@ -295,7 +300,7 @@ mod tests {
             at: AT,
             recorded: 250,
         });
-        builder.histogram(21, write, AT, 60_000, &[12_300, 8_001, 10_003, 9_796]);
+        builder.histogram(21, write, AT, 60_000, &[12_300, 8_001, 10_003, 9_800]);
         let batch = builder.finish();
         let json: serde_json::Value =
             serde_json::from_slice(&request_body(&[&batch], 1_763_683_200_123)).unwrap();
@@ -307,7 +312,7 @@ mod tests {
             ],
             "histograms": [
                 {"m": "idb_write_ms", "t": 1_763_599_980_000_u64, "span_ms": 60_000, "connection": "offline",
-                 "buckets": [[4_048, 1], [4_297, 1], [4_322, 1], [4_609, 1]], "sum": 40.1, "min": 8.001, "max": 12.3},
+                 "buckets": [[4_048, 1], [4_297, 1], [4_322, 1], [4_609, 1]], "sum": 40.104, "min": 8.001, "max": 12.3},
             ],
         });
         assert_eq!(json, expected);

@@ -4,28 +4,19 @@
 //! sample counted twice. After it, it asks until everything acknowledged is there, and once more a
 //! little later, because a doubled sample may come late.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::model::time::{HOUR_MS, millis, window_start_ms};
 use crate::model::{Kind, Metric, Quantile};
 use crate::simulate::Options;
-use crate::simulate::client::{ClientError, http};
 use crate::simulate::fleet::store_ids;
 use crate::simulate::ledger::{Ledger, Summary};
 use crate::simulate::measure::World;
 use crate::simulate::options::OFFLINE_MAX;
-
-/// The quantiles that are compared; also the keys of the answer.
-pub const QUANTILES: [&str; 4] = ["0.5", "0.75", "0.95", "0.99"];
-
-/// The most series the query API answers with.
-const GROUPS_MAX: usize = 200;
-
-/// How far past the run's end samples may lie: the five minutes that are accepted, and a window.
-const AHEAD_MS: i64 = 6 * 60_000;
+use crate::simulate::query::{AHEAD_MS, Found, Point, QUANTILES, Query, QueryError};
 
 /// How often is asked whether everything is there.
 const POLL: Duration = Duration::from_millis(500);
@@ -38,67 +29,6 @@ pub const ERROR_MAX: f64 = 0.001;
 
 /// Sums are integers at rest and floats on the way.
 const SUM_ERROR_MAX: f64 = 1e-9;
-
-/// Why nothing can be compared.
-#[derive(Debug, thiserror::Error)]
-pub enum CompareError {
-    /// There is no client for it.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// Nobody answers, or the answer is not the query API's.
-    #[error("the query API at {url} did not answer")]
-    Query {
-        /// Where it should be.
-        url: String,
-        /// What went wrong.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It answers with another status.
-    #[error("the query API at {url} answered {status} for {metric}: {body}")]
-    Status {
-        /// Where it is.
-        url: String,
-        /// The metric asked for.
-        metric: &'static str,
-        /// The status.
-        status: u16,
-        /// The beginning of what it said.
-        body: String,
-    },
-}
-
-#[derive(Debug, Deserialize)]
-struct AnswerBody {
-    series: Vec<Series>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Series {
-    store_id: Option<String>,
-    points: Vec<Point>,
-}
-
-/// What the collector holds of one metric in one group.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct Point {
-    /// Samples.
-    pub count: u64,
-    /// Their sum, in the wire unit.
-    pub sum: f64,
-    /// The quantiles, in the wire unit.
-    #[serde(default)]
-    pub values: BTreeMap<String, Option<f64>>,
-}
-
-/// What the collector holds of one metric.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// All stores together; also those of others.
-    pub fleet: Point,
-    /// By store, if they are few enough.
-    pub stores: Option<HashMap<String, Point>>,
-}
 
 /// One metric, compared.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -155,14 +85,11 @@ pub struct Comparison {
 /// Compares a collector with a ledger.
 #[derive(Debug)]
 pub struct Comparer {
-    http: reqwest::Client,
-    url: String,
+    query: Query,
     stores: Vec<String>,
-    is_grouped: bool,
-    from_ms: i64,
     wait: Duration,
-    /// What the run's stores held before, by metric.
-    before: Vec<Point>,
+    /// What was there before the run, by metric.
+    before: Vec<Found>,
 }
 
 impl Comparer {
@@ -175,34 +102,30 @@ impl Comparer {
         options: &Options,
         world: &World,
         started_ms: i64,
-    ) -> Result<Self, CompareError> {
+    ) -> Result<Self, QueryError> {
         let late = if options.late_share > 0.0 {
             OFFLINE_MAX
         } else {
             Duration::ZERO
         };
         let past_ms = millis(options.backfill.max(late)) + 2 * HOUR_MS;
-        let stores = store_ids(options);
+        let from_ms = window_start_ms(started_ms - past_ms, HOUR_MS);
         let mut comparer = Self {
-            http: http(options)?,
-            url: format!("{}/api/v1/percentiles", url.trim_end_matches('/')),
-            is_grouped: stores.len() <= GROUPS_MAX,
-            stores,
-            from_ms: window_start_ms(started_ms - past_ms, HOUR_MS),
+            query: Query::new(url, options, from_ms)?,
+            stores: store_ids(options),
             wait: options.compare_wait,
             before: Vec::new(),
         };
         for measured in world.mix.measured() {
-            let found = comparer.ask(&measured.metric, started_ms).await?;
-            let ours = comparer.ours(&found);
-            comparer.before.push(ours);
+            let found = comparer.query.ask(&measured.metric, started_ms).await?;
+            comparer.before.push(found);
         }
         Ok(comparer)
     }
 
     /// Into how many groups the ledger must sort its stores.
     pub fn groups(&self) -> usize {
-        if self.is_grouped {
+        if self.query.is_grouped() {
             self.stores.len()
         } else {
             1
@@ -218,104 +141,28 @@ impl Comparer {
         world: &World,
         ledger: &Ledger,
         ended_ms: i64,
-    ) -> Result<Comparison, CompareError> {
+    ) -> Result<Comparison, QueryError> {
         let deadline = tokio::time::Instant::now() + self.wait;
         for (position, measured) in world.mix.measured().iter().enumerate() {
             loop {
-                let found = self.ask(&measured.metric, ended_ms).await?;
-                let before = self.before.get(position).map_or(0, |point| point.count);
-                let is_there = self.ours(&found).count >= before + ledger.count(position);
+                let found = self.query.ask(&measured.metric, ended_ms).await?;
+                let wanted = self.ours_before(position, &found).count + ledger.count(position);
+                let is_there = self.ours(&found).count >= wanted;
                 if is_there || tokio::time::Instant::now() >= deadline {
                     break;
                 }
                 tokio::time::sleep(POLL).await;
             }
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(SETTLE.min(self.wait)).await;
         let mut found = Vec::new();
         for measured in world.mix.measured() {
-            found.push(self.ask(&measured.metric, ended_ms).await?);
+            found.push(self.query.ask(&measured.metric, ended_ms).await?);
         }
         let metrics: Vec<&Metric> = world.mix.measured().iter().map(|one| &one.metric).collect();
         let mut comparison = self.compare(&metrics, ledger, &found);
         comparison.to_ms = ended_ms + AHEAD_MS;
         Ok(comparison)
-    }
-
-    /// What the collector holds of a metric, from the beginning of the range until now and a little more.
-    async fn ask(&mut self, metric: &Metric, now_ms: i64) -> Result<Found, CompareError> {
-        let fleet = self
-            .ask_once(metric, now_ms, &[])
-            .await?
-            .unwrap_or_default();
-        let fleet = first_point(fleet);
-        if !self.is_grouped {
-            return Ok(Found {
-                fleet,
-                stores: None,
-            });
-        }
-        let Some(series) = self
-            .ask_once(metric, now_ms, &[("group_by", "store_id")])
-            .await?
-        else {
-            // With the stores of others they are too many.
-            self.is_grouped = false;
-            return Ok(Found {
-                fleet,
-                stores: None,
-            });
-        };
-        let stores = series
-            .into_iter()
-            .filter_map(|one| Some((one.store_id?, one.points.into_iter().next()?)))
-            .collect();
-        Ok(Found {
-            fleet,
-            stores: Some(stores),
-        })
-    }
-
-    /// One question; `None` when the answer would be too long.
-    async fn ask_once(
-        &self,
-        metric: &Metric,
-        now_ms: i64,
-        grouping: &[(&str, &str)],
-    ) -> Result<Option<Vec<Series>>, CompareError> {
-        let failed = |source| CompareError::Query {
-            url: self.url.clone(),
-            source,
-        };
-        let range = [self.from_ms.to_string(), (now_ms + AHEAD_MS).to_string()];
-        let request = self
-            .http
-            .get(&self.url)
-            .query(&[
-                ("metric", metric.name),
-                ("q", &QUANTILES.join(",")),
-                ("source", "rum"),
-                ("from", &range[0]),
-                ("to", &range[1]),
-            ])
-            .query(grouping);
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        if status == reqwest::StatusCode::UNPROCESSABLE_ENTITY && !grouping.is_empty() {
-            return Ok(None);
-        }
-        if !status.is_success() {
-            const SHOWN_CHARS_MAX: usize = 200;
-            let body = response.text().await.unwrap_or_default();
-            return Err(CompareError::Status {
-                url: self.url.clone(),
-                metric: metric.name,
-                status: status.as_u16(),
-                body: body.chars().take(SHOWN_CHARS_MAX).collect(),
-            });
-        }
-        let body: AnswerBody = response.json().await.map_err(failed)?;
-        Ok(Some(body.series))
     }
 
     /// What of it lies in the run's stores.
@@ -333,15 +180,24 @@ impl Comparer {
         }
     }
 
+    /// What lay there before the run, of what is counted as the run's in `found`.
+    fn ours_before(&self, position: usize, found: &Found) -> Point {
+        let before = self.before.get(position);
+        before.map_or_else(Point::default, |before| match found.stores {
+            Some(_) => self.ours(before),
+            None => before.fleet.clone(),
+        })
+    }
+
     /// Compares what was found of every metric with the ledger.
     pub fn compare(&self, metrics: &[&Metric], ledger: &Ledger, found: &[Found]) -> Comparison {
         let mut comparison = Comparison {
-            from_ms: self.from_ms,
+            from_ms: self.query.range_start_ms(),
             ..Comparison::default()
         };
         let mut hidden = [false; 3];
         for (position, (metric, found)) in metrics.iter().zip(found).enumerate() {
-            let before = self.before.get(position).cloned().unwrap_or_default();
+            let before = self.ours_before(position, found);
             let ours = self.ours(found);
             let all = ledger.summary(position, None, &quantiles());
             let mut row = count_row(metric, &all, ledger.unsure(position), &before, &ours);
@@ -423,14 +279,6 @@ fn quantiles() -> Vec<Quantile> {
         .iter()
         .filter_map(|text| Quantile::parse(text))
         .collect()
-}
-
-fn first_point(series: Vec<Series>) -> Point {
-    let point = series
-        .into_iter()
-        .next()
-        .and_then(|one| one.points.into_iter().next());
-    point.unwrap_or_default()
 }
 
 fn stored(point: &Point) -> Vec<f64> {

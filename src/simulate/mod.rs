@@ -17,25 +17,29 @@
 //! |---|---|
 //! | `options.rs` | the command's options, and durations as people write them |
 //! | `random.rs` | chance: seeds, the normal distribution, jitter |
+//! | `archive.rs` | LCP of real page views, as the RUM archive has it |
 //! | `values.rs` | what each metric's values look like, and how often they occur |
 //! | `fleet.rs` | stores and terminals, and how they differ from each other |
 //! | `batch.rs` | a batch: its identity, its content on the wire, its readings |
 //! | `measure.rs` | one terminal at work: connection, samples, counters |
 //! | `history.rs` | what a terminal kept while it was offline: histograms and sums by span |
-//! | `terminal.rs` | one terminal's queue: what to send, what an answer means, when to try again |
+//! | `terminal/` | one terminal's queue: what to send, what an answer means, when to try again |
 //! | `client.rs` | one request over HTTP, and its answer |
 //! | `ledger.rs` | exact: every value acknowledged, by metric and store |
 //! | `tally.rs` | counts and answer times of a run |
-//! | `run.rs` | the run: who is due, who waits for a connection, when it ends |
+//! | `driver.rs` | the loop of a run: who is due, who waits for a connection, when it ends |
 //! | `progress.rs` | one line a second on standard error |
+//! | `query.rs` | the query API, as far as it is needed |
 //! | `compare.rs` | reads percentiles back and compares them with the ledger |
 //! | `report.rs` | what to tell: a table for people, JSON for machines |
+//! | `run.rs` | one run, from its options to its report |
 //!
 //! Words: a **trip** is one request under way; an **echo** is a batch sent once more although it was
 //! acknowledged, as a proxy might; **history** is what a terminal measured before the run began.
 
 mod options;
 mod random;
+mod archive;
 mod values;
 mod fleet;
 mod batch;
@@ -45,10 +49,12 @@ mod terminal;
 mod client;
 mod ledger;
 mod tally;
-mod run;
+mod driver;
 mod progress;
+mod query;
 mod compare;
 mod report;
+mod run;
 
 pub use options::Options;
 pub use report::Report;

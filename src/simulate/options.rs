@@ -192,7 +192,7 @@ pub struct Options {
     pub seed: u64,
 
     /// Names the run; with the seed it makes the terminals' queues. Two runs with one name post the same
-    /// identities, so the second is all duplicates. Default: random.
+    /// identities, so the second is all duplicates and cannot be compared. Default: random.
     #[arg(long, value_name = "TEXT", help_heading = "Run")]
     pub run_id: Option<String>,
 
@@ -371,7 +371,9 @@ pub mod tests {
 
     use super::*;
 
+    // Later words win, so that tests can change their own defaults.
     #[derive(Parser)]
+    #[command(args_override_self = true)]
     struct Line {
         #[command(flatten)]
         options: Options,

@@ -1,5 +1,6 @@
 //! What to tell: a table for people, JSON for machines.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -84,6 +85,13 @@ impl Report {
         }
         self.is_good = self.faults.is_empty();
         self.comparison = Some(comparison);
+    }
+
+    /// Adds that the collector could not be asked, and why.
+    pub(super) fn not_compared(&mut self, error: &dyn Error, cause: Option<&dyn Error>) {
+        let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+        self.faults.push(format!("not compared, {error}{cause}"));
+        self.is_good = false;
     }
 
     /// What the counts say, line by line.
@@ -265,8 +273,7 @@ fn write_comparison(formatter: &mut fmt::Formatter<'_>, comparison: &Comparison)
         "metric", "sent", "found", "exact p50 / p95 / p99", "stored p50 / p95 / p99", "worst"
     )?;
     for row in &comparison.rows {
-        writeln!(
-            formatter,
+        let line = format!(
             "{:<28} {:>10} {:>10}  {:<33} {:<33} {:>8}",
             format!("{} ({})", row.metric, row.unit),
             grouped(row.sent),
@@ -274,7 +281,8 @@ fn write_comparison(formatter: &mut fmt::Formatter<'_>, comparison: &Comparison)
             three(row, &row.exact),
             three(row, &row.stored),
             row.worst_relative_error.map_or_else(String::new, percent),
-        )?;
+        );
+        writeln!(formatter, "{}", line.trim_end())?;
     }
     writeln!(formatter)?;
     for note in &comparison.notes {

@@ -1,37 +1,18 @@
-//! The run: who is due, who waits for a connection, when it ends.
+//! One run, from its options to its report.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::error::Error as _;
 use std::future::Future;
-use std::pin::pin;
-use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 
-use crate::model::Connection;
-use crate::model::time::{millis, now_ms};
-use crate::simulate::client::{Answer, Client, ClientError};
-use crate::simulate::compare::{CompareError, Comparer};
-use crate::simulate::fleet::profiles;
-use crate::simulate::history::History;
+use crate::model::time::now_ms;
+use crate::simulate::client::{Client, ClientError};
+use crate::simulate::compare::Comparer;
+use crate::simulate::driver::Fleet;
 use crate::simulate::ledger::{EXACT_VALUES_MAX, Keep, Ledger};
-use crate::simulate::measure::{Meter, World};
-use crate::simulate::options::End;
-use crate::simulate::progress::Progress;
-use crate::simulate::random::derive_seed;
-use crate::simulate::tally::Tally;
-use crate::simulate::terminal::{Books, Phase, Rules, Terminal};
+use crate::simulate::measure::World;
+use crate::simulate::query::QueryError;
 use crate::simulate::{Options, Report};
-
-/// Batches the whole fleet keeps at once: about 250 MB. Past it terminals skip their minute, counted.
-const HELD_BATCHES_MAX: u64 = 64_000;
-
-/// Late terminals of a run without an end come back during this time, ms.
-const RETURN_WITHIN_MS: i64 = 10 * 60_000;
-
-/// The longest sleep when nothing is due.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,30 +28,31 @@ pub enum SimulateError {
     /// An address makes no sense. Nothing was sent.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The query API does not answer as it should. Before the run, nothing was sent; after it, what was
-    /// sent stays sent.
-    #[error("could not compare with what the collector holds")]
-    Compare(#[from] CompareError),
+    /// The query API does not answer as it should. Nothing was sent.
+    #[error("could not ask what the collector holds")]
+    Query(#[from] QueryError),
     /// A request's task ended by a panic: a bug.
     #[error("a request's task did not end well")]
     Task(#[from] JoinError),
 }
 
-/// Runs the fleet until its end, or until the process is asked to stop, and reports.
+/// Runs the fleet until its end, or until the process is asked to stop, and reports. Asked once,
+/// terminals stop measuring and send what they have; asked twice, they stop at once.
 ///
 /// # Errors
 /// When an option makes no sense, or the query API does not answer.
 pub async fn run(options: Options) -> Result<Report, SimulateError> {
-    run_until(options, stop_signal()).await
+    run_until(options, stop_signal).await
 }
 
-/// Runs the fleet until its end, or until `stop` is ready, and reports.
+/// Runs the fleet until its end, or until what `stop` makes is ready, and reports. The first time that
+/// happens terminals stop measuring and send what they have; the second time they stop at once.
 ///
 /// # Errors
 /// When an option makes no sense, or the query API does not answer.
-pub async fn run_until(
+pub async fn run_until<F: Future<Output = ()>>(
     options: Options,
-    stop: impl Future<Output = ()>,
+    stop: impl Fn() -> F,
 ) -> Result<Report, SimulateError> {
     if let Some((option, rule)) = options.first_fault() {
         return Err(SimulateError::Option { option, rule });
@@ -81,9 +63,8 @@ pub async fn run_until(
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let client = Client::new(&options)?;
     let world = World::new(options.samples_per_batch);
-    let started_ms = now_ms();
     let comparer = match &options.admin_url {
-        Some(url) => Some(Comparer::start(url, &options, &world, started_ms).await?),
+        Some(url) => Some(Comparer::start(url, &options, &world, now_ms()).await?),
         None => None,
     };
     let keep = if comparer.is_some() {
@@ -93,14 +74,16 @@ pub async fn run_until(
     };
     let groups = comparer.as_ref().map_or(1, Comparer::groups);
     let ledger = Ledger::new(world.mix.measured().len(), groups, keep);
-    let mut fleet = Fleet::new(&options, &run_id, world, ledger, started_ms);
+    let mut fleet = Fleet::new(&options, &run_id, world, ledger);
     fleet.go(&options, &client, stop).await?;
     let mut report = fleet.report(&options, run_id);
     if let Some(comparer) = comparer {
-        let comparison = comparer
-            .finish(&fleet.world, &fleet.ledger, fleet.clock.now_ms())
-            .await?;
-        report.compared(comparison);
+        let ended_ms = fleet.clock.now_ms();
+        match comparer.finish(&fleet.world, &fleet.ledger, ended_ms).await {
+            Ok(comparison) => report.compared(comparison),
+            // What was sent is still worth reporting.
+            Err(error) => report.not_compared(&error, error.source()),
+        }
     }
     Ok(report)
 }
@@ -120,324 +103,5 @@ async fn stop_signal() {
         Err(_) => {
             let _ = interrupt.await;
         }
-    }
-}
-
-/// Wall time that never jumps during a run.
-#[derive(Debug, Clone, Copy)]
-struct RunClock {
-    started_ms: i64,
-    started: Instant,
-}
-
-impl RunClock {
-    fn now_ms(&self) -> i64 {
-        self.started_ms
-            .saturating_add(millis(self.started.elapsed()))
-    }
-}
-
-type Trip = (usize, Answer, Duration);
-
-/// All terminals, and what they share.
-struct Fleet {
-    world: World,
-    ledger: Ledger,
-    tally: Tally,
-    clock: RunClock,
-    terminals: Vec<Terminal>,
-    /// When each terminal is due. An entry that is not what `scheduled_ms` says is out of date.
-    due: BinaryHeap<Reverse<(i64, usize)>>,
-    scheduled_ms: Vec<i64>,
-    /// Terminals that wait for a connection, first come first served.
-    ready: VecDeque<usize>,
-    is_ready: Vec<bool>,
-    trips: JoinSet<Trip>,
-    phase: Phase,
-}
-
-/// What the run waits for.
-enum Event {
-    Trip(Result<Trip, JoinError>),
-    Due,
-    Tick,
-    Stop,
-}
-
-impl Fleet {
-    fn new(options: &Options, run_id: &str, world: World, ledger: Ledger, started_ms: i64) -> Self {
-        let rules = Rules {
-            interval_ms: options.interval_ms(),
-            resend_share: options.resend_share,
-            backoff_ms_max: u64::try_from(options.backoff_max.as_millis()).unwrap_or(u64::MAX),
-        };
-        let return_within_ms = match options.end() {
-            End::After(duration) => (millis(duration) / 2).max(1),
-            End::Batches(_) | End::Never => RETURN_WITHIN_MS,
-        };
-        let mut rng = Rng::with_seed(derive_seed(options.seed, "times"));
-        let terminals: Vec<Terminal> = profiles(options, run_id)
-            .into_iter()
-            .map(|profile| {
-                let offline_ms = profile.offline_before_ms;
-                let meter = Meter::new(profile);
-                let (length_ms, connection) = match offline_ms {
-                    Some(offline_ms) => (offline_ms, Connection::Offline),
-                    None => (millis(options.backfill), Connection::Online),
-                };
-                let history = History::new(&meter, started_ms, length_ms, connection);
-                let first_ms = rules
-                    .interval_ms
-                    .map_or(0, |interval_ms| rng.u64(0..interval_ms.max(1)));
-                let measure_at_ms = started_ms.saturating_add(i64::try_from(first_ms).unwrap_or(0));
-                let returns_at_ms = started_ms + rng.i64(0..return_within_ms);
-                Terminal::new(
-                    meter,
-                    rules,
-                    history,
-                    measure_at_ms,
-                    offline_ms.map(|_| returns_at_ms),
-                )
-            })
-            .collect();
-        let mut fleet = Self {
-            world,
-            ledger,
-            tally: Tally::default(),
-            clock: RunClock {
-                started_ms,
-                started: Instant::now(),
-            },
-            due: BinaryHeap::with_capacity(terminals.len() * 2),
-            scheduled_ms: vec![i64::MAX; terminals.len()],
-            ready: VecDeque::new(),
-            is_ready: vec![false; terminals.len()],
-            terminals,
-            trips: JoinSet::new(),
-            phase: Phase::Trade,
-        };
-        for index in 0..fleet.terminals.len() {
-            fleet.schedule(index);
-        }
-        fleet
-    }
-
-    async fn go(
-        &mut self,
-        options: &Options,
-        client: &Client,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), SimulateError> {
-        let mut stop = pin!(stop);
-        let mut progress = Progress::new(options.quiet);
-        let mut ticks = tokio::time::interval(Duration::from_secs(1));
-        let end_at_ms = match options.end() {
-            End::After(duration) => self.clock.started_ms.saturating_add(millis(duration)),
-            End::Batches(_) | End::Never => i64::MAX,
-        };
-        let batches_max = match options.end() {
-            End::Batches(batches) => batches,
-            End::After(_) | End::Never => u64::MAX,
-        };
-        let mut drain_until_ms = i64::MAX;
-        loop {
-            let now_ms = self.clock.now_ms();
-            let is_over = now_ms >= end_at_ms || self.tally.counts.batches_traded >= batches_max;
-            if self.phase == Phase::Trade && is_over {
-                self.start_drain();
-            }
-            if self.phase == Phase::Drain {
-                if drain_until_ms == i64::MAX {
-                    drain_until_ms = now_ms.saturating_add(millis(options.drain));
-                }
-                if now_ms >= drain_until_ms || self.is_idle() {
-                    break;
-                }
-            }
-            self.work_off_due(now_ms, batches_max);
-            self.send_ready(client, options.connections as usize);
-            let wake_ms = self
-                .next_wake_ms()
-                .min(end_at_ms.max(now_ms + 1))
-                .min(drain_until_ms);
-            let wait =
-                u64::try_from(wake_ms - now_ms).map_or(Duration::ZERO, Duration::from_millis);
-            // Every branch may be dropped half-way: joining takes a trip only when it is ready, the others
-            // only wait.
-            let event = tokio::select! {
-                Some(trip) = self.trips.join_next() => Event::Trip(trip),
-                () = tokio::time::sleep(wait.min(IDLE)) => Event::Due,
-                _ = ticks.tick() => Event::Tick,
-                () = &mut stop, if self.phase == Phase::Trade => Event::Stop,
-            };
-            match event {
-                Event::Trip(trip) => {
-                    self.end_trip(trip?);
-                    while let Some(trip) = self.trips.try_join_next() {
-                        self.end_trip(trip?);
-                    }
-                }
-                Event::Due => {}
-                Event::Tick => progress.show(
-                    self.clock.started.elapsed(),
-                    &mut self.tally,
-                    self.trips.len(),
-                ),
-                Event::Stop => self.start_drain(),
-            }
-        }
-        self.trips.abort_all();
-        progress.finish();
-        Ok(())
-    }
-
-    /// Terminals stop measuring, come back if they were away, and send what they have.
-    fn start_drain(&mut self) {
-        self.phase = Phase::Drain;
-        for index in 0..self.terminals.len() {
-            if let Some(terminal) = self.terminals.get_mut(index) {
-                terminal.come_back();
-            }
-            self.schedule(index);
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.trips.is_empty()
-            && self.ready.is_empty()
-            && self.terminals.iter().all(Terminal::is_idle)
-    }
-
-    /// Lets every terminal that is due do what it has to, and queues it for a connection if it must.
-    fn work_off_due(&mut self, now_ms: i64, batches_max: u64) {
-        while let Some(Reverse((at_ms, index))) = self.due.peek().copied() {
-            if at_ms > now_ms {
-                break;
-            }
-            self.due.pop();
-            if self.scheduled_ms.get(index) != Some(&at_ms) {
-                continue;
-            }
-            if let Some(scheduled_ms) = self.scheduled_ms.get_mut(index) {
-                *scheduled_ms = i64::MAX;
-            }
-            let counts = &mut self.tally.counts;
-            let finished = counts.batches_acknowledged + counts.batches_refused;
-            let has_room = counts.batches_made.saturating_sub(finished) < HELD_BATCHES_MAX;
-            let may_measure = self.phase == Phase::Trade && counts.batches_traded < batches_max;
-            if let Some(terminal) = self.terminals.get_mut(index) {
-                if may_measure {
-                    terminal.tick(&self.world, now_ms, has_room, counts);
-                }
-                if terminal.wants_to_send(now_ms) {
-                    self.make_ready(index);
-                }
-            }
-            self.schedule(index);
-            if self.tally.counts.batches_traded >= batches_max && self.phase == Phase::Trade {
-                break;
-            }
-        }
-    }
-
-    fn make_ready(&mut self, index: usize) {
-        if let Some(is_ready) = self.is_ready.get_mut(index)
-            && !*is_ready
-        {
-            *is_ready = true;
-            self.ready.push_back(index);
-        }
-    }
-
-    /// Gives free connections to those that wait longest.
-    fn send_ready(&mut self, client: &Client, connections_max: usize) {
-        while self.trips.len() < connections_max
-            && let Some(index) = self.ready.pop_front()
-        {
-            if let Some(is_ready) = self.is_ready.get_mut(index) {
-                *is_ready = false;
-            }
-            // Stamped now, and not when the terminal joined the queue.
-            let now_ms = self.clock.now_ms();
-            let outgoing = self.terminals.get_mut(index).and_then(|terminal| {
-                terminal.start_trip(&self.world, now_ms, &mut self.tally.counts)
-            });
-            if let Some(outgoing) = outgoing {
-                let client = client.clone();
-                self.trips.spawn(async move {
-                    let (answer, elapsed) =
-                        client.post(outgoing.body, outgoing.hang_up_after).await;
-                    (index, answer, elapsed)
-                });
-            }
-            self.schedule(index);
-        }
-    }
-
-    fn end_trip(&mut self, (index, answer, elapsed): Trip) {
-        if !matches!(answer, Answer::Failed(_)) {
-            self.tally.recent.record(elapsed);
-        }
-        let now_ms = self.clock.now_ms();
-        let mut books = Books {
-            counts: &mut self.tally.counts,
-            ledger: &mut self.ledger,
-        };
-        if let Some(terminal) = self.terminals.get_mut(index) {
-            terminal.end_trip(now_ms, answer, &mut books);
-            if terminal.wants_to_send(now_ms) {
-                self.make_ready(index);
-            }
-        }
-        self.schedule(index);
-    }
-
-    /// Notes when a terminal is due next. One that waits for a connection is not due for that.
-    fn schedule(&mut self, index: usize) {
-        let (Some(terminal), Some(scheduled_ms), Some(is_ready)) = (
-            self.terminals.get(index),
-            self.scheduled_ms.get_mut(index),
-            self.is_ready.get(index),
-        ) else {
-            return;
-        };
-        let due_ms = if *is_ready {
-            terminal.measure_due_ms(self.phase)
-        } else {
-            terminal.due_ms(self.phase)
-        };
-        if due_ms == *scheduled_ms {
-            return;
-        }
-        *scheduled_ms = due_ms;
-        if due_ms < i64::MAX {
-            self.due.push(Reverse((due_ms, index)));
-        }
-    }
-
-    fn next_wake_ms(&self) -> i64 {
-        self.due
-            .peek()
-            .map_or(i64::MAX, |Reverse((at_ms, _))| *at_ms)
-    }
-
-    fn report(&mut self, options: &Options, run_id: String) -> Report {
-        let mut held = 0;
-        for terminal in &self.terminals {
-            for batch in terminal.held() {
-                held += 1;
-                if batch.attempts > 0 {
-                    self.ledger.doubt(batch);
-                }
-            }
-        }
-        self.tally.earlier.take(&mut self.tally.recent);
-        Report::new(
-            options,
-            run_id,
-            self.clock.started.elapsed(),
-            held,
-            (self.tally.counts.clone(), self.tally.earlier.times()),
-        )
     }
 }

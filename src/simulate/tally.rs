@@ -7,9 +7,14 @@ use serde::Serialize;
 
 use crate::model::histogram::values_at;
 use crate::model::{Quantile, SparseHistogram};
+use crate::simulate::batch::Batch;
 
 /// The most different reasons that are counted apart; a collector that makes up more is summed.
 const REASONS_MAX: usize = 64;
+
+/// Memory for the batches of the whole fleet that are not acknowledged. Past it terminals skip their
+/// minute, counted, and history waits.
+const HELD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// What happened so far. A sample inside a histogram counts like any other.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -62,6 +67,9 @@ pub struct Counts {
     pub batches_refused: u64,
     /// Batches not made because too many were queued.
     pub batches_skipped: u64,
+    /// Memory that batches take which are neither acknowledged nor refused.
+    #[serde(skip)]
+    pub held_bytes: u64,
 }
 
 impl Counts {
@@ -73,6 +81,23 @@ impl Counts {
     /// Requests to be sent again later, as the collector asked.
     pub fn deferred(&self) -> u64 {
         self.too_many_requests + self.unavailable
+    }
+
+    /// Counts a batch that a terminal has made and keeps.
+    pub fn add_made(&mut self, batch: &Batch) {
+        self.batches_made += 1;
+        self.samples_made += batch.samples();
+        self.held_bytes += batch.held_bytes();
+    }
+
+    /// A terminal lets go of a batch.
+    pub fn release(&mut self, batch: &Batch) {
+        self.held_bytes = self.held_bytes.saturating_sub(batch.held_bytes());
+    }
+
+    /// Whether the fleet may keep another batch.
+    pub fn has_room(&self) -> bool {
+        self.held_bytes < HELD_BYTES_MAX
     }
 
     /// Counts a reason.

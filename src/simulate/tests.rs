@@ -277,10 +277,10 @@ async fn simulate(url: &str, line: &[&str]) -> Report {
         "--drain",
         "20s",
         "--compare-wait",
-        "1s",
+        "300ms",
     ];
     words.extend(line);
-    run_until(options(&words), std::future::pending())
+    run_until(options(&words), std::future::pending)
         .await
         .unwrap()
 }
@@ -427,7 +427,7 @@ async fn a_final_refusal_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_run_is_told_from_a_doubling_and_the_same_run_is_all_duplicates() {
+async fn a_second_run_is_told_from_a_doubling() {
     let (url, _) = start(Fault::None).await;
     let line = [
         "--batches",
@@ -480,7 +480,7 @@ async fn nobody_there_is_told_and_nothing_is_lost() {
         "--late-share",
         "0",
     ];
-    let report = run_until(options(&line), std::future::pending())
+    let report = run_until(options(&line), std::future::pending)
         .await
         .unwrap();
     assert!(
@@ -490,10 +490,38 @@ async fn nobody_there_is_told_and_nothing_is_lost() {
     assert_eq!((report.batches_held, report.counts.batches_made), (5, 5));
     assert!(report.counts.errors_connect > 0);
     let line = [&line[..], &["--admin-url", &url]].concat();
-    let error = run_until(options(&line), std::future::pending())
+    let error = run_until(options(&line), std::future::pending)
         .await
         .unwrap_err();
-    assert!(matches!(error, super::SimulateError::Compare(_)), "{error}");
+    assert!(matches!(error, super::SimulateError::Query(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_an_end_is_stopped_and_still_finds_everything() {
+    let (url, _) = start(Fault::None).await;
+    let line = [
+        "--url",
+        &url,
+        "--admin-url",
+        &url,
+        "--quiet",
+        "--forever",
+        "--terminals",
+        "20",
+        "--stores",
+        "2",
+        "--rate",
+        "6000",
+        "--compare-wait",
+        "300ms",
+    ];
+    let stop = || tokio::time::sleep(Duration::from_millis(1_500));
+    let report = run_until(options(&line), stop).await.unwrap();
+    assert!(report.is_good, "{report}");
+    assert!(report.counts.batches_traded > 50, "{report}");
+    // The late terminal came back when the fleet was told to stop.
+    assert!(report.counts.batches_made > report.counts.batches_traded);
+    assert_eq!(report.comparison.unwrap().found, report.counts.samples_made);
 }
 
 #[tokio::test(flavor = "multi_thread")]

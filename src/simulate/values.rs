@@ -7,10 +7,8 @@
 use fastrand::Rng;
 
 use crate::model::{Catalogue, Connection, Kind, Metric, Unit};
+use crate::simulate::archive::Bins;
 use crate::simulate::random::{inverse_normal, normal_share_below};
-
-/// LCP of real page views; the file says whose.
-const LCP_BINS: &str = include_str!("../../tests/fixtures/real/lcp_desktop_visible.csv");
 
 /// Where the Pareto tail takes over from the log-normal body: the share above it.
 const TAIL_SHARE: f64 = 0.03;
@@ -304,7 +302,7 @@ impl Mix {
             .iter()
             .filter_map(|metric| {
                 let recipe = RECIPES.iter().find(|recipe| recipe.name == metric.name)?;
-                let bins = matches!(recipe.shape, Shape::Archive).then(Bins::read);
+                let bins = matches!(recipe.shape, Shape::Archive).then(Bins::lcp);
                 Some(Measured {
                     metric: *metric,
                     recipe: *recipe,
@@ -347,51 +345,6 @@ impl Mix {
         running
             .partition_point(|sum| *sum <= wanted)
             .min(self.measured.len().saturating_sub(1))
-    }
-}
-
-/// A histogram of bins, read as a continuous distribution: each bin reaches half-way to its neighbours.
-#[derive(Debug)]
-struct Bins {
-    /// Ascending upper edges, with the share of values below each.
-    edges: Vec<(f64, f64)>,
-}
-
-impl Bins {
-    fn read() -> Self {
-        let bins: Vec<(f64, f64)> = LCP_BINS
-            .lines()
-            .filter_map(|line| line.split_once(','))
-            .filter_map(|(bin_ms, count)| Some((bin_ms.parse().ok()?, count.parse().ok()?)))
-            .collect();
-        let total: f64 = bins.iter().map(|(_, count)| count).sum();
-        let mut below = 0.0;
-        let mut edges = vec![(0.0, 0.0)];
-        for (position, (bin_ms, count)) in bins.iter().enumerate() {
-            let previous = position.checked_sub(1).and_then(|at| bins.get(at));
-            let half_width =
-                previous.map_or(*bin_ms, |(previous_ms, _)| bin_ms - previous_ms) / 2.0;
-            let upper_ms = bins
-                .get(position + 1)
-                .map_or(bin_ms + half_width, |(next_ms, _)| {
-                    f64::midpoint(*bin_ms, *next_ms)
-                });
-            below += count;
-            edges.push((upper_ms, below / total));
-        }
-        Self { edges }
-    }
-
-    /// The value that has this share of all values below it.
-    fn at(&self, share: f64) -> f64 {
-        let upper = self.edges.partition_point(|(_, below)| *below < share);
-        let upper = upper.clamp(1, self.edges.len().saturating_sub(1));
-        match (self.edges.get(upper - 1), self.edges.get(upper)) {
-            (Some((low_ms, low)), Some((high_ms, high))) if high > low => {
-                low_ms + (high_ms - low_ms) * ((share - low) / (high - low)).clamp(0.0, 1.0)
-            }
-            _ => 0.0,
-        }
     }
 }
 

@@ -1,0 +1,203 @@
+//! `audit`: the ledger against what ClickHouse holds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::cli::{Failure, Outcome, say, table};
+use crate::config::{Config, Flags};
+use crate::logging::{self, Format};
+use crate::model::time::{DAY_MS, now_ms};
+use crate::persist::audit::{self, Held, KEPT_DAYS};
+use crate::persist::rows::DayLedger;
+use crate::persist::{EpochInfo, State};
+use crate::pipeline;
+
+/// Epochs asked for in one statement.
+const EPOCHS_AT_ONCE: usize = 1_000;
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// File with settings (TOML).
+    #[arg(long, env = "TILLWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// One line for each epoch and day that differs, not only the sums by day.
+    #[arg(long)]
+    verbose: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Sums over the epochs of one day.
+#[derive(Debug, Default, Clone, Copy)]
+struct Day {
+    epochs: u64,
+    ledger: DayLedger,
+    held: DayLedger,
+    outbox: DayLedger,
+    differing: u64,
+}
+
+fn add(sum: &mut DayLedger, other: &DayLedger) {
+    sum.rows += other.rows;
+    sum.samples += other.samples;
+    sum.hash_sum = sum.hash_sum.wrapping_add(other.hash_sum);
+}
+
+impl Audit {
+    pub(super) async fn run(self) -> Outcome {
+        logging::init(Format::Text, "warn");
+        let config = Config::load(self.flags, self.config.as_deref())
+            .map_err(|error| Failure::of(&error))?;
+        let data_dir = config.data_dir.clone().unwrap_or_default();
+        if !data_dir.join("state.sqlite").exists() {
+            return Err(Failure(format!(
+                "there is no state file in {}",
+                data_dir.display()
+            )));
+        }
+        let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        let database = pipeline::open_database(&config)
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        let compared = compare(&state, database.clickhouse(), self.verbose).await;
+        database.close().await;
+        let (days, lines) = compared?;
+        for line in lines {
+            say(&line);
+        }
+        Ok(report(&days))
+    }
+}
+
+async fn compare(
+    state: &Arc<State>,
+    clickhouse: &crate::persist::ClickHouse,
+    is_verbose: bool,
+) -> Result<(BTreeMap<u32, Day>, Vec<String>), Failure> {
+    let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
+    let oldest_day = u32::try_from(now_ms() / DAY_MS)
+        .unwrap_or(0)
+        .saturating_sub(KEPT_DAYS - 1);
+    let mut days: BTreeMap<u32, Day> = BTreeMap::new();
+    let mut lines = Vec::new();
+    // Runs of epochs that bear one collector id.
+    for group in ledger.chunk_by(|left, right| left.collector_id == right.collector_id) {
+        for part in group.chunks(EPOCHS_AT_ONCE) {
+            let held = held(clickhouse, part).await?;
+            for info in part {
+                for (day, ledger) in info.days.iter().filter(|(day, _)| **day >= oldest_day) {
+                    let found = held
+                        .get(&(info.epoch, *day))
+                        .map_or_else(DayLedger::default, |held| held.ledger);
+                    let of_day = days.entry(*day).or_default();
+                    of_day.epochs += 1;
+                    add(&mut of_day.ledger, ledger);
+                    if info.confirmed_at_ms.is_none() {
+                        add(&mut of_day.outbox, ledger);
+                        continue;
+                    }
+                    add(&mut of_day.held, &found);
+                    if found != *ledger {
+                        of_day.differing += 1;
+                        if is_verbose {
+                            lines.push(format!(
+                                "epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
+                                info.epoch, date(*day), ledger.rows, ledger.samples, found.rows, found.samples
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok((days, lines))
+}
+
+async fn held(
+    clickhouse: &crate::persist::ClickHouse,
+    part: &[EpochInfo],
+) -> Result<BTreeMap<(u64, u32), Held>, Failure> {
+    let Some((first, last)) = part.first().zip(part.last()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut days: Vec<u32> = part
+        .iter()
+        .flat_map(|info| info.days.keys().copied())
+        .collect();
+    days.sort_unstable();
+    days.dedup();
+    audit::held(
+        clickhouse,
+        first.collector_id,
+        (first.epoch, last.epoch),
+        &days,
+    )
+    .await
+    .map_err(|error| Failure::of(&error))
+}
+
+fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
+    let mut total = Day::default();
+    let mut rows = Vec::new();
+    for (day, sums) in days {
+        rows.push(line(date(*day), sums));
+        total.epochs += sums.epochs;
+        total.differing += sums.differing;
+        add(&mut total.ledger, &sums.ledger);
+        add(&mut total.held, &sums.held);
+        add(&mut total.outbox, &sums.outbox);
+    }
+    rows.push(line("all".to_owned(), &total));
+    let head = [
+        "day",
+        "epochs",
+        "sealed",
+        "confirmed, in ClickHouse",
+        "outbox",
+        "rows",
+        "differing",
+    ];
+    say(&table(&head, &rows));
+    let is_whole =
+        total.differing == 0 && total.ledger.samples == total.held.samples + total.outbox.samples;
+    say(&format!(
+        "sealed {} = confirmed {} + outbox {}: {}",
+        total.ledger.samples,
+        total.held.samples,
+        total.outbox.samples,
+        if is_whole {
+            "nothing lost, nothing doubled"
+        } else {
+            "THE SUMS DIFFER; run with --verbose"
+        }
+    ));
+    if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn line(name: String, day: &Day) -> Vec<String> {
+    vec![
+        name,
+        day.epochs.to_string(),
+        day.ledger.samples.to_string(),
+        day.held.samples.to_string(),
+        day.outbox.samples.to_string(),
+        day.ledger.rows.to_string(),
+        day.differing.to_string(),
+    ]
+}
+
+fn date(day: u32) -> String {
+    let time = jiff::Timestamp::from_millisecond(i64::from(day) * DAY_MS);
+    time.map_or_else(
+        |_| day.to_string(),
+        |time| time.strftime("%Y-%m-%d").to_string(),
+    )
+}

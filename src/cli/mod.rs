@@ -1,0 +1,156 @@
+//! The commands.
+//!
+//! | file | command |
+//! |---|---|
+//! | `serve.rs` | `serve`, `clickhouse`, `migrate`, `check-config` |
+//! | `query.rs` | `query`: percentiles as a table in the terminal |
+//! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
+//! | `audit.rs` | `audit`: the ledger against what ClickHouse holds |
+//! | `journal.rs` | `journal inspect`, `journal verify` |
+
+mod audit;
+mod journal;
+mod query;
+mod serve;
+mod sql;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::logging::{self, Format};
+use crate::simulate;
+
+/// Collects what point-of-sale terminals measure: durable, counted once, true percentiles.
+///
+/// Terminals post batches to `serve`, which makes them durable before it answers, rolls them up into
+/// HdrHistograms, ships those to ClickHouse and exports Prometheus series.
+#[derive(Debug, Parser)]
+#[command(name = "tillwatch", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the collector. Without --clickhouse-url it runs the embedded ClickHouse engine beside it.
+    Serve(Box<serve::Serve>),
+    /// Run the embedded ClickHouse engine alone, with ClickHouse's HTTP interface.
+    Clickhouse(serve::Clickhouse),
+    /// Make the database and its tables, or bring them forward. `serve` does so by itself.
+    Migrate(Box<serve::Migrate>),
+    /// Check a configuration file and print what it comes to.
+    CheckConfig(Box<serve::CheckConfig>),
+    /// Print percentiles from a running collector as a table.
+    Query(query::Query),
+    /// Run an SQL statement on the embedded engine of a running collector.
+    Sql(sql::Sql),
+    /// Compare the ledger of epochs with what ClickHouse holds, by epoch and day.
+    Audit(Box<audit::Audit>),
+    /// Look into the journal of a data folder, without changing it.
+    #[command(subcommand)]
+    Journal(journal::Journal),
+    /// Post as a fleet of terminals would, and compare what is stored with what was measured.
+    Simulate(Box<simulate::Options>),
+}
+
+/// Why a command failed: one line, with its causes, for the terminal.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failure(String);
+
+impl Failure {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self(logging::chain(error))
+    }
+}
+
+type Outcome = Result<ExitCode, Failure>;
+
+/// Reads the command line, runs the command, and says what became of it.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(run(arguments.command)),
+        Err(error) => Err(Failure::of(&error)),
+    };
+    outcome.unwrap_or_else(|failure| {
+        complain(&format!("tillwatch: {failure}"));
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Clickhouse(clickhouse) => clickhouse.run().await,
+        Command::Migrate(migrate) => migrate.run().await,
+        Command::CheckConfig(check) => check.run(),
+        Command::Query(query) => query.run().await,
+        Command::Sql(sql) => sql.run().await,
+        Command::Audit(audit) => audit.run().await,
+        Command::Journal(journal) => journal.run(),
+        Command::Simulate(options) => {
+            logging::init(Format::Text, "warn");
+            let is_json = options.json;
+            let report = simulate::run(*options)
+                .await
+                .map_err(|error| Failure::of(&error))?;
+            let text = if is_json {
+                report.to_json().map_err(|error| Failure::of(&error))?
+            } else {
+                report.to_string()
+            };
+            say(&text);
+            Ok(if report.is_good {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+    }
+}
+
+/// Prints a line to standard output; a closed pipe is no error.
+fn say(line: &str) {
+    use std::io::Write;
+    let _closed = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a line to standard error.
+fn complain(line: &str) {
+    use std::io::Write;
+    let _closed = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Rows in columns: the first left, the others right aligned.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (column, (cell, width)) in cells.zip(&widths).enumerate() {
+            if column == 0 {
+                text.push_str(&format!("{cell:<width$}"));
+            } else {
+                text.push_str(&format!("  {cell:>width$}"));
+            }
+        }
+        text.trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut head.iter().copied())];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
+    lines.join("\n")
+}

@@ -1,0 +1,213 @@
+//! `query`: percentiles as a table in the terminal.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::{Failure, Outcome, say, table};
+use crate::model::time::now_ms;
+
+#[derive(Debug, Args)]
+pub(super) struct Query {
+    /// The metric, such as sync_duration_ms.
+    metric: String,
+    /// Where the collector's admin listener is.
+    #[arg(
+        long,
+        env = "TILLWATCH_ADMIN_URL",
+        default_value = "http://127.0.0.1:9090",
+        value_name = "URL"
+    )]
+    admin_url: String,
+    /// Quantiles, with commas.
+    #[arg(long, default_value = "0.5,0.75,0.95,0.99")]
+    q: String,
+    /// Start: how long ago (1h, 7d), or Unix milliseconds.
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    from: String,
+    /// End: how long ago, or Unix milliseconds.
+    #[arg(long, default_value = "0s", value_name = "TIME")]
+    to: String,
+    /// Length of a line's span, such as 5m or 1h; without it one line for all.
+    #[arg(long)]
+    step: Option<String>,
+    /// One series a store_id, release, connection or label.
+    #[arg(long, value_name = "COLUMN")]
+    group_by: Option<String>,
+    /// Only this store.
+    #[arg(long = "store", value_name = "STORE_ID")]
+    store_id: Option<String>,
+    /// Only this release.
+    #[arg(long)]
+    release: Option<String>,
+    /// Only this connection.
+    #[arg(long)]
+    connection: Option<String>,
+    /// Only this label.
+    #[arg(long)]
+    label: Option<String>,
+    /// rum, synthetic, or all.
+    #[arg(long, default_value = "rum")]
+    source: String,
+    /// Print the answer as it came.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Deserialize)]
+struct Answer {
+    metric: String,
+    unit: String,
+    series: Vec<Series>,
+}
+
+#[derive(serde::Deserialize)]
+struct Series {
+    store_id: Option<String>,
+    release: Option<String>,
+    connection: Option<String>,
+    label: Option<String>,
+    points: Vec<Point>,
+}
+
+#[derive(serde::Deserialize)]
+struct Point {
+    t: i64,
+    count: u64,
+    min: f64,
+    max: f64,
+    values: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Query {
+    pub(super) async fn run(self) -> Outcome {
+        let now_ms = now_ms();
+        let mut parameters = vec![
+            ("metric", self.metric.clone()),
+            ("q", self.q.clone()),
+            ("from", time(&self.from, now_ms)?.to_string()),
+            ("to", time(&self.to, now_ms)?.to_string()),
+            ("source", self.source.clone()),
+        ];
+        for (name, value) in [
+            ("step", &self.step),
+            ("group_by", &self.group_by),
+            ("store_id", &self.store_id),
+            ("release", &self.release),
+            ("connection", &self.connection),
+            ("label", &self.label),
+        ] {
+            if let Some(value) = value {
+                parameters.push((name, value.clone()));
+            }
+        }
+        let url = format!(
+            "{}/api/v1/percentiles",
+            self.admin_url.trim_end_matches('/')
+        );
+        let response = reqwest::Client::new()
+            .get(&url)
+            .query(&parameters)
+            .send()
+            .await;
+        let response = response.map_err(|error| {
+            Failure(format!(
+                "{}; is the collector running, and --admin-url right?",
+                crate::logging::chain(&error)
+            ))
+        })?;
+        let is_good = response.status().is_success();
+        let text = response.text().await.map_err(|error| Failure::of(&error))?;
+        if !is_good {
+            return Err(Failure(message_of(&text)));
+        }
+        if self.json {
+            say(&text);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let answer: Answer = serde_json::from_str(&text).map_err(|error| Failure::of(&error))?;
+        say(&self.print(&answer));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, answer: &Answer) -> String {
+        let quantiles: Vec<&str> = self.q.split(',').map(str::trim).collect();
+        let mut head = vec!["series", "from", "count", "min"];
+        head.extend(&quantiles);
+        head.push("max");
+        let mut rows = Vec::new();
+        for series in &answer.series {
+            let group = [
+                &series.store_id,
+                &series.release,
+                &series.connection,
+                &series.label,
+            ];
+            let name = group
+                .into_iter()
+                .flatten()
+                .next()
+                .cloned()
+                .unwrap_or_else(|| "all".to_owned());
+            for point in &series.points {
+                let mut row = vec![
+                    name.clone(),
+                    time_text(point.t),
+                    point.count.to_string(),
+                    short(point.min),
+                ];
+                for quantile in &quantiles {
+                    let value = point
+                        .values
+                        .get(*quantile)
+                        .and_then(serde_json::Value::as_f64);
+                    row.push(value.map_or_else(|| "-".to_owned(), short));
+                }
+                row.push(short(point.max));
+                rows.push(row);
+            }
+        }
+        if rows.is_empty() {
+            return format!("{}: no samples in this range", answer.metric);
+        }
+        format!(
+            "{} ({})\n{}",
+            answer.metric,
+            answer.unit,
+            table(&head, &rows)
+        )
+    }
+}
+
+/// The message of an error body, or the body.
+pub(super) fn message_of(text: &str) -> String {
+    let body: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    let message = body
+        .as_ref()
+        .and_then(|body| body.pointer("/error/message")?.as_str());
+    message.unwrap_or(text).to_owned()
+}
+
+fn time(text: &str, now_ms: i64) -> Result<i64, Failure> {
+    if let Ok(ms) = text.parse::<i64>() {
+        return Ok(ms);
+    }
+    let ago: crate::config::Span = text.parse().map_err(Failure)?;
+    Ok(now_ms - crate::model::time::millis(ago.0))
+}
+
+fn time_text(t_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(t_ms).map_or_else(
+        |_| t_ms.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,173 @@
+//! `serve`, `clickhouse`, `migrate`, `check-config`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::{Failure, Outcome, say, table};
+use crate::config::{Config, Flags, SETTINGS};
+use crate::embedded::{self, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
+use crate::logging::{self, Format};
+use crate::persist::migrate::migrate;
+use crate::pipeline;
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// File with settings (TOML). Flags and TILLWATCH_… variables win over it.
+    #[arg(long, env = "TILLWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn load(flags: Flags, file: Option<&PathBuf>) -> Result<Config, Failure> {
+    Config::load(flags, file.map(PathBuf::as_path)).map_err(|error| Failure::of(&error))
+}
+
+fn start_logging(config: &Config) {
+    let level = config.log_level.as_deref().unwrap_or("info");
+    logging::init(config.log_format.unwrap_or_default(), level);
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Outcome {
+        let config = load(self.flags, self.config.as_ref())?;
+        start_logging(&config);
+        let served = pipeline::serve(config).await;
+        served
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::of(&error))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Clickhouse {
+    /// Folder of the engine's data. One process at a time.
+    #[arg(long, value_name = "DIR")]
+    path: PathBuf,
+    /// Where to listen. Port 0 takes a free one and prints it. Other addresses than loopback need a password.
+    #[arg(long, default_value = "127.0.0.1:8123", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The engine's library; by default the one that npm installed is found.
+    #[arg(long, env = "TILLWATCH_LIBCHDB", value_name = "FILE")]
+    libchdb: Option<PathBuf>,
+    /// The most memory the engine may use, in bytes.
+    #[arg(long, default_value_t = 2 << 30, value_name = "BYTES")]
+    memory: u64,
+    /// End when standard input ends: how `serve` makes sure that no engine outlives it.
+    #[arg(long, hide = true)]
+    exit_on_stdin_eof: bool,
+    /// Time-out of heads and bodies.
+    #[arg(long, hide = true, default_value_t = 30_000)]
+    timeout_ms: u64,
+}
+
+impl Clickhouse {
+    pub(super) async fn run(self) -> Outcome {
+        logging::init(Format::Text, "info");
+        let mut engine = EngineSettings::new(self.path);
+        engine.libchdb = self.libchdb;
+        engine.memory_bytes_max = self.memory;
+        let mut settings = FrontSettings::new(engine, self.listen);
+        settings.password = std::env::var(PASSWORD_VARIABLE)
+            .ok()
+            .filter(|password| !password.is_empty());
+        settings.header_timeout = Duration::from_millis(self.timeout_ms);
+        settings.body_timeout = Duration::from_millis(self.timeout_ms);
+        let shutdown = async {
+            if let Err(error) = embedded::until_told_to_stop(self.exit_on_stdin_eof).await {
+                tracing::error!(%error, "cannot wait for signals");
+            }
+        };
+        let run = embedded::run(settings, shutdown).await;
+        run.map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::of(&error))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// File with settings (TOML).
+    #[arg(long, env = "TILLWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// Give the state file in --data-dir a new collector id: after a restore from an older copy, so
+    /// that its epochs cannot meet those it has forgotten. Stop `serve` first.
+    #[arg(long)]
+    new_collector_id: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Migrate {
+    pub(super) async fn run(self) -> Outcome {
+        let config = load(self.flags, self.config.as_ref())?;
+        start_logging(&config);
+        if self.new_collector_id {
+            let data_dir = config.data_dir.clone().unwrap_or_default();
+            let state = pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?;
+            let id = state
+                .renew_collector_id()
+                .map_err(|error| Failure::of(&error))?;
+            say(&format!("the collector id is now {id}"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let database = pipeline::open_database(&config)
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        let migrated = migrate(database.clickhouse())
+            .await
+            .map_err(|error| Failure::of(&error));
+        database.close().await;
+        let migrated = migrated?;
+        say(&format!(
+            "{} applied before, {} applied now{}",
+            migrated.before,
+            migrated.applied.len(),
+            migrated
+                .applied
+                .iter()
+                .map(|name| format!("\n  {name}"))
+                .collect::<String>()
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    /// File with settings (TOML).
+    #[arg(value_name = "FILE", env = "TILLWATCH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Bytes of outbox that one store costs in a day: measured with the simulated fleet, all metrics.
+const OUTBOX_BYTES_STORE_DAY: u64 = 7_000_000;
+
+impl CheckConfig {
+    pub(super) fn run(self) -> Outcome {
+        let config = load(self.flags, self.config.as_ref())?;
+        let rows: Vec<Vec<String>> = SETTINGS
+            .iter()
+            .map(|setting| {
+                let value = config
+                    .text_of(setting.name)
+                    .unwrap_or_else(|| "(none)".to_owned());
+                vec![setting.name.to_owned(), value, setting.default.to_owned()]
+            })
+            .collect();
+        say(&table(&["setting", "value", "default"], &rows));
+        let outbox = config.outbox_budget.map_or(0, |bytes| bytes.0);
+        let days = |stores: u64| outbox / (stores * OUTBOX_BYTES_STORE_DAY);
+        say(&format!(
+            "\nWhile ClickHouse is away, the outbox lasts about {} days with 50 stores and {} with 500.",
+            days(50),
+            days(500)
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+}
