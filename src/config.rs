@@ -113,12 +113,12 @@ macro_rules! settings {
     ($($variable:literal $name:ident: $type:ty = $default:literal, $help:literal;)*) => {
         /// All settings with their values.
         #[derive(Debug, Clone)]
-        pub struct Config { $(#[doc = $help] pub $name: Option<$type>,)* }
+        pub struct Config { $(#[doc = concat!("See `", stringify!($name), "` in [`SETTINGS`].")] pub $name: Option<$type>,)* }
 
         /// The settings as flags, each also as a variable.
         #[derive(Debug, Clone, Default, clap::Args)]
         pub struct Flags {
-            $(#[doc = $help] #[arg(long, env = $variable, help = concat!($help, " [default: ", $default, "]"), value_name = stringify!($type), hide_env_values = true)]
+            $(#[doc = concat!("See `", stringify!($name), "` in [`SETTINGS`].")] #[arg(long, env = $variable, help = concat!($help, " [default: ", $default, "]"), value_name = stringify!($type), hide_env_values = true)]
             pub $name: Option<$type>,)*
         }
 

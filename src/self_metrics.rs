@@ -15,7 +15,7 @@ pub enum Kind {
 
 macro_rules! metrics_of_self {
     ($($constant:ident = $kind:ident $name:literal $help:literal;)*) => {
-        $(#[doc = $help] pub const $constant: &str = $name;)*
+        $(#[doc = concat!("`", $name, "`")] pub const $constant: &str = $name;)*
 
         /// All of them: name, kind, help.
         pub const ALL: &[(&str, Kind, &str)] = &[$(($name, Kind::$kind, $help)),*];

@@ -139,7 +139,7 @@ impl Aggregator {
     /// The aggregate as a state file left it.
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, settings: Settings, restored: Restored) -> Self {
-        let layout = Arc::new(Layout::new(Arc::clone(&catalogue)));
+        let layout = Arc::new(Layout::new(&catalogue));
         let mut aggregator = Self {
             stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
             releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),

@@ -53,14 +53,14 @@ pub struct Place {
 impl Layout {
     /// The places of a catalogue's metrics.
     #[must_use]
-    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+    pub fn new(catalogue: &Arc<Catalogue>) -> Self {
         let mut layout = Self {
             places: Vec::new(),
             counters: 0,
             store_histograms: 0,
             release_histograms: 0,
             levels: 0,
-            catalogue: Arc::clone(&catalogue),
+            catalogue: Arc::clone(catalogue),
         };
         let take = |next: &mut usize, length: usize| {
             *next += length;

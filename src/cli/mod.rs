@@ -8,6 +8,11 @@
 //! | `audit.rs` | `audit`: the ledger against what ClickHouse holds |
 //! | `journal.rs` | `journal inspect`, `journal verify` |
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are help texts, read in a terminal"
+)]
+
 mod audit;
 mod journal;
 mod query;

@@ -135,7 +135,7 @@ impl State {
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
             Some(text) => {
-                Uuid::parse_str(&text).map_err(|_| StateError::Damaged("collector id"))?
+                Uuid::parse_str(&text).map_err(|_not_a_uuid| StateError::Damaged("collector id"))?
             }
             None => new_collector_id(&transaction)?,
         };

@@ -125,6 +125,13 @@ impl KeySource for StateKeys {
     }
 }
 
+/// The switch that ends the tasks, and the tasks: sealing, shipping.
+type Tasks = (
+    watch::Sender<bool>,
+    tokio::task::JoinHandle<()>,
+    tokio::task::JoinHandle<()>,
+);
+
 /// Everything that runs.
 struct Running {
     config: Config,
@@ -289,21 +296,30 @@ impl Running {
             }
             return Err(ServeError::Halted);
         }
-        tracing::info!("stopping: finishing requests, sealing, shipping");
         let _listening = close_public.send(true);
         let _ended = public.await;
+        let outcome = self.drain((stop, sealing, shipping)).await;
+        let _listening = close_admin.send(true);
+        let _ended = admin.await;
+        outcome
+    }
+
+    /// Everything taken in goes to disk, into an epoch and, if ClickHouse answers in time, to it.
+    async fn drain(self, (stop, sealing, shipping): Tasks) -> Result<(), ServeError> {
+        tracing::info!("stopping: sealing and shipping");
         let journal = self.sealer.journal.clone();
         let drained = tokio::task::spawn_blocking(move || journal.shutdown()).await;
         if !matches!(drained, Ok(Ok(()))) {
             return Err(ServeError::Halted);
         }
-        let _running = stop.send(true);
-        let _ended = (sealing.await, shipping.await);
         let aggregate = self.aggregate;
         let applied = tokio::task::spawn_blocking(move || aggregate.join()).await;
         if !matches!(applied, Ok(Ok(()))) {
             return Err(ServeError::Died("aggregate"));
         }
+        // Not before: the aggregate may be waiting for a seal to make room.
+        let _running = stop.send(true);
+        let _ended = (sealing.await, shipping.await);
         self.sealer.seal().await;
         let last = tokio::time::timeout(LAST_SHIP_MAX, async {
             while self.shipper.ship(false).await? {}
@@ -315,8 +331,6 @@ impl Running {
                 "stopped; what is not confirmed waits in the outbox for the next start"
             ),
         }
-        let _listening = close_admin.send(true);
-        let _ended = admin.await;
         if let Some(supervisor) = self.database.supervisor {
             supervisor.stop().await;
         }
