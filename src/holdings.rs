@@ -67,18 +67,19 @@ pub struct Levels {
 }
 
 impl Holdings {
-    /// What a start finds: the aggregate after replay, and the outbox.
+    /// What a start finds: the aggregate after replay, the outbox, and the journal's last position,
+    /// which lies above the last record's when the numbers of a torn tail were skipped.
     #[must_use]
     pub fn new(
         aggregator: Aggregator,
-        unconfirmed: Vec<EpochInfo>,
-        last_epoch: u64,
+        (unconfirmed, last_epoch): (Vec<EpochInfo>, u64),
         collector_id: Uuid,
+        durable: u64,
     ) -> Self {
         let confirmed = unconfirmed
             .first()
             .map_or(last_epoch, |first| first.epoch - 1);
-        let (applied, _) = watch::channel(aggregator.applied());
+        let (applied, _) = watch::channel(aggregator.applied().max(durable));
         let (is_cutting, _) = watch::channel(false);
         Self {
             inner: Mutex::new(Inner {
@@ -129,6 +130,11 @@ impl Holdings {
         let cut = inner.aggregator.take();
         self.emptied.notify_all();
         Some((cut, inner.last_epoch + 1))
+    }
+
+    /// The cut could not be encoded. Its rows are only in the journal now: the process must end.
+    pub fn abandon_cut(&self) {
+        self.is_cutting.send_replace(false);
     }
 
     /// The cut is encoded, and can be read.

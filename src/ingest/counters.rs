@@ -25,7 +25,11 @@ pub struct Counters {
     /// Releases that are not written as releases are.
     pub invalid_releases: Counter,
     rejected: Vec<Option<Counter>>,
+    requests: Vec<(u16, Counter)>,
 }
+
+/// Every status that `respond.rs` gives.
+const STATUSES: [u16; 9] = [202, 400, 408, 413, 415, 422, 429, 500, 503];
 
 impl Default for Counters {
     fn default() -> Self {
@@ -49,11 +53,27 @@ impl Default for Counters {
             unknown_keys: metrics::counter!(names::UNKNOWN_KEYS),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),
             rejected,
+            requests: STATUSES
+                .iter()
+                .map(|status| {
+                    (
+                        *status,
+                        metrics::counter!(names::REQUESTS, "status" => status.to_string()),
+                    )
+                })
+                .collect(),
         }
     }
 }
 
 impl Counters {
+    /// Counts a request by its status.
+    pub fn answer(&self, status: u16) {
+        if let Some((_, counter)) = self.requests.iter().find(|(known, _)| *known == status) {
+            counter.increment(1);
+        }
+    }
+
     /// Counts rejected samples.
     pub fn reject(&self, reason: Reason, samples: u64) {
         if let Some(Some(counter)) = self.rejected.get(usize::from(reason.code())) {

@@ -14,6 +14,9 @@ const BLOB_KEPT_MS: i64 = 48 * 3_600_000;
 /// The ledger of epochs is kept this long: the 90 days of ClickHouse and a week.
 const LEDGER_KEPT_MS: i64 = 97 * 86_400_000;
 
+/// The key of a day's session pseudonyms is destroyed after this.
+const SESSION_KEY_KEPT_MS: i64 = 90 * 86_400_000;
+
 /// One epoch in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochInfo {
@@ -146,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    /// Deletes blobs and ledger rows whose time is over. Nothing unconfirmed is touched.
+    /// Deletes blobs, ledger rows and session keys whose time is over. Nothing unconfirmed is touched.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -163,6 +166,9 @@ impl State {
             [old],
         )?;
         transaction.execute("DELETE FROM epoch WHERE confirmed_at_ms < ?1", [old])?;
+        // Without its key a session's pseudonym leads nowhere any more.
+        let oldest_day = crate::model::time::day_of(now_ms - SESSION_KEY_KEPT_MS);
+        transaction.execute("DELETE FROM session_key WHERE day < ?1", [oldest_day])?;
         transaction.commit()?;
         Ok(())
     }

@@ -42,6 +42,8 @@ pub struct Sealer {
     pub sealed_position: AtomicU64,
     /// Told when there is something to ship.
     pub ship_wanted: Arc<Notify>,
+    /// Told when the process must end, because a cut is only in the journal.
+    pub failed: Arc<Notify>,
 }
 
 impl Sealer {
@@ -80,7 +82,9 @@ impl Sealer {
         let sealing = match sealing {
             Ok(sealing) => sealing,
             Err(error) => {
-                // Only without memory: the journal still holds it, and the next start replays it.
+                // The journal still holds it, and the next start replays it.
+                self.holdings.abandon_cut();
+                self.failed.notify_one();
                 tracing::error!(
                     error = crate::logging::chain(&error),
                     "a seal could not be encoded"

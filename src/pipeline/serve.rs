@@ -80,7 +80,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             "acknowledged records could not be read; their segments are kept in quarantine"
         );
     }
-    let running = Running::start(config, (catalogue, state, database, started), recorder)?;
+    let running = Running::start(
+        config,
+        (catalogue, state, database, started),
+        recorder,
+        Arc::clone(&halted),
+    )?;
     running.until_stopped((public, admin), halted).await
 }
 
@@ -152,6 +157,7 @@ impl Running {
         config: Config,
         (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
         recorder: metrics_exporter_prometheus::PrometheusHandle,
+        halted: Arc<Notify>,
     ) -> Result<Self, ServeError> {
         let health = Arc::new(Health::default());
         let unconfirmed = state.unconfirmed(usize::MAX)?;
@@ -159,9 +165,9 @@ impl Running {
         let collector_id = state.collector_id();
         let holdings = Arc::new(Holdings::new(
             started.aggregator,
-            unconfirmed,
-            last_epoch,
+            (unconfirmed, last_epoch),
             collector_id,
+            started.journal.durable().0,
         ));
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let rows_max = config.seal_rows.unwrap_or(200_000);
@@ -205,6 +211,7 @@ impl Running {
             journal: started.journal,
             sealed_position: AtomicU64::new(started.sealed_position),
             ship_wanted: Arc::clone(&ship_wanted),
+            failed: halted,
         });
         let shipper = Arc::new(Shipper {
             clickhouse: database.clickhouse.clone(),

@@ -164,6 +164,9 @@ pub(super) trait Value<'de>: Sized {
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
+    /// How many a list of them mostly holds: room for these is made at once.
+    const USUAL: usize;
+
     fn admit(context: &mut Context) -> bool;
     fn set_malformed(&mut self);
     /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).
@@ -176,6 +179,8 @@ pub(super) trait Item<'de>: Default {
 }
 
 impl<'de> Item<'de> for Sample<'de> {
+    const USUAL: usize = 48;
+
     fn admit(context: &mut Context) -> bool {
         context.admits_sample()
     }
@@ -203,6 +208,8 @@ impl<'de> Item<'de> for Sample<'de> {
 }
 
 impl<'de> Item<'de> for Histogram<'de> {
+    const USUAL: usize = 4;
+
     fn admit(context: &mut Context) -> bool {
         context.admits_sample()
     }
@@ -231,6 +238,8 @@ impl<'de> Item<'de> for Histogram<'de> {
 }
 
 impl<'de> Item<'de> for Batch<'de> {
+    const USUAL: usize = 4;
+
     fn admit(context: &mut Context) -> bool {
         context.admits_batch()
     }
@@ -275,6 +284,8 @@ pub(super) struct Top<'a> {
 }
 
 impl<'de> Item<'de> for Top<'de> {
+    const USUAL: usize = 1;
+
     fn admit(_: &mut Context) -> bool {
         true
     }
@@ -437,6 +448,9 @@ impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
         })? {
             if !I::admit(self.context) {
                 return Err(A::Error::custom("too many"));
+            }
+            if self.into.capacity() == 0 {
+                self.into.reserve_exact(I::USUAL);
             }
             self.into.push(item);
         }

@@ -1,0 +1,178 @@
+//! The figures the README states, each measured in one run on this machine.
+//!
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- memory` or `-- query` one
+//! part. Ratios hold from machine to machine, absolute numbers do not.
+
+#![expect(
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    reason = "a program for people: it measures, prints, and ends at the first surprise"
+)]
+
+mod child;
+mod load;
+
+use std::time::{Duration, Instant};
+
+use child::{Child, bare_server};
+use load::{Closed, Measured, Trickle};
+
+/// Rounds of each server, taken in turn.
+const ROUNDS: usize = 5;
+/// How long one round lasts.
+const ROUND: Duration = Duration::from_secs(4);
+const CONNECTIONS: usize = 256;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, port] = arguments.as_slice()
+        && first == "bare-server"
+    {
+        bare_server(port);
+        return;
+    }
+    let parts: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.starts_with('-'))
+        .collect();
+    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    if wants("ingest") {
+        ingest();
+    }
+    if wants("trickle") {
+        trickle();
+    }
+    if wants("memory") {
+        memory();
+    }
+    if wants("query") {
+        query();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (
+        values[values.len() / 2],
+        values[0],
+        values[values.len() - 1],
+    )
+}
+
+fn show(name: &str, runs: &[Measured]) -> f64 {
+    let of = |pick: fn(&Measured) -> f64| median(runs.iter().map(pick).collect());
+    let (rate, least, most) = of(|run| run.requests_per_s);
+    println!(
+        "{name:<28} {rate:>9.0} requests/s ({least:.0} to {most:.0})  CPU {:>5.1} µs a batch  p50 {:.2} ms  p99 {:.2} ms  RSS {:.0} MB",
+        of(|run| run.cpu_us).0,
+        of(|run| run.p50_ms).0,
+        of(|run| run.p99_ms).0,
+        of(|run| run.rss_mb).0,
+    );
+    rate
+}
+
+/// Durable ingest of 40-sample JSON batches against a handler that only drains the same body.
+fn ingest() {
+    println!(
+        "\n== ingest: 40-sample JSON batches, {CONNECTIONS} connections, closed loop, {ROUNDS} rounds of {} s",
+        ROUND.as_secs()
+    );
+    let (mut bare, mut durable) = (Vec::new(), Vec::new());
+    let drain = Child::bare();
+    let serve = Child::serve(&[]);
+    // Warm up: segments made, windows and queues there.
+    for server in [&drain, &serve] {
+        Closed::new(server, CONNECTIONS).run(Duration::from_secs(2));
+    }
+    for _ in 0..ROUNDS {
+        bare.push(Closed::new(&drain, CONNECTIONS).run(ROUND));
+        durable.push(Closed::new(&serve, CONNECTIONS).run(ROUND));
+    }
+    let bare_rate = show("axum, body drained", &bare);
+    let durable_rate = show("tillwatch, durable", &durable);
+    let ratios = bare
+        .iter()
+        .zip(&durable)
+        .map(|(bare, durable)| durable.requests_per_s / bare.requests_per_s);
+    let (ratio, least, most) = median(ratios.collect());
+    println!(
+        "ratio {ratio:.3} ({least:.3} to {most:.3}); of the medians {:.3}",
+        durable_rate / bare_rate
+    );
+    let accepted = serve.metric("tillwatch_samples_total{outcome=\"accepted\"}");
+    println!("accepted {accepted} samples in all");
+}
+
+/// 20,000 batches a minute, sent at their times whether or not the last was answered.
+fn trickle() {
+    println!("\n== trickle: 20,000 batches a minute over 64 connections, open loop, 15 s");
+    let serve = Child::serve(&[]);
+    Closed::new(&serve, 64).run(Duration::from_secs(1));
+    let sync = load::sync_times(serve.folder());
+    let measured = Trickle::new(&serve, 64).run(20_000.0 / 60.0, Duration::from_secs(15));
+    show("tillwatch, durable", &[measured]);
+    println!(
+        "fdatasync of 4 KiB beside it: p50 {:.2} ms, p99 {:.2} ms",
+        sync.0, sync.1
+    );
+}
+
+/// Resident memory of `serve` with a fleet of 500 terminals that reports every metric.
+fn memory() {
+    println!("\n== memory: 50 stores, 500 terminals, all metrics");
+    let serve = Child::serve(&["--seal-interval", "30s"]);
+    let started = Instant::now();
+    let report = serve.simulate(&[
+        "--stores",
+        "50",
+        "--terminals",
+        "500",
+        "--rate",
+        "3000",
+        "--duration",
+        "75s",
+    ]);
+    println!(
+        "{}",
+        report
+            .lines()
+            .filter(|line| line.starts_with("found again") || line.contains("acknowledged"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    println!(
+        "serve after {} s: resident {:.0} MB, at most {:.0} MB",
+        started.elapsed().as_secs(),
+        serve.rss_mb(),
+        serve.rss_mb_max()
+    );
+    println!("{}", serve.audit());
+}
+
+/// p95 by store and hour over seven days of one metric in 50 stores: 504,000 rows at rest.
+fn query() {
+    println!("\n== query: p95 by store and hour, 7 days, 50 stores, one metric, one row a minute");
+    let serve = Child::serve(&[]);
+    serve.sql(
+        "INSERT INTO rollup_1m SELECT 'sync_duration_ms', '', concat('store-', leftPad(toString(number % 50), 3, '0')), '2.4.1', 'online', 'rum', \
+         toStartOfMinute(now()) - 120 - intDiv(number, 50) * 60, 60, generateUUIDv4(0), 1, \
+         (arrayMap(i -> toUInt32(9000 + i * 97 + cityHash64(number, i) % 97), range(20)), arrayMap(i -> toUInt64(1 + cityHash64(i, number) % 9), range(20))), \
+         100, 100000000, 1000, 9000000, 10, 1, now64(3), cityHash64(number) FROM numbers(504000)",
+    );
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let started = Instant::now();
+        let points = serve.points(
+            "metric=sync_duration_ms&q=0.95&step=1h&group_by=store_id",
+            7 * 24,
+        );
+        times.push(started.elapsed().as_secs_f64());
+        assert!(points >= 50 * 167, "{points} points");
+    }
+    let (middle, least, most) = median(times);
+    println!("through the API: {middle:.2} s ({least:.2} to {most:.2})");
+}
