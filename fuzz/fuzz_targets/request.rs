@@ -31,7 +31,7 @@ fuzz_target!(|body: &[u8]| {
         };
         let mut record = Vec::new();
         let written = writer.write(&mut record, (batch, identity), None, (&mut report, index));
-        assert_eq!(written.accepted + written.rejected_total(), validate::weight(batch));
+        assert_eq!(written.accepted + written.rejected.iter().sum::<u64>(), validate::weight(batch));
         let (header, entries) = decode(&record).expect("what was written can be read");
         assert_eq!((header.store_id, header.seq), (identity.store_id, identity.seq));
         let mut samples = 0;

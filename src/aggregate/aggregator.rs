@@ -271,7 +271,7 @@ impl Aggregator {
                 keep_last(terminal, at, &reading, (t_ms, value));
             }
         }
-        if self.journal_ms - self.aged_ms > AGE_EVERY_MS {
+        if self.journal_ms.saturating_sub(self.aged_ms) > AGE_EVERY_MS {
             self.aged_ms = self.journal_ms;
             self.terminals.age(self.journal_ms);
         }

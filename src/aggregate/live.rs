@@ -228,7 +228,7 @@ impl LiveSeries {
         if shared.source != Source::Rum {
             return false;
         }
-        let age_ms = received_at_ms - (t_ms + brought.span_ms());
+        let age_ms = received_at_ms.saturating_sub(t_ms.saturating_add(brought.span_ms()));
         if age_ms > metric.live.age_ms_max() {
             let store = self.store_mut(shared.store);
             let bracket = LATE_AGES.iter().position(|(most, _)| age_ms <= *most);
@@ -347,7 +347,7 @@ fn add_to_window(minutes: &mut BTreeMap<i64, SparseHistogram>, t_ms: i64, brough
         // Spread over more minutes than a window gauge reads; it says nothing of one of them.
         return;
     }
-    let minute = window_start_ms(t_ms + span_ms / 2, MINUTE_MS) / MINUTE_MS;
+    let minute = window_start_ms(t_ms.saturating_add(span_ms / 2), MINUTE_MS) / MINUTE_MS;
     let histogram = minutes.entry(minute).or_default();
     match brought {
         Brought::Value(value) => histogram.record(value),

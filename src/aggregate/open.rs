@@ -129,7 +129,7 @@ impl OpenWindows {
         (t_ms, histogram): (i64, &HistogramReading),
     ) {
         let span_ms = histogram.span_ms;
-        let start_ms = window_start_ms(t_ms + span_ms / 2, span_ms);
+        let start_ms = window_start_ms(t_ms.saturating_add(span_ms / 2), span_ms);
         let over = |limit: Option<u64>| limit.map_or(0, |limit| count_over(histogram, limit));
         let [low, high] = metric.thresholds;
         let mut added = Summary {

@@ -123,7 +123,7 @@ impl SeqWindow {
     /// Counts as lost what has been missing for too long.
     pub fn age(&mut self, now_ms: i64) {
         for gap in &mut self.gaps {
-            if gap.since_ms != UNCOUNTED && now_ms - gap.since_ms > LOST_AFTER_MS {
+            if gap.since_ms != UNCOUNTED && now_ms.saturating_sub(gap.since_ms) > LOST_AFTER_MS {
                 self.lost += gap.length();
                 gap.since_ms = UNCOUNTED;
             }

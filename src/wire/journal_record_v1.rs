@@ -3,6 +3,7 @@
 //! Integers marked `v` are LEB128 varints, `z` zigzag varints. The record ends with its payload;
 //! nothing in it depends on a clock, so that a replay gives what the first reading gave.
 
+use crate::model::time::DAY_MS;
 use crate::model::{BatchHeader, Connection, Entry, HistogramReading, Reading, Source};
 
 /// The first byte of every record.
@@ -278,6 +279,9 @@ impl<'a> Reader<'a> {
 
     fn histogram(&mut self) -> Result<HistogramReading, RecordError> {
         let span_ms = self.zigzag("span")?;
+        if !(1..=DAY_MS).contains(&span_ms) {
+            return Err(RecordError::Field("span"));
+        }
         let pairs = usize::try_from(self.varint("bucket count")?).unwrap_or(usize::MAX);
         // Each pair takes at least two bytes, so a length that lies cannot reserve more than it sent.
         if pairs > self.rest.len() / 2 {
