@@ -1,0 +1,3 @@
+//! What a terminal sends and what it is answered.
+
+mod example;
