@@ -259,8 +259,8 @@ async fn a_connection_carries_many_requests_also_sent_at_once() {
     let mut raw = server.raw().await;
     let good: Vec<String> = (0..20).map(|_| batch("pipe").0.to_string()).collect();
     let mut bytes: Vec<String> = good.iter().map(|text| request(text)).collect();
-    bytes.insert(7, request("{"));
     bytes.insert(3, request(&good[0]));
+    bytes.insert(7, request("{"));
     raw.send(bytes.concat()).await;
     let mut answers = Vec::new();
     for _ in 0..bytes.len() {
@@ -485,5 +485,40 @@ async fn what_a_full_journal_refuses_is_deferred_and_nothing_else() {
         server.post_with(&[], body(seq)).await.counts(),
         (40_000, 0, 1)
     );
+    server.stop().await;
+}
+
+/// The network drops answers as often as requests: a terminal that has gone away before it is
+/// answered leaves counts that add up, and its batch is counted once when it comes again.
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_leaves_no_gap_in_the_counts() {
+    let server = Server::start().await;
+    let mut sent = Vec::new();
+    for _ in 0..150 {
+        let bad = batch("gone").without("store_id").filled(2);
+        let body = many([
+            &bad,
+            &batch("gone").filled(3),
+            &batch("gone").value("nope", 1, 1.0),
+        ])
+        .to_string();
+        let mut raw = server.raw().await;
+        raw.send(request(&body)).await;
+        drop(raw);
+        sent.push(body);
+    }
+    pause(500).await;
+    server.outcomes_add_up().await;
+    for body in sent {
+        let (accepted, duplicate, rejected) = server.post_with(&[], body).await.counts();
+        assert!(
+            [(5, 0, 4), (0, 6, 3)].contains(&(accepted, duplicate, rejected)),
+            "{accepted} {duplicate} {rejected}"
+        );
+    }
+    let answer = server
+        .percentiles(&[("metric", "lcp_ms"), ("store_id", "gone")])
+        .await;
+    assert_eq!(answer["series"][0]["points"][0]["count"], 150 * 5);
     server.stop().await;
 }
