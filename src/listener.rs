@@ -257,7 +257,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if result.is_ready() {
+        if result.is_ready() && !is_interim(bytes) {
             self.phase.enter(IDLE);
         }
         result
@@ -281,11 +281,16 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        if result.is_ready() {
+        if result.is_ready() && !slices.first().is_some_and(|first| is_interim(first)) {
             self.phase.enter(IDLE);
         }
         result
     }
+}
+
+/// Whether this is `100 Continue`: the request's body is still to come, and has its own deadline.
+fn is_interim(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 100")
 }
 
 /// The most connections this process may hold beside its files, given what was asked for.

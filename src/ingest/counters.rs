@@ -8,14 +8,11 @@ use crate::self_metrics as names;
 /// Handles to ingest's counters; looking one up by name for every batch would cost more than counting.
 #[derive(Debug)]
 pub struct Counters {
-    /// Samples of requests that could be split into batches.
-    pub received: Counter,
-    /// Samples now durable.
-    pub accepted: Counter,
-    /// Samples of batches seen before.
-    pub duplicate: Counter,
-    /// Samples answered 429 or 503, to be sent again.
-    pub deferred: Counter,
+    /// Samples whose outcome is known; counted together with it, so that the two always agree.
+    received: Counter,
+    accepted: Counter,
+    duplicate: Counter,
+    deferred: Counter,
     /// Batches of requests that could be split into them.
     pub batches: Counter,
     /// Bytes of bodies as they came.
@@ -74,10 +71,32 @@ impl Counters {
         }
     }
 
+    /// Counts samples that are durable now.
+    pub fn accept(&self, samples: u64) {
+        self.one_outcome(&self.accepted, samples);
+    }
+
+    /// Counts samples of batches seen before.
+    pub fn duplicate(&self, samples: u64) {
+        self.one_outcome(&self.duplicate, samples);
+    }
+
+    /// Counts samples that were answered 429 or 503, to be sent again.
+    pub fn defer(&self, samples: u64) {
+        self.one_outcome(&self.deferred, samples);
+    }
+
     /// Counts rejected samples.
     pub fn reject(&self, reason: Reason, samples: u64) {
         if let Some(Some(counter)) = self.rejected.get(usize::from(reason.code())) {
-            counter.increment(samples);
+            self.one_outcome(counter, samples);
+        }
+    }
+
+    fn one_outcome(&self, outcome: &Counter, samples: u64) {
+        if samples > 0 {
+            self.received.increment(samples);
+            outcome.increment(samples);
         }
     }
 }

@@ -77,17 +77,37 @@ pub struct Ingest {
     /// Session pseudonyms.
     pub pseudonyms: Pseudonyms,
     /// Outcomes.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
 }
 
-/// Told by the journal what became of an append: settles its batches, then tells the request.
+/// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
+#[derive(Debug, Clone, Default)]
+struct Weighed {
+    accepted: u64,
+    rejected: Vec<(Reason, u64)>,
+}
+
+impl Weighed {
+    fn rejected(&self) -> u64 {
+        self.rejected.iter().map(|(_, samples)| samples).sum()
+    }
+
+    fn total(&self) -> u64 {
+        self.accepted + self.rejected()
+    }
+}
+
+/// Told by the journal what became of an append: settles and counts its batches, then tells the
+/// request. A client that goes away ends its request, but not this.
 #[derive(Debug)]
 pub struct Acknowledgement {
     dedup: Arc<Dedup>,
+    counters: Arc<Counters>,
+    weighed: Weighed,
     reserved: Vec<(QueueKey, u64)>,
     received_at_ms: i64,
     reply: oneshot::Sender<Result<Position, AppendError>>,
@@ -98,6 +118,14 @@ impl Completion for Acknowledgement {
         let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
         for reserved in &self.reserved {
             self.dedup.settle(reserved, durable_at_ms);
+        }
+        if result.is_ok() {
+            self.counters.accept(self.weighed.accepted);
+            for (reason, samples) in &self.weighed.rejected {
+                self.counters.reject(*reason, *samples);
+            }
+        } else {
+            self.counters.defer(self.weighed.total());
         }
         // A client that went away needs no answer.
         let _unsent = self.reply.send(result);
@@ -172,25 +200,25 @@ impl Ingest {
             batches: &request.batches,
             time: RequestTime::new(received_at_ms, &request.sent_at_ms),
             outcomes: Outcomes::default(),
+            deferred: 0,
             report: Report::default(),
             refused: None,
         };
         let result = intake.run().await;
         let Intake {
             outcomes,
+            deferred,
             report,
             refused,
             ..
         } = intake;
-        let received: u64 = request.batches.iter().map(validate::weight).sum();
-        let settled = outcomes.accepted + outcomes.duplicate + outcomes.rejected;
-        self.counters.received.increment(received);
-        self.counters.accepted.increment(outcomes.accepted);
-        self.counters.duplicate.increment(outcomes.duplicate);
-        self.counters
-            .deferred
-            .increment(received.saturating_sub(settled));
-        result?;
+        if let Err(error) = result {
+            // What has met no other outcome on its way.
+            let weight: u64 = request.batches.iter().map(validate::weight).sum();
+            let known = outcomes.accepted + outcomes.duplicate + outcomes.rejected + deferred;
+            self.counters.defer(weight.saturating_sub(known));
+            return Err(error);
+        }
         match refused {
             Some(reason) if !request.is_many => Err(IngestError::Refused(reason)),
             _ => Ok((outcomes, report)),
@@ -236,6 +264,8 @@ struct Intake<'a> {
     batches: &'a [Batch<'a>],
     time: RequestTime,
     outcomes: Outcomes,
+    /// Samples of appends that failed.
+    deferred: u64,
     report: Report,
     /// Why the last refused batch was refused: what a single one is answered with.
     refused: Option<Reason>,
@@ -248,8 +278,7 @@ struct Append {
     /// Where one record is written before it is framed.
     scratch: Vec<u8>,
     reserved: Vec<(QueueKey, u64)>,
-    accepted: u64,
-    rejected: u64,
+    weighed: Weighed,
     has_failed: bool,
 }
 
@@ -315,13 +344,13 @@ impl Intake<'_> {
         };
         match self.ingest.dedup.reserve(identity) {
             Reserve::Fresh => self.write(index, identity, append),
-            Reserve::Duplicate => self.outcomes.duplicate += validate::weight(batch),
+            Reserve::Duplicate => self.duplicate(batch),
             Reserve::Refused(reason) => self.refuse(index, reason),
             Reserve::InFlight(receiver) => {
                 let (key, seq) = identity.to_owned();
                 if append.reserved.contains(&(key, seq)) {
                     // The same batch twice in one request: the first copy is on its way with us.
-                    self.outcomes.duplicate += validate::weight(batch);
+                    self.duplicate(batch);
                     return None;
                 }
                 return Some(Reserve::InFlight(receiver));
@@ -329,6 +358,12 @@ impl Intake<'_> {
             Reserve::Full => return Some(Reserve::Full),
         }
         None
+    }
+
+    fn duplicate(&mut self, batch: &Batch<'_>) {
+        let samples = validate::weight(batch);
+        self.outcomes.duplicate += samples;
+        self.ingest.counters.duplicate(samples);
     }
 
     fn refuse(&mut self, index: usize, reason: Reason) {
@@ -374,16 +409,14 @@ impl Intake<'_> {
         }
         append.payloads.push(&append.scratch);
         append.reserved.push(identity.to_owned());
-        append.accepted += written.accepted;
-        append.rejected += written.rejected_total();
-        for (code, samples) in (0_u8..)
-            .zip(written.rejected)
-            .filter(|(_, samples)| *samples > 0)
-        {
-            if let Some(reason) = Reason::from_code(code) {
-                self.ingest.counters.reject(reason, samples);
-            }
-        }
+        append.weighed.accepted += written.accepted;
+        let rejected = (0_u8..).zip(written.rejected);
+        let rejected = rejected.filter(|(_, samples)| *samples > 0);
+        append.weighed.rejected.extend(
+            rejected.filter_map(|(code, samples)| {
+                Reason::from_code(code).map(|reason| (reason, samples))
+            }),
+        );
         if written.has_invalid_release {
             self.ingest.counters.invalid_releases.increment(1);
         }
@@ -398,8 +431,11 @@ impl Intake<'_> {
             return Ok(());
         }
         let (reply, durable) = oneshot::channel();
+        let weighed = append.weighed.clone();
         let acknowledgement = Acknowledgement {
             dedup: Arc::clone(&self.ingest.dedup),
+            counters: Arc::clone(&self.ingest.counters),
+            weighed: append.weighed,
             reserved: append.reserved,
             received_at_ms: self.time.received_at_ms,
             reply,
@@ -410,9 +446,17 @@ impl Intake<'_> {
             acknowledgement.complete(Err(error));
         }
         // The journal completes every append; a closed channel means that it is gone.
-        durable.await.map_err(|_closed| IngestError::Stopping)??;
-        self.outcomes.accepted += append.accepted;
-        self.outcomes.rejected += append.rejected;
-        Ok(())
+        let result = durable.await.map_err(|_closed| IngestError::Stopping);
+        match result.and_then(|result| Ok(result?)) {
+            Ok(_position) => {
+                self.outcomes.accepted += weighed.accepted;
+                self.outcomes.rejected += weighed.rejected();
+                Ok(())
+            }
+            Err(error) => {
+                self.deferred += weighed.total();
+                Err(error)
+            }
+        }
     }
 }

@@ -327,12 +327,6 @@ impl Written {
         self.rejected[usize::from(reason.code())] += samples;
         report.sample(batch, sample, reason);
     }
-
-    /// Samples rejected, whatever the reason.
-    #[must_use]
-    pub fn rejected_total(&self) -> u64 {
-        self.rejected.iter().sum()
-    }
 }
 
 fn time_of(sample: &Sample<'_>) -> Result<i64, Reason> {

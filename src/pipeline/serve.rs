@@ -185,7 +185,7 @@ impl Running {
             dedup: Arc::clone(&started.dedup),
             journal: started.journal.clone(),
             pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
-            counters: ingest::counters::Counters::default(),
+            counters: Arc::new(ingest::counters::Counters::default()),
             is_outbox_full: Arc::clone(&health.is_outbox_full),
             is_stopping: Arc::clone(&health.is_stopping),
         });

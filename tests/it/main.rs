@@ -1,0 +1,10 @@
+//! tillwatch as its clients see it: the real program, real sockets, the real engine.
+//!
+//! One binary, so that there is one link step. Each test starts the program once with its own folder
+//! and ports, and asks it many things: a start takes about a second.
+//! The modules are marked as tests, so that their helpers may panic as tests may.
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod ingest;
