@@ -65,8 +65,13 @@ impl Child {
 
     pub fn serve(more: &[&str]) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let mut command = Self::command(folder.path(), more);
+        Self::start(&mut command, folder)
+    }
+
+    fn command(folder: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(TILLWATCH);
-        command.arg("serve").arg("--data-dir").arg(folder.path());
+        command.arg("serve").arg("--data-dir").arg(folder);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         // One store may post as fast as it can here.
         command.args([
@@ -78,10 +83,31 @@ impl Child {
             "warn",
         ]);
         command.args(more);
-        Self::start(&mut command, folder)
+        command
+    }
+
+    /// Kills the server and starts it again on the same folder; seconds until it is ready.
+    pub fn kill_and_restart(&mut self, more: &[&str]) -> f64 {
+        self.process.kill().expect("a signal");
+        self.process.wait().expect("an end");
+        let started = std::time::Instant::now();
+        let mut command = Self::command(self.folder.path(), more);
+        let (process, address, admin) = Self::spawn(&mut command);
+        (self.process, self.address, self.admin) = (process, address, admin);
+        started.elapsed().as_secs_f64()
     }
 
     fn start(command: &mut Command, folder: TempDir) -> Self {
+        let (process, address, admin) = Self::spawn(command);
+        Self {
+            process,
+            folder,
+            address,
+            admin,
+        }
+    }
+
+    fn spawn(command: &mut Command) -> (std::process::Child, String, String) {
         let mut process = command
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
@@ -101,12 +127,8 @@ impl Child {
                 .trim_start_matches("http://")
                 .to_owned()
         };
-        Self {
-            address: field("ingest="),
-            admin: field("admin="),
-            process,
-            folder,
-        }
+        let addresses = (field("ingest="), field("admin="));
+        (process, addresses.0, addresses.1)
     }
 
     pub fn folder(&self) -> &Path {

@@ -1,7 +1,7 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- memory` or `-- query` one
-//! part. Ratios hold from machine to machine, absolute numbers do not.
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory` or
+//! `-- query` one part. Ratios hold from machine to machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -44,6 +44,9 @@ fn main() {
     }
     if wants("trickle") {
         trickle();
+    }
+    if wants("replay") {
+        replay();
     }
     if wants("memory") {
         memory();
@@ -118,6 +121,39 @@ fn trickle() {
     println!(
         "fdatasync of 4 KiB beside it: p50 {:.2} ms, p99 {:.2} ms",
         sync.0, sync.1
+    );
+}
+
+/// How long a start takes with a journal that was never sealed.
+fn replay() {
+    println!("\n== replay: a journal that was never sealed, after kill -9");
+    let unsealed = [
+        "--seal-interval",
+        "1h",
+        "--seal-journal-bytes",
+        "8GiB",
+        "--seal-rows",
+        "100000000",
+    ];
+    let mut serve = Child::serve(&unsealed);
+    Closed::new(&serve, CONNECTIONS).run(Duration::from_secs(10));
+    let number = |serve: &Child, name: &str| serve.metric(name).parse::<f64>().unwrap_or(0.0);
+    let bytes = number(&serve, "tillwatch_journal_used_bytes");
+    let before = number(&serve, "tillwatch_ledger_samples{place=\"accepted\"}");
+    let seconds = serve.kill_and_restart(&unsealed);
+    let after = number(&serve, "tillwatch_ledger_samples{place=\"accepted\"}");
+    let gib = bytes / f64::from(1 << 30);
+    println!(
+        "{gib:.2} GiB of journal: ready after {seconds:.2} s, {:.1} s a GiB",
+        seconds / gib
+    );
+    println!(
+        "accepted before {before}, after {after}: {}",
+        if before <= after {
+            "nothing lost"
+        } else {
+            "LOST"
+        }
     );
 }
 
