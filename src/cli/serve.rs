@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +12,9 @@ use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
 use crate::embedded::{self, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
 use crate::logging::{self, Format};
+use crate::persist::ClickHouse;
 use crate::persist::migrate::migrate;
+use crate::persist::ship::used_epochs;
 use crate::pipeline;
 
 #[derive(Debug, Args)]
@@ -94,7 +97,7 @@ pub(super) struct Migrate {
     #[arg(long, env = "TILLWATCH_CONFIG")]
     config: Option<PathBuf>,
     /// Give the state file in --data-dir a new collector id: after a restore from an older copy, so
-    /// that its epochs cannot meet those it has forgotten. Stop `serve` first.
+    /// that its epochs cannot meet those it has forgotten. Stop `serve` first; ClickHouse must answer.
     #[arg(long)]
     new_collector_id: bool,
     #[command(flatten)]
@@ -105,23 +108,21 @@ impl Migrate {
     pub(super) async fn run(self) -> Outcome {
         let config = load(self.flags, self.config.as_ref())?;
         start_logging(&config);
-        if self.new_collector_id {
-            let data_dir = config.data_dir.clone().unwrap_or_default();
-            let state = pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?;
-            let id = state
-                .renew_collector_id()
-                .map_err(|error| Failure::of(&error))?;
-            say(&format!("the collector id is now {id}"));
-            return Ok(ExitCode::SUCCESS);
-        }
         let database = pipeline::open_database(&config)
             .await
             .map_err(|error| Failure::of(&error))?;
         let migrated = migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error));
+        let renewed = match &migrated {
+            Ok(_) if self.new_collector_id => Some(renew(&config, database.clickhouse()).await),
+            _ => None,
+        };
         database.close().await;
         let migrated = migrated?;
+        if let Some(id) = renewed.transpose()? {
+            say(&format!("the collector id is now {id}"));
+        }
         say(&format!(
             "{} applied before, {} applied now{}",
             migrated.before,
@@ -134,6 +135,19 @@ impl Migrate {
         ));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Gives the state file a new collector id. ClickHouse says which epoch numbers have been used by
+/// another copy of the file; what waits under these moves to the new id.
+async fn renew(config: &Config, clickhouse: &ClickHouse) -> Result<uuid::Uuid, Failure> {
+    let data_dir = config.data_dir.clone().unwrap_or_default();
+    let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+    let used = used_epochs(clickhouse, &state)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    state
+        .renew_collector_id(&used)
+        .map_err(|error| Failure::of(&error))
 }
 
 #[derive(Debug, Args)]

@@ -164,9 +164,6 @@ impl Ingest {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(IngestError::Stopping);
         }
-        if self.is_outbox_full.load(Ordering::Relaxed) {
-            return Err(IngestError::OutboxFull);
-        }
         let (parts, body) = request.into_parts();
         let text = |name| {
             parts
@@ -204,7 +201,12 @@ impl Ingest {
             report: Report::default(),
             refused: None,
         };
-        let result = intake.run().await;
+        // Not before the samples are counted: each has an outcome, this one is deferred.
+        let result = if self.is_outbox_full.load(Ordering::Relaxed) {
+            Err(IngestError::OutboxFull)
+        } else {
+            intake.run().await
+        };
         let Intake {
             outcomes,
             deferred,

@@ -69,14 +69,14 @@ pub enum ClickHouseError {
     },
     /// ClickHouse knows an epoch of this collector that the state file does not.
     #[error(
-        "ClickHouse holds epoch {theirs} of collector {collector}, the state file ends at {ours}: it is an \
-         older copy. Batches are taken in, nothing is shipped. To go on with this state, stop tillwatch and \
+        "ClickHouse holds epoch {theirs} of collector {collector}, this state file has sent {ours} at most: it \
+         is an older copy. Batches are taken in, nothing is shipped. To go on with this state, stop tillwatch and \
          run `tillwatch migrate --new-collector-id`"
     )]
     EpochReuse {
         /// Highest epoch in ClickHouse.
         theirs: u64,
-        /// Highest epoch in the state file.
+        /// Highest epoch that this state file has sent.
         ours: u64,
         /// Whose.
         collector: uuid::Uuid,

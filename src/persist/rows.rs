@@ -49,9 +49,9 @@ pub struct EncodedRows {
 #[must_use]
 pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
     let mut encoded = EncodedRows::default();
-    let bytes = &mut encoded.bytes;
-    bytes.reserve(rows.len() * 192);
+    encoded.bytes.reserve(rows.len() * 192);
     for Rollup { key, summary } in rows {
+        let bytes = &mut encoded.bytes;
         let start = bytes.len();
         for text in [
             key.metric,
@@ -65,10 +65,7 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         }
         bytes.extend_from_slice(&key.window_start_s.to_le_bytes());
         bytes.extend_from_slice(&key.span_s.to_le_bytes());
-        // ClickHouse keeps a UUID as two 64-bit integers, the high one first.
-        let (high, low) = origin.collector_id.as_u64_pair();
-        bytes.extend_from_slice(&high.to_le_bytes());
-        bytes.extend_from_slice(&low.to_le_bytes());
+        put_uuid(bytes, origin.collector_id);
         bytes.extend_from_slice(&origin.epoch.to_le_bytes());
         let (indices, counts) = summary.histogram.into_parts();
         put_varint(bytes, indices.len());
@@ -92,14 +89,7 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
         let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
         bytes.extend_from_slice(&hash.to_le_bytes());
-
-        let day = encoded
-            .days
-            .entry(day_of_s(key.window_start_s))
-            .or_default();
-        day.rows += 1;
-        day.samples += summary.count;
-        day.hash_sum = day.hash_sum.wrapping_add(hash);
+        encoded.note((key.window_start_s, summary.count, hash));
     }
     encoded
 }
@@ -195,6 +185,88 @@ pub fn decode(
         });
     }
     Some(rows)
+}
+
+/// What a row is told from others by, without being decoded.
+struct RawRow<'a> {
+    /// From its first byte to the collector id.
+    before_id: &'a [u8],
+    /// From the collector id to the hash.
+    after_id: &'a [u8],
+    window_start_s: u32,
+    samples: u64,
+    hash: u64,
+}
+
+fn raw_rows(bytes: &[u8]) -> Option<Vec<RawRow<'_>>> {
+    let mut rows = Vec::new();
+    let mut reader = Reader(bytes);
+    while !reader.0.is_empty() {
+        let from = reader.0;
+        for _ in 0..6 {
+            reader.text()?;
+        }
+        let window_start_s = u32::from_le_bytes(reader.array()?);
+        reader.take(4)?;
+        let before_id = from.get(..from.len() - reader.0.len())?;
+        reader.take(16)?;
+        let middle = reader.0;
+        reader.take(8)?;
+        reader.take_list(4)?;
+        reader.take_list(8)?;
+        let samples = u64::from_le_bytes(reader.array()?);
+        reader.take(5 * 8 + 8)?;
+        let after_id = middle.get(..middle.len() - reader.0.len())?;
+        let hash = u64::from_le_bytes(reader.array()?);
+        rows.push(RawRow {
+            before_id,
+            after_id,
+            window_start_s,
+            samples,
+            hash,
+        });
+    }
+    Some(rows)
+}
+
+/// The hashes of an epoch's rows. `None` at the first byte that is not as [`encode`] writes it.
+#[must_use]
+pub fn hashes(bytes: &[u8]) -> Option<Vec<u64>> {
+    Some(raw_rows(bytes)?.iter().map(|row| row.hash).collect())
+}
+
+/// The same rows under another collector's id. `None` at the first byte that is not as [`encode`]
+/// writes it.
+#[must_use]
+pub fn restamp(bytes: &[u8], collector_id: Uuid) -> Option<EncodedRows> {
+    let mut stamped = EncodedRows::default();
+    for row in raw_rows(bytes)? {
+        let out = &mut stamped.bytes;
+        let start = out.len();
+        out.extend_from_slice(row.before_id);
+        put_uuid(out, collector_id);
+        out.extend_from_slice(row.after_id);
+        let hash = xxh3_64(out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&hash.to_le_bytes());
+        stamped.note((row.window_start_s, row.samples, hash));
+    }
+    Some(stamped)
+}
+
+impl EncodedRows {
+    fn note(&mut self, (window_start_s, samples, hash): (u32, u64, u64)) {
+        let day = self.days.entry(day_of_s(window_start_s)).or_default();
+        day.rows += 1;
+        day.samples += samples;
+        day.hash_sum = day.hash_sum.wrapping_add(hash);
+    }
+}
+
+/// ClickHouse keeps a UUID as two 64-bit integers, the high one first.
+fn put_uuid(bytes: &mut Vec<u8>, id: Uuid) {
+    let (high, low) = id.as_u64_pair();
+    bytes.extend_from_slice(&high.to_le_bytes());
+    bytes.extend_from_slice(&low.to_le_bytes());
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
@@ -295,5 +367,22 @@ mod tests {
         assert_eq!(encoded.days[&0].rows, 2);
         assert_eq!(encoded.days[&1].samples, 500);
         assert!(decode(&encoded.bytes[1..], &Catalogue::default(), |_, _, _| true).is_none());
+    }
+
+    #[test]
+    fn rows_under_another_id_are_what_encoding_them_under_it_gives() {
+        let origin = |id| RowOrigin {
+            collector_id: Uuid::from_u128(id),
+            epoch: 3,
+            received_at_ms: 1_763_683_200_123,
+        };
+        let rows = vec![row(1, "a", &[5, 5, 9]), row(1_440, "b", &[7, 70_000])];
+        let first = encode(rows.clone(), origin(7));
+        let second = encode(rows, origin(8));
+        let stamped = restamp(&first.bytes, Uuid::from_u128(8)).unwrap();
+        assert_eq!(stamped.bytes, second.bytes);
+        assert_eq!(stamped.days, second.days);
+        assert_ne!(hashes(&first.bytes), hashes(&second.bytes));
+        assert!(restamp(&first.bytes[1..], Uuid::from_u128(8)).is_none());
     }
 }

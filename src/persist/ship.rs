@@ -15,7 +15,7 @@ use crate::persist::audit::{self, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::{ClickHouseError, StateError};
 use crate::persist::outbox::EpochInfo;
-use crate::persist::rows::COLUMNS;
+use crate::persist::rows::{self, COLUMNS};
 use crate::persist::state::State;
 
 /// Epochs in one insert while draining.
@@ -41,7 +41,7 @@ struct HighestEpoch {
     epoch: u64,
 }
 
-/// Refuses to ship when ClickHouse knows a higher epoch of this collector than the state file.
+/// Refuses to ship when ClickHouse holds a higher epoch of this collector than this state file sent.
 ///
 /// # Errors
 /// [`ClickHouseError::EpochReuse`] then; else when ClickHouse does not answer.
@@ -57,7 +57,8 @@ pub async fn guard_epochs(
         )
         .await?;
     let theirs = rows.first().map_or(0, |row| row.epoch);
-    let ours = on_disk(state, State::last_epoch).await?;
+    // Not the last epoch sealed: an older copy goes on sealing, and would soon be past theirs.
+    let ours = on_disk(state, State::sent_epoch).await?;
     if theirs > ours {
         return Err(ClickHouseError::EpochReuse {
             theirs,
@@ -66,6 +67,59 @@ pub async fn guard_epochs(
         });
     }
     Ok(())
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct HeldHash {
+    epoch: u64,
+    hash: u64,
+}
+
+/// The unconfirmed epochs under whose number ClickHouse holds rows that are not theirs: another copy of
+/// the state file has used it.
+///
+/// # Errors
+/// When ClickHouse does not answer, or the state file fails.
+pub async fn used_epochs(
+    clickhouse: &ClickHouse,
+    state: &Arc<State>,
+) -> Result<Vec<u64>, ClickHouseError> {
+    let collector = state.collector_id();
+    let mut waiting = on_disk(state, |state| state.unconfirmed(usize::MAX)).await?;
+    waiting.retain(|info| info.collector_id == collector);
+    let Some((first, last)) = waiting.first().zip(waiting.last()) else {
+        return Ok(Vec::new());
+    };
+    let range = (first.epoch, last.epoch);
+    let rows: Vec<HeldHash> = clickhouse
+        .fetch(
+            "SELECT epoch, row_hash AS hash FROM rollup_1m
+             WHERE collector_id = {id:UUID} AND epoch BETWEEN {first:UInt64} AND {last:UInt64}",
+            |query| {
+                query
+                    .param("id", collector.to_string())
+                    .param("first", range.0)
+                    .param("last", range.1)
+            },
+        )
+        .await?;
+    let mut held: std::collections::BTreeMap<u64, Vec<u64>> = std::collections::BTreeMap::new();
+    for row in rows {
+        held.entry(row.epoch).or_default().push(row.hash);
+    }
+    let mut used = Vec::new();
+    for (epoch, hashes) in held {
+        let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
+        let ours: std::collections::BTreeSet<u64> = rows
+            .and_then(|bytes| rows::hashes(&bytes))
+            .ok_or(StateError::Damaged("outbox blob"))?
+            .into_iter()
+            .collect();
+        if hashes.iter().any(|hash| !ours.contains(hash)) {
+            used.push(epoch);
+        }
+    }
+    Ok(used)
 }
 
 /// Ships the oldest epochs that wait: inserts what ClickHouse does not hold, reads back, confirms.
@@ -104,6 +158,8 @@ pub async fn ship_once(
         bytes.append(&mut rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?);
     }
     if !bytes.is_empty() {
+        let last = range.1;
+        on_disk(state, move |state| state.note_sent(last)).await?;
         clickhouse
             .insert_row_binary("rollup_1m", COLUMNS, bytes)
             .await?;

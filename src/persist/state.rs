@@ -153,17 +153,64 @@ impl State {
         self.collector_id
     }
 
-    /// Gives this state file a new number, so that its epochs cannot meet those of the old one.
+    /// Gives this state file a new number, so that its epochs cannot meet those of the old one. Of what
+    /// is unconfirmed, the epochs in `used` meet other rows under the old number: they move to the new
+    /// one. The others are shipped as they are, so that what has arrived of them is not there twice.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn renew_collector_id(&self) -> Result<Uuid, StateError> {
+    pub fn renew_collector_id(&self, used: &[u64]) -> Result<Uuid, StateError> {
+        let mut blobs = Vec::new();
+        for epoch in used {
+            let bytes = self.rows_of(*epoch)?;
+            blobs.push((*epoch, bytes.ok_or(StateError::Damaged("outbox blob"))?));
+        }
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
-        // What is unconfirmed carries the old number in its rows: it is shipped as it is.
         let id = new_collector_id(&transaction)?;
+        for (epoch, bytes) in blobs {
+            let stamped =
+                rows::restamp(&bytes, id).ok_or(StateError::Damaged("outbox blob"))?;
+            let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;
+            let epoch = signed(epoch);
+            transaction.execute(
+                "UPDATE epoch SET collector_id = ?2 WHERE epoch = ?1",
+                params![epoch, id.to_string()],
+            )?;
+            transaction.execute(
+                "UPDATE outbox SET blob = ?2 WHERE epoch = ?1",
+                params![epoch, blob],
+            )?;
+            for (day, ledger) in stamped.days {
+                transaction.execute(
+                    "UPDATE epoch_day SET hash_sum = ?3 WHERE epoch = ?1 AND day = ?2",
+                    params![epoch, day, signed(ledger.hash_sum)],
+                )?;
+            }
+        }
         transaction.commit()?;
         Ok(id)
+    }
+
+    /// The highest epoch that may have reached ClickHouse from this state file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sent_epoch(&self) -> Result<u64, StateError> {
+        let text: Option<String> = get_meta(&self.reader(), "sent_epoch")?;
+        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    /// Notes that epochs up to this one are about to be sent. Before they are: what ClickHouse holds
+    /// beyond it came from another copy of this file.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then nothing may be sent.
+    pub fn note_sent(&self, epoch: u64) -> Result<(), StateError> {
+        if self.sent_epoch()? < epoch {
+            put_meta(&self.writer(), "sent_epoch", &epoch.to_string())?;
+        }
+        Ok(())
     }
 
     pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {

@@ -219,6 +219,7 @@ impl Running {
             holdings,
             is_outbox_full: Arc::clone(&health.is_outbox_full),
             budget_bytes: outbox_budget_bytes,
+            is_prepared: std::sync::atomic::AtomicBool::new(false),
         });
         Ok(Self {
             config,
@@ -328,11 +329,7 @@ impl Running {
         let _running = stop.send(true);
         let _ended = (sealing.await, shipping.await);
         self.sealer.seal().await;
-        let last = tokio::time::timeout(LAST_SHIP_MAX, async {
-            while self.shipper.ship(false).await? {}
-            Ok::<_, crate::persist::ClickHouseError>(())
-        });
-        match last.await {
+        match tokio::time::timeout(LAST_SHIP_MAX, self.shipper.ship_rest()).await {
             Ok(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
             _ => tracing::info!(
                 "stopped; what is not confirmed waits in the outbox for the next start"

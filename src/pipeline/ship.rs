@@ -31,16 +31,25 @@ pub struct Shipper {
     pub is_outbox_full: Arc<AtomicBool>,
     /// The most bytes that may wait.
     pub budget_bytes: u64,
+    /// Whether the tables are there and the epochs' numbers have not been used by another copy of the
+    /// state file. Nothing is sent before.
+    pub is_prepared: AtomicBool,
 }
+
+/// The embedded engine may never come up; the outbox is looked at meanwhile.
+const ENGINE_WAIT: Duration = Duration::from_secs(5);
 
 impl Shipper {
     /// Ships whenever there is something, until `stopping` turns true.
     pub async fn run(self: Arc<Self>, wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
         let mut failures = 0_u32;
-        let mut is_prepared = false;
         let mut expired = Instant::now();
         loop {
-            let result = self.round(&mut is_prepared, failures > 0).await;
+            let result = tokio::select! {
+                result = self.round(failures > 0) => result,
+                // Whatever is under way may be sent again.
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            };
             self.look_at_budget().await;
             let pause = match &result {
                 Ok(true) => Duration::ZERO,
@@ -67,7 +76,7 @@ impl Shipper {
                         );
                     }
                     if !error.is_passing() {
-                        is_prepared = false;
+                        self.is_prepared.store(false, Ordering::Relaxed);
                     }
                     failures = failures.saturating_add(1);
                 }
@@ -84,28 +93,56 @@ impl Shipper {
             if pause.is_zero() && !*stopping.borrow() {
                 continue;
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // While failing, a new epoch is no reason to knock sooner.
-                () = wanted.notified(), if failures == 0 => {}
-                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            let is_over = Instant::now() + pause;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(is_over) => break,
+                    () = wanted.notified() => {}
+                    _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+                }
+                if failures == 0 {
+                    break;
+                }
+                // While failing, a new epoch is no reason to knock sooner; but it may have used up the
+                // budget.
+                self.look_at_budget().await;
             }
         }
     }
 
     /// One round; whether it confirmed anything.
-    async fn round(&self, is_prepared: &mut bool, is_retry: bool) -> Result<bool, ClickHouseError> {
-        if !*is_prepared {
-            self.clickhouse.wait().await;
-            let migrated = migrate::migrate(&self.clickhouse).await?;
-            if !migrated.applied.is_empty() {
-                tracing::info!(applied = ?migrated.applied, "migrated the database");
-            }
-            self.clickhouse.set_prepared();
-            guard_epochs(&self.clickhouse, &self.state).await?;
-            *is_prepared = true;
-        }
+    async fn round(&self, is_retry: bool) -> Result<bool, ClickHouseError> {
+        self.prepare().await?;
         self.ship(is_retry).await
+    }
+
+    /// Makes sure that shipping is safe.
+    async fn prepare(&self) -> Result<(), ClickHouseError> {
+        if self.is_prepared.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let is_there = tokio::time::timeout(ENGINE_WAIT, self.clickhouse.wait()).await;
+        if is_there.is_err() {
+            return Err(ClickHouseError::NotReady);
+        }
+        let migrated = migrate::migrate(&self.clickhouse).await?;
+        if !migrated.applied.is_empty() {
+            tracing::info!(applied = ?migrated.applied, "migrated the database");
+        }
+        self.clickhouse.set_prepared();
+        guard_epochs(&self.clickhouse, &self.state).await?;
+        self.is_prepared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ships what is left, at the end.
+    ///
+    /// # Errors
+    /// As [`Shipper::ship`]; nothing is sent that [`Shipper::run`] would not have sent.
+    pub async fn ship_rest(&self) -> Result<(), ClickHouseError> {
+        self.prepare().await?;
+        while self.ship(true).await? {}
+        Ok(())
     }
 
     /// Ships once and notes what came of it.
