@@ -123,9 +123,9 @@ impl Terminals {
         } = self;
         by_key.retain(|key, terminal| {
             let before = terminal.queues.len();
-            terminal
-                .queues
-                .retain(|(_, window)| now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS);
+            terminal.queues.retain(|(_, window)| {
+                now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS
+            });
             let mut has_changed = terminal.queues.len() != before;
             for (_, window) in &mut terminal.queues {
                 let lost = window.lost();

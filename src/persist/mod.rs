@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
+//! | `tables.rs` | its tables: layout, rows written and read |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
@@ -27,6 +28,7 @@ pub mod outbox;
 pub mod rows;
 pub mod ship;
 pub mod state;
+mod tables;
 
 pub use clickhouse::{ClickHouse, Endpoint};
 pub use error::{ClickHouseError, StateError};

@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `serve.rs` | starts everything, waits, stops everything |
+//! | `setup.rs` | sockets, limits, session keys, housekeeping |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `seal.rs` | when a seal is due, and the seal |
@@ -18,6 +19,7 @@ mod error;
 mod pages;
 mod seal;
 mod serve;
+mod setup;
 mod ship;
 mod start;
 

@@ -1,7 +1,5 @@
 //! Starts everything, waits, stops everything.
 
-use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -17,17 +14,17 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::health::{self, Health};
 use crate::holdings::Holdings;
-use crate::ingest::session::{KeySource, Pseudonyms};
+use crate::ingest::session::Pseudonyms;
 use crate::ingest::{self, Ingest, admission};
 use crate::listener;
 use crate::model::Catalogue;
-use crate::model::time::now_ms;
 use crate::persist::State;
 use crate::pipeline::apply;
 use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::pages::{self, Pages};
 use crate::pipeline::seal::{Due, Sealer};
+use crate::pipeline::setup::{StateKeys, announce, bind, forget, ingest_settings};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
 use crate::query::{self, percentiles::Sources};
@@ -37,10 +34,6 @@ use crate::self_metrics;
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The last try to ship may take this long.
 const LAST_SHIP_MAX: Duration = Duration::from_secs(5);
-/// How often idle buckets and silent queues are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// Connections that wait to be accepted: a thousand terminals may come back in one second.
-const BACKLOG: i32 = 4_096;
 
 /// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns.
 ///
@@ -91,43 +84,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn bind(setting: &'static str, address: Option<SocketAddr>) -> Result<TcpListener, ServeError> {
-    let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-    let open = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    open().map_err(|source| ServeError::Listen {
-        setting,
-        address,
-        source,
-    })
-}
-
-/// Keys of the days in the state file.
-struct StateKeys(Arc<State>);
-
-impl KeySource for StateKeys {
-    fn session_key(&self, day: i32) -> Option<[u8; 32]> {
-        let key = self.0.session_key(day);
-        key.inspect_err(|error| {
-            tracing::error!(
-                error = crate::logging::chain(error),
-                "no key for session pseudonyms"
-            );
-        })
-        .ok()
-    }
 }
 
 /// The switch that ends the tasks, and the tasks: sealing, shipping.
@@ -373,56 +329,5 @@ impl Running {
         query::router(Arc::clone(&self.query))
             .merge(pages::router(Arc::clone(&self.pages)))
             .merge(health::router(Arc::clone(&self.health)))
-    }
-}
-
-fn ingest_settings(config: &Config) -> ingest::Settings {
-    let defaults = ingest::Settings::default();
-    let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
-        bytes.map_or(default, |bytes| {
-            usize::try_from(bytes.0).unwrap_or(usize::MAX)
-        })
-    };
-    let in_flight = bytes(
-        config.in_flight_bytes_max,
-        defaults.admission.in_flight_bytes_max as usize,
-    );
-    ingest::Settings {
-        body_bytes_max: bytes(config.body_bytes_max, defaults.body_bytes_max),
-        decoded_bytes_max: bytes(config.decoded_bytes_max, defaults.decoded_bytes_max),
-        body_timeout: config
-            .body_timeout
-            .map_or(defaults.body_timeout, |span| span.0),
-        batches_max: config.batches_max.unwrap_or(defaults.batches_max),
-        samples_max: config.samples_max.unwrap_or(defaults.samples_max),
-        admission: admission::Settings {
-            in_flight_bytes_max: u32::try_from(in_flight)
-                .unwrap_or(u32::MAX >> 4)
-                .min(u32::MAX >> 4),
-            store_requests_per_s: config
-                .store_requests_per_s
-                .unwrap_or(defaults.admission.store_requests_per_s),
-            store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
-        },
-    }
-}
-
-async fn forget(ingest: Arc<Ingest>) {
-    loop {
-        tokio::time::sleep(FORGET_EVERY).await;
-        ingest.admission.forget();
-        ingest.dedup.forget(now_ms());
-    }
-}
-
-/// The line that scripts wait for.
-fn announce((ingest, admin): (SocketAddr, SocketAddr)) {
-    let mut out = std::io::stdout().lock();
-    let line = writeln!(
-        out,
-        "tillwatch ready ingest=http://{ingest} admin=http://{admin}"
-    );
-    if line.and_then(|()| out.flush()).is_err() {
-        tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");
     }
 }

@@ -4,20 +4,17 @@
 
 use std::borrow::Cow;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::request::{Context, Item, Request, Top, Value};
+use super::read::{Item, Top, Value};
+use super::request::Context;
 use super::{Field, FieldSeed, field};
 
 /// Reads a body whose JSON is sound, whatever its pieces hold.
-pub(super) fn request<'a>(
-    text: &'a str,
-    context: &mut Context,
-) -> Result<Request<'a>, serde_json::Error> {
+pub(super) fn top<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, serde_json::Error> {
     let pairs: Pairs<'a> = serde_json::from_str(text)?;
-    let top: Top<'a> = item_of(pairs, context);
-    top.into_request().map_err(serde_json::Error::custom)
+    Ok(item_of(pairs, context))
 }
 
 fn item_of<'a, I: Item<'a>>(pairs: Pairs<'a>, context: &mut Context) -> I {

@@ -1,0 +1,112 @@
+//! What `serve` is set up with: sockets, limits from the settings, session keys, housekeeping.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::ingest::session::KeySource;
+use crate::ingest::{self, Ingest, admission};
+use crate::model::time::now_ms;
+use crate::persist::State;
+use crate::pipeline::error::ServeError;
+
+/// How often idle buckets and silent queues are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Connections that wait to be accepted: a thousand terminals may come back in one second.
+const BACKLOG: i32 = 4_096;
+
+pub(super) fn bind(
+    setting: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<TcpListener, ServeError> {
+    let address = address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| ServeError::Listen {
+        setting,
+        address,
+        source,
+    })
+}
+
+/// Keys of the days in the state file.
+pub(super) struct StateKeys(pub(super) Arc<State>);
+
+impl KeySource for StateKeys {
+    fn session_key(&self, day: i32) -> Option<[u8; 32]> {
+        let key = self.0.session_key(day);
+        key.inspect_err(|error| {
+            tracing::error!(
+                error = crate::logging::chain(error),
+                "no key for session pseudonyms"
+            );
+        })
+        .ok()
+    }
+}
+
+pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
+    let defaults = ingest::Settings::default();
+    let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
+        bytes.map_or(default, |bytes| {
+            usize::try_from(bytes.0).unwrap_or(usize::MAX)
+        })
+    };
+    let in_flight = bytes(
+        config.in_flight_bytes_max,
+        defaults.admission.in_flight_bytes_max as usize,
+    );
+    ingest::Settings {
+        body_bytes_max: bytes(config.body_bytes_max, defaults.body_bytes_max),
+        decoded_bytes_max: bytes(config.decoded_bytes_max, defaults.decoded_bytes_max),
+        body_timeout: config
+            .body_timeout
+            .map_or(defaults.body_timeout, |span| span.0),
+        batches_max: config.batches_max.unwrap_or(defaults.batches_max),
+        samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        admission: admission::Settings {
+            in_flight_bytes_max: u32::try_from(in_flight)
+                .unwrap_or(u32::MAX >> 4)
+                .min(u32::MAX >> 4),
+            store_requests_per_s: config
+                .store_requests_per_s
+                .unwrap_or(defaults.admission.store_requests_per_s),
+            store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
+        },
+    }
+}
+
+pub(super) async fn forget(ingest: Arc<Ingest>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        ingest.admission.forget();
+        ingest.dedup.forget(now_ms());
+    }
+}
+
+/// The line that scripts wait for.
+pub(super) fn announce((ingest, admin): (SocketAddr, SocketAddr)) {
+    let mut out = std::io::stdout().lock();
+    let line = writeln!(
+        out,
+        "tillwatch ready ingest=http://{ingest} admin=http://{admin}"
+    );
+    if line.and_then(|()| out.flush()).is_err() {
+        tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");
+    }
+}
