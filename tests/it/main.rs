@@ -8,3 +8,5 @@
 mod support;
 #[cfg(test)]
 mod ingest;
+#[cfg(test)]
+mod process;
