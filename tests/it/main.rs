@@ -9,4 +9,6 @@ mod support;
 #[cfg(test)]
 mod ingest;
 #[cfg(test)]
+mod query;
+#[cfg(test)]
 mod process;

@@ -188,7 +188,10 @@ async fn what_is_missing_or_taken_is_said_clearly() {
     }
     // One folder, one process.
     let mut command = serve(server.folder());
-    fails_and_says(&mut command, &["is in use by process", &server.pid().to_string()]);
+    fails_and_says(
+        &mut command,
+        &["is in use by process", &server.pid().to_string()],
+    );
     assert_eq!(
         server
             .post(&Batch::new("still-there").filled(1).0)
