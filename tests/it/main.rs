@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod ingest;
 #[cfg(test)]
 mod query;
