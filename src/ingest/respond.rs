@@ -87,6 +87,28 @@ struct ErrorText<'a> {
     message: String,
 }
 
+/// 405: batches are posted.
+#[must_use]
+pub fn wrong_method() -> Response {
+    let message = "Only POST is understood here.".to_owned();
+    let error = ErrorText {
+        code: "method_not_allowed",
+        message,
+    };
+    json(StatusCode::METHOD_NOT_ALLOWED, &ErrorBody { error })
+}
+
+/// 404: nothing is here.
+#[must_use]
+pub fn no_such_path() -> Response {
+    let message = "There is nothing here; batches are posted to /v1/batches.".to_owned();
+    let error = ErrorText {
+        code: "not_found",
+        message,
+    };
+    json(StatusCode::NOT_FOUND, &ErrorBody { error })
+}
+
 /// Any answer but 202. Waits are drawn at random, so that terminals do not come back all at once.
 #[must_use]
 pub fn refused(error: &IngestError) -> Response {

@@ -136,6 +136,8 @@ impl Completion for Acknowledgement {
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/v1/batches", post(post_batches))
+        .method_not_allowed_fallback(|| std::future::ready(respond::wrong_method()))
+        .fallback(|| std::future::ready(respond::no_such_path()))
         .with_state(ingest)
 }
 

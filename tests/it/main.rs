@@ -7,4 +7,10 @@
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod ingest;
+#[cfg(test)]
+mod query;
+#[cfg(test)]
+mod process;

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::support::{Batch, Server, now_ms};
+use crate::support::{Batch, Reply, Server, now_ms};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const GZIP: (&str, &str) = ("content-encoding", "gzip");
@@ -567,6 +567,7 @@ async fn other_paths_and_methods_are_refused_in_the_same_form() {
             .unwrap();
         assert_eq!(response.status(), 405, "{method}");
         assert_eq!(response.headers()["allow"], "POST", "{method}");
+        assert_eq!(Reply::of(response).await.code(), "method_not_allowed");
     }
     for path in [
         "/",
@@ -588,6 +589,7 @@ async fn other_paths_and_methods_are_refused_in_the_same_form() {
             .await
             .unwrap();
         assert_eq!(response.status(), 404, "{path}");
+        assert_eq!(Reply::of(response).await.code(), "not_found", "{path}");
     }
     for path in ["/v1/batches", "/nope"] {
         assert_eq!(

@@ -237,6 +237,21 @@ impl Server {
         }
     }
 
+    /// Waits until the aggregate has all that is durable.
+    pub async fn wait_applied(&self) {
+        let started = Instant::now();
+        loop {
+            let page = self.metrics().await;
+            let at = |name: &str| page.value(name, &[]);
+            if at("tillwatch_journal_applied_position") >= at("tillwatch_journal_durable_position")
+            {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not applied: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Every sample has exactly one outcome: received = accepted + duplicate + rejected + deferred.
     pub async fn outcomes_add_up(&self) {
         let page = self.metrics().await;

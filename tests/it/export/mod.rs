@@ -1,0 +1,4 @@
+//! What Prometheus scrapes.
+
+mod fleet;
+mod own;

@@ -1,0 +1,5 @@
+//! What is read back.
+
+mod answers;
+mod continuity;
+mod exactness;
