@@ -118,7 +118,7 @@ macro_rules! settings {
         /// The settings as flags, each also as a variable.
         #[derive(Debug, Clone, Default, clap::Args)]
         pub struct Flags {
-            $(#[doc = concat!("See `", stringify!($name), "` in [`SETTINGS`].")] #[arg(long, env = $variable, help = concat!($help, " [default: ", $default, "]"), value_name = stringify!($type), hide_env_values = true)]
+            $(#[doc = concat!("See `", stringify!($name), "` in [`SETTINGS`].")] #[arg(long, env = $variable, help = help_of($help, $default), value_name = <$type as Written>::NAME, hide_env_values = true)]
             pub $name: Option<$type>,)*
         }
 
@@ -282,6 +282,15 @@ impl Config {
                 ));
             }
         }
+        if let Some(url) = self
+            .clickhouse_url
+            .as_deref()
+            .filter(|url| !url.starts_with("http://"))
+        {
+            return conflict(format!(
+                "clickhouse_url must begin with http://, not {url:?}: tillwatch speaks no TLS; use a local proxy that does"
+            ));
+        }
         let [segment, budget] = [self.journal_segment, self.journal_budget]
             .map(|bytes| bytes.map_or(0, |bytes| bytes.0));
         if segment < 4 << 20 {
@@ -304,26 +313,53 @@ impl Config {
 
 /// A value as it would be written in the file.
 trait Written {
+    /// What stands for a value in the help.
+    const NAME: &'static str;
+
     fn written(&self) -> String;
 }
 
+fn help_of(help: &str, default: &str) -> String {
+    if default.is_empty() {
+        format!("{help} [default: none]")
+    } else {
+        format!("{help} [default: {default}]")
+    }
+}
+
 macro_rules! written {
-    ($($type:ty: $self:ident => $text:expr;)*) => {
-        $(impl Written for $type { fn written(&$self) -> String { $text } })*
+    ($($type:ty as $name:literal: $self:ident => $text:expr;)*) => {
+        $(impl Written for $type {
+            const NAME: &'static str = $name;
+
+            fn written(&$self) -> String { $text }
+        })*
     };
 }
 
 written! {
-    PathBuf: self => self.display().to_string();
-    SocketAddr: self => self.to_string();
-    String: self => self.clone();
-    bool: self => self.to_string();
-    usize: self => self.to_string();
-    u32: self => self.to_string();
-    Bytes: self => format!("{} bytes", self.0);
-    Span: self => format!("{:?}", self.0);
-    List: self => self.0.join(",");
-    Format: self => format!("{self:?}").to_lowercase();
+    PathBuf as "PATH": self => self.display().to_string();
+    SocketAddr as "ADDR": self => self.to_string();
+    String as "TEXT": self => self.clone();
+    bool as "true|false": self => self.to_string();
+    usize as "NUMBER": self => self.to_string();
+    u32 as "NUMBER": self => self.to_string();
+    Bytes as "BYTES": self => in_units(self.0, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")], "");
+    Span as "SPAN": self => {
+        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        in_units(ms, &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")], "ms")
+    };
+    List as "LIST": self => self.0.join(",");
+    Format as "text|json": self => format!("{self:?}").to_lowercase();
+}
+
+/// A number in the largest unit that divides it.
+fn in_units(number: u64, units: &[(u64, &str)], smallest: &str) -> String {
+    let fits = |(size, _): &&(u64, &str)| number >= *size && number.is_multiple_of(*size);
+    match units.iter().find(fits) {
+        Some((size, unit)) => format!("{}{unit}", number / size),
+        None => format!("{number}{smallest}"),
+    }
 }
 
 /// Reads a setting from the file, else from its default. An empty default is none.

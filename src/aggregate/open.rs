@@ -78,7 +78,12 @@ pub struct OpenWindows {
     cells: HashMap<Key, Summary, foldhash::fast::RandomState>,
     /// Samples in them; a histogram weighs its counts.
     pub samples: u64,
+    /// Buckets in them.
+    buckets: usize,
 }
+
+/// Buckets that weigh as much as a row: a row takes about 300 bytes with twenty buckets.
+const BUCKETS_A_ROW: usize = 20;
 
 /// What resolves the numbers in keys.
 #[derive(Debug, Clone)]
@@ -92,10 +97,10 @@ pub struct Tables {
 }
 
 impl OpenWindows {
-    /// How many rows a seal would write now.
+    /// How many rows a seal would write now; or as many as their buckets weigh, if that is more.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.cells.len()
+        self.cells.len().max(self.buckets / BUCKETS_A_ROW)
     }
 
     /// Adds one value at a corrected time.
@@ -115,7 +120,11 @@ impl OpenWindows {
             let [low, high] = metric.thresholds;
             cell.over_low += u64::from(low.is_some_and(|limit| value > limit));
             cell.over_high += u64::from(high.is_some_and(|limit| value > limit));
+            let before = cell.histogram.buckets_max();
             cell.histogram.record(value);
+            let after = cell.histogram.buckets_max();
+            // Sorting in can merge buckets: the number falls then.
+            self.buckets = (self.buckets + after).saturating_sub(before);
         }
         self.samples += 1;
     }
@@ -143,8 +152,11 @@ impl OpenWindows {
         };
         added.histogram.merge(&histogram.indices, &histogram.counts);
         self.samples += added.count;
-        self.cell(Key::new(shared, reading, start_ms, span_ms))
-            .merge(&mut added);
+        let cell = self.cell(Key::new(shared, reading, start_ms, span_ms));
+        let before = cell.histogram.buckets_max();
+        cell.merge(&mut added);
+        let after = cell.histogram.buckets_max();
+        self.buckets = (self.buckets + after).saturating_sub(before);
     }
 
     fn cell(&mut self, key: Key) -> &mut Summary {
@@ -154,6 +166,7 @@ impl OpenWindows {
     /// Empties the windows into rows, in no order yet.
     pub fn take(&mut self) -> Taken {
         self.samples = 0;
+        self.buckets = 0;
         Taken(std::mem::take(&mut self.cells))
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Query {
     #[arg(long, value_name = "COLUMN")]
     group_by: Option<String>,
     /// Only this store.
-    #[arg(long = "store", value_name = "STORE_ID")]
+    #[arg(long = "store", alias = "store-id", value_name = "STORE_ID")]
     store_id: Option<String>,
     /// Only this release.
     #[arg(long)]
@@ -74,6 +74,7 @@ struct Series {
 struct Point {
     t: i64,
     count: u64,
+    sum: f64,
     min: f64,
     max: f64,
     values: serde_json::Map<String, serde_json::Value>,
@@ -132,9 +133,17 @@ impl Query {
 
     fn print(&self, answer: &Answer) -> String {
         let quantiles: Vec<&str> = self.q.split(',').map(str::trim).collect();
-        let mut head = vec!["series", "from", "count", "min"];
+        let has_values = answer
+            .series
+            .iter()
+            .flat_map(|series| &series.points)
+            .any(|point| !point.values.is_empty());
+        let quantiles = if has_values { quantiles } else { Vec::new() };
+        let mut head = vec!["series", "from (UTC)", "count"];
+        // A counter has a sum, and its percentiles have no meaning.
+        head.push(if has_values { "min" } else { "sum" });
         head.extend(&quantiles);
-        head.push("max");
+        head.extend(has_values.then_some("max"));
         let mut rows = Vec::new();
         for series in &answer.series {
             let group = [
@@ -154,7 +163,7 @@ impl Query {
                     name.clone(),
                     time_text(point.t),
                     point.count.to_string(),
-                    short(point.min),
+                    short(if has_values { point.min } else { point.sum }),
                 ];
                 for quantile in &quantiles {
                     let value = point
@@ -163,7 +172,7 @@ impl Query {
                         .and_then(serde_json::Value::as_f64);
                     row.push(value.map_or_else(|| "-".to_owned(), short));
                 }
-                row.push(short(point.max));
+                row.extend(has_values.then(|| short(point.max)));
                 rows.push(row);
             }
         }

@@ -12,7 +12,7 @@ use crate::pipeline::read_endpoint_file;
 pub(super) struct Sql {
     /// The statement. Tables are those of the database tillwatch: rollup_1m, v_rollup_1m.
     statement: String,
-    /// Data folder of the running collector.
+    /// Data folder of the running collector (`make run`: data/run).
     #[arg(
         long,
         env = "TILLWATCH_DATA_DIR",

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clickhouse::{Client, Row, RowOwned, RowRead};
 use tokio::sync::watch;
 
@@ -10,6 +11,9 @@ use crate::persist::error::ClickHouseError;
 
 /// The database's name.
 pub const DATABASE: &str = "tillwatch";
+
+/// Bytes of rows in one compressed block.
+const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// How to reach a ClickHouse server, or the embedded engine.
 #[derive(Clone, PartialEq, Eq)]
@@ -142,7 +146,8 @@ impl ClickHouse {
         self.within(bind(client.query(sql)).fetch_all::<T>()).await
     }
 
-    /// Inserts rows that are already `RowBinary`, as one block.
+    /// Inserts rows that are already `RowBinary`, as one statement. They go out in small pieces: each
+    /// becomes a compressed block, and a server takes blocks of a limited size.
     ///
     /// # Errors
     /// When it refuses, or does not answer: then the rows may or may not be there.
@@ -150,7 +155,7 @@ impl ClickHouse {
         &self,
         table: &str,
         columns: &str,
-        rows: Vec<u8>,
+        pieces: Vec<Vec<u8>>,
     ) -> Result<(), ClickHouseError> {
         let client = self.client(Some(DATABASE))?;
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT RowBinary");
@@ -159,7 +164,12 @@ impl ClickHouse {
                 .insert_formatted_with(sql)
                 .with_setting("async_insert", "0")
                 .with_setting("wait_end_of_query", "1");
-            insert.send(rows.into()).await?;
+            for mut rows in pieces.into_iter().map(Bytes::from) {
+                while !rows.is_empty() {
+                    let piece = rows.split_to(rows.len().min(BLOCK_BYTES));
+                    insert.send(piece).await?;
+                }
+            }
             insert.end().await
         })
         .await

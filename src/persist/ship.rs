@@ -4,6 +4,7 @@
 //! lost. What counts is what ClickHouse says it holds. Rows are identical however often they are
 //! sent, so sending again is always safe.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use crate::persist::state::State;
 const EPOCHS_MAX: usize = 32;
 /// Rows in one insert: below the million at which ClickHouse would cut it into blocks.
 const ROWS_MAX: u64 = 500_000;
+/// Bytes of rows after which an insert is closed; one epoch may pass it alone.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Days in one insert, each a partition: below ClickHouse's limit of 100 with room.
 const DAYS_MAX: usize = 60;
 
@@ -103,7 +106,7 @@ pub async fn used_epochs(
             },
         )
         .await?;
-    let mut held: std::collections::BTreeMap<u64, Vec<u64>> = std::collections::BTreeMap::new();
+    let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for row in rows {
         held.entry(row.epoch).or_default().push(row.hash);
     }
@@ -132,41 +135,44 @@ pub async fn ship_once(
     is_retry: bool,
 ) -> Result<Shipped, ClickHouseError> {
     let waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
-    let group = first_group(waiting);
-    let Some((first, last)) = group.first().zip(group.last()) else {
+    let mut group = first_group(waiting);
+    let Some(collector) = group.first().map(|first| first.collector_id) else {
         return Ok(Shipped::default());
     };
-    let (collector, range) = (first.collector_id, (first.epoch, last.epoch));
     let oldest_day = oldest_kept_day(now_ms());
-    let mut shipped = Shipped::default();
 
     // After a failure some of it may have arrived: ask before sending it all again.
-    let missing: Vec<u64> = if is_retry {
-        let held = held(clickhouse, collector, range, &group).await?;
-        let is_missing = |info: &&EpochInfo| !audit::is_complete(info, &held, oldest_day);
-        group
-            .iter()
-            .filter(is_missing)
-            .map(|info| info.epoch)
-            .collect()
+    let arrived = if is_retry {
+        held(clickhouse, collector, &group).await?
     } else {
-        group.iter().map(|info| info.epoch).collect()
+        BTreeMap::new()
     };
-    let mut bytes = Vec::new();
-    for epoch in missing {
+    let (mut pieces, mut bytes) = (Vec::new(), 0);
+    let mut shipped = Shipped::default();
+    for (index, info) in group.iter().enumerate() {
+        if is_retry && audit::is_complete(info, &arrived, oldest_day) {
+            continue;
+        }
+        let epoch = info.epoch;
         let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
-        bytes.append(&mut rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?);
+        let rows = rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?;
+        bytes += rows.len();
+        shipped.rows += info.rows();
+        pieces.push(rows);
+        if bytes >= BYTES_MAX {
+            group.truncate(index + 1);
+            break;
+        }
     }
-    if !bytes.is_empty() {
-        let last = range.1;
+    if bytes > 0 {
+        let last = group.last().map_or(0, |info| info.epoch);
         on_disk(state, move |state| state.note_sent(last)).await?;
         clickhouse
-            .insert_row_binary("rollup_1m", COLUMNS, bytes)
+            .insert_row_binary("rollup_1m", COLUMNS, pieces)
             .await?;
-        shipped.rows = group.iter().map(EpochInfo::rows).sum();
     }
 
-    let held = held(clickhouse, collector, range, &group).await?;
+    let held = held(clickhouse, collector, &group).await?;
     for info in &group {
         if !audit::is_complete(info, &held, oldest_day) {
             break;
@@ -201,16 +207,18 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
 async fn held(
     clickhouse: &ClickHouse,
     collector: Uuid,
-    range: (u64, u64),
     group: &[EpochInfo],
-) -> Result<std::collections::BTreeMap<(u64, u32), audit::Held>, ClickHouseError> {
+) -> Result<BTreeMap<(u64, u32), audit::Held>, ClickHouseError> {
+    let Some((first, last)) = group.first().zip(group.last()) else {
+        return Ok(BTreeMap::new());
+    };
     let mut days: Vec<u32> = group
         .iter()
         .flat_map(|info| info.days.keys().copied())
         .collect();
     days.sort_unstable();
     days.dedup();
-    audit::held(clickhouse, collector, range, &days).await
+    audit::held(clickhouse, collector, (first.epoch, last.epoch), &days).await
 }
 
 /// Windows of this day and later are still kept by ClickHouse, with a day to spare.

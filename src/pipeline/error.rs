@@ -20,7 +20,7 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// An address cannot be listened on.
-    #[error("could not listen on {address} ({setting}); is another process using it?")]
+    #[error("could not listen on {address}: choose another {setting}, or stop who uses it")]
     Listen {
         /// The setting.
         setting: &'static str,

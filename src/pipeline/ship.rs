@@ -68,7 +68,12 @@ impl Shipper {
                     metrics::counter!(names::SHIP_ROUNDS, "result" => "error").increment(1);
                     metrics::gauge!(names::CLICKHOUSE_UP).set(0.0);
                     // Each doubling of the pause is worth one line.
-                    if failures < 7 || failures.is_multiple_of(30) {
+                    if failures == 10 {
+                        tracing::error!(
+                            error = crate::logging::chain(&error),
+                            "nothing has been shipped for ten tries; the outbox grows until a person looks"
+                        );
+                    } else if failures < 7 || failures.is_multiple_of(30) {
                         tracing::warn!(
                             error = crate::logging::chain(&error),
                             failures,
