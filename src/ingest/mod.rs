@@ -13,6 +13,7 @@
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
 //! | `decode.rs` | undoes compression under a cap |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
+//! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in |
 //! | `cors.rs` | which pages of browsers may post |
@@ -20,6 +21,7 @@
 //! | `counters.rs` | outcomes, as metrics |
 //! | `error.rs` | why a request was not taken |
 
+pub mod acknowledge;
 pub mod admission;
 pub mod cors;
 pub mod counters;
@@ -31,5 +33,6 @@ pub mod routes;
 pub mod session;
 pub mod validate;
 
+pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;
-pub use routes::{Acknowledgement, Ingest, Settings, router};
+pub use routes::{Ingest, Settings, router};

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::oneshot;
 
+use crate::ingest::acknowledge::{Acknowledgement, Weighed};
 use crate::ingest::admission::{self, Admission};
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Encoding};
@@ -23,7 +24,7 @@ use crate::ingest::error::IngestError;
 use crate::ingest::respond::{self, Report};
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::validate::{self, RequestTime, Writer};
-use crate::journal::{AppendError, Completion, Journal, Payloads, Position};
+use crate::journal::{Completion, Journal, Payloads};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, Outcomes, QueueKey, Reason};
 use crate::wire::terminal_v1::{self, Batch, Field, Limits};
@@ -82,54 +83,6 @@ pub struct Ingest {
     pub is_outbox_full: Arc<AtomicBool>,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
-}
-
-/// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
-#[derive(Debug, Clone, Default)]
-struct Weighed {
-    accepted: u64,
-    rejected: Vec<(Reason, u64)>,
-}
-
-impl Weighed {
-    fn rejected(&self) -> u64 {
-        self.rejected.iter().map(|(_, samples)| samples).sum()
-    }
-
-    fn total(&self) -> u64 {
-        self.accepted + self.rejected()
-    }
-}
-
-/// Told by the journal what became of an append: settles and counts its batches, then tells the
-/// request. A client that goes away ends its request, but not this.
-#[derive(Debug)]
-pub struct Acknowledgement {
-    dedup: Arc<Dedup>,
-    counters: Arc<Counters>,
-    weighed: Weighed,
-    reserved: Vec<(QueueKey, u64)>,
-    received_at_ms: i64,
-    reply: oneshot::Sender<Result<Position, AppendError>>,
-}
-
-impl Completion for Acknowledgement {
-    fn complete(self, result: Result<Position, AppendError>) {
-        let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
-        for reserved in &self.reserved {
-            self.dedup.settle(reserved, durable_at_ms);
-        }
-        if result.is_ok() {
-            self.counters.accept(self.weighed.accepted);
-            for (reason, samples) in &self.weighed.rejected {
-                self.counters.reject(*reason, *samples);
-            }
-        } else {
-            self.counters.defer(self.weighed.total());
-        }
-        // A client that went away needs no answer.
-        let _unsent = self.reply.send(result);
-    }
 }
 
 /// The public routes of ingest.
