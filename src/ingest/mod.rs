@@ -11,8 +11,10 @@
 //! |---|---|
 //! | `routes.rs` | `POST /v1/batches`: the steps in order |
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
+//! | `body.rs` | reads the body, whole and in time |
 //! | `decode.rs` | undoes compression under a cap |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
+//! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in |
@@ -23,6 +25,8 @@
 
 pub mod acknowledge;
 pub mod admission;
+mod body;
+mod buckets;
 pub mod cors;
 pub mod counters;
 pub mod decode;
