@@ -11,8 +11,11 @@
 //! |---|---|
 //! | `routes.rs` | `POST /v1/batches`: the steps in order |
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
+//! | `body.rs` | reads the body, whole and in time |
 //! | `decode.rs` | undoes compression under a cap |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
+//! | `buckets.rs` | whether a terminal's histogram can be what it says |
+//! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in |
 //! | `cors.rs` | which pages of browsers may post |
@@ -20,7 +23,10 @@
 //! | `counters.rs` | outcomes, as metrics |
 //! | `error.rs` | why a request was not taken |
 
+pub mod acknowledge;
 pub mod admission;
+mod body;
+mod buckets;
 pub mod cors;
 pub mod counters;
 pub mod decode;
@@ -31,5 +37,6 @@ pub mod routes;
 pub mod session;
 pub mod validate;
 
+pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;
-pub use routes::{Acknowledgement, Ingest, Settings, router};
+pub use routes::{Ingest, Settings, router};

@@ -5,16 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
 use axum::routing::post;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::oneshot;
 
+use crate::ingest::acknowledge::{Acknowledgement, Weighed};
 use crate::ingest::admission::{self, Admission};
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Encoding};
@@ -23,7 +20,7 @@ use crate::ingest::error::IngestError;
 use crate::ingest::respond::{self, Report};
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::validate::{self, RequestTime, Writer};
-use crate::journal::{AppendError, Completion, Journal, Payloads, Position};
+use crate::journal::{Completion, Journal, Payloads};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, Outcomes, QueueKey, Reason};
 use crate::wire::terminal_v1::{self, Batch, Field, Limits};
@@ -82,54 +79,6 @@ pub struct Ingest {
     pub is_outbox_full: Arc<AtomicBool>,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
-}
-
-/// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
-#[derive(Debug, Clone, Default)]
-struct Weighed {
-    accepted: u64,
-    rejected: Vec<(Reason, u64)>,
-}
-
-impl Weighed {
-    fn rejected(&self) -> u64 {
-        self.rejected.iter().map(|(_, samples)| samples).sum()
-    }
-
-    fn total(&self) -> u64 {
-        self.accepted + self.rejected()
-    }
-}
-
-/// Told by the journal what became of an append: settles and counts its batches, then tells the
-/// request. A client that goes away ends its request, but not this.
-#[derive(Debug)]
-pub struct Acknowledgement {
-    dedup: Arc<Dedup>,
-    counters: Arc<Counters>,
-    weighed: Weighed,
-    reserved: Vec<(QueueKey, u64)>,
-    received_at_ms: i64,
-    reply: oneshot::Sender<Result<Position, AppendError>>,
-}
-
-impl Completion for Acknowledgement {
-    fn complete(self, result: Result<Position, AppendError>) {
-        let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
-        for reserved in &self.reserved {
-            self.dedup.settle(reserved, durable_at_ms);
-        }
-        if result.is_ok() {
-            self.counters.accept(self.weighed.accepted);
-            for (reason, samples) in &self.weighed.rejected {
-                self.counters.reject(*reason, *samples);
-            }
-        } else {
-            self.counters.defer(self.weighed.total());
-        }
-        // A client that went away needs no answer.
-        let _unsent = self.reply.send(result);
-    }
 }
 
 /// The public routes of ingest.
@@ -226,38 +175,6 @@ impl Ingest {
         match refused {
             Some(reason) if !request.is_many => Err(IngestError::Refused(reason)),
             _ => Ok((outcomes, report)),
-        }
-    }
-
-    /// Memory that a request of this length takes, at most.
-    fn bytes_needed(&self, headers: &HeaderMap, encoding: Encoding) -> Result<usize, IngestError> {
-        let length = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let length = length.and_then(|text| text.parse::<usize>().ok());
-        let body_bytes = length.unwrap_or(self.settings.body_bytes_max);
-        if body_bytes > self.settings.body_bytes_max {
-            return Err(IngestError::TooLarge(
-                self.settings.body_bytes_max,
-                "as sent",
-            ));
-        }
-        Ok(match encoding {
-            Encoding::Identity => body_bytes,
-            Encoding::Gzip => body_bytes + (body_bytes * 8).min(self.settings.decoded_bytes_max),
-        })
-    }
-
-    async fn read(&self, body: Body) -> Result<Bytes, IngestError> {
-        let limited = Limited::new(body, self.settings.body_bytes_max);
-        match tokio::time::timeout(self.settings.body_timeout, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(IngestError::TooLarge(
-                self.settings.body_bytes_max,
-                "as sent",
-            )),
-            Ok(Err(_broken)) => Err(IngestError::Incomplete),
-            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
         }
     }
 }

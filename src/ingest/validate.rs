@@ -1,9 +1,9 @@
 //! From what the terminal wrote to a journal record; each sample's outcome on the way.
 
+use crate::ingest::buckets::check_buckets;
 use crate::ingest::dedup::Identity;
 use crate::ingest::respond::Report;
 use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
-use crate::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use crate::model::metric::label_code;
 use crate::model::time::{DAY_MS, MINUTE_MS};
 use crate::model::{
@@ -11,7 +11,7 @@ use crate::model::{
     Unit,
 };
 use crate::wire::journal_record_v1::Encoder;
-use crate::wire::terminal_v1::{BUCKETS_MAX, Batch, Field, Histogram, Number, Sample};
+use crate::wire::terminal_v1::{Batch, Field, Histogram, Number, Sample};
 
 /// A clock that is off by less than this is left as it is: the network may be the reason.
 const OFFSET_LEAST_MS: i64 = 60_000;
@@ -20,7 +20,7 @@ const AGE_MS_MAX: i64 = 8 * DAY_MS;
 /// What a clock may be ahead after correction.
 const AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
 /// Values one histogram may stand for.
-const HISTOGRAM_COUNT_MAX: u64 = 1 << 32;
+pub(super) const HISTOGRAM_COUNT_MAX: u64 = 1 << 32;
 /// Spans a histogram may cover: a minute, five, an hour.
 const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
 
@@ -355,59 +355,4 @@ fn to_recording(value: f64, unit: Unit) -> Result<u64, Reason> {
         reason = "not negative; too large saturates and is then out of range"
     )]
     Ok(scaled.round() as u64)
-}
-
-/// A histogram's buckets, if they ascend, are within the metric's range and fit the summary.
-fn check_buckets(
-    metric: &Metric,
-    span_ms: i64,
-    buckets: &[(u64, u64)],
-    (sum, min, max): (u64, u64, u64),
-) -> Result<HistogramReading, Reason> {
-    if buckets.is_empty() || buckets.len() > BUCKETS_MAX {
-        return Err(Reason::InvalidHistogram);
-    }
-    let index_max = bucket_index(metric.value_max);
-    let (mut indices, mut counts) = (
-        Vec::with_capacity(buckets.len()),
-        Vec::with_capacity(buckets.len()),
-    );
-    let (mut total, mut sum_least, mut sum_most) = (0_u64, 0_u128, 0_u128);
-    for (index, count) in buckets {
-        let index = u32::try_from(*index).unwrap_or(u32::MAX);
-        if index > index_max {
-            return Err(Reason::OutOfRange);
-        }
-        if *count == 0 || indices.last().is_some_and(|last| *last >= index) {
-            return Err(Reason::InvalidHistogram);
-        }
-        total = total.saturating_add(*count);
-        sum_least += u128::from(bucket_lowest(index)) * u128::from(*count);
-        sum_most += u128::from(bucket_highest(index)) * u128::from(*count);
-        indices.push(index);
-        counts.push(*count);
-    }
-    // A sum written as a decimal is off by its last digit.
-    let slack = sum_most / 1_000_000_000 + 1;
-    let sum_fits = (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
-    let is_in =
-        |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
-    if total > HISTOGRAM_COUNT_MAX
-        || !sum_fits
-        || !is_in(min, indices.first())
-        || !is_in(max, indices.last())
-    {
-        return Err(Reason::InvalidHistogram);
-    }
-    if max > metric.value_max {
-        return Err(Reason::OutOfRange);
-    }
-    Ok(HistogramReading {
-        span_ms,
-        indices,
-        counts,
-        sum,
-        min,
-        max,
-    })
 }

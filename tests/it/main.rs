@@ -4,6 +4,26 @@
 //! and ports, and asks it many things: a start takes about a second.
 //! The modules are marked as tests, so that their helpers may panic as tests may.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::too_many_lines,
+        clippy::type_complexity,
+        reason = "tables of cases, read from top to bottom"
+    )
+)]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::float_cmp,
+        clippy::string_slice,
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small whole numbers and plain text; a test that is wrong here fails"
+    )
+)]
+
 #[cfg(test)]
 mod support;
 #[cfg(test)]

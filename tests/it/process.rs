@@ -107,7 +107,7 @@ fn a_setting_that_cannot_be_right_is_named_with_the_way_out() {
 
 #[test]
 fn every_command_explains_itself() {
-    let (output, text) = run(&mut Command::new(env!("CARGO_BIN_EXE_tillwatch")).arg("--help"));
+    let (output, text) = run(Command::new(env!("CARGO_BIN_EXE_tillwatch")).arg("--help"));
     assert!(output.status.success());
     let commands = [
         "serve",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{Batch, Exposition, Server, now_ms};
+use crate::support::{Batch, Exposition, Server, in_the_middle_of_a_minute, now_ms};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -250,7 +250,7 @@ async fn late_samples_move_only_what_their_rule_allows() {
 #[tokio::test]
 async fn window_gauges_and_levels_show_what_is_true_now() {
     let server = Server::start().await;
-    let now = now_ms();
+    let now = in_the_middle_of_a_minute().await;
     let mut batch = Batch::new("gauges");
     for value in 1..=100 {
         batch = batch.value(

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Batch, Server, now_ms};
+use crate::support::{Batch, Server, in_the_middle_of_a_minute, now_ms};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -27,17 +27,6 @@ async fn minute_of(server: &Server, store_id: &str, base_ms: i64) -> i64 {
     let t_ms = points[0]["t"].as_i64().unwrap();
     assert_eq!(t_ms % MINUTE_MS, 0);
     (t_ms - base_ms / MINUTE_MS * MINUTE_MS) / MINUTE_MS
-}
-
-/// Waits until the minute is neither young nor about to end, so that a second more or less is no other minute.
-async fn in_the_middle_of_a_minute() -> i64 {
-    loop {
-        let now = now_ms();
-        if (15_000..50_000).contains(&(now % MINUTE_MS)) {
-            return now;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
 }
 
 #[tokio::test]

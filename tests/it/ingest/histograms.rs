@@ -114,7 +114,7 @@ async fn each_bad_histogram_is_rejected_alone_and_with_its_reason() {
         .value("tillwatch_samples_total", &[("outcome", "accepted")]);
     assert_eq!(
         accepted,
-        (4 * 4 + 2 + 5 + 4_096) as f64,
+        4.0 * 4.0 + 2.0 + 5.0 + 4_096.0,
         "a histogram weighs its counts"
     );
     server.stop().await;

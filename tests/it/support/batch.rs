@@ -8,6 +8,17 @@ pub fn now_ms() -> i64 {
     tillwatch::model::time::now_ms()
 }
 
+/// Waits until the minute is neither young nor about to end, so that a second more or less is no other minute.
+pub async fn in_the_middle_of_a_minute() -> i64 {
+    loop {
+        let now = now_ms();
+        if (15_000..50_000).contains(&(now % 60_000)) {
+            return now;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
 /// One batch: valid unless told otherwise, with a queue of its own.
 #[derive(Debug, Clone)]
 pub struct Batch(pub Value);

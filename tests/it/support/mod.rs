@@ -14,7 +14,9 @@ mod exposition;
 mod raw;
 mod server;
 
-pub use batch::{Batch, many, now_ms};
+pub use batch::{Batch, in_the_middle_of_a_minute, many, now_ms};
 pub use exposition::Exposition;
 pub use raw::Raw;
-pub use server::{Reply, Server, library, wait_for};
+pub use server::{Reply, Server};
+#[expect(unused_imports, reason = "for tests that start the program themselves")]
+pub use server::{library, wait_for};

@@ -96,10 +96,16 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut ready_line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut ready_line)
-            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let ready_line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line
+        });
+        let ready_line = match tokio::time::timeout(PATIENCE, ready_line).await {
+            Ok(line) => line.unwrap(),
+            Err(_elapsed) => "nothing in time".to_owned(),
+        };
         let address = |name: &str| {
             let word = ready_line
                 .split_whitespace()

@@ -1,0 +1,59 @@
+//! What the journal is to do when an append is durable, or is not.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::ingest::counters::Counters;
+use crate::ingest::dedup::Dedup;
+use crate::journal::{AppendError, Completion, Position};
+use crate::model::{QueueKey, Reason};
+
+/// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Weighed {
+    pub(super) accepted: u64,
+    /// By reason.
+    pub(super) rejected: Vec<(Reason, u64)>,
+}
+
+impl Weighed {
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected.iter().map(|(_, samples)| samples).sum()
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.accepted + self.rejected()
+    }
+}
+
+/// Told by the journal what became of an append: settles and counts its batches, then tells the
+/// request. A client that goes away ends its request, but not this.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    pub(super) dedup: Arc<Dedup>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) weighed: Weighed,
+    pub(super) reserved: Vec<(QueueKey, u64)>,
+    pub(super) received_at_ms: i64,
+    pub(super) reply: oneshot::Sender<Result<Position, AppendError>>,
+}
+
+impl Completion for Acknowledgement {
+    fn complete(self, result: Result<Position, AppendError>) {
+        let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
+        for reserved in &self.reserved {
+            self.dedup.settle(reserved, durable_at_ms);
+        }
+        if result.is_ok() {
+            self.counters.accept(self.weighed.accepted);
+            for (reason, samples) in &self.weighed.rejected {
+                self.counters.reject(*reason, *samples);
+            }
+        } else {
+            self.counters.defer(self.weighed.total());
+        }
+        // A client that went away needs no answer.
+        let _unsent = self.reply.send(result);
+    }
+}

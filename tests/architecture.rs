@@ -1,0 +1,307 @@
+//! The shape of the source: which module may use which, what stays out of it, how long files are.
+//!
+//! A reader relies on these rules and the compiler does not know them. The checks read text: a path
+//! made by a macro would escape them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module and those it may import, beside itself. A row names only rows above it, so that the graph
+/// has no cycle; every module of `lib.rs` has a row.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("wire", &["model"]),
+    ("logging", &[]),
+    ("self_metrics", &[]),
+    ("health", &[]),
+    ("listener", &[]),
+    ("journal", &[]),
+    ("embedded", &[]),
+    ("config", &["logging"]),
+    (
+        "ingest",
+        &["model", "wire", "journal", "self_metrics", "logging"],
+    ),
+    ("aggregate", &["model", "wire"]),
+    ("persist", &["model", "aggregate"]),
+    ("holdings", &["model", "aggregate", "persist"]),
+    (
+        "query",
+        &[
+            "model",
+            "aggregate",
+            "persist",
+            "holdings",
+            "self_metrics",
+            "logging",
+        ],
+    ),
+    ("export", &["model", "aggregate"]),
+    (
+        "pipeline",
+        &[
+            "model",
+            "wire",
+            "logging",
+            "self_metrics",
+            "health",
+            "listener",
+            "journal",
+            "embedded",
+            "config",
+            "ingest",
+            "aggregate",
+            "persist",
+            "holdings",
+            "query",
+            "export",
+        ],
+    ),
+    // Speaks only the wire format: it can never lean on the server that it tests.
+    ("simulate", &["model"]),
+    (
+        "cli",
+        &[
+            "model", "logging", "journal", "embedded", "config", "persist", "pipeline", "simulate",
+        ],
+    ),
+];
+
+/// Crates that stay out of a module, so that it can be tested, and replayed, without them.
+const STAYS_OUT: &[(&str, &[&str])] = &[
+    ("model", &["tokio", "axum", "hyper", "metrics", "tracing"]),
+    (
+        "aggregate",
+        &["tokio", "axum", "hyper", "metrics", "tracing"],
+    ),
+    ("wire", &["tokio", "axum", "hyper", "metrics", "tracing"]),
+    ("journal", &["tokio", "axum", "hyper", "metrics"]),
+    ("export", &["tokio", "axum", "hyper", "metrics"]),
+    ("persist", &["axum", "hyper"]),
+    ("simulate", &["axum", "hyper", "rusqlite", "clickhouse"]),
+];
+
+/// Lines of a file before its tests. Past it, it holds more than one idea.
+const LINES_MAX: usize = 400;
+
+/// Files that are longer, how long they may be, and why.
+const LONGER: &[(&str, usize, &str)] = &[(
+    "model/catalogue.rs",
+    600,
+    "one entry for each metric; a table is not split",
+)];
+
+struct Source {
+    /// Below `src`.
+    path: String,
+    module: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines that are no comment.
+    fn code(&self) -> String {
+        let lines = self
+            .text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn lines_before_tests(&self) -> usize {
+        self.text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .count()
+    }
+
+    fn is_tests(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("src is readable") {
+            let path = entry.expect("src is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let below = path
+                    .strip_prefix(&root)
+                    .expect("found below it")
+                    .to_string_lossy()
+                    .into_owned();
+                let module = below
+                    .split(['/', '.'])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                found.push(Source {
+                    path: below,
+                    module,
+                    text: fs::read_to_string(&path).expect("source is UTF-8"),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// What stands after `crate::`, also inside braces.
+fn imports(code: &str) -> BTreeSet<String> {
+    code.split("crate::")
+        .skip(1)
+        .flat_map(first_names)
+        .collect()
+}
+
+/// The first name of a path, or those at the first level of a group.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.trim_start()
+            .chars()
+            .take_while(|character| character.is_alphanumeric() || *character == '_')
+            .collect()
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![name(path)];
+    };
+    let (mut names, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.push(name(group.get(start..at).unwrap_or_default()));
+                start = at + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Whether a path of this crate is used: `name::` that is not the end of a longer path or name.
+fn uses(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code.get(..at).unwrap_or_default().chars().next_back();
+        before.is_none_or(|character| {
+            !character.is_alphanumeric() && character != '_' && character != ':'
+        })
+    })
+}
+
+#[test]
+fn modules_import_only_what_their_row_names() {
+    let rows: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut faults = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| !["lib", "main"].contains(&source.module.as_str()))
+    {
+        let Some(row) = rows.get(source.module.as_str()) else {
+            faults.push(format!("{}: `{}` has no row", source.path, source.module));
+            continue;
+        };
+        for import in imports(&source.code()) {
+            if import != source.module
+                && rows.contains_key(import.as_str())
+                && !row.contains(&import.as_str())
+            {
+                faults.push(format!("{}: imports `crate::{import}`", source.path));
+            }
+        }
+        // Two steps up may leave the module without a word about where they lead.
+        if !source.is_tests() && source.code().contains("super::super::") {
+            faults.push(format!("{}: climbs by `super::super::`", source.path));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn rows_name_only_rows_above_and_every_module_has_one() {
+    let mut above = BTreeSet::new();
+    for (module, row) in MAY_IMPORT {
+        for import in *row {
+            assert!(
+                above.contains(import),
+                "`{module}` names `{import}`, which is not above it"
+            );
+        }
+        assert!(above.insert(*module), "`{module}` has two rows");
+    }
+    let library =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let declared = library
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    assert_eq!(declared.collect::<BTreeSet<_>>(), above);
+}
+
+#[test]
+fn crates_stay_out_where_they_would_be_in_the_way() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_tests()) {
+        let banned = STAYS_OUT
+            .iter()
+            .filter(|(module, _)| *module == source.module);
+        for name in banned.flat_map(|(_, names)| *names) {
+            if uses(&source.code(), name) {
+                faults.push(format!("{}: uses the crate `{name}`", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_begin_with_what_they_are() {
+    let mut faults = Vec::new();
+    let sources = sources();
+    for source in &sources {
+        if !source.text.starts_with("//! ") {
+            faults.push(format!("{}: does not begin with `//! `", source.path));
+        }
+        let longer = LONGER.iter().find(|(path, ..)| *path == source.path);
+        let most = longer.map_or(LINES_MAX, |(_, most, _)| *most);
+        let lines = source.lines_before_tests();
+        if lines > most && !source.is_tests() {
+            faults.push(format!(
+                "{}: {lines} lines before its tests, over {most}",
+                source.path
+            ));
+        }
+        if longer.is_some() && lines <= LINES_MAX {
+            faults.push(format!(
+                "{}: is short now and needs no exception",
+                source.path
+            ));
+        }
+    }
+    for (path, ..) in LONGER {
+        assert!(
+            sources.iter().any(|source| source.path == *path),
+            "{path} is gone"
+        );
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_checks_see_imports_in_every_form() {
+    let code = "use crate::model::Batch;\nuse crate::{wire::a::B, journal::{C, D},\n    persist};\nlet x = crate::query::y();";
+    let expected = ["journal", "model", "persist", "query", "wire"];
+    assert_eq!(imports(code).into_iter().collect::<Vec<_>>(), expected);
+    assert!(uses("use tokio::sync;", "tokio") && uses("(tokio::spawn)", "tokio"));
+    assert!(!uses("self_metrics::A", "metrics") && !uses("crate::metrics::A", "metrics"));
+}
