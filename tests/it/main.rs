@@ -5,6 +5,12 @@
 //! The modules are marked as tests, so that their helpers may panic as tests may.
 
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
+mod real_data;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod export;
