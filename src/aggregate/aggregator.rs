@@ -223,8 +223,7 @@ impl Aggregator {
             source: header.source,
         };
         // The sets count since the start, the totals since ever.
-        self.totals.overflowed +=
-            self.stores.overflowed + self.releases.overflowed - overflowed;
+        self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
         let key = TerminalRef {
             store_id: header.store_id,
             terminal_id: header.terminal_id,

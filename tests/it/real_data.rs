@@ -18,7 +18,9 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 fn page_views() -> Vec<(u64, u64)> {
     let lines = include_str!("../fixtures/real/lcp_desktop_visible.csv").lines();
     let pairs = lines.filter_map(|line| line.split_once(','));
-    pairs.filter_map(|(bin, count)| Some((bin.parse().ok()?, count.parse().ok()?))).collect()
+    pairs
+        .filter_map(|(bin, count)| Some((bin.parse().ok()?, count.parse().ok()?)))
+        .collect()
 }
 
 /// The fixture is what the archive says, where the archive is at hand.
@@ -26,7 +28,10 @@ fn page_views() -> Vec<(u64, u64)> {
 fn the_page_views_are_those_of_the_archive() {
     let ours = page_views();
     assert_eq!(ours.iter().map(|(_, count)| count).sum::<u64>(), 27_013_373);
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/lcp_rum_archive.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../shared/data/lcp_rum_archive.json"
+    );
     let Ok(text) = std::fs::read_to_string(path) else {
         println!("the archive is not at {path}: only the sum was checked");
         return;
@@ -36,7 +41,12 @@ fn the_page_views_are_those_of_the_archive() {
         let bins = line["histogram"].as_array().unwrap();
         bins.iter().map(|bin| bin[1].as_u64().unwrap()).sum::<u64>() == 27_013_373
     };
-    let line = archive.as_array().unwrap().iter().find(is_ours).expect("the archive's desktop line");
+    let line = archive
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(is_ours)
+        .expect("the archive's desktop line");
     let theirs: Vec<(u64, u64)> = line["histogram"]
         .as_array()
         .unwrap()
@@ -47,7 +57,10 @@ fn the_page_views_are_those_of_the_archive() {
 }
 
 fn within(found: f64, exact: f64, what: &str) {
-    assert!((found / exact - 1.0).abs() <= 0.001, "{what}: {found}, exactly {exact}");
+    assert!(
+        (found / exact - 1.0).abs() <= 0.001,
+        "{what}: {found}, exactly {exact}"
+    );
 }
 
 /// The bin that holds the rank ⌈q·n⌉.
@@ -80,7 +93,8 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
     let mut days: BTreeMap<(String, i64), BTreeMap<u64, u64>> = BTreeMap::new();
     for store in 0..stores {
         for terminal in 0..terminals {
-            let mut batch = Batch::new(&format!("store-{store}")).with("terminal_id", format!("till-{terminal}"));
+            let mut batch = Batch::new(&format!("store-{store}"))
+                .with("terminal_id", format!("till-{terminal}"));
             for window in 0..windows {
                 part += 1;
                 let share = |count: u64| count / parts + u64::from(part <= count % parts);
@@ -90,11 +104,20 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
                     .filter(|(_, _, count)| *count > 0)
                     .collect();
                 let sum: u64 = pairs.iter().map(|(_, bin_ms, count)| bin_ms * count).sum();
-                let buckets: Vec<(u32, u64)> = pairs.iter().map(|(index, _, count)| (*index, *count)).collect();
+                let buckets: Vec<(u32, u64)> = pairs
+                    .iter()
+                    .map(|(index, _, count)| (*index, *count))
+                    .collect();
                 let age_ms = i64::try_from(window / 5).unwrap() * 24 * HOUR_MS
-                    + i64::try_from(window % 5).unwrap() * MINUTE_MS + 2 * MINUTE_MS;
+                    + i64::try_from(window % 5).unwrap() * MINUTE_MS
+                    + 2 * MINUTE_MS;
                 let t_ms = now_minute_ms - age_ms;
-                let day = days.entry((format!("store-{store}"), t_ms / (24 * HOUR_MS) * 24 * HOUR_MS)).or_default();
+                let day = days
+                    .entry((
+                        format!("store-{store}"),
+                        t_ms / (24 * HOUR_MS) * 24 * HOUR_MS,
+                    ))
+                    .or_default();
                 for (_, bin_ms, count) in &pairs {
                     *day.entry(*bin_ms).or_default() += count;
                 }
@@ -109,8 +132,16 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
     }
     server.wait_confirmed().await;
 
-    let (from, to) = ((now_ms() - 8 * 24 * HOUR_MS).to_string(), (now_ms() + MINUTE_MS).to_string());
-    let range = [("metric", "lcp_ms"), ("q", "0.5,0.75,0.95"), ("from", &*from), ("to", &*to)];
+    let (from, to) = (
+        (now_ms() - 8 * 24 * HOUR_MS).to_string(),
+        (now_ms() + MINUTE_MS).to_string(),
+    );
+    let range = [
+        ("metric", "lcp_ms"),
+        ("q", "0.5,0.75,0.95"),
+        ("from", &*from),
+        ("to", &*to),
+    ];
     let answer = server.percentiles(&range).await;
     let point = &answer["series"][0]["points"][0];
     assert_eq!(point["count"], 27_013_373);
@@ -118,8 +149,14 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
         within(point["values"][q].as_f64().unwrap(), exact_ms, q);
     }
     let sum: u64 = bins.iter().map(|(bin_ms, count)| bin_ms * count).sum();
-    assert_eq!(point["sum"].as_f64().unwrap().to_bits(), float(sum).to_bits());
-    assert_eq!((point["min"].as_f64(), point["max"].as_f64()), (Some(52.0), Some(9_949.0)));
+    assert_eq!(
+        point["sum"].as_f64().unwrap().to_bits(),
+        float(sum).to_bits()
+    );
+    assert_eq!(
+        (point["min"].as_f64(), point["max"].as_f64()),
+        (Some(52.0), Some(9_949.0))
+    );
 
     // The same by SQL, and with the rows merged in another order: by the day, then by the store.
     let folder = data(&server);
@@ -128,7 +165,11 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
     let answer = sql(&folder, statement).await;
     let (count, values) = answer.trim().split_once('\t').unwrap();
     assert_eq!(count, "27013373");
-    let values: Vec<f64> = values.trim_matches(['[', ']']).split(',').map(|text| text.parse().unwrap()).collect();
+    let values: Vec<f64> = values
+        .trim_matches(['[', ']'])
+        .split(',')
+        .map(|text| text.parse().unwrap())
+        .collect();
     for (found_us, exact_ms) in values.into_iter().zip([1_448.0, 2_448.0, 5_348.0]) {
         within(found_us / 1_000.0, exact_ms, "by SQL");
     }
@@ -144,7 +185,11 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
             let day_ms = point["t"].as_i64().unwrap() / (24 * HOUR_MS) * 24 * HOUR_MS;
             let bins = &days[&(store_id.clone(), day_ms)];
             assert_eq!(point["count"].as_u64().unwrap(), bins.values().sum::<u64>());
-            within(point["values"]["0.75"].as_f64().unwrap(), float(exact_bin(bins, "0.75")), "a store's day");
+            within(
+                point["values"]["0.75"].as_f64().unwrap(),
+                float(exact_bin(bins, "0.75")),
+                "a store's day",
+            );
             points += 1;
         }
     }
@@ -179,12 +224,19 @@ fn the_latencies_are_those_of_the_benchmark() {
     let values: Vec<f64> = ours.iter().map(|(_, value)| *value).collect();
     assert_eq!(exact(&values, "0.95").to_bits(), 48.438_f64.to_bits());
     assert!((exact(&values, "0.99") - 50.164).abs() < 1e-9);
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/request_latency_nab.csv");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../shared/data/request_latency_nab.csv"
+    );
     let Ok(text) = std::fs::read_to_string(path) else {
         println!("the original is not at {path}: only its known values were checked");
         return;
     };
-    let theirs: Vec<f64> = text.lines().skip(1).map(|line| line.split_once(',').unwrap().1.parse().unwrap()).collect();
+    let theirs: Vec<f64> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once(',').unwrap().1.parse().unwrap())
+        .collect();
     assert_eq!(values, theirs);
 }
 
@@ -207,14 +259,23 @@ async fn four_thousand_request_latencies_keep_their_percentiles_over_all_and_by_
     }
     server.wait_confirmed().await;
     let (from, to) = ((end_ms - 8 * 24 * HOUR_MS).to_string(), end_ms.to_string());
-    let range = [("metric", "network_latency_ms"), ("q", "0.5,0.95,0.99"), ("from", &*from), ("to", &*to)];
+    let range = [
+        ("metric", "network_latency_ms"),
+        ("q", "0.5,0.95,0.99"),
+        ("from", &*from),
+        ("to", &*to),
+    ];
     let answer = server.percentiles(&range).await;
     let point = &answer["series"][0]["points"][0];
     assert_eq!(point["count"], 4_032);
     within(point["values"]["0.95"].as_f64().unwrap(), 48.438, "p95");
     within(point["values"]["0.99"].as_f64().unwrap(), 50.164, "p99");
     let all: Vec<f64> = latencies.iter().map(|(_, value)| *value).collect();
-    within(point["values"]["0.5"].as_f64().unwrap(), exact(&all, "0.5"), "p50");
+    within(
+        point["values"]["0.5"].as_f64().unwrap(),
+        exact(&all, "0.5"),
+        "p50",
+    );
 
     let mut by_hour = range.to_vec();
     by_hour.push(("step", "1h"));
@@ -222,11 +283,17 @@ async fn four_thousand_request_latencies_keep_their_percentiles_over_all_and_by_
     let points = answer["series"][0]["points"].as_array().unwrap();
     let mut hours: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for (minute, value) in &latencies {
-        hours.entry(at(*minute) / HOUR_MS * HOUR_MS).or_default().push(*value);
+        hours
+            .entry(at(*minute) / HOUR_MS * HOUR_MS)
+            .or_default()
+            .push(*value);
     }
     assert_eq!(points.len(), hours.len());
     for (point, (hour_ms, values)) in points.iter().zip(&hours) {
-        assert_eq!((point["t"].as_i64(), point["count"].as_u64()), (Some(*hour_ms), Some(values.len() as u64)));
+        assert_eq!(
+            (point["t"].as_i64(), point["count"].as_u64()),
+            (Some(*hour_ms), Some(values.len() as u64))
+        );
         for q in ["0.5", "0.95", "0.99"] {
             within(point["values"][q].as_f64().unwrap(), exact(values, q), q);
         }

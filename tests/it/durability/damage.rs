@@ -9,8 +9,16 @@ const SOON: (&str, &str) = ("TILLWATCH_SEAL_INTERVAL", "200ms");
 
 /// The segments, oldest first.
 fn segments(data: &Path) -> Vec<PathBuf> {
-    let all = std::fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path());
-    let is_segment = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("j-");
+    let all = std::fs::read_dir(data.join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_segment = |path: &PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("j-")
+    };
     let mut segments: Vec<PathBuf> = all.filter(is_segment).collect();
     segments.sort();
     segments
@@ -58,15 +66,30 @@ async fn damage_to_acknowledged_records_is_counted_set_aside_and_costs_only_them
 
     let server = Server::start_on(folder.path(), &[SOON]).await;
     let page = server.metrics().await;
-    assert_eq!(page.value("tillwatch_recovery_damaged_records", &[]).to_bits(), 2.0_f64.to_bits());
-    assert_eq!(page.value("tillwatch_recovery_torn_records", &[]).to_bits(), 0);
+    assert_eq!(
+        page.value("tillwatch_recovery_damaged_records", &[])
+            .to_bits(),
+        2.0_f64.to_bits()
+    );
+    assert_eq!(
+        page.value("tillwatch_recovery_torn_records", &[]).to_bits(),
+        0
+    );
     assert!(server.log().contains("quarantine"), "{}", server.log());
-    let quarantined = data_folder.join("journal/quarantine").join(segment.file_name().unwrap());
+    let quarantined = data_folder
+        .join("journal/quarantine")
+        .join(segment.file_name().unwrap());
     let kept = std::fs::read(quarantined).unwrap();
-    assert!(kept == bytes && kept != before, "the damaged bytes are kept as they were found");
+    assert!(
+        kept == bytes && kept != before,
+        "the damaged bytes are kept as they were found"
+    );
     server.wait_confirmed().await;
     // All but the two are there; nothing that was not sent is.
-    let lost = [terminals[0].acknowledged.remove(25), terminals[0].acknowledged.remove(12)];
+    let lost = [
+        terminals[0].acknowledged.remove(25),
+        terminals[0].acknowledged.remove(12),
+    ];
     assert_exactly(&terminals, &sql(&data_folder, CELLS).await);
     // Their numbers are free: a terminal that still has them may send them.
     for marked in lost {
@@ -106,9 +129,20 @@ async fn a_torn_tail_that_nobody_was_told_of_is_cut_without_an_alarm() {
 
     let server = Server::start_on(folder.path(), &[SOON]).await;
     let page = server.metrics().await;
-    assert_eq!(page.value("tillwatch_recovery_damaged_records", &[]).to_bits(), 0);
-    assert_eq!(page.value("tillwatch_recovery_torn_records", &[]).to_bits(), 1.0_f64.to_bits());
-    assert!(!data_folder.join("journal/quarantine").exists(), "{}", server.log());
+    assert_eq!(
+        page.value("tillwatch_recovery_damaged_records", &[])
+            .to_bits(),
+        0
+    );
+    assert_eq!(
+        page.value("tillwatch_recovery_torn_records", &[]).to_bits(),
+        1.0_f64.to_bits()
+    );
+    assert!(
+        !data_folder.join("journal/quarantine").exists(),
+        "{}",
+        server.log()
+    );
     server.wait_confirmed().await;
     terminals[0].post_again(&server, 1).await;
     terminals[0].post_fresh(&server, 5, 3).await;

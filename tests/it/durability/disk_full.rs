@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{CELLS, Engine, Server, Terminal, assert_exactly, audit_is_clean, data, wait_drained};
+use crate::support::{
+    CELLS, Engine, Server, Terminal, assert_exactly, audit_is_clean, data, wait_drained,
+};
 
 /// A small file system of its own; gone when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -14,7 +16,9 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder.path());
+        command
+            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+            .arg(folder.path());
         let is_mounted = command.output().is_ok_and(|output| output.status.success());
         is_mounted.then(|| Self(folder))
     }
@@ -26,7 +30,11 @@ impl SmallDisk {
     /// Takes all the room there is.
     fn fill(&self) {
         use std::io::Write;
-        let mut file = std::fs::File::options().create(true).append(true).open(self.ballast()).unwrap();
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.ballast())
+            .unwrap();
         for size in [1 << 20, 1 << 12, 1] {
             while file.write_all(&vec![7; size]).is_ok() {}
         }
@@ -39,7 +47,10 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l"]).arg(self.0.path()).output();
+        let _ = Command::new("umount")
+            .args(["-l"])
+            .arg(self.0.path())
+            .output();
     }
 }
 
@@ -70,7 +81,11 @@ fn settings(url: &str) -> [(&str, &str); 4] {
 async fn wait_metric(server: &Server, name: &str, labels: &[(&str, &str)], at_least: f64) {
     let started = Instant::now();
     while server.metrics().await.value(name, labels) < at_least {
-        assert!(started.elapsed() < Duration::from_secs(20), "{name}: {}", server.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{name}: {}",
+            server.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -91,7 +106,13 @@ async fn on_a_full_disk_it_refuses_acknowledges_nothing_it_cannot_keep_and_recov
     // No room: seals fail first, then, once the prepared segments are used up, batches are refused.
     disk.fill();
     terminals[0].post_fresh(&server, 5, 2).await;
-    wait_metric(&server, "tillwatch_seals_total", &[("result", "error")], 2.0).await;
+    wait_metric(
+        &server,
+        "tillwatch_seals_total",
+        &[("result", "error")],
+        2.0,
+    )
+    .await;
     let (code, posts) = post_until_refused(&mut terminals[0], &server).await;
     assert_eq!(code, "storage_full");
     assert!(posts > 0, "prepared segments are there to be used");
@@ -101,7 +122,11 @@ async fn on_a_full_disk_it_refuses_acknowledges_nothing_it_cannot_keep_and_recov
     while !terminals[0].open.is_empty() {
         let marked = terminals[0].open.remove(0);
         terminals[0].post(&server, marked).await;
-        assert!(started.elapsed() < Duration::from_secs(20), "it does not recover: {}", server.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "it does not recover: {}",
+            server.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     terminals[0].post_again(&server, 1).await;
@@ -130,7 +155,11 @@ async fn on_a_full_disk_it_refuses_acknowledges_nothing_it_cannot_keep_and_recov
     let pid = server.pid();
     crate::support::terminate(pid);
     while crate::support::is_alive(pid) {
-        assert!(started.elapsed() < Duration::from_secs(30), "it never ends: {}", server.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "it never ends: {}",
+            server.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     server.kill();

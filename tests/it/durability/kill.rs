@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    CELLS, Server, Terminal, assert_exactly, assert_query_api, audit_is_clean, children, data, is_alive, kill,
-    sql, terminate, wait_drained, wait_until,
+    CELLS, Server, Terminal, assert_exactly, assert_query_api, audit_is_clean, children, data,
+    is_alive, kill, sql, terminate, wait_drained, wait_until,
 };
 
 const SHORT_SEALS: [(&str, &str); 2] = [("TILLWATCH_SEAL_INTERVAL", "300ms"), AS_FAST_AS_IT_CAN];
@@ -34,7 +34,11 @@ async fn trade(mut terminal: Terminal, server: Arc<Server>, is_over: Arc<AtomicB
 }
 
 /// Lets all terminals trade until `end`, which says when it is over.
-async fn trade_all(terminals: Vec<Terminal>, server: &Arc<Server>, end: impl Future<Output = ()>) -> Vec<Terminal> {
+async fn trade_all(
+    terminals: Vec<Terminal>,
+    server: &Arc<Server>,
+    end: impl Future<Output = ()>,
+) -> Vec<Terminal> {
     let is_over = Arc::new(AtomicBool::new(false));
     let trades: Vec<_> = terminals
         .into_iter()
@@ -50,13 +54,17 @@ async fn trade_all(terminals: Vec<Terminal>, server: &Arc<Server>, end: impl Fut
 }
 
 fn fleet(terminals: usize) -> Vec<Terminal> {
-    (0..terminals).map(|number| Terminal::new(&format!("store-{number:02}"))).collect()
+    (0..terminals)
+        .map(|number| Terminal::new(&format!("store-{number:02}")))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_twenty_times_under_load_it_loses_nothing_doubles_nothing_and_leaves_no_orphan() {
     let folder = tempfile::tempdir().unwrap();
-    let seed = std::env::var("TILLWATCH_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = std::env::var("TILLWATCH_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("TILLWATCH_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -65,9 +73,17 @@ async fn killed_twenty_times_under_load_it_loses_nothing_doubles_nothing_and_lea
     for cycle in 0..20 {
         let started = Instant::now();
         let server = Arc::new(Server::start_on(folder.path(), &SHORT_SEALS).await);
-        assert!(started.elapsed() < READY_MAX, "cycle {cycle}: ready after {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < READY_MAX,
+            "cycle {cycle}: ready after {:?}",
+            started.elapsed()
+        );
         // Mostly long enough for the engine to come up and take epochs in; sometimes not.
-        let span = Duration::from_millis(if cycle % 4 == 0 { random.u64(1..600) } else { random.u64(1_000..2_600) });
+        let span = Duration::from_millis(if cycle % 4 == 0 {
+            random.u64(1..600)
+        } else {
+            random.u64(1_000..2_600)
+        });
         terminals = trade_all(terminals, &server, async {
             tokio::time::sleep(span).await;
             let engine = children(server.pid());
@@ -78,13 +94,20 @@ async fn killed_twenty_times_under_load_it_loses_nothing_doubles_nothing_and_lea
         Arc::into_inner(server).unwrap().kill();
         for (pid, killed_at) in &engines {
             if killed_at.elapsed() > ORPHAN_MAX {
-                assert!(!is_alive(*pid), "cycle {cycle}: engine {pid} is still there after {:?}", killed_at.elapsed());
+                assert!(
+                    !is_alive(*pid),
+                    "cycle {cycle}: engine {pid} is still there after {:?}",
+                    killed_at.elapsed()
+                );
             }
         }
     }
     for (pid, killed_at) in engines {
         while is_alive(pid) {
-            assert!(killed_at.elapsed() < ORPHAN_MAX, "engine {pid} outlived its collector");
+            assert!(
+                killed_at.elapsed() < ORPHAN_MAX,
+                "engine {pid} outlived its collector"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -94,7 +117,10 @@ async fn killed_twenty_times_under_load_it_loses_nothing_doubles_nothing_and_lea
         terminal.post_open(&server).await;
         terminal.post_again(&server, 5).await;
     }
-    let batches: usize = terminals.iter().map(|terminal| terminal.acknowledged.len()).sum();
+    let batches: usize = terminals
+        .iter()
+        .map(|terminal| terminal.acknowledged.len())
+        .sum();
     println!("{batches} batches");
     assert!(batches > 1_000, "hardly any load: {batches}");
     assert_query_api(&terminals, &server).await;
@@ -119,7 +145,11 @@ async fn its_engine_killed_ten_times_ingest_goes_on_and_each_row_is_there_once()
     })
     .await;
     for terminal in &terminals {
-        assert_eq!(terminal.open.len(), 0, "ingest failed while the engine was away");
+        assert_eq!(
+            terminal.open.len(),
+            0,
+            "ingest failed while the engine was away"
+        );
     }
     wait_drained(&server).await;
     assert_query_api(&terminals, &server).await;
@@ -133,7 +163,13 @@ async fn told_to_stop_under_load_it_keeps_every_batch_it_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut terminals = fleet(6);
     for _ in 0..2 {
-        let server = Arc::new(Server::start_on(folder.path(), &[("TILLWATCH_SEAL_INTERVAL", "1h"), AS_FAST_AS_IT_CAN]).await);
+        let server = Arc::new(
+            Server::start_on(
+                folder.path(),
+                &[("TILLWATCH_SEAL_INTERVAL", "1h"), AS_FAST_AS_IT_CAN],
+            )
+            .await,
+        );
         terminals = trade_all(terminals, &server, async {
             tokio::time::sleep(Duration::from_millis(700)).await;
             terminate(server.pid());
@@ -144,7 +180,12 @@ async fn told_to_stop_under_load_it_keeps_every_batch_it_acknowledged() {
     }
     let server = Server::start_on(folder.path(), &SHORT_SEALS).await;
     let page = server.metrics().await;
-    assert_eq!(page.value("tillwatch_ledger_samples", &[("place", "open")]).to_bits(), 0, "all was sealed");
+    assert_eq!(
+        page.value("tillwatch_ledger_samples", &[("place", "open")])
+            .to_bits(),
+        0,
+        "all was sealed"
+    );
     for terminal in &mut terminals {
         terminal.post_open(&server).await;
     }

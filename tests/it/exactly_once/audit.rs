@@ -15,10 +15,17 @@ async fn an_audit_finds_what_is_missing_or_other_than_it_was_sent_while_serve_ru
     let data = data(&server);
     let (is_clean, said) = audit(&data, &[]).await;
     assert!(is_clean, "{said}");
-    assert!(said.contains("sealed 30 = confirmed 30 + outbox 0"), "{said}");
+    assert!(
+        said.contains("sealed 30 = confirmed 30 + outbox 0"),
+        "{said}"
+    );
 
     // A row there twice, not merged yet, is the same row: readers count it once.
-    sql(&data, "INSERT INTO rollup_1m SELECT * FROM rollup_1m WHERE store_id = 'store-a'").await;
+    sql(
+        &data,
+        "INSERT INTO rollup_1m SELECT * FROM rollup_1m WHERE store_id = 'store-a'",
+    )
+    .await;
     let (is_clean, said) = audit(&data, &[]).await;
     assert!(is_clean, "{said}");
 
@@ -26,7 +33,11 @@ async fn an_audit_finds_what_is_missing_or_other_than_it_was_sent_while_serve_ru
     let changed = "SELECT * REPLACE (row_hash + 1 AS row_hash, count + 1 AS count, epoch + 0 AS epoch) FROM rollup_1m";
     sql(&data, "CREATE TABLE kept AS rollup_1m").await;
     sql(&data, "INSERT INTO kept SELECT * FROM rollup_1m FINAL").await;
-    sql(&data, &format!("INSERT INTO rollup_1m {changed} WHERE store_id = 'store-b' LIMIT 1")).await;
+    sql(
+        &data,
+        &format!("INSERT INTO rollup_1m {changed} WHERE store_id = 'store-b' LIMIT 1"),
+    )
+    .await;
     let (is_clean, said) = audit(&data, &[]).await;
     assert!(!is_clean && said.contains("THE SUMS DIFFER"), "{said}");
     sql(&data, "TRUNCATE TABLE rollup_1m").await;
@@ -42,10 +53,17 @@ async fn an_audit_finds_what_is_missing_or_other_than_it_was_sent_while_serve_ru
     sql(&data, "INSERT INTO rollup_1m SELECT * FROM kept").await;
 
     // One row missing; found by a running collector's engine, and by one of its own afterwards.
-    sql(&data, "ALTER TABLE rollup_1m DELETE WHERE store_id = 'store-b' SETTINGS mutations_sync = 2").await;
+    sql(
+        &data,
+        "ALTER TABLE rollup_1m DELETE WHERE store_id = 'store-b' SETTINGS mutations_sync = 2",
+    )
+    .await;
     let (is_clean, said) = audit(&data, &[]).await;
     assert!(!is_clean && said.contains("THE SUMS DIFFER"), "{said}");
-    assert!(said.contains("epoch ") && said.contains("0 rows 0 samples"), "verbose names the epoch: {said}");
+    assert!(
+        said.contains("epoch ") && said.contains("0 rows 0 samples"),
+        "verbose names the epoch: {said}"
+    );
     server.stop().await;
     let (is_clean, said) = audit(&data, &[]).await;
     assert!(!is_clean && said.contains("THE SUMS DIFFER"), "{said}");

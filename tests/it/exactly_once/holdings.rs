@@ -31,7 +31,10 @@ fn values(rows: &[Rollup], into: &mut Vec<u64>) {
 }
 
 fn decoded(bytes: &[u8]) -> Vec<Rollup> {
-    rows::decode(bytes, &Catalogue::default(), |metric, _, _| metric == "lcp_ms").unwrap()
+    rows::decode(bytes, &Catalogue::default(), |metric, _, _| {
+        metric == "lcp_ms"
+    })
+    .unwrap()
 }
 
 fn seal_all(holdings: &Holdings, state: &State, is_over: &AtomicBool) {
@@ -82,10 +85,20 @@ fn ship_all(holdings: &Holdings, state: &State, clickhouse: &FakeClickHouse, is_
 }
 
 /// What one reader finds, in ascending order, and the position it had asked for.
-async fn read(holdings: &Holdings, state: &State, clickhouse: &FakeClickHouse, position: u64) -> Vec<u64> {
+async fn read(
+    holdings: &Holdings,
+    state: &State,
+    clickhouse: &FakeClickHouse,
+    position: u64,
+) -> Vec<u64> {
     let catalogue = Catalogue::default();
     let metric = catalogue.named("lcp_ms").unwrap();
-    let filter = Filter { metric, from_s: 0, to_s: u32::MAX, store_id: None };
+    let filter = Filter {
+        metric,
+        from_s: 0,
+        to_s: u32::MAX,
+        store_id: None,
+    };
     let view = holdings.view(position, &filter).await;
     let mut found = Vec::new();
     values(&view.open, &mut found);
@@ -95,8 +108,15 @@ async fn read(holdings: &Holdings, state: &State, clickhouse: &FakeClickHouse, p
     // Much may happen between the view and the reading of what it lists.
     std::thread::sleep(Duration::from_micros(fastrand::u64(0..2_000)));
     for info in &view.unconfirmed {
-        if view.sealing.as_ref().is_none_or(|sealing| sealing.epoch() != info.epoch) {
-            values(&decoded(&state.rows_of(info.epoch).unwrap().unwrap()), &mut found);
+        if view
+            .sealing
+            .as_ref()
+            .is_none_or(|sealing| sealing.epoch() != info.epoch)
+        {
+            values(
+                &decoded(&state.rows_of(info.epoch).unwrap().unwrap()),
+                &mut found,
+            );
         }
     }
     for (_, rows) in clickhouse.lock().unwrap().range(..=view.confirmed) {
@@ -110,21 +130,33 @@ async fn read(holdings: &Holdings, state: &State, clickhouse: &FakeClickHouse, p
 fn every_view_holds_each_record_up_to_its_position_once() {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
-    let holdings = Holdings::new(aggregator(Restored::default()), (Vec::new(), 0), state.collector_id(), 0);
+    let holdings = Holdings::new(
+        aggregator(Restored::default()),
+        (Vec::new(), 0),
+        state.collector_id(),
+        0,
+    );
     let clickhouse = FakeClickHouse::default();
     let durable = AtomicU64::new(0);
     let (applied, sealed) = (AtomicBool::new(false), AtomicBool::new(false));
     let views = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let reader = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             loop {
                 let is_last = sealed.load(Ordering::SeqCst);
                 let position = durable.load(Ordering::SeqCst);
                 let found = runtime.block_on(read(&holdings, &state, &clickhouse, position));
                 let expected: Vec<u64> = (1..=found.len() as u64).collect();
                 assert_eq!(found, expected, "a gap or a double, asked for {position}");
-                assert!(found.len() as u64 >= position, "{} of {position}", found.len());
+                assert!(
+                    found.len() as u64 >= position,
+                    "{} of {position}",
+                    found.len()
+                );
                 views.fetch_add(1, Ordering::SeqCst);
                 if is_last {
                     assert_eq!(found.len() as u64, RECORDS);
@@ -138,7 +170,9 @@ fn every_view_holds_each_record_up_to_its_position_once() {
                 // Durable first, applied a moment later.
                 durable.store(position, Ordering::SeqCst);
                 let record = one_sample("store-1", (position, START_MS), position);
-                holdings.apply(usize::MAX, |aggregator| aggregator.apply(position, &record).unwrap());
+                holdings.apply(usize::MAX, |aggregator| {
+                    aggregator.apply(position, &record).unwrap()
+                });
                 std::thread::sleep(Duration::from_micros(fastrand::u64(0..400)));
             }
             applied.store(true, Ordering::SeqCst);
@@ -154,5 +188,8 @@ fn every_view_holds_each_record_up_to_its_position_once() {
     });
     let (views, epochs) = (views.into_inner(), state.last_epoch().unwrap());
     println!("{views} views over {epochs} epochs");
-    assert!(views > 100 && epochs > 30, "{views} views over {epochs} epochs: nothing was tested");
+    assert!(
+        views > 100 && epochs > 30,
+        "{views} views over {epochs} epochs: nothing was tested"
+    );
 }

@@ -1,14 +1,18 @@
 //! The state is put back from an older copy: its epoch numbers have been used since.
 
 use crate::support::{
-    CELLS, Engine, Server, Terminal, assert_exactly, assert_query_api, audit_is_clean, copy, data, run, wait_sealed,
+    CELLS, Engine, Server, Terminal, assert_exactly, assert_query_api, audit_is_clean, copy, data,
+    run, wait_sealed,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_copy_takes_batches_in_ships_nothing_and_goes_on_with_a_new_collector_id() {
     let engine = Engine::start();
     let url = engine.url();
-    let settings = [("TILLWATCH_SEAL_INTERVAL", "200ms"), ("TILLWATCH_CLICKHOUSE_URL", url.as_str())];
+    let settings = [
+        ("TILLWATCH_SEAL_INTERVAL", "200ms"),
+        ("TILLWATCH_CLICKHOUSE_URL", url.as_str()),
+    ];
     let folder = tempfile::tempdir().unwrap();
     let live = folder.path().join("data");
     let older = folder.path().join("older");
@@ -41,7 +45,13 @@ async fn an_older_copy_takes_batches_in_ships_nothing_and_goes_on_with_a_new_col
         wait_sealed(&server).await;
         sealed = server.metrics().await.value("tillwatch_sealed_epoch", &[]);
     }
-    assert!(server.log().contains("tillwatch migrate --new-collector-id"), "{}", server.log());
+    assert!(
+        server
+            .log()
+            .contains("tillwatch migrate --new-collector-id"),
+        "{}",
+        server.log()
+    );
     server.stop().await;
     // Nor after another start.
     let server = Server::start_on(folder.path(), &settings).await;
@@ -49,21 +59,46 @@ async fn an_older_copy_takes_batches_in_ships_nothing_and_goes_on_with_a_new_col
     wait_sealed(&server).await;
     let started = std::time::Instant::now();
     while !last_start(&server.log()).contains("--new-collector-id") {
-        assert!(started.elapsed().as_secs() < 10, "it does not refuse again: {}", server.log());
+        assert!(
+            started.elapsed().as_secs() < 10,
+            "it does not refuse again: {}",
+            server.log()
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    assert_eq!(server.metrics().await.value("tillwatch_clickhouse_up", &[]).to_bits(), 0);
+    assert_eq!(
+        server
+            .metrics()
+            .await
+            .value("tillwatch_clickhouse_up", &[])
+            .to_bits(),
+        0
+    );
     server.stop().await;
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    assert_eq!(sorted(&engine.sql(CELLS).await), sorted(&at_rest), "something was shipped");
+    assert_eq!(
+        sorted(&engine.sql(CELLS).await),
+        sorted(&at_rest),
+        "something was shipped"
+    );
 
-    let arguments = ["--new-collector-id", "--data-dir", live.to_str().unwrap(), "--clickhouse-url", &url];
+    let arguments = [
+        "--new-collector-id",
+        "--data-dir",
+        live.to_str().unwrap(),
+        "--clickhouse-url",
+        &url,
+    ];
     let output = run("migrate", arguments.map(str::to_owned).to_vec()).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let server = Server::start_on(folder.path(), &settings).await;
     terminals[1].post_fresh(&server, 5, 3).await;
     server.wait_confirmed().await;

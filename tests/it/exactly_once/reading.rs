@@ -12,7 +12,11 @@ async fn every_answer_holds_what_was_acknowledged_before_it_and_nothing_twice() 
     let (posted, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let is_over = Arc::new(AtomicBool::new(false));
     let post = {
-        let (server, posted, acknowledged) = (Arc::clone(&server), Arc::clone(&posted), Arc::clone(&acknowledged));
+        let (server, posted, acknowledged) = (
+            Arc::clone(&server),
+            Arc::clone(&posted),
+            Arc::clone(&acknowledged),
+        );
         let is_over = Arc::clone(&is_over);
         tokio::spawn(async move {
             let mut terminal = Terminal::new("store-a");
@@ -28,32 +32,63 @@ async fn every_answer_holds_what_was_acknowledged_before_it_and_nothing_twice() 
         })
     };
     // Until the engine has come up there is no answer.
-    let (from, to) = ((now_ms() - 86_400_000).to_string(), (now_ms() + 60_000).to_string());
-    let one = [("metric", "lcp_ms"), ("q", "0.5"), ("from", &*from), ("to", &*to)];
-    let stepped = [("metric", "lcp_ms"), ("q", "0.5,0.99"), ("from", &*from), ("to", &*to), ("step", "60"), ("group_by", "store_id")];
+    let (from, to) = (
+        (now_ms() - 86_400_000).to_string(),
+        (now_ms() + 60_000).to_string(),
+    );
+    let one = [
+        ("metric", "lcp_ms"),
+        ("q", "0.5"),
+        ("from", &*from),
+        ("to", &*to),
+    ];
+    let stepped = [
+        ("metric", "lcp_ms"),
+        ("q", "0.5,0.99"),
+        ("from", &*from),
+        ("to", &*to),
+        ("step", "60"),
+        ("group_by", "store_id"),
+    ];
     let (mut answers, mut last, started) = (0, 0, Instant::now());
     while started.elapsed() < Duration::from_secs(6) {
         let least = acknowledged.load(Ordering::SeqCst);
         let parameters: &[(&str, &str)] = if answers % 2 == 0 { &one } else { &stepped };
         let answer = server.percentiles(parameters).await;
         let most = posted.load(Ordering::SeqCst);
-        let points = answer["series"].as_array().unwrap().iter().flat_map(|series| series["points"].as_array().unwrap());
+        let points = answer["series"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|series| series["points"].as_array().unwrap());
         let count: u64 = points.map(|point| point["count"].as_u64().unwrap()).sum();
         assert!(
             (least..=most).contains(&count),
             "answer {answers}: {count}, but {least} were acknowledged before and {most} posted after"
         );
-        assert!(count >= last, "answer {answers} goes back from {last} to {count}");
+        assert!(
+            count >= last,
+            "answer {answers} goes back from {last} to {count}"
+        );
         last = count;
         answers += 1;
     }
     is_over.store(true, Ordering::Relaxed);
     let terminal = post.await.unwrap();
-    let epochs = server.metrics().await.value("tillwatch_confirmed_epoch", &[]);
+    let epochs = server
+        .metrics()
+        .await
+        .value("tillwatch_confirmed_epoch", &[]);
     println!("{answers} answers while {epochs} epochs moved");
-    assert!(answers > 50 && epochs > 8.0, "{answers} answers, {epochs} epochs: nothing was tested");
+    assert!(
+        answers > 50 && epochs > 8.0,
+        "{answers} answers, {epochs} epochs: nothing was tested"
+    );
     server.wait_confirmed().await;
-    assert_eq!(server.percentiles(&one).await["series"][0]["points"][0]["count"], terminal.samples());
+    assert_eq!(
+        server.percentiles(&one).await["series"][0]["points"][0]["count"],
+        terminal.samples()
+    );
     audit_is_clean(&data(&server), &[]).await;
     Arc::into_inner(server).unwrap().stop().await;
 }

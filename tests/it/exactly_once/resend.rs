@@ -44,8 +44,15 @@ async fn a_batch_sent_again_after_a_seal_a_restart_or_a_kill_counts_once() {
     server.wait_confirmed().await;
     server.kill();
     let server = Server::start_on(folder.path(), &[("TILLWATCH_SEAL_INTERVAL", "200ms")]).await;
-    let missing = server.metrics().await.value("tillwatch_missing_batches", &[]);
-    assert_eq!(missing.to_bits(), 2.0_f64.to_bits(), "one batch of each terminal is missing");
+    let missing = server
+        .metrics()
+        .await
+        .value("tillwatch_missing_batches", &[]);
+    assert_eq!(
+        missing.to_bits(),
+        2.0_f64.to_bits(),
+        "one batch of each terminal is missing"
+    );
     for terminal in &mut terminals {
         terminal.post_open(&server).await;
         terminal.post_again(&server, 1).await;

@@ -38,10 +38,20 @@ impl Engine {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .rsplit("http://")
+            .next()
+            .and_then(|text| text.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no announcement: {line:?}"));
-        Self { child, address, folder: None }
+        Self {
+            child,
+            address,
+            folder: None,
+        }
     }
 
     /// Its URL.
@@ -51,14 +61,23 @@ impl Engine {
 
     /// As the program talks to it.
     pub fn clickhouse(&self) -> ClickHouse {
-        let endpoint = Endpoint { url: self.url(), user: "default".to_owned(), password: String::new() };
+        let endpoint = Endpoint {
+            url: self.url(),
+            user: "default".to_owned(),
+            password: String::new(),
+        };
         ClickHouse::fixed(endpoint, Duration::from_secs(60))
     }
 
     /// Runs a statement that must succeed.
     pub async fn sql(&self, statement: &str) -> String {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let response = http.post(self.url()).body(statement.to_owned()).send().await.unwrap();
+        let response = http
+            .post(self.url())
+            .body(statement.to_owned())
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let text = response.text().await.unwrap();
         assert!(status.is_success(), "{statement}: {text}");

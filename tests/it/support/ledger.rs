@@ -63,7 +63,11 @@ impl Terminal {
             batch = batch.value("lcp_ms", t_ms, wire);
         }
         let cell = (self.store_id.clone(), minute_ms / 1_000, value);
-        Marked { batch, cell, samples }
+        Marked {
+            batch,
+            cell,
+            samples,
+        }
     }
 
     /// Posts a batch and files it under what came of it; gives back the answer.
@@ -78,11 +82,21 @@ impl Terminal {
         match reply {
             Some(reply) if reply.status == 202 => {
                 let (accepted, duplicate, rejected) = reply.counts();
-                assert_eq!((accepted + duplicate, rejected), (marked.samples, 0), "{}", reply.text());
+                assert_eq!(
+                    (accepted + duplicate, rejected),
+                    (marked.samples, 0),
+                    "{}",
+                    reply.text()
+                );
                 self.acknowledged.push(marked);
             }
             Some(reply) => {
-                assert!(matches!(reply.status, 429 | 503), "{}: {}", reply.status, reply.text());
+                assert!(
+                    matches!(reply.status, 429 | 503),
+                    "{}: {}",
+                    reply.status,
+                    reply.text()
+                );
                 self.open.push(marked);
             }
             None => self.open.push(marked),
@@ -103,7 +117,12 @@ impl Terminal {
         for marked in std::mem::take(&mut self.open) {
             self.post(server, marked).await;
         }
-        assert_eq!(self.open.len(), 0, "{}: not everything was taken", self.store_id);
+        assert_eq!(
+            self.open.len(),
+            0,
+            "{}: not everything was taken",
+            self.store_id
+        );
     }
 
     /// Sends acknowledged batches again, every `one_in`-th of them: nothing may count twice.
@@ -113,7 +132,12 @@ impl Terminal {
                 return;
             };
             if reply.status == 202 {
-                assert_eq!(reply.counts(), (0, marked.samples, 0), "sent again: {:?}", marked.cell);
+                assert_eq!(
+                    reply.counts(),
+                    (0, marked.samples, 0),
+                    "sent again: {:?}",
+                    marked.cell
+                );
             }
         }
     }
@@ -132,17 +156,24 @@ impl Terminal {
 
 /// Posts JSON; `None` when the connection broke before there was an answer.
 pub async fn try_post(server: &Server, body: &serde_json::Value) -> Option<Reply> {
-    let request = server.request(reqwest::Method::POST, "/v1/batches").header("content-type", "application/json");
+    let request = server
+        .request(reqwest::Method::POST, "/v1/batches")
+        .header("content-type", "application/json");
     let response = request.body(body.to_string()).send().await.ok()?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.bytes().await.ok()?;
-    Some(Reply { status, headers, body })
+    Some(Reply {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// What ought to be found.
 pub fn expected(terminals: &[Terminal]) -> BTreeMap<Cell, u64> {
     let all = terminals.iter().flat_map(|terminal| &terminal.acknowledged);
-    all.map(|marked| (marked.cell.clone(), marked.samples)).collect()
+    all.map(|marked| (marked.cell.clone(), marked.samples))
+        .collect()
 }
 
 /// The statement whose answer [`found`] reads.
@@ -157,7 +188,11 @@ pub fn found(tsv: &str) -> BTreeMap<Cell, u64> {
     let cell = |line: &str| {
         let mut parts = line.split('\t');
         let mut part = || parts.next().unwrap();
-        let cell = (part().to_owned(), part().parse().unwrap(), part().parse().unwrap());
+        let cell = (
+            part().to_owned(),
+            part().parse().unwrap(),
+            part().parse().unwrap(),
+        );
         (cell, part().parse().unwrap())
     };
     tsv.lines().map(cell).collect()
@@ -166,7 +201,10 @@ pub fn found(tsv: &str) -> BTreeMap<Cell, u64> {
 /// Each acknowledged batch is there exactly once, and nothing else is.
 pub fn assert_exactly(terminals: &[Terminal], tsv: &str) {
     let (expected, found) = (expected(terminals), found(tsv));
-    let missing: Vec<_> = expected.iter().filter(|(cell, _)| !found.contains_key(*cell)).collect();
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|(cell, _)| !found.contains_key(*cell))
+        .collect();
     let other: Vec<_> = found
         .iter()
         .filter(|(cell, samples)| expected.get(*cell) != Some(*samples))
@@ -186,20 +224,38 @@ pub fn assert_exactly(terminals: &[Terminal], tsv: &str) {
 /// The query API gives each store exactly what was acknowledged.
 pub async fn assert_query_api(terminals: &[Terminal], server: &Server) {
     let (from, to) = ((now_ms() - 86_400_000).to_string(), now_ms().to_string());
-    let parameters = [("metric", "lcp_ms"), ("q", "0.5"), ("from", &from), ("to", &to), ("group_by", "store_id")];
+    let parameters = [
+        ("metric", "lcp_ms"),
+        ("q", "0.5"),
+        ("from", &from),
+        ("to", &to),
+        ("group_by", "store_id"),
+    ];
     let answer = server.percentiles(&parameters).await;
     let mut expected: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for terminal in terminals.iter().filter(|terminal| terminal.samples() > 0) {
-        expected.insert(terminal.store_id.clone(), (terminal.samples(), terminal.sum()));
+        expected.insert(
+            terminal.store_id.clone(),
+            (terminal.samples(), terminal.sum()),
+        );
     }
     let of_series = |series: &serde_json::Value| {
         let point = &series["points"][0];
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of small values")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a sum of small values"
+        )]
         let sum_us = (point["sum"].as_f64().unwrap() * 1_000.0).round() as u64;
         let store_id = series["store_id"].as_str().unwrap().to_owned();
         (store_id, (point["count"].as_u64().unwrap(), sum_us))
     };
-    let found: BTreeMap<_, _> = answer["series"].as_array().unwrap().iter().map(of_series).collect();
+    let found: BTreeMap<_, _> = answer["series"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(of_series)
+        .collect();
     assert_eq!(found, expected, "count and sum by store");
 }
 
@@ -213,7 +269,11 @@ async fn wait_none(server: &Server, places: &[&str]) {
     let started = std::time::Instant::now();
     while waiting(server, places).await > 0.5 {
         let patience = std::time::Duration::from_secs(60);
-        assert!(started.elapsed() < patience, "still {places:?}: {}", server.log());
+        assert!(
+            started.elapsed() < patience,
+            "still {places:?}: {}",
+            server.log()
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }

@@ -22,6 +22,8 @@ pub enum Weather {
     Slow(Duration),
     /// Inserts arrive and are carried out; their answers are lost.
     InsertAnswersLost,
+    /// Inserts are answered with success and never arrive.
+    InsertsSwallowed,
     /// Answers are no HTTP.
     Garbage,
     /// Everything is answered with status 500.
@@ -44,8 +46,17 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let weather = watch::Sender::new(weather);
-        let proxy = Self { address, weather, lost: Arc::default(), spoilt: Arc::default() };
-        let (weather, lost, spoilt) = (proxy.weather.subscribe(), Arc::clone(&proxy.lost), Arc::clone(&proxy.spoilt));
+        let proxy = Self {
+            address,
+            weather,
+            lost: Arc::default(),
+            spoilt: Arc::default(),
+        };
+        let (weather, lost, spoilt) = (
+            proxy.weather.subscribe(),
+            Arc::clone(&proxy.lost),
+            Arc::clone(&proxy.spoilt),
+        );
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut weather = weather.clone();
@@ -74,7 +85,12 @@ impl Proxy {
     }
 }
 
-async fn carry(mut client: TcpStream, target: SocketAddr, weather: Weather, (lost, spoilt): (&AtomicU64, &AtomicU64)) {
+async fn carry(
+    mut client: TcpStream,
+    target: SocketAddr,
+    weather: Weather,
+    (lost, spoilt): (&AtomicU64, &AtomicU64),
+) {
     let answer: &[u8] = match weather {
         Weather::Cut => {
             spoilt.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +103,7 @@ async fn carry(mut client: TcpStream, target: SocketAddr, weather: Weather, (los
             swallow(&mut client).await;
             return std::future::pending().await;
         }
-        Weather::Fine | Weather::Slow(_) | Weather::InsertAnswersLost => return pass(client, target, weather, lost).await,
+        Weather::Fine | Weather::Slow(_) | Weather::InsertAnswersLost | Weather::InsertsSwallowed => return pass(client, target, weather, lost).await,
     };
     let mut buffer = [0; 4_096];
     if client.read(&mut buffer).await.is_ok() {
@@ -116,6 +132,17 @@ async fn pass(mut client: TcpStream, target: SocketAddr, weather: Weather, lost:
                 let head = String::from_utf8_lossy(&up[..length.min(600)]);
                 if head.starts_with("POST") {
                     is_insert = head.contains("INSERT+INTO") || head.contains("INSERT%20INTO");
+                }
+                if is_insert && weather == Weather::InsertsSwallowed {
+                    // The body's last chunk has no bytes.
+                    if up[..length].ends_with(b"0\r\n\r\n") {
+                        lost.fetch_add(1, Ordering::Relaxed);
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                        let _ = client.write_all(answer).await;
+                        let _ = client.shutdown().await;
+                        return;
+                    }
+                    continue;
                 }
                 if let Weather::Slow(pause) = weather {
                     tokio::time::sleep(pause).await;
