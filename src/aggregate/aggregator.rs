@@ -216,12 +216,14 @@ impl Aggregator {
         let (header, entries) = journal_record_v1::decode(payload)?;
         let received_at_ms = header.received_at_ms;
         self.journal_ms = self.journal_ms.max(received_at_ms);
+        let overflowed = self.stores.overflowed + self.releases.overflowed;
         let shared = Shared {
             store: self.stores.index(header.store_id, received_at_ms),
             release: self.releases.index(header.release, received_at_ms),
             source: header.source,
         };
-        self.totals.overflowed = self.stores.overflowed + self.releases.overflowed;
+        // The sets count since the start, the totals since ever.
+        self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
         let key = TerminalRef {
             store_id: header.store_id,
             terminal_id: header.terminal_id,

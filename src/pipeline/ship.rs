@@ -56,7 +56,7 @@ impl Shipper {
                 Ok(false) => IDLE_LOOK,
                 Err(_) => back_off(failures),
             };
-            match result {
+            match &result {
                 Ok(_) => {
                     if failures > 0 {
                         tracing::info!("ClickHouse answers again");
@@ -75,7 +75,7 @@ impl Shipper {
                         );
                     } else if failures < 7 || failures.is_multiple_of(30) {
                         tracing::warn!(
-                            error = crate::logging::chain(&error),
+                            error = crate::logging::chain(error),
                             failures,
                             "not shipped; it is tried again"
                         );
@@ -99,9 +99,12 @@ impl Shipper {
                 continue;
             }
             let is_over = Instant::now() + pause;
+            let is_engine_away = matches!(result, Err(ClickHouseError::NotReady));
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(is_over) => break,
+                    // The engine says itself when it is back.
+                    () = self.clickhouse.wait(), if is_engine_away => break,
                     () = wanted.notified() => {}
                     _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
                 }

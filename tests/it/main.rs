@@ -25,6 +25,12 @@
 )]
 
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
+mod real_data;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod export;

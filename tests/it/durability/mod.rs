@@ -1,0 +1,13 @@
+//! What was acknowledged is there, whatever happens to the process, the disk or the database.
+//!
+//! | file | what happens |
+//! |---|---|
+//! | `kill.rs` | kill -9 of the collector, of its engine; SIGTERM under load |
+//! | `away.rs` | ClickHouse is away, or its answers are lost |
+//! | `disk_full.rs` | there is no room |
+//! | `damage.rs` | the journal's bytes change while nobody looks |
+
+mod away;
+mod damage;
+mod disk_full;
+mod kill;

@@ -1,0 +1,282 @@
+//! The same journal gives the same rows, wherever it is sealed and however often it is started again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tillwatch::aggregate::{Aggregator, Restored};
+use tillwatch::export::{self, Snapshot};
+use tillwatch::model::{Catalogue, Rollup, RollupKey, SeqWindow, Summary};
+use tillwatch::persist::State;
+use tillwatch::persist::rows::{self, EncodedRows, RowOrigin};
+use uuid::Uuid;
+
+use crate::support::records::{START_MS, aggregator, one_sample, random_records};
+
+const SEEDS: std::ops::Range<u64> = 0..40;
+
+fn encode(aggregator: &mut Aggregator, epoch: u64) -> EncodedRows {
+    let cut = aggregator.take();
+    let origin = RowOrigin {
+        collector_id: Uuid::from_u128(1),
+        epoch,
+        received_at_ms: cut.journal_ms,
+    };
+    rows::encode(cut.windows.into_rows(&cut.tables), origin)
+}
+
+fn decode(bytes: &[u8]) -> Vec<Rollup> {
+    rows::decode(bytes, &Catalogue::default(), |_, _, _| true).unwrap()
+}
+
+fn apply(aggregator: &mut Aggregator, first: u64, records: &[Vec<u8>]) {
+    for (position, record) in (first..).zip(records) {
+        aggregator.apply(position, record).unwrap();
+    }
+}
+
+/// Where to seal: ascending positions.
+fn random_cuts(random: &mut fastrand::Rng, records: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = (0..random.usize(1..8))
+        .map(|_| random.usize(0..=records))
+        .collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+#[test]
+fn the_same_records_sealed_at_the_same_places_are_the_same_bytes() {
+    for seed in SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (records, _) = random_records(&mut random, 120);
+        let cuts = random_cuts(&mut random, records.len());
+        let run = || {
+            let mut aggregator = aggregator(Restored::default());
+            let mut from = 0;
+            let mut epochs = Vec::new();
+            for (epoch, to) in (1..).zip(cuts.iter().chain([&records.len()])) {
+                apply(&mut aggregator, from as u64 + 1, &records[from..*to]);
+                epochs.push(encode(&mut aggregator, epoch).bytes);
+                from = *to;
+            }
+            epochs
+        };
+        assert_eq!(run(), run(), "seed {seed}");
+    }
+}
+
+fn merge(into: &mut BTreeMap<RollupKey, Summary>, rows: Vec<Rollup>) {
+    for mut row in rows {
+        into.entry(row.key).or_default().merge(&mut row.summary);
+    }
+}
+
+#[test]
+fn rows_sealed_at_other_places_add_up_to_the_same() {
+    for seed in SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (records, _) = random_records(&mut random, 150);
+        let mut whole = aggregator(Restored::default());
+        apply(&mut whole, 1, &records);
+        let mut expected = BTreeMap::new();
+        merge(&mut expected, decode(&encode(&mut whole, 1).bytes));
+
+        let mut parts = aggregator(Restored::default());
+        let mut found = BTreeMap::new();
+        let mut from = 0;
+        for to in random_cuts(&mut random, records.len())
+            .into_iter()
+            .chain([records.len()])
+        {
+            apply(&mut parts, from as u64 + 1, &records[from..to]);
+            merge(&mut found, decode(&encode(&mut parts, 1).bytes));
+            from = to;
+        }
+        assert_eq!(found, expected, "seed {seed}");
+        assert_eq!(parts.totals(), whole.totals(), "seed {seed}");
+    }
+}
+
+/// The page of `/metrics/fleet` but for the window gauges, which begin anew at a start.
+fn page(aggregator: &Aggregator, now_ms: i64) -> String {
+    let text = export::render(Snapshot::take(aggregator, now_ms)).unwrap();
+    // Stores and releases stand in the order in which this process met them.
+    let mut lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("_window"))
+        .collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+type Queues = BTreeMap<(String, String, [u8; 16]), SeqWindow>;
+
+fn queues(aggregator: &Aggregator) -> Queues {
+    let all = aggregator.terminals().iter().flat_map(|(key, terminal)| {
+        terminal.queues.iter().map(|(queue, window)| {
+            (
+                (
+                    key.store_id.to_string(),
+                    key.terminal_id.to_string(),
+                    *queue,
+                ),
+                window.clone(),
+            )
+        })
+    });
+    all.collect()
+}
+
+#[test]
+fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen() {
+    for seed in SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (records, now_ms) = random_records(&mut random, 150);
+        let mut whole = aggregator(Restored::default());
+        apply(&mut whole, 1, &records);
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(folder.path()).unwrap();
+        let mut found = BTreeMap::new();
+        let mut restarted = aggregator(state.restore().unwrap());
+        let mut from = 0;
+        for to in random_cuts(&mut random, records.len()) {
+            apply(&mut restarted, from as u64 + 1, &records[from..to]);
+            from = to;
+            if to as u64 > state.restore().unwrap().applied && random.bool() {
+                let sealing = state
+                    .encode(restarted.take(), state.last_epoch().unwrap() + 1)
+                    .unwrap();
+                state.seal(&sealing, now_ms).unwrap();
+                merge(&mut found, decode(sealing.row_bytes()));
+            }
+            if random.bool() {
+                // Killed: what is not sealed comes from the journal once more.
+                drop(state);
+                state = State::open(folder.path()).unwrap();
+                let restored = state.restore().unwrap();
+                let sealed = usize::try_from(restored.applied).unwrap();
+                restarted = aggregator(restored);
+                apply(&mut restarted, sealed as u64 + 1, &records[sealed..from]);
+            }
+        }
+        apply(&mut restarted, from as u64 + 1, &records[from..]);
+        assert_eq!(restarted.totals(), whole.totals(), "seed {seed}");
+        assert_eq!(queues(&restarted), queues(&whole), "seed {seed}");
+        let (after, before) = (page(&restarted, now_ms), page(&whole, now_ms));
+        let only = |left: &str, right: &str| {
+            let right: BTreeSet<&str> = right.lines().collect();
+            left.lines()
+                .filter(|line| !right.contains(line))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let (more, fewer) = (only(&after, &before), only(&before, &after));
+        assert!(
+            more.is_empty() && fewer.is_empty(),
+            "seed {seed}: {more:#?} instead of {fewer:#?}"
+        );
+        merge(&mut found, decode(&encode(&mut restarted, 1).bytes));
+        let mut expected = BTreeMap::new();
+        merge(&mut expected, decode(&encode(&mut whole, 1).bytes));
+        assert_eq!(found, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_record_of_a_batch_applied_before_counts_once_also_days_and_restarts_later() {
+    const DAY_MS: i64 = 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = aggregator(Restored::default());
+    for seq in [1, 2, 4, 5] {
+        first
+            .apply(seq, &one_sample("store-1", (seq, START_MS), seq))
+            .unwrap();
+    }
+    let state = State::open(folder.path()).unwrap();
+    let sealing = state.encode(first.take(), 1).unwrap();
+    state.seal(&sealing, START_MS).unwrap();
+    drop(state);
+
+    let state = State::open(folder.path()).unwrap();
+    let mut second = aggregator(state.restore().unwrap());
+    let accepted = second.totals().accepted;
+    assert_eq!(accepted, 4);
+    for (position, seq) in [(6, 1), (7, 4), (8, 5)] {
+        second
+            .apply(
+                position,
+                &one_sample("store-1", (seq, START_MS + 8 * DAY_MS), 99),
+            )
+            .unwrap();
+    }
+    assert_eq!(
+        (
+            second.totals().accepted,
+            second.totals().repeated,
+            second.rows()
+        ),
+        (4, 3, 0)
+    );
+    // The one that was missing still counts, once.
+    for position in [9, 10] {
+        second
+            .apply(
+                position,
+                &one_sample("store-1", (3, START_MS + 8 * DAY_MS), 3),
+            )
+            .unwrap();
+    }
+    assert_eq!((second.totals().accepted, second.totals().repeated), (5, 4));
+}
+
+#[test]
+fn a_seal_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    let (records, now_ms) = random_records(&mut random, 80);
+    let mut aggregator = aggregator(Restored::default());
+    let state = State::open(folder.path()).unwrap();
+    apply(&mut aggregator, 1, &records[..40]);
+    let first = state.encode(aggregator.take(), 1).unwrap();
+    state.seal(&first, now_ms).unwrap();
+    let image = || {
+        let restored = state.restore().unwrap();
+        (
+            format!("{restored:?}"),
+            state.ledger(0).unwrap(),
+            state.outbox_totals().unwrap(),
+            state.last_epoch().unwrap(),
+        )
+    };
+    let before = image();
+    // The same cut again, as after an answer that was lost.
+    assert!(state.seal(&first, now_ms + 1).is_err());
+    assert_eq!(image(), before);
+
+    apply(&mut aggregator, 41, &records[40..]);
+    let second = state.encode(aggregator.take(), 2).unwrap();
+    let other = rusqlite::Connection::open(folder.path().join("state.sqlite")).unwrap();
+    // The disk refuses: at the first table a seal writes, in the middle, and at the last.
+    for table in [
+        "epoch",
+        "epoch_day",
+        "outbox",
+        "name",
+        "series",
+        "terminal",
+        "queue",
+        "meta",
+    ] {
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        );
+        other.execute_batch(&trigger).unwrap();
+        assert!(state.seal(&second, now_ms).is_err(), "{table}");
+        assert_eq!(image(), before, "{table}");
+        other.execute_batch("DROP TRIGGER refuse").unwrap();
+    }
+    state.seal(&second, now_ms).unwrap();
+    assert_eq!(state.restore().unwrap().applied, 80);
+    assert_eq!(state.last_epoch().unwrap(), 2);
+    let rows = state.rows_of(2).unwrap().unwrap();
+    assert_eq!(rows, second.row_bytes());
+}

@@ -1,0 +1,156 @@
+//! Random journal records: batches late and young, sent twice, of too many stores and releases, with
+//! samples and histograms of every metric. The same seed makes the same records.
+
+use std::sync::Arc;
+
+use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
+use tillwatch::model::{
+    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Reading, Source,
+};
+use tillwatch::wire::journal_record_v1::Encoder;
+
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 1_440 * MINUTE_MS;
+/// When the first record is received.
+pub const START_MS: i64 = 1_763_683_200_000;
+
+const CONNECTIONS: [Connection; 3] = [Connection::Online, Connection::Offline, Connection::Unknown];
+
+/// Caps so low that the records pass them.
+pub fn aggregator(restored: Restored) -> Aggregator {
+    let settings = Settings {
+        stores_max: 4,
+        releases_max: 3,
+    };
+    Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
+}
+
+/// So many records, and when the last was received.
+pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>, i64) {
+    let catalogue = Catalogue::default();
+    let mut now_ms = START_MS;
+    let mut seqs = [0_u64; 18];
+    let mut records = Vec::new();
+    for _ in 0..count {
+        now_ms += random.i64(0..20_000);
+        let terminal = random.usize(0..seqs.len());
+        // Mostly the next number, sometimes one left out, sometimes one sent before.
+        let seq = if random.u8(0..10) == 0 {
+            random.u64(0..=seqs[terminal])
+        } else {
+            seqs[terminal] + random.u64(1..3)
+        };
+        seqs[terminal] = seqs[terminal].max(seq);
+        let header = BatchHeader {
+            received_at_ms: now_ms,
+            offset_ms: random.i64(-90_000..90_000),
+            applied_offset_ms: if random.bool() {
+                0
+            } else {
+                random.i64(-400_000..400_000)
+            },
+            store_id: &format!("store-{}", terminal / 3),
+            terminal_id: &format!("till-{}", terminal % 3),
+            queue: [u8::try_from(terminal).unwrap(); 16],
+            seq,
+            release: &format!("2.{}", random.u8(0..5)),
+            source: if random.u8(0..5) == 0 {
+                Source::Synthetic
+            } else {
+                Source::Rum
+            },
+            session: None,
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, &header);
+        for _ in 0..random.usize(0..12) {
+            let metrics = catalogue.metrics();
+            let metric = &metrics[random.usize(0..metrics.len())];
+            let age_ms = if random.u8(0..4) == 0 {
+                random.i64(0..7 * DAY_MS)
+            } else {
+                random.i64(0..8 * MINUTE_MS)
+            };
+            let labels = metric.label.map_or(1, |label| label.values.len());
+            let reading = Reading {
+                metric: metric.code,
+                label: u8::try_from(random.usize(0..labels)).unwrap(),
+                connection: CONNECTIONS[random.usize(0..CONNECTIONS.len())],
+                t_raw_ms: now_ms - age_ms,
+            };
+            // Small values often, so that buckets are shared; any value sometimes.
+            let most = if random.bool() {
+                3_000
+            } else {
+                metric.value_max
+            };
+            let value = random.u64(0..=most.min(metric.value_max));
+            match random.u8(0..8) {
+                0 => encoder.rejected(1, random.u64(1..5)),
+                1 if metric.kind != Kind::Counter => {
+                    let span_ms = [1, 5, 60][random.usize(0..3)] * MINUTE_MS;
+                    let reading = Reading {
+                        t_raw_ms: reading.t_raw_ms / span_ms * span_ms,
+                        ..reading
+                    };
+                    encoder.histogram(&reading, &random_histogram(random, span_ms, value));
+                }
+                _ => encoder.sample(&reading, value),
+            }
+        }
+        records.push(bytes);
+    }
+    (records, now_ms)
+}
+
+fn random_histogram(random: &mut fastrand::Rng, span_ms: i64, highest: u64) -> HistogramReading {
+    let mut indices: Vec<u32> = (0..random.usize(1..20))
+        .map(|_| bucket_index(random.u64(0..=highest)))
+        .collect();
+    indices.sort_unstable();
+    indices.dedup();
+    let counts: Vec<u64> = indices.iter().map(|_| random.u64(1..500)).collect();
+    let pairs = indices.iter().zip(&counts);
+    let sum = pairs
+        .map(|(index, count)| bucket_lowest(*index).saturating_mul(*count))
+        .fold(0, u64::saturating_add);
+    let (min, max) = (
+        bucket_lowest(indices[0]),
+        bucket_highest(*indices.last().unwrap()),
+    );
+    HistogramReading {
+        span_ms,
+        indices,
+        counts,
+        sum,
+        min,
+        max,
+    }
+}
+
+/// One record with one LCP sample of a value below 2,048 µs, of a terminal whose number is its own.
+pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64) -> Vec<u8> {
+    let metric = *Catalogue::default().named("lcp_ms").unwrap();
+    let header = BatchHeader {
+        received_at_ms,
+        offset_ms: 0,
+        applied_offset_ms: 0,
+        store_id,
+        terminal_id: "till-1",
+        queue: [7; 16],
+        seq,
+        release: "2.4.1",
+        source: Source::Rum,
+        session: None,
+    };
+    let mut bytes = Vec::new();
+    let reading = Reading {
+        metric: metric.code,
+        label: 0,
+        connection: Connection::Online,
+        t_raw_ms: START_MS,
+    };
+    Encoder::new(&mut bytes, &header).sample(&reading, value);
+    bytes
+}
