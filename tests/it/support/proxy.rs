@@ -100,7 +100,7 @@ async fn carry(
         Weather::Failing => b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\nconnection: close\r\n\r\nbroken",
         Weather::HalfOpen => {
             spoilt.fetch_add(1, Ordering::Relaxed);
-            swallow(&mut client).await;
+            Box::pin(swallow(&mut client)).await;
             return std::future::pending().await;
         }
         Weather::Fine | Weather::Slow(_) | Weather::InsertAnswersLost | Weather::InsertsSwallowed => return pass(client, target, weather, lost).await,
@@ -110,7 +110,7 @@ async fn carry(
         spoilt.fetch_add(1, Ordering::Relaxed);
         let _ = client.write_all(answer).await;
         let _ = client.shutdown().await;
-        swallow(&mut client).await;
+        Box::pin(swallow(&mut client)).await;
     }
 }
 
