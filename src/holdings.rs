@@ -174,12 +174,17 @@ impl Holdings {
         }
     }
 
-    /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
-    /// before the call is in it.
-    pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+    /// Waits until everything up to `position` is applied.
+    pub async fn wait_applied(&self, position: u64) {
         let mut applied = self.applied.subscribe();
         // An error means that the holdings are gone, and with them whoever asked.
         drop(applied.wait_for(|applied| *applied >= position).await);
+    }
+
+    /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
+    /// before the call is in it.
+    pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+        self.wait_applied(position).await;
         let mut is_cutting = self.is_cutting.subscribe();
         loop {
             drop(is_cutting.wait_for(|is_cutting| !is_cutting).await);

@@ -20,7 +20,9 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// An address cannot be listened on.
-    #[error("could not listen on {address}: choose another {setting}, or stop who uses it")]
+    #[error(
+        "could not listen on {address}: another process may use it; stop that one, or choose another {setting}"
+    )]
     Listen {
         /// The setting.
         setting: &'static str,

@@ -1,6 +1,7 @@
 //! `/metrics` and `/metrics/fleet`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -18,6 +19,9 @@ use crate::model::metric::to_float;
 use crate::model::time::now_ms;
 use crate::persist::State;
 use crate::self_metrics as names;
+
+/// How long a page waits for what has just been acknowledged to be applied.
+const APPLIED_MAX: Duration = Duration::from_secs(1);
 
 /// What the pages are made of.
 pub struct Pages {
@@ -48,6 +52,10 @@ pub fn router(pages: Arc<Pages>) -> Router {
 
 /// Renders where blocking is allowed.
 async fn page(pages: Arc<Pages>, render: fn(&Pages) -> Option<(&'static str, String)>) -> Response {
+    // What was acknowledged before a scrape is on its page; a page that is late is better than none.
+    let durable = pages.journal.durable().0;
+    let applied = pages.holdings.wait_applied(durable);
+    let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
     match tokio::task::spawn_blocking(move || render(&pages)).await {
         Ok(Some((content_type, text))) => ([(CONTENT_TYPE, content_type)], text).into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
