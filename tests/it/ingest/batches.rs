@@ -312,3 +312,57 @@ async fn of_many_batches_each_has_its_own_outcome() {
     assert_eq!((reply.counts(), reply.reasons().len()), ((0, 0, 300), 100));
     server.stop().await;
 }
+
+/// Past the cap a name is no series of its own, but nothing is lost, and the cap is durable.
+#[tokio::test]
+async fn names_past_the_cap_share_one() {
+    let server = Server::start_with(&[
+        ("TILLWATCH_STORES_MAX", "3"),
+        ("TILLWATCH_RELEASES_MAX", "2"),
+    ])
+    .await;
+    let posts = async |server: &Server| {
+        for number in 0..6 {
+            let batch = Batch::new(&format!("cap-{number}"))
+                .with("release", format!("{number}.0"))
+                .filled(2);
+            assert_eq!(server.taken(&batch.0).await, (2, 0, 0));
+        }
+    };
+    posts(&server).await;
+    let server = server.kill_and_restart().await;
+    posts(&server).await;
+    let by = async |server: &Server, column: &str| -> Vec<(String, u64)> {
+        let answer = server
+            .percentiles(&[("metric", "lcp_ms"), ("group_by", column)])
+            .await;
+        let series = answer["series"].as_array().unwrap().iter();
+        let pair = |one: &Value| {
+            let name = one[column].as_str().unwrap().to_owned();
+            (name, one["points"][0]["count"].as_u64().unwrap())
+        };
+        series.map(pair).collect()
+    };
+    let stores = by(&server, "store_id").await;
+    let named = |names: &[(&str, u64)]| {
+        let pairs = names.iter();
+        pairs
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        stores,
+        named(&[
+            ("__overflow__", 12),
+            ("cap-0", 4),
+            ("cap-1", 4),
+            ("cap-2", 4)
+        ])
+    );
+    let releases = by(&server, "release").await;
+    assert_eq!(
+        releases,
+        named(&[("0.0", 4), ("1.0", 4), ("__overflow__", 16)])
+    );
+    server.stop().await;
+}

@@ -236,6 +236,17 @@ async fn idle_connections_make_room_and_half_open_ones_cannot_keep_it() {
         raw.send("POST /v1/batches HTTP/1.1\r\n").await;
         half.push(raw);
     }
+    // All of them have been read by then; the places that were freed meanwhile are taken again.
+    pause(200).await;
+    for _ in 0..8 {
+        let mut raw = server.raw().await;
+        raw.send("POST /v1/batches HTTP/1.1\r\n").await;
+        half.push(raw);
+        pause(20).await;
+    }
+    let mut refused = server.raw().await;
+    refused.send(request(&batch("room").0.to_string())).await;
+    assert_eq!(refused.answer(PATIENCE).await, None, "no place is free");
     let started = Instant::now();
     loop {
         let mut raw = server.raw().await;
