@@ -80,6 +80,7 @@ fn float(value: u64) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story from beginning to end")]
 async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
     let server = Server::start_with(&[("TILLWATCH_SEAL_INTERVAL", "300ms")]).await;
     let bins = page_views();

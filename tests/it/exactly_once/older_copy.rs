@@ -6,6 +6,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one story from beginning to end")]
 async fn an_older_copy_takes_batches_in_ships_nothing_and_goes_on_with_a_new_collector_id() {
     let engine = Engine::start();
     let url = engine.url();

@@ -115,7 +115,7 @@ async fn carry(
 }
 
 async fn swallow(client: &mut TcpStream) {
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     while let Ok(1..) = client.read(&mut buffer).await {}
 }
 
