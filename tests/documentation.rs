@@ -1,0 +1,105 @@
+//! The pages that are made from the code: they fail here when they differ from it.
+//!
+//! `UPDATE_DOCS=1 cargo test --test documentation` writes them anew.
+
+use std::fmt::Write;
+
+use tillwatch::config::SETTINGS;
+use tillwatch::model::Catalogue;
+use tillwatch::model::metric::{Kind, Metric};
+use tillwatch::self_metrics;
+
+fn check(name: &str, made: &str) {
+    let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "docs/{name} differs from the code: run UPDATE_DOCS=1 cargo test --test documentation"
+    );
+}
+
+#[test]
+fn the_configuration_page_is_that_of_the_settings() {
+    let mut page = "# Configuration\n\nMade from `src/config/mod.rs`; a test fails when it differs.\n\n\
+        Each setting is a key of the TOML file (`serve --config FILE`), a variable, and a flag of `serve` \
+        (`data_dir` is `--data-dir`). A flag wins over a variable, a variable over the file. \
+        `tillwatch check-config FILE` prints what a file comes to.\n\n\
+        | key | variable | default | what it does |\n|---|---|---|---|\n"
+        .to_owned();
+    for setting in SETTINGS {
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        let (name, variable, help) = (setting.name, setting.variable, setting.help);
+        writeln!(page, "| `{name}` | `{variable}` | {default} | {help}. |").unwrap();
+    }
+    check("configuration.md", &page);
+}
+
+fn threshold(metric: &Metric, at: usize) -> String {
+    metric.thresholds[at].map_or_else(
+        || "–".to_owned(),
+        |value| metric.unit.to_wire(value).to_string(),
+    )
+}
+
+#[test]
+fn the_metrics_page_is_that_of_the_catalogue() {
+    let mut page = "# Metrics\n\nMade from `src/model/catalogue.rs` and `src/self_metrics.rs`; a test fails when it differs.\n\n\
+        ## What terminals measure\n\nKinds: a *distribution* has percentiles, a *counter* a sum, a *level* is the state of a \
+        terminal. `live`: when a sample moves the series in Prometheus: `event` if received within 10 minutes of its time, \
+        `arrival` within 24 hours, `always` at any age. In Prometheus counters end in `_total`; durations are in seconds, sizes in \
+        bytes. Distributions with *store* have buckets and window gauges by store, and `pos_release_…` by release; the others have \
+        buckets by release under their own name.\n\n\
+        | wire name (aliases) | kind | unit | label | live | thresholds | Prometheus | by | meaning |\n|---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for metric in Catalogue::default().metrics() {
+        let kind = match metric.kind {
+            Kind::Distribution => "distribution",
+            Kind::Counter => "counter",
+            Kind::Level => "level",
+        };
+        let aliases = match metric.aliases {
+            [] => String::new(),
+            aliases => format!(" ({})", aliases.join(", ")),
+        };
+        let label = metric.label.map_or_else(
+            || "–".to_owned(),
+            |label| format!("{}: {}", label.key, label.values.join(", ")),
+        );
+        let by = if metric.kind == Kind::Distribution && !metric.per_store {
+            "release"
+        } else {
+            "store"
+        };
+        writeln!(
+            page,
+            "| `{}`{aliases} | {kind} | {} | {label} | {} | {} / {} | `{}` | {by} | {} {} |",
+            metric.name,
+            metric.unit.name(),
+            metric.live.name(),
+            threshold(metric, 0),
+            threshold(metric, 1),
+            metric.prometheus,
+            metric.help,
+            metric.threshold_note,
+        )
+        .unwrap();
+    }
+    page.push_str(
+        "\n## What tillwatch says of itself\n\n| name | kind | meaning |\n|---|---|---|\n",
+    );
+    for (name, kind, help) in self_metrics::ALL {
+        let kind = match kind {
+            self_metrics::Kind::Counter => "counter",
+            self_metrics::Kind::Gauge => "gauge",
+            self_metrics::Kind::Histogram => "histogram",
+        };
+        writeln!(page, "| `{name}` | {kind} | {help} |").unwrap();
+    }
+    check("metrics.md", &page);
+}
