@@ -34,6 +34,8 @@ use crate::self_metrics;
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The last try to ship may take this long.
 const LAST_SHIP_MAX: Duration = Duration::from_secs(5);
+/// A seal that fails is tried for this long; on a full disk it would never end.
+const LAST_SEAL_MAX: Duration = Duration::from_secs(10);
 
 /// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns.
 ///
@@ -283,8 +285,19 @@ impl Running {
         }
         // Not before: the aggregate may be waiting for a seal to make room.
         let _running = stop.send(true);
-        let _ended = (sealing.await, shipping.await);
-        self.sealer.seal().await;
+        let _ended = shipping.await;
+        let last_seal = async {
+            let _ended = sealing.await;
+            self.sealer.seal().await;
+        };
+        if tokio::time::timeout(LAST_SEAL_MAX, last_seal)
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                "stopping without the last seal; its samples wait in the journal for the next start"
+            );
+        }
         match tokio::time::timeout(LAST_SHIP_MAX, self.shipper.ship_rest()).await {
             Ok(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
             _ => tracing::info!(

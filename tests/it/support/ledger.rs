@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::server::is_applied;
 use super::{Batch, Reply, Server, now_ms};
 
 /// Values that have a bucket each, in µs.
@@ -259,15 +260,14 @@ pub async fn assert_query_api(terminals: &[Terminal], server: &Server) {
     assert_eq!(found, expected, "count and sum by store");
 }
 
-async fn waiting(server: &Server, places: &[&str]) -> f64 {
-    let page = server.metrics().await;
-    let at = |place: &&str| page.value("tillwatch_ledger_samples", &[("place", *place)]);
-    places.iter().map(at).sum()
-}
-
 async fn wait_none(server: &Server, places: &[&str]) {
     let started = std::time::Instant::now();
-    while waiting(server, places).await > 0.5 {
+    loop {
+        let page = server.metrics().await;
+        let at = |place: &&str| page.value("tillwatch_ledger_samples", &[("place", *place)]);
+        if is_applied(&page, started) && places.iter().map(at).sum::<f64>() < 0.5 {
+            return;
+        }
         let patience = std::time::Duration::from_secs(60);
         assert!(
             started.elapsed() < patience,

@@ -231,7 +231,8 @@ impl Server {
         loop {
             let page = self.metrics().await;
             let at = |place| page.value("tillwatch_ledger_samples", &[("place", place)]);
-            if at("open") + at("outbox") == 0.0 && at("accepted") == at("confirmed") {
+            let is_applied = is_applied(&page, started);
+            if is_applied && at("open") + at("outbox") == 0.0 && at("accepted") == at("confirmed") {
                 return;
             }
             assert!(
@@ -483,4 +484,12 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether the aggregate has all that is durable: what was acknowledged arrives there a moment later. The
+/// positions of a torn tail are durable and never applied, so it is asked for two seconds only.
+pub fn is_applied(page: &Exposition, since: Instant) -> bool {
+    let at = |name: &str| page.value(name, &[]);
+    at("tillwatch_journal_applied_position") >= at("tillwatch_journal_durable_position")
+        || since.elapsed() > Duration::from_secs(2)
 }
