@@ -4,18 +4,13 @@
 //! rest is counted by age and goes to ClickHouse alone. Buckets are exact: each sample is compared
 //! with the bounds themselves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
 use crate::model::metric::Metric;
-use crate::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, window_start_ms};
+use crate::model::time::{DAY_MS, HOUR_MS};
 use crate::model::{Catalogue, HistogramReading, Kind, Source, SparseHistogram};
-
-/// Minutes of window histograms that are kept: the six a gauge reads and some for clocks that are off.
-const MINUTES_KEPT: i64 = 12;
-/// A window gauge reads the event-time minutes in (now − 6 min, now − 1 min].
-pub const WINDOW_MINUTES: i64 = 5;
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
 pub const LATE_AGES: [(i64, &str); 4] = [
@@ -151,7 +146,7 @@ pub struct StoreLive {
     /// Samples too old for live series, by [`LATE_AGES`].
     pub late: [u64; LATE_AGES.len()],
     /// Histograms of the last minutes by event time, by [`Place::store_histogram`].
-    windows: Vec<BTreeMap<i64, SparseHistogram>>,
+    windows: Vec<RecentMinutes>,
     is_dirty: bool,
 }
 
@@ -249,7 +244,7 @@ impl LiveSeries {
             let store = self.store_mut(shared.store);
             add_to(&mut store.histograms, index, metric.bounds, brought);
             if let Some(minutes) = store.windows.get_mut(index) {
-                add_to_window(minutes, t_ms, brought);
+                minutes.add(t_ms, brought);
             }
         }
         if let Some(index) = place.release_histogram {
@@ -286,7 +281,7 @@ impl LiveSeries {
         store
             .histograms
             .resize(histograms, ClassicHistogram::default());
-        store.windows.resize(histograms, BTreeMap::new());
+        store.windows.resize(histograms, RecentMinutes::default());
         store
     }
 
@@ -341,25 +336,6 @@ fn add_to(all: &mut [ClassicHistogram], index: usize, bounds: &[u64], brought: B
     }
 }
 
-fn add_to_window(minutes: &mut BTreeMap<i64, SparseHistogram>, t_ms: i64, brought: Brought<'_>) {
-    let span_ms = brought.span_ms();
-    if span_ms > MINUTE_MS {
-        // Spread over more minutes than a window gauge reads; it says nothing of one of them.
-        return;
-    }
-    let minute = window_start_ms(t_ms.saturating_add(span_ms / 2), MINUTE_MS) / MINUTE_MS;
-    let histogram = minutes.entry(minute).or_default();
-    match brought {
-        Brought::Value(value) => histogram.record(value),
-        Brought::Histogram(reading) => histogram.merge(&reading.indices, &reading.counts),
-    }
-    while let Some(oldest) = minutes.first_entry()
-        && *oldest.key() <= minute - MINUTES_KEPT
-    {
-        oldest.remove();
-    }
-}
-
 impl StoreLive {
     /// A copy without the window histograms.
     #[must_use]
@@ -374,18 +350,21 @@ impl StoreLive {
         }
     }
 
-    /// The values of the window gauge of a metric: everything in the event-time minutes
-    /// (now − 6 min, now − 1 min], as ascending pairs.
+    /// The values of the window gauge of a metric at a time.
     #[must_use]
     pub fn window(&self, histogram: usize, now_ms: i64) -> SparseHistogram {
-        let last = window_start_ms(now_ms, MINUTE_MS) / MINUTE_MS - 1;
-        let mut merged = SparseHistogram::default();
-        if let Some(minutes) = self.windows.get(histogram) {
-            for (_, minute) in minutes.range(last - WINDOW_MINUTES + 1..=last) {
-                let (indices, counts) = minute.clone().into_parts();
-                merged.merge(&indices, &counts);
-            }
-        }
-        merged
+        let minutes = self.windows.get(histogram);
+        minutes.map_or_else(SparseHistogram::default, |minutes| minutes.read(now_ms))
+    }
+
+    /// The minutes behind the window gauge of a metric.
+    #[must_use]
+    pub fn minutes(&self, histogram: usize) -> Option<&RecentMinutes> {
+        self.windows.get(histogram)
+    }
+
+    /// The minutes behind the window gauge of a metric, for restoring.
+    pub fn minutes_mut(&mut self, histogram: usize) -> Option<&mut RecentMinutes> {
+        self.windows.get_mut(histogram)
     }
 }

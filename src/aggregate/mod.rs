@@ -14,6 +14,7 @@
 //! | `open.rs` | windows that are still filling |
 //! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
 //! | `live.rs` | cumulative and window series for Prometheus |
+//! | `minutes.rs` | the last minutes of a metric, for window gauges |
 //! | `saved.rs` | those series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //!
@@ -22,6 +23,7 @@
 
 pub mod aggregator;
 pub mod live;
+pub mod minutes;
 pub mod names;
 pub mod open;
 pub mod saved;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::live::{ClassicHistogram, LATE_AGES, Layout, ReleaseLive, StoreLive};
+use crate::aggregate::minutes::{RecentMinutes, SavedMinutes};
 use crate::aggregate::terminals::Terminal;
 use crate::model::{Catalogue, Metric};
 
@@ -28,6 +29,9 @@ pub struct SavedSeries {
     counters: BTreeMap<String, Vec<u64>>,
     #[serde(default)]
     histograms: BTreeMap<String, SavedHistogram>,
+    /// By metric and minute: bucket indices and counts of the window gauges.
+    #[serde(default)]
+    windows: BTreeMap<String, SavedMinutes>,
 }
 
 impl SavedSeries {
@@ -53,6 +57,12 @@ impl SavedSeries {
                 .store_histogram
                 .and_then(|at| store.histograms.get(at));
             saved.keep(metric, histogram);
+            if let Some(at) = place.store_histogram {
+                let minutes = store.minutes(at).map(RecentMinutes::saved);
+                if let Some(minutes) = minutes.filter(|minutes| !minutes.is_empty()) {
+                    saved.windows.insert(metric.name.to_owned(), minutes);
+                }
+            }
         }
         saved
     }
@@ -111,6 +121,10 @@ impl SavedSeries {
                 .and_then(|at| store.histograms.get_mut(at));
             if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
                 *slot = histogram;
+            }
+            let minutes = place.store_histogram.and_then(|at| store.minutes_mut(at));
+            if let (Some(minutes), Some(saved)) = (minutes, self.windows.get(metric.name)) {
+                minutes.restore(saved);
             }
         }
     }

@@ -95,14 +95,11 @@ fn rows_sealed_at_other_places_add_up_to_the_same() {
     }
 }
 
-/// The page of `/metrics/fleet` but for the window gauges, which begin anew at a start.
+/// The page of `/metrics/fleet`.
 fn page(aggregator: &Aggregator, now_ms: i64) -> String {
     let text = export::render(Snapshot::take(aggregator, now_ms)).unwrap();
     // Stores and releases stand in the order in which this process met them.
-    let mut lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.contains("_window"))
-        .collect();
+    let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
 }
