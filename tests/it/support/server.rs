@@ -231,7 +231,10 @@ impl Server {
         loop {
             let page = self.metrics().await;
             let at = |place| page.value("tillwatch_ledger_samples", &[("place", place)]);
-            if at("open") + at("outbox") == 0.0 && at("accepted") == at("confirmed") {
+            // An acknowledged batch is in the aggregate a moment later.
+            let applied = page.value("tillwatch_journal_applied_position", &[]);
+            let is_applied = applied >= page.value("tillwatch_journal_durable_position", &[]);
+            if is_applied && at("open") + at("outbox") == 0.0 && at("accepted") == at("confirmed") {
                 return;
             }
             assert!(
