@@ -32,6 +32,9 @@ pub struct Holdings {
 #[derive(Debug)]
 struct Inner {
     aggregator: Aggregator,
+    /// A cut has been taken and is not encoded yet, or never will be: no other may be taken, because
+    /// its seal would release what only the journal holds.
+    is_cut_open: bool,
     sealing: Option<Arc<Sealing>>,
     /// Samples of a cut that is not yet an epoch: from the cut to the commit.
     sealing_samples: u64,
@@ -90,6 +93,7 @@ impl Holdings {
         Self {
             inner: Mutex::new(Inner {
                 aggregator,
+                is_cut_open: false,
                 sealing: None,
                 sealing_samples: 0,
                 unconfirmed: unconfirmed.into(),
@@ -130,9 +134,10 @@ impl Holdings {
     /// once [`Holdings::sealing`] has been called.
     pub fn cut(&self, sealed_position: u64) -> Option<(Cut, u64)> {
         let mut inner = self.lock();
-        if inner.aggregator.applied() <= sealed_position {
+        if inner.is_cut_open || inner.aggregator.applied() <= sealed_position {
             return None;
         }
+        inner.is_cut_open = true;
         self.is_cutting.send_replace(true);
         let cut = inner.aggregator.take();
         inner.sealing_samples = cut.samples;
@@ -147,7 +152,10 @@ impl Holdings {
 
     /// The cut is encoded, and can be read.
     pub fn sealing(&self, sealing: Arc<Sealing>) {
-        self.lock().sealing = Some(sealing);
+        let mut inner = self.lock();
+        inner.sealing = Some(sealing);
+        inner.is_cut_open = false;
+        drop(inner);
         self.is_cutting.send_replace(false);
     }
 

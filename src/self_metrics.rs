@@ -52,7 +52,7 @@ metrics_of_self! {
     TERMINALS = Gauge "tillwatch_terminals" "Terminals known.";
     QUEUES = Gauge "tillwatch_queues" "Queues whose sequence numbers are remembered.";
     SEQ_GAPS = Gauge "tillwatch_missing_batches" "Batches that are missing and may still come.";
-    SEQ_LOST = Gauge "tillwatch_lost_batches" "Batches that were missing for nine days, or too many, and will not come, of queues remembered.";
+    SEQ_LOST = Gauge "tillwatch_lost_batches" "Batches that were missing for nine days, or too many, and will not come.";
     SEALS = Counter "tillwatch_seals_total" "Epochs sealed, by result.";
     SEAL_SECONDS = Histogram "tillwatch_seal_duration_seconds" "How long a seal took, from the cut to the commit.";
     SEAL_AGE = Gauge "tillwatch_last_seal_timestamp_seconds" "When the last epoch was sealed.";

@@ -9,7 +9,7 @@ use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{Terminal, TerminalChange, TerminalKey, TerminalRef, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{Catalogue, Entry, Reading, Rollup, SeqWindow};
+use crate::model::{Catalogue, Entry, Rollup, SeqWindow};
 use crate::wire::journal_record_v1::{self, RecordError};
 
 /// Caps of the aggregate.
@@ -50,6 +50,9 @@ pub struct Totals {
     pub repeated: u64,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Batches that never came, of queues that are forgotten.
+    #[serde(default)]
+    pub lost_batches: u64,
     /// Samples of metrics that this release does not know.
     pub unknown: u64,
     /// Batches whose store or release became `__overflow__`.
@@ -203,12 +206,12 @@ impl Aggregator {
     /// # Errors
     /// Says why the record could not be read; the position has moved on all the same.
     pub fn apply(&mut self, position: u64, payload: &[u8]) -> Result<(), RecordError> {
-        self.applied = position;
         self.totals.records += 1;
         let result = self.apply_record(payload);
         if result.is_err() {
             self.totals.unreadable += 1;
         }
+        self.applied = position;
         result
     }
 
@@ -270,12 +273,16 @@ impl Aggregator {
                 .live
                 .add(shared, metric, times, (reading.label, brought));
             if is_live && let Some(at) = self.layout.place(metric).level {
-                keep_last(terminal, at, &reading, (t_ms, value));
+                // Of a histogram the greatest value stands for its end: what limits are about.
+                let last = histogram.as_ref().map_or((t_ms, value), |histogram| {
+                    (t_ms.saturating_add(histogram.span_ms), histogram.max)
+                });
+                keep_last(terminal, at, last);
             }
         }
         if self.journal_ms.saturating_sub(self.aged_ms) > AGE_EVERY_MS {
             self.aged_ms = self.journal_ms;
-            self.terminals.age(self.journal_ms);
+            self.totals.lost_batches += self.terminals.age(self.journal_ms);
         }
         Ok(())
     }
@@ -365,6 +372,12 @@ impl Aggregator {
         }
     }
 
+    /// The sets of stores and releases.
+    #[must_use]
+    pub fn names(&self) -> (&NameSet, &NameSet) {
+        (&self.stores, &self.releases)
+    }
+
     /// How many stores and releases have series of their own.
     #[must_use]
     pub fn name_counts(&self) -> (usize, usize) {
@@ -388,7 +401,7 @@ impl Aggregator {
 }
 
 /// Keeps the value of a level with the latest time.
-fn keep_last(terminal: &mut Terminal, at: usize, _: &Reading, (t_ms, value): (i64, u64)) {
+fn keep_last(terminal: &mut Terminal, at: usize, (t_ms, value): (i64, u64)) {
     if let Some(slot) = terminal.levels.get_mut(at)
         && slot.is_none_or(|(last_ms, _)| t_ms >= last_ms)
     {

@@ -244,7 +244,7 @@ impl LiveSeries {
             let store = self.store_mut(shared.store);
             add_to(&mut store.histograms, index, metric.bounds, brought);
             if let Some(minutes) = store.windows.get_mut(index) {
-                minutes.add(t_ms, brought);
+                minutes.add((t_ms, received_at_ms), brought);
             }
         }
         if let Some(index) = place.release_histogram {

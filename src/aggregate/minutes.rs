@@ -19,8 +19,8 @@ pub type SavedMinutes = BTreeMap<i64, (Vec<u32>, Vec<u64>)>;
 pub struct RecentMinutes(BTreeMap<i64, SparseHistogram>);
 
 impl RecentMinutes {
-    /// Adds a reading at its corrected time.
-    pub fn add(&mut self, t_ms: i64, brought: Brought<'_>) {
+    /// Adds a reading at its corrected time, if that is recent as of when it was received.
+    pub fn add(&mut self, (t_ms, received_at_ms): (i64, i64), brought: Brought<'_>) {
         let span_ms = brought.span_ms();
         if span_ms > MINUTE_MS {
             // Spread over more minutes than a window gauge reads; it says nothing of one of them.
@@ -28,13 +28,17 @@ impl RecentMinutes {
         }
         let middle_ms = t_ms.saturating_add(span_ms / 2);
         let minute = window_start_ms(middle_ms, MINUTE_MS) / MINUTE_MS;
+        let oldest_kept = window_start_ms(received_at_ms, MINUTE_MS) / MINUTE_MS - KEPT;
+        if minute <= oldest_kept {
+            return;
+        }
         let histogram = self.0.entry(minute).or_default();
         match brought {
             Brought::Value(value) => histogram.record(value),
             Brought::Histogram(reading) => histogram.merge(&reading.indices, &reading.counts),
         }
         while let Some(oldest) = self.0.first_entry()
-            && *oldest.key() <= minute - KEPT
+            && *oldest.key() <= oldest_kept
         {
             oldest.remove();
         }

@@ -75,6 +75,13 @@ impl NameSet {
         self.by_name.get(name).copied()
     }
 
+    /// Whether a number is still that of its name: one that gave up its place is not.
+    #[must_use]
+    pub fn is_current(&self, index: u32) -> bool {
+        let name = self.names.get(index as usize);
+        name.is_some_and(|name| self.by_name.get(name) == Some(&index))
+    }
+
     /// Every name by its number, for resolving them elsewhere.
     #[must_use]
     pub fn table(&self) -> Vec<Arc<str>> {

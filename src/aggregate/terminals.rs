@@ -115,7 +115,9 @@ impl Terminals {
 
     /// Forgets queues, and then terminals, that have been silent for so long that all they could still
     /// send is too old; counts as lost what has been missing for as long.
-    pub fn age(&mut self, now_ms: i64) {
+    /// Says how many batches were lost with what is forgotten.
+    pub fn age(&mut self, now_ms: i64) -> u64 {
+        let mut lost_with_queues = 0;
         let Self {
             by_key,
             dirty,
@@ -124,7 +126,11 @@ impl Terminals {
         by_key.retain(|key, terminal| {
             let before = terminal.queues.len();
             terminal.queues.retain(|(_, window)| {
-                now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS
+                let is_kept = now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS;
+                if !is_kept {
+                    lost_with_queues += window.lost() + window.open_gaps();
+                }
+                is_kept
             });
             let mut has_changed = terminal.queues.len() != before;
             for (_, window) in &mut terminal.queues {
@@ -142,6 +148,7 @@ impl Terminals {
             }
             true
         });
+        lost_with_queues
     }
 
     /// What has changed since the last cut.

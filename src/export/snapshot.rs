@@ -62,6 +62,8 @@ impl Snapshot {
     pub fn take(aggregator: &Aggregator, now_ms: i64) -> Self {
         let (live, tables) = (aggregator.live(), aggregator.tables());
         let layout = Arc::clone(live.layout());
+        // A name that gave up its place and came back has two numbers: only the newer one counts.
+        let (stores_known, releases_known) = aggregator.names();
         let mut of_release: HashMap<u32, u64> = HashMap::new();
         let mut of_store: HashMap<u32, (u64, Vec<Levels>)> = HashMap::new();
         for (_, terminal) in aggregator.terminals().iter() {
@@ -86,7 +88,7 @@ impl Snapshot {
             .collect();
         let mut stores = Vec::new();
         for (index, series) in (0_u32..).zip(live.stores()) {
-            if series.last_report_ms == 0 {
+            if series.last_report_ms == 0 || !stores_known.is_current(index) {
                 continue;
             }
             let window = |at: usize| {
@@ -111,6 +113,9 @@ impl Snapshot {
             });
         }
         let release = |(index, series): (u32, &ReleaseLive)| {
+            if !releases_known.is_current(index) {
+                return None;
+            }
             let name = tables.releases.get(index as usize)?;
             let reporting = of_release.get(&index).copied().unwrap_or(0);
             Some((Arc::clone(name), series.clone(), reporting))

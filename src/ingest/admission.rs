@@ -31,6 +31,9 @@ impl Default for Settings {
     }
 }
 
+/// Buckets at most, however many stores are invented: two stores in a thousand share one at 2,000.
+const BUCKETS_MAX: u64 = 1 << 20;
+
 /// Lets requests in, or says when to come again.
 #[derive(Debug)]
 pub struct Admission {
@@ -72,7 +75,7 @@ impl Admission {
     /// # Errors
     /// [`IngestError::RateLimited`] when the bucket is empty.
     pub fn pass(&self, store_id: &str) -> Result<(), IngestError> {
-        let key = self.hasher.hash_one(store_id);
+        let key = self.hasher.hash_one(store_id) % BUCKETS_MAX;
         self.stores.check_key(&key).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             IngestError::RateLimited {
@@ -81,7 +84,7 @@ impl Admission {
         })
     }
 
-    /// Forgets the buckets of stores that are full again, so that invented names cost no memory.
+    /// Forgets the buckets of stores that are full again.
     pub fn forget(&self) {
         self.stores.retain_recent();
         self.stores.shrink_to_fit();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::{Equivalent, HashMap};
 use tokio::sync::oneshot;
 
-use crate::model::sequence::LOST_AFTER_MS;
+use crate::model::sequence::{DEPTH, LOST_AFTER_MS};
 use crate::model::time::HOUR_MS;
 use crate::model::{QueueKey, Reason, Seen, SeqWindow};
 
@@ -210,10 +210,20 @@ impl Dedup {
                 Seen::BeyondWindow => return Reserve::Refused(Reason::BeyondDedupWindow),
                 Seen::Jump => return Reserve::Refused(Reason::SeqJump),
             }
-            let leaves_gap = seq != window.high() + 1;
+            let leaves_gap = window.high().checked_add(1) != Some(seq);
             if leaves_gap && self.gaps.load(Ordering::Relaxed) >= self.settings.gaps_max {
                 return Reserve::Full;
             }
+        }
+        // Before its first batch is durable a queue has no highest number: one far from those under way
+        // waits to be judged by it.
+        let is_far = |other: &&mut InFlight| other.seq.abs_diff(seq) > DEPTH;
+        if queue.window.is_none()
+            && let Some(other) = queue.in_flight.iter_mut().find(is_far)
+        {
+            let (sender, receiver) = oneshot::channel();
+            other.waiting.push(sender);
+            return Reserve::InFlight(receiver);
         }
         queue.in_flight.push(in_flight);
         Reserve::Fresh

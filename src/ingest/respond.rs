@@ -147,7 +147,7 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
         }
         IngestError::Damaged(_) => (StatusCode::BAD_REQUEST, "damaged_compression", None),
         IngestError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body", None),
-        IngestError::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout", SOON),
+        IngestError::TooSlow(_) => (StatusCode::SERVICE_UNAVAILABLE, "body_timeout", SOON),
         IngestError::TooLarge(..) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
         IngestError::ContentType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -55,6 +55,8 @@ impl Default for Settings {
     }
 }
 
+/// How long a request waits for the disk before it is told to come again.
+const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
 /// How often a batch that another request has under way is asked for again.
 const ROUNDS_MAX: usize = 8;
 
@@ -367,7 +369,11 @@ impl Intake<'_> {
             acknowledgement.complete(Err(error));
         }
         // The journal completes every append; a closed channel means that it is gone.
-        let result = durable.await.map_err(|_closed| IngestError::Stopping);
+        let result = match tokio::time::timeout(ACKNOWLEDGE_MAX, durable).await {
+            Ok(answer) => answer.map_err(|_closed| IngestError::Stopping),
+            // It may still become durable: then a resend is a duplicate.
+            Err(_elapsed) => Err(IngestError::Busy),
+        };
         match result.and_then(|result| Ok(result?)) {
             Ok(_position) => {
                 self.outcomes.accepted += weighed.accepted;

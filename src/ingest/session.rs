@@ -47,6 +47,12 @@ impl Pseudonyms {
         digest.first_chunk::<16>().copied()
     }
 
+    /// Has the key of a day at hand, made if need be. Blocks; called ahead of the day, it keeps the day's
+    /// first session from waiting for the disk.
+    pub fn prepare(&self, day: i32) {
+        let _known = self.keyed(day).is_some();
+    }
+
     fn keyed(&self, day: i32) -> Option<Hmac<Sha256>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(mac) = keys.get(&day) {

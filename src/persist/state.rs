@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::aggregate::saved::SavedSeries;
@@ -334,15 +334,17 @@ impl State {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn session_key(&self, day: i32) -> Result<[u8; 32], StateError> {
+        const SELECT: &str = "SELECT key FROM session_key WHERE day = ?1";
+        let known = self.reader().query_row(SELECT, [day], |row| row.get(0));
+        if let Some(key) = known.optional()? {
+            return Ok(key);
+        }
         let writer = self.writer();
         writer.execute(
             "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
             params![day],
         )?;
-        let key = writer.query_row("SELECT key FROM session_key WHERE day = ?1", [day], |row| {
-            row.get(0)
-        });
-        Ok(key?)
+        Ok(writer.query_row(SELECT, [day], |row| row.get(0))?)
     }
 }
 

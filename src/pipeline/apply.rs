@@ -24,8 +24,12 @@ pub struct GroupSink {
 
 impl Sink for GroupSink {
     fn durable(&mut self, records: Vec<Record>) {
-        // An error means that the aggregate's thread is gone, and with it the process, soon.
-        let _gone = self.groups.send(records).is_err();
+        if self.groups.send(records).is_err() {
+            // Only a panic ends the aggregate's thread: what is durable from now on is applied at the
+            // next start.
+            tracing::error!("the aggregate has died");
+            self.halted.notify_one();
+        }
     }
 
     fn halted(&mut self, cause: &HaltCause) {

@@ -57,6 +57,8 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
     let mut moves = supervisor.endpoint();
     let file = data_dir.join(ENDPOINT_FILE);
     tokio::spawn(async move {
+        // Until this engine has been ready, the file is that of another process.
+        let mut is_ours = false;
         loop {
             let now = moves.borrow_and_update().clone();
             let endpoint = match (now.state, now.url) {
@@ -67,7 +69,8 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
                 }),
                 _ => None,
             };
-            if let Err(error) = note(&file, endpoint.as_ref()) {
+            is_ours |= endpoint.is_some();
+            if is_ours && let Err(error) = note(&file, endpoint.as_ref()) {
                 tracing::warn!(%error, file = %file.display(), "could not note where the engine is");
             }
             if sender.send(endpoint).is_err() || moves.changed().await.is_err() {

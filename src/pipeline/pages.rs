@@ -134,7 +134,7 @@ impl Pages {
         gauge!(names::RELEASES).set(to_float(counts.1 as u64));
         gauge!(names::TERMINALS).set(to_float(terminals as u64));
         gauge!(names::SEQ_GAPS).set(to_float(gaps.0));
-        gauge!(names::SEQ_LOST).set(to_float(gaps.1));
+        gauge!(names::SEQ_LOST).set(to_float(gaps.1 + totals.lost_batches));
         gauge!(names::QUEUES).set(to_float(self.dedup.queues() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));

@@ -76,21 +76,12 @@ impl Sealer {
         let started = Instant::now();
         let sealer = Arc::clone(self);
         let encoded = tokio::task::spawn_blocking(move || sealer.encode()).await;
-        let Ok(Some(sealing)) = encoded else {
-            return;
-        };
-        let sealing = match sealing {
-            Ok(sealing) => sealing,
-            Err(error) => {
-                // The journal still holds it, and the next start replays it.
-                self.holdings.abandon_cut();
-                self.failed.notify_one();
-                tracing::error!(
-                    error = crate::logging::chain(&error),
-                    "a seal could not be encoded"
-                );
-                return;
-            }
+        let sealing = match encoded {
+            Ok(None) => return,
+            Ok(Some(Ok(sealing))) => sealing,
+            // The journal still holds the cut, and the next start replays it. No other cut is taken.
+            Ok(Some(Err(error))) => return self.give_up(&crate::logging::chain(&error)),
+            Err(panicked) => return self.give_up(&panicked.to_string()),
         };
         loop {
             let (state, again) = (Arc::clone(&self.state), Arc::clone(&sealing));
@@ -115,6 +106,15 @@ impl Sealer {
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
+    }
+
+    fn give_up(&self, error: &str) {
+        tracing::error!(
+            error,
+            "a seal could not be encoded: the process ends, the journal holds it"
+        );
+        self.holdings.abandon_cut();
+        self.failed.notify_one();
     }
 
     fn encode(&self) -> Option<Result<Arc<Sealing>, StateError>> {

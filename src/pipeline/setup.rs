@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::config::Config;
 use crate::ingest::session::KeySource;
 use crate::ingest::{self, Ingest, admission};
-use crate::model::time::now_ms;
+use crate::model::time::{day_of, now_ms};
 use crate::persist::State;
 use crate::pipeline::error::ServeError;
 
@@ -93,6 +93,14 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
 
 pub(super) async fn forget(ingest: Arc<Ingest>) {
     loop {
+        let today = day_of(now_ms());
+        let keys = Arc::clone(&ingest);
+        let prepared = tokio::task::spawn_blocking(move || {
+            keys.pseudonyms.prepare(today);
+            keys.pseudonyms.prepare(today + 1);
+        });
+        // Without a key the sessions that need it are answered 503, and it is tried again.
+        let _prepared = prepared.await;
         tokio::time::sleep(FORGET_EVERY).await;
         ingest.admission.forget();
         ingest.dedup.forget(now_ms());

@@ -80,7 +80,8 @@ impl Shipper {
                             "not shipped; it is tried again"
                         );
                     }
-                    if !error.is_passing() {
+                    // Refused: perhaps the tables are gone, with an empty database in their place.
+                    if !error.is_passing() || matches!(error, ClickHouseError::Refused(_)) {
                         self.is_prepared.store(false, Ordering::Relaxed);
                     }
                     failures = failures.saturating_add(1);

@@ -140,36 +140,38 @@ async fn rows_elsewhere(
     request: &PercentileRequest,
     view: &View,
 ) -> Result<BTreeMap<PointKey, Summary>, QueryError> {
-    let mut rows: Vec<Rollup> = view.open.clone();
+    let mut points = BTreeMap::new();
+    add_rows(&mut points, view.open.clone(), request);
     if let Some(sealing) = &view.sealing {
-        rows.append(&mut decode(
-            sealing.row_bytes(),
-            &sources.catalogue,
-            request,
-        )?);
+        let rows = decode(sealing.row_bytes(), &sources.catalogue, request)?;
+        add_rows(&mut points, rows, request);
     }
     let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    let touched = view
-        .unconfirmed
-        .iter()
-        .filter(|info| info.days.range(days.clone()).next().is_some());
-    for info in touched {
-        if view
-            .sealing
+    let is_sealing = |epoch| {
+        view.sealing
             .as_ref()
-            .is_some_and(|sealing| sealing.epoch() == info.epoch)
-        {
+            .is_some_and(|sealing| sealing.epoch() == epoch)
+    };
+    for info in &view.unconfirmed {
+        if is_sealing(info.epoch) || info.days.range(days.clone()).next().is_none() {
             continue;
         }
-        let (epoch, catalogue, request) =
-            (info.epoch, Arc::clone(&sources.catalogue), request.clone());
+        let epoch = info.epoch;
+        let (catalogue, asked) = (Arc::clone(&sources.catalogue), request.clone());
         let decoded = on_disk(&sources.state, move |state| {
             let bytes = state.rows_of(epoch)?.unwrap_or_default();
-            Ok(decode(&bytes, &catalogue, &request))
+            Ok(decode(&bytes, &catalogue, &asked))
         });
-        rows.append(&mut decoded.await??);
+        add_rows(&mut points, decoded.await??, request);
     }
-    let mut points: BTreeMap<PointKey, Summary> = BTreeMap::new();
+    Ok(points)
+}
+
+fn add_rows(
+    points: &mut BTreeMap<PointKey, Summary>,
+    rows: Vec<Rollup>,
+    request: &PercentileRequest,
+) {
     for mut row in rows.into_iter().filter(|row| is_asked_for(row, request)) {
         let group = match request.group_by {
             GroupBy::Nothing => "",
@@ -181,7 +183,6 @@ async fn rows_elsewhere(
         let key = (group.to_owned(), request.point_of(row.key.window_start_s));
         points.entry(key).or_default().merge(&mut row.summary);
     }
-    Ok(points)
 }
 
 fn decode(

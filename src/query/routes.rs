@@ -24,6 +24,8 @@ use crate::query::request::PercentileRequest;
 const QUERIES_MAX: usize = 4;
 /// How long a query waits for its turn, or for the engine to start.
 const WAIT_MAX: Duration = Duration::from_secs(15);
+/// How long an answer may take once it is its turn.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// A terminal that posted within this time is reporting.
 const REPORTING_MS: i64 = 10 * 60_000;
 
@@ -93,7 +95,13 @@ async fn find(
     let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {
         return Err(crate::persist::ClickHouseError::NotReady.into());
     };
-    percentiles::answer(&query.sources, &request, (now_ms, position)).await
+    let answer = percentiles::answer(&query.sources, &request, (now_ms, position));
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            Err(crate::persist::ClickHouseError::TimedOut(ANSWER_MAX.as_secs()).into())
+        }
+    }
 }
 
 fn refused(error: &QueryError) -> Response {

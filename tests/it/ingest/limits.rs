@@ -144,7 +144,7 @@ async fn slow_clients_are_cut_off_and_idle_ones_are_kept() {
     let (status, text) = body.unwrap();
     assert_eq!(
         (status, text.contains("\"body_timeout\"")),
-        (408, true),
+        (503, true),
         "{text}"
     );
     assert!(
