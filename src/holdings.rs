@@ -33,6 +33,8 @@ pub struct Holdings {
 struct Inner {
     aggregator: Aggregator,
     sealing: Option<Arc<Sealing>>,
+    /// Samples of a cut that is not yet an epoch: from the cut to the commit.
+    sealing_samples: u64,
     unconfirmed: VecDeque<EpochInfo>,
     confirmed: u64,
     last_epoch: u64,
@@ -56,6 +58,10 @@ pub struct View {
 /// How much is held.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Levels {
+    /// The position up to which everything is applied.
+    pub applied: u64,
+    /// Samples accepted over the life of the state file.
+    pub accepted_samples: u64,
     /// Samples in open windows, or being sealed.
     pub open_samples: u64,
     /// Samples in the outbox.
@@ -85,6 +91,7 @@ impl Holdings {
             inner: Mutex::new(Inner {
                 aggregator,
                 sealing: None,
+                sealing_samples: 0,
                 unconfirmed: unconfirmed.into(),
                 confirmed,
                 last_epoch,
@@ -128,6 +135,7 @@ impl Holdings {
         }
         self.is_cutting.send_replace(true);
         let cut = inner.aggregator.take();
+        inner.sealing_samples = cut.samples;
         self.emptied.notify_all();
         Some((cut, inner.last_epoch + 1))
     }
@@ -148,6 +156,7 @@ impl Holdings {
         let mut inner = self.lock();
         inner.last_epoch = sealed.epoch;
         inner.sealing = None;
+        inner.sealing_samples = 0;
         // It may have been shipped and confirmed in the moment since its commit.
         if info.epoch > inner.confirmed {
             inner.unconfirmed.push_back(info);
@@ -171,6 +180,7 @@ impl Holdings {
             .is_some_and(|sealing| sealing.epoch() <= epoch)
         {
             inner.sealing = None;
+            inner.sealing_samples = 0;
         }
     }
 
@@ -207,7 +217,9 @@ impl Holdings {
     pub fn levels(&self) -> Levels {
         let inner = self.lock();
         Levels {
-            open_samples: inner.aggregator.open_samples(),
+            applied: *self.applied.borrow(),
+            accepted_samples: inner.aggregator.totals().accepted,
+            open_samples: inner.aggregator.open_samples() + inner.sealing_samples,
             outbox_samples: inner.unconfirmed.iter().map(EpochInfo::samples).sum(),
             confirmed: inner.confirmed,
             sealed: inner.last_epoch,

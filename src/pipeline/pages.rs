@@ -90,8 +90,7 @@ impl Pages {
     }
 
     fn look_at_aggregate(&self) {
-        let levels = self.holdings.levels();
-        let (totals, applied, rows, counts, terminals, gaps) = self.holdings.read(|aggregator| {
+        let (totals, rows, counts, terminals, gaps) = self.holdings.read(|aggregator| {
             let windows = aggregator
                 .terminals()
                 .iter()
@@ -102,16 +101,17 @@ impl Pages {
             let terminals = aggregator.terminals().len();
             (
                 aggregator.totals(),
-                aggregator.applied(),
                 aggregator.rows(),
                 aggregator.name_counts(),
                 terminals,
                 gaps,
             )
         });
-        let sealed = totals.accepted.saturating_sub(levels.open_samples);
+        // Of one moment.
+        let levels = self.holdings.levels();
+        let sealed = levels.accepted_samples.saturating_sub(levels.open_samples);
         for (place, samples) in [
-            ("accepted", totals.accepted),
+            ("accepted", levels.accepted_samples),
             ("open", levels.open_samples),
             ("sealed", sealed),
             ("outbox", levels.outbox_samples),
@@ -128,7 +128,7 @@ impl Pages {
         ] {
             gauge!(names::TOTALS, "what" => what).set(to_float(number));
         }
-        gauge!(names::JOURNAL_APPLIED).set(to_float(applied));
+        gauge!(names::JOURNAL_APPLIED).set(to_float(levels.applied));
         gauge!(names::OPEN_ROWS).set(to_float(rows as u64));
         gauge!(names::STORES).set(to_float(counts.0 as u64));
         gauge!(names::RELEASES).set(to_float(counts.1 as u64));
