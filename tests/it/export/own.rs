@@ -104,3 +104,31 @@ async fn missing_batches_are_counted_while_they_may_still_come() {
     );
     server.stop().await;
 }
+
+/// The ledger is of one moment: what is being sealed is neither sealed nor confirmed.
+#[tokio::test]
+async fn the_ledger_is_never_ahead_of_what_has_happened() {
+    let server = Server::start_with(&[("TILLWATCH_SEAL_INTERVAL", "150ms")]).await;
+    let queue = Batch::new("ledger").filled(40);
+    let started = std::time::Instant::now();
+    let (mut seq, mut confirmed) = (0, 0.0);
+    while started.elapsed() < std::time::Duration::from_secs(4) {
+        server.taken(&queue.clone().seq(seq).0).await;
+        seq += 1;
+        for _ in 0..3 {
+            let page = server.metrics().await;
+            let at = |place| page.value("tillwatch_ledger_samples", &[("place", place)]);
+            assert_eq!(at("accepted"), at("sealed") + at("open"));
+            assert_eq!(at("sealed"), at("confirmed") + at("outbox"));
+            assert!(
+                at("confirmed") >= confirmed,
+                "confirmed fell from {confirmed} to {}",
+                at("confirmed")
+            );
+            confirmed = at("confirmed");
+        }
+    }
+    assert!(confirmed > 0.0);
+    server.wait_confirmed().await;
+    server.stop().await;
+}
