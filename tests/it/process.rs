@@ -184,7 +184,14 @@ async fn what_is_missing_or_taken_is_said_clearly() {
             "--listen"
         };
         command.args([flag, &address.to_string(), free, "127.0.0.1:0"]);
-        fails_and_says(&mut command, &[&address.to_string(), "another process"]);
+        fails_and_says(
+            &mut command,
+            &[
+                &address.to_string(),
+                &flag.trim_start_matches('-').replace('-', "_"),
+                "in use",
+            ],
+        );
     }
     // One folder, one process.
     let mut command = serve(server.folder());
