@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::live::{Brought, Layout, LiveSeries};
 use crate::aggregate::names::NameSet;
-use crate::aggregate::open::{OpenWindows, Shared, Tables, Taken};
+use crate::aggregate::open::{OpenWindows, Shared, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
-use crate::aggregate::terminals::{Terminal, TerminalChange, TerminalKey, TerminalRef, Terminals};
+use crate::aggregate::terminals::{Terminal, TerminalKey, TerminalRef, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{Catalogue, Entry, Rollup, SeqWindow};
+use crate::model::{Catalogue, Entry, Rollup};
 use crate::wire::journal_record_v1::{self, RecordError};
 
 /// Caps of the aggregate.
@@ -36,78 +37,6 @@ const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
 /// How often, in journal time, silent queues are looked for.
 const AGE_EVERY_MS: i64 = HOUR_MS;
-
-/// Sums over everything ever applied, durable with the seal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Totals {
-    /// Records.
-    pub records: u64,
-    /// Samples accepted; a histogram weighs its counts.
-    pub accepted: u64,
-    /// Samples rejected, as the records say.
-    pub rejected: u64,
-    /// Records that a second copy of their batch had gone before; not counted again.
-    pub repeated: u64,
-    /// Records that could not be read.
-    pub unreadable: u64,
-    /// Batches that never came, of queues that are forgotten.
-    #[serde(default)]
-    pub lost_batches: u64,
-    /// Samples of metrics that this release does not know.
-    pub unknown: u64,
-    /// Batches whose store or release became `__overflow__`.
-    pub overflowed: u64,
-}
-
-/// What a state file holds for the aggregate.
-#[derive(Debug, Default)]
-pub struct Restored {
-    /// Position of the last record that was sealed.
-    pub applied: u64,
-    /// Sums over everything sealed.
-    pub totals: Totals,
-    /// The latest time of a record, Unix ms.
-    pub journal_ms: i64,
-    /// Stores and when they were last seen.
-    pub stores: Vec<(String, i64)>,
-    /// Releases and when they were last seen.
-    pub releases: Vec<(String, i64)>,
-    /// Series by store.
-    pub store_series: Vec<(String, SavedSeries)>,
-    /// Series by release.
-    pub release_series: Vec<(String, SavedSeries)>,
-    /// Queues by terminal.
-    pub queues: Vec<(TerminalKey, [u8; 16], SeqWindow)>,
-    /// Last states by terminal.
-    pub terminals: Vec<(TerminalKey, SavedTerminal)>,
-}
-
-/// Everything that one seal makes durable together.
-#[derive(Debug)]
-pub struct Cut {
-    /// Position of the last record in it.
-    pub applied: u64,
-    /// Sums over everything up to it.
-    pub totals: Totals,
-    /// The latest time of a record, Unix ms.
-    pub journal_ms: i64,
-    /// Samples in its windows.
-    pub samples: u64,
-    /// Its windows.
-    pub windows: Taken,
-    /// What resolves their numbers.
-    pub tables: Tables,
-    /// Stores and when they were last seen.
-    pub stores: Vec<(String, i64)>,
-    /// Releases and when they were last seen.
-    pub releases: Vec<(String, i64)>,
-    /// Series of the stores that have changed.
-    pub store_series: Vec<(String, SavedSeries)>,
-    /// Series of the releases that have changed.
-    pub release_series: Vec<(String, SavedSeries)>,
-    /// Terminals that have changed, each with its last state.
-    pub terminals: Vec<(TerminalChange, SavedTerminal)>,
-}
 
 /// What a reader asks of the open windows.
 #[derive(Debug, Clone, Copy)]

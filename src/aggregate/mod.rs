@@ -11,6 +11,7 @@
 //! | file | what |
 //! |---|---|
 //! | `aggregator.rs` | applies one record; takes the cut of a seal |
+//! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
 //! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
 //! | `live.rs` | cumulative and window series for Prometheus |
@@ -22,6 +23,7 @@
 //! what the state file gets, so that they agree with the applied position.
 
 pub mod aggregator;
+pub mod cut;
 pub mod live;
 pub mod minutes;
 pub mod names;
@@ -29,4 +31,5 @@ pub mod open;
 pub mod saved;
 pub mod terminals;
 
-pub use aggregator::{Aggregator, Cut, Filter, Restored, Settings, Totals};
+pub use aggregator::{Aggregator, Filter, Settings};
+pub use cut::{Cut, Restored, Totals};

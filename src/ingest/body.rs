@@ -3,48 +3,103 @@
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::ingest::decode::Encoding;
+use crate::ingest::admission::Admission;
 use crate::ingest::error::IngestError;
 use crate::ingest::routes::Ingest;
 
+/// Room set aside for a body before any of it has come, at most: a client that announces much and sends
+/// nothing holds no more than this.
+const FIRST_BYTES: usize = 64 * 1024;
+/// Room grows in steps of this, so that a body in many small pieces does not ask for each of them.
+const STEP_BYTES: usize = 4 * 1024;
+
 impl Ingest {
-    /// Memory that a request of this length takes, at most.
-    pub(super) fn bytes_needed(
-        &self,
-        headers: &HeaderMap,
-        encoding: Encoding,
-    ) -> Result<usize, IngestError> {
+    /// How long a body says it is; refused when that is too long.
+    pub(super) fn announced(&self, headers: &HeaderMap) -> Result<Option<usize>, IngestError> {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
-        let length = length.and_then(|text| text.parse::<usize>().ok());
-        let body_bytes = length.unwrap_or(self.settings.body_bytes_max);
-        if body_bytes > self.settings.body_bytes_max {
-            return Err(IngestError::TooLarge(
-                self.settings.body_bytes_max,
-                "as sent",
-            ));
+        match length.and_then(|text| text.parse::<usize>().ok()) {
+            Some(length) if length > self.settings.body_bytes_max => Err(self.too_large()),
+            length => Ok(length),
         }
-        Ok(match encoding {
-            Encoding::Identity => body_bytes,
-            Encoding::Gzip => body_bytes + (body_bytes * 8).min(self.settings.decoded_bytes_max),
+    }
+
+    /// The body, whole and in time, and the memory it holds.
+    pub(super) async fn read(
+        &self,
+        body: Body,
+        announced: Option<usize>,
+    ) -> Result<(Bytes, Held), IngestError> {
+        let first_bytes = announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES);
+        let held = Held::new(&self.admission, first_bytes)?;
+        match tokio::time::timeout(self.settings.body_timeout, self.collect(body, held)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
+        }
+    }
+
+    async fn collect(&self, mut body: Body, mut held: Held) -> Result<(Bytes, Held), IngestError> {
+        let mut first = Bytes::new();
+        // Most bodies come in one piece and are never copied.
+        let mut rest = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_broken| IngestError::Incomplete)?;
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            let total = first.len().max(rest.len()) + piece.len();
+            if total > self.settings.body_bytes_max {
+                return Err(self.too_large());
+            }
+            held.grow(&self.admission, total)?;
+            if first.is_empty() && rest.is_empty() {
+                first = piece;
+            } else {
+                if rest.is_empty() {
+                    rest.extend_from_slice(&first);
+                }
+                rest.extend_from_slice(&piece);
+            }
+        }
+        let whole = if rest.is_empty() {
+            first
+        } else {
+            rest.freeze()
+        };
+        Ok((whole, held))
+    }
+
+    fn too_large(&self) -> IngestError {
+        IngestError::TooLarge(self.settings.body_bytes_max, "as sent")
+    }
+}
+
+/// Memory set aside for a request, given back when it ends.
+pub(super) struct Held {
+    bytes: usize,
+    permits: OwnedSemaphorePermit,
+}
+
+impl Held {
+    fn new(admission: &Admission, bytes: usize) -> Result<Self, IngestError> {
+        Ok(Self {
+            bytes,
+            permits: admission.hold(bytes)?,
         })
     }
 
-    /// The body, whole and in time.
-    pub(super) async fn read(&self, body: Body) -> Result<Bytes, IngestError> {
-        let limited = Limited::new(body, self.settings.body_bytes_max);
-        match tokio::time::timeout(self.settings.body_timeout, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(IngestError::TooLarge(
-                self.settings.body_bytes_max,
-                "as sent",
-            )),
-            Ok(Err(_broken)) => Err(IngestError::Incomplete),
-            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
+    /// Sets more aside, if this is more than is held.
+    pub(super) fn grow(&mut self, admission: &Admission, bytes: usize) -> Result<(), IngestError> {
+        if bytes > self.bytes {
+            let more = (bytes - self.bytes).next_multiple_of(STEP_BYTES);
+            self.permits.merge(admission.hold(more)?);
+            self.bytes += more;
         }
+        Ok(())
     }
 }

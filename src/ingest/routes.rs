@@ -128,12 +128,13 @@ impl Ingest {
             return Err(IngestError::ContentType);
         }
         let encoding = Encoding::parse(text(CONTENT_ENCODING))?;
-        let _held = self
-            .admission
-            .hold(self.bytes_needed(&parts.headers, encoding)?)?;
-        let body = self.read(body).await?;
+        let announced = self.announced(&parts.headers)?;
+        let (body, mut held) = self.read(body, announced).await?;
         self.counters.body_bytes.increment(body.len() as u64);
+        let sent_bytes = body.len();
         let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
+        // What is made of a decoded body takes about twice its length while it is under way.
+        held.grow(&self.admission, sent_bytes + 2 * body.len())?;
         let limits = Limits {
             batches_max: self.settings.batches_max,
             samples_max: self.settings.samples_max,

@@ -73,7 +73,7 @@ async fn one_busy_store_does_not_starve_another() {
 
 #[tokio::test]
 async fn bytes_in_flight_are_bounded() {
-    let server = Server::start_with(&[("TILLWATCH_IN_FLIGHT_BYTES_MAX", "100KiB")]).await;
+    let server = Server::start_with(&[("TILLWATCH_IN_FLIGHT_BYTES_MAX", "256KiB")]).await;
     let text = batch("flight").0.to_string();
     let padded = format!("{text}{}", " ".repeat(70_000));
     let mut slow = server.raw().await;

@@ -1,0 +1,78 @@
+//! What a seal takes out of the aggregate, and what a start puts back.
+
+use crate::aggregate::open::{Tables, Taken};
+use crate::aggregate::saved::{SavedSeries, SavedTerminal};
+use crate::aggregate::terminals::{TerminalChange, TerminalKey};
+use crate::model::SeqWindow;
+
+/// Sums over everything ever applied, durable with the seal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Records.
+    pub records: u64,
+    /// Samples accepted; a histogram weighs its counts.
+    pub accepted: u64,
+    /// Samples rejected, as the records say.
+    pub rejected: u64,
+    /// Records that a second copy of their batch had gone before; not counted again.
+    pub repeated: u64,
+    /// Records that could not be read.
+    pub unreadable: u64,
+    /// Batches that never came, of queues that are forgotten.
+    #[serde(default)]
+    pub lost_batches: u64,
+    /// Samples of metrics that this release does not know.
+    pub unknown: u64,
+    /// Batches whose store or release became `__overflow__`.
+    pub overflowed: u64,
+}
+
+/// What a state file holds for the aggregate.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Position of the last record that was sealed.
+    pub applied: u64,
+    /// Sums over everything sealed.
+    pub totals: Totals,
+    /// The latest time of a record, Unix ms.
+    pub journal_ms: i64,
+    /// Stores and when they were last seen.
+    pub stores: Vec<(String, i64)>,
+    /// Releases and when they were last seen.
+    pub releases: Vec<(String, i64)>,
+    /// Series by store.
+    pub store_series: Vec<(String, SavedSeries)>,
+    /// Series by release.
+    pub release_series: Vec<(String, SavedSeries)>,
+    /// Queues by terminal.
+    pub queues: Vec<(TerminalKey, [u8; 16], SeqWindow)>,
+    /// Last states by terminal.
+    pub terminals: Vec<(TerminalKey, SavedTerminal)>,
+}
+
+/// Everything that one seal makes durable together.
+#[derive(Debug)]
+pub struct Cut {
+    /// Position of the last record in it.
+    pub applied: u64,
+    /// Sums over everything up to it.
+    pub totals: Totals,
+    /// The latest time of a record, Unix ms.
+    pub journal_ms: i64,
+    /// Samples in its windows.
+    pub samples: u64,
+    /// Its windows.
+    pub windows: Taken,
+    /// What resolves their numbers.
+    pub tables: Tables,
+    /// Stores and when they were last seen.
+    pub stores: Vec<(String, i64)>,
+    /// Releases and when they were last seen.
+    pub releases: Vec<(String, i64)>,
+    /// Series of the stores that have changed.
+    pub store_series: Vec<(String, SavedSeries)>,
+    /// Series of the releases that have changed.
+    pub release_series: Vec<(String, SavedSeries)>,
+    /// Terminals that have changed, each with its last state.
+    pub terminals: Vec<(TerminalChange, SavedTerminal)>,
+}
