@@ -78,12 +78,22 @@ async fn compare(
     clickhouse: &crate::persist::ClickHouse,
     is_verbose: bool,
 ) -> Result<(BTreeMap<u32, Day>, Vec<String>), Failure> {
+    let accepted = state
+        .accepted_samples()
+        .map_err(|error| Failure::of(&error))?;
     let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
     let oldest_day = u32::try_from(now_ms() / DAY_MS)
         .unwrap_or(0)
         .saturating_sub(KEPT_DAYS - 1);
     let mut days: BTreeMap<u32, Day> = BTreeMap::new();
     let mut lines = Vec::new();
+    // Once the first epochs have left the ledger, it no longer holds everything ever accepted.
+    let in_ledger: u64 = ledger.iter().map(EpochInfo::samples).sum();
+    if ledger.first().is_some_and(|first| first.epoch == 1) && in_ledger < accepted {
+        return Err(Failure(format!(
+            "the ledger holds {in_ledger} samples of {accepted} accepted: some were never sealed"
+        )));
+    }
     // Runs of epochs that bear one collector id.
     for group in ledger.chunk_by(|left, right| left.collector_id == right.collector_id) {
         for part in group.chunks(EPOCHS_AT_ONCE) {

@@ -204,6 +204,16 @@ impl State {
         Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
+    /// Samples accepted in all that has been sealed, as the aggregate counted them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn accepted_samples(&self) -> Result<u64, StateError> {
+        let text: Option<String> = get_meta(&self.reader(), "totals")?;
+        let totals = text.map(|text| serde_json::from_str::<Totals>(&text));
+        Ok(totals.transpose()?.map_or(0, |totals| totals.accepted))
+    }
+
     /// Encodes a cut as the epoch with this number. Takes no lock: the rows may be many.
     ///
     /// # Errors
