@@ -93,6 +93,10 @@ async fn wait_metric(server: &Server, name: &str, labels: &[(&str, &str)], at_le
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_it_refuses_acknowledges_nothing_it_cannot_keep_and_recovers_with_room() {
     let Some(disk) = SmallDisk::mount() else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no file system may be mounted here: run as root, or the promise goes untested"
+        );
         println!("skipped: no file system may be mounted here");
         return;
     };
