@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::aggregate::cut::{Cut, Restored, Totals};
-use crate::aggregate::live::{Brought, Layout, LiveSeries};
+use crate::aggregate::layout::Layout;
+use crate::aggregate::live::{Brought, LiveSeries};
 use crate::aggregate::names::NameSet;
 use crate::aggregate::open::{OpenWindows, Shared, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
@@ -161,7 +162,7 @@ impl Aggregator {
             terminal_id: header.terminal_id,
         };
         let order = (header.seq, received_at_ms);
-        let (terminal, is_fresh) = self.terminals.apply(key, header.queue, order);
+        let (terminal, is_fresh, lost) = self.terminals.apply(key, header.queue, order);
         if !is_fresh {
             self.totals.repeated += 1;
             return Ok(());
@@ -170,7 +171,8 @@ impl Aggregator {
         terminal.release = shared.release;
         terminal.offset_ms = header.offset_ms;
         terminal.levels.resize(self.layout.levels(), None);
-        self.live.report(shared, received_at_ms);
+        self.live.report(shared, received_at_ms, header.offset_ms);
+        self.live.lost(shared.store, lost);
         for entry in entries {
             let (reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
@@ -211,7 +213,9 @@ impl Aggregator {
         }
         if self.journal_ms.saturating_sub(self.aged_ms) > AGE_EVERY_MS {
             self.aged_ms = self.journal_ms;
-            self.totals.lost_batches += self.terminals.age(self.journal_ms);
+            let live = &mut self.live;
+            let lost = |store, batches| live.lost(store, batches);
+            self.totals.lost_batches += self.terminals.age(self.journal_ms, lost);
         }
         Ok(())
     }

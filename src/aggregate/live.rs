@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use crate::aggregate::layout::Layout;
 use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{Catalogue, HistogramReading, Kind, Source, SparseHistogram};
+use crate::model::{HistogramReading, Source, SparseHistogram};
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
 pub const LATE_AGES: [(i64, &str); 4] = [
@@ -20,92 +21,8 @@ pub const LATE_AGES: [(i64, &str); 4] = [
     (i64::MAX, "8d"),
 ];
 
-/// Where each metric's series stand in the arrays of [`StoreLive`] and [`ReleaseLive`].
-#[derive(Debug)]
-pub struct Layout {
-    catalogue: Arc<Catalogue>,
-    /// By metric code.
-    places: Vec<Place>,
-    counters: usize,
-    store_histograms: usize,
-    release_histograms: usize,
-    levels: usize,
-}
-
-/// Where one metric's series stand.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Place {
-    /// First of its counters, one a label value.
-    pub counter: Option<usize>,
-    /// Its histogram in each store.
-    pub store_histogram: Option<usize>,
-    /// Its histogram in each release.
-    pub release_histogram: Option<usize>,
-    /// Its last values in each terminal.
-    pub level: Option<usize>,
-}
-
-impl Layout {
-    /// The places of a catalogue's metrics.
-    #[must_use]
-    pub fn new(catalogue: &Arc<Catalogue>) -> Self {
-        let mut layout = Self {
-            places: Vec::new(),
-            counters: 0,
-            store_histograms: 0,
-            release_histograms: 0,
-            levels: 0,
-            catalogue: Arc::clone(catalogue),
-        };
-        let take = |next: &mut usize, length: usize| {
-            *next += length;
-            Some(*next - length)
-        };
-        for metric in catalogue.metrics() {
-            let code = usize::from(metric.code);
-            if layout.places.len() <= code {
-                layout.places.resize(code + 1, Place::default());
-            }
-            let mut place = Place::default();
-            match metric.kind {
-                Kind::Counter => {
-                    let values = metric.label.map_or(1, |label| label.values.len());
-                    place.counter = take(&mut layout.counters, values);
-                }
-                Kind::Distribution => {
-                    place.release_histogram = take(&mut layout.release_histograms, 1);
-                    if metric.per_store {
-                        place.store_histogram = take(&mut layout.store_histograms, 1);
-                    }
-                }
-                Kind::Level => place.level = take(&mut layout.levels, 1),
-            }
-            if let Some(slot) = layout.places.get_mut(code) {
-                *slot = place;
-            }
-        }
-        layout
-    }
-
-    /// Where a metric's series stand.
-    #[must_use]
-    pub fn place(&self, metric: &Metric) -> Place {
-        let place = self.places.get(usize::from(metric.code));
-        place.copied().unwrap_or_default()
-    }
-
-    /// The catalogue the places are of.
-    #[must_use]
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
-    }
-
-    /// How many level metrics there are.
-    #[must_use]
-    pub fn levels(&self) -> usize {
-        self.levels
-    }
-}
+/// Upper bounds of the buckets of clock skew, ms.
+pub const SKEW_BOUNDS_MS: [u64; 7] = [1_000, 5_000, 30_000, 60_000, 300_000, 3_600_000, 86_400_000];
 
 /// A cumulative histogram with exact bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,6 +34,11 @@ pub struct ClassicHistogram {
 }
 
 impl ClassicHistogram {
+    fn record(&mut self, bounds: &[u64], value: u64) {
+        self.add(bounds, value, 1);
+        self.sum = self.sum.wrapping_add(value);
+    }
+
     fn add(&mut self, bounds: &[u64], value: u64, count: u64) {
         self.counts.resize(bounds.len() + 1, 0);
         let bucket = bounds.partition_point(|bound| *bound < value);
@@ -137,23 +59,31 @@ impl ClassicHistogram {
 /// The live series of one store.
 #[derive(Debug, Clone, Default)]
 pub struct StoreLive {
-    /// Sums of the counters, by [`Place::counter`] and label.
+    /// Sums of the counters, by [`counter`](crate::aggregate::layout::Place::counter) and label.
     pub counters: Vec<u64>,
-    /// By [`Place::store_histogram`].
+    /// By [`store_histogram`](crate::aggregate::layout::Place::store_histogram).
     pub histograms: Vec<ClassicHistogram>,
     /// When a batch of the store was last received, Unix ms.
     pub last_report_ms: i64,
     /// Samples too old for live series, by [`LATE_AGES`].
     pub late: [u64; LATE_AGES.len()],
-    /// Histograms of the last minutes by event time, by [`Place::store_histogram`].
+    /// How far the terminals' clocks were off, either way, batch by batch, ms: by [`SKEW_BOUNDS_MS`].
+    pub skew: ClassicHistogram,
+    /// Batches received, each once.
+    pub batches_received: u64,
+    /// Batches that never came: missing for nine days, or too far below the newest.
+    pub batches_lost: u64,
+    /// Histograms of the last minutes by event time, by [`store_histogram`](crate::aggregate::layout::Place::store_histogram).
     windows: Vec<RecentMinutes>,
     is_dirty: bool,
 }
 
-/// The live series of one release over the whole fleet, by [`Place::release_histogram`].
+/// The live series of one release over the whole fleet.
 #[derive(Debug, Clone, Default)]
 pub struct ReleaseLive {
-    /// Its histograms.
+    /// Sums of the counters, by [`release_counter`](crate::aggregate::layout::Place::release_counter) and label.
+    pub counters: Vec<u64>,
+    /// By [`release_histogram`](crate::aggregate::layout::Place::release_histogram).
     pub histograms: Vec<ClassicHistogram>,
     is_dirty: bool,
 }
@@ -204,11 +134,23 @@ impl LiveSeries {
         }
     }
 
-    /// Notes that a batch of this store was received.
-    pub fn report(&mut self, shared: Shared, received_at_ms: i64) {
+    /// Notes that a batch of this store was received, and how far the terminal's clock was off.
+    pub fn report(&mut self, shared: Shared, received_at_ms: i64, offset_ms: i64) {
+        let store = self.store_mut(shared.store);
+        store.batches_received += 1;
         if shared.source == Source::Rum {
-            let store = self.store_mut(shared.store);
             store.last_report_ms = store.last_report_ms.max(received_at_ms);
+            // 0: it did not say, or was right.
+            if offset_ms != 0 {
+                store.skew.record(&SKEW_BOUNDS_MS, offset_ms.unsigned_abs());
+            }
+        }
+    }
+
+    /// Notes batches of a store that will never come.
+    pub fn lost(&mut self, store: u32, batches: u64) {
+        if batches > 0 {
+            self.store_mut(store).batches_lost += batches;
         }
     }
 
@@ -235,10 +177,11 @@ impl LiveSeries {
         let place = self.layout.place(metric);
         if let (Some(first), Brought::Value(value)) = (place.counter, brought) {
             let store = self.store_mut(shared.store);
-            let slot = first + usize::from(label);
-            if let Some(counter) = store.counters.get_mut(slot) {
-                *counter = counter.saturating_add(value);
-            }
+            count(&mut store.counters, first + usize::from(label), value);
+        }
+        if let (Some(first), Brought::Value(value)) = (place.release_counter, brought) {
+            let release = self.release_mut(shared.release);
+            count(&mut release.counters, first + usize::from(label), value);
         }
         if let Some(index) = place.store_histogram {
             let store = self.store_mut(shared.store);
@@ -287,9 +230,10 @@ impl LiveSeries {
 
     /// The series of a release, for restoring.
     pub fn release_mut(&mut self, index: u32) -> &mut ReleaseLive {
-        let histograms = self.layout.release_histograms;
+        let (counters, histograms) = (self.layout.release_counters, self.layout.release_histograms);
         let release = at(&mut self.releases, index);
         release.is_dirty = true;
+        release.counters.resize(counters, 0);
         release
             .histograms
             .resize(histograms, ClassicHistogram::default());
@@ -323,15 +267,18 @@ fn at<T: Default + Clone>(all: &mut Vec<T>, index: u32) -> &mut T {
     &mut all[index]
 }
 
+fn count(counters: &mut [u64], slot: usize, value: u64) {
+    if let Some(counter) = counters.get_mut(slot) {
+        *counter = counter.saturating_add(value);
+    }
+}
+
 fn add_to(all: &mut [ClassicHistogram], index: usize, bounds: &[u64], brought: Brought<'_>) {
     let Some(classic) = all.get_mut(index) else {
         return;
     };
     match brought {
-        Brought::Value(value) => {
-            classic.add(bounds, value, 1);
-            classic.sum = classic.sum.wrapping_add(value);
-        }
+        Brought::Value(value) => classic.record(bounds, value),
         Brought::Histogram(histogram) => classic.add_histogram(bounds, histogram),
     }
 }
@@ -345,6 +292,9 @@ impl StoreLive {
             histograms: self.histograms.clone(),
             last_report_ms: self.last_report_ms,
             late: self.late,
+            skew: self.skew.clone(),
+            batches_received: self.batches_received,
+            batches_lost: self.batches_lost,
             windows: Vec::new(),
             is_dirty: false,
         }

@@ -14,6 +14,7 @@
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
 //! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
+//! | `layout.rs` | where each metric's live series stand |
 //! | `live.rs` | cumulative and window series for Prometheus |
 //! | `minutes.rs` | the last minutes of a metric, for window gauges |
 //! | `saved.rs` | those series as the state file keeps them |
@@ -24,6 +25,7 @@
 
 pub mod aggregator;
 pub mod cut;
+pub mod layout;
 pub mod live;
 pub mod minutes;
 pub mod names;

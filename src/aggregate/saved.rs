@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::live::{ClassicHistogram, LATE_AGES, Layout, ReleaseLive, StoreLive};
+use crate::aggregate::layout::Layout;
+use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
 use crate::aggregate::minutes::{RecentMinutes, SavedMinutes};
 use crate::aggregate::terminals::Terminal;
 use crate::model::{Catalogue, Metric};
@@ -18,6 +19,25 @@ pub struct SavedHistogram {
     sum: u64,
 }
 
+impl SavedHistogram {
+    fn of(bounds: &[u64], histogram: &ClassicHistogram) -> Option<Self> {
+        (!histogram.counts.is_empty()).then(|| Self {
+            bounds: bounds.to_vec(),
+            counts: histogram.counts.clone(),
+            sum: histogram.sum,
+        })
+    }
+
+    /// The histogram, unless its bounds have changed since: then it begins anew, which Prometheus
+    /// sees as any other restart of a counter.
+    fn restored(&self, bounds: &[u64]) -> Option<ClassicHistogram> {
+        (self.bounds == bounds && self.counts.len() == bounds.len() + 1).then(|| ClassicHistogram {
+            counts: self.counts.clone(),
+            sum: self.sum,
+        })
+    }
+}
+
 /// One store's, or one release's, cumulative series.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SavedSeries {
@@ -25,6 +45,12 @@ pub struct SavedSeries {
     last_report_ms: i64,
     #[serde(default)]
     late: Vec<u64>,
+    #[serde(default)]
+    skew: Option<SavedHistogram>,
+    #[serde(default)]
+    batches_received: u64,
+    #[serde(default)]
+    batches_lost: u64,
     #[serde(default)]
     counters: BTreeMap<String, Vec<u64>>,
     #[serde(default)]
@@ -41,18 +67,14 @@ impl SavedSeries {
         let mut saved = Self {
             last_report_ms: store.last_report_ms,
             late: store.late.to_vec(),
+            skew: SavedHistogram::of(&SKEW_BOUNDS_MS, &store.skew),
+            batches_received: store.batches_received,
+            batches_lost: store.batches_lost,
             ..Self::default()
         };
         for metric in layout.catalogue().metrics() {
             let place = layout.place(metric);
-            if let Some(first) = place.counter {
-                let length = metric.label.map_or(1, |label| label.values.len());
-                if let Some(counters) = store.counters.get(first..first + length) {
-                    saved
-                        .counters
-                        .insert(metric.name.to_owned(), counters.to_vec());
-                }
-            }
+            saved.keep_counters(metric, place.counter, &store.counters);
             let histogram = place
                 .store_histogram
                 .and_then(|at| store.histograms.get(at));
@@ -72,33 +94,41 @@ impl SavedSeries {
     pub fn of_release(release: &ReleaseLive, layout: &Layout) -> Self {
         let mut saved = Self::default();
         for metric in layout.catalogue().metrics() {
-            let place = layout.place(metric).release_histogram;
-            saved.keep(metric, place.and_then(|at| release.histograms.get(at)));
+            let place = layout.place(metric);
+            saved.keep_counters(metric, place.release_counter, &release.counters);
+            let histogram = place.release_histogram;
+            saved.keep(metric, histogram.and_then(|at| release.histograms.get(at)));
         }
         saved
     }
 
+    fn keep_counters(&mut self, metric: &Metric, first: Option<usize>, counters: &[u64]) {
+        let length = metric.label.map_or(1, |label| label.values.len());
+        if let Some(counters) = first.and_then(|first| counters.get(first..first + length)) {
+            self.counters
+                .insert(metric.name.to_owned(), counters.to_vec());
+        }
+    }
+
+    fn restore_counters(&self, metric: &Metric, first: Option<usize>, counters: &mut [u64]) {
+        if let (Some(first), Some(saved)) = (first, self.counters.get(metric.name)) {
+            let length = metric.label.map_or(1, |label| label.values.len());
+            let slots = counters.iter_mut().skip(first).take(length);
+            for (slot, value) in slots.zip(saved) {
+                *slot = *value;
+            }
+        }
+    }
+
     fn keep(&mut self, metric: &Metric, histogram: Option<&ClassicHistogram>) {
-        if let Some(histogram) = histogram.filter(|histogram| !histogram.counts.is_empty()) {
-            let saved = SavedHistogram {
-                bounds: metric.bounds.to_vec(),
-                counts: histogram.counts.clone(),
-                sum: histogram.sum,
-            };
+        let saved = histogram.and_then(|histogram| SavedHistogram::of(metric.bounds, histogram));
+        if let Some(saved) = saved {
             self.histograms.insert(metric.name.to_owned(), saved);
         }
     }
 
-    /// The histogram of a metric, unless its bounds have changed since: then it begins anew, which
-    /// Prometheus sees as any other restart of a counter.
     fn histogram(&self, metric: &Metric) -> Option<ClassicHistogram> {
-        let saved = self.histograms.get(metric.name)?;
-        (saved.bounds == metric.bounds && saved.counts.len() == metric.bounds.len() + 1).then(
-            || ClassicHistogram {
-                counts: saved.counts.clone(),
-                sum: saved.sum,
-            },
-        )
+        self.histograms.get(metric.name)?.restored(metric.bounds)
     }
 
     /// Puts a store's series back.
@@ -107,15 +137,15 @@ impl SavedSeries {
         for (slot, late) in store.late.iter_mut().zip(&self.late).take(LATE_AGES.len()) {
             *slot = *late;
         }
+        store.batches_received = self.batches_received;
+        store.batches_lost = self.batches_lost;
+        let skew = self.skew.as_ref();
+        store.skew = skew
+            .and_then(|saved| saved.restored(&SKEW_BOUNDS_MS))
+            .unwrap_or_default();
         for metric in layout.catalogue().metrics() {
             let place = layout.place(metric);
-            if let (Some(first), Some(saved)) = (place.counter, self.counters.get(metric.name)) {
-                let length = metric.label.map_or(1, |label| label.values.len());
-                let slots = store.counters.iter_mut().skip(first).take(length);
-                for (slot, value) in slots.zip(saved) {
-                    *slot = *value;
-                }
-            }
+            self.restore_counters(metric, place.counter, &mut store.counters);
             let slot = place
                 .store_histogram
                 .and_then(|at| store.histograms.get_mut(at));
@@ -132,8 +162,11 @@ impl SavedSeries {
     /// Puts a release's series back.
     pub fn restore_release(&self, release: &mut ReleaseLive, layout: &Layout) {
         for metric in layout.catalogue().metrics() {
-            let place = layout.place(metric).release_histogram;
-            let slot = place.and_then(|at| release.histograms.get_mut(at));
+            let place = layout.place(metric);
+            self.restore_counters(metric, place.release_counter, &mut release.counters);
+            let slot = place
+                .release_histogram
+                .and_then(|at| release.histograms.get_mut(at));
             if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
                 *slot = histogram;
             }

@@ -83,13 +83,14 @@ impl Terminals {
     }
 
     /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
-    /// The flag says whether the number is fresh; a second record of one batch is not to be counted.
+    /// Then whether the number is fresh; a second record of one batch is not to be counted. Then how
+    /// many batches of the queue are lost by it, because they are now too far below.
     pub fn apply(
         &mut self,
         terminal: TerminalRef<'_>,
         queue: [u8; 16],
         (seq, now_ms): (u64, i64),
-    ) -> (&mut Terminal, bool) {
+    ) -> (&mut Terminal, bool, u64) {
         if !self.by_key.contains_key(&terminal) {
             self.by_key.insert((&terminal).into(), Terminal::default());
         }
@@ -101,22 +102,23 @@ impl Terminals {
         }
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
-        let is_fresh = if let Some((_, window)) = known {
+        let (is_fresh, lost) = if let Some((_, window)) = known {
             // Ingest has let it in; only a second copy is not counted.
-            let is_fresh = window.seen(seq) != Seen::Duplicate;
+            let (is_fresh, lost) = (window.seen(seq) != Seen::Duplicate, window.lost());
             window.insert(seq, now_ms);
-            is_fresh
+            (is_fresh, window.lost() - lost)
         } else {
             entry.queues.push((queue, SeqWindow::new(seq, now_ms)));
-            true
+            (true, 0)
         };
-        (entry, is_fresh)
+        (entry, is_fresh, lost)
     }
 
     /// Forgets queues, and then terminals, that have been silent for so long that all they could still
     /// send is too old; counts as lost what has been missing for as long.
-    /// Says how many batches were lost with what is forgotten.
-    pub fn age(&mut self, now_ms: i64) -> u64 {
+    /// Says how many batches were lost with what is forgotten, and tells `lost` of every one that
+    /// was not counted before, with the number of its store.
+    pub fn age(&mut self, now_ms: i64, mut lost: impl FnMut(u32, u64)) -> u64 {
         let mut lost_with_queues = 0;
         let Self {
             by_key,
@@ -129,14 +131,16 @@ impl Terminals {
                 let is_kept = now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS;
                 if !is_kept {
                     lost_with_queues += window.lost() + window.open_gaps();
+                    lost(terminal.store, window.open_gaps());
                 }
                 is_kept
             });
             let mut has_changed = terminal.queues.len() != before;
             for (_, window) in &mut terminal.queues {
-                let lost = window.lost();
+                let before = window.lost();
                 window.age(now_ms);
-                has_changed |= window.lost() != lost;
+                has_changed |= window.lost() != before;
+                lost(terminal.store, window.lost() - before);
             }
             if terminal.queues.is_empty() {
                 forgotten.push(key.clone());

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::aggregate::live::{ClassicHistogram, LATE_AGES};
+use crate::aggregate::live::{ClassicHistogram, LATE_AGES, SKEW_BOUNDS_MS};
 use crate::export::snapshot::{Snapshot, StoreSnapshot, WINDOW_QUANTILES};
 use crate::model::metric::{Metric, to_float};
 use crate::model::{Kind, Quantile};
@@ -43,7 +43,8 @@ impl Collector for Page {
             }
         }
         over_limit(&mut encoder, snapshot)?;
-        freshness(&mut encoder, snapshot)
+        freshness(&mut encoder, snapshot)?;
+        coverage(&mut encoder, snapshot)
     }
 }
 
@@ -62,16 +63,39 @@ fn gauge_family<'s>(
 }
 
 fn counters(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fmt::Result {
-    let Some(first) = snapshot.layout.place(metric).counter else {
-        return Ok(());
-    };
-    let mut family =
-        encoder.encode_descriptor(metric.prometheus, metric.help, None, MetricType::Counter)?;
-    for store in &snapshot.stores {
+    let place = snapshot.layout.place(metric);
+    if let Some(first) = place.counter {
+        let stores = snapshot.stores.iter();
+        let all = stores.map(|store| (&*store.store_id, &store.series.counters));
+        counter_lines(encoder, metric, (metric.prometheus, "store_id", first), all)?;
+    }
+    if let Some(first) = place.release_counter {
+        let name = release_name(metric);
+        let releases = snapshot.releases.iter();
+        let all = releases.map(|(release, series, _)| (&**release, &series.counters));
+        counter_lines(encoder, metric, (&name, "release", first), all)?;
+    }
+    Ok(())
+}
+
+/// One name never carries both labels: sums over it would count everything twice.
+fn release_name(metric: &Metric) -> String {
+    metric.prometheus.replacen("pos_", "pos_release_", 1)
+}
+
+/// The lines of a counter, one for each holder (a store or release) and label value.
+fn counter_lines<'s>(
+    encoder: &mut Encoder<'_>,
+    metric: &Metric,
+    (name, holder_key, first): (&str, &str, usize),
+    holders: impl Iterator<Item = (&'s str, &'s Vec<u64>)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, metric.help, None, MetricType::Counter)?;
+    for (holder, counters) in holders {
         let values = metric.label.map_or(&[""][..], |label| label.values);
         for (slot, value) in (first..).zip(values) {
-            let total = store.series.counters.get(slot).copied().unwrap_or(0);
-            let mut labels = vec![("store_id", &*store.store_id)];
+            let total = counters.get(slot).copied().unwrap_or(0);
+            let mut labels = vec![(holder_key, holder)];
             if let Some(label) = metric.label {
                 labels.push((label.key, value));
             }
@@ -94,14 +118,14 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
         for store in &snapshot.stores {
             let histogram = store.series.histograms.get(at).unwrap_or(&empty);
             let labels = [("store_id", &*store.store_id)];
-            histogram_lines(family.encode_family(&labels)?, metric, histogram)?;
+            let bounds = (metric.bounds, metric.unit.prometheus_scale());
+            histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
         }
         windows(encoder, snapshot, metric, at)?;
     }
     if let Some(at) = place.release_histogram {
-        // One name never carries both labels: sums over it would count every sample twice.
         let name = if place.store_histogram.is_some() {
-            metric.prometheus.replacen("pos_", "pos_release_", 1)
+            release_name(metric)
         } else {
             metric.prometheus.to_owned()
         };
@@ -110,7 +134,8 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
         for (release, series, _) in &snapshot.releases {
             if let Some(histogram) = series.histograms.get(at) {
                 let labels = [("release", &**release)];
-                histogram_lines(family.encode_family(&labels)?, metric, histogram)?;
+                let bounds = (metric.bounds, metric.unit.prometheus_scale());
+                histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
             }
         }
     }
@@ -119,18 +144,16 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
 
 fn histogram_lines(
     mut encoder: prometheus_client::encoding::MetricEncoder<'_>,
-    metric: &Metric,
+    (bounds, scale): (&[u64], u64),
     histogram: &ClassicHistogram,
 ) -> fmt::Result {
-    let bounds = metric
-        .bounds
-        .iter()
-        .map(|bound| metric.unit.to_prometheus(*bound));
+    let to_prometheus = |value: u64| to_float(value) / to_float(scale);
+    let bounds = bounds.iter().map(|bound| to_prometheus(*bound));
     let bounds = bounds.chain([f64::INFINITY]);
     let counts = histogram.counts.iter().copied().chain(std::iter::repeat(0));
     let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
     let count = histogram.counts.iter().sum();
-    let sum = metric.unit.to_prometheus(histogram.sum);
+    let sum = to_prometheus(histogram.sum);
     encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }
 
@@ -264,6 +287,53 @@ fn freshness(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
             let labels = [("store_id", &*store.store_id), ("age_up_to", *age)];
             ConstCounter::new(samples).encode(family.encode_family(&labels)?)?;
         }
+    }
+    Ok(())
+}
+
+/// Whether everything arrives that the terminals recorded, and whether their clocks are right.
+fn coverage(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let help =
+        "Batches of the store received, each once. With the lost ones: what its terminals sent.";
+    let received = |store: &StoreSnapshot| store.series.batches_received;
+    store_counter(
+        encoder,
+        snapshot,
+        ("pos_sdk_batches_received", help),
+        received,
+    )?;
+    let help = "Batches of the store that never came: missing for nine days, or too far behind.";
+    let lost = |store: &StoreSnapshot| store.series.batches_lost;
+    store_counter(encoder, snapshot, ("pos_sdk_batches_lost", help), lost)?;
+    let missing = snapshot.stores.iter().map(|store| {
+        let labels = vec![("store_id", store.store_id.to_string())];
+        (labels, to_float(store.batches_missing))
+    });
+    let help = "Batches of the store that are missing between others and may still come.";
+    owned_gauges(encoder, ("pos_sdk_batches_missing", help), missing)?;
+
+    let help =
+        "How far terminals' clocks were off, either way, at each batch that said when it was sent.";
+    let name = "pos_terminal_clock_skew_seconds";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for store in &snapshot.stores {
+        let labels = [("store_id", &*store.store_id)];
+        let bounds = (&SKEW_BOUNDS_MS[..], 1_000);
+        histogram_lines(family.encode_family(&labels)?, bounds, &store.series.skew)?;
+    }
+    Ok(())
+}
+
+fn store_counter(
+    encoder: &mut Encoder<'_>,
+    snapshot: &Snapshot,
+    (name, help): (&str, &str),
+    value: impl Fn(&StoreSnapshot) -> u64,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for store in &snapshot.stores {
+        let labels = [("store_id", &*store.store_id)];
+        ConstCounter::new(value(store)).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aggregate::Aggregator;
-use crate::aggregate::live::{Layout, ReleaseLive, StoreLive};
+use crate::aggregate::layout::Layout;
+use crate::aggregate::live::{ReleaseLive, StoreLive};
 use crate::model::Quantile;
 use crate::model::histogram::values_at;
 
@@ -43,6 +44,8 @@ pub struct StoreSnapshot {
     pub levels: Vec<Levels>,
     /// Terminals that posted in the last ten minutes.
     pub terminals_reporting: u64,
+    /// Batches that are missing and may still come.
+    pub batches_missing: u64,
 }
 
 /// Everything on a page.
@@ -66,7 +69,10 @@ impl Snapshot {
         let (stores_known, releases_known) = aggregator.names();
         let mut of_release: HashMap<u32, u64> = HashMap::new();
         let mut of_store: HashMap<u32, (u64, Vec<Levels>)> = HashMap::new();
+        let mut missing: HashMap<u32, u64> = HashMap::new();
         for (_, terminal) in aggregator.terminals().iter() {
+            let gaps = terminal.queues.iter().map(|(_, window)| window.open_gaps());
+            *missing.entry(terminal.store).or_default() += gaps.sum::<u64>();
             if now_ms - terminal.last_seen_ms > REPORTING_MS {
                 continue;
             }
@@ -110,6 +116,7 @@ impl Snapshot {
                 series: series.cumulative(),
                 levels,
                 terminals_reporting,
+                batches_missing: missing.remove(&index).unwrap_or(0),
             });
         }
         let release = |(index, series): (u32, &ReleaseLive)| {

@@ -45,6 +45,7 @@ const BASE: Metric = Metric {
     live: Live::Event,
     per_terminal: false,
     per_store: false,
+    per_release: false,
 };
 
 const COUNTER: Metric = Metric {
@@ -146,6 +147,7 @@ pub const BUILT_IN: &[Metric] = &[
         threshold_note: "success ratio under 0.99: warn",
         label: Some(RESULT),
         live: Live::Arrival,
+        per_release: true,
         ..COUNTER
     },
     Metric {
@@ -210,6 +212,7 @@ pub const BUILT_IN: &[Metric] = &[
         prometheus: "pos_sync_attempts",
         threshold_note: "success ratio under 0.99: warn, under 0.95: critical",
         label: Some(RESULT),
+        per_release: true,
         ..COUNTER
     },
     Metric {
@@ -428,6 +431,7 @@ pub const BUILT_IN: &[Metric] = &[
             fallback: Some("other"),
         }),
         per_terminal: true,
+        per_release: true,
         ..COUNTER
     },
     Metric {

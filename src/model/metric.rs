@@ -175,6 +175,8 @@ pub struct Metric {
     pub per_terminal: bool,
     /// Whether its histogram and window gauges are exported for each store.
     pub per_store: bool,
+    /// Whether a counter is exported for each release beside each store.
+    pub per_release: bool,
 }
 
 impl Metric {

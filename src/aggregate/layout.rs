@@ -1,0 +1,100 @@
+//! Where each metric's live series stand in the arrays of a store, a release and a terminal.
+
+use std::sync::Arc;
+
+use crate::model::metric::Metric;
+use crate::model::{Catalogue, Kind};
+
+/// Where each metric's series stand.
+#[derive(Debug)]
+pub struct Layout {
+    catalogue: Arc<Catalogue>,
+    /// By metric code.
+    places: Vec<Place>,
+    pub(super) counters: usize,
+    pub(super) release_counters: usize,
+    pub(super) store_histograms: usize,
+    pub(super) release_histograms: usize,
+    levels: usize,
+}
+
+/// Where one metric's series stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    /// First of its counters, one a label value.
+    pub counter: Option<usize>,
+    /// First of its counters in each release.
+    pub release_counter: Option<usize>,
+    /// Its histogram in each store.
+    pub store_histogram: Option<usize>,
+    /// Its histogram in each release.
+    pub release_histogram: Option<usize>,
+    /// Its last values in each terminal.
+    pub level: Option<usize>,
+}
+
+impl Layout {
+    /// The places of a catalogue's metrics.
+    #[must_use]
+    pub fn new(catalogue: &Arc<Catalogue>) -> Self {
+        let mut layout = Self {
+            places: Vec::new(),
+            counters: 0,
+            release_counters: 0,
+            store_histograms: 0,
+            release_histograms: 0,
+            levels: 0,
+            catalogue: Arc::clone(catalogue),
+        };
+        let take = |next: &mut usize, length: usize| {
+            *next += length;
+            Some(*next - length)
+        };
+        for metric in catalogue.metrics() {
+            let code = usize::from(metric.code);
+            if layout.places.len() <= code {
+                layout.places.resize(code + 1, Place::default());
+            }
+            let mut place = Place::default();
+            match metric.kind {
+                Kind::Counter => {
+                    let values = metric.label.map_or(1, |label| label.values.len());
+                    place.counter = take(&mut layout.counters, values);
+                    if metric.per_release {
+                        place.release_counter = take(&mut layout.release_counters, values);
+                    }
+                }
+                Kind::Distribution => {
+                    place.release_histogram = take(&mut layout.release_histograms, 1);
+                    if metric.per_store {
+                        place.store_histogram = take(&mut layout.store_histograms, 1);
+                    }
+                }
+                Kind::Level => place.level = take(&mut layout.levels, 1),
+            }
+            if let Some(slot) = layout.places.get_mut(code) {
+                *slot = place;
+            }
+        }
+        layout
+    }
+
+    /// Where a metric's series stand.
+    #[must_use]
+    pub fn place(&self, metric: &Metric) -> Place {
+        let place = self.places.get(usize::from(metric.code));
+        place.copied().unwrap_or_default()
+    }
+
+    /// The catalogue the places are of.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// How many level metrics there are.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+}
