@@ -5,6 +5,8 @@
 use std::fmt::Write;
 
 use tillwatch::config::SETTINGS;
+use tillwatch::export::families;
+use tillwatch::export::families;
 use tillwatch::model::Catalogue;
 use tillwatch::model::metric::{Kind, Metric};
 use tillwatch::self_metrics;
@@ -53,8 +55,9 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         ## What terminals measure\n\nKinds: a *distribution* has percentiles, a *counter* a sum, a *level* is the state of a \
         terminal. `live`: when a sample moves the series in Prometheus: `event` if received within 10 minutes of its time, \
         `arrival` within 24 hours, `always` at any age. In Prometheus counters end in `_total`; durations are in seconds, sizes in \
-        bytes. Distributions with *store* have buckets and window gauges by store, and `pos_release_…` by release; the others have \
-        buckets by release under their own name.\n\n\
+        bytes. Distributions with *store* have buckets and window gauges by store (`…_window_…{quantile}` over the event-time minutes from 6 \
+        to 1 minutes ago, with `…_window_samples`; gone when the store is silent). What has *store, release* is there by \
+        release as `pos_release_…`; a distribution with *release* alone has its buckets by release under its own name.\n\n\
         | wire name (aliases) | kind | unit | label | live | thresholds | Prometheus | by | meaning |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for metric in Catalogue::default().metrics() {
@@ -71,10 +74,11 @@ fn the_metrics_page_is_that_of_the_catalogue() {
             || "–".to_owned(),
             |label| format!("{}: {}", label.key, label.values.join(", ")),
         );
-        let by = if metric.kind == Kind::Distribution && !metric.per_store {
-            "release"
-        } else {
-            "store"
+        let by = match metric.kind {
+            Kind::Distribution if !metric.per_store => "release",
+            Kind::Distribution => "store, release",
+            Kind::Counter if metric.per_release => "store, release",
+            _ => "store",
         };
         writeln!(
             page,
@@ -89,6 +93,15 @@ fn the_metrics_page_is_that_of_the_catalogue() {
             metric.threshold_note,
         )
         .unwrap();
+    }
+    page.push_str(
+        "\nBeside them on the same page:\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for family in families::ALL {
+        let (name, kind, help) = (family.name, family.kind, family.help);
+        let total = if kind == "counter" { "_total" } else { "" };
+        let labels = family.labels.join(", ");
+        writeln!(page, "| `{name}{total}` | {kind} | {labels} | {help} |").unwrap();
     }
     page.push_str(
         "\n## What tillwatch says of itself\n\n| name | kind | meaning |\n|---|---|---|\n",

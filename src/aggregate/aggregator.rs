@@ -21,6 +21,8 @@ pub struct Settings {
     pub stores_max: usize,
     /// Releases with rollups and series of their own. Unit: releases.
     pub releases_max: usize,
+    /// Whether live histograms have exponential buckets beside the exact ones.
+    pub native_histograms: bool,
 }
 
 impl Default for Settings {
@@ -28,6 +30,7 @@ impl Default for Settings {
         Self {
             stores_max: 5_000,
             releases_max: 32,
+            native_histograms: false,
         }
     }
 }
@@ -77,7 +80,7 @@ impl Aggregator {
             stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
             releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),
             windows: OpenWindows::default(),
-            live: LiveSeries::new(Arc::clone(&layout)),
+            live: LiveSeries::new(Arc::clone(&layout), settings.native_histograms),
             terminals: Terminals::default(),
             totals: restored.totals,
             applied: restored.applied,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
@@ -31,15 +32,18 @@ pub struct ClassicHistogram {
     pub counts: Vec<u64>,
     /// Sum of all values, recording unit.
     pub sum: u64,
+    /// The same values in exponential buckets, in Prometheus' unit; only if that is asked for.
+    pub native: Option<Box<ExponentialHistogram>>,
 }
 
 impl ClassicHistogram {
-    fn record(&mut self, bounds: &[u64], value: u64) {
-        self.add(bounds, value, 1);
+    fn record(&mut self, metric: &Metric, value: u64) {
+        self.count(metric.bounds, value, 1);
+        self.count_native(metric, value, 1);
         self.sum = self.sum.wrapping_add(value);
     }
 
-    fn add(&mut self, bounds: &[u64], value: u64, count: u64) {
+    fn count(&mut self, bounds: &[u64], value: u64, count: u64) {
         self.counts.resize(bounds.len() + 1, 0);
         let bucket = bounds.partition_point(|bound| *bound < value);
         if let Some(slot) = self.counts.get_mut(bucket) {
@@ -47,10 +51,17 @@ impl ClassicHistogram {
         }
     }
 
-    fn add_histogram(&mut self, bounds: &[u64], histogram: &HistogramReading) {
+    fn count_native(&mut self, metric: &Metric, value: u64, count: u64) {
+        if let Some(native) = &mut self.native {
+            native.add(metric.unit.to_prometheus(value), count);
+        }
+    }
+
+    fn record_histogram(&mut self, metric: &Metric, histogram: &HistogramReading) {
         for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
             let highest = crate::model::histogram::bucket_highest(*index);
-            self.add(bounds, highest, *count);
+            self.count(metric.bounds, highest, *count);
+            self.count_native(metric, highest, *count);
         }
         self.sum = self.sum.wrapping_add(histogram.sum);
     }
@@ -92,6 +103,8 @@ pub struct ReleaseLive {
 #[derive(Debug)]
 pub struct LiveSeries {
     layout: Arc<Layout>,
+    /// What a histogram begins as.
+    empty: ClassicHistogram,
     stores: Vec<StoreLive>,
     releases: Vec<ReleaseLive>,
 }
@@ -124,11 +137,15 @@ impl Brought<'_> {
 }
 
 impl LiveSeries {
-    /// No series yet.
+    /// No series yet; with exponential buckets beside the exact ones if they are asked for.
     #[must_use]
-    pub fn new(layout: Arc<Layout>) -> Self {
+    pub fn new(layout: Arc<Layout>, has_native: bool) -> Self {
         Self {
             layout,
+            empty: ClassicHistogram {
+                native: has_native.then(Box::default),
+                ..ClassicHistogram::default()
+            },
             stores: Vec::new(),
             releases: Vec::new(),
         }
@@ -142,7 +159,9 @@ impl LiveSeries {
             store.last_report_ms = store.last_report_ms.max(received_at_ms);
             // 0: it did not say, or was right.
             if offset_ms != 0 {
-                store.skew.record(&SKEW_BOUNDS_MS, offset_ms.unsigned_abs());
+                let off_ms = offset_ms.unsigned_abs();
+                store.skew.count(&SKEW_BOUNDS_MS, off_ms, 1);
+                store.skew.sum = store.skew.sum.wrapping_add(off_ms);
             }
         }
     }
@@ -185,14 +204,14 @@ impl LiveSeries {
         }
         if let Some(index) = place.store_histogram {
             let store = self.store_mut(shared.store);
-            add_to(&mut store.histograms, index, metric.bounds, brought);
+            add_to(&mut store.histograms, index, metric, brought);
             if let Some(minutes) = store.windows.get_mut(index) {
                 minutes.add((t_ms, received_at_ms), brought);
             }
         }
         if let Some(index) = place.release_histogram {
             let release = self.release_mut(shared.release);
-            add_to(&mut release.histograms, index, metric.bounds, brought);
+            add_to(&mut release.histograms, index, metric, brought);
         }
         true
     }
@@ -221,9 +240,9 @@ impl LiveSeries {
         let store = at(&mut self.stores, index);
         store.is_dirty = true;
         store.counters.resize(counters, 0);
-        store
-            .histograms
-            .resize(histograms, ClassicHistogram::default());
+        if store.histograms.len() < histograms {
+            store.histograms.resize(histograms, self.empty.clone());
+        }
         store.windows.resize(histograms, RecentMinutes::default());
         store
     }
@@ -234,9 +253,9 @@ impl LiveSeries {
         let release = at(&mut self.releases, index);
         release.is_dirty = true;
         release.counters.resize(counters, 0);
-        release
-            .histograms
-            .resize(histograms, ClassicHistogram::default());
+        if release.histograms.len() < histograms {
+            release.histograms.resize(histograms, self.empty.clone());
+        }
         release
     }
 
@@ -273,13 +292,13 @@ fn count(counters: &mut [u64], slot: usize, value: u64) {
     }
 }
 
-fn add_to(all: &mut [ClassicHistogram], index: usize, bounds: &[u64], brought: Brought<'_>) {
+fn add_to(all: &mut [ClassicHistogram], index: usize, metric: &Metric, brought: Brought<'_>) {
     let Some(classic) = all.get_mut(index) else {
         return;
     };
     match brought {
-        Brought::Value(value) => classic.record(bounds, value),
-        Brought::Histogram(histogram) => classic.add_histogram(bounds, histogram),
+        Brought::Value(value) => classic.record(metric, value),
+        Brought::Histogram(histogram) => classic.record_histogram(metric, histogram),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
 //! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
+//! | `exponential.rs` | exponential buckets, for native histograms |
 //! | `layout.rs` | where each metric's live series stand |
 //! | `live.rs` | cumulative and window series for Prometheus |
 //! | `minutes.rs` | the last minutes of a metric, for window gauges |
@@ -25,6 +26,7 @@
 
 pub mod aggregator;
 pub mod cut;
+pub mod exponential;
 pub mod layout;
 pub mod live;
 pub mod minutes;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
 use crate::aggregate::minutes::{RecentMinutes, SavedMinutes};
@@ -17,6 +18,8 @@ pub struct SavedHistogram {
     bounds: Vec<u64>,
     counts: Vec<u64>,
     sum: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<Box<ExponentialHistogram>>,
 }
 
 impl SavedHistogram {
@@ -25,16 +28,22 @@ impl SavedHistogram {
             bounds: bounds.to_vec(),
             counts: histogram.counts.clone(),
             sum: histogram.sum,
+            native: histogram.native.clone(),
         })
     }
 
-    /// The histogram, unless its bounds have changed since: then it begins anew, which Prometheus
-    /// sees as any other restart of a counter.
-    fn restored(&self, bounds: &[u64]) -> Option<ClassicHistogram> {
-        (self.bounds == bounds && self.counts.len() == bounds.len() + 1).then(|| ClassicHistogram {
-            counts: self.counts.clone(),
-            sum: self.sum,
-        })
+    /// Puts the histogram back, unless its bounds have changed since, or exponential buckets are asked
+    /// for and were not kept: then it begins anew, which Prometheus sees as any other restart of a
+    /// counter. Both kinds of buckets always hold the same values.
+    fn restore(&self, bounds: &[u64], histogram: &mut ClassicHistogram) {
+        let is_same = self.bounds == bounds && self.counts.len() == bounds.len() + 1;
+        if is_same && (histogram.native.is_none() || self.native.is_some()) {
+            histogram.counts.clone_from(&self.counts);
+            histogram.sum = self.sum;
+            if histogram.native.is_some() {
+                histogram.native.clone_from(&self.native);
+            }
+        }
     }
 }
 
@@ -127,8 +136,10 @@ impl SavedSeries {
         }
     }
 
-    fn histogram(&self, metric: &Metric) -> Option<ClassicHistogram> {
-        self.histograms.get(metric.name)?.restored(metric.bounds)
+    fn restore_histogram(&self, metric: &Metric, slot: Option<&mut ClassicHistogram>) {
+        if let Some((saved, slot)) = self.histograms.get(metric.name).zip(slot) {
+            saved.restore(metric.bounds, slot);
+        }
     }
 
     /// Puts a store's series back.
@@ -139,19 +150,14 @@ impl SavedSeries {
         }
         store.batches_received = self.batches_received;
         store.batches_lost = self.batches_lost;
-        let skew = self.skew.as_ref();
-        store.skew = skew
-            .and_then(|saved| saved.restored(&SKEW_BOUNDS_MS))
-            .unwrap_or_default();
+        if let Some(skew) = &self.skew {
+            skew.restore(&SKEW_BOUNDS_MS, &mut store.skew);
+        }
         for metric in layout.catalogue().metrics() {
             let place = layout.place(metric);
             self.restore_counters(metric, place.counter, &mut store.counters);
-            let slot = place
-                .store_histogram
-                .and_then(|at| store.histograms.get_mut(at));
-            if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
-                *slot = histogram;
-            }
+            let at = place.store_histogram;
+            self.restore_histogram(metric, at.and_then(|at| store.histograms.get_mut(at)));
             let minutes = place.store_histogram.and_then(|at| store.minutes_mut(at));
             if let (Some(minutes), Some(saved)) = (minutes, self.windows.get(metric.name)) {
                 minutes.restore(saved);
@@ -164,12 +170,8 @@ impl SavedSeries {
         for metric in layout.catalogue().metrics() {
             let place = layout.place(metric);
             self.restore_counters(metric, place.release_counter, &mut release.counters);
-            let slot = place
-                .release_histogram
-                .and_then(|at| release.histograms.get_mut(at));
-            if let (Some(slot), Some(histogram)) = (slot, self.histogram(metric)) {
-                *slot = histogram;
-            }
+            let at = place.release_histogram;
+            self.restore_histogram(metric, at.and_then(|at| release.histograms.get_mut(at)));
         }
     }
 }

@@ -85,6 +85,7 @@ settings! {
     "TILLWATCH_OUTBOX_BUDGET" outbox_budget: Bytes = "16GiB", "The most that may wait for ClickHouse on disk; past it terminals are answered 503";
     "TILLWATCH_STORES_MAX" stores_max: usize = "5000", "Stores with series of their own; later ones become __overflow__";
     "TILLWATCH_RELEASES_MAX" releases_max: usize = "32", "Releases with series of their own; later ones become __overflow__ until one is silent for 9 days";
+    "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms: bool = "false", "Whether /metrics/fleet answers a Prometheus that asks for protobuf with native histograms; turning it on starts the histograms at 0, as a restart of a counter";
     "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503";
     "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";
     "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head";

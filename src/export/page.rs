@@ -1,32 +1,76 @@
-//! The page of `/metrics/fleet`, in OpenMetrics text.
+//! The page of `/metrics/fleet`: a family or more for every metric of the catalogue, then the others.
 
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, NativeHistogram, NativeHistogramBuckets, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::aggregate::live::{ClassicHistogram, LATE_AGES, SKEW_BOUNDS_MS};
+use crate::aggregate::exponential::SCHEMA;
+use crate::aggregate::live::ClassicHistogram;
+use crate::export::families;
+use crate::export::negotiate::Format;
 use crate::export::snapshot::{Snapshot, StoreSnapshot, WINDOW_QUANTILES};
 use crate::model::metric::{Metric, to_float};
 use crate::model::{Kind, Quantile};
 
-/// The content type of the page.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Renders a snapshot.
 ///
 /// # Errors
-/// Never in practice: a `String` takes all that is written to it.
-pub fn render(snapshot: Snapshot) -> Result<String, fmt::Error> {
+/// Never in practice: memory takes all that is written to it.
+pub fn render(snapshot: Snapshot, format: Format) -> Result<Vec<u8>, RenderError> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page(snapshot)));
+    if format == Format::Protobuf {
+        return Ok(prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry)?);
+    }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
-    Ok(text)
+    if format == Format::Text {
+        text = plain(&text);
+    }
+    Ok(text.into_bytes())
+}
+
+/// A page could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// As text.
+    #[error("the page could not be written as text")]
+    Text(#[from] fmt::Error),
+    /// As protobuf.
+    #[error("the page could not be written as protobuf")]
+    Protobuf(#[from] prometheus_client::encoding::prometheus_protobuf::EncodeError),
+}
+
+/// `OpenMetrics` text as the text format of Prometheus: there a counter's family bears the name of its
+/// series, and nothing ends the page.
+fn plain(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut lines = open_metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_counter = |line: &&str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+        let family = line
+            .strip_prefix("# HELP ")
+            .filter(|_| lines.peek().is_some_and(is_counter))
+            .map(|rest| ("# HELP ", rest))
+            .or_else(|| {
+                Some(("# TYPE ", line.strip_prefix("# TYPE ")?)).filter(|_| is_counter(&line))
+            });
+        match family.and_then(|(mark, rest)| Some((mark, rest.split_once(' ')?))) {
+            Some((mark, (name, rest))) => {
+                text.extend([mark, name, "_total ", rest, "\n"]);
+            }
+            None if line == "# EOF" => {}
+            None => text.extend([line, "\n"]),
+        }
+    }
+    text
 }
 
 #[derive(Debug)]
@@ -42,16 +86,13 @@ impl Collector for Page {
                 Kind::Level => levels(&mut encoder, snapshot, metric)?,
             }
         }
-        over_limit(&mut encoder, snapshot)?;
-        freshness(&mut encoder, snapshot)?;
-        coverage(&mut encoder, snapshot)
+        families::encode(&mut encoder, snapshot)
     }
 }
 
-type Encoder<'a> = DescriptorEncoder<'a>;
-
-fn gauge_family<'s>(
-    encoder: &mut Encoder<'_>,
+/// A family of gauges.
+pub(super) fn gauge_family<'s>(
+    encoder: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),
     lines: impl Iterator<Item = (Vec<(&'s str, &'s str)>, f64)>,
 ) -> fmt::Result {
@@ -62,7 +103,11 @@ fn gauge_family<'s>(
     Ok(())
 }
 
-fn counters(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fmt::Result {
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+) -> fmt::Result {
     let place = snapshot.layout.place(metric);
     if let Some(first) = place.counter {
         let stores = snapshot.stores.iter();
@@ -85,7 +130,7 @@ fn release_name(metric: &Metric) -> String {
 
 /// The lines of a counter, one for each holder (a store or release) and label value.
 fn counter_lines<'s>(
-    encoder: &mut Encoder<'_>,
+    encoder: &mut DescriptorEncoder<'_>,
     metric: &Metric,
     (name, holder_key, first): (&str, &str, usize),
     holders: impl Iterator<Item = (&'s str, &'s Vec<u64>)>,
@@ -105,7 +150,11 @@ fn counter_lines<'s>(
     Ok(())
 }
 
-fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fmt::Result {
+fn distributions(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+) -> fmt::Result {
     let place = snapshot.layout.place(metric);
     let empty = ClassicHistogram::default();
     if let Some(at) = place.store_histogram {
@@ -142,7 +191,8 @@ fn distributions(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric
     Ok(())
 }
 
-fn histogram_lines(
+/// The lines of a histogram whose bounds and values are in a unit of which so many make Prometheus'.
+pub(super) fn histogram_lines(
     mut encoder: prometheus_client::encoding::MetricEncoder<'_>,
     (bounds, scale): (&[u64], u64),
     histogram: &ClassicHistogram,
@@ -154,7 +204,25 @@ fn histogram_lines(
     let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
     let count = histogram.counts.iter().sum();
     let sum = to_prometheus(histogram.sum);
-    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    let Some(native) = &histogram.native else {
+        return encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None);
+    };
+    let (spans, deltas) = native.spans_and_deltas();
+    let native = NativeHistogram {
+        schema: SCHEMA,
+        zero_threshold: 0.0,
+        zero_count: native.zero,
+        negative: NativeHistogramBuckets {
+            spans: &[],
+            deltas: &[],
+        },
+        positive: NativeHistogramBuckets {
+            spans: &spans,
+            deltas: &deltas,
+        },
+        created: None,
+    };
+    encoder.encode_histogram_with_native::<NoLabelSet>(sum, count, &buckets, None, native)
 }
 
 /// `pos_x_seconds` becomes `pos_x_window_seconds`, `pos_x` becomes `pos_x_window`.
@@ -166,7 +234,7 @@ fn window_name(metric: &Metric) -> String {
 }
 
 fn windows(
-    encoder: &mut Encoder<'_>,
+    encoder: &mut DescriptorEncoder<'_>,
     snapshot: &Snapshot,
     metric: &Metric,
     at: usize,
@@ -202,7 +270,11 @@ fn windows(
     )
 }
 
-fn levels(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fmt::Result {
+fn levels(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    metric: &Metric,
+) -> fmt::Result {
     let Some(at) = snapshot.layout.place(metric).level else {
         return Ok(());
     };
@@ -229,123 +301,4 @@ fn levels(encoder: &mut Encoder<'_>, snapshot: &Snapshot, metric: &Metric) -> fm
         metric.help
     );
     gauge_family(encoder, (metric.prometheus, &help), lines.into_iter())
-}
-
-fn over_limit(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let mut lines = Vec::new();
-    for metric in snapshot.layout.catalogue().metrics() {
-        let (Some(at), Some(limit)) = (snapshot.layout.place(metric).level, metric.thresholds[0])
-        else {
-            continue;
-        };
-        for store in &snapshot.stores {
-            if let Some(level) = store.levels.get(at) {
-                let over = level.values.iter().filter(|value| **value > limit).count();
-                let labels = vec![("store_id", &*store.store_id), ("metric", metric.name)];
-                lines.push((labels, to_float(over as u64)));
-            }
-        }
-    }
-    let help = "Terminals whose last value is over the metric's first threshold.";
-    gauge_family(
-        encoder,
-        ("pos_terminals_over_limit", help),
-        lines.into_iter(),
-    )
-}
-
-fn freshness(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let of_store = |store: &'_ StoreSnapshot, value: f64| {
-        (vec![("store_id", store.store_id.to_string())], value)
-    };
-    let last_report = snapshot.stores.iter().map(|store| {
-        let last_report_ms = store.series.last_report_ms.max(0).cast_unsigned();
-        of_store(store, to_float(last_report_ms) / 1_000.0)
-    });
-    let help = "When a batch of the store was last received.";
-    owned_gauges(
-        encoder,
-        ("pos_store_last_report_timestamp_seconds", help),
-        last_report,
-    )?;
-    let reporting = snapshot.stores.iter();
-    let reporting = reporting.map(|store| of_store(store, to_float(store.terminals_reporting)));
-    let help = "Terminals of the store that posted in the last ten minutes.";
-    owned_gauges(encoder, ("pos_terminals_reporting", help), reporting)?;
-    let releases = snapshot.releases.iter();
-    let releases = releases.map(|(release, _, terminals)| {
-        (vec![("release", release.to_string())], to_float(*terminals))
-    });
-    let help = "Terminals that posted in the last ten minutes, by the release they run.";
-    owned_gauges(encoder, ("pos_terminals", help), releases)?;
-
-    let help = "Samples too old to move live series, by age when received; they are in ClickHouse.";
-    let mut family =
-        encoder.encode_descriptor("pos_late_samples", help, None, MetricType::Counter)?;
-    for store in &snapshot.stores {
-        for ((_, age), samples) in LATE_AGES.iter().zip(store.series.late) {
-            let labels = [("store_id", &*store.store_id), ("age_up_to", *age)];
-            ConstCounter::new(samples).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether everything arrives that the terminals recorded, and whether their clocks are right.
-fn coverage(encoder: &mut Encoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let help =
-        "Batches of the store received, each once. With the lost ones: what its terminals sent.";
-    let received = |store: &StoreSnapshot| store.series.batches_received;
-    store_counter(
-        encoder,
-        snapshot,
-        ("pos_sdk_batches_received", help),
-        received,
-    )?;
-    let help = "Batches of the store that never came: missing for nine days, or too far behind.";
-    let lost = |store: &StoreSnapshot| store.series.batches_lost;
-    store_counter(encoder, snapshot, ("pos_sdk_batches_lost", help), lost)?;
-    let missing = snapshot.stores.iter().map(|store| {
-        let labels = vec![("store_id", store.store_id.to_string())];
-        (labels, to_float(store.batches_missing))
-    });
-    let help = "Batches of the store that are missing between others and may still come.";
-    owned_gauges(encoder, ("pos_sdk_batches_missing", help), missing)?;
-
-    let help =
-        "How far terminals' clocks were off, either way, at each batch that said when it was sent.";
-    let name = "pos_terminal_clock_skew_seconds";
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for store in &snapshot.stores {
-        let labels = [("store_id", &*store.store_id)];
-        let bounds = (&SKEW_BOUNDS_MS[..], 1_000);
-        histogram_lines(family.encode_family(&labels)?, bounds, &store.series.skew)?;
-    }
-    Ok(())
-}
-
-fn store_counter(
-    encoder: &mut Encoder<'_>,
-    snapshot: &Snapshot,
-    (name, help): (&str, &str),
-    value: impl Fn(&StoreSnapshot) -> u64,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for store in &snapshot.stores {
-        let labels = [("store_id", &*store.store_id)];
-        ConstCounter::new(value(store)).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-fn owned_gauges(
-    encoder: &mut Encoder<'_>,
-    (name, help): (&str, &str),
-    lines: impl Iterator<Item = (Vec<(&'static str, String)>, f64)>,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in lines {
-        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }

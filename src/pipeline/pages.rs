@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::export::{self, Snapshot};
+use crate::export::{self, Format, Snapshot, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Dedup};
 use crate::journal::{Journal, Recovery};
@@ -35,6 +35,8 @@ pub struct Pages {
     pub journal: Journal<Acknowledgement>,
     /// Sequence numbers seen.
     pub dedup: Arc<Dedup>,
+    /// Whether those who ask for protobuf get it, with native histograms.
+    pub native_histograms: bool,
     /// The outbox's budget.
     pub outbox_budget_bytes: u64,
 }
@@ -42,22 +44,46 @@ pub struct Pages {
 /// The routes.
 pub fn router(pages: Arc<Pages>) -> Router {
     let own = Arc::clone(&pages);
+    let own = move |headers| page(Arc::clone(&own), Pages::own, headers);
+    let fleet = move |headers| page(Arc::clone(&pages), Pages::fleet, headers);
     Router::new()
-        .route("/metrics", get(move || page(Arc::clone(&own), Pages::own)))
-        .route(
-            "/metrics/fleet",
-            get(move || page(Arc::clone(&pages), Pages::fleet)),
-        )
+        .route("/metrics", get(own))
+        .route("/metrics/fleet", get(fleet))
 }
 
+/// A page and its content type.
+type Page = (&'static str, Vec<u8>);
+
 /// Renders where blocking is allowed.
-async fn page(pages: Arc<Pages>, render: fn(&Pages) -> Option<(&'static str, String)>) -> Response {
+async fn page(
+    pages: Arc<Pages>,
+    render: fn(&Pages, Option<&str>) -> Option<Page>,
+    headers: HeaderMap,
+) -> Response {
     // What was acknowledged before a scrape is on its page; a page that is late is better than none.
     let durable = pages.journal.durable().0;
     let applied = pages.holdings.wait_applied(durable);
     let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
-    match tokio::task::spawn_blocking(move || render(&pages)).await {
-        Ok(Some((content_type, text))) => ([(CONTENT_TYPE, content_type)], text).into_response(),
+    let rendered = tokio::task::spawn_blocking(move || {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let (content_type, page) = render(&pages, text(ACCEPT))?;
+        let is_gzip = negotiate::takes_gzip(text(ACCEPT_ENCODING));
+        let page = if is_gzip {
+            negotiate::gzip(&page)
+        } else {
+            page
+        };
+        Some((content_type, is_gzip, page))
+    });
+    match rendered.await {
+        Ok(Some((content_type, is_gzip, page))) => {
+            let encoding = is_gzip.then_some((CONTENT_ENCODING, "gzip"));
+            let headers = [
+                (CONTENT_TYPE, content_type),
+                (VARY, "accept, accept-encoding"),
+            ];
+            (AppendHeaders(encoding), headers, page).into_response()
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -71,22 +97,24 @@ pub fn note_recovery(recovery: &Recovery) {
 }
 
 impl Pages {
-    fn fleet(&self) -> Option<(&'static str, String)> {
+    fn fleet(&self, accept: Option<&str>) -> Option<Page> {
         let now_ms = now_ms();
         let snapshot = self
             .holdings
             .read(|aggregator| Snapshot::take(aggregator, now_ms));
-        Some((export::page::CONTENT_TYPE, export::render(snapshot).ok()?))
+        let format = Format::accepted(accept, self.native_histograms);
+        Some((
+            format.content_type(),
+            export::render(snapshot, format).ok()?,
+        ))
     }
 
-    fn own(&self) -> Option<(&'static str, String)> {
+    fn own(&self, _accept: Option<&str>) -> Option<Page> {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_outbox();
-        Some((
-            "text/plain; version=0.0.4; charset=utf-8",
-            self.recorder.render(),
-        ))
+        let page = self.recorder.render().into_bytes();
+        Some((Format::Text.content_type(), page))
     }
 
     fn look_at_aggregate(&self) {

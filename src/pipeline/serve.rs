@@ -161,6 +161,7 @@ impl Running {
             state: Arc::clone(&state),
             journal: started.journal.clone(),
             dedup: started.dedup,
+            native_histograms: config.native_histograms.unwrap_or(false),
             outbox_budget_bytes,
         });
         let sealer = Arc::new(Sealer {

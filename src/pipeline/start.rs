@@ -71,6 +71,7 @@ pub fn start(
     let settings = aggregate::Settings {
         stores_max: config.stores_max.unwrap_or(5_000),
         releases_max: config.releases_max.unwrap_or(32),
+        native_histograms: config.native_histograms.unwrap_or(false),
     };
     let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal_rows.unwrap_or(200_000);

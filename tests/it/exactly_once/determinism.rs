@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::{Aggregator, Restored};
-use tillwatch::export::{self, Snapshot};
 use tillwatch::model::{Catalogue, Rollup, RollupKey, SeqWindow, Summary};
 use tillwatch::persist::State;
 use tillwatch::persist::rows::{self, EncodedRows, RowOrigin};
 use uuid::Uuid;
 
-use crate::support::records::{START_MS, aggregator, one_sample, random_records};
+use crate::support::records::{START_MS, aggregator, fleet_page, one_sample, random_records};
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
@@ -97,7 +96,7 @@ fn rows_sealed_at_other_places_add_up_to_the_same() {
 
 /// The page of `/metrics/fleet`.
 fn page(aggregator: &Aggregator, now_ms: i64) -> String {
-    let text = export::render(Snapshot::take(aggregator, now_ms)).unwrap();
+    let text = fleet_page(aggregator, now_ms);
     // Stores and releases stand in the order in which this process met them.
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();

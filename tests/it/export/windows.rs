@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::export::{Snapshot, render};
 use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use tillwatch::wire::journal_record_v1::Encoder;
 
 use crate::support::Exposition;
+use crate::support::records::fleet_page;
 
 const MINUTE_MS: i64 = 60_000;
 /// The start of a minute.
@@ -45,7 +45,7 @@ fn apply(aggregator: &mut Aggregator, received_at_ms: i64, samples: &[(&str, i64
 }
 
 fn page(aggregator: &Aggregator, now_ms: i64) -> Exposition {
-    Exposition::parse(&render(Snapshot::take(aggregator, now_ms)).unwrap())
+    Exposition::parse(&fleet_page(aggregator, now_ms))
 }
 
 #[test]

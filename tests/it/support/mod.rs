@@ -12,8 +12,6 @@
 //! | `records.rs` | random journal records |
 //! | `raw.rs` | a socket that says exactly what it is told |
 
-#![expect(dead_code, reason = "not every test uses every helper")]
-
 mod batch;
 mod engine;
 mod exposition;

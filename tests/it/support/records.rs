@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::export::{Format, Snapshot, render};
 use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch::model::{
     BatchHeader, Catalogue, Connection, HistogramReading, Kind, Reading, Source,
@@ -22,8 +23,15 @@ pub fn aggregator(restored: Restored) -> Aggregator {
     let settings = Settings {
         stores_max: 4,
         releases_max: 3,
+        native_histograms: false,
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
+}
+
+/// The page of `/metrics/fleet`, as text.
+pub fn fleet_page(aggregator: &Aggregator, now_ms: i64) -> String {
+    let page = render(Snapshot::take(aggregator, now_ms), Format::OpenMetrics);
+    String::from_utf8(page.unwrap()).unwrap()
 }
 
 /// So many records, and when the last was received.

@@ -203,6 +203,15 @@ impl Server {
         Reply::of(request.send().await.unwrap()).await
     }
 
+    /// `GET` on the admin listener, with headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = self.http.get(format!("http://{}{path}", self.admin));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::of(request.send().await.unwrap()).await
+    }
+
     /// `GET /api/v1/percentiles` that must succeed.
     pub async fn percentiles(&self, parameters: &[(&str, &str)]) -> Value {
         let reply = self.get("/api/v1/percentiles", parameters).await;

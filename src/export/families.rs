@@ -1,0 +1,137 @@
+//! What the fleet page says beside the catalogue's metrics: freshness, terminals, coverage, clocks.
+
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+
+use crate::aggregate::live::{LATE_AGES, SKEW_BOUNDS_MS};
+use crate::export::page::{gauge_family, histogram_lines};
+use crate::export::snapshot::{Snapshot, StoreSnapshot};
+use crate::model::metric::to_float;
+
+/// One family of series.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// Its name; a counter's without `_total`.
+    pub name: &'static str,
+    /// What it is, in Prometheus' words.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:literal $name:literal $labels:expr, $help:literal;)*) => {
+        $(const $constant: Family = Family { name: $name, kind: $kind, labels: &$labels, help: $help };)*
+
+        /// All of them.
+        pub const ALL: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    OVER_LIMIT = "gauge" "pos_terminals_over_limit" ["store_id", "metric"], "Terminals whose last value is over the metric's first threshold.";
+    LAST_REPORT = "gauge" "pos_store_last_report_timestamp_seconds" ["store_id"], "When a batch of the store was last received.";
+    REPORTING = "gauge" "pos_terminals_reporting" ["store_id"], "Terminals of the store that posted in the last ten minutes.";
+    BY_RELEASE = "gauge" "pos_terminals" ["release"], "Terminals that posted in the last ten minutes, by the release they run.";
+    LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Samples too old to move live series, by age when received; they are in ClickHouse.";
+    BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Batches of the store received, each once. With the lost ones: what its terminals sent.";
+    BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Batches of the store that never came: missing for nine days, or too far behind.";
+    BATCHES_MISSING = "gauge" "pos_sdk_batches_missing" ["store_id"], "Batches of the store that are missing between others and may still come.";
+    SKEW = "histogram" "pos_terminal_clock_skew_seconds" ["store_id"], "How far terminals' clocks were off, either way, at each batch that said when it was sent.";
+}
+
+/// Writes them.
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    over_limit(encoder, snapshot)?;
+    store_gauge(encoder, snapshot, LAST_REPORT, |store| {
+        to_float(store.series.last_report_ms.max(0).cast_unsigned()) / 1_000.0
+    })?;
+    store_gauge(encoder, snapshot, REPORTING, |store| {
+        to_float(store.terminals_reporting)
+    })?;
+    let releases = snapshot.releases.iter();
+    let terminals = releases
+        .map(|(release, _, terminals)| (vec![("release", &**release)], to_float(*terminals)));
+    gauge_family(encoder, (BY_RELEASE.name, BY_RELEASE.help), terminals)?;
+    late(encoder, snapshot)?;
+    store_counter(encoder, snapshot, BATCHES_RECEIVED, |store| {
+        store.series.batches_received
+    })?;
+    store_counter(encoder, snapshot, BATCHES_LOST, |store| {
+        store.series.batches_lost
+    })?;
+    store_gauge(encoder, snapshot, BATCHES_MISSING, |store| {
+        to_float(store.batches_missing)
+    })?;
+    let mut family =
+        encoder.encode_descriptor(SKEW.name, SKEW.help, None, MetricType::Histogram)?;
+    for store in &snapshot.stores {
+        let labels = [("store_id", &*store.store_id)];
+        let bounds = (&SKEW_BOUNDS_MS[..], 1_000);
+        histogram_lines(family.encode_family(&labels)?, bounds, &store.series.skew)?;
+    }
+    Ok(())
+}
+
+fn over_limit(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let mut lines = Vec::new();
+    for metric in snapshot.layout.catalogue().metrics() {
+        let (Some(at), Some(limit)) = (snapshot.layout.place(metric).level, metric.thresholds[0])
+        else {
+            continue;
+        };
+        for store in &snapshot.stores {
+            if let Some(level) = store.levels.get(at) {
+                let over = level.values.iter().filter(|value| **value > limit).count();
+                let labels = vec![("store_id", &*store.store_id), ("metric", metric.name)];
+                lines.push((labels, to_float(over as u64)));
+            }
+        }
+    }
+    gauge_family(
+        encoder,
+        (OVER_LIMIT.name, OVER_LIMIT.help),
+        lines.into_iter(),
+    )
+}
+
+fn late(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(LATE.name, LATE.help, None, MetricType::Counter)?;
+    for store in &snapshot.stores {
+        for ((_, age), samples) in LATE_AGES.iter().zip(store.series.late) {
+            let labels = [("store_id", &*store.store_id), ("age_up_to", *age)];
+            ConstCounter::new(samples).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn store_gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    family: Family,
+    value: impl Fn(&StoreSnapshot) -> f64,
+) -> fmt::Result {
+    let stores = snapshot.stores.iter();
+    let lines = stores.map(|store| (vec![("store_id", &*store.store_id)], value(store)));
+    gauge_family(encoder, (family.name, family.help), lines)
+}
+
+fn store_counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &Snapshot,
+    Family { name, help, .. }: Family,
+    value: impl Fn(&StoreSnapshot) -> u64,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for store in &snapshot.stores {
+        let labels = [("store_id", &*store.store_id)];
+        ConstCounter::new(value(store)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
