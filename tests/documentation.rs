@@ -6,7 +6,6 @@ use std::fmt::Write;
 
 use tillwatch::config::SETTINGS;
 use tillwatch::export::families;
-use tillwatch::export::families;
 use tillwatch::model::Catalogue;
 use tillwatch::model::metric::{Kind, Metric};
 use tillwatch::self_metrics;

@@ -1,7 +1,7 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory` or
-//! `-- query` one part. Ratios hold from machine to machine, absolute numbers do not.
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory`,
+//! `-- page` or `-- query` one part. Ratios hold from machine to machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -13,6 +13,7 @@
 
 mod child;
 mod load;
+mod page;
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,9 @@ fn main() {
     }
     if wants("memory") {
         memory();
+    }
+    if wants("page") {
+        page::run();
     }
     if wants("query") {
         query();
