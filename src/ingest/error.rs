@@ -23,11 +23,23 @@ pub enum IngestError {
     #[error("the body is over {0} bytes {1}; send fewer batches at once")]
     TooLarge(usize, &'static str),
     /// `Content-Type` is not one that is understood.
-    #[error("send application/json")]
+    #[error("send application/json or application/msgpack")]
     ContentType,
     /// `Content-Encoding` is not one that is understood.
-    #[error("only gzip and identity are understood as Content-Encoding")]
+    #[error(
+        "Content-Encoding may name one of {}",
+        crate::ingest::decode::ACCEPTED_CODINGS
+    )]
     ContentEncoding,
+    /// The `format` of an envelope is not the one that is understood.
+    #[error("only gzip-base64 is understood as format of an envelope")]
+    EnvelopeFormat,
+    /// `Idempotency-Key` is not one that can be kept.
+    #[error("Idempotency-Key must be 1 to 255 visible ASCII characters, once")]
+    IdempotencyKey,
+    /// As many keys are kept as may be.
+    #[error("as many idempotency keys are kept as may be; wait and send it again")]
+    KeysFull,
     /// The single batch is refused as a whole.
     #[error("{}", .0.message())]
     Refused(Reason),

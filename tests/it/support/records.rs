@@ -54,6 +54,7 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
             terminal_id: &format!("till-{}", terminal % 3),
             queue: [u8::try_from(terminal).unwrap(); 16],
             seq,
+            is_keyed: false,
             release: &format!("2.{}", random.u8(0..5)),
             source: if random.u8(0..5) == 0 {
                 Source::Synthetic
@@ -140,6 +141,7 @@ pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64)
         terminal_id: "till-1",
         queue: [7; 16],
         seq,
+        is_keyed: false,
         release: "2.4.1",
         source: Source::Rum,
         session: None,
