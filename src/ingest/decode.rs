@@ -201,19 +201,19 @@ pub fn open_envelope(
 }
 
 /// Room for the first bytes, in proportion to what has come.
-fn first_room(body: &[u8], bytes_max: usize) -> Vec<u8> {
-    Vec::with_capacity(body.len().saturating_mul(USUAL_RATIO).min(bytes_max) + 1)
+fn first_room(body: &[u8], bytes_max: usize) -> usize {
+    body.len().saturating_mul(USUAL_RATIO).min(bytes_max) + 1
 }
 
 /// More room, as much as there is, but for no more than one byte past the cap.
-fn more_room(decoded: &Vec<u8>, bytes_max: usize) -> usize {
+fn more_room(decoded: &[u8], bytes_max: usize) -> usize {
     let left = bytes_max.saturating_add(1).saturating_sub(decoded.len());
     decoded.len().max(1_024).min(left)
 }
 
 /// RFC 1952, one member or several.
 fn gzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
-    let mut decoded = first_room(body, bytes_max);
+    let mut decoded = Vec::with_capacity(first_room(body, bytes_max));
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     MultiGzDecoder::new(body)
         .take(limit.saturating_add(1))
@@ -232,7 +232,7 @@ fn deflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let is_zlib = matches!(body, [first, second, ..]
         if first & 0x8f == 0x08 && u16::from_be_bytes([*first, *second]) % 31 == 0);
     let mut stream = Decompress::new(is_zlib);
-    let mut decoded = first_room(body, bytes_max);
+    let mut decoded = Vec::with_capacity(first_room(body, bytes_max));
     loop {
         let taken = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
         let rest = body.get(taken..).unwrap_or_default();
@@ -263,7 +263,7 @@ fn zstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut decoder = Decoder::new().map_err(damaged)?;
     let window = DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX);
     decoder.set_parameter(window).map_err(damaged)?;
-    let mut decoded = first_room(body, bytes_max);
+    let mut decoded = Vec::with_capacity(first_room(body, bytes_max));
     let mut input = InBuffer::around(body);
     loop {
         let written = decoded.len();
@@ -290,8 +290,7 @@ fn zstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
 fn brotli(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let memory = StandardAlloc::default;
     let mut stream = BrotliState::new_strict(memory(), memory(), memory());
-    let mut decoded = Vec::new();
-    decoded.resize(first_room(body, bytes_max).capacity(), 0);
+    let mut decoded = vec![0; first_room(body, bytes_max)];
     let (mut to_read, mut read, mut written, mut total) = (body.len(), 0, 0, 0);
     loop {
         let mut room = decoded.len() - written;

@@ -39,6 +39,8 @@ pub mod keys;
 pub mod respond;
 pub mod routes;
 pub mod session;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 pub use acknowledge::Acknowledgement;
