@@ -214,15 +214,23 @@ fn more_room(decoded: &[u8], bytes_max: usize) -> usize {
 /// RFC 1952, one member or several.
 fn gzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut decoded = Vec::with_capacity(first_room(body, bytes_max));
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    MultiGzDecoder::new(body)
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut decoded)
-        .map_err(|_damaged| Fault::Damaged)?;
-    if decoded.len() > bytes_max {
-        return Err(Fault::TooLarge);
+    let mut stream = MultiGzDecoder::new(body);
+    loop {
+        let room = decoded.capacity() - decoded.len();
+        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        let read = stream
+            .by_ref()
+            .take(room)
+            .read_to_end(&mut decoded)
+            .map_err(|_damaged| Fault::Damaged)?;
+        if decoded.len() > bytes_max {
+            return Err(Fault::TooLarge);
+        }
+        if u64::try_from(read) != Ok(room) {
+            return Ok(decoded);
+        }
+        decoded.reserve_exact(more_room(&decoded, bytes_max));
     }
-    Ok(decoded)
 }
 
 /// RFC 1950, which is what the name means, or RFC 1951, which is what some send under it. A raw stream
@@ -285,9 +293,13 @@ fn zstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// RFC 7932. Its window is at most 16 MiB and grows with what is decoded; the larger ones that some
-/// encoders make are refused.
+/// RFC 7932, with a window of at most 4 MiB, which is what encoders use unless told otherwise: the decoder
+/// makes room for all of the window as soon as a block says that it is long.
 fn brotli(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
+    // Section 9.1: these four bits are windows of 8 and 16 MiB. Larger ones are refused by the decoder.
+    if let Some(0x0d | 0x0f) = body.first().map(|first| first & 0x0f) {
+        return Err(Fault::Damaged);
+    }
     let memory = StandardAlloc::default;
     let mut stream = BrotliState::new_strict(memory(), memory(), memory());
     let mut decoded = vec![0; first_room(body, bytes_max)];

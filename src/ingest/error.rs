@@ -10,8 +10,8 @@ pub enum IngestError {
     /// The body cannot be split into batches.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// The compressed body is damaged.
-    #[error("the {0} body is damaged or ends early")]
+    /// The compressed body is damaged, or would take too much memory to read.
+    #[error("the {0} body is damaged or ends early, or its window is too large")]
     Damaged(&'static str),
     /// The body ended early, or the connection broke.
     #[error("the body did not arrive whole")]

@@ -316,3 +316,177 @@ impl Keys {
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that remembers.
+    #[derive(Default)]
+    struct Disk(Mutex<HashMap<KeyId, FirstResult>>);
+
+    impl KeySource for Disk {
+        fn find(&self, ids: &[KeyId]) -> Option<Vec<(KeyId, FirstResult)>> {
+            let disk = self.0.lock().unwrap();
+            let known = |id: &KeyId| Some((*id, *disk.get(id)?));
+            Some(ids.iter().filter_map(known).collect())
+        }
+
+        fn forget(&self, before_ms: i64, at_most: usize) -> usize {
+            let mut disk = self.0.lock().unwrap();
+            let old = disk
+                .iter()
+                .filter(|(_, first)| first.received_at_ms < before_ms);
+            let old: Vec<KeyId> = old.map(|(id, _)| *id).take(at_most).collect();
+            old.iter().filter(|id| disk.remove(*id).is_some()).count()
+        }
+    }
+
+    fn keys(cached_max: usize, keys_max: usize) -> (Arc<Keys>, Arc<Disk>) {
+        let disk = Arc::new(Disk::default());
+        let settings = Settings {
+            keys_max,
+            cached_max,
+        };
+        let source = Arc::clone(&disk) as Arc<dyn KeySource>;
+        let none = std::iter::empty();
+        (Keys::new(settings, source, (0, Vec::new()), none), disk)
+    }
+
+    fn id(number: u8) -> KeyId {
+        let mut id = [0; 16];
+        id[0] = number;
+        id
+    }
+
+    fn first(received_at_ms: i64, accepted: u64) -> FirstResult {
+        FirstResult {
+            received_at_ms,
+            accepted,
+            rejected: 1,
+        }
+    }
+
+    /// What the pipeline does: the state file first, then the word of it.
+    fn seal(keys: &Keys, disk: &Disk, cut: &mut Vec<(KeyId, FirstResult)>) {
+        disk.0.lock().unwrap().extend(cut.iter().copied());
+        keys.sealed(cut);
+        cut.clear();
+    }
+
+    #[tokio::test]
+    async fn however_posts_failures_and_seals_follow_each_other_a_key_counts_once() {
+        for seed in 0..60 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (keys, disk) = keys(random.usize(0..6), 1_000);
+            let mut counted: HashMap<KeyId, FirstResult> = HashMap::new();
+            let mut cut = Vec::new();
+            for step in 0..2_000_u64 {
+                let id = id(random.u8(0..40));
+                let mut looked_up = keys.look_up(vec![id]).await.unwrap();
+                // A seal, or several, between the look-up and what follows from it.
+                for _ in 0..random.u8(0..3) {
+                    seal(&keys, &disk, &mut cut);
+                }
+                let mut reserved = keys.reserve(&id, &looked_up, 0);
+                while matches!(reserved, Reserve::LookUp) {
+                    looked_up = keys.look_up(vec![id]).await.unwrap();
+                    reserved = keys.reserve(&id, &looked_up, 0);
+                }
+                match reserved {
+                    Reserve::Known(known) => {
+                        assert_eq!(counted.get(&id), Some(&known), "seed {seed}")
+                    }
+                    Reserve::Fresh => {
+                        assert!(!counted.contains_key(&id), "seed {seed}: counted twice");
+                        if random.u8(0..4) == 0 {
+                            keys.settle(&id, None);
+                            continue;
+                        }
+                        let result = first(0, step);
+                        counted.insert(id, result);
+                        cut.push((id, result));
+                        // The aggregate, and so a seal, may be quicker than the word to the sender.
+                        if random.bool() {
+                            seal(&keys, &disk, &mut cut);
+                        }
+                        keys.settle(&id, Some(result));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            seal(&keys, &disk, &mut cut);
+            assert_eq!(
+                keys.in_memory.load(Ordering::Relaxed),
+                0,
+                "nothing is left behind"
+            );
+            assert_eq!((keys.count(), counted.len()), (40, 40));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
+        let (keys, _) = keys(10, 10);
+        let nothing = LookedUp::default();
+        assert!(matches!(keys.reserve(&id(1), &nothing, 0), Reserve::Fresh));
+        let Reserve::InFlight(mut waiting) = keys.reserve(&id(1), &nothing, 0) else {
+            panic!("it is not durable yet");
+        };
+        assert!(
+            waiting
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        keys.settle(&id(1), None);
+        assert!(waiting.await.is_err(), "the channel is closed");
+        assert_eq!(keys.count(), 0, "the key is not used up");
+        assert!(matches!(keys.reserve(&id(1), &nothing, 0), Reserve::Fresh));
+        keys.settle(&id(1), Some(first(5, 7)));
+        assert!(
+            matches!(keys.reserve(&id(1), &nothing, 6), Reserve::Known(known) if known == first(5, 7))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_key_is_forgotten_after_25_hours_and_its_place_is_free_again() {
+        let (keys, disk) = keys(10, 2);
+        let mut cut = Vec::new();
+        for number in [1, 2] {
+            assert!(matches!(
+                keys.reserve(&id(number), &LookedUp::default(), 0),
+                Reserve::Fresh
+            ));
+            keys.settle(&id(number), Some(first(0, 1)));
+            cut.push((id(number), first(0, 1)));
+        }
+        seal(&keys, &disk, &mut cut);
+        let reserve = |number, now_ms| keys.reserve(&id(number), &LookedUp::default(), now_ms);
+        assert!(matches!(reserve(3, KEY_KEPT_MS), Reserve::Full));
+        keys.forget(KEY_KEPT_MS);
+        assert!(matches!(reserve(1, KEY_KEPT_MS), Reserve::Known(_)));
+        assert!(matches!(reserve(3, KEY_KEPT_MS), Reserve::Full));
+        keys.forget(KEY_KEPT_MS + 1);
+        assert_eq!(keys.count(), 0);
+        assert!(matches!(reserve(1, KEY_KEPT_MS + 1), Reserve::Fresh));
+        assert!(matches!(reserve(3, KEY_KEPT_MS + 1), Reserve::Fresh));
+    }
+
+    #[test]
+    fn an_identity_is_one_senders_one_keys_and_one_places() {
+        let key = |text: &'static str| Key(text.as_bytes());
+        let one = key("k").id("s", "t", 0);
+        assert_eq!(one, key("k").id("s", "t", 0));
+        for other in [
+            key("k2").id("s", "t", 0),
+            key("k").id("s2", "t", 0),
+            key("k").id("s", "t2", 0),
+            key("k").id("s", "t", 1),
+            // The parts cannot run into each other.
+            key("k").id("st", "", 0),
+            key("tk").id("s", "", 0),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}

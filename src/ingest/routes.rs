@@ -129,10 +129,14 @@ impl Ingest {
         let (body, mut held) = self.read(body, announced).await?;
         self.counters.body_bytes.increment(body.len() as u64);
         let is_long = body.len() > UNPACK_INLINE_BYTES_MAX;
-        let body = aside(is_long, || self.unpack(&mut held, body, packing))?;
+        let unpack = || self.unpack(&mut held, body, packing);
+        let body = self.admission.aside(is_long, unpack).await?;
         let mut opened = None;
         let is_long = body.0.len() > PARSE_INLINE_BYTES_MAX;
-        let request = aside(is_long, || self.parse(&mut held, &body, &mut opened))?;
+        let parsed = self
+            .admission
+            .aside(is_long, || self.parse(&mut held, &body, &mut opened));
+        let request = parsed.await?;
         self.counters
             .batches
             .increment(request.batches.len() as u64);
@@ -176,22 +180,11 @@ impl Ingest {
         };
         let inner = decode::open_envelope(&envelope, self.settings.decoded_bytes_max)?;
         held.grow(&self.admission, 3 * body.len() + 2 * inner.len())?;
-        let is_long = inner.len() > PARSE_INLINE_BYTES_MAX;
-        let inner = opened.insert(inner);
-        match aside(is_long, || terminal_v1::parse(inner, Format::Json, limits))? {
+        match terminal_v1::parse(opened.insert(inner), Format::Json, limits)? {
             Parsed::Request(request) => Ok(request),
             Parsed::Envelope(_) => Err(IngestError::Parse(ParseError::Malformed(
                 "it is an envelope in an envelope".to_owned(),
             ))),
         }
-    }
-}
-
-/// Does what takes long where it holds up no other request.
-fn aside<R>(is_long: bool, work: impl FnOnce() -> R) -> R {
-    if is_long {
-        tokio::task::block_in_place(work)
-    } else {
-        work()
     }
 }

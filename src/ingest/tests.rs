@@ -528,14 +528,20 @@ fn windows_that_no_batch_needs_are_refused() {
         open("zstd", &encoder.finish().unwrap(), 1 << 20),
         Err("damaged")
     );
-    let parameters = brotli::enc::BrotliEncoderParams {
-        large_window: true,
-        lgwin: 28,
-        ..Default::default()
-    };
-    let mut packed = Vec::new();
-    brotli::BrotliCompress(&mut &b"{}"[..], &mut packed, &parameters).unwrap();
-    assert_eq!(open("br", &packed, 1 << 20), Err("damaged"));
+    for (lgwin, expected) in [
+        (22, Ok(b"{}".to_vec())),
+        (23, Err("damaged")),
+        (28, Err("damaged")),
+    ] {
+        let parameters = brotli::enc::BrotliEncoderParams {
+            large_window: lgwin > 24,
+            lgwin,
+            ..Default::default()
+        };
+        let mut packed = Vec::new();
+        brotli::BrotliCompress(&mut &b"{}"[..], &mut packed, &parameters).unwrap();
+        assert_eq!(open("br", &packed, 1 << 20), expected, "{lgwin}");
+    }
 }
 
 #[test]
