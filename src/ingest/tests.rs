@@ -266,15 +266,18 @@ fn counts(body: &[u8]) -> (u64, u64) {
     (written.accepted, written.rejected.iter().sum())
 }
 
+/// A sample with this value.
+fn sample_of(value: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x83\xa1m\xa6lcp_ms\xa1t\xcf".to_vec();
+    bytes.extend(NOW_MS.to_be_bytes());
+    bytes.extend(b"\xa1v");
+    bytes.extend(value);
+    bytes
+}
+
 #[test]
 fn one_odd_messagepack_sample_costs_itself() {
-    let sample = |value: &[u8]| {
-        let mut bytes = b"\x83\xa1m\xa6lcp_ms\xa1t\xcf".to_vec();
-        bytes.extend(NOW_MS.to_be_bytes());
-        bytes.extend(b"\xa1v");
-        bytes.extend(value);
-        bytes
-    };
+    let sample = sample_of;
     let taken = [
         ("float 32", sample(b"\xca\x40\x20\x00\x00")),
         ("float 64", sample(b"\xcb\x40\x04\x00\x00\x00\x00\x00\x00")),
