@@ -94,3 +94,63 @@ impl State {
         )?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(state: &State, keys: &[(KeyId, FirstResult)]) {
+        let mut writer = state.writer();
+        let transaction = writer.transaction().unwrap();
+        put_keys(&transaction, keys).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn keys_are_found_counted_replaced_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let keys: Vec<_> = (0..10_u8)
+            .map(|number| {
+                let first = FirstResult {
+                    received_at_ms: i64::from(number),
+                    accepted: u64::MAX - u64::from(number),
+                    rejected: 1 << 63,
+                };
+                ([number; 16], first)
+            })
+            .collect();
+        put(&state, &keys);
+        assert_eq!(state.all_keys().unwrap(), keys);
+        let found = state.find_keys(&[[9; 16], [77; 16], [0; 16]]).unwrap();
+        assert_eq!(found, [keys[9], keys[0]]);
+        let later = FirstResult {
+            received_at_ms: 100,
+            ..keys[0].1
+        };
+        put(&state, &[(keys[0].0, later)]);
+        assert_eq!(state.count_keys().unwrap(), 10);
+        assert_eq!(state.find_keys(&[keys[0].0]).unwrap(), [(keys[0].0, later)]);
+        // 1, 2 and 3 are before 4; so many at once.
+        assert_eq!(state.forget_keys(4, 2).unwrap(), 2);
+        assert_eq!(state.forget_keys(4, 2).unwrap(), 1);
+        assert_eq!(state.forget_keys(4, 2).unwrap(), 0);
+        assert_eq!(state.count_keys().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_file_from_before_there_were_keys_is_brought_forward() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let id = state.collector_id();
+        let writer = state.writer();
+        writer
+            .execute_batch("DROP TABLE idempotency_key; PRAGMA user_version = 1;")
+            .unwrap();
+        drop(writer);
+        drop(state);
+        let state = State::open(folder.path()).unwrap();
+        assert_eq!(state.collector_id(), id, "it is the same file");
+        assert_eq!(state.count_keys().unwrap(), 0);
+    }
+}
