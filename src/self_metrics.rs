@@ -51,6 +51,8 @@ metrics_of_self! {
     RELEASES = Gauge "tillwatch_releases" "Releases with series of their own.";
     TERMINALS = Gauge "tillwatch_terminals" "Terminals known.";
     QUEUES = Gauge "tillwatch_queues" "Queues whose sequence numbers are remembered.";
+    KEYS = Gauge "tillwatch_idempotency_keys" "Idempotency keys remembered, on disk and in memory.";
+    KEYS_REPLAYED = Counter "tillwatch_idempotent_replays_total" "Batches whose idempotency key was known: answered as the first one was, their samples counted as duplicates.";
     SEQ_GAPS = Gauge "tillwatch_missing_batches" "Batches that are missing and may still come.";
     SEQ_LOST = Gauge "tillwatch_lost_batches" "Batches that were missing for nine days, or too many, and will not come.";
     SEALS = Counter "tillwatch_seals_total" "Epochs sealed, by result.";

@@ -35,7 +35,17 @@ struct Connection {
 /// Twelve digits, so that the number can be written in place.
 const FIRST_SEQ: u64 = 100_000_000_000;
 
-fn body(terminal: usize, now_ms: u128) -> String {
+/// How a batch is told from others.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Identity {
+    /// By its number in the terminal's queue.
+    Queue,
+    /// By a key of its own in the head.
+    Key,
+}
+
+/// A terminal's batch of forty samples, as JSON.
+pub fn body(terminal: usize, now_ms: u128, identity: Identity) -> String {
     let metrics = [
         ("lcp_ms", 2, ""),
         ("inp_ms", 10, ""),
@@ -65,26 +75,36 @@ fn body(terminal: usize, now_ms: u128) -> String {
         }
     }
     assert_eq!(samples.len(), 40);
+    let place = match identity {
+        Identity::Queue => format!(
+            "\"queue\":\"{}\",\"seq\":{FIRST_SEQ},",
+            uuid::Uuid::new_v4()
+        ),
+        Identity::Key => String::new(),
+    };
     format!(
         "{{\"v\":1,\"sent_at_ms\":{now_ms},\"store_id\":\"store-{:03}\",\"terminal_id\":\"till-{terminal}\",\
-         \"queue\":\"{}\",\"seq\":{FIRST_SEQ},\"release\":\"2.4.1\",\"session_id\":\"cashier-{terminal}\",\
+         {place}\"release\":\"2.4.1\",\"session_id\":\"cashier-{terminal}\",\
          \"consent\":true,\"source\":\"rum\",\"samples\":[{}]}}",
         terminal % 50,
-        uuid::Uuid::new_v4(),
         samples.join(",")
     )
 }
 
-fn connect(server: &Child, count: usize, poll: &Poll) -> Vec<Connection> {
+fn connect(server: &Child, (count, identity): (usize, Identity), poll: &Poll) -> Vec<Connection> {
     let now_ms = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .expect("a clock")
         .as_millis();
     (0..count)
         .map(|terminal| {
-            let body = body(terminal, now_ms);
+            let body = body(terminal, now_ms, identity);
+            let key = match identity {
+                Identity::Queue => String::new(),
+                Identity::Key => format!("idempotency-key: {}-{FIRST_SEQ}\r\n", uuid::Uuid::new_v4()),
+            };
             let head = format!(
-                "POST /v1/batches HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                "POST /v1/batches HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{key}content-length: {}\r\n\r\n",
                 server.address,
                 body.len()
             );
@@ -199,8 +219,12 @@ pub struct Closed<'s> {
 
 impl<'s> Closed<'s> {
     pub fn new(server: &'s Child, connections: usize) -> Self {
+        Self::with(server, connections, Identity::Queue)
+    }
+
+    pub fn with(server: &'s Child, connections: usize, identity: Identity) -> Self {
         let poll = Poll::new().expect("epoll");
-        let connections = connect(server, connections, &poll);
+        let connections = connect(server, (connections, identity), &poll);
         Self {
             server,
             poll,

@@ -1,7 +1,8 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory`,
-//! `-- page` or `-- query` one part. Ratios hold from machine to machine, absolute numbers do not.
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
+//! `-- replay`, `-- memory`, `-- page` or `-- query` one part. Ratios hold from machine to machine,
+//! absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -12,13 +13,14 @@
 )]
 
 mod child;
+mod encodings;
 mod load;
 mod page;
 
 use std::time::{Duration, Instant};
 
 use child::{Child, bare_server};
-use load::{Closed, Measured, Trickle};
+use load::{Closed, Identity, Measured, Trickle};
 
 /// Rounds of each server, taken in turn.
 const ROUNDS: usize = 5;
@@ -42,6 +44,12 @@ fn main() {
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
     if wants("ingest") {
         ingest();
+    }
+    if wants("encodings") {
+        encodings::encodings();
+    }
+    if wants("keys") {
+        keys();
     }
     if wants("trickle") {
         trickle();
@@ -112,6 +120,39 @@ fn ingest() {
     );
     let accepted = serve.metric("tillwatch_samples_total{outcome=\"accepted\"}");
     println!("accepted {accepted} samples in all");
+}
+
+/// Batches with an idempotency key against the same with a queue: all keys in memory, or most of them on
+/// disk only.
+fn keys() {
+    println!(
+        "\n== keys: 40-sample JSON batches, 64 connections, closed loop, {ROUNDS} rounds of {} s",
+        ROUND.as_secs()
+    );
+    let queued = Child::serve(&[]);
+    let cached = Child::serve(&["--idempotency-keys-cached", "5000000"]);
+    let looked_up = Child::serve(&["--idempotency-keys-cached", "1000", "--seal-interval", "2s"]);
+    let servers = [
+        ("queue and number", &queued, Identity::Queue),
+        ("key, all cached", &cached, Identity::Key),
+        ("key, looked up on disk", &looked_up, Identity::Key),
+    ];
+    let mut runs: [Vec<Measured>; 3] = Default::default();
+    for (_, server, identity) in servers {
+        Closed::with(server, 64, identity).run(Duration::from_secs(2));
+    }
+    for _ in 0..ROUNDS {
+        for ((_, server, identity), runs) in servers.into_iter().zip(&mut runs) {
+            runs.push(Closed::with(server, 64, identity).run(ROUND));
+        }
+    }
+    for ((name, server, _), runs) in servers.into_iter().zip(&runs) {
+        show(name, runs);
+        println!(
+            "  keys remembered: {}",
+            server.metric("tillwatch_idempotency_keys")
+        );
+    }
 }
 
 /// 20,000 batches a minute, sent at their times whether or not the last was answered.

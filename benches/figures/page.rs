@@ -69,6 +69,7 @@ fn fleet(stores: usize) -> Aggregator {
             terminal_id: &format!("till-{}", number % TERMINALS_A_STORE),
             queue: [7; 16],
             seq: 1,
+            is_keyed: false,
             release: &format!("2.4.{}", number % RELEASES),
             source: Source::Rum,
             session: None,

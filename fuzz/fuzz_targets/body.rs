@@ -1,14 +1,36 @@
-//! A compressed body: never longer than the cap.
+//! A packed body in each coding: never longer than the cap. The first byte chooses the coding.
 
 #![no_main]
 
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tillwatch::ingest::decode::{Encoding, decode};
+use tillwatch::ingest::decode::{Packing, open_envelope};
+use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
 
-fuzz_target!(|body: &[u8]| {
+const CODINGS: [&str; 5] = ["identity", "gzip", "zstd", "br", "deflate"];
+const LIMITS: Limits = Limits {
+    batches_max: 20,
+    samples_max: 1_000,
+};
+
+fuzz_target!(|input: &[u8]| {
     const CAP: usize = 64 * 1024;
-    if let Ok(decoded) = decode(Bytes::copy_from_slice(body), Encoding::Gzip, CAP) {
-        assert!(decoded.len() <= CAP);
+    let Some((first, body)) = input.split_first() else {
+        return;
+    };
+    let coding = CODINGS[usize::from(*first) % CODINGS.len()];
+    let mut headers = HeaderMap::new();
+    headers.insert("content-encoding", HeaderValue::from_static(coding));
+    let packing = Packing::of(&headers).expect("a known coding");
+    let Ok((decoded, format)) = packing.open(Bytes::copy_from_slice(body), CAP) else {
+        return;
+    };
+    assert!(decoded.len() <= CAP || coding == "identity");
+    if format == Format::Json
+        && let Ok(Parsed::Envelope(envelope)) = parse(&decoded, format, LIMITS)
+        && let Ok(inner) = open_envelope(&envelope, CAP)
+    {
+        assert!(inner.len() <= CAP);
     }
 });

@@ -1,5 +1,6 @@
-//! A request's JSON: parsed, and if it is a request, validated and written as a journal record that
-//! must read back with as many samples.
+//! A request, in JSON or MessagePack: parsed, and if it is a request, validated and written as a journal
+//! record that must read back with as many samples. JSON and the MessagePack of the same values must
+//! come to the same records.
 
 #![no_main]
 
@@ -8,15 +9,17 @@ use tillwatch::ingest::respond::Report;
 use tillwatch::ingest::validate::{self, RequestTime, Writer};
 use tillwatch::model::{Catalogue, Entry};
 use tillwatch::wire::journal_record_v1::decode;
-use tillwatch::wire::terminal_v1::{Limits, parse};
+use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
 
-fuzz_target!(|body: &[u8]| {
-    let limits = Limits {
-        batches_max: 20,
-        samples_max: 1_000,
-    };
-    let Ok(request) = parse(body, limits) else {
-        return;
+const LIMITS: Limits = Limits {
+    batches_max: 20,
+    samples_max: 1_000,
+};
+
+/// The records of a body's batches; `None` when it is no request.
+fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
+    let Ok(Parsed::Request(request)) = parse(body, format, LIMITS) else {
+        return None;
     };
     let catalogue = Catalogue::default();
     let time = RequestTime::new(1_763_683_200_000, &request.sent_at_ms);
@@ -25,8 +28,9 @@ fuzz_target!(|body: &[u8]| {
         time,
     };
     let mut report = Report::default();
+    let mut records = Vec::new();
     for (index, batch) in request.batches.iter().enumerate() {
-        let Ok(identity) = validate::identify(batch) else {
+        let Ok(identity) = validate::identify(batch, (None, index)) else {
             continue;
         };
         let mut record = Vec::new();
@@ -43,5 +47,34 @@ fuzz_target!(|body: &[u8]| {
             };
         }
         assert_eq!(samples, validate::weight(batch));
+        records.push(record);
+    }
+    Some(records)
+}
+
+/// Whether the two formats can hold these values alike: a decimal may be read a last digit off.
+fn is_exact(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(number) => !number.is_f64(),
+        serde_json::Value::Array(values) => values.iter().all(is_exact),
+        serde_json::Value::Object(map) => map.values().all(is_exact),
+        _ => true,
+    }
+}
+
+fuzz_target!(|body: &[u8]| {
+    let _records = records(body, Format::MessagePack);
+    let from_json = records(body, Format::Json);
+    // Only JSON can be an envelope.
+    if let Ok(Parsed::Envelope(_)) = parse(body, Format::Json, LIMITS) {
+        return;
+    }
+    // The tree keeps the last of two equal keys, and lists under them would add up.
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
+        && is_exact(&value)
+        && value.to_string().len() == body.len()
+    {
+        let packed = rmp_serde::to_vec(&value).expect("memory");
+        assert_eq!(records(&packed, Format::MessagePack), from_json);
     }
 });

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{Brought, LiveSeries};
@@ -11,8 +13,8 @@ use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{Terminal, TerminalKey, TerminalRef, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{Catalogue, Entry, Rollup};
-use crate::wire::journal_record_v1::{self, RecordError};
+use crate::model::{Catalogue, Entry, FirstResult, KeyId, Rollup};
+use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
 /// Caps of the aggregate.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,8 @@ pub struct Aggregator {
     windows: OpenWindows,
     live: LiveSeries,
     terminals: Terminals,
+    /// Keys of the batches since the last cut.
+    keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
     totals: Totals,
     applied: u64,
     journal_ms: i64,
@@ -82,6 +86,7 @@ impl Aggregator {
             windows: OpenWindows::default(),
             live: LiveSeries::new(Arc::clone(&layout), settings.native_histograms),
             terminals: Terminals::default(),
+            keys: HashMap::default(),
             totals: restored.totals,
             applied: restored.applied,
             journal_ms: restored.journal_ms,
@@ -164,8 +169,13 @@ impl Aggregator {
             store_id: header.store_id,
             terminal_id: header.terminal_id,
         };
-        let order = (header.seq, received_at_ms);
-        let (terminal, is_fresh, lost) = self.terminals.apply(key, header.queue, order);
+        let (terminal, is_fresh, lost) = if header.is_keyed {
+            let is_fresh = !self.keys.contains_key(&header.queue);
+            (self.terminals.touch(key, received_at_ms), is_fresh, 0)
+        } else {
+            let order = (header.seq, received_at_ms);
+            self.terminals.apply(key, header.queue, order)
+        };
         if !is_fresh {
             self.totals.repeated += 1;
             return Ok(());
@@ -176,6 +186,10 @@ impl Aggregator {
         terminal.levels.resize(self.layout.levels(), None);
         self.live.report(shared, received_at_ms, header.offset_ms);
         self.live.lost(shared.store, lost);
+        if header.is_keyed {
+            let first = first_result(entries.clone(), received_at_ms);
+            self.keys.insert(header.queue, first);
+        }
         for entry in entries {
             let (reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
@@ -253,6 +267,7 @@ impl Aggregator {
             journal_ms: self.journal_ms,
             samples: self.windows.samples,
             terminals: changes.collect(),
+            keys: self.take_keys(),
             windows: self.windows.take(),
             tables: self.tables(),
             stores: self.stores.saved(),
@@ -260,6 +275,17 @@ impl Aggregator {
             store_series,
             release_series,
         }
+    }
+
+    fn take_keys(&mut self) -> Vec<(KeyId, FirstResult)> {
+        let mut keys: Vec<_> = std::mem::take(&mut self.keys).into_iter().collect();
+        keys.sort_unstable_by_key(|(id, _)| *id);
+        keys
+    }
+
+    /// Idempotency keys of the batches since the last cut.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyId, &FirstResult)> {
+        self.keys.iter()
     }
 
     /// Rows that a seal would write now.
@@ -334,6 +360,27 @@ impl Aggregator {
                     && store.flatten().is_none_or(|wanted| wanted == row_store)
             })
     }
+}
+
+/// What a batch came to, as its sender was told.
+fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
+    let mut first = FirstResult {
+        received_at_ms,
+        accepted: 0,
+        rejected: 0,
+    };
+    for entry in entries.flatten() {
+        match entry {
+            Entry::Sample(..) => first.accepted += 1,
+            Entry::Histogram(_, histogram) => {
+                let counts = histogram.counts.iter();
+                first.accepted =
+                    counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
+            }
+            Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
+        }
+    }
+    first
 }
 
 /// Keeps the value of a level with the latest time.

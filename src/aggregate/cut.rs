@@ -3,7 +3,7 @@
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
-use crate::model::SeqWindow;
+use crate::model::{FirstResult, KeyId, SeqWindow};
 
 /// Sums over everything ever applied, durable with the seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -73,6 +73,8 @@ pub struct Cut {
     pub store_series: Vec<(String, SavedSeries)>,
     /// Series of the releases that have changed.
     pub release_series: Vec<(String, SavedSeries)>,
+    /// Idempotency keys of its batches, ascending.
+    pub keys: Vec<(KeyId, FirstResult)>,
     /// Terminals that have changed, each with its last state.
     pub terminals: Vec<(TerminalChange, SavedTerminal)>,
 }

@@ -82,15 +82,8 @@ impl Terminals {
         self.by_key.insert(key, terminal);
     }
 
-    /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
-    /// Then whether the number is fresh; a second record of one batch is not to be counted. Then how
-    /// many batches of the queue are lost by it, because they are now too far below.
-    pub fn apply(
-        &mut self,
-        terminal: TerminalRef<'_>,
-        queue: [u8; 16],
-        (seq, now_ms): (u64, i64),
-    ) -> (&mut Terminal, bool, u64) {
+    /// Notes that something of a terminal was applied, and gives the terminal to fill in.
+    pub fn touch(&mut self, terminal: TerminalRef<'_>, now_ms: i64) -> &mut Terminal {
         if !self.by_key.contains_key(&terminal) {
             self.by_key.insert((&terminal).into(), Terminal::default());
         }
@@ -101,6 +94,19 @@ impl Terminals {
             self.dirty.push((&terminal).into());
         }
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
+        entry
+    }
+
+    /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
+    /// Then whether the number is fresh; a second record of one batch is not to be counted. Then how
+    /// many batches of the queue are lost by it, because they are now too far below.
+    pub fn apply(
+        &mut self,
+        terminal: TerminalRef<'_>,
+        queue: [u8; 16],
+        (seq, now_ms): (u64, i64),
+    ) -> (&mut Terminal, bool, u64) {
+        let entry = self.touch(terminal, now_ms);
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let (is_fresh, lost) = if let Some((_, window)) = known {
             // Ingest has let it in; only a second copy is not counted.
@@ -142,7 +148,9 @@ impl Terminals {
                 has_changed |= window.lost() != before;
                 lost(terminal.store, window.lost() - before);
             }
-            if terminal.queues.is_empty() {
+            // One that sends with keys has no queues.
+            let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
+            if terminal.queues.is_empty() && is_silent {
                 forgotten.push(key.clone());
                 return false;
             }

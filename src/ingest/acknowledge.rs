@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use crate::ingest::counters::Counters;
 use crate::ingest::dedup::Dedup;
+use crate::ingest::keys::Keys;
 use crate::journal::{AppendError, Completion, Position};
-use crate::model::{QueueKey, Reason};
+use crate::model::{FirstResult, KeyId, QueueKey, Reason};
 
 /// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
 #[derive(Debug, Clone, Default)]
@@ -32,9 +33,11 @@ impl Weighed {
 #[derive(Debug)]
 pub struct Acknowledgement {
     pub(super) dedup: Arc<Dedup>,
+    pub(super) keys: Arc<Keys>,
     pub(super) counters: Arc<Counters>,
     pub(super) weighed: Weighed,
     pub(super) reserved: Vec<(QueueKey, u64)>,
+    pub(super) keyed: Vec<(KeyId, FirstResult)>,
     pub(super) received_at_ms: i64,
     pub(super) reply: oneshot::Sender<Result<Position, AppendError>>,
 }
@@ -44,6 +47,9 @@ impl Completion for Acknowledgement {
         let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
         for reserved in &self.reserved {
             self.dedup.settle(reserved, durable_at_ms);
+        }
+        for (id, first) in &self.keyed {
+            self.keys.settle(id, result.is_ok().then_some(*first));
         }
         if result.is_ok() {
             self.counters.accept(self.weighed.accepted);

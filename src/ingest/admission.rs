@@ -38,6 +38,8 @@ const BUCKETS_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Admission {
     in_flight: Arc<Semaphore>,
+    /// A turn for each processor, for work that would hold up others.
+    turns: Semaphore,
     stores: DefaultKeyedRateLimiter<u64>,
     hasher: foldhash::quality::RandomState,
     clock: DefaultClock,
@@ -52,6 +54,7 @@ impl Admission {
             .allow_burst(at_least_one(settings.store_burst));
         Self {
             in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
+            turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             stores: RateLimiter::keyed(quota),
             hasher: foldhash::quality::RandomState::default(),
             clock: DefaultClock::default(),
@@ -67,6 +70,18 @@ impl Admission {
         Arc::clone(&self.in_flight)
             .try_acquire_many_owned(bytes)
             .map_err(|_none_free| IngestError::Busy)
+    }
+
+    /// Does work; what takes long, where it holds up no other request, and as much at once as there are
+    /// processors: no more would be done sooner, and each takes memory that bodies have no room set
+    /// aside for, such as the window of a decoder.
+    pub async fn aside<R>(&self, is_long: bool, work: impl FnOnce() -> R) -> R {
+        if !is_long {
+            return work();
+        }
+        // Never closed; and without a turn it would only be slower.
+        let _turn = self.turns.acquire().await;
+        tokio::task::block_in_place(work)
     }
 
     /// Takes one request from a store's bucket. Stores are told apart by a keyed hash, so that no

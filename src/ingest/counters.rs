@@ -19,6 +19,8 @@ pub struct Counters {
     pub body_bytes: Counter,
     /// Keys that mean nothing in this version.
     pub unknown_keys: Counter,
+    /// Batches answered as the first of their idempotency key was.
+    pub replayed: Counter,
     /// Releases that are not written as releases are.
     pub invalid_releases: Counter,
     rejected: Vec<Option<Counter>>,
@@ -48,6 +50,7 @@ impl Default for Counters {
             batches: metrics::counter!(names::BATCHES),
             body_bytes: metrics::counter!(names::BODY_BYTES),
             unknown_keys: metrics::counter!(names::UNKNOWN_KEYS),
+            replayed: metrics::counter!(names::KEYS_REPLAYED),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),
             rejected,
             requests: STATUSES

@@ -107,10 +107,12 @@ pub struct Identity<'a> {
     pub store_id: &'a str,
     /// The terminal.
     pub terminal_id: &'a str,
-    /// The queue's UUID.
+    /// The queue's UUID; of a keyed batch its [`KeyId`](crate::model::KeyId).
     pub queue: [u8; 16],
-    /// The number in it.
+    /// The number in it; 0 of a keyed batch.
     pub seq: u64,
+    /// Whether it has an idempotency key in place of queue and number.
+    pub is_keyed: bool,
 }
 
 impl Identity<'_> {
@@ -318,6 +320,7 @@ mod tests {
             terminal_id: "t",
             queue: [1; 16],
             seq,
+            is_keyed: false,
         }
     }
 

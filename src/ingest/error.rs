@@ -10,8 +10,8 @@ pub enum IngestError {
     /// The body cannot be split into batches.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// The compressed body is damaged.
-    #[error("the {0} body is damaged or ends early")]
+    /// The compressed body is damaged, or would take too much memory to read.
+    #[error("the {0} body is damaged or ends early, or its window is too large")]
     Damaged(&'static str),
     /// The body ended early, or the connection broke.
     #[error("the body did not arrive whole")]
@@ -23,11 +23,23 @@ pub enum IngestError {
     #[error("the body is over {0} bytes {1}; send fewer batches at once")]
     TooLarge(usize, &'static str),
     /// `Content-Type` is not one that is understood.
-    #[error("send application/json")]
+    #[error("send application/json or application/msgpack")]
     ContentType,
     /// `Content-Encoding` is not one that is understood.
-    #[error("only gzip and identity are understood as Content-Encoding")]
+    #[error(
+        "Content-Encoding may name one of {}",
+        crate::ingest::decode::ACCEPTED_CODINGS
+    )]
     ContentEncoding,
+    /// The `format` of an envelope is not the one that is understood.
+    #[error("only gzip-base64 is understood as format of an envelope")]
+    EnvelopeFormat,
+    /// `Idempotency-Key` is not one that can be kept.
+    #[error("Idempotency-Key must be 1 to 255 visible ASCII characters, once")]
+    IdempotencyKey,
+    /// As many keys are kept as may be.
+    #[error("as many idempotency keys are kept as may be; wait and send it again")]
+    KeysFull,
     /// The single batch is refused as a whole.
     #[error("{}", .0.message())]
     Refused(Reason),

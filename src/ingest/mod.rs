@@ -9,15 +9,17 @@
 //!
 //! | file | step |
 //! |---|---|
-//! | `routes.rs` | `POST /v1/batches`: the steps in order |
+//! | `routes.rs` | `POST /v1/batches`: from a request to its batches |
+//! | `intake.rs` | its batches on their way: identity, outcome, record, acknowledgement |
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
 //! | `body.rs` | reads the body, whole and in time |
-//! | `decode.rs` | undoes compression under a cap |
+//! | `decode.rs` | undoes compression under a cap; says how a body is written |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `session.rs` | a session's pseudonym |
-//! | `dedup.rs` | which batches have been taken in |
+//! | `dedup.rs` | which batches have been taken in, by queue and number |
+//! | `keys.rs` | which batches have been taken in, by idempotency key |
 //! | `cors.rs` | which pages of browsers may post |
 //! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
 //! | `counters.rs` | outcomes, as metrics |
@@ -32,11 +34,16 @@ pub mod counters;
 pub mod decode;
 pub mod dedup;
 pub mod error;
+mod intake;
+pub mod keys;
 pub mod respond;
 pub mod routes;
 pub mod session;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;
+pub use keys::Keys;
 pub use routes::{Ingest, Settings, router};

@@ -1,11 +1,13 @@
 //! The only place where an outcome becomes a status, a header and a body.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::ingest::decode::ACCEPTED_CODINGS;
 use crate::ingest::error::IngestError;
+use crate::ingest::keys::REPLAYED;
 use crate::model::{Outcomes, Reason};
 use crate::wire::terminal_v1::ParseError;
 
@@ -55,16 +57,22 @@ struct Accepted<'a> {
     reasons: &'a [Line],
 }
 
-/// 202: every accepted sample is on stable storage.
+/// 202: every accepted sample is on stable storage. A replayed answer says what the first post of its
+/// key was told.
 #[must_use]
-pub fn accepted(outcomes: Outcomes, report: &Report) -> Response {
+pub fn accepted(outcomes: Outcomes, report: &Report, is_replayed: bool) -> Response {
     let body = Accepted {
         accepted: outcomes.accepted,
         duplicate: outcomes.duplicate,
         rejected: outcomes.rejected,
         reasons: &report.reasons,
     };
-    json(StatusCode::ACCEPTED, &body)
+    let mut response = json(StatusCode::ACCEPTED, &body);
+    if is_replayed {
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(REPLAYED, replayed);
+    }
+    response
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {
@@ -120,6 +128,10 @@ pub fn refused(error: &IngestError) -> Response {
         },
     };
     let mut response = json(status, &body);
+    if matches!(error, IngestError::ContentEncoding) {
+        let codings = HeaderValue::from_static(ACCEPTED_CODINGS);
+        response.headers_mut().insert(ACCEPT_ENCODING, codings);
+    }
     if let Some((least, most)) = wait_s {
         let wait = HeaderValue::from(fastrand::u32(least..=most));
         response.headers_mut().insert(RETRY_AFTER, wait);
@@ -154,10 +166,16 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
             "unsupported_content_type",
             None,
         ),
-        IngestError::ContentEncoding => (
+        IngestError::ContentEncoding | IngestError::EnvelopeFormat => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_content_encoding",
             None,
+        ),
+        IngestError::IdempotencyKey => (StatusCode::BAD_REQUEST, "invalid_idempotency_key", None),
+        IngestError::KeysFull => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "idempotency_keys_full",
+            LATER,
         ),
         IngestError::Refused(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason.name(), None),
         IngestError::RateLimited { wait_ms } => {

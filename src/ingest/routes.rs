@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
 use axum::routing::post;
-use tokio::sync::oneshot;
+use bytes::Bytes;
 
-use crate::ingest::acknowledge::{Acknowledgement, Weighed};
+use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::{self, Admission};
+use crate::ingest::body::Held;
 use crate::ingest::counters::Counters;
-use crate::ingest::decode::{self, Encoding};
-use crate::ingest::dedup::{Dedup, Reserve};
+use crate::ingest::decode::{self, Packing};
+use crate::ingest::dedup::Dedup;
 use crate::ingest::error::IngestError;
-use crate::ingest::respond::{self, Report};
+use crate::ingest::intake::{Intake, Taken};
+use crate::ingest::keys::{Key, Keys};
+use crate::ingest::respond;
 use crate::ingest::session::Pseudonyms;
-use crate::ingest::validate::{self, RequestTime, Writer};
-use crate::journal::{Completion, Journal, Payloads};
+use crate::ingest::validate::RequestTime;
+use crate::journal::Journal;
+use crate::model::Catalogue;
 use crate::model::time::now_ms;
-use crate::model::{Catalogue, Outcomes, QueueKey, Reason};
-use crate::wire::terminal_v1::{self, Batch, Field, Limits};
+use crate::wire::terminal_v1::{self, Format, Limits, ParseError, Parsed, Request};
 
 /// Limits of a request.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +57,11 @@ impl Default for Settings {
     }
 }
 
-/// How long a request waits for the disk before it is told to come again.
-const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
-/// How often a batch that another request has under way is asked for again.
-const ROUNDS_MAX: usize = 8;
+/// A body up to this long, as sent, is unpacked where it was received; a longer one must not hold up the
+/// connections of its thread.
+const UNPACK_INLINE_BYTES_MAX: usize = 16 * 1024;
+/// The same for taking apart what was unpacked.
+const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Everything a request needs.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub struct Ingest {
     pub admission: Admission,
     /// Batches taken in.
     pub dedup: Arc<Dedup>,
+    /// Idempotency keys of batches taken in.
+    pub keys: Arc<Keys>,
     /// The journal.
     pub journal: Journal<Acknowledgement>,
     /// Session pseudonyms.
@@ -98,7 +103,7 @@ async fn post_batches(
 ) -> Response {
     let received_at_ms = now_ms();
     let response = match ingest.take(received_at_ms, request).await {
-        Ok((outcomes, report)) => respond::accepted(outcomes, &report),
+        Ok(taken) => respond::accepted(taken.outcomes, &taken.report, taken.is_replayed),
         Err(error) => {
             tracing::debug!(%error, "request not taken");
             respond::refused(&error)
@@ -113,278 +118,73 @@ impl Ingest {
         &self,
         received_at_ms: i64,
         request: axum::extract::Request,
-    ) -> Result<(Outcomes, Report), IngestError> {
+    ) -> Result<Taken, IngestError> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(IngestError::Stopping);
         }
         let (parts, body) = request.into_parts();
-        let text = |name| {
-            parts
-                .headers
-                .get(name)
-                .map(|value| value.to_str().unwrap_or("?"))
-        };
-        if !decode::is_json(text(CONTENT_TYPE)) {
-            return Err(IngestError::ContentType);
-        }
-        let encoding = Encoding::parse(text(CONTENT_ENCODING))?;
+        let packing = Packing::of(&parts.headers)?;
+        let key = Key::of(&parts.headers)?;
         let announced = self.announced(&parts.headers)?;
         let (body, mut held) = self.read(body, announced).await?;
         self.counters.body_bytes.increment(body.len() as u64);
-        let sent_bytes = body.len();
-        let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
-        // What is made of a decoded body takes about twice its length while it is under way.
-        held.grow(&self.admission, sent_bytes + 2 * body.len())?;
-        let limits = Limits {
-            batches_max: self.settings.batches_max,
-            samples_max: self.settings.samples_max,
-        };
-        let request = terminal_v1::parse(&body, limits)?;
+        let is_long = body.len() > UNPACK_INLINE_BYTES_MAX;
+        let unpack = || self.unpack(&mut held, body, packing);
+        let body = self.admission.aside(is_long, unpack).await?;
+        let mut opened = None;
+        let is_long = body.0.len() > PARSE_INLINE_BYTES_MAX;
+        let parsed = self
+            .admission
+            .aside(is_long, || self.parse(&mut held, &body, &mut opened));
+        let request = parsed.await?;
         self.counters
             .batches
             .increment(request.batches.len() as u64);
         if request.unknown_keys > 0 {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
-        let mut intake = Intake {
-            ingest: self,
-            batches: &request.batches,
-            time: RequestTime::new(received_at_ms, &request.sent_at_ms),
-            outcomes: Outcomes::default(),
-            deferred: 0,
-            report: Report::default(),
-            refused: None,
-        };
+        let time = RequestTime::new(received_at_ms, &request.sent_at_ms);
+        let intake = Intake::new(self, &request, (time, key));
         // Not before the samples are counted: each has an outcome, this one is deferred.
-        let result = if self.is_outbox_full.load(Ordering::Relaxed) {
-            Err(IngestError::OutboxFull)
-        } else {
-            intake.run().await
+        let is_full = self.is_outbox_full.load(Ordering::Relaxed);
+        intake.run(is_full.then_some(IngestError::OutboxFull)).await
+    }
+
+    fn unpack(
+        &self,
+        held: &mut Held,
+        body: Bytes,
+        packing: Packing,
+    ) -> Result<(Bytes, Format), IngestError> {
+        let sent_bytes = body.len();
+        let (body, format) = packing.open(body, self.settings.decoded_bytes_max)?;
+        // What is made of a decoded body takes about twice its length while it is under way.
+        held.grow(&self.admission, sent_bytes + 2 * body.len())?;
+        Ok((body, format))
+    }
+
+    /// Takes a body apart; one that is an envelope is opened, once.
+    fn parse<'b>(
+        &self,
+        held: &mut Held,
+        (body, format): &'b (Bytes, Format),
+        opened: &'b mut Option<Bytes>,
+    ) -> Result<Request<'b>, IngestError> {
+        let limits = Limits {
+            batches_max: self.settings.batches_max,
+            samples_max: self.settings.samples_max,
         };
-        let Intake {
-            outcomes,
-            deferred,
-            report,
-            refused,
-            ..
-        } = intake;
-        if let Err(error) = result {
-            // What has met no other outcome on its way.
-            let weight: u64 = request.batches.iter().map(validate::weight).sum();
-            let known = outcomes.accepted + outcomes.duplicate + outcomes.rejected + deferred;
-            self.counters.defer(weight.saturating_sub(known));
-            return Err(error);
-        }
-        match refused {
-            Some(reason) if !request.is_many => Err(IngestError::Refused(reason)),
-            _ => Ok((outcomes, report)),
-        }
-    }
-}
-
-/// One request's batches on their way.
-struct Intake<'a> {
-    ingest: &'a Ingest,
-    batches: &'a [Batch<'a>],
-    time: RequestTime,
-    outcomes: Outcomes,
-    /// Samples of appends that failed.
-    deferred: u64,
-    report: Report,
-    /// Why the last refused batch was refused: what a single one is answered with.
-    refused: Option<Reason>,
-}
-
-/// What waits for the journal.
-#[derive(Default)]
-struct Append {
-    payloads: Payloads,
-    /// Where one record is written before it is framed.
-    scratch: Vec<u8>,
-    reserved: Vec<(QueueKey, u64)>,
-    weighed: Weighed,
-    has_failed: bool,
-}
-
-impl Intake<'_> {
-    async fn run(&mut self) -> Result<(), IngestError> {
-        self.check_rates()?;
-        let mut open: Vec<usize> = (0..self.batches.len()).collect();
-        for _ in 0..ROUNDS_MAX {
-            let mut append = Append::default();
-            let mut in_flight = Vec::new();
-            let mut is_full = false;
-            for index in open.drain(..) {
-                match self.reserve(index, &mut append) {
-                    Some(Reserve::InFlight(receiver)) => in_flight.push((index, receiver)),
-                    Some(Reserve::Full) => is_full = true,
-                    _ => {}
-                }
-            }
-            let has_failed = append.has_failed;
-            self.append(append).await?;
-            if has_failed {
-                return Err(IngestError::Internal);
-            }
-            if is_full {
-                return Err(IngestError::Busy);
-            }
-            for (index, receiver) in in_flight {
-                // Closed when the other request's append is over, however it went.
-                let _closed = receiver.await;
-                open.push(index);
-            }
-            if open.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(IngestError::Busy)
-    }
-
-    /// Takes one request from the bucket of every store in it.
-    fn check_rates(&self) -> Result<(), IngestError> {
-        let mut last = None;
-        for batch in self.batches {
-            let store_id = batch.store_id.value().map(AsRef::as_ref);
-            if let Some(store_id) = store_id
-                && last != Some(store_id)
-            {
-                self.ingest.admission.pass(store_id)?;
-                last = Some(store_id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Decides about one batch; a fresh one is written to `append`. Gives back what needs more.
-    fn reserve(&mut self, index: usize, append: &mut Append) -> Option<Reserve> {
-        let batch = &self.batches[index];
-        let identity = match validate::identify(batch) {
-            Ok(identity) => identity,
-            Err(reason) => {
-                self.refuse(index, reason);
-                return None;
-            }
+        let envelope = match terminal_v1::parse(body, *format, limits)? {
+            Parsed::Request(request) => return Ok(request),
+            Parsed::Envelope(envelope) => envelope,
         };
-        match self.ingest.dedup.reserve(identity) {
-            Reserve::Fresh => self.write(index, identity, append),
-            Reserve::Duplicate => self.duplicate(batch),
-            Reserve::Refused(reason) => self.refuse(index, reason),
-            Reserve::InFlight(receiver) => {
-                let (key, seq) = identity.to_owned();
-                if append.reserved.contains(&(key, seq)) {
-                    // The same batch twice in one request: the first copy is on its way with us.
-                    self.duplicate(batch);
-                    return None;
-                }
-                return Some(Reserve::InFlight(receiver));
-            }
-            Reserve::Full => return Some(Reserve::Full),
-        }
-        None
-    }
-
-    fn duplicate(&mut self, batch: &Batch<'_>) {
-        let samples = validate::weight(batch);
-        self.outcomes.duplicate += samples;
-        self.ingest.counters.duplicate(samples);
-    }
-
-    fn refuse(&mut self, index: usize, reason: Reason) {
-        let samples = validate::weight(&self.batches[index]);
-        self.outcomes.rejected += samples;
-        self.ingest.counters.reject(reason, samples);
-        self.report.whole_batch(index, reason);
-        self.refused = Some(reason);
-    }
-
-    fn write(
-        &mut self,
-        index: usize,
-        identity: crate::ingest::dedup::Identity<'_>,
-        append: &mut Append,
-    ) {
-        let batch = &self.batches[index];
-        let has_consent = batch.consent.value() == Some(&true);
-        let session = match &batch.session_id {
-            Field::Is(session_id) if has_consent && !session_id.is_empty() => {
-                let day = validate::session_day(batch, &self.time);
-                let Some(pseudonym) = self.ingest.pseudonyms.of(session_id, day) else {
-                    // Without the day's key nothing of the session may be written.
-                    self.ingest.dedup.settle(&identity.to_owned(), None);
-                    append.has_failed = true;
-                    return;
-                };
-                Some(pseudonym)
-            }
-            _ => None,
-        };
-        let writer = Writer {
-            catalogue: &self.ingest.catalogue,
-            time: self.time,
-        };
-        let report = (&mut self.report, index);
-        append.scratch.clear();
-        // A sample takes about eleven bytes; the rest of a record about a hundred.
-        append.scratch.reserve(128 + 16 * batch.samples.len());
-        let written = writer.write(&mut append.scratch, (batch, identity), session, report);
-        if append.payloads.is_empty() {
-            append.payloads = Payloads::with_capacity(append.scratch.len());
-        }
-        append.payloads.push(&append.scratch);
-        append.reserved.push(identity.to_owned());
-        append.weighed.accepted += written.accepted;
-        let rejected = (0_u8..).zip(written.rejected);
-        let rejected = rejected.filter(|(_, samples)| *samples > 0);
-        append.weighed.rejected.extend(
-            rejected.filter_map(|(code, samples)| {
-                Reason::from_code(code).map(|reason| (reason, samples))
-            }),
-        );
-        if written.has_invalid_release {
-            self.ingest.counters.invalid_releases.increment(1);
-        }
-        if !has_consent {
-            self.refused = Some(Reason::NoConsent);
-        }
-    }
-
-    /// Makes what was written durable. Only then do its samples count.
-    async fn append(&mut self, append: Append) -> Result<(), IngestError> {
-        if append.payloads.is_empty() {
-            return Ok(());
-        }
-        let (reply, durable) = oneshot::channel();
-        let weighed = append.weighed.clone();
-        let acknowledgement = Acknowledgement {
-            dedup: Arc::clone(&self.ingest.dedup),
-            counters: Arc::clone(&self.ingest.counters),
-            weighed: append.weighed,
-            reserved: append.reserved,
-            received_at_ms: self.time.received_at_ms,
-            reply,
-        };
-        if let Err((error, acknowledgement)) =
-            self.ingest.journal.append(append.payloads, acknowledgement)
-        {
-            acknowledgement.complete(Err(error));
-        }
-        // The journal completes every append; a closed channel means that it is gone.
-        let result = match tokio::time::timeout(ACKNOWLEDGE_MAX, durable).await {
-            Ok(answer) => answer.map_err(|_closed| IngestError::Stopping),
-            // It may still become durable: then a resend is a duplicate.
-            Err(_elapsed) => Err(IngestError::Busy),
-        };
-        match result.and_then(|result| Ok(result?)) {
-            Ok(_position) => {
-                self.outcomes.accepted += weighed.accepted;
-                self.outcomes.rejected += weighed.rejected();
-                Ok(())
-            }
-            Err(error) => {
-                self.deferred += weighed.total();
-                Err(error)
-            }
+        let inner = decode::open_envelope(&envelope, self.settings.decoded_bytes_max)?;
+        held.grow(&self.admission, 3 * body.len() + 2 * inner.len())?;
+        match terminal_v1::parse(opened.insert(inner), Format::Json, limits)? {
+            Parsed::Request(request) => Ok(request),
+            Parsed::Envelope(_) => Err(IngestError::Parse(ParseError::Malformed(
+                "it is an envelope in an envelope".to_owned(),
+            ))),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::ingest::buckets::check_buckets;
 use crate::ingest::dedup::Identity;
+use crate::ingest::keys::Key;
 use crate::ingest::respond::Report;
 use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
+use crate::model::keyed::KEYED_AGE_MS_MAX;
 use crate::model::metric::label_code;
 use crate::model::time::{DAY_MS, MINUTE_MS};
 use crate::model::{
@@ -31,6 +33,7 @@ pub struct RequestTime {
     pub received_at_ms: i64,
     offset_ms: i64,
     applied_offset_ms: i64,
+    age_ms_max: i64,
 }
 
 impl RequestTime {
@@ -47,13 +50,27 @@ impl RequestTime {
             } else {
                 0
             },
+            age_ms_max: AGE_MS_MAX,
+        }
+    }
+
+    /// The same for a batch of this identity: samples of a keyed one may be no older than its key.
+    #[must_use]
+    pub fn of(self, identity: &Identity<'_>) -> Self {
+        Self {
+            age_ms_max: if identity.is_keyed {
+                KEYED_AGE_MS_MAX
+            } else {
+                AGE_MS_MAX
+            },
+            ..self
         }
     }
 
     /// A corrected time, if it is one that is taken in.
     fn corrected(&self, t_ms: i64) -> Result<i64, Reason> {
         let corrected = t_ms.saturating_add(self.applied_offset_ms);
-        if corrected < self.received_at_ms - AGE_MS_MAX {
+        if corrected < self.received_at_ms - self.age_ms_max {
             Err(Reason::TooOld)
         } else if corrected > self.received_at_ms + AHEAD_MS_MAX {
             Err(Reason::InFuture)
@@ -75,11 +92,15 @@ fn to_millis(number: Number) -> Option<i64> {
     }
 }
 
-/// Who posts a batch.
+/// Who posts a batch. One without queue and number is known by the request's key, if it has one, and by
+/// its place in the request.
 ///
 /// # Errors
 /// The reason for refusing it whole.
-pub fn identify<'a>(batch: &'a Batch<'_>) -> Result<Identity<'a>, Reason> {
+pub fn identify<'a>(
+    batch: &'a Batch<'_>,
+    (key, place): (Option<Key<'_>>, usize),
+) -> Result<Identity<'a>, Reason> {
     if batch.malformed {
         return Err(Reason::MalformedBatch);
     }
@@ -92,6 +113,16 @@ pub fn identify<'a>(batch: &'a Batch<'_>) -> Result<Identity<'a>, Reason> {
     };
     let store_id = identifier(&batch.store_id, Reason::InvalidStoreId)?;
     let terminal_id = identifier(&batch.terminal_id, Reason::InvalidTerminalId)?;
+    if let (Some(key), Field::Absent, Field::Absent) = (key, &batch.queue, &batch.seq) {
+        source(batch)?;
+        return Ok(Identity {
+            store_id,
+            terminal_id,
+            queue: key.id(store_id, terminal_id, place),
+            seq: 0,
+            is_keyed: true,
+        });
+    }
     let queue = batch
         .queue
         .value()
@@ -105,6 +136,7 @@ pub fn identify<'a>(batch: &'a Batch<'_>) -> Result<Identity<'a>, Reason> {
         terminal_id,
         queue: queue.ok_or(Reason::InvalidQueue)?.into_bytes(),
         seq,
+        is_keyed: false,
     })
 }
 
@@ -197,6 +229,7 @@ impl Writer<'_> {
             terminal_id: identity.terminal_id,
             queue: identity.queue,
             seq: identity.seq,
+            is_keyed: identity.is_keyed,
             release,
             source: source(batch).unwrap_or(Source::Rum),
             session,

@@ -26,10 +26,12 @@ pub struct BatchHeader<'a> {
     pub store_id: &'a str,
     /// The terminal in it.
     pub terminal_id: &'a str,
-    /// The UUID made with the terminal's persistent queue.
+    /// The UUID made with the terminal's persistent queue; of a keyed batch its [`KeyId`](crate::model::KeyId).
     pub queue: [u8; 16],
-    /// The batch's number in its queue.
+    /// The batch's number in its queue; 0 of a keyed batch.
     pub seq: u64,
+    /// Whether it came with an idempotency key in place of queue and number.
+    pub is_keyed: bool,
     /// The application's release.
     pub release: &'a str,
     /// Who measured.

@@ -8,6 +8,7 @@
 //! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
 //! | `batch.rs` | what one terminal posts at once, after validation |
+//! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
@@ -17,6 +18,7 @@ pub mod batch;
 pub mod catalogue;
 pub mod dimension;
 pub mod histogram;
+pub mod keyed;
 pub mod metric;
 pub mod outcome;
 pub mod quantile;
@@ -28,6 +30,7 @@ pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
 pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
 pub use histogram::SparseHistogram;
+pub use keyed::{FirstResult, KeyId};
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};
 pub use quantile::Quantile;

@@ -17,7 +17,7 @@ enumerated! {
         OutOfRange = 5 "out_of_range",
         /// The time is missing or not a number.
         InvalidTime = 6 "invalid_time",
-        /// Older than eight days after correction.
+        /// Older than eight days after correction; with an idempotency key, than 24 hours.
         TooOld = 7 "too_old",
         /// More than five minutes ahead after correction.
         InFuture = 8 "in_future",
@@ -63,7 +63,9 @@ impl Reason {
             Self::InvalidValue => "The value is missing or not a number.",
             Self::OutOfRange => "The value is negative or past the metric's range.",
             Self::InvalidTime => "The time is missing or not a number of milliseconds.",
-            Self::TooOld => "The sample is older than eight days.",
+            Self::TooOld => {
+                "The sample is older than eight days, or than 24 hours with an Idempotency-Key."
+            }
             Self::InFuture => "The sample lies more than five minutes in the future.",
             Self::MalformedSample => "This is not a sample.",
             Self::InvalidHistogram => {
@@ -82,8 +84,12 @@ impl Reason {
             Self::InvalidTerminalId => {
                 "terminal_id is missing or does not match [A-Za-z0-9_.:-]{1,64}."
             }
-            Self::InvalidQueue => "queue is missing or not a UUID.",
-            Self::InvalidSeq => "seq is missing or not an unsigned integer.",
+            Self::InvalidQueue => {
+                "queue is missing or not a UUID. A sender that keeps no queue leaves out queue and seq and sends an Idempotency-Key header."
+            }
+            Self::InvalidSeq => {
+                "seq is missing or not an unsigned integer. A sender that keeps no queue leaves out queue and seq and sends an Idempotency-Key header."
+            }
             Self::InvalidSource => "source must be \"rum\" or \"synthetic\".",
             Self::SeqJump => "seq is more than 1,000,000 above the highest one seen in this queue.",
             Self::BeyondDedupWindow => {

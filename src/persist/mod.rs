@@ -13,6 +13,7 @@
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
 //! | `tables.rs` | its tables: layout, rows written and read |
+//! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
@@ -23,6 +24,7 @@
 pub mod audit;
 pub mod clickhouse;
 pub mod error;
+mod keys;
 pub mod migrate;
 pub mod outbox;
 pub mod rows;

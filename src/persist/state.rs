@@ -10,7 +10,9 @@ use uuid::Uuid;
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
 use crate::aggregate::{Cut, Restored, Totals};
+use crate::model::{FirstResult, KeyId};
 use crate::persist::error::StateError;
+use crate::persist::keys::put_keys;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
 use crate::persist::tables::{
     LAYOUT, LAYOUTS, get_meta, get_names, get_queues, get_series, get_terminals, put_meta,
@@ -58,6 +60,7 @@ struct CutState {
     store_series: Vec<(String, String)>,
     release_series: Vec<(String, String)>,
     terminals: Vec<(TerminalChange, String)>,
+    keys: Vec<(KeyId, FirstResult)>,
 }
 
 impl Sealing {
@@ -77,6 +80,12 @@ impl Sealing {
     #[must_use]
     pub fn days(&self) -> &std::collections::BTreeMap<u32, rows::DayLedger> {
         &self.encoded.days
+    }
+
+    /// Idempotency keys of its batches.
+    #[must_use]
+    pub fn keys(&self) -> &[(KeyId, FirstResult)] {
+        &self.cut.keys
     }
 
     /// The rows as bytes, for readers while the transaction is under way.
@@ -249,6 +258,7 @@ impl State {
                 store_series: json(cut.store_series)?,
                 release_series: json(cut.release_series)?,
                 terminals: terminals?,
+                keys: cut.keys,
             },
         })
     }
@@ -301,6 +311,7 @@ impl State {
         put_series(&transaction, "store", &cut.store_series)?;
         put_series(&transaction, "release", &cut.release_series)?;
         put_terminals(&transaction, &cut.terminals)?;
+        put_keys(&transaction, &cut.keys)?;
         put_meta(&transaction, "last_epoch", &sealing.epoch.to_string())?;
         put_meta(&transaction, "applied", &cut.applied.to_string())?;
         put_meta(&transaction, "totals", &serde_json::to_string(&cut.totals)?)?;

@@ -8,10 +8,10 @@ use crate::model::SeqWindow;
 use crate::persist::error::StateError;
 
 /// Layout of the file; a later one is refused, an earlier one is brought forward in `LAYOUTS`.
-pub(super) const LAYOUT: i64 = 1;
+pub(super) const LAYOUT: i64 = 2;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 1] = ["
+pub(super) const LAYOUTS: [&str; 2] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -35,6 +35,11 @@ pub(super) const LAYOUTS: [&str; 1] = ["
     CREATE TABLE series (
         kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
     CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
+", "
+    -- What the first post of a keyed batch came to; kept 25 hours.
+    CREATE TABLE idempotency_key (
+        id BLOB PRIMARY KEY, received_at_ms INTEGER NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX idempotency_key_received ON idempotency_key (received_at_ms);
 "];
 
 pub(super) fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {

@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::export::{self, Format, Snapshot, negotiate};
 use crate::holdings::Holdings;
-use crate::ingest::{Acknowledgement, Dedup};
+use crate::ingest::{Acknowledgement, Dedup, Keys};
 use crate::journal::{Journal, Recovery};
 use crate::model::metric::to_float;
 use crate::model::time::now_ms;
@@ -37,6 +37,8 @@ pub struct Pages {
     pub dedup: Arc<Dedup>,
     /// Whether those who ask for protobuf get it, with native histograms.
     pub native_histograms: bool,
+    /// Idempotency keys.
+    pub keys: Arc<Keys>,
     /// The outbox's budget.
     pub outbox_budget_bytes: u64,
 }
@@ -164,6 +166,7 @@ impl Pages {
         gauge!(names::SEQ_GAPS).set(to_float(gaps.0));
         gauge!(names::SEQ_LOST).set(to_float(gaps.1 + totals.lost_batches));
         gauge!(names::QUEUES).set(to_float(self.dedup.queues() as u64));
+        gauge!(names::KEYS).set(to_float(self.keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));
     }

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::holdings::Holdings;
-use crate::ingest::Acknowledgement;
+use crate::ingest::{Acknowledgement, Keys};
 use crate::journal::{Journal, Position};
 use crate::model::time::now_ms;
 use crate::persist::state::Sealing;
@@ -36,6 +36,8 @@ pub struct Sealer {
     pub holdings: Arc<Holdings>,
     /// Where it goes.
     pub state: Arc<State>,
+    /// Idempotency keys, which the state file knows then.
+    pub keys: Arc<Keys>,
     /// What is released then.
     pub journal: Journal<Acknowledgement>,
     /// Position of the last seal.
@@ -138,6 +140,7 @@ impl Sealer {
             days: sealing.days().clone(),
         };
         self.holdings.sealed(sealed, info);
+        self.keys.sealed(sealing.keys());
         self.sealed_position
             .store(sealing.applied(), Ordering::Relaxed);
         self.journal.release(Position(sealing.applied()));

@@ -141,6 +141,7 @@ impl Running {
             settings,
             catalogue: Arc::clone(&catalogue),
             dedup: Arc::clone(&started.dedup),
+            keys: Arc::clone(&started.keys),
             journal: started.journal.clone(),
             pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
             counters: Arc::new(ingest::counters::Counters::default()),
@@ -162,11 +163,13 @@ impl Running {
             journal: started.journal.clone(),
             dedup: started.dedup,
             native_histograms: config.native_histograms.unwrap_or(false),
+            keys: Arc::clone(&started.keys),
             outbox_budget_bytes,
         });
         let sealer = Arc::new(Sealer {
             holdings: Arc::clone(&holdings),
             state: Arc::clone(&state),
+            keys: started.keys,
             journal: started.journal,
             sealed_position: AtomicU64::new(started.sealed_position),
             ship_wanted: Arc::clone(&ship_wanted),

@@ -9,10 +9,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
+use crate::ingest::keys::KeySource as IdempotencyKeys;
 use crate::ingest::session::KeySource;
 use crate::ingest::{self, Ingest, admission};
 use crate::model::time::{day_of, now_ms};
-use crate::persist::State;
+use crate::model::{FirstResult, KeyId};
+use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
 
 /// How often idle buckets and silent queues are forgotten.
@@ -60,6 +62,25 @@ impl KeySource for StateKeys {
     }
 }
 
+impl IdempotencyKeys for StateKeys {
+    fn find(&self, ids: &[KeyId]) -> Option<Vec<(KeyId, FirstResult)>> {
+        let found = self.0.find_keys(ids);
+        found.inspect_err(log_keys).ok()
+    }
+
+    fn forget(&self, before_ms: i64, at_most: usize) -> usize {
+        let forgotten = self.0.forget_keys(before_ms, at_most);
+        forgotten.inspect_err(log_keys).unwrap_or(0)
+    }
+}
+
+fn log_keys(error: &StateError) {
+    tracing::error!(
+        error = crate::logging::chain(error),
+        "idempotency keys could not be read or deleted"
+    );
+}
+
 pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
     let defaults = ingest::Settings::default();
     let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
@@ -104,6 +125,10 @@ pub(super) async fn forget(ingest: Arc<Ingest>) {
         tokio::time::sleep(FORGET_EVERY).await;
         ingest.admission.forget();
         ingest.dedup.forget(now_ms());
+        let keys = Arc::clone(&ingest.keys);
+        let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms()));
+        // What was not forgotten now is forgotten the next time.
+        let _forgotten = forgotten.await;
     }
 }
 

@@ -9,13 +9,14 @@ use tokio::sync::Notify;
 
 use crate::aggregate::{self, Aggregator};
 use crate::config::Config;
-use crate::ingest::{Acknowledgement, Dedup, dedup};
+use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, QueueKey};
 use crate::persist::State;
 use crate::pipeline::apply::{GROUPS_MAX, GroupSink};
 use crate::pipeline::error::ServeError;
+use crate::pipeline::setup::StateKeys;
 
 /// What a start leaves.
 pub struct Started {
@@ -27,6 +28,8 @@ pub struct Started {
     pub aggregator: Aggregator,
     /// Sequence numbers seen.
     pub dedup: Arc<Dedup>,
+    /// Idempotency keys.
+    pub keys: Arc<Keys>,
     /// Position of the last seal.
     pub sealed_position: u64,
     /// Groups as they become durable.
@@ -63,7 +66,7 @@ pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
 pub fn start(
     config: &Config,
     catalogue: &Arc<Catalogue>,
-    state: &State,
+    state: &Arc<State>,
     halted: Arc<Notify>,
 ) -> Result<Started, ServeError> {
     let restored = state.restore()?;
@@ -127,14 +130,41 @@ pub fn start(
             dedup.restore(&key, window.clone());
         }
     }
+    let keys = start_keys(config, state, &aggregator)?;
     Ok(Started {
         journal,
         recovery,
         aggregator,
         dedup,
+        keys,
         sealed_position,
         groups,
     })
+}
+
+/// The keys that seals have written, and those that wait for one.
+fn start_keys(
+    config: &Config,
+    state: &Arc<State>,
+    aggregator: &Aggregator,
+) -> Result<Arc<Keys>, ServeError> {
+    let settings = keys::Settings {
+        keys_max: config.idempotency_keys_max.unwrap_or(5_000_000),
+        cached_max: config.idempotency_keys_cached.unwrap_or(100_000),
+    };
+    let kept = state.count_keys()?;
+    let cached = if kept <= settings.cached_max {
+        state.all_keys()?
+    } else {
+        Vec::new()
+    };
+    let source = Arc::new(StateKeys(Arc::clone(state)));
+    Ok(Keys::new(
+        settings,
+        source,
+        (kept, cached),
+        aggregator.keys(),
+    ))
 }
 
 fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeError> {

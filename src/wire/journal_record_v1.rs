@@ -9,6 +9,8 @@ use crate::model::{BatchHeader, Connection, Entry, HistogramReading, Reading, So
 /// The first byte of every record.
 const VERSION: u8 = 1;
 const FLAG_SESSION: u8 = 1;
+/// Queue and seq are a key's identity and 0. A release before this flag takes it for a queue of its own.
+const FLAG_KEYED: u8 = 2;
 
 const TAG_SAMPLE: u8 = 1;
 const TAG_HISTOGRAM: u8 = 2;
@@ -37,11 +39,8 @@ impl<'b> Encoder<'b> {
     /// Starts a record with its header.
     pub fn new(bytes: &'b mut Vec<u8>, header: &BatchHeader<'_>) -> Self {
         bytes.push(VERSION);
-        bytes.push(if header.session.is_some() {
-            FLAG_SESSION
-        } else {
-            0
-        });
+        let session = header.session.map_or(0, |_| FLAG_SESSION);
+        bytes.push(session | if header.is_keyed { FLAG_KEYED } else { 0 });
         bytes.push(header.source.code());
         let mut encoder = Self {
             bytes,
@@ -149,6 +148,7 @@ pub fn decode(bytes: &[u8]) -> Result<(BatchHeader<'_>, Entries<'_>), RecordErro
         terminal_id: reader.text("terminal_id")?,
         queue: reader.array("queue")?,
         seq: reader.varint("seq")?,
+        is_keyed: flags & FLAG_KEYED != 0,
         release: reader.text("release")?,
         source,
         session: if flags & FLAG_SESSION == 0 {
@@ -167,7 +167,7 @@ pub fn decode(bytes: &[u8]) -> Result<(BatchHeader<'_>, Entries<'_>), RecordErro
 }
 
 /// The entries of a record, in order. After an error there are no more.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entries<'a> {
     reader: Reader<'a>,
     received_at_ms: i64,
@@ -209,7 +209,7 @@ impl Entries<'_> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -348,7 +348,7 @@ mod tests {
         ]
     }
 
-    fn header(session: Option<[u8; 16]>) -> BatchHeader<'static> {
+    fn header(session: Option<[u8; 16]>, is_keyed: bool) -> BatchHeader<'static> {
         BatchHeader {
             received_at_ms: 1_763_683_200_123,
             offset_ms: -90_000,
@@ -357,6 +357,7 @@ mod tests {
             terminal_id: "till-3",
             queue: [7; 16],
             seq: 412,
+            is_keyed,
             release: "2.4.1",
             source: Source::Rum,
             session,
@@ -365,8 +366,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(entries in prop::collection::vec(entry(), 0..50), session in any::<Option<[u8; 16]>>()) {
-            let header = header(session);
+        fn what_was_written_is_read(entries in prop::collection::vec(entry(), 0..50), session in any::<Option<[u8; 16]>>(), is_keyed in any::<bool>()) {
+            let header = header(session, is_keyed);
             let mut bytes = Vec::new();
             let mut encoder = Encoder::new(&mut bytes, &header);
             for entry in &entries {

@@ -1,9 +1,18 @@
 //! What a terminal posts: native format v1, as the terminal wrote it, before anything is believed.
 //!
+//! A body is JSON or MessagePack; both are read by the same visitors into the same structs.
+//!
+//! | file | what |
+//! |---|---|
+//! | `request.rs` | one request: one batch, or many; the entry, `parse` |
+//! | `read.rs` | how objects are read key by key |
+//! | `messagepack.rs` | where a MessagePack value ends, without trusting a length it claims |
+//! | `tolerant.rs` | takes a body apart piece by piece, after the stream has failed |
+//!
 //! The visitors borrow from the body, keep what they know, count keys they do not know, and note a
 //! value of the wrong type instead of failing on it, so that one bad sample costs one sample. What
-//! even that cannot read (a number past the range of a float, a half surrogate) makes the whole body
-//! be read again by [`tolerant`], which takes it apart sample by sample.
+//! even that cannot read (a number past the range of a float, a half surrogate, a MessagePack extension
+//! type) makes the whole body be read again by [`tolerant`], which takes it apart sample by sample.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,11 +20,12 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+mod messagepack;
 mod read;
 mod request;
 mod tolerant;
 
-pub use request::{Batch, Limits, ParseError, Request, parse};
+pub use request::{Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse};
 
 /// A field as it came.
 #[derive(Debug, Clone, PartialEq, Default)]

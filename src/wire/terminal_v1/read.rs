@@ -8,7 +8,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::request::{Batch, Context, Request};
+use super::request::{Batch, Context, Envelope, Format, Parsed, Request};
 use super::{Field, FieldSeed, Histogram, Number, Sample, field};
 
 /// One value of an object, not read yet: from a stream that fails as a whole, or from a piece of text
@@ -147,6 +147,30 @@ pub(super) struct Top<'a> {
     many: Option<Vec<Batch<'a>>>,
     many_is_wrong: bool,
     one: Batch<'a>,
+    envelope: EnvelopeKeys<'a>,
+}
+
+/// Keys of an envelope; strangers in anything else.
+#[derive(Default)]
+struct EnvelopeKeys<'a> {
+    compressed: Field<bool>,
+    format: Field<Cow<'a, str>>,
+    data: Field<Cow<'a, str>>,
+    seen: u64,
+}
+
+impl<'de> EnvelopeKeys<'de> {
+    /// Reads one key. `None`: it is not one of them.
+    fn key<V: Value<'de>>(&mut self, key: &str, value: V) -> Result<Option<V>, V::Error> {
+        match key {
+            "compressed" => self.compressed = value.field()?,
+            "format" => self.format = value.field()?,
+            "data" => self.data = value.field()?,
+            _ => return Ok(Some(value)),
+        }
+        self.seen += 1;
+        Ok(None)
+    }
 }
 
 impl<'de> Item<'de> for Top<'de> {
@@ -172,28 +196,50 @@ impl<'de> Item<'de> for Top<'de> {
                 let batches = self.many.get_or_insert_with(Vec::new);
                 self.many_is_wrong |= !value.list(batches, context)?;
             }
-            _ => return self.one.key(key, value, context),
+            _ => {
+                return match self.envelope.key(key, value)? {
+                    Some(value) => self.one.key(key, value, context),
+                    None => Ok(true),
+                };
+            }
         }
         Ok(true)
     }
 }
 
 impl<'a> Top<'a> {
-    /// The request, or a sentence that says why it is none.
-    pub(super) fn into_request(self) -> Result<Request<'a>, &'static str> {
+    /// The batches or the envelope, or a sentence that says why it is neither.
+    pub(super) fn into_parsed(
+        self,
+        format: Format,
+        unknown_keys: u64,
+    ) -> Result<Parsed<'a>, &'static str> {
         if self.many_is_wrong {
             return Err("\"batches\" is not a list");
         }
         let is_many = self.many.is_some();
+        let keys = self.envelope;
+        // A batch has a version, which an envelope has not.
+        let may_be_envelope = format == Format::Json && !is_many && self.one.v == Field::Absent;
+        if may_be_envelope && let (Field::Is(format), Field::Is(data)) = (keys.format, keys.data) {
+            let Field::Is(is_compressed) = keys.compressed else {
+                return Err("\"compressed\" must be true or false");
+            };
+            return Ok(Parsed::Envelope(Envelope {
+                is_compressed,
+                format,
+                data,
+            }));
+        }
         if !is_many && self.one.malformed {
             return Err("\"samples\" and \"histograms\" must be lists");
         }
-        Ok(Request {
+        Ok(Parsed::Request(Request {
             sent_at_ms: self.sent_at_ms,
             batches: self.many.unwrap_or_else(|| vec![self.one]),
             is_many,
-            unknown_keys: 0,
-        })
+            unknown_keys: unknown_keys + keys.seen,
+        }))
     }
 }
 

@@ -5,7 +5,36 @@ use std::borrow::Cow;
 use serde::de::DeserializeSeed;
 
 use super::read::{ItemSeed, Top};
-use super::{Field, Histogram, Number, Sample, tolerant};
+use super::{Field, Histogram, Number, Sample, messagepack, tolerant};
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, UTF-8.
+    Json,
+    /// MessagePack, with the keys of the JSON.
+    MessagePack,
+}
+
+/// What a body turned out to be.
+#[derive(Debug)]
+pub enum Parsed<'a> {
+    /// Batches.
+    Request(Request<'a>),
+    /// Text that holds a body, for senders that can send nothing but JSON.
+    Envelope(Envelope<'a>),
+}
+
+/// `{"compressed": …, "format": …, "data": …}`, not opened yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// Whether the bytes in `data` are compressed.
+    pub is_compressed: bool,
+    /// How `data` is written.
+    pub format: Cow<'a, str>,
+    /// The bytes, as text.
+    pub data: Cow<'a, str>,
+}
 
 /// One batch as it came.
 #[derive(Debug, Default)]
@@ -61,7 +90,7 @@ pub struct Limits {
 /// Why a body could not be taken apart into batches.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// Not JSON, or JSON that is neither a batch nor a list of batches.
+    /// Not of its format, or neither a batch nor a list of batches.
     #[error("the body is not a batch: {0}")]
     Malformed(String),
     /// More batches than one request may hold.
@@ -72,31 +101,49 @@ pub enum ParseError {
     TooManySamples(usize),
 }
 
-/// Takes a JSON body apart. One bad sample does not fail it.
+/// Takes a body apart. One bad sample does not fail it.
 ///
 /// # Errors
 /// When there are no batches to be found in it, or too many.
-pub fn parse(body: &[u8], limits: Limits) -> Result<Request<'_>, ParseError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| ParseError::Malformed(format!("it is not UTF-8 ({error})")))?;
+pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, ParseError> {
     let mut context = Context::new(limits);
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = ItemSeed::<Top<'_>>::new(&mut context)
-        .deserialize(&mut deserializer)
-        .and_then(|top| deserializer.end().map(|()| top));
-    let top = match strict {
-        Ok(top) => top,
-        Err(_) if context.excess.is_some() => return context.finish(Request::default()),
-        Err(_) => {
-            context = Context::new(limits);
-            tolerant::top(text, &mut context)
-                .map_err(|error| ParseError::Malformed(error.to_string()))?
+    let top = match format {
+        Format::Json => {
+            let text = std::str::from_utf8(body)
+                .map_err(|error| ParseError::Malformed(format!("it is not UTF-8 ({error})")))?;
+            match json(text, &mut context) {
+                Ok(top) => top,
+                Err(_) if context.excess.is_some() => return Err(context.into_excess()),
+                Err(_) => {
+                    context = Context::new(limits);
+                    tolerant::json_top(text, &mut context)
+                        .map_err(|error| ParseError::Malformed(error.to_string()))?
+                }
+            }
         }
+        Format::MessagePack => match messagepack::top(body, &mut context) {
+            Ok(top) => top,
+            Err(_) if context.excess.is_some() => return Err(context.into_excess()),
+            Err(_) => {
+                context = Context::new(limits);
+                tolerant::messagepack_top(body, &mut context).ok_or_else(|| {
+                    ParseError::Malformed("it is not one whole MessagePack map".to_owned())
+                })?
+            }
+        },
     };
-    let request = top
-        .into_request()
-        .map_err(|text| ParseError::Malformed(text.to_owned()))?;
-    context.finish(request)
+    if context.excess.is_some() {
+        return Err(context.into_excess());
+    }
+    top.into_parsed(format, context.unknown_keys)
+        .map_err(|text| ParseError::Malformed(text.to_owned()))
+}
+
+fn json<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let top = ItemSeed::<Top<'_>>::new(context).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(top)
 }
 
 /// What is counted while a request is read.
@@ -119,12 +166,10 @@ impl Context {
         }
     }
 
-    fn finish<'a>(mut self, mut request: Request<'a>) -> Result<Request<'a>, ParseError> {
-        if let Some(excess) = self.excess.take() {
-            return Err(excess);
-        }
-        request.unknown_keys = self.unknown_keys;
-        Ok(request)
+    /// What there was too much of.
+    fn into_excess(self) -> ParseError {
+        self.excess
+            .unwrap_or(ParseError::TooManySamples(self.limits.samples_max))
     }
 
     /// Counts one batch; `false` when that is one too many and reading must stop.

@@ -1,4 +1,4 @@
-//! Takes a JSON body apart piece by piece, so that a piece that cannot be read spoils only itself.
+//! Takes a body apart piece by piece, so that a piece that cannot be read spoils only itself.
 //!
 //! Three to four times slower than reading the stream, and only used after that has failed.
 
@@ -7,20 +7,33 @@ use std::borrow::Cow;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::messagepack;
 use super::read::{Item, Top, Value};
 use super::request::Context;
 use super::{Field, FieldSeed, field};
 
 /// Reads a body whose JSON is sound, whatever its pieces hold.
-pub(super) fn top<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, serde_json::Error> {
+pub(super) fn json_top<'a>(
+    text: &'a str,
+    context: &mut Context,
+) -> Result<Top<'a>, serde_json::Error> {
     let pairs: Pairs<'a> = serde_json::from_str(text)?;
-    Ok(item_of(pairs, context))
+    Ok(item_of(pairs.0.into_iter(), context))
 }
 
-fn item_of<'a, I: Item<'a>>(pairs: Pairs<'a>, context: &mut Context) -> I {
+/// Reads a body that is one sound MessagePack map; `None` when it is not.
+pub(super) fn messagepack_top<'a>(body: &'a [u8], context: &mut Context) -> Option<Top<'a>> {
+    let top = messagepack::Piece::whole(body)?;
+    Some(item_of(Piece::pairs(top)?, context))
+}
+
+fn item_of<'a, I: Item<'a>, P: Piece<'a>>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, P)>,
+    context: &mut Context,
+) -> I {
     let mut item = I::default();
-    for (key, raw) in pairs.0 {
-        let Ok(is_known) = item.key(&key, Piece(raw.get()), context);
+    for (key, piece) in pairs {
+        let Ok(is_known) = item.key(&key, Apart(piece), context);
         if !is_known {
             context.unknown_keys += 1;
         }
@@ -28,20 +41,29 @@ fn item_of<'a, I: Item<'a>>(pairs: Pairs<'a>, context: &mut Context) -> I {
     item
 }
 
-/// A value as text. What cannot be read of it is wrong, and that is all.
-struct Piece<'a>(&'a str);
+/// A value that has not been looked into.
+pub(super) trait Piece<'a>: Sized {
+    /// What it is as a field: wrong, if it cannot be read.
+    fn field<T>(self) -> Field<T>
+    where
+        FieldSeed<T>: DeserializeSeed<'a, Value = Field<T>>;
+    /// Its keys and values, if it is an object. A key that is no text is nobody's key.
+    fn pairs(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>>;
+    /// Its elements, if it is a list.
+    fn elements(self) -> Option<impl Iterator<Item = Self>>;
+}
 
-impl<'de> Value<'de> for Piece<'de> {
+/// Reads a piece as a value.
+struct Apart<P>(P);
+
+impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
     type Error = std::convert::Infallible;
 
     fn field<T>(self) -> Result<Field<T>, Self::Error>
     where
         FieldSeed<T>: DeserializeSeed<'de, Value = Field<T>>,
     {
-        let mut deserializer = serde_json::Deserializer::from_str(self.0);
-        Ok(field()
-            .deserialize(&mut deserializer)
-            .unwrap_or(Field::Wrong))
+        Ok(self.0.field())
     }
 
     fn skip(self) -> Result<(), Self::Error> {
@@ -53,16 +75,16 @@ impl<'de> Value<'de> for Piece<'de> {
         into: &mut Vec<I>,
         context: &mut Context,
     ) -> Result<bool, Self::Error> {
-        let Ok(elements) = serde_json::from_str::<Vec<&'de RawValue>>(self.0) else {
+        let Some(elements) = self.0.elements() else {
             return Ok(false);
         };
         for element in elements {
             if !I::admit(context) {
                 break;
             }
-            into.push(match serde_json::from_str::<Pairs<'de>>(element.get()) {
-                Ok(pairs) => item_of(pairs, context),
-                Err(_) => {
+            into.push(match element.pairs() {
+                Some(pairs) => item_of(pairs, context),
+                None => {
                     let mut item = I::default();
                     item.set_malformed();
                     item
@@ -70,6 +92,28 @@ impl<'de> Value<'de> for Piece<'de> {
             });
         }
         Ok(true)
+    }
+}
+
+impl<'a> Piece<'a> for &'a RawValue {
+    fn field<T>(self) -> Field<T>
+    where
+        FieldSeed<T>: DeserializeSeed<'a, Value = Field<T>>,
+    {
+        let mut deserializer = serde_json::Deserializer::from_str(self.get());
+        field()
+            .deserialize(&mut deserializer)
+            .unwrap_or(Field::Wrong)
+    }
+
+    fn pairs(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>> {
+        let pairs: Pairs<'a> = serde_json::from_str(self.get()).ok()?;
+        Some(pairs.0.into_iter())
+    }
+
+    fn elements(self) -> Option<impl Iterator<Item = Self>> {
+        let elements: Vec<Self> = serde_json::from_str(self.get()).ok()?;
+        Some(elements.into_iter())
     }
 }
 
@@ -94,7 +138,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-            // A key that is no text (half a surrogate) is nobody's key.
+            // Half a surrogate is no text.
             let key = serde_json::from_str::<Cow<'de, str>>(key.get()).unwrap_or_default();
             pairs.push((key, value));
         }

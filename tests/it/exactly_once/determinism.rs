@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::{Aggregator, Restored};
-use tillwatch::model::{Catalogue, Rollup, RollupKey, SeqWindow, Summary};
+use tillwatch::model::{Catalogue, FirstResult, KeyId, Rollup, RollupKey, SeqWindow, Summary};
 use tillwatch::persist::State;
 use tillwatch::persist::rows::{self, EncodedRows, RowOrigin};
 use uuid::Uuid;
 
-use crate::support::records::{START_MS, aggregator, fleet_page, one_sample, random_records};
+use crate::support::records::{
+    START_MS, aggregator, fleet_page, one_keyed_sample, one_sample, random_records,
+};
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
@@ -222,6 +224,54 @@ fn a_record_of_a_batch_applied_before_counts_once_also_days_and_restarts_later()
             .unwrap();
     }
     assert_eq!((second.totals().accepted, second.totals().repeated), (5, 4));
+}
+
+#[test]
+fn a_keyed_record_counts_once_and_its_key_is_sealed_with_it() {
+    const DAY_MS: i64 = 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let mut aggregator = aggregator(Restored::default());
+    let ids: Vec<KeyId> = (0..40).map(|number| [number; 16]).collect();
+    // More keys than a terminal may have queues, all of them "number 0"; each record twice.
+    for (position, id) in (1..).zip(ids.iter().chain(&ids)) {
+        let record = one_keyed_sample("store-1", (*id, START_MS), 7);
+        aggregator.apply(position, &record).unwrap();
+    }
+    let totals = aggregator.totals();
+    assert_eq!((totals.accepted, totals.repeated), (40, 40));
+    let terminals: Vec<_> = aggregator.terminals().iter().collect();
+    assert_eq!((terminals.len(), terminals[0].1.queues.len()), (1, 0));
+    assert_eq!(aggregator.keys().count(), 40);
+
+    let sealing = state.encode(aggregator.take(), 1).unwrap();
+    assert!(
+        state.find_keys(&ids).unwrap().is_empty(),
+        "not before the seal"
+    );
+    state.seal(&sealing, START_MS).unwrap();
+    drop(state);
+    let state = State::open(folder.path()).unwrap();
+    let found = state.find_keys(&ids).unwrap();
+    let first = FirstResult {
+        received_at_ms: START_MS,
+        accepted: 1,
+        rejected: 0,
+    };
+    assert_eq!(found, ids.iter().map(|id| (*id, first)).collect::<Vec<_>>());
+    assert_eq!(sealing.keys(), found);
+    assert_eq!(aggregator.keys().count(), 0);
+
+    // A terminal without queues is known for nine days, as one with them is.
+    let quiet = |aggregator: &mut Aggregator, days: i64| {
+        let seq = u64::try_from(days).unwrap();
+        let record = one_sample("store-2", (seq, START_MS + days * DAY_MS), 1);
+        aggregator.apply(100 + seq, &record).unwrap();
+        let all = aggregator.terminals().iter();
+        all.filter(|(key, _)| *key.store_id == *"store-1").count()
+    };
+    assert_eq!(quiet(&mut aggregator, 9), 1);
+    assert_eq!(quiet(&mut aggregator, 10), 0);
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn apply(aggregator: &mut Aggregator, store_id: &str, seq: u64, received_at_ms: 
         terminal_id: "t",
         queue: [7; 16],
         seq,
+        is_keyed: false,
         release: "1.0",
         source: Source::Rum,
         session: None,

@@ -24,6 +24,7 @@ fn apply(aggregator: &mut Aggregator, received_at_ms: i64, samples: &[(&str, i64
         terminal_id: "t",
         queue: [7; 16],
         seq: position,
+        is_keyed: false,
         release: "1.0",
         source: Source::Rum,
         session: None,

@@ -266,7 +266,7 @@ async fn what_is_no_json_is_malformed_and_what_is_odd_json_spoils_only_itself() 
 }
 
 #[tokio::test]
-async fn compressed_bodies_are_read_and_bombs_are_not() {
+async fn gzip_is_read_with_and_without_its_name() {
     let server = Server::start().await;
     let body = || text_with("").into_bytes();
     let halves = |bytes: Vec<u8>| [gzip(&bytes[..100]), gzip(&bytes[100..])].concat();
@@ -336,88 +336,7 @@ async fn compressed_bodies_are_read_and_bombs_are_not() {
             "{name}, {length} bytes"
         );
     }
-
-    // A page full of bombs at once, each worth 64 MiB.
-    let bomb = gzip(&vec![0; 64 << 20]);
-    let spaces = gzip(&vec![b' '; 64 << 20]);
-    let nested = gzip(&bomb);
-    let before = server.peak_memory();
-    for _ in 0..3 {
-        let posts = (0..24).map(|number| {
-            let (body, expected) = match number % 3 {
-                0 => (bomb.clone(), 413),
-                1 => (spaces.clone(), 413),
-                // Decoded once, it is no JSON.
-                _ => (nested.clone(), 400),
-            };
-            let headers: &[_] = if number % 2 == 0 {
-                &[JSON, GZIP]
-            } else {
-                &[JSON]
-            };
-            let server = &server;
-            async move {
-                let reply = server.post_with(headers, body).await;
-                assert_eq!(reply.status, expected, "{}", reply.text());
-                reply.code();
-            }
-        });
-        futures(posts).await;
-    }
-    let grown = server.peak_memory() - before;
-    assert!(grown < 64 << 20, "grown by {} MiB", grown >> 20);
-
-    for encoding in [
-        "br",
-        "zstd",
-        "deflate",
-        "compress",
-        "gzip, gzip",
-        "gzip, br",
-        "ä",
-    ] {
-        let reply = server
-            .post_with(&[JSON, ("content-encoding", encoding)], gzip(&body()))
-            .await;
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (415, "unsupported_content_encoding"),
-            "{encoding}"
-        );
-    }
-    for content_type in [
-        "application/msgpack",
-        "application/xml",
-        "text/html",
-        "multipart/form-data; boundary=x",
-        "application/x-www-form-urlencoded",
-        "application/jsonx",
-        "json",
-    ] {
-        let reply = server
-            .post_with(&[("content-type", content_type)], body())
-            .await;
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (415, "unsupported_content_type"),
-            "{content_type}"
-        );
-    }
     server.stop().await;
-}
-
-/// Runs all at once.
-async fn futures<F: Future<Output = ()>>(all: impl Iterator<Item = F>) {
-    let mut all: Vec<_> = all.map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        all.retain_mut(|one| one.as_mut().poll(context).is_pending());
-        if all.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

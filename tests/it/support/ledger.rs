@@ -21,15 +21,18 @@ pub struct Marked {
     pub batch: Batch,
     pub cell: Cell,
     pub samples: u64,
+    /// The idempotency key it comes with, in place of queue and number.
+    pub key: Option<String>,
 }
 
-/// One terminal with one queue.
+/// One terminal with one queue, or one that keeps no queue and sends keys.
 #[derive(Debug)]
 pub struct Terminal {
     store_id: String,
     blank: Batch,
     base_ms: i64,
     made: u64,
+    is_keyed: bool,
     /// Answered with 202.
     pub acknowledged: Vec<Marked>,
     /// Posted without an answer, or refused for now: to be sent again.
@@ -45,9 +48,18 @@ impl Terminal {
             blank: Batch::new(store_id),
             base_ms,
             made: 0,
+            is_keyed: false,
             acknowledged: Vec::new(),
             open: Vec::new(),
         }
+    }
+
+    /// The same, of a terminal that keeps no queue.
+    pub fn keyed(store_id: &str) -> Self {
+        let mut terminal = Self::new(store_id);
+        terminal.is_keyed = true;
+        terminal.blank = terminal.blank.without("queue").without("seq");
+        terminal
     }
 
     /// The next batch of the queue.
@@ -56,7 +68,10 @@ impl Terminal {
         self.made += 1;
         let value = 1 + number % VALUES;
         let minute_ms = self.base_ms - i64::try_from(number / VALUES).unwrap() * MINUTE_MS;
-        let mut batch = self.blank.clone().seq(number);
+        let mut batch = self.blank.clone();
+        if !self.is_keyed {
+            batch = batch.seq(number);
+        }
         for sample in 0..samples {
             let t_ms = minute_ms + i64::try_from(sample % 60_000).unwrap();
             #[expect(clippy::cast_precision_loss, reason = "below 2,048")]
@@ -68,12 +83,13 @@ impl Terminal {
             batch,
             cell,
             samples,
+            key: self.is_keyed.then(|| format!("batch-{number}")),
         }
     }
 
     /// Posts a batch and files it under what came of it; gives back the answer.
     pub async fn post(&mut self, server: &Server, marked: Marked) -> Option<Reply> {
-        let reply = try_post(server, &marked.batch.0).await;
+        let reply = try_post(server, &marked).await;
         self.file(marked, reply.as_ref());
         reply
     }
@@ -129,16 +145,17 @@ impl Terminal {
     /// Sends acknowledged batches again, every `one_in`-th of them: nothing may count twice.
     pub async fn post_again(&self, server: &Server, one_in: usize) {
         for marked in self.acknowledged.iter().rev().step_by(one_in) {
-            let Some(reply) = try_post(server, &marked.batch.0).await else {
+            let Some(reply) = try_post(server, marked).await else {
                 return;
             };
             if reply.status == 202 {
-                assert_eq!(
-                    reply.counts(),
-                    (0, marked.samples, 0),
-                    "sent again: {:?}",
-                    marked.cell
-                );
+                // With a key, it is answered as the first time.
+                let expected = match &marked.key {
+                    None => (0, marked.samples, 0),
+                    Some(_) => (marked.samples, 0, 0),
+                };
+                assert_eq!(reply.header("idempotent-replayed") == "true", self.is_keyed);
+                assert_eq!(reply.counts(), expected, "sent again: {:?}", marked.cell);
             }
         }
     }
@@ -155,12 +172,15 @@ impl Terminal {
     }
 }
 
-/// Posts JSON; `None` when the connection broke before there was an answer.
-pub async fn try_post(server: &Server, body: &serde_json::Value) -> Option<Reply> {
-    let request = server
+/// Posts a batch; `None` when the connection broke before there was an answer.
+pub async fn try_post(server: &Server, marked: &Marked) -> Option<Reply> {
+    let mut request = server
         .request(reqwest::Method::POST, "/v1/batches")
         .header("content-type", "application/json");
-    let response = request.body(body.to_string()).send().await.ok()?;
+    if let Some(key) = &marked.key {
+        request = request.header("idempotency-key", key);
+    }
+    let response = request.body(marked.batch.0.to_string()).send().await.ok()?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.bytes().await.ok()?;
     Some(Reply {

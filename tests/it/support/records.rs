@@ -7,7 +7,7 @@ use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::export::{Format, Snapshot, render};
 use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch::model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Reading, Source,
+    BatchHeader, Catalogue, Connection, HistogramReading, KeyId, Kind, Reading, Source,
 };
 use tillwatch::wire::journal_record_v1::Encoder;
 
@@ -62,6 +62,7 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
             terminal_id: &format!("till-{}", terminal % 3),
             queue: [u8::try_from(terminal).unwrap(); 16],
             seq,
+            is_keyed: false,
             release: &format!("2.{}", random.u8(0..5)),
             source: if random.u8(0..5) == 0 {
                 Source::Synthetic
@@ -139,6 +140,20 @@ fn random_histogram(random: &mut fastrand::Rng, span_ms: i64, highest: u64) -> H
 
 /// One record with one LCP sample of a value below 2,048 µs, of a terminal whose number is its own.
 pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64) -> Vec<u8> {
+    one_sample_of(store_id, ([7; 16], seq, false), received_at_ms, value)
+}
+
+/// The same of a batch that came with a key.
+pub fn one_keyed_sample(store_id: &str, (id, received_at_ms): (KeyId, i64), value: u64) -> Vec<u8> {
+    one_sample_of(store_id, (id, 0, true), received_at_ms, value)
+}
+
+fn one_sample_of(
+    store_id: &str,
+    (queue, seq, is_keyed): ([u8; 16], u64, bool),
+    received_at_ms: i64,
+    value: u64,
+) -> Vec<u8> {
     let metric = *Catalogue::default().named("lcp_ms").unwrap();
     let header = BatchHeader {
         received_at_ms,
@@ -146,8 +161,9 @@ pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64)
         applied_offset_ms: 0,
         store_id,
         terminal_id: "till-1",
-        queue: [7; 16],
+        queue,
         seq,
+        is_keyed,
         release: "2.4.1",
         source: Source::Rum,
         session: None,
