@@ -67,7 +67,7 @@ impl Snapshot {
         let mut of_release: HashMap<u32, u64> = HashMap::new();
         let mut of_store: HashMap<u32, (u64, Vec<Levels>)> = HashMap::new();
         for (_, terminal) in aggregator.terminals().iter() {
-            if now_ms - terminal.last_seen_ms > REPORTING_MS {
+            if terminal.is_retired || now_ms - terminal.last_seen_ms > REPORTING_MS {
                 continue;
             }
             *of_release.entry(terminal.release).or_default() += 1;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -56,15 +57,15 @@ impl Default for Settings {
 }
 
 /// How long a request waits for the disk before it is told to come again.
-const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
+pub(super) const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
 /// How often a batch that another request has under way is asked for again.
 const ROUNDS_MAX: usize = 8;
 
 /// Everything a request needs.
 #[derive(Debug)]
 pub struct Ingest {
-    /// Limits.
-    pub settings: Settings,
+    /// Limits; a reload replaces them.
+    pub settings: ArcSwap<Settings>,
     /// The metrics that are known.
     pub catalogue: Arc<Catalogue>,
     /// Bytes in flight and rates.
@@ -109,6 +110,12 @@ async fn post_batches(
 }
 
 impl Ingest {
+    /// Takes other limits from now on; requests under way end under the old ones or the new.
+    pub fn reload(&self, settings: Settings) {
+        self.admission.set_rates(settings.admission);
+        self.settings.store(Arc::new(settings));
+    }
+
     async fn take(
         &self,
         received_at_ms: i64,
@@ -132,12 +139,12 @@ impl Ingest {
         let (body, mut held) = self.read(body, announced).await?;
         self.counters.body_bytes.increment(body.len() as u64);
         let sent_bytes = body.len();
-        let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
+        let body = decode::decode(body, encoding, self.settings.load().decoded_bytes_max)?;
         // What is made of a decoded body takes about twice its length while it is under way.
         held.grow(&self.admission, sent_bytes + 2 * body.len())?;
         let limits = Limits {
-            batches_max: self.settings.batches_max,
-            samples_max: self.settings.samples_max,
+            batches_max: self.settings.load().batches_max,
+            samples_max: self.settings.load().samples_max,
         };
         let request = terminal_v1::parse(&body, limits)?;
         self.counters

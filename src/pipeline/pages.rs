@@ -1,6 +1,7 @@
 //! `/metrics` and `/metrics/fleet`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -36,7 +37,7 @@ pub struct Pages {
     /// Sequence numbers seen.
     pub dedup: Arc<Dedup>,
     /// The outbox's budget.
-    pub outbox_budget_bytes: u64,
+    pub outbox_budget_bytes: Arc<AtomicU64>,
 }
 
 /// The routes.
@@ -154,7 +155,7 @@ impl Pages {
     }
 
     fn look_at_outbox(&self) {
-        gauge!(names::OUTBOX_BUDGET).set(to_float(self.outbox_budget_bytes));
+        gauge!(names::OUTBOX_BUDGET).set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         match self.state.outbox_totals() {
             Ok(totals) => {
                 gauge!(names::OUTBOX_EPOCHS).set(to_float(totals.epochs));

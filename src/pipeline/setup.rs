@@ -14,6 +14,7 @@ use crate::ingest::{self, Ingest, admission};
 use crate::model::time::{day_of, now_ms};
 use crate::persist::State;
 use crate::pipeline::error::ServeError;
+use crate::pipeline::seal::Due;
 
 /// How often idle buckets and silent queues are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -58,6 +59,22 @@ impl KeySource for StateKeys {
         })
         .ok()
     }
+}
+
+/// When a seal is due.
+pub(super) fn due(config: &Config) -> Due {
+    let bytes = |bytes: Option<crate::config::Bytes>, default: u64| bytes.map_or(default, |bytes| bytes.0);
+    Due {
+        interval: config
+            .seal_interval
+            .map_or(Duration::from_secs(300), |span| span.0),
+        journal_bytes: bytes(config.seal_journal_bytes, 64 << 20) + bytes(config.journal_segment, 0),
+    }
+}
+
+/// The most that may wait for ClickHouse.
+pub(super) fn outbox_budget_bytes(config: &Config) -> u64 {
+    config.outbox_budget.map_or(16 << 30, |bytes| bytes.0)
 }
 
 pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
