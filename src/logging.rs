@@ -31,12 +31,16 @@ pub fn init(format: Format, level: &str) {
         Format::Text => {
             let builder = builder.with_ansi(false).with_filter_reloading();
             let handle = builder.reload_handle();
-            install(builder.finish(), move |filter| handle.reload(filter).is_ok());
+            install(builder.finish(), move |filter| {
+                handle.reload(filter).is_ok()
+            });
         }
         Format::Json => {
             let builder = builder.json().with_filter_reloading();
             let handle = builder.reload_handle();
-            install(builder.finish(), move |filter| handle.reload(filter).is_ok());
+            install(builder.finish(), move |filter| {
+                handle.reload(filter).is_ok()
+            });
         }
     }
 }
@@ -56,7 +60,8 @@ pub fn set_level(level: &str) -> bool {
     let Ok(filter) = EnvFilter::try_new(level) else {
         return false;
     };
-    let is_overruled = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|text| !text.is_empty());
+    let is_overruled =
+        std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|text| !text.is_empty());
     !is_overruled && SET_FILTER.get().is_some_and(|set| set(filter))
 }
 

@@ -42,10 +42,9 @@ impl Progress {
         } else {
             self.plain_every
         };
-        let last = self.shown.map_or_else(
-            || FIRST_AFTER.saturating_sub(every),
-            |shown| shown,
-        );
+        let last = self
+            .shown
+            .unwrap_or_else(|| FIRST_AFTER.saturating_sub(every));
         elapsed >= last + every
     }
 
@@ -93,7 +92,10 @@ fn line(what: &str, (done, all): (u64, u64), unit: &str, elapsed: Duration) -> S
     let percent = (u128::from(done) * 100)
         .checked_div(u128::from(all))
         .unwrap_or(100);
-    format!("{what}: {done} of {all} {unit} ({percent} %), {} s", elapsed.as_secs())
+    format!(
+        "{what}: {done} of {all} {unit} ({percent} %), {} s",
+        elapsed.as_secs()
+    )
 }
 
 #[cfg(test)]
@@ -119,6 +121,9 @@ mod tests {
     fn a_line_says_how_much_is_done() {
         let text = line("backup", (1, 3), "MB", Duration::from_secs(7));
         assert_eq!(text, "backup: 1 of 3 MB (33 %), 7 s");
-        assert_eq!(line("x", (0, 0), "files", Duration::ZERO), "x: 0 of 0 files (100 %), 0 s");
+        assert_eq!(
+            line("x", (0, 0), "files", Duration::ZERO),
+            "x: 0 of 0 files (100 %), 0 s"
+        );
     }
 }

@@ -189,8 +189,7 @@ pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usi
         migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error))?;
-        let state =
-            Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
         let used = used_epochs(database.clickhouse(), &state)
             .await
             .map_err(|error| Failure::of(&error))?;

@@ -50,10 +50,10 @@ impl Journal {
             Self::Verify(folder) => {
                 let dir = folder.data_dir.join("journal");
                 let mut progress = Progress::new(false, PLAIN_EVERY);
-                let verification =
-                    verify_with(&RealDisk, &dir, None, &mut |done, all| {
-                        progress.step("verify", (done, all), "segments");
-                    }).map_err(|error| Failure::of(&error))?;
+                let verification = verify_with(&RealDisk, &dir, None, &mut |done, all| {
+                    progress.step("verify", (done, all), "segments");
+                })
+                .map_err(|error| Failure::of(&error))?;
                 progress.finish();
                 say(&format!("{verification:?}"));
                 Ok(if verification.is_intact() {

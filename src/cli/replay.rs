@@ -41,7 +41,9 @@ impl Replay {
             .journal
             .unwrap_or_else(|| pipeline::journal_dir(&data_dir));
         let number = uuid::Uuid::new_v4().simple().to_string();
-        let into = self.into.unwrap_or_else(|| format!("tillwatch_replay_{number}"));
+        let into = self
+            .into
+            .unwrap_or_else(|| format!("tillwatch_replay_{number}"));
         // The engine of the data folder is that of the collector: never touched.
         let scratch = self
             .scratch

@@ -14,21 +14,28 @@ pub(super) enum Style {
     Ascii,
 }
 
-/// One character a value, or for several neighbours their greatest; a space in ASCII and `·` in blocks for
-/// `None`, where there is no data.
+/// One character a value, or for several neighbours their greatest; `·`, in ASCII `_`, for `None`, where
+/// there is no data.
 pub(super) fn sparkline(values: &[Option<f64>], style: Style) -> String {
     let (glyphs, gap) = match style {
         Style::Blocks => (BLOCKS, '·'),
-        Style::Ascii => (ASCII, ' '),
+        Style::Ascii => (ASCII, '_'),
     };
     let share = values.len().div_ceil(WIDTH_MAX).max(1);
     let values: Vec<Option<f64>> = values.chunks(share).map(greatest).collect();
     let known = || values.iter().flatten().copied();
-    let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
+    let (least, most) = (
+        known().fold(f64::INFINITY, f64::min),
+        known().fold(f64::NEG_INFINITY, f64::max),
+    );
     let glyph = |value: &Option<f64>| {
         let Some(value) = value else { return gap };
         let range = most - least;
-        let part = if range > 0.0 { (value - least) / range } else { 0.0 };
+        let part = if range > 0.0 {
+            (value - least) / range
+        } else {
+            0.0
+        };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -52,7 +59,7 @@ mod tests {
     fn a_row_goes_from_low_to_high_and_shows_gaps() {
         let values = [Some(1.0), None, Some(8.0), Some(4.5)];
         assert_eq!(sparkline(&values, Style::Blocks), "▁·█▅");
-        assert_eq!(sparkline(&values, Style::Ascii), ". #+");
+        assert_eq!(sparkline(&values, Style::Ascii), "._#+");
         assert_eq!(sparkline(&[Some(5.0), Some(5.0)], Style::Blocks), "▁▁");
         assert_eq!(sparkline(&[None, None], Style::Blocks), "··");
         assert_eq!(sparkline(&[], Style::Blocks), "");

@@ -38,7 +38,11 @@ impl Config {
             ("connections_max", self.connections_max, 10_000_000),
             ("batches_max", self.batches_max, 1_000_000),
             ("samples_max", self.samples_max, 10_000_000),
-            ("store_requests_per_s", of_u32(self.store_requests_per_s), 1_000_000_000),
+            (
+                "store_requests_per_s",
+                of_u32(self.store_requests_per_s),
+                1_000_000_000,
+            ),
             ("store_burst", of_u32(self.store_burst), 1_000_000_000),
         ] {
             if value.is_some_and(|value| !(1..=most).contains(&value)) {
@@ -76,7 +80,12 @@ impl Config {
             ("outbox_budget", self.outbox_budget, KIB, 1024 * TIB),
             ("body_bytes_max", self.body_bytes_max, KIB, 64 * MIB),
             ("decoded_bytes_max", self.decoded_bytes_max, KIB, 64 * MIB),
-            ("in_flight_bytes_max", self.in_flight_bytes_max, 64 * KIB, TIB),
+            (
+                "in_flight_bytes_max",
+                self.in_flight_bytes_max,
+                64 * KIB,
+                TIB,
+            ),
         ] {
             if value.is_some_and(|Bytes(value)| !(least..=most).contains(&value)) {
                 let (least, most) = (Bytes(least), Bytes(most));
@@ -104,7 +113,9 @@ impl Config {
         {
             return Err((
                 "admin_listen",
-                format!("is {admin}, and so is listen: whoever may post could read everything. Choose another port"),
+                format!(
+                    "is {admin}, and so is listen: whoever may post could read everything. Choose another port"
+                ),
             ));
         }
         if let Some(url) = self.clickhouse_url.as_deref() {
@@ -118,9 +129,12 @@ impl Config {
     }
 
     fn check_relations(&self) -> Result<(), Fault> {
-        let [segment, budget, decoded] =
-            [self.journal_segment, self.journal_budget, self.decoded_bytes_max]
-                .map(|bytes| bytes.map_or(0, |Bytes(bytes)| bytes));
+        let [segment, budget, decoded] = [
+            self.journal_segment,
+            self.journal_budget,
+            self.decoded_bytes_max,
+        ]
+        .map(|bytes| bytes.map_or(0, |Bytes(bytes)| bytes));
         if budget < 8 * segment {
             let least = Bytes(8 * segment);
             return Err((
@@ -194,7 +208,9 @@ fn is_unknown(name: &str) -> bool {
     let is_of_kubernetes = rest.starts_with("PORT") || rest.starts_with("SERVICE_");
     !is_of_kubernetes
         && !OTHER_VARIABLES.contains(&name)
-        && !super::SETTINGS.iter().any(|setting| setting.variable == name)
+        && !super::SETTINGS
+            .iter()
+            .any(|setting| setting.variable == name)
 }
 
 fn check_server(text: &str) -> Result<(), String> {
@@ -206,7 +222,9 @@ fn check_server(text: &str) -> Result<(), String> {
         ));
     }
     if url.host_str().is_none() || url.path() != "/" || url.query().is_some() {
-        return Err(format!("{text:?} must be a host and a port alone; write http://host:8123"));
+        return Err(format!(
+            "{text:?} must be a host and a port alone; write http://host:8123"
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
@@ -219,27 +237,38 @@ fn check_server(text: &str) -> Result<(), String> {
 
 fn check_origin(text: &str) -> Result<(), String> {
     let Ok(url) = reqwest::Url::parse(text) else {
-        return Err(format!("{text:?} is not an origin; write https://pos.example.com"));
+        return Err(format!(
+            "{text:?} is not an origin; write https://pos.example.com"
+        ));
     };
     let origin = url.origin().ascii_serialization();
     if origin == "null" {
-        return Err(format!("{text:?} has no origin; write https://pos.example.com"));
+        return Err(format!(
+            "{text:?} has no origin; write https://pos.example.com"
+        ));
     }
     if origin == text {
         return Ok(());
     }
-    Err(format!("{text:?} is not as browsers send it; write {origin}"))
+    Err(format!(
+        "{text:?} is not as browsers send it; write {origin}"
+    ))
 }
 
 fn check_level(text: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let explain = || {
-        format!("{text:?} is not a log level; write error, warn, info or debug, or as RUST_LOG has it (tillwatch=debug)")
+        format!(
+            "{text:?} is not a log level; write error, warn, info or debug, or as RUST_LOG has it (tillwatch=debug)"
+        )
     };
     // A bare word that is no level would silence everything else.
-    let is_known = |part: &str| part.contains('=') || LEVELS.contains(&part.to_lowercase().as_str());
+    let is_known =
+        |part: &str| part.contains('=') || LEVELS.contains(&part.to_lowercase().as_str());
     if !text.split(',').all(is_known) {
         return Err(explain());
     }
-    EnvFilter::try_new(text).map(drop).map_err(|_invalid| explain())
+    EnvFilter::try_new(text)
+        .map(drop)
+        .map_err(|_invalid| explain())
 }

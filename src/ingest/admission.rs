@@ -93,12 +93,16 @@ impl Admission {
     /// [`IngestError::RateLimited`] when the bucket is empty.
     pub fn pass(&self, store_id: &str) -> Result<(), IngestError> {
         let key = self.hasher.hash_one(store_id) % BUCKETS_MAX;
-        self.stores.load().limiter.check_key(&key).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            IngestError::RateLimited {
-                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            }
-        })
+        self.stores
+            .load()
+            .limiter
+            .check_key(&key)
+            .map_err(|not_until| {
+                let wait = not_until.wait_time_from(self.clock.now());
+                IngestError::RateLimited {
+                    wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                }
+            })
     }
 
     /// Takes other rates; every store begins with a full bucket then.

@@ -37,9 +37,13 @@ impl Ingest {
     ) -> Result<(Bytes, Held), IngestError> {
         let first_bytes = announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES);
         let held = Held::new(&self.admission, first_bytes)?;
-        match tokio::time::timeout(self.settings.load().body_timeout, self.collect(body, held)).await {
+        match tokio::time::timeout(self.settings.load().body_timeout, self.collect(body, held))
+            .await
+        {
             Ok(result) => result,
-            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.load().body_timeout.as_secs())),
+            Err(_elapsed) => Err(IngestError::TooSlow(
+                self.settings.load().body_timeout.as_secs(),
+            )),
         }
     }
 

@@ -32,7 +32,8 @@ impl Origins {
 
 /// Lets pages of these origins post.
 pub fn allow(router: Router, origins: Arc<Origins>) -> Router {
-    let is_allowed = move |origin: &HeaderValue, _: &axum::http::request::Parts| origins.contains(origin);
+    let is_allowed =
+        move |origin: &HeaderValue, _: &axum::http::request::Parts| origins.contains(origin);
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(is_allowed))
         .allow_methods([Method::POST])

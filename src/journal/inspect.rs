@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
-use super::payloads::Record;
 use super::format::{HeaderFault, SegmentHeader};
+use super::payloads::Record;
 use super::reader::{Item, payload_at};
 use super::survey::{self, End, Surroundings, Tally};
 
@@ -97,7 +97,9 @@ pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
             // The id only helps a person.
             let _unreadable = (&file).take(32).read_to_string(&mut text).is_err();
             let pid = text.trim();
-            Ok(Some(if pid.is_empty() { "unknown" } else { pid }.to_owned()))
+            Ok(Some(
+                if pid.is_empty() { "unknown" } else { pid }.to_owned(),
+            ))
         }
         Err(TryLockError::Error(error)) => Err(error),
     }

@@ -14,7 +14,8 @@ impl State {
     pub fn journal_id(&self) -> Result<Option<u128>, StateError> {
         let text: Option<String> = get_meta(&self.reader(), "journal_id")?;
         text.map(|text| {
-            let id = Uuid::parse_str(&text).map_err(|_not_a_uuid| StateError::Damaged("journal id"))?;
+            let id =
+                Uuid::parse_str(&text).map_err(|_not_a_uuid| StateError::Damaged("journal id"))?;
             Ok(id.as_u128())
         })
         .transpose()

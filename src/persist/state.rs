@@ -13,8 +13,8 @@ use crate::aggregate::{Cut, Restored, Totals};
 use crate::persist::error::StateError;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
 use crate::persist::tables::{
-    LAYOUT, LAYOUTS, drop_series, get_meta, get_names, get_queues, get_series, get_terminals, put_meta,
-    put_names, put_series, put_terminals,
+    LAYOUT, LAYOUTS, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
+    put_meta, put_names, put_series, put_terminals,
 };
 
 /// The state file, with one connection that writes and one that reads beside it.

@@ -43,14 +43,14 @@ fn refused(status: StatusCode, code: &str, message: &str) -> Response {
 }
 
 /// Refuses what a page of another site could send without asking first: such a request has no JSON.
-fn check_json(headers: &HeaderMap) -> Result<(), Response> {
+fn without_json(headers: &HeaderMap) -> Option<Response> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     if content_type.is_some_and(|text| text.starts_with("application/json")) {
-        return Ok(());
+        return None;
     }
-    Err(refused(
+    Some(refused(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
         "send Content-Type: application/json",
@@ -63,15 +63,19 @@ async fn retire(
     Path(store_id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(response) = check_json(&headers) {
+    if let Some(response) = without_json(&headers) {
         return response;
     }
     // What was acknowledged before belongs to the series that end.
     let is_applied = admin.wait_applied(admin.ingest.journal.durable().0).await;
     let (is_known, terminals) = admin.holdings.read(|aggregator| {
         let terminals = aggregator.terminals().iter();
-        let of_store = terminals.filter(|(key, terminal)| *key.store_id == *store_id && !terminal.is_retired);
-        (aggregator.names().0.find(&store_id).is_some(), of_store.count())
+        let of_store =
+            terminals.filter(|(key, terminal)| *key.store_id == *store_id && !terminal.is_retired);
+        (
+            aggregator.names().0.find(&store_id).is_some(),
+            of_store.count(),
+        )
     });
     if is_applied && !is_known && terminals == 0 {
         return refused(
@@ -105,7 +109,7 @@ async fn retire(
 
 /// Seals what is open now, so that a backup holds it.
 async fn seal(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    if let Err(response) = check_json(&headers) {
+    if let Some(response) = without_json(&headers) {
         return response;
     }
     let sealed = async {

@@ -33,7 +33,7 @@ mod start;
 
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
+pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};
 pub use serve::serve;
-pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};

@@ -155,7 +155,8 @@ impl Pages {
     }
 
     fn look_at_outbox(&self) {
-        gauge!(names::OUTBOX_BUDGET).set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
+        gauge!(names::OUTBOX_BUDGET)
+            .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         match self.state.outbox_totals() {
             Ok(totals) => {
                 gauge!(names::OUTBOX_EPOCHS).set(to_float(totals.epochs));

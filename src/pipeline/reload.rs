@@ -21,13 +21,13 @@ pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// Where the settings that can change are read from.
 pub(super) struct Reloader {
-    pub(super) load: Load,
-    pub(super) ingest: Arc<Ingest>,
+    load: Load,
+    ingest: Arc<Ingest>,
     pub(super) origins: Arc<Origins>,
     pub(super) due: watch::Sender<Due>,
-    pub(super) outbox_budget_bytes: Arc<AtomicU64>,
+    outbox_budget_bytes: Arc<AtomicU64>,
     /// Told to look at the budget anew.
-    pub(super) ship_wanted: Arc<Notify>,
+    ship_wanted: Arc<Notify>,
 }
 
 impl fmt::Debug for Reloader {
@@ -70,6 +70,25 @@ fn merged(running: &Config, new: &Config) -> Config {
 }
 
 impl Reloader {
+    /// Settings as `config` has them, to be replaced by what `load` gives.
+    pub(super) fn new(
+        load: Load,
+        config: &Config,
+        (ingest, ship_wanted): (Arc<Ingest>, Arc<Notify>),
+        outbox_budget_bytes: Arc<AtomicU64>,
+    ) -> Self {
+        let origins = Arc::new(Origins::default());
+        origins.set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
+        Self {
+            load,
+            ingest,
+            origins,
+            due: watch::Sender::new(due(config)),
+            outbox_budget_bytes,
+            ship_wanted,
+        }
+    }
+
     /// Notes that what runs is what was read.
     pub(super) fn note_start() {
         gauge!(names::CONFIG_SUCCESS).set(1.0);
@@ -98,11 +117,15 @@ impl Reloader {
         if changes.taken.contains(&"log_level") {
             let level = config.log_level.as_deref().unwrap_or("info");
             if !crate::logging::set_level(level) {
-                tracing::warn!(level, "log_level was not taken: the variable RUST_LOG is set and wins over it");
+                tracing::warn!(
+                    level,
+                    "log_level was not taken: the variable RUST_LOG is set and wins over it"
+                );
             }
         }
         self.ingest.reload(ingest_settings(&config));
-        self.origins.set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
+        self.origins
+            .set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
         self.due.send_replace(due(&config));
         self.outbox_budget_bytes
             .store(outbox_budget_bytes(&config), Ordering::Relaxed);

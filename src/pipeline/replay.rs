@@ -1,7 +1,7 @@
 //! A journal's records into a database made for it, without touching the journal.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use clickhouse::Row;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::aggregate::{self, Aggregator, Restored};
+use crate::aggregate::{self, Aggregator, Restored, Totals};
 use crate::config::Config;
 use crate::journal::{self, OpenError, Position, RealDisk, Record};
 use crate::model::Catalogue;
@@ -57,7 +57,7 @@ struct Named {
 enum Step {
     Rows(Vec<u8>),
     Read(u64, u64),
-    Ended(Result<Aggregator, OpenError>, Option<(u64, u64)>),
+    Ended(Result<Totals, OpenError>, Option<(u64, u64)>),
 }
 
 /// Replays the journal in `journal_dir` into the new database `into`, of the ClickHouse of `config`.
@@ -80,9 +80,10 @@ pub async fn replay(
         let found: Vec<Named> = database
             .clickhouse()
             .in_database("system")
-            .fetch("SELECT name FROM databases WHERE name = {name:String}", |query| {
-                query.param("name", into)
-            })
+            .fetch(
+                "SELECT name FROM databases WHERE name = {name:String}",
+                |query| query.param("name", into),
+            )
             .await?;
         if !found.is_empty() {
             return Err(ServeError::Setup(format!(
@@ -154,7 +155,7 @@ async fn write(
             Step::Rows(bytes) => insert_rows(clickhouse, vec![bytes]).await?,
             Step::Read(done, all) => progress(done, all),
             Step::Ended(ended, range) => {
-                let totals = ended?.totals();
+                let totals = ended?;
                 summary.range = range;
                 summary.records = totals.records;
                 summary.unreadable = totals.unreadable;
@@ -162,7 +163,9 @@ async fn write(
             }
         }
     }
-    reader.await.map_err(|_panicked| ServeError::Died("replay"))?;
+    reader
+        .await
+        .map_err(|_panicked| ServeError::Died("replay"))?;
     // What the database says, not what was sent.
     let metrics: Vec<ByMetric> = clickhouse
         .fetch(
@@ -180,7 +183,7 @@ async fn write(
 }
 
 /// Reads, applies, and sends rows whenever there are enough. Ends when nobody receives any more.
-fn read(folder: &PathBuf, settings: aggregate::Settings, rows_max: usize, steps: &mpsc::Sender<Step>) {
+fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &mpsc::Sender<Step>) {
     let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(catalogue, settings, Restored::default());
     // No state file will ever have it.
@@ -213,7 +216,7 @@ fn read(folder: &PathBuf, settings: aggregate::Settings, rows_max: usize, steps:
     let ended = journal::read_records(&RealDisk, folder, &mut take, &mut progress);
     let ended = ended.map(|()| {
         send(&mut aggregator);
-        aggregator
+        aggregator.totals()
     });
     let _gone = steps.blocking_send(Step::Ended(ended, range)).is_err();
 }

@@ -118,9 +118,7 @@ impl Sealer {
     }
 
     fn encode(&self) -> Option<Result<Arc<Sealing>, StateError>> {
-        let (cut, epoch) = self
-            .holdings
-            .cut(*self.sealed_position.borrow())?;
+        let (cut, epoch) = self.holdings.cut(*self.sealed_position.borrow())?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
             self.holdings.sealing(Arc::clone(&sealing));

@@ -15,7 +15,6 @@ use tokio::sync::{Notify, watch};
 use crate::config::Config;
 use crate::health::{self, Health};
 use crate::holdings::Holdings;
-use crate::ingest::cors::Origins;
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::{self, Ingest, admission};
 use crate::listener;
@@ -30,7 +29,7 @@ use crate::pipeline::pages::{self, Pages};
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
-    StateKeys, announce, bind, due, forget, ingest_settings, outbox_budget_bytes,
+    StateKeys, announce, bind, forget, ingest_settings, outbox_budget_bytes,
 };
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
@@ -207,16 +206,12 @@ impl Running {
             budget_bytes: Arc::clone(&outbox_budget),
             is_prepared: std::sync::atomic::AtomicBool::new(false),
         });
-        let origins = Arc::new(Origins::default());
-        origins.set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
-        let reloader = Arc::new(Reloader {
+        let reloader = Arc::new(Reloader::new(
             load,
-            ingest: Arc::clone(&ingest),
-            origins,
-            due: watch::Sender::new(due(&config)),
-            outbox_budget_bytes: outbox_budget,
-            ship_wanted: Arc::clone(&ship_wanted),
-        });
+            &config,
+            (Arc::clone(&ingest), Arc::clone(&ship_wanted)),
+            outbox_budget,
+        ));
         let admin = Arc::new(Admin {
             ingest: Arc::clone(&ingest),
             holdings,

@@ -63,12 +63,14 @@ impl KeySource for StateKeys {
 
 /// When a seal is due.
 pub(super) fn due(config: &Config) -> Due {
-    let bytes = |bytes: Option<crate::config::Bytes>, default: u64| bytes.map_or(default, |bytes| bytes.0);
+    let bytes =
+        |bytes: Option<crate::config::Bytes>, default: u64| bytes.map_or(default, |bytes| bytes.0);
     Due {
         interval: config
             .seal_interval
             .map_or(Duration::from_secs(300), |span| span.0),
-        journal_bytes: bytes(config.seal_journal_bytes, 64 << 20) + bytes(config.journal_segment, 0),
+        journal_bytes: bytes(config.seal_journal_bytes, 64 << 20)
+            + bytes(config.journal_segment, 0),
     }
 }
 

@@ -124,7 +124,12 @@ fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeErro
 }
 
 fn journal_settings(config: &Config) -> journal::Settings {
-    let folder = journal_dir(config.data_dir.as_deref().unwrap_or(std::path::Path::new("")));
+    let folder = journal_dir(
+        config
+            .data_dir
+            .as_deref()
+            .unwrap_or(std::path::Path::new("")),
+    );
     let mut settings = journal::Settings::new(folder, uuid::Uuid::new_v4().as_u128());
     if let Some(segment) = config.journal_segment {
         settings.segment_bytes = segment.0.next_multiple_of(4_096);
