@@ -272,3 +272,136 @@ fn check_level(text: &str) -> Result<(), String> {
         .map(drop)
         .map_err(|_invalid| explain())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError, Flags, SETTINGS};
+
+    fn load(flags: Flags, text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tillwatch.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(flags, Some(&path))
+    }
+
+    /// For each setting a value that is written well and cannot be right, and a word of the way out.
+    const WRONG: &[(&str, &str, &str)] = &[
+        ("listen", "0.0.0.0:1", "allow_unauthenticated"),
+        ("admin_listen", "127.0.0.1:8080", "another port"),
+        (
+            "cors_origins",
+            "https://a.example/",
+            "write https://a.example",
+        ),
+        ("cors_origins", "pos.example.com", "write https://"),
+        ("clickhouse_url", "https://db:8443", "http://"),
+        (
+            "clickhouse_url",
+            "http://db:8123/path",
+            "write http://host:8123",
+        ),
+        (
+            "clickhouse_url",
+            "http://me:secret@db:8123",
+            "clickhouse_password_file",
+        ),
+        ("clickhouse_timeout", "1ms", "between 1s and 1h"),
+        ("engine_memory", "1MiB", "between 256MiB and 16TiB"),
+        ("seal_interval", "10ms", "between 100ms and 1d"),
+        ("seal_journal_bytes", "1", "between 64KiB and 1TiB"),
+        ("seal_rows", "0", "between 1 and"),
+        (
+            "journal_budget",
+            "33MiB",
+            "eight times journal_segment, 128MiB",
+        ),
+        ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
+        ("outbox_budget", "1", "between 1KiB"),
+        ("stores_max", "0", "between 1 and"),
+        ("releases_max", "70000", "between 1 and 60000"),
+        ("queues_max", "0", "between 1 and"),
+        ("connections_max", "0", "between 1 and"),
+        ("head_timeout", "0s", "between 1s and 10m"),
+        ("idle_timeout", "2d", "between 1s and 1d"),
+        ("body_timeout", "1d", "between 100ms and 10m"),
+        ("body_bytes_max", "1", "between 1KiB and 64MiB"),
+        ("decoded_bytes_max", "9MiB", "half of journal_segment, 8MiB"),
+        ("batches_max", "0", "between 1 and"),
+        ("samples_max", "0", "between 1 and"),
+        ("in_flight_bytes_max", "1KiB", "between 64KiB"),
+        ("store_requests_per_s", "0", "between 1 and"),
+        ("store_burst", "0", "between 1 and"),
+        ("log_format", "xml", "text or json"),
+        ("log_level", "verbos", "error, warn, info or debug"),
+        ("log_level", "tillwatch=loud", "error, warn, info or debug"),
+        ("allow_unauthenticated", "maybe", "true"),
+    ];
+
+    /// Any text is a path or a name; whether it can be used is found out when it is.
+    const FREE: [&str; 4] = [
+        "data_dir",
+        "clickhouse_user",
+        "clickhouse_password_file",
+        "libchdb",
+    ];
+
+    #[test]
+    fn every_setting_has_a_value_that_is_refused_with_its_line_and_the_way_out() {
+        for (name, value, word) in WRONG {
+            let error = load(
+                Flags::default(),
+                &format!("# mine\n\n{name} = \"{value}\"\n"),
+            )
+            .unwrap_err();
+            let said = error.to_string();
+            assert!(
+                said.contains("line 3") && said.contains(name) && said.contains(word),
+                "{name} = {value}: {said}"
+            );
+            assert!(!said.contains("secret"), "{said}");
+        }
+        for setting in SETTINGS {
+            let is_tried = WRONG.iter().any(|(name, ..)| *name == setting.name);
+            assert!(is_tried != FREE.contains(&setting.name), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_flag_and_a_default_are_named_as_such() {
+        let flags = Flags {
+            seal_rows: Some(0),
+            ..Flags::default()
+        };
+        let said = load(flags, "seal_rows = 5\n").unwrap_err().to_string();
+        assert!(said.contains("--seal-rows (TILLWATCH_SEAL_ROWS)"), "{said}");
+        let said = load(Flags::default(), "journal_segment = \"1GiB\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("journal_budget (not given, so 4GiB)"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn doubtful_relations_are_told() {
+        let config = load(
+            Flags::default(),
+            "journal_budget = \"128MiB\"\nseal_journal_bytes = \"100MiB\"\n",
+        );
+        let doubts = config.unwrap().doubts().join("\n");
+        assert!(
+            doubts.contains("seal_journal_bytes is more than half"),
+            "{doubts}"
+        );
+        assert!(super::is_unknown("TILLWATCH_SEAL_INTERVALL"));
+        for name in [
+            "TILLWATCH_SEAL_INTERVAL",
+            "TILLWATCH_CONFIG",
+            "TILLWATCH_PORT_80_TCP",
+            "PATH",
+        ] {
+            assert!(!super::is_unknown(name), "{name}");
+        }
+    }
+}

@@ -50,6 +50,9 @@ const LAST_SEAL_MAX: Duration = Duration::from_secs(10);
 /// When it cannot start, or when the journal halts.
 pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let data_dir: PathBuf = config.data_dir.clone().unwrap_or_default();
+    // From the beginning: without a receiver the signal ends the process.
+    let hangup =
+        signal(SignalKind::hangup()).map_err(|error| ServeError::Setup(error.to_string()))?;
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
     // Held until the end: nobody else may change the state file meanwhile.
     let _lock = folder::lock_data_dir(&data_dir)?;
@@ -90,7 +93,9 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         recorder,
         Arc::clone(&halted),
     )?;
-    running.until_stopped((public, admin), halted).await
+    running
+        .until_stopped((public, admin), (halted, hangup))
+        .await
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -238,7 +243,7 @@ impl Running {
     async fn until_stopped(
         self,
         (public, admin): (TcpListener, TcpListener),
-        halted: Arc<Notify>,
+        (halted, hangup): (Arc<Notify>, Signal),
     ) -> Result<(), ServeError> {
         let setup = |error: std::io::Error| ServeError::Setup(error.to_string());
         let mut terminate = signal(SignalKind::terminate()).map_err(setup)?;
@@ -276,7 +281,7 @@ impl Running {
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
 
         let reloading = tokio::spawn(reload_on(
-            signal(SignalKind::hangup()).map_err(setup)?,
+            hangup,
             Arc::clone(&self.reloader),
             self.config.clone(),
         ));
