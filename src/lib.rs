@@ -10,6 +10,7 @@ pub mod logging;
 pub mod health;
 pub mod self_metrics;
 pub mod listener;
+pub mod progress;
 
 pub mod ingest;
 pub mod journal;

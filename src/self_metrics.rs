@@ -69,6 +69,8 @@ metrics_of_self! {
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "When the oldest of them was sealed; 0 when none waits.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "How long a query of the API took.";
+    CONFIG_RELOADS = Counter "tillwatch_config_reloads_total" "Times the settings were read again on SIGHUP, by result.";
+    CONFIG_SUCCESS = Gauge "tillwatch_config_last_reload_success" "1 if the settings could be used when they were last read; 0: those before stay.";
     UPTIME = Gauge "tillwatch_start_timestamp_seconds" "When this process started.";
     BUILD = Gauge "tillwatch_build_info" "Always 1; the label says which release runs.";
 }

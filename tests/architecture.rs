@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("self_metrics", &[]),
     ("health", &[]),
     ("listener", &[]),
+    ("progress", &[]),
     ("journal", &[]),
     ("embedded", &[]),
     ("config", &["logging"]),
@@ -59,11 +60,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // Speaks only the wire format: it can never lean on the server that it tests.
-    ("simulate", &["model"]),
+    ("simulate", &["model", "progress"]),
     (
         "cli",
         &[
-            "model", "logging", "journal", "embedded", "config", "persist", "pipeline", "simulate",
+            "model", "logging", "journal", "embedded", "config", "persist", "pipeline", "progress",
+            "simulate",
         ],
     ),
 ];

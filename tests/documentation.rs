@@ -28,7 +28,9 @@ fn the_configuration_page_is_that_of_the_settings() {
         Each setting is a key of the TOML file (`serve --config FILE`), a variable, and a flag of `serve` \
         (`data_dir` is `--data-dir`). A flag wins over a variable, a variable over the file. \
         `tillwatch check-config FILE` prints what a file comes to.\n\n\
-        | key | variable | default | what it does |\n|---|---|---|---|\n"
+        SIGHUP makes `serve` read the file again and take new values of the settings marked *reload*; a file with an \
+        error changes nothing. Others need a restart.\n\n\
+        | key | variable | default | | what it does |\n|---|---|---|---|---|\n"
         .to_owned();
     for setting in SETTINGS {
         let default = match setting.default {
@@ -36,7 +38,12 @@ fn the_configuration_page_is_that_of_the_settings() {
             default => format!("`{default}`"),
         };
         let (name, variable, help) = (setting.name, setting.variable, setting.help);
-        writeln!(page, "| `{name}` | `{variable}` | {default} | {help}. |").unwrap();
+        let reload = if setting.is_reloadable { "reload" } else { "" };
+        writeln!(
+            page,
+            "| `{name}` | `{variable}` | {default} | {reload} | {help}. |"
+        )
+        .unwrap();
     }
     check("configuration.md", &page);
 }

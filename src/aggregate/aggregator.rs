@@ -14,6 +14,7 @@ use crate::aggregate::terminals::{Terminal, TerminalKey, TerminalRef, Terminals}
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
 use crate::model::{Catalogue, Entry, FirstResult, KeyId, Rollup};
+use crate::wire::journal_act_v1::{self, Act};
 use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
 /// Caps of the aggregate.
@@ -39,7 +40,7 @@ impl Default for Settings {
 
 /// A release silent for longer than any sample may be late can give up its place.
 const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
-/// A store silent for this long can give up its place when the set is full.
+/// A store silent for this long is retired.
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
 /// How often, in journal time, silent queues are looked for.
 const AGE_EVERY_MS: i64 = HOUR_MS;
@@ -119,6 +120,7 @@ impl Aggregator {
                     release: self.releases.find(&saved.release).unwrap_or(0),
                     last_seen_ms: saved.last_seen_ms,
                     offset_ms: saved.offset_ms,
+                    is_retired: saved.is_retired,
                     ..Terminal::default()
                 };
                 saved.restore_levels(&mut terminal, &layout, &self.catalogue);
@@ -154,6 +156,10 @@ impl Aggregator {
     }
 
     fn apply_record(&mut self, payload: &[u8]) -> Result<(), RecordError> {
+        if journal_act_v1::is_act(payload) {
+            self.apply_act(journal_act_v1::decode(payload)?);
+            return Ok(());
+        }
         let (header, entries) = journal_record_v1::decode(payload)?;
         let received_at_ms = header.received_at_ms;
         self.journal_ms = self.journal_ms.max(received_at_ms);
@@ -233,20 +239,42 @@ impl Aggregator {
             let live = &mut self.live;
             let lost = |store, batches| live.lost(store, batches);
             self.totals.lost_batches += self.terminals.age(self.journal_ms, lost);
+            for store_id in self.stores.silent(self.journal_ms) {
+                self.retire_store(&store_id);
+            }
         }
         Ok(())
+    }
+
+    fn apply_act(&mut self, act: Act<'_>) {
+        let Act::RetireStore { store_id, at_ms } = act;
+        self.journal_ms = self.journal_ms.max(at_ms);
+        self.retire_store(store_id);
+    }
+
+    /// Ends a store's series. Its open windows, its rows at rest and its sequence windows stay: a batch
+    /// sent again is still known.
+    fn retire_store(&mut self, store_id: &str) {
+        if let Some(index) = self.stores.remove(store_id) {
+            self.live.forget_store(index);
+        }
+        self.terminals.retire(store_id);
     }
 
     /// Takes everything applied since the last cut.
     pub fn take(&mut self) -> Cut {
         let layout = Arc::clone(&self.layout);
         let (stores, releases) = self.live.take_changed();
-        let store_series = stores.iter().filter_map(|index| {
+        let dropped = (self.stores.take_dropped(), self.releases.take_dropped());
+        // One that left its set may still have changed before.
+        let current = |index: &&u32| self.stores.is_current(**index);
+        let store_series = stores.iter().filter(current).filter_map(|index| {
             let store = self.live.stores().get(*index as usize)?;
             let name = self.stores.name(*index).to_string();
             Some((name, SavedSeries::of_store(store, &layout)))
         });
-        let release_series = releases.iter().filter_map(|index| {
+        let current = |index: &&u32| self.releases.is_current(**index);
+        let release_series = releases.iter().filter(current).filter_map(|index| {
             let release = self.live.releases().get(*index as usize)?;
             let name = self.releases.name(*index).to_string();
             Some((name, SavedSeries::of_release(release, &layout)))
@@ -262,6 +290,7 @@ impl Aggregator {
             (change, saved)
         });
         Cut {
+            dropped,
             applied: self.applied,
             totals: self.totals,
             journal_ms: self.journal_ms,

@@ -69,6 +69,8 @@ pub struct Cut {
     pub stores: Vec<(String, i64)>,
     /// Releases and when they were last seen.
     pub releases: Vec<(String, i64)>,
+    /// Stores and releases that have left their sets: their saved series go before the changed ones come.
+    pub dropped: (Vec<String>, Vec<String>),
     /// Series of the stores that have changed.
     pub store_series: Vec<(String, SavedSeries)>,
     /// Series of the releases that have changed.

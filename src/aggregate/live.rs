@@ -247,6 +247,13 @@ impl LiveSeries {
         store
     }
 
+    /// Forgets the series of a store: its number is no longer that of a name.
+    pub fn forget_store(&mut self, index: u32) {
+        if let Some(store) = self.stores.get_mut(index as usize) {
+            *store = StoreLive::default();
+        }
+    }
+
     /// The series of a release, for restoring.
     pub fn release_mut(&mut self, index: u32) -> &mut ReleaseLive {
         let (counters, histograms) = (self.layout.release_counters, self.layout.release_histograms);

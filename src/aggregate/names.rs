@@ -20,6 +20,8 @@ pub struct NameSet {
     last_seen_ms: Vec<i64>,
     by_name: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     full_at_ms: i64,
+    /// Names that have left since the last cut.
+    dropped: Vec<String>,
     /// Batches whose name found no place.
     pub overflowed: u64,
 }
@@ -36,6 +38,7 @@ impl NameSet {
             last_seen_ms: Vec::new(),
             by_name: HashMap::default(),
             full_at_ms: i64::MIN,
+            dropped: Vec::new(),
             overflowed: 0,
         };
         set.add(OVERFLOW, i64::MAX);
@@ -103,6 +106,31 @@ impl NameSet {
             .collect()
     }
 
+    /// Takes a name out; gives its number, which from now on is not current.
+    pub fn remove(&mut self, name: &str) -> Option<u32> {
+        // `__overflow__` is where the others go, and stays.
+        let index = self.find(name).filter(|index| *index != OVERFLOW_INDEX)?;
+        self.by_name.remove(name);
+        self.dropped.push(name.to_owned());
+        Some(index)
+    }
+
+    /// Names that have been silent for as long as this set allows.
+    #[must_use]
+    pub fn silent(&self, now_ms: i64) -> Vec<Arc<str>> {
+        let is_silent = |index: u32| {
+            let seen = self.last_seen_ms.get(index as usize);
+            seen.is_some_and(|seen| now_ms.saturating_sub(*seen) > self.idle_ms_max)
+        };
+        let silent = self.by_name.iter().filter(|(_, index)| is_silent(**index));
+        silent.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Names that have left since the last call; some may have come back.
+    pub fn take_dropped(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.dropped)
+    }
+
     /// How many names are in use.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -138,8 +166,7 @@ impl NameSet {
             && now_ms.saturating_sub(seen_ms) > self.idle_ms_max
         {
             let name = Arc::clone(name);
-            self.by_name.remove(&name);
-            return true;
+            return self.remove(&name).is_some();
         }
         self.full_at_ms = now_ms;
         false

@@ -185,6 +185,9 @@ pub struct SavedTerminal {
     pub last_seen_ms: i64,
     /// How far its clock is behind, ms.
     pub offset_ms: i64,
+    /// Whether its store was retired since it last posted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_retired: bool,
     levels: BTreeMap<String, (i64, u64)>,
 }
 
@@ -200,6 +203,7 @@ impl SavedTerminal {
             release: release.to_owned(),
             last_seen_ms: terminal.last_seen_ms,
             offset_ms: terminal.offset_ms,
+            is_retired: terminal.is_retired,
             levels: layout
                 .catalogue()
                 .metrics()

@@ -56,6 +56,8 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<LastValue>,
+    /// Its store was retired and it has not posted since: only its queues are kept.
+    pub is_retired: bool,
     pub(super) is_dirty: bool,
 }
 
@@ -94,6 +96,7 @@ impl Terminals {
             self.dirty.push((&terminal).into());
         }
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
+        entry.is_retired = false;
         entry
     }
 
@@ -161,6 +164,19 @@ impl Terminals {
             true
         });
         lost_with_queues
+    }
+
+    /// Keeps of a store's terminals only what tells a resend from a new batch.
+    pub fn retire(&mut self, store_id: &str) {
+        let of_store = self.by_key.iter_mut();
+        for (key, terminal) in of_store.filter(|(key, _)| *key.store_id == *store_id) {
+            terminal.is_retired = true;
+            terminal.levels.clear();
+            if !terminal.is_dirty {
+                terminal.is_dirty = true;
+                self.dirty.push(key.clone());
+            }
+        }
     }
 
     /// What has changed since the last cut.

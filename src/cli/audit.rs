@@ -1,20 +1,24 @@
-//! `audit`: the ledger against what ClickHouse holds.
+//! `audit`: the ledger against what ClickHouse holds; `--repair` sends again what it has lost.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
+use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::model::time::{DAY_MS, now_ms};
 use crate::persist::audit::{self, Held, KEPT_DAYS};
+use crate::persist::repair::{self, Repaired, date};
 use crate::persist::rows::DayLedger;
-use crate::persist::{EpochInfo, State};
-use crate::pipeline;
+use crate::persist::ship::{guard_epochs, ship_once};
+use crate::persist::{ClickHouse, EpochInfo, State};
+use crate::pipeline::{self, ServeError};
+use crate::progress::Progress;
 
 /// Epochs asked for in one statement.
 const EPOCHS_AT_ONCE: usize = 1_000;
@@ -27,6 +31,11 @@ pub(super) struct Audit {
     /// One line for each epoch and day that differs, not only the sums by day.
     #[arg(long)]
     verbose: bool,
+    /// Send the rows of epochs that differ again, while their blobs are kept (48 hours after they were
+    /// confirmed), read back, and say what could not be repaired. What waits in the outbox is shipped too,
+    /// unless `serve` is running and does so itself.
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -50,7 +59,7 @@ fn add(sum: &mut DayLedger, other: &DayLedger) {
 impl Audit {
     pub(super) async fn run(self) -> Outcome {
         logging::init(Format::Text, "warn");
-        let config = Config::load(self.flags, self.config.as_deref())
+        let config = Config::load(self.flags.clone(), self.config.as_deref())
             .map_err(|error| Failure::of(&error))?;
         let data_dir = config.data_dir.clone().unwrap_or_default();
         if !data_dir.join("state.sqlite").exists() {
@@ -63,21 +72,43 @@ impl Audit {
         let database = pipeline::open_database(&config)
             .await
             .map_err(|error| Failure::of(&error))?;
-        let compared = compare(&state, database.clickhouse(), self.verbose).await;
+        let audited = self.audit(&state, database.clickhouse(), &data_dir).await;
         database.close().await;
-        let (days, lines) = compared?;
-        for line in lines {
-            say(&line);
-        }
-        Ok(report(&days))
+        audited
     }
+
+    async fn audit(&self, state: &Arc<State>, clickhouse: &ClickHouse, data_dir: &Path) -> Outcome {
+        let mut compared = compare(state, clickhouse, self.verbose).await?;
+        if self.repair {
+            repair_all(state, clickhouse, &compared.differing, data_dir).await?;
+            compared = compare(state, clickhouse, self.verbose).await?;
+        }
+        for line in &compared.lines {
+            say(line);
+        }
+        let is_whole = report(&compared.days);
+        let has_strays = tell_strays(state, clickhouse).await?;
+        Ok(if is_whole && !has_strays {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+/// What a comparison found.
+struct Compared {
+    days: BTreeMap<u32, Day>,
+    lines: Vec<String>,
+    /// Confirmed epochs of which ClickHouse does not hold exactly what was sent.
+    differing: Vec<EpochInfo>,
 }
 
 async fn compare(
     state: &Arc<State>,
-    clickhouse: &crate::persist::ClickHouse,
+    clickhouse: &ClickHouse,
     is_verbose: bool,
-) -> Result<(BTreeMap<u32, Day>, Vec<String>), Failure> {
+) -> Result<Compared, Failure> {
     let accepted = state
         .accepted_samples()
         .map_err(|error| Failure::of(&error))?;
@@ -87,6 +118,9 @@ async fn compare(
         .saturating_sub(KEPT_DAYS - 1);
     let mut days: BTreeMap<u32, Day> = BTreeMap::new();
     let mut lines = Vec::new();
+    let mut differing: Vec<EpochInfo> = Vec::new();
+    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let mut done = 0;
     // Once the first epochs have left the ledger, it no longer holds everything ever accepted.
     let in_ledger: u64 = ledger.iter().map(EpochInfo::samples).sum();
     if ledger.first().is_some_and(|first| first.epoch == 1) && in_ledger < accepted {
@@ -98,6 +132,8 @@ async fn compare(
     for group in ledger.chunk_by(|left, right| left.collector_id == right.collector_id) {
         for part in group.chunks(EPOCHS_AT_ONCE) {
             let held = held(clickhouse, part).await?;
+            done += part.len() as u64;
+            progress.step("audit", (done, ledger.len() as u64), "epochs");
             for info in part {
                 for (day, ledger) in info.days.iter().filter(|(day, _)| **day >= oldest_day) {
                     let found = held
@@ -113,6 +149,9 @@ async fn compare(
                     add(&mut of_day.held, &found);
                     if found != *ledger {
                         of_day.differing += 1;
+                        if differing.last().is_none_or(|last| last.epoch != info.epoch) {
+                            differing.push(info.clone());
+                        }
                         if is_verbose {
                             lines.push(format!(
                                 "epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
@@ -124,11 +163,15 @@ async fn compare(
             }
         }
     }
-    Ok((days, lines))
+    Ok(Compared {
+        days,
+        lines,
+        differing,
+    })
 }
 
 async fn held(
-    clickhouse: &crate::persist::ClickHouse,
+    clickhouse: &ClickHouse,
     part: &[EpochInfo],
 ) -> Result<BTreeMap<(u64, u32), Held>, Failure> {
     let Some((first, last)) = part.first().zip(part.last()) else {
@@ -150,7 +193,137 @@ async fn held(
     .map_err(|error| Failure::of(&error))
 }
 
-fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
+/// Sends again what differs, and says what became of it.
+async fn repair_all(
+    state: &Arc<State>,
+    clickhouse: &ClickHouse,
+    differing: &[EpochInfo],
+    data_dir: &Path,
+) -> Result<(), Failure> {
+    // Numbers that another copy of the state file has used must not be sent under.
+    guard_epochs(clickhouse, state)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let all = differing.len() as u64;
+    for (done, info) in (0..).zip(differing) {
+        progress.step("repair", (done, all), "epochs");
+        let repaired = repair::repair(clickhouse, state, info, now_ms())
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        let what = match repaired {
+            Repaired::Whole => "repaired: sent again and read back",
+            Repaired::BlobGone => {
+                "cannot be repaired: its rows are kept here for 48 hours after they were confirmed, and are gone. \
+                 Take them from a backup of ClickHouse"
+            }
+            Repaired::BlobDamaged => {
+                "cannot be repaired: its blob in the state file is not what the ledger says. Look at the disk"
+            }
+            Repaired::HasOthers => {
+                "cannot be repaired by sending: ClickHouse holds rows under its number that were never sent. Look at \
+                 them: SELECT * FROM rollup_1m WHERE epoch = its number"
+            }
+        };
+        progress.finish();
+        say(&format!(
+            "epoch {} of collector {} ({} rows) {what}",
+            info.epoch,
+            info.collector_id,
+            info.rows()
+        ));
+    }
+    // While `serve` holds the folder it ships itself.
+    match pipeline::lock_data_dir(data_dir) {
+        Err(ServeError::InUse { .. }) => Ok(()),
+        Err(error) => Err(Failure::of(&error)),
+        Ok(_lock) => loop {
+            let shipped = ship_once(clickhouse, state, true)
+                .await
+                .map_err(|error| Failure::of(&error))?;
+            let (Some(first), Some(last)) = (shipped.confirmed.first(), shipped.confirmed.last())
+            else {
+                break Ok(());
+            };
+            say(&format!("epochs {first} to {last} shipped from the outbox"));
+        },
+    }
+}
+
+/// Rows under numbers that the ledger does not know; whether any of them bears this collector's id.
+async fn tell_strays(state: &Arc<State>, clickhouse: &ClickHouse) -> Result<bool, Failure> {
+    let mine = state.collector_id();
+    let found = repair::strays(clickhouse, &runs(&ledger(state)?, mine), now_ms())
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    // Asked again: `serve` may have sealed and shipped since the ledger was read.
+    let ledger = ledger(state)?;
+    let is_known = |stray: &repair::Stray| {
+        ledger
+            .iter()
+            .any(|info| (info.collector_id, info.epoch) == (stray.collector_id, stray.epoch))
+    };
+    let mut has_strays = false;
+    for stray in found.iter().filter(|stray| !is_known(stray)) {
+        let is_mine = stray.collector_id == mine;
+        has_strays |= is_mine;
+        say(&format!(
+            "epoch {} of {} {} is not in the ledger: {} rows, {} samples{}",
+            stray.epoch,
+            if is_mine {
+                "this collector"
+            } else {
+                "the former id"
+            },
+            stray.collector_id,
+            stray.rows,
+            stray.samples,
+            if is_mine {
+                ". UNKNOWN: another copy of this state file has shipped it"
+            } else {
+                ", shipped by the copy that this state was restored from or moved away from"
+            }
+        ));
+    }
+    let mut own: Vec<uuid::Uuid> = ledger.iter().map(|info| info.collector_id).collect();
+    own.push(mine);
+    own.sort_unstable();
+    own.dedup();
+    let others = repair::others(clickhouse, &own, now_ms())
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    for other in others {
+        say(&format!(
+            "another collector {}: {} epochs, {} rows, {} samples; not in this ledger, as it should be",
+            other.collector_id, other.epochs, other.rows, other.samples
+        ));
+    }
+    Ok(has_strays)
+}
+
+fn ledger(state: &State) -> Result<Vec<EpochInfo>, Failure> {
+    state.ledger(0).map_err(|error| Failure::of(&error))
+}
+
+/// The runs of neighbouring epochs of each id, and at least one of `mine`.
+fn runs(ledger: &[EpochInfo], mine: uuid::Uuid) -> Vec<(uuid::Uuid, u64, u64)> {
+    let is_next = |left: &EpochInfo, right: &EpochInfo| {
+        left.collector_id == right.collector_id && left.epoch + 1 == right.epoch
+    };
+    let mut runs: Vec<_> = ledger
+        .chunk_by(is_next)
+        .filter_map(|run| Some((run.first()?, run.last()?)))
+        .map(|(first, last)| (first.collector_id, first.epoch, last.epoch))
+        .collect();
+    if runs.iter().all(|(id, _, _)| *id != mine) {
+        // Under a new id nothing was sealed yet.
+        runs.push((mine, 0, 0));
+    }
+    runs
+}
+
+/// Prints the sums; whether they agree.
+fn report(days: &BTreeMap<u32, Day>) -> bool {
     let mut total = Day::default();
     let mut rows = Vec::new();
     for (day, sums) in days {
@@ -185,11 +358,7 @@ fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
             "THE SUMS DIFFER; run with --verbose"
         }
     ));
-    if is_whole {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    is_whole
 }
 
 fn line(name: String, day: &Day) -> Vec<String> {
@@ -202,12 +371,4 @@ fn line(name: String, day: &Day) -> Vec<String> {
         day.ledger.rows.to_string(),
         day.differing.to_string(),
     ]
-}
-
-fn date(day: u32) -> String {
-    let time = jiff::Timestamp::from_millisecond(i64::from(day) * DAY_MS);
-    time.map_or_else(
-        |_| day.to_string(),
-        |time| time.strftime("%Y-%m-%d").to_string(),
-    )
 }

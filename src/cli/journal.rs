@@ -1,12 +1,15 @@
-//! `journal inspect`, `journal verify`.
+//! `journal inspect`, `journal verify`; `journal replay` is in `replay.rs`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::backup::PLAIN_EVERY;
+use crate::cli::replay::Replay;
 use crate::cli::{Failure, Outcome, say};
-use crate::journal::{RealDisk, inspect, verify};
+use crate::journal::{RealDisk, inspect, verify_with};
+use crate::progress::Progress;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Journal {
@@ -14,6 +17,8 @@ pub(super) enum Journal {
     Inspect(Folder),
     /// Read every record; fails when acknowledged records are damaged.
     Verify(Folder),
+    /// Replay a journal that is not in use into a new database, to look at what it holds.
+    Replay(Box<Replay>),
 }
 
 #[derive(Debug, Args)]
@@ -29,8 +34,9 @@ pub(super) struct Folder {
 }
 
 impl Journal {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) async fn run(self) -> Outcome {
         match self {
+            Self::Replay(replay) => replay.run().await,
             Self::Inspect(folder) => {
                 let dir = folder.data_dir.join("journal");
                 for segment in inspect(&RealDisk, &dir).map_err(|error| Failure::of(&error))? {
@@ -43,8 +49,12 @@ impl Journal {
             }
             Self::Verify(folder) => {
                 let dir = folder.data_dir.join("journal");
-                let verification =
-                    verify(&RealDisk, &dir, None).map_err(|error| Failure::of(&error))?;
+                let mut progress = Progress::new(false, PLAIN_EVERY);
+                let verification = verify_with(&RealDisk, &dir, None, &mut |done, all| {
+                    progress.step("verify", (done, all), "segments");
+                })
+                .map_err(|error| Failure::of(&error))?;
+                progress.finish();
                 say(&format!("{verification:?}"));
                 Ok(if verification.is_intact() {
                     ExitCode::SUCCESS

@@ -3,9 +3,13 @@
 //! | file | command |
 //! |---|---|
 //! | `serve.rs` | `serve`, `clickhouse`, `migrate`, `check-config` |
+//! | `backup.rs` | `backup`, `restore` |
+//! | `store.rs` | `store retire` |
+//! | `replay.rs` | `journal replay` |
 //! | `query.rs` | `query`: percentiles as a table in the terminal |
 //! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
-//! | `audit.rs` | `audit`: the ledger against what ClickHouse holds |
+//! | `sparkline.rs` | a row of windows in a few characters |
+//! | `audit.rs` | `audit`: the ledger against what ClickHouse holds, and repair |
 //! | `journal.rs` | `journal inspect`, `journal verify` |
 
 #![expect(
@@ -14,14 +18,18 @@
 )]
 
 mod audit;
+mod backup;
 mod journal;
 mod query;
+mod replay;
 mod serve;
+mod sparkline;
 mod sql;
+mod store;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::logging::{self, Format};
 use crate::simulate;
@@ -53,6 +61,18 @@ enum Command {
     Sql(sql::Sql),
     /// Compare the ledger of epochs with what ClickHouse holds, by epoch and day.
     Audit(Box<audit::Audit>),
+    /// Copy the state of a collector, which may be running, into a new folder.
+    Backup(backup::Backup),
+    /// Put a backup into a new data folder, under a new collector id.
+    Restore(Box<backup::Restore>),
+    /// Act on one store of a running collector.
+    #[command(subcommand)]
+    Store(store::Store),
+    /// Print a script with which a shell completes the commands.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Look into the journal of a data folder, without changing it.
     #[command(subcommand)]
     Journal(journal::Journal),
@@ -99,7 +119,17 @@ async fn run(command: Command) -> Outcome {
         Command::Query(query) => query.run().await,
         Command::Sql(sql) => sql.run().await,
         Command::Audit(audit) => audit.run().await,
-        Command::Journal(journal) => journal.run(),
+        Command::Backup(backup) => backup.run().await,
+        Command::Restore(restore) => restore.run().await,
+        Command::Store(store) => store.run().await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "tillwatch", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Journal(journal) => journal.run().await,
         Command::Simulate(options) => {
             logging::init(Format::Text, "warn");
             let is_json = options.json;
@@ -118,6 +148,28 @@ async fn run(command: Command) -> Outcome {
                 ExitCode::FAILURE
             })
         }
+    }
+}
+
+/// Asks a running collector to do something; gives back the body of its answer.
+async fn admin_post(admin_url: &str, path: &str) -> Result<String, Failure> {
+    let url = format!("{}{path}", admin_url.trim_end_matches('/'));
+    let request = reqwest::Client::new()
+        .post(&url)
+        .header("content-type", "application/json")
+        .body("{}");
+    let response = request.send().await.map_err(|error| {
+        Failure(format!(
+            "{}; is the collector running, and --admin-url right?",
+            logging::chain(&error)
+        ))
+    })?;
+    let is_good = response.status().is_success();
+    let text = response.text().await.map_err(|error| Failure::of(&error))?;
+    if is_good {
+        Ok(text)
+    } else {
+        Err(Failure(query::message_of(&text)))
     }
 }
 

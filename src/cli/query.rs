@@ -1,11 +1,16 @@
 //! `query`: percentiles as a table in the terminal.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::sparkline::{Style, sparkline};
 use crate::cli::{Failure, Outcome, say, table};
 use crate::model::time::now_ms;
+
+/// Windows of a series that an answer can have.
+const WINDOWS_MAX: usize = 11_000;
 
 #[derive(Debug, Args)]
 pub(super) struct Query {
@@ -49,6 +54,16 @@ pub(super) struct Query {
     /// rum, synthetic, or all.
     #[arg(long, default_value = "rum")]
     source: String,
+    /// With --step: one line a series that shows its windows as a sparkline, of the last of --q (of a
+    /// counter: its sum). Where there is no data stands · (with --ascii: _). On a terminal it is on.
+    #[arg(long, overrides_with = "no_sparkline")]
+    sparkline: bool,
+    /// Only the table.
+    #[arg(long)]
+    no_sparkline: bool,
+    /// Draw with ASCII characters alone; also when NO_COLOR is set or the locale is not UTF-8.
+    #[arg(long)]
+    ascii: bool,
     /// Print the answer as it came.
     #[arg(long)]
     json: bool,
@@ -58,6 +73,9 @@ pub(super) struct Query {
 struct Answer {
     metric: String,
     unit: String,
+    from: i64,
+    to: i64,
+    step_s: Option<i64>,
     series: Vec<Series>,
 }
 
@@ -68,6 +86,15 @@ struct Series {
     connection: Option<String>,
     label: Option<String>,
     points: Vec<Point>,
+}
+
+impl Series {
+    /// The value it was grouped by.
+    fn name(&self) -> String {
+        let group = [&self.store_id, &self.release, &self.connection, &self.label];
+        let name = group.into_iter().flatten().next().cloned();
+        name.unwrap_or_else(|| "all".to_owned())
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -128,7 +155,69 @@ impl Query {
         }
         let answer: Answer = serde_json::from_str(&text).map_err(|error| Failure::of(&error))?;
         say(&self.print(&answer));
+        if self.wants_sparklines(&answer) {
+            say(&self.sparklines(&answer));
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn wants_sparklines(&self, answer: &Answer) -> bool {
+        let is_on = self.sparkline || (!self.no_sparkline && std::io::stdout().is_terminal());
+        is_on && answer.step_s.is_some() && !answer.series.is_empty()
+    }
+
+    fn style(&self) -> Style {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|text| !text.is_empty());
+        // The first that is set decides, as for other programs.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|text| !text.is_empty());
+        let is_utf8 = locale.is_none_or(|text| {
+            let text = text.to_lowercase();
+            text.contains("utf-8") || text.contains("utf8")
+        });
+        if self.ascii || is_set("NO_COLOR") || !is_utf8 {
+            Style::Ascii
+        } else {
+            Style::Blocks
+        }
+    }
+
+    /// A line a series: its windows from the start of the range to its end, least and greatest.
+    fn sparklines(&self, answer: &Answer) -> String {
+        let step_ms = answer.step_s.unwrap_or(60).max(1) * 1_000;
+        let first = answer.from.div_euclid(step_ms);
+        let windows = usize::try_from((answer.to - 1).div_euclid(step_ms) - first + 1).unwrap_or(0);
+        let last_q = self.q.split(',').next_back().unwrap_or_default().trim();
+        let mut is_sum = false;
+        let mut rows = Vec::new();
+        for series in &answer.series {
+            let mut values = vec![None; windows.min(WINDOWS_MAX)];
+            for point in &series.points {
+                let at = usize::try_from(point.t.div_euclid(step_ms) - first).ok();
+                let value = point.values.get(last_q).and_then(serde_json::Value::as_f64);
+                is_sum |= value.is_none();
+                if let Some(slot) = at.and_then(|at| values.get_mut(at)) {
+                    *slot = Some(value.unwrap_or(point.sum));
+                }
+            }
+            let known = || values.iter().flatten().copied();
+            let least = known()
+                .reduce(f64::min)
+                .map_or_else(|| "-".to_owned(), short);
+            let most = known()
+                .reduce(f64::max)
+                .map_or_else(|| "-".to_owned(), short);
+            rows.push(vec![
+                series.name(),
+                sparkline(&values, self.style()),
+                least,
+                most,
+            ]);
+        }
+        let what = if is_sum { "sum" } else { last_q };
+        format!("\n{}", table(&["series", what, "least", "greatest"], &rows))
     }
 
     fn print(&self, answer: &Answer) -> String {
@@ -146,18 +235,7 @@ impl Query {
         head.extend(has_values.then_some("max"));
         let mut rows = Vec::new();
         for series in &answer.series {
-            let group = [
-                &series.store_id,
-                &series.release,
-                &series.connection,
-                &series.label,
-            ];
-            let name = group
-                .into_iter()
-                .flatten()
-                .next()
-                .cloned()
-                .unwrap_or_else(|| "all".to_owned());
+            let name = series.name();
             for point in &series.points {
                 let mut row = vec![
                     name.clone(),

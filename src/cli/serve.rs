@@ -3,18 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
 use crate::embedded::{self, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
 use crate::logging::{self, Format};
-use crate::persist::ClickHouse;
 use crate::persist::migrate::migrate;
-use crate::persist::ship::used_epochs;
 use crate::pipeline;
 
 #[derive(Debug, Args)]
@@ -37,9 +35,14 @@ fn start_logging(config: &Config) {
 
 impl Serve {
     pub(super) async fn run(self) -> Outcome {
-        let config = load(self.flags, self.config.as_ref())?;
+        let config = load(self.flags.clone(), self.config.as_ref())?;
         start_logging(&config);
-        let served = pipeline::serve(config).await;
+        for doubt in config.doubts() {
+            tracing::warn!("{doubt}");
+        }
+        let (flags, file) = (self.flags, self.config);
+        let again = move || Config::load(flags.clone(), file.as_deref());
+        let served = pipeline::serve(config, Box::new(again)).await;
         served
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| Failure::of(&error))
@@ -108,20 +111,24 @@ impl Migrate {
     pub(super) async fn run(self) -> Outcome {
         let config = load(self.flags, self.config.as_ref())?;
         start_logging(&config);
+        if self.new_collector_id {
+            // Said before anything is touched.
+            let data_dir = config.data_dir.clone().unwrap_or_default();
+            drop(pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?);
+        }
         let database = pipeline::open_database(&config)
             .await
             .map_err(|error| Failure::of(&error))?;
         let migrated = migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error));
-        let renewed = match &migrated {
-            Ok(_) if self.new_collector_id => Some(renew(&config, database.clickhouse()).await),
-            _ => None,
-        };
         database.close().await;
         let migrated = migrated?;
-        if let Some(id) = renewed.transpose()? {
-            say(&format!("the collector id is now {id}"));
+        if self.new_collector_id {
+            let (id, moved) = new_collector_id(&config).await?;
+            say(&format!(
+                "the collector id is now {id}; {moved} epochs that wait moved to it"
+            ));
         }
         say(&format!(
             "{} applied before, {} applied now{}",
@@ -135,19 +142,6 @@ impl Migrate {
         ));
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Gives the state file a new collector id. ClickHouse says which epoch numbers have been used by
-/// another copy of the file; what waits under these moves to the new id.
-async fn renew(config: &Config, clickhouse: &ClickHouse) -> Result<uuid::Uuid, Failure> {
-    let data_dir = config.data_dir.clone().unwrap_or_default();
-    let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
-    let used = used_epochs(clickhouse, &state)
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    state
-        .renew_collector_id(&used)
-        .map_err(|error| Failure::of(&error))
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +170,9 @@ impl CheckConfig {
             })
             .collect();
         say(&table(&["setting", "value", "default"], &rows));
+        for doubt in config.doubts() {
+            say(&format!("\nNote: {doubt}."));
+        }
         let outbox = config.outbox_budget.map_or(0, |bytes| bytes.0);
         let days = |stores: u64| outbox / (stores * OUTBOX_BYTES_STORE_DAY);
         say(&format!(

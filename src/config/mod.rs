@@ -2,15 +2,15 @@
 //!
 //! A flag wins over a variable, a variable over the file, the file over the default.
 //!
-//! `values.rs` has how durations, bytes and lists are written.
+//! `values.rs` has how durations, bytes and lists are written, `check.rs` which values can be right.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::logging::Format;
 
+mod check;
 mod values;
 
 use values::Written;
@@ -27,10 +27,12 @@ pub struct Setting {
     pub default: &'static str,
     /// What it does, and what happens when it is too small or too large.
     pub help: &'static str,
+    /// Whether `serve` takes a new value on SIGHUP.
+    pub is_reloadable: bool,
 }
 
 macro_rules! settings {
-    ($($variable:literal $name:ident: $type:ty = $default:literal, $help:literal;)*) => {
+    ($($variable:literal $name:ident: $type:ty = $default:literal, $help:literal $(, $when:ident)?;)*) => {
         /// All settings with their values.
         #[derive(Debug, Clone)]
         pub struct Config { $(#[doc = concat!("See `", stringify!($name), "` in [`SETTINGS`].")] pub $name: Option<$type>,)* }
@@ -45,14 +47,28 @@ macro_rules! settings {
         /// Every setting.
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name), variable: $variable, default: $default, help: $help,
+            is_reloadable: !concat!($(stringify!($when))?).is_empty(),
         }),*];
 
         impl Config {
+            /// Takes one setting's value from `other`.
+            pub fn take(&mut self, name: &str, other: &Self) {
+                $(if name == stringify!($name) { self.$name.clone_from(&other.$name); })*
+            }
+
             /// The value of a setting as it would be written.
             #[must_use]
             pub fn text_of(&self, name: &str) -> Option<String> {
                 $(if name == stringify!($name) { return self.$name.as_ref().map(Written::written); })*
                 None
+            }
+        }
+
+        impl Flags {
+            /// Names of the settings given as flags or variables.
+            fn given(&self) -> Vec<&'static str> {
+                let all = [$(self.$name.is_some().then_some(stringify!($name))),*];
+                all.into_iter().flatten().collect()
             }
         }
 
@@ -70,19 +86,19 @@ settings! {
     "TILLWATCH_LISTEN" listen: SocketAddr = "127.0.0.1:8080", "Where terminals post. Port 0 takes a free one";
     "TILLWATCH_ADMIN_LISTEN" admin_listen: SocketAddr = "127.0.0.1:9090", "Where metrics, the query API and health are served. Whoever reaches it reads everything";
     "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated: bool = "false", "Listen on other addresses than loopback although nobody is asked who he is: only behind a proxy that asks";
-    "TILLWATCH_CORS_ORIGINS" cors_origins: List = "", "Origins whose pages may post, exactly as browsers send them (https://pos.example.com), with commas";
+    "TILLWATCH_CORS_ORIGINS" cors_origins: List = "", "Origins whose pages may post, exactly as browsers send them (https://pos.example.com), with commas", reload;
     "TILLWATCH_CLICKHOUSE_URL" clickhouse_url: String = "", "A ClickHouse server, http://host:8123. Without it the embedded engine is started";
     "TILLWATCH_CLICKHOUSE_USER" clickhouse_user: String = "default", "User for that server. The password is in TILLWATCH_CLICKHOUSE_PASSWORD or in clickhouse_password_file";
     "TILLWATCH_CLICKHOUSE_PASSWORD_FILE" clickhouse_password_file: PathBuf = "", "File that holds the password for that server";
     "TILLWATCH_CLICKHOUSE_TIMEOUT" clickhouse_timeout: Span = "60s", "The most one statement may take. Too short: large inserts are sent again and again";
     "TILLWATCH_LIBCHDB" libchdb: PathBuf = "", "The embedded engine's library; by default the one that npm installed is found";
     "TILLWATCH_ENGINE_MEMORY" engine_memory: Bytes = "2GiB", "The most memory the embedded engine may use";
-    "TILLWATCH_SEAL_INTERVAL" seal_interval: Span = "5m", "How often what is open becomes an epoch and is shipped. Short: fresher tables, more rows. Long: longer replay";
-    "TILLWATCH_SEAL_JOURNAL_BYTES" seal_journal_bytes: Bytes = "64MiB", "Journal after which a seal comes early. It bounds the replay at a start";
+    "TILLWATCH_SEAL_INTERVAL" seal_interval: Span = "5m", "How often what is open becomes an epoch and is shipped. Short: fresher tables, more rows. Long: longer replay", reload;
+    "TILLWATCH_SEAL_JOURNAL_BYTES" seal_journal_bytes: Bytes = "64MiB", "Journal after which a seal comes early. It bounds the replay at a start", reload;
     "TILLWATCH_SEAL_ROWS" seal_rows: usize = "200000", "Open rows after which a seal comes early. It bounds the memory of open windows";
     "TILLWATCH_JOURNAL_BUDGET" journal_budget: Bytes = "4GiB", "The most the journal may take on disk; past it terminals are answered 503";
     "TILLWATCH_JOURNAL_SEGMENT" journal_segment: Bytes = "16MiB", "Length of a journal file";
-    "TILLWATCH_OUTBOX_BUDGET" outbox_budget: Bytes = "16GiB", "The most that may wait for ClickHouse on disk; past it terminals are answered 503";
+    "TILLWATCH_OUTBOX_BUDGET" outbox_budget: Bytes = "16GiB", "The most that may wait for ClickHouse on disk; past it terminals are answered 503", reload;
     "TILLWATCH_STORES_MAX" stores_max: usize = "5000", "Stores with series of their own; later ones become __overflow__";
     "TILLWATCH_RELEASES_MAX" releases_max: usize = "32", "Releases with series of their own; later ones become __overflow__ until one is silent for 9 days";
     "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms: bool = "false", "Whether /metrics/fleet answers a Prometheus that asks for protobuf with native histograms; turning it on starts the histograms at 0, as a restart of a counter";
@@ -92,16 +108,16 @@ settings! {
     "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";
     "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head";
     "TILLWATCH_IDLE_TIMEOUT" idle_timeout: Span = "120s", "How long a connection may be idle. Terminals post about once a minute";
-    "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "15s", "From the end of a request's head to the end of its body";
-    "TILLWATCH_BODY_BYTES_MAX" body_bytes_max: Bytes = "2MiB", "A request's body as it comes; past it 413";
-    "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413";
-    "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413";
-    "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413";
+    "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "15s", "From the end of a request's head to the end of its body", reload;
+    "TILLWATCH_BODY_BYTES_MAX" body_bytes_max: Bytes = "2MiB", "A request's body as it comes; past it 413", reload;
+    "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413", reload;
+    "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413", reload;
+    "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413", reload;
     "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
-    "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429";
-    "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429";
+    "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429", reload;
+    "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429", reload;
     "TILLWATCH_LOG_FORMAT" log_format: Format = "text", "text or json, on standard error";
-    "TILLWATCH_LOG_LEVEL" log_level: String = "info", "error, warn, info, debug, or as RUST_LOG has it";
+    "TILLWATCH_LOG_LEVEL" log_level: String = "info", "error, warn, info, debug, or as RUST_LOG has it", reload;
 }
 
 /// Why the settings cannot be used.
@@ -150,9 +166,26 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
-    /// Two settings do not fit together.
-    #[error("{0}")]
-    Conflict(String),
+    /// A setting that was not given does not fit one that was.
+    #[error("{name} (not given, so {default}): {message}")]
+    Default {
+        /// The setting.
+        name: &'static str,
+        /// Its default.
+        default: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// A flag or a variable cannot be used.
+    #[error("--{flag} ({variable}): {message}")]
+    Given {
+        /// The flag.
+        flag: String,
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 impl Config {
@@ -184,54 +217,44 @@ impl Config {
                 });
             }
         }
+        // Whatever is neither in the file nor a default was given as a flag or a variable.
+        let given = flags.given();
         let config = merge(flags, &table).map_err(|(name, message)| ConfigError::Value {
             line: line_of(&text, &name),
-            path,
+            path: path.clone(),
             name,
             message,
         })?;
-        config.check()?;
-        Ok(config)
+        match config.check() {
+            Ok(()) => Ok(config),
+            Err((name, message)) => Err(if given.contains(&name) {
+                ConfigError::Given {
+                    flag: name.replace('_', "-"),
+                    variable: variable_of(name),
+                    message,
+                }
+            } else if !table.contains_key(name) {
+                let setting = SETTINGS.iter().find(|setting| setting.name == name);
+                ConfigError::Default {
+                    name,
+                    default: setting.map_or("", |setting| setting.default),
+                    message,
+                }
+            } else {
+                ConfigError::Value {
+                    line: line_of(&text, name),
+                    path,
+                    name: name.to_owned(),
+                    message,
+                }
+            }),
+        }
     }
+}
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let conflict = |text: String| Err(ConfigError::Conflict(text));
-        for (name, address) in [("listen", self.listen), ("admin_listen", self.admin_listen)] {
-            let is_open = address.is_some_and(|address| !address.ip().is_loopback());
-            if is_open && self.allow_unauthenticated != Some(true) {
-                return conflict(format!(
-                    "{name} is not a loopback address, and tillwatch asks nobody who he is. Put a proxy that does \
-                     before it and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)"
-                ));
-            }
-        }
-        if let Some(url) = self
-            .clickhouse_url
-            .as_deref()
-            .filter(|url| !url.starts_with("http://"))
-        {
-            return conflict(format!(
-                "clickhouse_url must begin with http://, not {url:?}: tillwatch speaks no TLS; use a local proxy that does"
-            ));
-        }
-        let [segment, budget] = [self.journal_segment, self.journal_budget]
-            .map(|bytes| bytes.map_or(0, |bytes| bytes.0));
-        if segment < 4 << 20 {
-            return conflict(
-                "journal_segment must be at least 4MiB, to hold the longest request".to_owned(),
-            );
-        }
-        if budget < 8 * segment {
-            return conflict(
-                "journal_budget must be at least eight times journal_segment".to_owned(),
-            );
-        }
-        let interval = self.seal_interval.map_or(Duration::ZERO, |span| span.0);
-        if interval < Duration::from_millis(100) {
-            return conflict("seal_interval must be at least 100ms".to_owned());
-        }
-        Ok(())
-    }
+fn variable_of(name: &str) -> &'static str {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    setting.map_or("", |setting| setting.variable)
 }
 
 fn help_of(help: &str, default: &str) -> String {
@@ -316,6 +339,8 @@ fn distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
@@ -381,7 +406,7 @@ mod tests {
     fn nobody_listens_to_the_world_by_accident() {
         assert!(matches!(
             load("listen = \"0.0.0.0:1\"\n"),
-            Err(ConfigError::Conflict(_))
+            Err(ConfigError::Value { line: 1, .. })
         ));
         assert!(load("listen = \"0.0.0.0:1\"\nallow_unauthenticated = true\n").is_ok());
     }

@@ -1,5 +1,6 @@
 //! How values are written: durations, bytes, lists, log formats.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -94,6 +95,31 @@ impl FromStr for Format {
     }
 }
 
+impl fmt::Display for Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [
+            (1 << 40, "TiB"),
+            (1 << 30, "GiB"),
+            (1 << 20, "MiB"),
+            (1 << 10, "KiB"),
+        ];
+        formatter.write_str(&in_units(self.0, &units, ""))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let units = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+        ];
+        formatter.write_str(&in_units(ms, &units, "ms"))
+    }
+}
+
 /// A value as it would be written in the file.
 pub(super) trait Written {
     /// What stands for a value in the help.
@@ -119,11 +145,8 @@ written! {
     bool as "true|false": self => self.to_string();
     usize as "NUMBER": self => self.to_string();
     u32 as "NUMBER": self => self.to_string();
-    Bytes as "BYTES": self => in_units(self.0, &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")], "");
-    Span as "SPAN": self => {
-        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        in_units(ms, &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")], "ms")
-    };
+    Bytes as "BYTES": self => self.to_string();
+    Span as "SPAN": self => self.to_string();
     List as "LIST": self => self.0.join(",");
     Format as "text|json": self => format!("{self:?}").to_lowercase();
 }

@@ -73,7 +73,7 @@ impl Snapshot {
         for (_, terminal) in aggregator.terminals().iter() {
             let gaps = terminal.queues.iter().map(|(_, window)| window.open_gaps());
             *missing.entry(terminal.store).or_default() += gaps.sum::<u64>();
-            if now_ms - terminal.last_seen_ms > REPORTING_MS {
+            if terminal.is_retired || now_ms - terminal.last_seen_ms > REPORTING_MS {
                 continue;
             }
             *of_release.entry(terminal.release).or_default() += 1;

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,25 @@ impl Default for Settings {
     }
 }
 
+/// The stores' buckets, and the rates they were made for.
+#[derive(Debug)]
+struct Buckets {
+    limiter: DefaultKeyedRateLimiter<u64>,
+    rates: (u32, u32),
+}
+
+impl Buckets {
+    fn new(settings: Settings) -> Self {
+        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(settings.store_requests_per_s))
+            .allow_burst(at_least_one(settings.store_burst));
+        Self {
+            limiter: RateLimiter::keyed(quota),
+            rates: (settings.store_requests_per_s, settings.store_burst),
+        }
+    }
+}
+
 /// Buckets at most, however many stores are invented: two stores in a thousand share one at 2,000.
 const BUCKETS_MAX: u64 = 1 << 20;
 
@@ -40,7 +60,7 @@ pub struct Admission {
     in_flight: Arc<Semaphore>,
     /// A turn for each processor, for work that would hold up others.
     turns: Semaphore,
-    stores: DefaultKeyedRateLimiter<u64>,
+    stores: ArcSwap<Buckets>,
     hasher: foldhash::quality::RandomState,
     clock: DefaultClock,
 }
@@ -49,13 +69,10 @@ impl Admission {
     /// Admission within these limits.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(settings.store_requests_per_s))
-            .allow_burst(at_least_one(settings.store_burst));
         Self {
             in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
-            stores: RateLimiter::keyed(quota),
+            stores: ArcSwap::from_pointee(Buckets::new(settings)),
             hasher: foldhash::quality::RandomState::default(),
             clock: DefaultClock::default(),
         }
@@ -91,17 +108,30 @@ impl Admission {
     /// [`IngestError::RateLimited`] when the bucket is empty.
     pub fn pass(&self, store_id: &str) -> Result<(), IngestError> {
         let key = self.hasher.hash_one(store_id) % BUCKETS_MAX;
-        self.stores.check_key(&key).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            IngestError::RateLimited {
-                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            }
-        })
+        self.stores
+            .load()
+            .limiter
+            .check_key(&key)
+            .map_err(|not_until| {
+                let wait = not_until.wait_time_from(self.clock.now());
+                IngestError::RateLimited {
+                    wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                }
+            })
+    }
+
+    /// Takes other rates; every store begins with a full bucket then.
+    pub fn set_rates(&self, settings: Settings) {
+        let rates = (settings.store_requests_per_s, settings.store_burst);
+        if self.stores.load().rates != rates {
+            self.stores.store(Arc::new(Buckets::new(settings)));
+        }
     }
 
     /// Forgets the buckets of stores that are full again.
     pub fn forget(&self) {
-        self.stores.retain_recent();
-        self.stores.shrink_to_fit();
+        let stores = self.stores.load();
+        stores.limiter.retain_recent();
+        stores.limiter.shrink_to_fit();
     }
 }

@@ -24,7 +24,7 @@ impl Ingest {
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
         match length.and_then(|text| text.parse::<usize>().ok()) {
-            Some(length) if length > self.settings.body_bytes_max => Err(self.too_large()),
+            Some(length) if length > self.settings.load().body_bytes_max => Err(self.too_large()),
             length => Ok(length),
         }
     }
@@ -37,9 +37,13 @@ impl Ingest {
     ) -> Result<(Bytes, Held), IngestError> {
         let first_bytes = announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES);
         let held = Held::new(&self.admission, first_bytes)?;
-        match tokio::time::timeout(self.settings.body_timeout, self.collect(body, held)).await {
+        match tokio::time::timeout(self.settings.load().body_timeout, self.collect(body, held))
+            .await
+        {
             Ok(result) => result,
-            Err(_elapsed) => Err(IngestError::TooSlow(self.settings.body_timeout.as_secs())),
+            Err(_elapsed) => Err(IngestError::TooSlow(
+                self.settings.load().body_timeout.as_secs(),
+            )),
         }
     }
 
@@ -53,7 +57,7 @@ impl Ingest {
                 continue;
             };
             let total = first.len().max(rest.len()) + piece.len();
-            if total > self.settings.body_bytes_max {
+            if total > self.settings.load().body_bytes_max {
                 return Err(self.too_large());
             }
             held.grow(&self.admission, total)?;
@@ -75,7 +79,7 @@ impl Ingest {
     }
 
     fn too_large(&self) -> IngestError {
-        IngestError::TooLarge(self.settings.body_bytes_max, "as sent")
+        IngestError::TooLarge(self.settings.load().body_bytes_max, "as sent")
     }
 }
 

@@ -17,7 +17,7 @@ use crate::model::{FirstResult, KeyId, Outcomes, QueueKey, Reason};
 use crate::wire::terminal_v1::{Batch, Field, Request};
 
 /// How long a request waits for the disk before it is told to come again.
-const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
+pub(super) const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
 /// How often a batch that another request has under way is asked for again.
 const ROUNDS_MAX: usize = 8;
 

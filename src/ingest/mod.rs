@@ -17,6 +17,7 @@
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
+//! | `acts.rs` | an operator's act on its way through the journal |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in, by queue and number |
 //! | `keys.rs` | which batches have been taken in, by idempotency key |
@@ -27,6 +28,7 @@
 
 pub mod acknowledge;
 pub mod admission;
+mod acts;
 mod body;
 mod buckets;
 pub mod cors;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -66,8 +67,8 @@ const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Everything a request needs.
 #[derive(Debug)]
 pub struct Ingest {
-    /// Limits.
-    pub settings: Settings,
+    /// Limits; a reload replaces them.
+    pub settings: ArcSwap<Settings>,
     /// The metrics that are known.
     pub catalogue: Arc<Catalogue>,
     /// Bytes in flight and rates.
@@ -114,6 +115,12 @@ async fn post_batches(
 }
 
 impl Ingest {
+    /// Takes other limits from now on; requests under way end under the old ones or the new.
+    pub fn reload(&self, settings: Settings) {
+        self.admission.set_rates(settings.admission);
+        self.settings.store(Arc::new(settings));
+    }
+
     async fn take(
         &self,
         received_at_ms: i64,
@@ -157,7 +164,7 @@ impl Ingest {
         packing: Packing,
     ) -> Result<(Bytes, Format), IngestError> {
         let sent_bytes = body.len();
-        let (body, format) = packing.open(body, self.settings.decoded_bytes_max)?;
+        let (body, format) = packing.open(body, self.settings.load().decoded_bytes_max)?;
         // What is made of a decoded body takes about twice its length while it is under way.
         held.grow(&self.admission, sent_bytes + 2 * body.len())?;
         Ok((body, format))
@@ -171,14 +178,14 @@ impl Ingest {
         opened: &'b mut Option<Bytes>,
     ) -> Result<Request<'b>, IngestError> {
         let limits = Limits {
-            batches_max: self.settings.batches_max,
-            samples_max: self.settings.samples_max,
+            batches_max: self.settings.load().batches_max,
+            samples_max: self.settings.load().samples_max,
         };
         let envelope = match terminal_v1::parse(body, *format, limits)? {
             Parsed::Request(request) => return Ok(request),
             Parsed::Envelope(envelope) => envelope,
         };
-        let inner = decode::open_envelope(&envelope, self.settings.decoded_bytes_max)?;
+        let inner = decode::open_envelope(&envelope, self.settings.load().decoded_bytes_max)?;
         held.grow(&self.admission, 3 * body.len() + 2 * inner.len())?;
         match terminal_v1::parse(opened.insert(inner), Format::Json, limits)? {
             Parsed::Request(request) => Ok(request),

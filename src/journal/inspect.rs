@@ -2,13 +2,19 @@
 //!
 //! Of a journal in use it sees a moment; the end of the last segment may look torn then.
 
+use std::fs::TryLockError;
+use std::io::Read as _;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HeaderFault, SegmentHeader};
-use super::reader::Item;
+use super::payloads::Record;
+use super::reader::{Item, payload_at};
 use super::survey::{self, End, Surroundings, Tally};
 
 /// One segment file.
@@ -76,12 +82,85 @@ pub fn inspect<'a>(
     }))
 }
 
+/// The pid of the process that has the journal in `dir` open, `unknown` if it does not say; `None` when
+/// nobody has.
+pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
+    let file = match std::fs::File::open(dir.join(super::segment::LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // The id only helps a person.
+            let _unreadable = (&file).take(32).read_to_string(&mut text).is_err();
+            let pid = text.trim();
+            Ok(Some(
+                if pid.is_empty() { "unknown" } else { pid }.to_owned(),
+            ))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Which journal lies in `dir`, as its last readable segment says; `None` without one.
+pub fn journal_id(disk: &dyn Disk, dir: &Path) -> Result<Option<u128>, OpenError> {
+    Ok(survey::list(disk, dir)?.journal_id)
+}
+
+/// Hands every record in `dir` to `take`, in order, as a start that has applied nothing would; says
+/// after each segment how many of how many are read. Nothing in the folder is changed.
+pub fn read_records(
+    disk: &dyn Disk,
+    dir: &Path,
+    take: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), OpenError> {
+    let listing = survey::list(disk, dir)?;
+    let end = End::read(disk, &listing, 0)?;
+    for (index, found) in listing.segments.iter().enumerate() {
+        let Some(first_position) = found.first_position else {
+            continue;
+        };
+        let (bytes, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let around = Surroundings {
+            first_position,
+            void_from: listing.void_from(index),
+            durable: end.durable,
+            applied: 0,
+        };
+        for (offset, header) in survey::judge(&scan, &around).kept {
+            let record = Record {
+                position: Position(header.position),
+                payload: Bytes::copy_from_slice(payload_at(&bytes, offset, &header)),
+            };
+            if take(record).is_break() {
+                return Ok(());
+            }
+        }
+        progress(index as u64 + 1, listing.segments.len() as u64);
+    }
+    Ok(())
+}
+
 /// Judges the journal in `dir` as opening it would, for a caller that has applied `applied`. If
 /// that is not known, everything before the first segment is taken to be applied.
 pub fn verify(
     disk: &dyn Disk,
     dir: &Path,
     applied: Option<Position>,
+) -> Result<Verification, OpenError> {
+    verify_with(disk, dir, applied, &mut |_, _| {})
+}
+
+/// As [`verify`]; says after each segment how many of how many are read.
+pub fn verify_with(
+    disk: &dyn Disk,
+    dir: &Path,
+    applied: Option<Position>,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification, OpenError> {
     let listing = survey::list(disk, dir)?;
     let first = listing
@@ -136,6 +215,7 @@ pub fn verify(
             found_all.records += 1;
             durable = durable.max(header.position);
         }
+        progress(index as u64 + 1, found_all.segments);
     }
     found_all.durable = Position(durable);
     Ok(found_all)

@@ -98,7 +98,9 @@ use std::time::Duration;
 pub use self::disk::{Disk, DiskFile, Lock, RealDisk};
 pub use self::error::{AppendError, HaltCause, OpenError};
 pub use self::format::{HeaderFault, Kind, PAYLOAD_BYTES_MAX, RecordHeader, SegmentHeader};
-pub use self::inspect::{SegmentReport, Verification, inspect, verify};
+pub use self::inspect::{
+    SegmentReport, Verification, holder, inspect, journal_id, read_records, verify, verify_with,
+};
 pub use self::payloads::{PayloadWriter, Payloads, Record};
 pub use self::recovery::Recovery;
 pub use self::settings::{SEGMENT_BYTES_MIN, Settings};

@@ -41,6 +41,8 @@ impl std::fmt::Debug for Endpoint {
 pub struct ClickHouse {
     endpoint: watch::Receiver<Option<Endpoint>>,
     timeout: Duration,
+    /// The database that statements run in.
+    database: String,
     /// Whether the tables are there.
     is_prepared: watch::Sender<bool>,
 }
@@ -52,6 +54,7 @@ impl ClickHouse {
         Self {
             endpoint,
             timeout,
+            database: DATABASE.to_owned(),
             is_prepared: watch::Sender::new(false),
         }
     }
@@ -63,6 +66,21 @@ impl ClickHouse {
         // The receiver keeps the last value; nobody will send another.
         drop(sender);
         Self::new(receiver, timeout)
+    }
+
+    /// The same ClickHouse, with statements in another database.
+    #[must_use]
+    pub fn in_database(&self, name: &str) -> Self {
+        Self {
+            database: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The database that statements run in.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Waits until there is an endpoint.
@@ -126,7 +144,7 @@ impl ClickHouse {
     /// # Errors
     /// When it does not answer, or refuses.
     pub async fn execute(&self, sql: &str) -> Result<(), ClickHouseError> {
-        let client = self.client(Some(DATABASE))?;
+        let client = self.client(Some(&self.database))?;
         self.within(client.query(sql).execute()).await
     }
 
@@ -142,7 +160,7 @@ impl ClickHouse {
     where
         T: RowOwned + RowRead,
     {
-        let client = self.client(Some(DATABASE))?;
+        let client = self.client(Some(&self.database))?;
         self.within(bind(client.query(sql)).fetch_all::<T>()).await
     }
 
@@ -157,7 +175,7 @@ impl ClickHouse {
         columns: &str,
         pieces: Vec<Vec<u8>>,
     ) -> Result<(), ClickHouseError> {
-        let client = self.client(Some(DATABASE))?;
+        let client = self.client(Some(&self.database))?;
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT RowBinary");
         self.within(async move {
             let mut insert = client

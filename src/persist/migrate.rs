@@ -6,7 +6,7 @@
 use clickhouse::Row;
 use sha2::{Digest, Sha256};
 
-use crate::persist::clickhouse::{ClickHouse, DATABASE};
+use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 
 /// A file in `migrations/`.
@@ -85,7 +85,10 @@ pub struct Migrated {
 /// later release.
 pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseError> {
     clickhouse
-        .execute_outside(&format!("CREATE DATABASE IF NOT EXISTS {DATABASE}"))
+        .execute_outside(&format!(
+            "CREATE DATABASE IF NOT EXISTS {}",
+            clickhouse.database()
+        ))
         .await?;
     clickhouse.execute(RECORD_TABLE).await?;
     let sql = "SELECT number, name, checksum, oldest_binary FROM migration FINAL ORDER BY number";

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
+//! | `identity.rs` | which journal the file goes with |
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
@@ -19,14 +20,19 @@
 //! | `migrate.rs` | applies `migrations/` |
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
+//! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
+//! | `repair.rs` | rows that ClickHouse has lost, sent again |
 //! | `error.rs` | what can go wrong, by what must be done about it |
 
 pub mod audit;
+pub mod backup;
 pub mod clickhouse;
 pub mod error;
+mod identity;
 mod keys;
 pub mod migrate;
 pub mod outbox;
+pub mod repair;
 pub mod rows;
 pub mod ship;
 pub mod state;

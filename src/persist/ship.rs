@@ -167,9 +167,7 @@ pub async fn ship_once(
     if bytes > 0 {
         let last = group.last().map_or(0, |info| info.epoch);
         on_disk(state, move |state| state.note_sent(last)).await?;
-        clickhouse
-            .insert_row_binary("rollup_1m", COLUMNS, pieces)
-            .await?;
+        insert_rows(clickhouse, pieces).await?;
     }
 
     let held = held(clickhouse, collector, &group).await?;
@@ -183,6 +181,19 @@ pub async fn ship_once(
     let epochs = shipped.confirmed.clone();
     on_disk(state, move |state| state.confirm(&epochs, now_ms())).await?;
     Ok(shipped)
+}
+
+/// Inserts the rows of epochs, as their blobs hold them. Sending them again changes nothing.
+///
+/// # Errors
+/// When ClickHouse refuses, or does not answer: then they may or may not be there.
+pub async fn insert_rows(
+    clickhouse: &ClickHouse,
+    pieces: Vec<Vec<u8>>,
+) -> Result<(), ClickHouseError> {
+    clickhouse
+        .insert_row_binary("rollup_1m", COLUMNS, pieces)
+        .await
 }
 
 /// The longest run from the front that fits in one insert and bears one collector id.
@@ -204,7 +215,7 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
     group
 }
 
-async fn held(
+pub(super) async fn held(
     clickhouse: &ClickHouse,
     collector: Uuid,
     group: &[EpochInfo],
@@ -222,7 +233,7 @@ async fn held(
 }
 
 /// Windows of this day and later are still kept by ClickHouse, with a day to spare.
-fn oldest_kept_day(now_ms: i64) -> u32 {
+pub(super) fn oldest_kept_day(now_ms: i64) -> u32 {
     let today = u32::try_from(now_ms / DAY_MS).unwrap_or(0);
     today.saturating_sub(KEPT_DAYS - 1)
 }

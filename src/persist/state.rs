@@ -15,8 +15,8 @@ use crate::persist::error::StateError;
 use crate::persist::keys::put_keys;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
 use crate::persist::tables::{
-    LAYOUT, LAYOUTS, get_meta, get_names, get_queues, get_series, get_terminals, put_meta,
-    put_names, put_series, put_terminals,
+    LAYOUT, LAYOUTS, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
+    put_meta, put_names, put_series, put_terminals,
 };
 
 /// The state file, with one connection that writes and one that reads beside it.
@@ -57,6 +57,7 @@ struct CutState {
     journal_ms: i64,
     stores: Vec<(String, i64)>,
     releases: Vec<(String, i64)>,
+    dropped: (Vec<String>, Vec<String>),
     store_series: Vec<(String, String)>,
     release_series: Vec<(String, String)>,
     terminals: Vec<(TerminalChange, String)>,
@@ -255,6 +256,7 @@ impl State {
                 journal_ms: cut.journal_ms,
                 stores: cut.stores,
                 releases: cut.releases,
+                dropped: cut.dropped,
                 store_series: json(cut.store_series)?,
                 release_series: json(cut.release_series)?,
                 terminals: terminals?,
@@ -308,6 +310,8 @@ impl State {
         )?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
+        drop_series(&transaction, "store", &cut.dropped.0)?;
+        drop_series(&transaction, "release", &cut.dropped.1)?;
         put_series(&transaction, "store", &cut.store_series)?;
         put_series(&transaction, "release", &cut.release_series)?;
         put_terminals(&transaction, &cut.terminals)?;

@@ -75,6 +75,20 @@ pub(super) fn get_names(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Forgets the series of names that have left their set.
+pub(super) fn drop_series(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    names: &[String],
+) -> Result<(), StateError> {
+    let mut statement =
+        transaction.prepare_cached("DELETE FROM series WHERE kind = ?1 AND name = ?2")?;
+    for name in names {
+        statement.execute([kind, name])?;
+    }
+    Ok(())
+}
+
 pub(super) fn put_series(
     transaction: &Transaction<'_>,
     kind: &str,

@@ -19,6 +19,29 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has the data folder.
+    #[error("the data folder {} is in use by process {pid}; stop that process first", .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        pid: String,
+    },
+    /// The journal in the data folder is not the one that the state file goes with.
+    #[error(
+        "the journal in {} has id {found}, but the state file beside it goes with journal {ours}: one of them comes \
+         from another collector. Put back what belongs together; to bring a collector back from a backup, use \
+         `tillwatch restore`",
+        .journal.display()
+    )]
+    OtherJournal {
+        /// The journal's folder.
+        journal: PathBuf,
+        /// The journal that the state file knows.
+        ours: uuid::Uuid,
+        /// The journal that is there.
+        found: uuid::Uuid,
+    },
     /// An address cannot be listened on.
     #[error(
         "could not listen on {address}: another process may use it; stop that one, or choose another {setting}"

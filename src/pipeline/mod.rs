@@ -6,17 +6,25 @@
 //! | `serve.rs` | starts everything, waits, stops everything |
 //! | `setup.rs` | sockets, limits, session keys, housekeeping |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
+//! | `folder.rs` | the data folder: made, held against other processes, whose journal lies in it |
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
+//! | `replay.rs` | a journal's records into a database made for it |
+//! | `admin.rs` | what an operator's commands ask of a running collector |
+//! | `reload.rs` | settings that change without a restart |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
 //! | `error.rs` | why `serve` could not start or had to end |
 
+mod admin;
 mod apply;
 mod engine;
 mod error;
+mod folder;
 mod pages;
+mod reload;
+mod replay;
 mod seal;
 mod serve;
 mod setup;
@@ -25,5 +33,7 @@ mod start;
 
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
+pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};
+pub use reload::Load;
+pub use replay::{ReplaySummary, replay, unsealed_records};
 pub use serve::serve;
-pub use start::open_state;

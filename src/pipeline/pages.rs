@@ -1,6 +1,7 @@
 //! `/metrics` and `/metrics/fleet`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,7 +41,7 @@ pub struct Pages {
     /// Idempotency keys.
     pub keys: Arc<Keys>,
     /// The outbox's budget.
-    pub outbox_budget_bytes: u64,
+    pub outbox_budget_bytes: Arc<AtomicU64>,
 }
 
 /// The routes.
@@ -185,7 +186,8 @@ impl Pages {
     }
 
     fn look_at_outbox(&self) {
-        gauge!(names::OUTBOX_BUDGET).set(to_float(self.outbox_budget_bytes));
+        gauge!(names::OUTBOX_BUDGET)
+            .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         match self.state.outbox_totals() {
             Ok(totals) => {
                 gauge!(names::OUTBOX_EPOCHS).set(to_float(totals.epochs));

@@ -1,7 +1,6 @@
 //! When a seal is due, and the seal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -41,7 +40,7 @@ pub struct Sealer {
     /// What is released then.
     pub journal: Journal<Acknowledgement>,
     /// Position of the last seal.
-    pub sealed_position: AtomicU64,
+    pub sealed_position: watch::Sender<u64>,
     /// Told when there is something to ship.
     pub ship_wanted: Arc<Notify>,
     /// Told when the process must end, because a cut is only in the journal.
@@ -52,12 +51,13 @@ impl Sealer {
     /// Seals whenever it is due, until `stopping` turns true.
     pub async fn run(
         self: Arc<Self>,
-        due: Due,
+        due: watch::Receiver<Due>,
         seal_wanted: Arc<Notify>,
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut last = Instant::now();
         loop {
+            let due = *due.borrow();
             let is_wanted = tokio::select! {
                 () = tokio::time::sleep_until((last + due.interval).min(Instant::now() + LOOK_EVERY)) => false,
                 () = seal_wanted.notified() => true,
@@ -120,9 +120,7 @@ impl Sealer {
     }
 
     fn encode(&self) -> Option<Result<Arc<Sealing>, StateError>> {
-        let (cut, epoch) = self
-            .holdings
-            .cut(self.sealed_position.load(Ordering::Relaxed))?;
+        let (cut, epoch) = self.holdings.cut(*self.sealed_position.borrow())?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
             self.holdings.sealing(Arc::clone(&sealing));
@@ -141,9 +139,8 @@ impl Sealer {
         };
         self.holdings.sealed(sealed, info);
         self.keys.sealed(sealing.keys());
-        self.sealed_position
-            .store(sealing.applied(), Ordering::Relaxed);
         self.journal.release(Position(sealing.applied()));
+        self.sealed_position.send_replace(sealing.applied());
         metrics::gauge!(names::SEAL_AGE)
             .set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
         tracing::debug!(

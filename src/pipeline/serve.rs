@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
@@ -19,12 +20,17 @@ use crate::ingest::{self, Ingest, admission};
 use crate::listener;
 use crate::model::Catalogue;
 use crate::persist::State;
+use crate::pipeline::admin::{self, Admin};
 use crate::pipeline::apply;
 use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
+use crate::pipeline::folder;
 use crate::pipeline::pages::{self, Pages};
-use crate::pipeline::seal::{Due, Sealer};
-use crate::pipeline::setup::{StateKeys, announce, bind, forget, ingest_settings};
+use crate::pipeline::reload::{Load, Reloader};
+use crate::pipeline::seal::Sealer;
+use crate::pipeline::setup::{
+    StateKeys, announce, bind, forget, ingest_settings, outbox_budget_bytes,
+};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
 use crate::query::{self, percentiles::Sources};
@@ -37,14 +43,20 @@ const LAST_SHIP_MAX: Duration = Duration::from_secs(5);
 /// A seal that fails is tried for this long; on a full disk it would never end.
 const LAST_SEAL_MAX: Duration = Duration::from_secs(10);
 
-/// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns.
+/// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns. On SIGHUP
+/// it takes what `load` gives.
 ///
 /// # Errors
 /// When it cannot start, or when the journal halts.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let data_dir: PathBuf = config.data_dir.clone().unwrap_or_default();
+    // From the beginning: without a receiver the signal ends the process.
+    let hangup =
+        signal(SignalKind::hangup()).map_err(|error| ServeError::Setup(error.to_string()))?;
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
-    let state = Arc::new(start::open_state(&data_dir)?);
+    // Held until the end: nobody else may change the state file meanwhile.
+    let _lock = folder::lock_data_dir(&data_dir)?;
+    let state = Arc::new(folder::open_state(&data_dir)?);
     let public = bind("listen", config.listen)?;
     let admin = bind("admin_listen", config.admin_listen)?;
     let database = engine::open(&config, &data_dir)?;
@@ -76,16 +88,34 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         );
     }
     let running = Running::start(
-        config,
+        (config, load),
         (catalogue, state, database, started),
         recorder,
         Arc::clone(&halted),
     )?;
-    running.until_stopped((public, admin), halted).await
+    running
+        .until_stopped((public, admin), (halted, hangup))
+        .await
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reloads whenever the signal comes.
+async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Config) {
+    while hangup.recv().await.is_some() {
+        let reloader = Arc::clone(&reloader);
+        let mut config = running.clone();
+        let reloaded = tokio::task::spawn_blocking(move || {
+            reloader.reload(&mut config);
+            config
+        });
+        match reloaded.await {
+            Ok(config) => running = config,
+            Err(error) => tracing::error!(%error, "a reload failed; the old settings stay"),
+        }
+    }
 }
 
 /// The switch that ends the tasks, and the tasks: sealing, shipping.
@@ -98,6 +128,8 @@ type Tasks = (
 /// Everything that runs.
 struct Running {
     config: Config,
+    reloader: Arc<Reloader>,
+    admin: Arc<Admin>,
     ingest: Arc<Ingest>,
     health: Arc<Health>,
     pages: Arc<Pages>,
@@ -112,7 +144,7 @@ struct Running {
 
 impl Running {
     fn start(
-        config: Config,
+        (config, load): (Config, Load),
         (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
         recorder: metrics_exporter_prometheus::PrometheusHandle,
         halted: Arc<Notify>,
@@ -134,11 +166,11 @@ impl Running {
             started.groups,
             (rows_max, Arc::clone(&seal_wanted)),
         )?;
-        let outbox_budget_bytes = config.outbox_budget.map_or(16 << 30, |bytes| bytes.0);
+        let outbox_budget = Arc::new(AtomicU64::new(outbox_budget_bytes(&config)));
         let settings = ingest_settings(&config);
         let ingest = Arc::new(Ingest {
             admission: admission::Admission::new(settings.admission),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             catalogue: Arc::clone(&catalogue),
             dedup: Arc::clone(&started.dedup),
             keys: Arc::clone(&started.keys),
@@ -164,27 +196,41 @@ impl Running {
             dedup: started.dedup,
             native_histograms: config.native_histograms.unwrap_or(false),
             keys: Arc::clone(&started.keys),
-            outbox_budget_bytes,
+            outbox_budget_bytes: Arc::clone(&outbox_budget),
         });
         let sealer = Arc::new(Sealer {
             holdings: Arc::clone(&holdings),
             state: Arc::clone(&state),
             keys: started.keys,
             journal: started.journal,
-            sealed_position: AtomicU64::new(started.sealed_position),
+            sealed_position: watch::Sender::new(started.sealed_position),
             ship_wanted: Arc::clone(&ship_wanted),
             failed: halted,
         });
         let shipper = Arc::new(Shipper {
             clickhouse: database.clickhouse.clone(),
             state,
-            holdings,
+            holdings: Arc::clone(&holdings),
             is_outbox_full: Arc::clone(&health.is_outbox_full),
-            budget_bytes: outbox_budget_bytes,
+            budget_bytes: Arc::clone(&outbox_budget),
             is_prepared: std::sync::atomic::AtomicBool::new(false),
+        });
+        let reloader = Arc::new(Reloader::new(
+            load,
+            &config,
+            (Arc::clone(&ingest), Arc::clone(&ship_wanted)),
+            outbox_budget,
+        ));
+        let admin = Arc::new(Admin {
+            ingest: Arc::clone(&ingest),
+            holdings,
+            sealer: Arc::clone(&sealer),
+            seal_wanted: Arc::clone(&seal_wanted),
         });
         Ok(Self {
             config,
+            reloader,
+            admin,
             ingest,
             health,
             pages,
@@ -201,7 +247,7 @@ impl Running {
     async fn until_stopped(
         self,
         (public, admin): (TcpListener, TcpListener),
-        halted: Arc<Notify>,
+        (halted, hangup): (Arc<Notify>, Signal),
     ) -> Result<(), ServeError> {
         let setup = |error: std::io::Error| ServeError::Setup(error.to_string());
         let mut terminate = signal(SignalKind::terminate()).map_err(setup)?;
@@ -228,19 +274,8 @@ impl Running {
             admin_closed,
             DRAIN_MAX,
         ));
-        let due = Due {
-            interval: self
-                .config
-                .seal_interval
-                .map_or(Duration::from_secs(300), |span| span.0),
-            journal_bytes: self
-                .config
-                .seal_journal_bytes
-                .map_or(64 << 20, |bytes| bytes.0)
-                + self.config.journal_segment.map_or(0, |bytes| bytes.0),
-        };
         let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
-            due,
+            self.reloader.due.subscribe(),
             Arc::clone(&self.seal_wanted),
             stopping.clone(),
         ));
@@ -249,6 +284,12 @@ impl Running {
         );
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
 
+        let reloading = tokio::spawn(reload_on(
+            hangup,
+            Arc::clone(&self.reloader),
+            self.config.clone(),
+        ));
+        Reloader::note_start();
         announce(addresses);
         let is_halted = tokio::select! {
             _ = terminate.recv() => false,
@@ -258,6 +299,7 @@ impl Running {
         self.health.is_stopping.store(true, Ordering::Relaxed);
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
         forgetting.abort();
+        reloading.abort();
         if is_halted {
             // What is on disk is unknown: nothing is sealed from memory. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -333,17 +375,14 @@ impl Running {
     }
 
     fn public_router(&self) -> Router {
-        let origins = self
-            .config
-            .cors_origins
-            .as_ref()
-            .map_or(&[][..], |list| &list.0);
+        let origins = Arc::clone(&self.reloader.origins);
         ingest::cors::allow(ingest::router(Arc::clone(&self.ingest)), origins)
             .merge(health::router(Arc::clone(&self.health)))
     }
 
     fn admin_router(&self) -> Router {
         query::router(Arc::clone(&self.query))
+            .merge(admin::router(Arc::clone(&self.admin)))
             .merge(pages::router(Arc::clone(&self.pages)))
             .merge(health::router(Arc::clone(&self.health)))
     }

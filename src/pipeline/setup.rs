@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::aggregate;
 use crate::config::Config;
 use crate::ingest::keys::KeySource as IdempotencyKeys;
 use crate::ingest::session::KeySource;
@@ -16,6 +17,7 @@ use crate::model::time::{day_of, now_ms};
 use crate::model::{FirstResult, KeyId};
 use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
+use crate::pipeline::seal::Due;
 
 /// How often idle buckets and silent queues are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -79,6 +81,33 @@ fn log_keys(error: &StateError) {
         error = crate::logging::chain(error),
         "idempotency keys could not be read or deleted"
     );
+}
+
+/// Caps of the aggregate.
+pub(super) fn aggregate_settings(config: &Config) -> aggregate::Settings {
+    aggregate::Settings {
+        stores_max: config.stores_max.unwrap_or(5_000),
+        releases_max: config.releases_max.unwrap_or(32),
+        native_histograms: config.native_histograms.unwrap_or(false),
+    }
+}
+
+/// When a seal is due.
+pub(super) fn due(config: &Config) -> Due {
+    let bytes =
+        |bytes: Option<crate::config::Bytes>, default: u64| bytes.map_or(default, |bytes| bytes.0);
+    Due {
+        interval: config
+            .seal_interval
+            .map_or(Duration::from_secs(300), |span| span.0),
+        journal_bytes: bytes(config.seal_journal_bytes, 64 << 20)
+            + bytes(config.journal_segment, 0),
+    }
+}
+
+/// The most that may wait for ClickHouse.
+pub(super) fn outbox_budget_bytes(config: &Config) -> u64 {
+    config.outbox_budget.map_or(16 << 30, |bytes| bytes.0)
 }
 
 pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {

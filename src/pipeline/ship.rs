@@ -1,7 +1,7 @@
 //! Keeps shipping: migrates, guards against reused epochs, ships, backs off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -30,7 +30,7 @@ pub struct Shipper {
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
     /// The most bytes that may wait.
-    pub budget_bytes: u64,
+    pub budget_bytes: Arc<AtomicU64>,
     /// Whether the tables are there and the epochs' numbers have not been used by another copy of the
     /// state file. Nothing is sent before.
     pub is_prepared: AtomicBool,
@@ -178,7 +178,7 @@ impl Shipper {
     async fn look_at_budget(&self) {
         match on_disk(&self.state, State::outbox_totals).await {
             Ok(totals) => {
-                let is_full = totals.bytes >= self.budget_bytes;
+                let is_full = totals.bytes >= self.budget_bytes.load(Ordering::Relaxed);
                 if is_full && !self.is_outbox_full.swap(is_full, Ordering::Relaxed) {
                     tracing::error!(
                         bytes = totals.bytes,

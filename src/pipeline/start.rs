@@ -1,13 +1,12 @@
 //! From disk to a running aggregate: state, journal, replay.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::Notify;
 
-use crate::aggregate::{self, Aggregator};
+use crate::aggregate::Aggregator;
 use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
@@ -16,7 +15,8 @@ use crate::model::{Catalogue, QueueKey};
 use crate::persist::State;
 use crate::pipeline::apply::{GROUPS_MAX, GroupSink};
 use crate::pipeline::error::ServeError;
-use crate::pipeline::setup::StateKeys;
+use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
+use crate::pipeline::setup::{StateKeys, aggregate_settings};
 
 /// What a start leaves.
 pub struct Started {
@@ -36,29 +36,6 @@ pub struct Started {
     pub groups: Receiver<Vec<Record>>,
 }
 
-/// Makes the data folder if need be, for this user alone.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn make_data_dir(path: &Path) -> Result<(), ServeError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(path).map_err(|source| ServeError::DataDir {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Opens the state file of a data folder.
-///
-/// # Errors
-/// When the folder or the file cannot be used.
-pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
-    make_data_dir(data_dir)?;
-    Ok(State::open(data_dir)?)
-}
-
 /// Opens the journal and replays what has not been sealed. Blocks.
 ///
 /// # Errors
@@ -69,13 +46,11 @@ pub fn start(
     state: &Arc<State>,
     halted: Arc<Notify>,
 ) -> Result<Started, ServeError> {
+    let data_dir = config.data_dir.clone().unwrap_or_default();
+    check_journal(state, &data_dir)?;
     let restored = state.restore()?;
     let mut sealed_position = restored.applied;
-    let settings = aggregate::Settings {
-        stores_max: config.stores_max.unwrap_or(5_000),
-        releases_max: config.releases_max.unwrap_or(32),
-        native_histograms: config.native_histograms.unwrap_or(false),
-    };
+    let settings = aggregate_settings(config);
     let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal_rows.unwrap_or(200_000);
     let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
@@ -115,6 +90,7 @@ pub fn start(
         return Err(error);
     }
     let (journal, recovery) = opened?;
+    note_journal(state, &data_dir)?;
     journal.release(Position(sealed_position));
     let dedup = Dedup::new(dedup::Settings {
         queues_max: config.queues_max.unwrap_or(400_000),
@@ -175,7 +151,12 @@ fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeErro
 }
 
 fn journal_settings(config: &Config) -> journal::Settings {
-    let folder: PathBuf = config.data_dir.clone().unwrap_or_default().join("journal");
+    let folder = journal_dir(
+        config
+            .data_dir
+            .as_deref()
+            .unwrap_or(std::path::Path::new("")),
+    );
     let mut settings = journal::Settings::new(folder, uuid::Uuid::new_v4().as_u128());
     if let Some(segment) = config.journal_segment {
         settings.segment_bytes = segment.0.next_multiple_of(4_096);

@@ -131,7 +131,8 @@ async fn get_stores(State(query): State<Arc<Query>>) -> Response {
     let now_ms = now_ms();
     let stores = query.sources.holdings.read(|aggregator| {
         let mut stores: HashMap<String, StoreLine> = HashMap::new();
-        for (key, terminal) in aggregator.terminals().iter() {
+        let terminals = aggregator.terminals().iter();
+        for (key, terminal) in terminals.filter(|(_, terminal)| !terminal.is_retired) {
             let line = stores.entry(key.store_id.to_string()).or_default();
             line.terminals += 1;
             line.last_report_ms = line.last_report_ms.max(terminal.last_seen_ms);

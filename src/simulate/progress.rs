@@ -1,63 +1,37 @@
 //! One line a second on standard error: rewritten on a terminal, plain lines every ten seconds elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use crate::progress;
 use crate::simulate::tally::{AnswerTimes, Counts, Tally};
 
-/// Seconds between two plain lines.
-const PLAIN_EVERY_SECS: u64 = 10;
+/// Between two plain lines.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows how far a run has come.
 #[derive(Debug)]
-pub struct Progress {
-    is_quiet: bool,
-    is_terminal: bool,
-    plain_shown_secs: u64,
-    has_open_line: bool,
-}
+pub struct Progress(progress::Progress);
 
 impl Progress {
     /// Shows on standard error, or nowhere.
     pub fn new(is_quiet: bool) -> Self {
-        Self {
-            is_quiet,
-            is_terminal: std::io::stderr().is_terminal(),
-            plain_shown_secs: 0,
-            has_open_line: false,
-        }
+        Self(progress::Progress::new(is_quiet, PLAIN_EVERY))
     }
 
     /// Shows the counts so far and the answer times since the last call.
     pub fn show(&mut self, elapsed: Duration, tally: &mut Tally, trips: usize) {
-        let secs = elapsed.as_secs();
-        let is_due = self.is_terminal || secs >= self.plain_shown_secs + PLAIN_EVERY_SECS;
-        if !is_due {
+        if !self.0.is_due(elapsed) {
             return;
         }
         let times = tally.recent.times();
         tally.earlier.take(&mut tally.recent);
-        if self.is_quiet {
-            return;
-        }
-        self.plain_shown_secs = secs;
-        let text = line(secs, &tally.counts, times, trips);
-        let mut stderr = std::io::stderr().lock();
-        // Nobody may be reading; that is no reason to stop.
-        if self.is_terminal {
-            let _ = write!(stderr, "\r\x1b[K{text}");
-            let _ = stderr.flush();
-            self.has_open_line = true;
-        } else {
-            let _ = writeln!(stderr, "{text}");
-        }
+        let text = line(elapsed.as_secs(), &tally.counts, times, trips);
+        self.0.show(elapsed, &text);
     }
 
     /// Ends the line that is being rewritten.
     pub fn finish(&mut self) {
-        if std::mem::take(&mut self.has_open_line) {
-            let _ = writeln!(std::io::stderr());
-        }
+        self.0.finish();
     }
 }
 

@@ -16,6 +16,14 @@ pub async fn run(subcommand: &str, arguments: Vec<String>) -> Output {
         .unwrap()
 }
 
+/// Whether a command went well, and all that it said.
+pub fn said(output: &Output) -> (bool, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains("panicked"), "{text}");
+    (output.status.success(), text)
+}
+
 /// `tillwatch audit` of a data folder: whether it found nothing to blame, and what it said.
 pub async fn audit(data: &Path, more: &[&str]) -> (bool, String) {
     let mut arguments = vec![
@@ -24,10 +32,7 @@ pub async fn audit(data: &Path, more: &[&str]) -> (bool, String) {
         "--verbose".to_owned(),
     ];
     arguments.extend(more.iter().map(|text| (*text).to_owned()));
-    let output = run("audit", arguments).await;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), said)
+    said(&run("audit", arguments).await)
 }
 
 /// An audit that must find nothing to blame.
@@ -86,6 +91,11 @@ pub fn kill(pid: u32) {
 /// Sends SIGTERM.
 pub fn terminate(pid: u32) {
     let _ = kill_process(process(pid), Signal::TERM);
+}
+
+/// Sends SIGHUP.
+pub fn hangup(pid: u32) {
+    kill_process(process(pid), Signal::HUP).unwrap();
 }
 
 /// Whether a process is there and not a zombie.

@@ -1,0 +1,407 @@
+//! Which values can be right: ranges, forms, and which settings must fit together.
+
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Bytes, Config, Span};
+
+/// A setting that cannot be right: its name, what is wrong, and what would be right.
+pub(super) type Fault = (&'static str, String);
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Bits in which an open window keeps its release: two numbers are taken by reserved names.
+const RELEASES_MAX: usize = 60_000;
+
+impl Config {
+    /// The first setting that cannot be right.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.check_numbers()?;
+        self.check_times()?;
+        self.check_bytes()?;
+        self.check_addresses()?;
+        self.check_relations()?;
+        let level = self.log_level.as_deref().unwrap_or_default();
+        check_level(level).map_err(|message| ("log_level", message))
+    }
+
+    fn check_numbers(&self) -> Result<(), Fault> {
+        for (name, value, most) in [
+            ("seal_rows", self.seal_rows, 100_000_000),
+            ("stores_max", self.stores_max, 1_000_000),
+            ("releases_max", self.releases_max, RELEASES_MAX),
+            ("queues_max", self.queues_max, 100_000_000),
+            ("connections_max", self.connections_max, 10_000_000),
+            ("batches_max", self.batches_max, 1_000_000),
+            ("samples_max", self.samples_max, 10_000_000),
+            (
+                "store_requests_per_s",
+                of_u32(self.store_requests_per_s),
+                1_000_000_000,
+            ),
+            ("store_burst", of_u32(self.store_burst), 1_000_000_000),
+        ] {
+            if value.is_some_and(|value| !(1..=most).contains(&value)) {
+                return Err((name, format!("must be between 1 and {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), Fault> {
+        let (minute, hour) = (60_000, 3_600_000);
+        for (name, value, least_ms, most_ms) in [
+            ("seal_interval", self.seal_interval, 100, 24 * hour),
+            ("clickhouse_timeout", self.clickhouse_timeout, 1_000, hour),
+            ("head_timeout", self.head_timeout, 1_000, 10 * minute),
+            ("idle_timeout", self.idle_timeout, 1_000, 24 * hour),
+            ("body_timeout", self.body_timeout, 100, 10 * minute),
+        ] {
+            let allowed = Duration::from_millis(least_ms)..=Duration::from_millis(most_ms);
+            if value.is_some_and(|Span(value)| !allowed.contains(&value)) {
+                let [least, most] = [least_ms, most_ms].map(|ms| Span(Duration::from_millis(ms)));
+                return Err((name, format!("must be between {least} and {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bytes(&self) -> Result<(), Fault> {
+        for (name, value, least, most) in [
+            ("engine_memory", self.engine_memory, 256 * MIB, 16 * TIB),
+            ("seal_journal_bytes", self.seal_journal_bytes, 64 * KIB, TIB),
+            // The longest request has to fit.
+            ("journal_segment", self.journal_segment, 4 * MIB, GIB),
+            ("journal_budget", self.journal_budget, 32 * MIB, 16 * TIB),
+            ("outbox_budget", self.outbox_budget, KIB, 1024 * TIB),
+            ("body_bytes_max", self.body_bytes_max, KIB, 64 * MIB),
+            ("decoded_bytes_max", self.decoded_bytes_max, KIB, 64 * MIB),
+            (
+                "in_flight_bytes_max",
+                self.in_flight_bytes_max,
+                64 * KIB,
+                TIB,
+            ),
+        ] {
+            if value.is_some_and(|Bytes(value)| !(least..=most).contains(&value)) {
+                let (least, most) = (Bytes(least), Bytes(most));
+                return Err((name, format!("must be between {least} and {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), Fault> {
+        for (name, address) in [("listen", self.listen), ("admin_listen", self.admin_listen)] {
+            let is_open = address.is_some_and(|address| !address.ip().is_loopback());
+            if is_open && self.allow_unauthenticated != Some(true) {
+                return Err((
+                    name,
+                    "is not a loopback address, and tillwatch asks nobody who he is. Put a proxy that does before it \
+                     and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)"
+                        .to_owned(),
+                ));
+            }
+        }
+        if let (Some(listen), Some(admin)) = (self.listen, self.admin_listen)
+            && listen == admin
+            && listen.port() != 0
+        {
+            return Err((
+                "admin_listen",
+                format!(
+                    "is {admin}, and so is listen: whoever may post could read everything. Choose another port"
+                ),
+            ));
+        }
+        if let Some(url) = self.clickhouse_url.as_deref() {
+            check_server(url).map_err(|message| ("clickhouse_url", message))?;
+        }
+        let origins = self.cors_origins.iter().flat_map(|list| &list.0);
+        for origin in origins {
+            check_origin(origin).map_err(|message| ("cors_origins", message))?;
+        }
+        Ok(())
+    }
+
+    fn check_relations(&self) -> Result<(), Fault> {
+        let [segment, budget, decoded] = [
+            self.journal_segment,
+            self.journal_budget,
+            self.decoded_bytes_max,
+        ]
+        .map(|bytes| bytes.map_or(0, |Bytes(bytes)| bytes));
+        if budget < 8 * segment {
+            let least = Bytes(8 * segment);
+            return Err((
+                "journal_budget",
+                format!("must be at least eight times journal_segment, {least}"),
+            ));
+        }
+        if 2 * decoded > segment {
+            return Err((
+                "decoded_bytes_max",
+                format!(
+                    "must be at most half of journal_segment, {}: a request becomes one append",
+                    Bytes(segment / 2)
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What works, but hardly as it was meant.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let bytes = |bytes: Option<Bytes>| bytes.map_or(0, |Bytes(bytes)| bytes);
+        let mut doubts = Vec::new();
+        if 2 * bytes(self.seal_journal_bytes) > bytes(self.journal_budget) {
+            doubts.push(
+                "seal_journal_bytes is more than half of journal_budget: terminals may be answered 503 before a seal \
+                 makes room"
+                    .to_owned(),
+            );
+        }
+        let largest = bytes(self.body_bytes_max) + 2 * bytes(self.decoded_bytes_max);
+        if bytes(self.in_flight_bytes_max) < largest {
+            doubts.push(format!(
+                "in_flight_bytes_max is below body_bytes_max + 2 × decoded_bytes_max, {}: the largest requests are \
+                 always answered 503",
+                Bytes(largest)
+            ));
+        }
+        let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut unknown: Vec<String> = set.filter(|name| is_unknown(name)).collect();
+        unknown.sort();
+        for name in unknown {
+            let key = name.trim_start_matches("TILLWATCH_").to_lowercase();
+            let nearest = super::nearest(&key).to_uppercase();
+            doubts.push(format!(
+                "the variable {name} is not a setting and does nothing; did you mean TILLWATCH_{nearest}?"
+            ));
+        }
+        doubts
+    }
+}
+
+fn of_u32(number: Option<u32>) -> Option<usize> {
+    number.map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// Variables that are no settings of `serve`.
+const OTHER_VARIABLES: [&str; 3] = [
+    "TILLWATCH_CONFIG",
+    "TILLWATCH_ADMIN_URL",
+    "TILLWATCH_CLICKHOUSE_PASSWORD",
+];
+
+/// Whether a variable looks like a setting and is none. What Kubernetes sets for a service called
+/// tillwatch is left alone.
+fn is_unknown(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("TILLWATCH_") else {
+        return false;
+    };
+    let is_of_kubernetes = rest.starts_with("PORT") || rest.starts_with("SERVICE_");
+    !is_of_kubernetes
+        && !OTHER_VARIABLES.contains(&name)
+        && !super::SETTINGS
+            .iter()
+            .any(|setting| setting.variable == name)
+}
+
+fn check_server(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("{text:?} is not a URL ({error}); write http://host:8123"))?;
+    if url.scheme() != "http" {
+        return Err(format!(
+            "must begin with http://, not {text:?}: tillwatch speaks no TLS; use a local proxy that does"
+        ));
+    }
+    if url.host_str().is_none() || url.path() != "/" || url.query().is_some() {
+        return Err(format!(
+            "{text:?} must be a host and a port alone; write http://host:8123"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "must not hold a user or a password: logs show it. Use clickhouse_user and clickhouse_password_file"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn check_origin(text: &str) -> Result<(), String> {
+    let Ok(url) = reqwest::Url::parse(text) else {
+        return Err(format!(
+            "{text:?} is not an origin; write https://pos.example.com"
+        ));
+    };
+    let origin = url.origin().ascii_serialization();
+    if origin == "null" {
+        return Err(format!(
+            "{text:?} has no origin; write https://pos.example.com"
+        ));
+    }
+    if origin == text {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not as browsers send it; write {origin}"
+    ))
+}
+
+fn check_level(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let explain = || {
+        format!(
+            "{text:?} is not a log level; write error, warn, info or debug, or as RUST_LOG has it (tillwatch=debug)"
+        )
+    };
+    // A bare word that is no level would silence everything else.
+    let is_known =
+        |part: &str| part.contains('=') || LEVELS.contains(&part.to_lowercase().as_str());
+    if !text.split(',').all(is_known) {
+        return Err(explain());
+    }
+    EnvFilter::try_new(text)
+        .map(drop)
+        .map_err(|_invalid| explain())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, ConfigError, Flags, SETTINGS};
+
+    fn load(flags: Flags, text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tillwatch.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(flags, Some(&path))
+    }
+
+    /// For each setting a value that is written well and cannot be right, and a word of the way out.
+    const WRONG: &[(&str, &str, &str)] = &[
+        ("listen", "0.0.0.0:1", "allow_unauthenticated"),
+        ("admin_listen", "127.0.0.1:8080", "another port"),
+        (
+            "cors_origins",
+            "https://a.example/",
+            "write https://a.example",
+        ),
+        ("cors_origins", "pos.example.com", "write https://"),
+        ("clickhouse_url", "https://db:8443", "http://"),
+        (
+            "clickhouse_url",
+            "http://db:8123/path",
+            "write http://host:8123",
+        ),
+        (
+            "clickhouse_url",
+            "http://me:secret@db:8123",
+            "clickhouse_password_file",
+        ),
+        ("clickhouse_timeout", "1ms", "between 1s and 1h"),
+        ("engine_memory", "1MiB", "between 256MiB and 16TiB"),
+        ("seal_interval", "10ms", "between 100ms and 1d"),
+        ("seal_journal_bytes", "1", "between 64KiB and 1TiB"),
+        ("seal_rows", "0", "between 1 and"),
+        (
+            "journal_budget",
+            "33MiB",
+            "eight times journal_segment, 128MiB",
+        ),
+        ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
+        ("outbox_budget", "1", "between 1KiB"),
+        ("stores_max", "0", "between 1 and"),
+        ("releases_max", "70000", "between 1 and 60000"),
+        ("queues_max", "0", "between 1 and"),
+        ("connections_max", "0", "between 1 and"),
+        ("head_timeout", "0s", "between 1s and 10m"),
+        ("idle_timeout", "2d", "between 1s and 1d"),
+        ("body_timeout", "1d", "between 100ms and 10m"),
+        ("body_bytes_max", "1", "between 1KiB and 64MiB"),
+        ("decoded_bytes_max", "9MiB", "half of journal_segment, 8MiB"),
+        ("batches_max", "0", "between 1 and"),
+        ("samples_max", "0", "between 1 and"),
+        ("in_flight_bytes_max", "1KiB", "between 64KiB"),
+        ("store_requests_per_s", "0", "between 1 and"),
+        ("store_burst", "0", "between 1 and"),
+        ("log_format", "xml", "text or json"),
+        ("log_level", "verbos", "error, warn, info or debug"),
+        ("log_level", "tillwatch=loud", "error, warn, info or debug"),
+        ("allow_unauthenticated", "maybe", "true"),
+    ];
+
+    /// Any text is a path or a name; whether it can be used is found out when it is.
+    const FREE: [&str; 4] = [
+        "data_dir",
+        "clickhouse_user",
+        "clickhouse_password_file",
+        "libchdb",
+    ];
+
+    #[test]
+    fn every_setting_has_a_value_that_is_refused_with_its_line_and_the_way_out() {
+        for (name, value, word) in WRONG {
+            let error = load(
+                Flags::default(),
+                &format!("# mine\n\n{name} = \"{value}\"\n"),
+            )
+            .unwrap_err();
+            let said = error.to_string();
+            assert!(
+                said.contains("line 3") && said.contains(name) && said.contains(word),
+                "{name} = {value}: {said}"
+            );
+            assert!(!said.contains("secret"), "{said}");
+        }
+        for setting in SETTINGS {
+            let is_tried = WRONG.iter().any(|(name, ..)| *name == setting.name);
+            assert!(is_tried != FREE.contains(&setting.name), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_flag_and_a_default_are_named_as_such() {
+        let flags = Flags {
+            seal_rows: Some(0),
+            ..Flags::default()
+        };
+        let said = load(flags, "seal_rows = 5\n").unwrap_err().to_string();
+        assert!(said.contains("--seal-rows (TILLWATCH_SEAL_ROWS)"), "{said}");
+        let said = load(Flags::default(), "journal_segment = \"1GiB\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("journal_budget (not given, so 4GiB)"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn doubtful_relations_are_told() {
+        let config = load(
+            Flags::default(),
+            "journal_budget = \"128MiB\"\nseal_journal_bytes = \"100MiB\"\n",
+        );
+        let doubts = config.unwrap().doubts().join("\n");
+        assert!(
+            doubts.contains("seal_journal_bytes is more than half"),
+            "{doubts}"
+        );
+        assert!(super::is_unknown("TILLWATCH_SEAL_INTERVALL"));
+        for name in [
+            "TILLWATCH_SEAL_INTERVAL",
+            "TILLWATCH_CONFIG",
+            "TILLWATCH_PORT_80_TCP",
+            "PATH",
+        ] {
+            assert!(!super::is_unknown(name), "{name}");
+        }
+    }
+}

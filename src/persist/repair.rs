@@ -1,0 +1,188 @@
+//! Rows that ClickHouse has lost or that were changed there: sent again from the outbox, read back.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::persist::audit;
+use crate::persist::clickhouse::ClickHouse;
+use crate::persist::error::ClickHouseError;
+use crate::persist::outbox::EpochInfo;
+use crate::persist::rows;
+use crate::persist::ship::{held, insert_rows, oldest_kept_day, on_disk};
+use crate::persist::state::State;
+
+use clickhouse::Row;
+
+/// What became of one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repaired {
+    /// ClickHouse holds every row now, and no other under its number.
+    Whole,
+    /// The blob is no longer kept: its rows cannot be sent again.
+    BlobGone,
+    /// The blob is not what the ledger says: sending it could only make things worse.
+    BlobDamaged,
+    /// It holds every row, but also rows that were never sent under this number.
+    HasOthers,
+}
+
+/// Sends the rows of a confirmed epoch again and reads back.
+///
+/// The caller has made sure that no other copy of the state file has used this number. Identical rows
+/// change nothing; a row that was changed gives way to the one that was sent.
+///
+/// # Errors
+/// When ClickHouse does not answer or refuses, or the state file fails.
+pub async fn repair(
+    clickhouse: &ClickHouse,
+    state: &Arc<State>,
+    info: &EpochInfo,
+    now_ms: i64,
+) -> Result<Repaired, ClickHouseError> {
+    let epoch = info.epoch;
+    let Some(bytes) = on_disk(state, move |state| state.rows_of(epoch)).await? else {
+        return Ok(Repaired::BlobGone);
+    };
+    let days = rows::restamp(&bytes, info.collector_id).map(|encoded| encoded.days);
+    if days.as_ref() != Some(&info.days) {
+        return Ok(Repaired::BlobDamaged);
+    }
+    insert_rows(clickhouse, vec![bytes]).await?;
+    // Whatever is made of these rows elsewhere (rollups by hour) is to be made anew from here on.
+    if is_whole(clickhouse, info, now_ms).await? {
+        return Ok(Repaired::Whole);
+    }
+    // A row that was changed is still there until its part is merged with the one that replaces it.
+    let oldest_day = oldest_kept_day(now_ms);
+    for day in info.days.keys().filter(|day| **day >= oldest_day) {
+        clickhouse
+            .execute(&format!(
+                "OPTIMIZE TABLE rollup_1m PARTITION '{}' FINAL",
+                date(*day)
+            ))
+            .await?;
+    }
+    Ok(if is_whole(clickhouse, info, now_ms).await? {
+        Repaired::Whole
+    } else {
+        Repaired::HasOthers
+    })
+}
+
+async fn is_whole(
+    clickhouse: &ClickHouse,
+    info: &EpochInfo,
+    now_ms: i64,
+) -> Result<bool, ClickHouseError> {
+    let group = std::slice::from_ref(info);
+    let held = held(clickhouse, info.collector_id, group).await?;
+    Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
+}
+
+/// A day as ClickHouse writes it.
+#[must_use]
+pub fn date(day: u32) -> String {
+    let days = jiff::Span::new().days(i64::from(day));
+    let date = jiff::civil::date(1970, 1, 1).checked_add(days);
+    date.map_or_else(|_| day.to_string(), |date| date.to_string())
+}
+
+/// Rows in ClickHouse under one number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Whose.
+    pub collector_id: Uuid,
+    /// Their seal.
+    pub epoch: u64,
+    /// How many.
+    pub rows: u64,
+    /// Samples in them.
+    pub samples: u64,
+}
+
+/// What ClickHouse holds of one collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contribution {
+    /// Whose.
+    pub collector_id: Uuid,
+    /// Its epochs.
+    pub epochs: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Samples in them.
+    pub samples: u64,
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Counted {
+    collector: String,
+    epoch: u64,
+    rows: u64,
+    samples: u64,
+}
+
+/// Unknown epochs listed at most; one is enough to fail.
+const STRAYS_MAX: u64 = 1_000;
+
+/// Epochs of these collectors in ClickHouse that lie outside the runs given for each.
+///
+/// # Errors
+/// When ClickHouse does not answer or refuses.
+pub async fn strays(
+    clickhouse: &ClickHouse,
+    runs: &[(Uuid, u64, u64)],
+    now_ms: i64,
+) -> Result<Vec<Stray>, ClickHouseError> {
+    let run = |(id, first, last): &(Uuid, u64, u64)| {
+        format!("(collector_id = '{id}' AND epoch BETWEEN {first} AND {last})")
+    };
+    let ids: Vec<String> = runs.iter().map(|(id, _, _)| format!("'{id}'")).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known: Vec<String> = runs.iter().map(run).collect();
+    let sql = format!(
+        "SELECT toString(collector_id) AS collector, epoch, uniqExact(row_hash) AS rows, sum(count) AS samples FROM rollup_1m
+         WHERE toDate(window_start) >= '{}' AND collector_id IN ({}) AND NOT ({})
+         GROUP BY collector_id, epoch ORDER BY epoch LIMIT {STRAYS_MAX}",
+        date(oldest_kept_day(now_ms)),
+        ids.join(", "),
+        known.join(" OR ")
+    );
+    let rows: Vec<Counted> = clickhouse.fetch(&sql, |query| query).await?;
+    let stray = |row: Counted| Stray {
+        collector_id: Uuid::parse_str(&row.collector).unwrap_or_default(),
+        epoch: row.epoch,
+        rows: row.rows,
+        samples: row.samples,
+    };
+    Ok(rows.into_iter().map(stray).collect())
+}
+
+/// What ClickHouse holds of every collector that is none of these.
+///
+/// # Errors
+/// When ClickHouse does not answer or refuses.
+pub async fn others(
+    clickhouse: &ClickHouse,
+    own: &[Uuid],
+    now_ms: i64,
+) -> Result<Vec<Contribution>, ClickHouseError> {
+    let ids: Vec<String> = own.iter().map(|id| format!("'{id}'")).collect();
+    let sql = format!(
+        "SELECT toString(collector_id) AS collector, uniqExact(epoch) AS epoch, uniqExact(row_hash) AS rows, sum(count) AS samples
+         FROM rollup_1m WHERE toDate(window_start) >= '{}' AND collector_id NOT IN ({})
+         GROUP BY collector_id ORDER BY collector_id LIMIT {STRAYS_MAX}",
+        date(oldest_kept_day(now_ms)),
+        ids.join(", ")
+    );
+    let rows: Vec<Counted> = clickhouse.fetch(&sql, |query| query).await?;
+    let contribution = |row: Counted| Contribution {
+        collector_id: Uuid::parse_str(&row.collector).unwrap_or_default(),
+        epochs: row.epoch,
+        rows: row.rows,
+        samples: row.samples,
+    };
+    Ok(rows.into_iter().map(contribution).collect())
+}

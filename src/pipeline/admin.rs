@@ -1,0 +1,143 @@
+//! What an operator's commands ask of a running collector: `POST` on the admin listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::holdings::Holdings;
+use crate::ingest::Ingest;
+use crate::model::time::now_ms;
+use crate::pipeline::seal::Sealer;
+use crate::wire::journal_act_v1::Act;
+
+/// How long an act waits for the aggregate, or a seal for the disk.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What the acts need.
+pub(super) struct Admin {
+    pub(super) ingest: Arc<Ingest>,
+    pub(super) holdings: Arc<Holdings>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) seal_wanted: Arc<Notify>,
+}
+
+/// The routes.
+pub(super) fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/api/v1/stores/{store_id}/retire", post(retire))
+        .route("/api/v1/seal", post(seal))
+        .with_state(admin)
+}
+
+fn refused(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = json!({"error": {"code": code, "message": message}});
+    (status, Json(body)).into_response()
+}
+
+/// Refuses what a page of another site could send without asking first: such a request has no JSON.
+fn without_json(headers: &HeaderMap) -> Option<Response> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|text| text.starts_with("application/json")) {
+        return None;
+    }
+    Some(refused(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "send Content-Type: application/json",
+    ))
+}
+
+/// Ends a store's series; durable when answered.
+async fn retire(
+    State(admin): State<Arc<Admin>>,
+    Path(store_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    // What was acknowledged before belongs to the series that end.
+    let is_applied = admin.wait_applied(admin.ingest.journal.durable().0).await;
+    let (is_known, terminals) = admin.holdings.read(|aggregator| {
+        let terminals = aggregator.terminals().iter();
+        let of_store =
+            terminals.filter(|(key, terminal)| *key.store_id == *store_id && !terminal.is_retired);
+        (
+            aggregator.names().0.find(&store_id).is_some(),
+            of_store.count(),
+        )
+    });
+    if is_applied && !is_known && terminals == 0 {
+        return refused(
+            StatusCode::NOT_FOUND,
+            "unknown_store",
+            "no store of this name has series; GET /api/v1/stores lists those that have",
+        );
+    }
+    let act = Act::RetireStore {
+        store_id: &store_id,
+        at_ms: now_ms(),
+    };
+    match admin.ingest.act(&act).await {
+        Ok(position) => {
+            tracing::info!(store_id, terminals, "retired a store");
+            // The next scrape is without it.
+            let _is_late = admin.wait_applied(position.0).await;
+            Json(json!({"store_id": store_id, "retired": true, "terminals": terminals}))
+                .into_response()
+        }
+        Err(error) => {
+            tracing::warn!(store_id, %error, "a store could not be retired");
+            refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "journal_unavailable",
+                "the journal did not take it; look at the collector's log, and try again",
+            )
+        }
+    }
+}
+
+/// Seals what is open now, so that a backup holds it.
+async fn seal(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    let sealed = async {
+        admin
+            .holdings
+            .wait_applied(admin.ingest.journal.durable().0)
+            .await;
+        let position = admin.holdings.read(|aggregator| aggregator.applied());
+        let mut sealed = admin.sealer.sealed_position.subscribe();
+        admin.seal_wanted.notify_one();
+        // The sender lives as long as the sealer, which `admin` holds.
+        drop(sealed.wait_for(|sealed| *sealed >= position).await);
+        position
+    };
+    match tokio::time::timeout(WAIT_MAX, sealed).await {
+        Ok(position) => Json(json!({"sealed_position": position})).into_response(),
+        Err(_elapsed) => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "seal_unavailable",
+            "the seal did not end in time; look at the collector's log",
+        ),
+    }
+}
+
+impl Admin {
+    /// Whether everything up to `position` was applied in time.
+    async fn wait_applied(&self, position: u64) -> bool {
+        let applied = self.holdings.wait_applied(position);
+        tokio::time::timeout(WAIT_MAX, applied).await.is_ok()
+    }
+}

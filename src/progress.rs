@@ -1,0 +1,129 @@
+//! How far something has come, on standard error: one line rewritten on a terminal, plain lines every few
+//! seconds elsewhere. What takes less than a second says nothing.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// Nothing is shown before.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
+/// Between two looks at a terminal's line.
+const REWRITE_EVERY: Duration = Duration::from_millis(250);
+
+/// Shows lines on standard error, or nowhere.
+#[derive(Debug)]
+pub struct Progress {
+    is_quiet: bool,
+    is_terminal: bool,
+    plain_every: Duration,
+    started: Instant,
+    shown: Option<Duration>,
+    has_open_line: bool,
+}
+
+impl Progress {
+    /// Shows a plain line every `plain_every` where nobody can rewrite one.
+    #[must_use]
+    pub fn new(is_quiet: bool, plain_every: Duration) -> Self {
+        Self {
+            is_quiet,
+            is_terminal: std::io::stderr().is_terminal(),
+            plain_every,
+            started: Instant::now(),
+            shown: None,
+            has_open_line: false,
+        }
+    }
+
+    /// Whether a line is due after so long.
+    #[must_use]
+    pub fn is_due(&self, elapsed: Duration) -> bool {
+        let every = if self.is_terminal {
+            REWRITE_EVERY
+        } else {
+            self.plain_every
+        };
+        let last = self
+            .shown
+            .unwrap_or_else(|| FIRST_AFTER.saturating_sub(every));
+        elapsed >= last + every
+    }
+
+    /// Shows a line, whether it is due or not.
+    pub fn show(&mut self, elapsed: Duration, text: &str) {
+        self.shown = Some(elapsed);
+        if self.is_quiet {
+            return;
+        }
+        let mut stderr = std::io::stderr().lock();
+        // Nobody may be reading; that is no reason to stop.
+        if self.is_terminal {
+            let _ = write!(stderr, "\r\x1b[K{text}");
+            let _ = stderr.flush();
+            self.has_open_line = true;
+        } else {
+            let _ = writeln!(stderr, "{text}");
+        }
+    }
+
+    /// Shows how much of how much is done, if a line is due.
+    pub fn step(&mut self, what: &str, (done, all): (u64, u64), unit: &str) {
+        let elapsed = self.started.elapsed();
+        if self.is_due(elapsed) {
+            let text = line(what, (done, all), unit, elapsed);
+            self.show(elapsed, &text);
+        }
+    }
+
+    /// Ends the line that is being rewritten.
+    pub fn finish(&mut self) {
+        if std::mem::take(&mut self.has_open_line) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn line(what: &str, (done, all): (u64, u64), unit: &str, elapsed: Duration) -> String {
+    let percent = (u128::from(done) * 100)
+        .checked_div(u128::from(all))
+        .unwrap_or(100);
+    format!(
+        "{what}: {done} of {all} {unit} ({percent} %), {} s",
+        elapsed.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quick_says_nothing_and_lines_are_apart() {
+        let mut progress = Progress::new(true, Duration::from_secs(5));
+        progress.is_terminal = false;
+        assert!(!progress.is_due(Duration::from_millis(4_900)));
+        assert!(progress.is_due(Duration::from_secs(5)));
+        progress.show(Duration::from_secs(5), "x");
+        assert!(!progress.is_due(Duration::from_secs(9)));
+        assert!(progress.is_due(Duration::from_secs(10)));
+        progress.is_terminal = true;
+        progress.shown = None;
+        assert!(!progress.is_due(Duration::from_millis(900)));
+        assert!(progress.is_due(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_line_says_how_much_is_done() {
+        let text = line("backup", (1, 3), "MB", Duration::from_secs(7));
+        assert_eq!(text, "backup: 1 of 3 MB (33 %), 7 s");
+        assert_eq!(
+            line("x", (0, 0), "files", Duration::ZERO),
+            "x: 0 of 0 files (100 %), 0 s"
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! What an operator does.
+//!
+//! | file | what |
+//! |---|---|
+//! | `backup.rs` | backup, restore, whose journal and state belong together |
+//! | `retire.rs` | a store's series end |
+//! | `reload.rs` | settings change without a restart |
+//! | `repair.rs` | rows that ClickHouse has lost are sent again |
+//! | `replay.rs` | a journal is looked at in a database of its own |
+//! | `terminal.rs` | what is drawn and completed in a shell |
+
+mod backup;
+mod reload;
+mod repair;
+mod replay;
+mod retire;
+mod terminal;
