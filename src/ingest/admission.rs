@@ -38,6 +38,7 @@ const BUCKETS_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Admission {
     in_flight: Arc<Semaphore>,
+    in_flight_bytes_max: usize,
     stores: DefaultKeyedRateLimiter<u64>,
     hasher: foldhash::quality::RandomState,
     clock: DefaultClock,
@@ -51,6 +52,7 @@ impl Admission {
         let quota = Quota::per_second(at_least_one(settings.store_requests_per_s))
             .allow_burst(at_least_one(settings.store_burst));
         Self {
+            in_flight_bytes_max: settings.in_flight_bytes_max as usize,
             in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
             stores: RateLimiter::keyed(quota),
             hasher: foldhash::quality::RandomState::default(),
@@ -67,6 +69,16 @@ impl Admission {
         Arc::clone(&self.in_flight)
             .try_acquire_many_owned(bytes)
             .map_err(|_none_free| IngestError::Busy)
+    }
+
+    /// Bytes set aside now, and the most that may be.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> (usize, usize) {
+        let free = self.in_flight.available_permits();
+        (
+            self.in_flight_bytes_max.saturating_sub(free),
+            self.in_flight_bytes_max,
+        )
     }
 
     /// Takes one request from a store's bucket. Stores are told apart by a keyed hash, so that no

@@ -7,6 +7,8 @@ use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AF
 use axum::http::{HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::request_id;
+
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
 
@@ -21,8 +23,13 @@ pub fn allow(router: Router, origins: &[String]) -> Router {
     let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, CONTENT_ENCODING])
-        .expose_headers([RETRY_AFTER])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            request_id::HEADER,
+        ])
+        .expose_headers([RETRY_AFTER, request_id::HEADER])
         .max_age(PREFLIGHT_AGE);
     router.layer(layer)
 }

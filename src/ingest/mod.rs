@@ -10,6 +10,7 @@
 //! | file | step |
 //! |---|---|
 //! | `routes.rs` | `POST /v1/batches`: the steps in order |
+//! | `settings.rs` | limits |
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
 //! | `body.rs` | reads the body, whole and in time |
 //! | `decode.rs` | undoes compression under a cap |
@@ -20,7 +21,8 @@
 //! | `dedup.rs` | which batches have been taken in |
 //! | `cors.rs` | which pages of browsers may post |
 //! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
-//! | `counters.rs` | outcomes, as metrics |
+//! | `counters.rs` | outcomes and durations, as metrics |
+//! | `trace.rs` | what a request took; the line about a slow or failed one |
 //! | `error.rs` | why a request was not taken |
 
 pub mod acknowledge;
@@ -35,8 +37,11 @@ pub mod error;
 pub mod respond;
 pub mod routes;
 pub mod session;
+mod settings;
+mod trace;
 pub mod validate;
 
 pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;
-pub use routes::{Ingest, Settings, router};
+pub use routes::{Ingest, router};
+pub use settings::Settings;

@@ -10,50 +10,24 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
 use axum::routing::post;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::ingest::acknowledge::{Acknowledgement, Weighed};
-use crate::ingest::admission::{self, Admission};
+use crate::ingest::admission::Admission;
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Encoding};
 use crate::ingest::dedup::{Dedup, Reserve};
 use crate::ingest::error::IngestError;
 use crate::ingest::respond::{self, Report};
 use crate::ingest::session::Pseudonyms;
+use crate::ingest::settings::Settings;
+use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::{self, RequestTime, Writer};
 use crate::journal::{Completion, Journal, Payloads};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, Outcomes, QueueKey, Reason};
+use crate::request_id::RequestId;
 use crate::wire::terminal_v1::{self, Batch, Field, Limits};
-
-/// Limits of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// A body as it comes. Unit: bytes.
-    pub body_bytes_max: usize,
-    /// A body after decompression. Unit: bytes.
-    pub decoded_bytes_max: usize,
-    /// From the end of a request's head to the end of its body.
-    pub body_timeout: Duration,
-    /// Batches in a request.
-    pub batches_max: usize,
-    /// Samples and histograms in a request.
-    pub samples_max: usize,
-    /// What is under way.
-    pub admission: admission::Settings,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 2 * 1024 * 1024,
-            decoded_bytes_max: 2 * 1024 * 1024,
-            body_timeout: Duration::from_secs(15),
-            batches_max: 500,
-            samples_max: 50_000,
-            admission: admission::Settings::default(),
-        }
-    }
-}
 
 /// How long a request waits for the disk before it is told to come again.
 const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
@@ -87,8 +61,12 @@ pub struct Ingest {
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/v1/batches", post(post_batches))
-        .method_not_allowed_fallback(|| std::future::ready(respond::wrong_method()))
-        .fallback(|| std::future::ready(respond::no_such_path()))
+        .method_not_allowed_fallback(async |State(ingest): State<Arc<Ingest>>, request| {
+            ingest.misses(&request, respond::wrong_method())
+        })
+        .fallback(async |State(ingest): State<Arc<Ingest>>, request| {
+            ingest.misses(&request, respond::no_such_path())
+        })
         .with_state(ingest)
 }
 
@@ -97,22 +75,43 @@ async fn post_batches(
     request: axum::extract::Request,
 ) -> Response {
     let received_at_ms = now_ms();
-    let response = match ingest.take(received_at_ms, request).await {
-        Ok((outcomes, report)) => respond::accepted(outcomes, &report),
+    let mut trace = ingest.trace(&request);
+    let span = tracing::debug_span!("request", request_id = %trace.id());
+    let taking = ingest.take(received_at_ms, request, &mut trace);
+    let (response, code, outcomes) = match taking.instrument(span).await {
+        Ok((outcomes, report)) => (respond::accepted(outcomes, &report), None, outcomes),
         Err(error) => {
-            tracing::debug!(%error, "request not taken");
-            respond::refused(&error)
+            let (response, code) = respond::refused(&error);
+            (response, Some(code), Outcomes::default())
         }
     };
-    ingest.counters.answer(response.status().as_u16());
+    trace.finish(response.status(), code, outcomes);
     response
 }
 
 impl Ingest {
+    fn trace(&self, request: &axum::extract::Request) -> Trace<'_> {
+        let id = request.extensions().get::<RequestId>().cloned();
+        let id = id.unwrap_or_else(RequestId::make);
+        Trace::begin(&self.counters, id, self.settings.slow)
+    }
+
+    /// Counts a request that is not for this router.
+    fn misses(
+        &self,
+        request: &axum::extract::Request,
+        (response, code): (Response, &'static str),
+    ) -> Response {
+        let trace = self.trace(request);
+        trace.finish(response.status(), Some(code), Outcomes::default());
+        response
+    }
+
     async fn take(
         &self,
         received_at_ms: i64,
         request: axum::extract::Request,
+        trace: &mut Trace<'_>,
     ) -> Result<(Outcomes, Report), IngestError> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(IngestError::Stopping);
@@ -130,6 +129,7 @@ impl Ingest {
         let encoding = Encoding::parse(text(CONTENT_ENCODING))?;
         let announced = self.announced(&parts.headers)?;
         let (body, mut held) = self.read(body, announced).await?;
+        trace.read(body.len());
         self.counters.body_bytes.increment(body.len() as u64);
         let sent_bytes = body.len();
         let body = decode::decode(body, encoding, self.settings.decoded_bytes_max)?;
@@ -140,6 +140,7 @@ impl Ingest {
             samples_max: self.settings.samples_max,
         };
         let request = terminal_v1::parse(&body, limits)?;
+        trace.lap(Stage::Decode);
         self.counters
             .batches
             .increment(request.batches.len() as u64);
@@ -148,6 +149,7 @@ impl Ingest {
         }
         let mut intake = Intake {
             ingest: self,
+            trace: &mut *trace,
             batches: &request.batches,
             time: RequestTime::new(received_at_ms, &request.sent_at_ms),
             outcomes: Outcomes::default(),
@@ -168,6 +170,7 @@ impl Ingest {
             refused,
             ..
         } = intake;
+        trace.note(&request.batches, result.is_err() || refused.is_some());
         if let Err(error) = result {
             // What has met no other outcome on its way.
             let weight: u64 = request.batches.iter().map(validate::weight).sum();
@@ -183,8 +186,9 @@ impl Ingest {
 }
 
 /// One request's batches on their way.
-struct Intake<'a> {
+struct Intake<'a, 't> {
     ingest: &'a Ingest,
+    trace: &'a mut Trace<'t>,
     batches: &'a [Batch<'a>],
     time: RequestTime,
     outcomes: Outcomes,
@@ -206,7 +210,7 @@ struct Append {
     has_failed: bool,
 }
 
-impl Intake<'_> {
+impl Intake<'_, '_> {
     async fn run(&mut self) -> Result<(), IngestError> {
         self.check_rates()?;
         let mut open: Vec<usize> = (0..self.batches.len()).collect();
@@ -232,6 +236,7 @@ impl Intake<'_> {
             for (index, receiver) in in_flight {
                 // Closed when the other request's append is over, however it went.
                 let _closed = receiver.await;
+                self.trace.lap(Stage::DedupWait);
                 open.push(index);
             }
             if open.is_empty() {
@@ -351,6 +356,7 @@ impl Intake<'_> {
 
     /// Makes what was written durable. Only then do its samples count.
     async fn append(&mut self, append: Append) -> Result<(), IngestError> {
+        self.trace.lap(Stage::Check);
         if append.payloads.is_empty() {
             return Ok(());
         }
@@ -376,7 +382,8 @@ impl Intake<'_> {
             Err(_elapsed) => Err(IngestError::Busy),
         };
         match result.and_then(|result| Ok(result?)) {
-            Ok(_position) => {
+            Ok((position, times)) => {
+                self.trace.durable(position, times);
                 self.outcomes.accepted += weighed.accepted;
                 self.outcomes.rejected += weighed.rejected();
                 Ok(())

@@ -11,12 +11,14 @@
 //! | `ship.rs` | keeps shipping |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
+//! | `process.rs` | what the process and its disk take |
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod apply;
 mod engine;
 mod error;
 mod pages;
+mod process;
 mod seal;
 mod serve;
 mod setup;

@@ -54,6 +54,9 @@ impl Sealer {
         seal_wanted: Arc<Notify>,
         mut stopping: watch::Receiver<bool>,
     ) {
+        for result in ["ok", "error"] {
+            metrics::counter!(names::SEALS, "result" => result).increment(0);
+        }
         let mut last = Instant::now();
         loop {
             let is_wanted = tokio::select! {
@@ -137,19 +140,25 @@ impl Sealer {
             confirmed_at_ms: None,
             days: sealing.days().clone(),
         };
+        metrics::counter!(names::SEALED_ROWS).increment(sealed.rows);
+        metrics::counter!(names::SEALED_SAMPLES).increment(sealed.samples);
+        metrics::counter!(names::SEALED_BYTES).increment(sealed.blob_bytes);
+        // With the positions, a batch can be followed from its answer to its epoch.
+        tracing::debug!(
+            epoch = sealed.epoch,
+            first_position = self.sealed_position.load(Ordering::Relaxed) + 1,
+            last_position = sealing.applied(),
+            rows = sealed.rows,
+            samples = sealed.samples,
+            bytes = sealed.blob_bytes,
+            "sealed"
+        );
         self.holdings.sealed(sealed, info);
         self.sealed_position
             .store(sealing.applied(), Ordering::Relaxed);
         self.journal.release(Position(sealing.applied()));
         metrics::gauge!(names::SEAL_AGE)
             .set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
-        tracing::debug!(
-            epoch = sealed.epoch,
-            rows = sealed.rows,
-            samples = sealed.samples,
-            bytes = sealed.blob_bytes,
-            "sealed"
-        );
         self.ship_wanted.notify_one();
     }
 }

@@ -24,11 +24,13 @@ use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::pages::{self, Pages};
 use crate::pipeline::seal::{Due, Sealer};
-use crate::pipeline::setup::{StateKeys, announce, bind, forget, ingest_settings};
+use crate::pipeline::setup::{
+    StateKeys, announce, bind, forget, ingest_settings, tell_what_was_held_back,
+};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
 use crate::query::{self, percentiles::Sources};
-use crate::self_metrics;
+use crate::{recorder, self_metrics, throttle};
 
 /// Requests under way may finish for this long.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -114,7 +116,7 @@ impl Running {
     fn start(
         config: Config,
         (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
-        recorder: metrics_exporter_prometheus::PrometheusHandle,
+        recorder: recorder::Handle,
         halted: Arc<Notify>,
     ) -> Result<Self, ServeError> {
         let health = Arc::new(Health::default());
@@ -131,7 +133,7 @@ impl Running {
         let rows_max = config.seal_rows.unwrap_or(200_000);
         let aggregate = apply::spawn(
             Arc::clone(&holdings),
-            started.groups,
+            (started.groups, Arc::clone(&started.backlog)),
             (rows_max, Arc::clone(&seal_wanted)),
         )?;
         let outbox_budget_bytes = config.outbox_budget.map_or(16 << 30, |bytes| bytes.0);
@@ -140,7 +142,7 @@ impl Running {
             admission: admission::Admission::new(settings.admission),
             settings,
             catalogue: Arc::clone(&catalogue),
-            dedup: Arc::clone(&started.dedup),
+            dedup: started.dedup,
             journal: started.journal.clone(),
             pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
             counters: Arc::new(ingest::counters::Counters::default()),
@@ -160,7 +162,9 @@ impl Running {
             holdings: Arc::clone(&holdings),
             state: Arc::clone(&state),
             journal: started.journal.clone(),
-            dedup: started.dedup,
+            ingest: Arc::clone(&ingest),
+            backlog: started.backlog,
+            data_dir: config.data_dir.clone().unwrap_or_default(),
             outbox_budget_bytes,
         });
         let sealer = Arc::new(Sealer {
@@ -244,6 +248,7 @@ impl Running {
             Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()),
         );
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
+        let telling = tokio::spawn(tell_what_was_held_back());
 
         announce(addresses);
         let is_halted = tokio::select! {
@@ -254,6 +259,7 @@ impl Running {
         self.health.is_stopping.store(true, Ordering::Relaxed);
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
         forgetting.abort();
+        telling.abort();
         if is_halted {
             // What is on disk is unknown: nothing is sealed from memory. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -267,6 +273,7 @@ impl Running {
         let outcome = self.drain((stop, sealing, shipping)).await;
         let _listening = close_admin.send(true);
         let _ended = admin.await;
+        throttle::flush();
         outcome
     }
 
@@ -318,6 +325,7 @@ impl Running {
         };
         let defaults = listener::Settings::default();
         listener::Settings {
+            name: "ingest",
             connections_max: listener::connections_allowed(
                 self.config
                     .connections_max

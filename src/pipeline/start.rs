@@ -14,7 +14,7 @@ use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, QueueKey};
 use crate::persist::State;
-use crate::pipeline::apply::{GROUPS_MAX, GroupSink};
+use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 
 /// What a start leaves.
@@ -30,7 +30,9 @@ pub struct Started {
     /// Position of the last seal.
     pub sealed_position: u64,
     /// Groups as they become durable.
-    pub groups: Receiver<Vec<Record>>,
+    pub groups: Receiver<Group>,
+    /// How many of them wait.
+    pub backlog: Arc<Backlog>,
 }
 
 /// Makes the data folder if need be, for this user alone.
@@ -75,10 +77,8 @@ pub fn start(
     let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal_rows.unwrap_or(200_000);
     let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
-    let sink = GroupSink {
-        groups: groups_in,
-        halted,
-    };
+    let backlog = Arc::new(Backlog::default());
+    let sink = GroupSink::new(groups_in, Arc::clone(&backlog), halted);
     let mut failed = None;
     let first_position = sealed_position;
     let mut replay = |record: Record| {
@@ -133,6 +133,7 @@ pub fn start(
         dedup,
         sealed_position,
         groups,
+        backlog,
     })
 }
 
