@@ -40,6 +40,18 @@ pub fn init(format: Format, level: &str) {
 /// # Errors
 /// Says what is wrong with it.
 pub fn check_filter(level: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A word that is no level would be the name of a module, and silence all others.
+    let is_good = |part: &str| {
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+        is_level || part.contains(['=', '[']) || part.starts_with("tillwatch")
+    };
+    if let Some(word) = level.split(',').find(|part| !is_good(part)) {
+        return Err(format!(
+            "{word:?} is not a level; write one of {}, or a filter as in info,tillwatch::ingest=debug",
+            LEVELS.join(", ")
+        ));
+    }
     match EnvFilter::try_new(level) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("{error}; write a level, as in info, or a filter")),
@@ -52,13 +64,18 @@ fn note_panic(panic: &std::panic::PanicHookInfo<'_>) {
     // Only with RUST_BACKTRACE.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let payload = panic.payload();
+    let message = match payload.downcast_ref::<String>() {
+        Some(message) => message,
+        None => payload.downcast_ref::<&str>().unwrap_or(&"no message"),
+    };
     tracing::error!(
         thread = std::thread::current().name(),
         file = location.map(std::panic::Location::file),
         line = location.map(std::panic::Location::line),
         backtrace = backtrace.as_ref().map(tracing::field::display),
         "panicked: {}",
-        panic.payload_as_str().unwrap_or("no message")
+        message
     );
 }
 
@@ -184,10 +201,15 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_right_is_told() {
-        for good in ["info", "warn,tillwatch::ingest=debug", "off"] {
+        for good in [
+            "info",
+            "WARN,tillwatch::ingest=debug",
+            "off",
+            "tillwatch::query",
+        ] {
             assert_eq!(check_filter(good), Ok(()), "{good}");
         }
-        for bad in ["tillwatch=loud", "a=b=c"] {
+        for bad in ["tillwatch=loud", "a=b=c", "verbose", "info,all"] {
             assert!(check_filter(bad).is_err(), "{bad}");
         }
     }

@@ -143,6 +143,20 @@ fn declared((name, kind, help): &(&'static str, Kind, &'static str)) -> Option<D
     })
 }
 
+/// Has a counter there at 0 for each value of its one label, and histograms without labels empty: what
+/// is not there before it first happens has no rise.
+pub fn start(
+    (counter, label, values): (&'static str, &'static str, &[&'static str]),
+    histograms: &[&'static str],
+) {
+    for value in values {
+        metrics::counter!(counter, label => *value).increment(0);
+    }
+    for histogram in histograms {
+        drop(metrics::histogram!(*histogram));
+    }
+}
+
 /// Makes the process-wide recorder.
 ///
 /// # Errors

@@ -235,3 +235,50 @@ fn sentence(text: &str) -> String {
     }
     sentence
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::AppendError;
+
+    /// What is not in the list is counted only from its second time on, and shares its log lines.
+    #[test]
+    fn every_code_is_in_the_list_once() {
+        let journal = [
+            AppendError::QueueFull {
+                queued_appends: 1,
+                queued_bytes: 1,
+            },
+            AppendError::DiskFull,
+            AppendError::Empty,
+            AppendError::Closed,
+            AppendError::Halted,
+        ];
+        let mut errors = vec![
+            IngestError::Parse(ParseError::Malformed(String::new())),
+            IngestError::Parse(ParseError::TooManyBatches(1)),
+            IngestError::Parse(ParseError::TooManySamples(1)),
+            IngestError::Damaged("gzip"),
+            IngestError::Incomplete,
+            IngestError::TooSlow(1),
+            IngestError::TooLarge(1, ""),
+            IngestError::ContentType,
+            IngestError::ContentEncoding,
+            IngestError::Refused(Reason::NoConsent),
+            IngestError::Refused(Reason::MalformedBatch),
+            IngestError::RateLimited { wait_ms: 1 },
+            IngestError::Busy,
+            IngestError::OutboxFull,
+            IngestError::Internal,
+            IngestError::Stopping,
+        ];
+        errors.extend(journal.map(IngestError::Journal));
+        let listed: Vec<&str> = codes().collect();
+        for error in &errors {
+            let (_, code) = refused(error);
+            assert!(listed.contains(&code), "{code} of {error:?}");
+        }
+        let once: std::collections::BTreeSet<&str> = codes().collect();
+        assert_eq!(once.len(), listed.len());
+    }
+}

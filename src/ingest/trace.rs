@@ -147,7 +147,7 @@ impl<'a> Trace<'a> {
         if let Some(stage) = self.stages.get_mut(stage as usize) {
             *stage = Some(stage.unwrap_or_default() + spent);
         }
-        self.last = now;
+        self.last = self.last.max(now);
     }
 
     /// The body is there.
@@ -304,4 +304,52 @@ impl Trace<'_> {
 /// With three decimals.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn a_request_that_is_dropped_was_abandoned_and_is_no_longer_under_way() {
+        let recorder = Recorder::new([]);
+        let handle = recorder.handle();
+        let counters = metrics::with_local_recorder(&recorder, Counters::default);
+        let begin = || Trace::begin(&counters, RequestId::make(), Duration::from_secs(1));
+        let under_way = begin();
+        drop(begin());
+        begin().finish(StatusCode::ACCEPTED, None, Outcomes::default());
+        let text = handle.render();
+        for line in [
+            "tillwatch_requests_abandoned_total 1",
+            "tillwatch_requests_in_flight 1",
+            "tillwatch_requests_total{status=\"202\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        drop(under_way);
+    }
+
+    #[test]
+    fn a_stage_is_what_passed_since_the_last_one_and_adds_up() {
+        let counters = Counters::default();
+        let mut trace = Trace::begin(&counters, RequestId::make(), Duration::MAX);
+        let start = trace.started;
+        let at = |ms| start + Duration::from_millis(ms);
+        trace.lap_at(Stage::Read, at(5));
+        trace.lap_at(Stage::Check, at(7));
+        trace.lap_at(Stage::DedupWait, at(17));
+        trace.lap_at(Stage::Check, at(20));
+        // A group was taken in hand before this append was queued: it did not wait.
+        trace.lap_at(Stage::JournalWait, at(19));
+        trace.lap_at(Stage::JournalCommit, at(26));
+        let spent = |stage: Stage| trace.stages[stage as usize].map(|spent| spent.as_millis());
+        assert_eq!(spent(Stage::Read), Some(5));
+        assert_eq!(spent(Stage::Decode), None);
+        assert_eq!(spent(Stage::Check), Some(5));
+        assert_eq!(spent(Stage::DedupWait), Some(10));
+        assert_eq!(spent(Stage::JournalWait), Some(0));
+        assert_eq!(spent(Stage::JournalCommit), Some(6));
+    }
 }

@@ -54,9 +54,10 @@ impl Sealer {
         seal_wanted: Arc<Notify>,
         mut stopping: watch::Receiver<bool>,
     ) {
-        for result in ["ok", "error"] {
-            metrics::counter!(names::SEALS, "result" => result).increment(0);
-        }
+        names::start(
+            (names::SEALS, "result", &["ok", "error"]),
+            &[names::SEAL_SECONDS],
+        );
         let mut last = Instant::now();
         loop {
             let is_wanted = tokio::select! {

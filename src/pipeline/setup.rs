@@ -90,9 +90,7 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
         slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
         admission: admission::Settings {
-            in_flight_bytes_max: u32::try_from(in_flight)
-                .unwrap_or(u32::MAX >> 4)
-                .min(u32::MAX >> 4),
+            in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX),
             store_requests_per_s: config
                 .store_requests_per_s
                 .unwrap_or(defaults.admission.store_requests_per_s),

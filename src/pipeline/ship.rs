@@ -42,9 +42,10 @@ const ENGINE_WAIT: Duration = Duration::from_secs(5);
 impl Shipper {
     /// Ships whenever there is something, until `stopping` turns true.
     pub async fn run(self: Arc<Self>, wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
-        for result in ["ok", "error"] {
-            metrics::counter!(names::SHIP_ROUNDS, "result" => result).increment(0);
-        }
+        names::start(
+            (names::SHIP_ROUNDS, "result", &["ok", "error"]),
+            &[names::SHIP_SECONDS],
+        );
         let failures_now = metrics::gauge!(names::SHIP_FAILURES);
         let mut failures = 0_u32;
         let mut expired = Instant::now();

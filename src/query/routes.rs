@@ -32,6 +32,16 @@ const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// A terminal that posted within this time is reporting.
 const REPORTING_MS: i64 = 10 * 60_000;
 
+/// How a query can end.
+const RESULTS: [&str; 6] = [
+    "ok",
+    "bad_parameter",
+    "unknown_metric",
+    "too_large",
+    "database_unavailable",
+    "state_unavailable",
+];
+
 /// What the query API needs.
 pub struct Query {
     /// Where answers come from.
@@ -51,16 +61,10 @@ impl Query {
     /// The API over these sources.
     #[must_use]
     pub fn new(sources: Sources, durable: Box<dyn Fn() -> u64 + Send + Sync>) -> Arc<Self> {
-        for result in [
-            "ok",
-            "bad_parameter",
-            "unknown_metric",
-            "too_large",
-            "database_unavailable",
-            "state_unavailable",
-        ] {
-            metrics::counter!(names::QUERIES, "result" => result).increment(0);
-        }
+        names::start(
+            (names::QUERIES, "result", &RESULTS),
+            &[names::QUERY_SECONDS],
+        );
         Arc::new(Self {
             sources,
             durable,

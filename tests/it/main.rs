@@ -37,6 +37,8 @@ mod export;
 #[cfg(test)]
 mod ingest;
 #[cfg(test)]
+mod observe;
+#[cfg(test)]
 mod query;
 #[cfg(test)]
 mod process;
