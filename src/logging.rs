@@ -65,10 +65,10 @@ fn note_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let payload = panic.payload();
-    let message = match payload.downcast_ref::<String>() {
-        Some(message) => message,
-        None => payload.downcast_ref::<&str>().unwrap_or(&"no message"),
-    };
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
     tracing::error!(
         thread = std::thread::current().name(),
         file = location.map(std::panic::Location::file),

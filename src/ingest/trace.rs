@@ -63,6 +63,8 @@ pub struct Trace<'a> {
     started: Instant,
     /// The end of the last stage.
     last: Instant,
+    /// Of the whole request, once it is answered.
+    duration: Duration,
     /// `None` for a stage that it did not come to.
     stages: [Option<Duration>; Stage::ALL.len()],
     position: Option<Position>,
@@ -122,6 +124,7 @@ impl<'a> Trace<'a> {
             slow,
             started: now,
             last: now,
+            duration: Duration::ZERO,
             stages: [None; Stage::ALL.len()],
             position: None,
             who: None,
@@ -183,6 +186,7 @@ impl<'a> Trace<'a> {
     pub fn finish(mut self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
         self.is_finished = true;
         let duration = self.started.elapsed();
+        self.duration = duration;
         self.counters.answer(status.as_u16(), duration);
         for (at, spent) in self.stages.iter().enumerate() {
             if let Some(spent) = spent {
@@ -239,7 +243,7 @@ macro_rules! line {
             duplicate = $outcomes.duplicate,
             rejected = $outcomes.rejected,
             position = $trace.position.map(|position| position.0),
-            duration_ms = millis($trace.started.elapsed()),
+            duration_ms = millis($trace.duration),
             read_ms = ms(Stage::Read),
             decode_ms = ms(Stage::Decode),
             check_ms = ms(Stage::Check),
