@@ -38,7 +38,7 @@ pub mod respond;
 pub mod routes;
 pub mod session;
 mod settings;
-mod trace;
+pub mod trace;
 pub mod validate;
 
 pub use acknowledge::Acknowledgement;
