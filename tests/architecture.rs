@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "wire",
             "journal",
+            "recorder",
             "self_metrics",
             "logging",
             "throttle",
