@@ -7,7 +7,10 @@ pub mod wire;
 
 pub mod config;
 pub mod logging;
+pub mod throttle;
+pub mod request_id;
 pub mod health;
+pub mod recorder;
 pub mod self_metrics;
 pub mod listener;
 pub mod progress;

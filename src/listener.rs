@@ -21,9 +21,15 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
+use crate::request_id::{Answered, RequestId};
+use crate::self_metrics as names;
+use crate::throttle::Throttle;
+
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
+    /// What it is called in metrics.
+    pub name: &'static str,
     /// Connections open at once. Unit: connections.
     pub connections_max: usize,
     /// From the first byte of a request to the end of its head. Unit: whole seconds.
@@ -35,12 +41,62 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: "admin",
             connections_max: 25_000,
             head_s_max: 5,
             idle_s_max: 120,
         }
     }
 }
+
+/// What is counted of a listener.
+#[derive(Debug, Clone)]
+struct Counts {
+    open: metrics::Gauge,
+    accepted: metrics::Counter,
+    errors: metrics::Counter,
+    no_room: metrics::Counter,
+    made_room: metrics::Counter,
+    head_timeout: metrics::Counter,
+    idle_timeout: metrics::Counter,
+}
+
+impl Counts {
+    fn new(settings: Settings) -> Self {
+        let name = settings.name;
+        let closed = |reason: &'static str| metrics::counter!(names::CONNECTIONS_CLOSED, "listener" => name, "reason" => reason);
+        let limit = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);
+        metrics::gauge!(names::CONNECTIONS_MAX, "listener" => name).set(limit);
+        Self {
+            open: metrics::gauge!(names::CONNECTIONS, "listener" => name),
+            accepted: metrics::counter!(names::CONNECTIONS_ACCEPTED, "listener" => name),
+            errors: metrics::counter!(names::ACCEPT_ERRORS, "listener" => name),
+            no_room: closed("no_room"),
+            made_room: closed("made_room"),
+            head_timeout: closed("head_timeout"),
+            idle_timeout: closed("idle_timeout"),
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped, however it ends.
+struct Open(metrics::Gauge);
+
+impl Open {
+    fn new(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+static NO_ROOM: Throttle = Throttle::new("connections refused");
+static NOT_ACCEPTED: Throttle = Throttle::new("connections not accepted");
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -89,6 +145,7 @@ pub async fn serve(
 ) {
     let tick = Arc::new(AtomicU32::new(0));
     let connections: Connections = Connections::default();
+    let counts = Counts::new(settings);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     let (closing, closed) = watch::channel(false);
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -99,29 +156,41 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    if !has_room(&connections, settings.connections_max) {
-                        tracing::debug!(%peer, "connection refused: too many are open");
+                // Where it comes from is not logged: an address may be a person's.
+                Ok((stream, _peer)) => {
+                    if !has_room(&connections, settings.connections_max, &counts) {
+                        counts.no_room.increment(1);
+                        if let Some(suppressed) = NO_ROOM.pass() {
+                            tracing::warn!(listener = settings.name, suppressed, "connection refused: too many are open, and none is idle");
+                        }
                         continue;
                     }
+                    counts.accepted.increment(1);
                     let phase = Arc::new(Phase {
                         phase: AtomicU8::new(IDLE),
                         since_tick: AtomicU32::new(tick.load(Ordering::Relaxed)),
                         tick: Arc::clone(&tick),
                     });
                     let work = connection(stream, router.clone(), Arc::clone(&phase), (builder.clone(), closed.clone()));
-                    let task = tokio::spawn(work);
+                    let open = Open::new(counts.open.clone());
+                    let task = tokio::spawn(async move {
+                        let _open = open;
+                        work.await;
+                    });
                     lock(&connections).push((phase, task.abort_handle()));
                 }
                 // Out of file descriptors, or the peer is gone already: go on a little later.
                 Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
+                    counts.errors.increment(1);
+                    if let Some(suppressed) = NOT_ACCEPTED.pass() {
+                        tracing::warn!(listener = settings.name, %error, suppressed, "could not accept a connection");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
             _ = every_second.tick() => {
                 tick.fetch_add(1, Ordering::Relaxed);
-                sweep(&connections, settings);
+                sweep(&connections, settings, &counts);
             }
             // An error means that nobody can ask for a shutdown any more.
             () = async { let _asked = shutdown.wait_for(|is_asked| *is_asked).await.is_ok(); } => break,
@@ -131,7 +200,7 @@ pub async fn serve(
     let _receivers = closing.send(true);
     let deadline = tokio::time::Instant::now() + grace;
     while tokio::time::Instant::now() < deadline {
-        sweep(&connections, settings);
+        sweep(&connections, settings, &counts);
         if lock(&connections).is_empty() {
             return;
         }
@@ -147,22 +216,26 @@ fn lock(connections: &Connections) -> std::sync::MutexGuard<'_, Vec<(Arc<Phase>,
 }
 
 /// Closes what has been in its phase for too long and forgets what has ended.
-fn sweep(connections: &Connections, settings: Settings) {
+fn sweep(connections: &Connections, settings: Settings, counts: &Counts) {
     lock(connections).retain(|(phase, task)| {
         if task.is_finished() {
             return false;
         }
-        let is_over = (phase.is(IDLE) && phase.age_s() > settings.idle_s_max)
-            || (phase.is(HEAD) && phase.age_s() > settings.head_s_max);
-        if is_over {
-            task.abort();
-        }
-        !is_over
+        let over = if phase.is(IDLE) && phase.age_s() > settings.idle_s_max {
+            &counts.idle_timeout
+        } else if phase.is(HEAD) && phase.age_s() > settings.head_s_max {
+            &counts.head_timeout
+        } else {
+            return true;
+        };
+        over.increment(1);
+        task.abort();
+        false
     });
 }
 
 /// Whether one more connection may be open; the longest idle one is closed if need be.
-fn has_room(connections: &Connections, connections_max: usize) -> bool {
+fn has_room(connections: &Connections, connections_max: usize, counts: &Counts) -> bool {
     let mut open = lock(connections);
     if open.len() < connections_max {
         return true;
@@ -180,6 +253,7 @@ fn has_room(connections: &Connections, connections_max: usize) -> bool {
     };
     let (_, task) = open.swap_remove(index);
     task.abort();
+    counts.made_room.increment(1);
     true
 }
 
@@ -207,7 +281,7 @@ async fn connection(
     }
 }
 
-/// Notes when a request's head is complete.
+/// Notes when a request's head is complete, and names the request.
 #[derive(Clone)]
 struct Noting {
     router: Router,
@@ -217,15 +291,17 @@ struct Noting {
 impl Service<hyper::Request<hyper::body::Incoming>> for Noting {
     type Response = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Response;
     type Error = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Error;
-    type Future = <Router as Service<hyper::Request<hyper::body::Incoming>>>::Future;
+    type Future = Answered<<Router as Service<hyper::Request<hyper::body::Incoming>>>::Future>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: hyper::Request<hyper::body::Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: hyper::Request<hyper::body::Incoming>) -> Self::Future {
         self.phase.enter(BUSY);
-        self.router.call(request)
+        let id = RequestId::of(request.headers());
+        request.extensions_mut().insert(id.clone());
+        Answered::new(self.router.call(request), id)
     }
 }
 

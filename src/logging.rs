@@ -1,9 +1,15 @@
-//! Sets up tracing: text or JSON on standard error.
+//! Sets up tracing: text or JSON on standard error, in UTC.
+//!
+//! What terminals can make a line say is checked where the line is written; below that, no line holds a
+//! control character, whatever is in it.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
+use std::io;
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How log lines look.
@@ -21,12 +27,14 @@ type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
 /// What changes the filter of the subscriber that is in place.
 static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
-/// Writes log lines of `level` and above (`info`, or as `RUST_LOG` has it: `tillwatch=debug`).
+/// Writes log lines of `level` and above (`info`, or as `RUST_LOG` has it: `tillwatch=debug`). Panics
+/// become lines, too.
 pub fn init(format: Format, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(OneLine(io::stderr));
+    std::panic::set_hook(Box::new(note_panic));
     match format {
         Format::Text => {
             let builder = builder.with_ansi(false).with_filter_reloading();
@@ -65,6 +73,75 @@ pub fn set_level(level: &str) -> bool {
     !is_overruled && SET_FILTER.get().is_some_and(|set| set(filter))
 }
 
+/// A panic as one event.
+fn note_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic.location();
+    // Only with RUST_BACKTRACE.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(
+        thread = std::thread::current().name(),
+        file = location.map(std::panic::Location::file),
+        line = location.map(std::panic::Location::line),
+        backtrace = backtrace.as_ref().map(tracing::field::display),
+        "panicked: {}",
+        message
+    );
+}
+
+/// Writes each event as one line without control characters.
+#[derive(Debug, Clone, Copy)]
+struct OneLine<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
+    type Writer = OneLine<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: io::Write> io::Write for OneLine<W> {
+    /// Is given whole events.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = event.strip_suffix(b"\n").unwrap_or(event);
+        if line.iter().any(|byte| may_be_control(*byte)) {
+            self.0.write_all(escaped(line).as_bytes())?;
+            self.0.write_all(b"\n")?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Whether a control character, or a separator of lines, may begin with this byte: the second row of
+/// controls begins with `c2`, U+2028 and U+2029 with `e2`.
+fn may_be_control(byte: u8) -> bool {
+    byte.is_ascii_control() || byte == 0xc2 || byte == 0xe2
+}
+
+fn escaped(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len() + 16);
+    for character in String::from_utf8_lossy(line).chars() {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 /// An error and its causes in one line.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
@@ -76,4 +153,64 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged meanwhile, as text.
+    fn logged(work: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(OneLine(move || writer.clone()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_holds_no_control_characters_and_is_one_line() {
+        let evil = "a\nINFO forged\r\u{1b}[2Jb\u{7f}\u{85}c\u{2028}d\u{0}é°";
+        let text = logged(|| tracing::info!(store_id = %evil, "said {evil}"));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line = text.trim_end();
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(!line.contains('\u{2028}') && line.contains("é°"), "{line}");
+        assert!(line.contains("a\\nINFO forged\\r"), "{line}");
+    }
+
+    #[test]
+    fn a_panic_is_one_event_with_its_place() {
+        let text = logged(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(note_panic));
+            let ended = std::panic::catch_unwind(|| panic!("on\ntwo lines"));
+            std::panic::set_hook(before);
+            assert!(ended.is_err());
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in ["ERROR", "panicked: on\\ntwo lines", "logging.rs", "line="] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Every metric tillwatch reports about itself: name, kind, help. Served at `/metrics`.
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use crate::recorder::{Declared, Handle, Recorder};
 
 /// Whether a metric counts up, or goes up and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Durations in seconds, in buckets.
+    /// Durations in seconds, or numbers, in buckets.
     Histogram,
 }
 
@@ -27,7 +27,20 @@ metrics_of_self! {
     SAMPLES = Counter "tillwatch_samples_total" "Samples by outcome: accepted, duplicate, deferred. The rejected ones are in tillwatch_samples_rejected_total.";
     REJECTED = Counter "tillwatch_samples_rejected_total" "Samples rejected, by reason.";
     BATCHES = Counter "tillwatch_batches_received_total" "Batches of requests that could be split into them.";
+    CONNECTIONS = Gauge "tillwatch_connections" "Connections open, by listener.";
+    CONNECTIONS_MAX = Gauge "tillwatch_connections_limit" "The most connections a listener holds open at once.";
+    CONNECTIONS_ACCEPTED = Counter "tillwatch_connections_accepted_total" "Connections accepted, by listener.";
+    CONNECTIONS_CLOSED = Counter "tillwatch_connections_closed_total" "Connections closed by tillwatch, by listener and reason: no_room (at the limit, none idle), made_room (the longest idle one, for a new one), head_timeout, idle_timeout.";
+    ACCEPT_ERRORS = Counter "tillwatch_connection_accept_errors_total" "Connections that could not be accepted, by listener; too few file descriptors, as a rule.";
     REQUESTS = Counter "tillwatch_requests_total" "Requests to the ingest listener, by status.";
+    REFUSED = Counter "tillwatch_requests_refused_total" "Requests answered with an error, by its code.";
+    ABANDONED = Counter "tillwatch_requests_abandoned_total" "Requests whose client went away before the answer.";
+    SLOW = Counter "tillwatch_requests_slow_total" "Requests that took longer than log_slow_request.";
+    REQUEST_SECONDS = Histogram "tillwatch_request_duration_seconds" "From the end of a request's head to its answer, by class of status.";
+    STAGE_SECONDS = Histogram "tillwatch_request_stage_duration_seconds" "Parts of it: read (the body), decode (undo compression, take apart), check (rates, deduplication, validation, the record), dedup_wait (for another post of the same batch), journal_wait (until the journal's thread takes it), journal_commit (write, fdatasync), hand_on (to the aggregate, until the request goes on).";
+    IN_FLIGHT = Gauge "tillwatch_requests_in_flight" "Requests between their head and their answer.";
+    IN_FLIGHT_BYTES = Gauge "tillwatch_request_in_flight_bytes" "Bytes set aside for the bodies of requests under way.";
+    IN_FLIGHT_LIMIT = Gauge "tillwatch_request_in_flight_limit_bytes" "The most bytes that may be set aside; past it requests are answered 503.";
     BODY_BYTES = Counter "tillwatch_request_body_bytes_total" "Bytes of request bodies as they came.";
     UNKNOWN_KEYS = Counter "tillwatch_unknown_keys_total" "Keys in batches that mean nothing in this version.";
     INVALID_RELEASES = Counter "tillwatch_invalid_releases_total" "Batches whose release was not written as releases are and became __invalid__.";
@@ -38,6 +51,13 @@ metrics_of_self! {
     JOURNAL_USED = Gauge "tillwatch_journal_used_bytes" "Bytes of the journal's segments.";
     JOURNAL_BUDGET = Gauge "tillwatch_journal_budget_bytes" "The most the journal's segments may take.";
     JOURNAL_QUEUE = Gauge "tillwatch_journal_queue_bytes" "Bytes that wait for the disk.";
+    JOURNAL_QUEUE_LIMIT = Gauge "tillwatch_journal_queue_limit_bytes" "The most bytes that may wait for the disk; past it requests are answered 503.";
+    JOURNAL_QUEUED = Gauge "tillwatch_journal_queue_appends" "Appends that wait for the disk or are being written.";
+    JOURNAL_WRITTEN = Gauge "tillwatch_journal_written_bytes" "Bytes written to segments since the start, headers and padding included.";
+    JOURNAL_SEGMENTS = Gauge "tillwatch_journal_segments" "Segment files, by state: live, ready.";
+    JOURNAL_SEGMENT_FAILURES = Gauge "tillwatch_journal_segment_failures" "Failed tries to prepare a segment or to take one back since the start.";
+    JOURNAL_COMMIT_SECONDS = Histogram "tillwatch_journal_sync_duration_seconds" "How long one fdatasync took.";
+    JOURNAL_GROUP_RECORDS = Histogram "tillwatch_journal_group_records" "Records that shared one fdatasync.";
     JOURNAL_GROUPS = Gauge "tillwatch_journal_groups" "Groups written since the start, each with one fdatasync.";
     JOURNAL_RECORDS = Gauge "tillwatch_journal_records" "Records made durable since the start.";
     JOURNAL_SYNC_SECONDS = Gauge "tillwatch_journal_sync_seconds" "Time spent in fdatasync since the start.";
@@ -46,6 +66,11 @@ metrics_of_self! {
     RECOVERY_TORN = Gauge "tillwatch_recovery_torn_records" "Records of a torn tail that the last start cut off; none was acknowledged.";
     RECOVERY_DAMAGED = Gauge "tillwatch_recovery_damaged_records" "Acknowledged records that the last start could not read; their segments are in quarantine.";
     RECOVERY_SECONDS = Gauge "tillwatch_recovery_seconds" "How long the last start took to recover and replay the journal.";
+    APPLY_QUEUE = Gauge "tillwatch_apply_queue_groups" "Durable groups that wait for the aggregate or are being applied.";
+    APPLY_QUEUE_LIMIT = Gauge "tillwatch_apply_queue_limit_groups" "The most groups that may wait; past it the journal waits.";
+    APPLY_LAG_RECORDS = Gauge "tillwatch_apply_lag_records" "Durable records that the aggregate has not applied.";
+    APPLY_LAG_SECONDS = Gauge "tillwatch_apply_lag_seconds" "Since when the oldest of them has been durable; 0 when there is none.";
+    APPLY_SECONDS = Histogram "tillwatch_apply_delay_seconds" "From a group's being durable to its being applied.";
     OPEN_ROWS = Gauge "tillwatch_open_rows" "Rows that a seal would write now.";
     STORES = Gauge "tillwatch_stores" "Stores with series of their own.";
     RELEASES = Gauge "tillwatch_releases" "Releases with series of their own.";
@@ -57,42 +82,98 @@ metrics_of_self! {
     SEQ_LOST = Gauge "tillwatch_lost_batches" "Batches that were missing for nine days, or too many, and will not come.";
     SEALS = Counter "tillwatch_seals_total" "Epochs sealed, by result.";
     SEAL_SECONDS = Histogram "tillwatch_seal_duration_seconds" "How long a seal took, from the cut to the commit.";
+    SEALED_ROWS = Counter "tillwatch_rows_sealed_total" "Rows of sealed epochs.";
+    SEALED_SAMPLES = Counter "tillwatch_samples_sealed_total" "Samples of sealed epochs.";
+    SEALED_BYTES = Counter "tillwatch_sealed_bytes_total" "Bytes of the blobs of sealed epochs.";
     SEAL_AGE = Gauge "tillwatch_last_seal_timestamp_seconds" "When the last epoch was sealed.";
     SHIPPED_ROWS = Counter "tillwatch_rows_shipped_total" "Rows sent to ClickHouse.";
     SHIP_ROUNDS = Counter "tillwatch_ship_rounds_total" "Rounds of shipping, by result.";
     SHIP_SECONDS = Histogram "tillwatch_ship_duration_seconds" "How long a round of shipping took: insert, read back, confirm.";
+    SHIP_STAGE_SECONDS = Histogram "tillwatch_ship_stage_duration_seconds" "Parts of a round: insert, read_back, confirm.";
+    SHIP_FAILURES = Gauge "tillwatch_ship_failures" "Rounds of shipping that have failed since the last good one.";
     CONFIRMED_EPOCH = Gauge "tillwatch_confirmed_epoch" "Highest epoch that ClickHouse was found to hold, with all before it.";
     SEALED_EPOCH = Gauge "tillwatch_sealed_epoch" "Highest epoch sealed.";
     OUTBOX_EPOCHS = Gauge "tillwatch_outbox_epochs" "Epochs that wait to be confirmed.";
     OUTBOX_BYTES = Gauge "tillwatch_outbox_bytes" "Bytes of their blobs.";
     OUTBOX_BUDGET = Gauge "tillwatch_outbox_budget_bytes" "The most they may take; past it requests are answered 503.";
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "When the oldest of them was sealed; 0 when none waits.";
+    OUTBOX_LAG = Gauge "tillwatch_outbox_lag_seconds" "How long ago the oldest of them was sealed; 0 when none waits.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "How long a query of the API took.";
     CONFIG_RELOADS = Counter "tillwatch_config_reloads_total" "Times the settings were read again on SIGHUP, by result.";
     CONFIG_SUCCESS = Gauge "tillwatch_config_last_reload_success" "1 if the settings could be used when they were last read; 0: those before stay.";
+    QUERIES = Counter "tillwatch_queries_total" "Queries of the API, by result: ok, or the code of the error.";
+    QUERIES_WAITING = Gauge "tillwatch_queries_in_flight" "Queries of the API that wait for their turn or are being answered.";
+    PAGE_SECONDS = Histogram "tillwatch_page_duration_seconds" "How long /metrics (own) and /metrics/fleet (fleet) took to render; of own, that of the scrapes before.";
+    PAGE_BYTES = Gauge "tillwatch_page_bytes" "Bytes of the page when it was last rendered.";
+    STATE_BYTES = Gauge "tillwatch_state_bytes" "Bytes of the state file and its log.";
+    DISK_FREE = Gauge "tillwatch_disk_free_bytes" "Bytes that tillwatch may still write on the disk of its data folder.";
+    DISK_SIZE = Gauge "tillwatch_disk_size_bytes" "Bytes of that disk.";
+    PROCESS_CPU = Gauge "tillwatch_process_cpu_seconds" "Processor time of this process since its start, the engine's not included; it only rises.";
+    PROCESS_MEMORY = Gauge "tillwatch_process_resident_memory_bytes" "Resident memory of this process, the engine's not included (Linux).";
+    PROCESS_FDS = Gauge "tillwatch_process_open_fds" "Open file descriptors (Linux).";
+    PROCESS_FDS_LIMIT = Gauge "tillwatch_process_max_fds" "The most file descriptors this process may open.";
+    PROCESS_THREADS = Gauge "tillwatch_process_threads" "Threads (Linux).";
+    TASKS = Gauge "tillwatch_tasks" "Tasks of the async runtime: connections, requests, housekeeping.";
+    TASKS_QUEUED = Gauge "tillwatch_tasks_queued" "Tasks that wait for a thread of the runtime.";
     UPTIME = Gauge "tillwatch_start_timestamp_seconds" "When this process started.";
     BUILD = Gauge "tillwatch_build_info" "Always 1; the label says which release runs.";
 }
 
-/// Upper bounds of durations, in seconds.
-const SECONDS: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+/// Upper bounds of durations, in seconds. Half a second is among them: what a request may take.
+const SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
+];
+/// Upper bounds of numbers of things.
+const NUMBERS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
 ];
 
-/// Makes the process-wide recorder; later calls get the first one's handle.
+/// Another recorder is there already.
+#[derive(Debug, thiserror::Error)]
+#[error("another recorder of metrics is there already")]
+pub struct AlreadyThere;
+
+fn declared((name, kind, help): &(&'static str, Kind, &'static str)) -> Option<Declared> {
+    (*kind == Kind::Histogram).then_some(Declared {
+        name,
+        help,
+        bounds: if name.ends_with("_seconds") {
+            SECONDS
+        } else {
+            NUMBERS
+        },
+    })
+}
+
+/// Has a counter there at 0 for each value of its one label, and histograms without labels empty: what
+/// is not there before it first happens has no rise.
+pub fn start(
+    (counter, label, values): (&'static str, &'static str, &[&'static str]),
+    histograms: &[&'static str],
+) {
+    for value in values {
+        metrics::counter!(counter, label => *value).increment(0);
+    }
+    for histogram in histograms {
+        drop(metrics::histogram!(*histogram));
+    }
+}
+
+/// Makes the process-wide recorder.
 ///
 /// # Errors
-/// When another recorder is there already.
-pub fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &SECONDS)?
-        .install_recorder()?;
+/// When another one is there already.
+pub fn install() -> Result<Handle, AlreadyThere> {
+    let recorder = Recorder::new(ALL.iter().filter_map(declared));
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_second| AlreadyThere)?;
     for (name, kind, help) in ALL {
         match kind {
             Kind::Counter => metrics::describe_counter!(*name, *help),
             Kind::Gauge => metrics::describe_gauge!(*name, *help),
-            Kind::Histogram => metrics::describe_histogram!(*name, *help),
+            Kind::Histogram => {}
         }
     }
     metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

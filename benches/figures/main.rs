@@ -1,8 +1,8 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
 //! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
-//! `-- replay`, `-- memory`, `-- page` or `-- query` one part. Ratios hold from machine to machine,
-//! absolute numbers do not.
+//! `-- trace`, `-- replay`, `-- memory`, `-- page` or `-- query` one part. Ratios hold from machine to
+//! machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -21,6 +21,12 @@ use std::time::{Duration, Instant};
 
 use child::{Child, bare_server};
 use load::{Closed, Identity, Measured, Trickle};
+use tillwatch::ingest::counters::Counters;
+use tillwatch::ingest::trace::{Stage, Trace};
+use tillwatch::journal::{CommitTimes, Position};
+use tillwatch::logging::Format;
+use tillwatch::model::Outcomes;
+use tillwatch::request_id::RequestId;
 
 /// Rounds of each server, taken in turn.
 const ROUNDS: usize = 5;
@@ -53,6 +59,9 @@ fn main() {
     }
     if wants("trickle") {
         trickle();
+    }
+    if wants("trace") {
+        trace();
     }
     if wants("replay") {
         replay();
@@ -167,6 +176,54 @@ fn trickle() {
         "fdatasync of 4 KiB beside it: p50 {:.2} ms, p99 {:.2} ms",
         sync.0, sync.1
     );
+}
+
+/// What a good batch costs for being observed: its name, its stages, its metrics, and the span and line
+/// that are not written at the default level. The same from two threads, as in `serve`.
+fn trace() {
+    const BATCHES: u32 = 1_000_000;
+    println!("\n== trace: one good batch, nothing written");
+    tillwatch::logging::init(Format::Text, "info");
+    let recorder = tillwatch::self_metrics::install();
+    assert!(recorder.is_ok(), "the first recorder");
+    let counters = Counters::default();
+    let headers = axum::http::HeaderMap::new();
+    let observe = || {
+        let started = Instant::now();
+        for _ in 0..BATCHES {
+            let id = RequestId::of(&headers);
+            let mut trace = Trace::begin(&counters, id, Duration::from_secs(1));
+            let _span = tracing::debug_span!("request", request_id = %trace.id()).entered();
+            trace.read(2_400);
+            trace.lap(Stage::Decode);
+            trace.lap(Stage::Check);
+            let now = Instant::now();
+            let times = CommitTimes {
+                taken: now,
+                synced: now,
+            };
+            trace.durable(Position(1), Some(times));
+            trace.note(&[], false);
+            trace.finish(axum::http::StatusCode::ACCEPTED, None, Outcomes::default());
+        }
+        started.elapsed().as_secs_f64() / f64::from(BATCHES) * 1e9
+    };
+    let rounds = |threads: usize| {
+        let round = || {
+            std::thread::scope(|scope| {
+                let running: Vec<_> = (0..threads).map(|_| scope.spawn(observe)).collect();
+                let times = running
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or(f64::NAN));
+                times.fold(0.0, f64::max)
+            })
+        };
+        median((0..ROUNDS).map(|_| round()).collect())
+    };
+    for threads in [1, 2] {
+        let (middle, least, most) = rounds(threads);
+        println!("{threads} threads: {middle:.0} ns a batch ({least:.0} to {most:.0})");
+    }
 }
 
 /// How long a start takes with a journal that was never sealed.

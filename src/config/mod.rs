@@ -116,6 +116,7 @@ settings! {
     "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
     "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429", reload;
     "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429", reload;
+    "TILLWATCH_LOG_SLOW_REQUEST" log_slow_request: Span = "1s", "A request that takes this long is logged, with what each part of it took. A failed one always is", reload;
     "TILLWATCH_LOG_FORMAT" log_format: Format = "text", "text or json, on standard error";
     "TILLWATCH_LOG_LEVEL" log_level: String = "info", "error, warn, info, debug, or as RUST_LOG has it", reload;
 }

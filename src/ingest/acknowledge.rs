@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::ingest::counters::Counters;
 use crate::ingest::dedup::Dedup;
 use crate::ingest::keys::Keys;
-use crate::journal::{AppendError, Completion, Position};
+use crate::journal::{AppendError, CommitTimes, Completion, Position};
 use crate::model::{FirstResult, KeyId, QueueKey, Reason};
 
 /// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
@@ -28,6 +28,9 @@ impl Weighed {
     }
 }
 
+/// What a request is told of its append.
+pub(super) type Told = Result<(Position, Option<CommitTimes>), AppendError>;
+
 /// Told by the journal what became of an append: settles and counts its batches, then tells the
 /// request. A client that goes away ends its request, but not this.
 #[derive(Debug)]
@@ -39,11 +42,21 @@ pub struct Acknowledgement {
     pub(super) reserved: Vec<(QueueKey, u64)>,
     pub(super) keyed: Vec<(KeyId, FirstResult)>,
     pub(super) received_at_ms: i64,
-    pub(super) reply: oneshot::Sender<Result<Position, AppendError>>,
+    pub(super) reply: oneshot::Sender<Told>,
 }
 
 impl Completion for Acknowledgement {
     fn complete(self, result: Result<Position, AppendError>) {
+        self.settle(result.map(|position| (position, None)));
+    }
+
+    fn durable(self, position: Position, times: CommitTimes) {
+        self.settle(Ok((position, Some(times))));
+    }
+}
+
+impl Acknowledgement {
+    fn settle(self, result: Told) {
         let durable_at_ms = result.is_ok().then_some(self.received_at_ms);
         for reserved in &self.reserved {
             self.dedup.settle(reserved, durable_at_ms);

@@ -33,7 +33,7 @@ impl Ingest {
             acknowledgement.complete(Err(error));
         }
         match tokio::time::timeout(ACKNOWLEDGE_MAX, durable).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => result.map(|(position, _times)| position),
             // The journal is gone, or the disk is not answering.
             Ok(Err(_)) | Err(_) => Err(AppendError::Halted),
         }

@@ -58,6 +58,7 @@ const BUCKETS_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Admission {
     in_flight: Arc<Semaphore>,
+    in_flight_bytes_max: usize,
     /// A turn for each processor, for work that would hold up others.
     turns: Semaphore,
     stores: ArcSwap<Buckets>,
@@ -70,6 +71,7 @@ impl Admission {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
+            in_flight_bytes_max: settings.in_flight_bytes_max as usize,
             in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             stores: ArcSwap::from_pointee(Buckets::new(settings)),
@@ -99,6 +101,16 @@ impl Admission {
         // Never closed; and without a turn it would only be slower.
         let _turn = self.turns.acquire().await;
         tokio::task::block_in_place(work)
+    }
+
+    /// Bytes set aside now, and the most that may be.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> (usize, usize) {
+        let free = self.in_flight.available_permits();
+        (
+            self.in_flight_bytes_max.saturating_sub(free),
+            self.in_flight_bytes_max,
+        )
     }
 
     /// Takes one request from a store's bucket. Stores are told apart by a keyed hash, so that no

@@ -15,6 +15,8 @@ use tower_service::Service;
 
 use crate::ingest::keys;
 
+use crate::request_id;
+
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
 
@@ -51,8 +53,14 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(is_allowed))
         .allow_methods([Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, CONTENT_ENCODING, keys::HEADER])
-        .expose_headers([RETRY_AFTER, keys::REPLAYED])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            keys::HEADER,
+            request_id::HEADER,
+        ])
+        .expose_headers([RETRY_AFTER, keys::REPLAYED, request_id::HEADER])
         .max_age(PREFLIGHT_AGE)
 }
 

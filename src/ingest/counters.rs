@@ -1,7 +1,12 @@
 //! Outcomes of ingest, as metrics.
 
-use metrics::Counter;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use metrics::{Counter, Gauge, Histogram};
+
+use crate::ingest::respond;
+use crate::ingest::trace::Stage;
 use crate::model::Reason;
 use crate::self_metrics as names;
 
@@ -23,12 +28,22 @@ pub struct Counters {
     pub replayed: Counter,
     /// Releases that are not written as releases are.
     pub invalid_releases: Counter,
+    /// Requests that took long.
+    pub slow: Counter,
+    /// Requests whose client went away.
+    pub abandoned: Counter,
+    /// Requests under way.
+    pub in_flight: Gauge,
     rejected: Vec<Option<Counter>>,
     requests: Vec<(u16, Counter)>,
+    refused: BTreeMap<&'static str, Counter>,
+    /// By the first digit of the status, from 2.
+    request_seconds: [Histogram; 4],
+    stage_seconds: [Histogram; Stage::ALL.len()],
 }
 
 /// Every status that `respond.rs` gives.
-const STATUSES: [u16; 8] = [202, 400, 413, 415, 422, 429, 500, 503];
+const STATUSES: [u16; 10] = [202, 400, 404, 405, 413, 415, 422, 429, 500, 503];
 
 impl Default for Counters {
     fn default() -> Self {
@@ -52,6 +67,16 @@ impl Default for Counters {
             unknown_keys: metrics::counter!(names::UNKNOWN_KEYS),
             replayed: metrics::counter!(names::KEYS_REPLAYED),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),
+            slow: metrics::counter!(names::SLOW),
+            abandoned: metrics::counter!(names::ABANDONED),
+            in_flight: metrics::gauge!(names::IN_FLIGHT),
+            refused: respond::codes()
+                .map(|code| (code, metrics::counter!(names::REFUSED, "code" => code)))
+                .collect(),
+            request_seconds: ["2xx", "3xx", "4xx", "5xx"]
+                .map(|class| metrics::histogram!(names::REQUEST_SECONDS, "class" => class)),
+            stage_seconds: Stage::ALL
+                .map(|(_, stage)| metrics::histogram!(names::STAGE_SECONDS, "stage" => stage)),
             rejected,
             requests: STATUSES
                 .iter()
@@ -67,10 +92,29 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts a request by its status.
-    pub fn answer(&self, status: u16) {
+    /// Counts a request by its status, and what it took.
+    pub fn answer(&self, status: u16, duration: Duration) {
+        let class = usize::from(status / 100).saturating_sub(2);
+        if let Some(seconds) = self.request_seconds.get(class) {
+            seconds.record(duration);
+        }
         if let Some((_, counter)) = self.requests.iter().find(|(known, _)| *known == status) {
             counter.increment(1);
+        }
+    }
+
+    /// Counts what a stage took, by its number.
+    pub fn stage(&self, stage: usize, spent: Duration) {
+        if let Some(seconds) = self.stage_seconds.get(stage) {
+            seconds.record(spent);
+        }
+    }
+
+    /// Counts an answer with an error.
+    pub fn refuse(&self, code: &'static str) {
+        match self.refused.get(code) {
+            Some(counter) => counter.increment(1),
+            None => metrics::counter!(names::REFUSED, "code" => code).increment(1),
         }
     }
 

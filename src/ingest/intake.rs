@@ -11,6 +11,7 @@ use crate::ingest::error::IngestError;
 use crate::ingest::keys::{self, Key, LookedUp};
 use crate::ingest::respond::Report;
 use crate::ingest::routes::Ingest;
+use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::{self, RequestTime, Writer};
 use crate::journal::{Completion, Payloads};
 use crate::model::{FirstResult, KeyId, Outcomes, QueueKey, Reason};
@@ -32,8 +33,9 @@ pub(super) struct Taken {
 }
 
 /// One request's batches on their way.
-pub(super) struct Intake<'a> {
+pub(super) struct Intake<'a, 't> {
     ingest: &'a Ingest,
+    trace: &'a mut Trace<'t>,
     batches: &'a [Batch<'a>],
     is_many: bool,
     time: RequestTime,
@@ -70,14 +72,16 @@ enum Wait {
     LookUp,
 }
 
-impl<'a> Intake<'a> {
+impl<'a, 't> Intake<'a, 't> {
     pub(super) fn new(
         ingest: &'a Ingest,
         request: &'a Request<'a>,
         (time, key): (RequestTime, Option<Key<'a>>),
+        trace: &'a mut Trace<'t>,
     ) -> Self {
         Self {
             ingest,
+            trace,
             batches: &request.batches,
             is_many: request.is_many,
             time,
@@ -140,6 +144,7 @@ impl<'a> Intake<'a> {
             for (index, receiver) in in_flight {
                 // Closed when the other request's append is over, however it went.
                 let _closed = receiver.await;
+                self.trace.lap(Stage::DedupWait);
                 open.push(index);
             }
             if open.is_empty() {
@@ -328,6 +333,7 @@ impl<'a> Intake<'a> {
 
     /// Makes what was written durable. Only then do its samples count.
     async fn append(&mut self, append: Append) -> Result<(), IngestError> {
+        self.trace.lap(Stage::Check);
         if append.payloads.is_empty() {
             return Ok(());
         }
@@ -356,7 +362,8 @@ impl<'a> Intake<'a> {
         };
         // Counted under what became of them, by the acknowledgement.
         self.counted += weighed.total();
-        result.and_then(|result| Ok(result?))?;
+        let (position, times) = result.and_then(|result| Ok(result?))?;
+        self.trace.durable(position, times);
         self.outcomes.accepted += weighed.accepted;
         self.outcomes.rejected += weighed.rejected();
         Ok(())

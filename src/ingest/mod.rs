@@ -10,6 +10,7 @@
 //! | file | step |
 //! |---|---|
 //! | `routes.rs` | `POST /v1/batches`: from a request to its batches |
+//! | `settings.rs` | limits |
 //! | `intake.rs` | its batches on their way: identity, outcome, record, acknowledgement |
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
 //! | `body.rs` | reads the body, whole and in time |
@@ -23,7 +24,8 @@
 //! | `keys.rs` | which batches have been taken in, by idempotency key |
 //! | `cors.rs` | which pages of browsers may post |
 //! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
-//! | `counters.rs` | outcomes, as metrics |
+//! | `counters.rs` | outcomes and durations, as metrics |
+//! | `trace.rs` | what a request took; the line about a slow or failed one |
 //! | `error.rs` | why a request was not taken |
 
 pub mod acknowledge;
@@ -41,11 +43,14 @@ pub mod keys;
 pub mod respond;
 pub mod routes;
 pub mod session;
+mod settings;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod validate;
 
 pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;
 pub use keys::Keys;
-pub use routes::{Ingest, Settings, router};
+pub use routes::{Ingest, router};
+pub use settings::Settings;

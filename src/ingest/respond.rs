@@ -97,29 +97,60 @@ struct ErrorText<'a> {
 
 /// 405: batches are posted.
 #[must_use]
-pub fn wrong_method() -> Response {
-    let message = "Only POST is understood here.".to_owned();
-    let error = ErrorText {
-        code: "method_not_allowed",
+pub fn wrong_method() -> (Response, &'static str) {
+    let message = "Only POST is understood here.";
+    elsewhere(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
         message,
-    };
-    json(StatusCode::METHOD_NOT_ALLOWED, &ErrorBody { error })
+    )
 }
 
 /// 404: nothing is here.
 #[must_use]
-pub fn no_such_path() -> Response {
-    let message = "There is nothing here; batches are posted to /v1/batches.".to_owned();
-    let error = ErrorText {
-        code: "not_found",
-        message,
-    };
-    json(StatusCode::NOT_FOUND, &ErrorBody { error })
+pub fn no_such_path() -> (Response, &'static str) {
+    let message = "There is nothing here; batches are posted to /v1/batches.";
+    elsewhere(StatusCode::NOT_FOUND, "not_found", message)
 }
 
-/// Any answer but 202. Waits are drawn at random, so that terminals do not come back all at once.
+fn elsewhere(status: StatusCode, code: &'static str, message: &str) -> (Response, &'static str) {
+    let message = message.to_owned();
+    let error = ErrorText { code, message };
+    (json(status, &ErrorBody { error }), code)
+}
+
+/// Every code that an answer may carry, the reasons for refusing a batch among them.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    /// Codes below are of single samples.
+    const FIRST_OF_BATCHES: u8 = 32;
+    const CODES: [&str; 18] = [
+        "not_found",
+        "method_not_allowed",
+        "malformed_body",
+        "too_many_batches",
+        "too_many_samples",
+        "damaged_compression",
+        "incomplete_body",
+        "body_timeout",
+        "body_too_large",
+        "unsupported_content_type",
+        "unsupported_content_encoding",
+        "rate_limited",
+        "busy",
+        "storage_full",
+        "stopping",
+        "halted",
+        "outbox_full",
+        "internal",
+    ];
+    let reasons = Reason::ALL.iter();
+    let reasons = reasons.filter(|reason| reason.code() >= FIRST_OF_BATCHES);
+    CODES.into_iter().chain(reasons.map(|reason| reason.name()))
+}
+
+/// Any answer but 202, and its code. Waits are drawn at random, so that terminals do not come back all at once.
 #[must_use]
-pub fn refused(error: &IngestError) -> Response {
+pub fn refused(error: &IngestError) -> (Response, &'static str) {
     let (status, code, wait_s) = classify(error);
     let body = ErrorBody {
         error: ErrorText {
@@ -136,7 +167,7 @@ pub fn refused(error: &IngestError) -> Response {
         let wait = HeaderValue::from(fastrand::u32(least..=most));
         response.headers_mut().insert(RETRY_AFTER, wait);
     }
-    response
+    (response, code)
 }
 
 type Wait = Option<(u32, u32)>;
@@ -221,4 +252,51 @@ fn sentence(text: &str) -> String {
         sentence.push('.');
     }
     sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::AppendError;
+
+    /// What is not in the list is counted only from its second time on, and shares its log lines.
+    #[test]
+    fn every_code_is_in_the_list_once() {
+        let journal = [
+            AppendError::QueueFull {
+                queued_appends: 1,
+                queued_bytes: 1,
+            },
+            AppendError::DiskFull,
+            AppendError::Empty,
+            AppendError::Closed,
+            AppendError::Halted,
+        ];
+        let mut errors = vec![
+            IngestError::Parse(ParseError::Malformed(String::new())),
+            IngestError::Parse(ParseError::TooManyBatches(1)),
+            IngestError::Parse(ParseError::TooManySamples(1)),
+            IngestError::Damaged("gzip"),
+            IngestError::Incomplete,
+            IngestError::TooSlow(1),
+            IngestError::TooLarge(1, ""),
+            IngestError::ContentType,
+            IngestError::ContentEncoding,
+            IngestError::Refused(Reason::NoConsent),
+            IngestError::Refused(Reason::MalformedBatch),
+            IngestError::RateLimited { wait_ms: 1 },
+            IngestError::Busy,
+            IngestError::OutboxFull,
+            IngestError::Internal,
+            IngestError::Stopping,
+        ];
+        errors.extend(journal.map(IngestError::Journal));
+        let listed: Vec<&str> = codes().collect();
+        for error in &errors {
+            let (_, code) = refused(error);
+            assert!(listed.contains(&code), "{code} of {error:?}");
+        }
+        let once: std::collections::BTreeSet<&str> = codes().collect();
+        assert_eq!(once.len(), listed.len());
+    }
 }

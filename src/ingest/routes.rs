@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -10,9 +9,10 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use tracing::Instrument;
 
 use crate::ingest::acknowledge::Acknowledgement;
-use crate::ingest::admission::{self, Admission};
+use crate::ingest::admission::Admission;
 use crate::ingest::body::Held;
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Packing};
@@ -22,41 +22,14 @@ use crate::ingest::intake::{Intake, Taken};
 use crate::ingest::keys::{Key, Keys};
 use crate::ingest::respond;
 use crate::ingest::session::Pseudonyms;
+use crate::ingest::settings::Settings;
+use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::RequestTime;
 use crate::journal::Journal;
-use crate::model::Catalogue;
 use crate::model::time::now_ms;
+use crate::model::{Catalogue, Outcomes};
+use crate::request_id::RequestId;
 use crate::wire::terminal_v1::{self, Format, Limits, ParseError, Parsed, Request};
-
-/// Limits of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// A body as it comes. Unit: bytes.
-    pub body_bytes_max: usize,
-    /// A body after decompression. Unit: bytes.
-    pub decoded_bytes_max: usize,
-    /// From the end of a request's head to the end of its body.
-    pub body_timeout: Duration,
-    /// Batches in a request.
-    pub batches_max: usize,
-    /// Samples and histograms in a request.
-    pub samples_max: usize,
-    /// What is under way.
-    pub admission: admission::Settings,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 2 * 1024 * 1024,
-            decoded_bytes_max: 2 * 1024 * 1024,
-            body_timeout: Duration::from_secs(15),
-            batches_max: 500,
-            samples_max: 50_000,
-            admission: admission::Settings::default(),
-        }
-    }
-}
 
 /// A body up to this long, as sent, is unpacked where it was received; a longer one must not hold up the
 /// connections of its thread.
@@ -93,8 +66,12 @@ pub struct Ingest {
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/v1/batches", post(post_batches))
-        .method_not_allowed_fallback(|| std::future::ready(respond::wrong_method()))
-        .fallback(|| std::future::ready(respond::no_such_path()))
+        .method_not_allowed_fallback(async |State(ingest): State<Arc<Ingest>>, request| {
+            ingest.misses(&request, respond::wrong_method())
+        })
+        .fallback(async |State(ingest): State<Arc<Ingest>>, request| {
+            ingest.misses(&request, respond::no_such_path())
+        })
         .with_state(ingest)
 }
 
@@ -103,14 +80,20 @@ async fn post_batches(
     request: axum::extract::Request,
 ) -> Response {
     let received_at_ms = now_ms();
-    let response = match ingest.take(received_at_ms, request).await {
-        Ok(taken) => respond::accepted(taken.outcomes, &taken.report, taken.is_replayed),
+    let mut trace = ingest.trace(&request);
+    let span = tracing::debug_span!("request", request_id = %trace.id());
+    let taking = ingest.take(received_at_ms, request, &mut trace);
+    let (response, code, outcomes) = match taking.instrument(span).await {
+        Ok(taken) => {
+            let response = respond::accepted(taken.outcomes, &taken.report, taken.is_replayed);
+            (response, None, taken.outcomes)
+        }
         Err(error) => {
-            tracing::debug!(%error, "request not taken");
-            respond::refused(&error)
+            let (response, code) = respond::refused(&error);
+            (response, Some(code), Outcomes::default())
         }
     };
-    ingest.counters.answer(response.status().as_u16());
+    trace.finish(response.status(), code, outcomes);
     response
 }
 
@@ -121,10 +104,28 @@ impl Ingest {
         self.settings.store(Arc::new(settings));
     }
 
+    fn trace(&self, request: &axum::extract::Request) -> Trace<'_> {
+        let id = request.extensions().get::<RequestId>().cloned();
+        let id = id.unwrap_or_else(RequestId::make);
+        Trace::begin(&self.counters, id, self.settings.load().slow)
+    }
+
+    /// Counts a request that is not for this router.
+    fn misses(
+        &self,
+        request: &axum::extract::Request,
+        (response, code): (Response, &'static str),
+    ) -> Response {
+        let trace = self.trace(request);
+        trace.finish(response.status(), Some(code), Outcomes::default());
+        response
+    }
+
     async fn take(
         &self,
         received_at_ms: i64,
         request: axum::extract::Request,
+        trace: &mut Trace<'_>,
     ) -> Result<Taken, IngestError> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(IngestError::Stopping);
@@ -134,6 +135,7 @@ impl Ingest {
         let key = Key::of(&parts.headers)?;
         let announced = self.announced(&parts.headers)?;
         let (body, mut held) = self.read(body, announced).await?;
+        trace.read(body.len());
         self.counters.body_bytes.increment(body.len() as u64);
         let is_long = body.len() > UNPACK_INLINE_BYTES_MAX;
         let unpack = || self.unpack(&mut held, body, packing);
@@ -144,6 +146,7 @@ impl Ingest {
             .admission
             .aside(is_long, || self.parse(&mut held, &body, &mut opened));
         let request = parsed.await?;
+        trace.lap(Stage::Decode);
         self.counters
             .batches
             .increment(request.batches.len() as u64);
@@ -151,10 +154,12 @@ impl Ingest {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
         let time = RequestTime::new(received_at_ms, &request.sent_at_ms);
-        let intake = Intake::new(self, &request, (time, key));
+        let intake = Intake::new(self, &request, (time, key), &mut *trace);
         // Not before the samples are counted: each has an outcome, this one is deferred.
         let is_full = self.is_outbox_full.load(Ordering::Relaxed);
-        intake.run(is_full.then_some(IngestError::OutboxFull)).await
+        let taken = intake.run(is_full.then_some(IngestError::OutboxFull)).await;
+        trace.note(&request.batches, taken.is_err());
+        taken
     }
 
     fn unpack(

@@ -93,7 +93,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::disk::{Disk, DiskFile, Lock, RealDisk};
 pub use self::error::{AppendError, HaltCause, OpenError};
@@ -127,6 +127,32 @@ pub trait Completion: Send + 'static {
     /// `Ok` with the position of the append's last record: it is durable. `Err`: it must not be
     /// acknowledged; after [`AppendError::Halted`] it may still turn up in a later replay.
     fn complete(self, result: Result<Position, AppendError>);
+
+    /// As [`Completion::complete`] with `Ok`, for those who want to know what it took.
+    fn durable(self, position: Position, _times: CommitTimes)
+    where
+        Self: Sized,
+    {
+        self.complete(Ok(position));
+    }
+}
+
+/// When the group of an append was written.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitTimes {
+    /// The journal's thread took the append in hand; until then it waited.
+    pub taken: Instant,
+    /// `fdatasync` had returned.
+    pub synced: Instant,
+}
+
+/// What one `fdatasync` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    /// Records it made durable.
+    pub records: u64,
+    /// How long it took.
+    pub sync: Duration,
 }
 
 impl<F: FnOnce(Result<Position, AppendError>) + Send + 'static> Completion for F {
@@ -139,6 +165,9 @@ impl<F: FnOnce(Result<Position, AppendError>) + Send + 'static> Completion for F
 pub trait Sink: Send + 'static {
     /// May block: then appends wait in the queue, and past its limits are refused.
     fn durable(&mut self, records: Vec<Record>);
+
+    /// Told of each group before [`Sink::durable`].
+    fn committed(&mut self, _commit: Commit) {}
 
     /// The journal has halted and every waiting append was told. Called once; end the process.
     fn halted(&mut self, _cause: &HaltCause) {}
@@ -352,6 +381,11 @@ impl<C: Completion> Journal<C> {
             is_full: shared.pool.no_room().is_some(),
             is_halted: self.is_halted(),
         }
+    }
+
+    /// The most bytes that may wait for the disk.
+    pub fn queue_bytes_max(&self) -> usize {
+        self.inner.shared.settings.queue_bytes_max
     }
 
     /// Takes no more appends, makes durable what is queued, completes it, notes on disk that all

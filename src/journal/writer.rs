@@ -16,7 +16,7 @@ use super::format::{
 use super::payloads::frame_bounds;
 use super::queue::{Pending, Shared, Taken};
 use super::segment::{self, Active, Sealed};
-use super::{Completion, Position, Sink};
+use super::{Commit, CommitTimes, Completion, Position, Sink};
 
 /// The thread that owns the segment in use.
 pub(super) struct Writer<C, S> {
@@ -74,7 +74,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 }
                 Taken::Closed => {
                     self.write_mark()?;
-                    return self.sync();
+                    return self.sync().map(|_sync| ());
                 }
             }
         }
@@ -83,13 +83,23 @@ impl<C: Completion, S: Sink> Writer<C, S> {
     /// Makes all of `appends` durable, in as many groups as segments ask for. After an error the
     /// ones still in `appends`, and those of the failed group, are not durable.
     fn write(&mut self, appends: &mut VecDeque<Pending<C>>) -> Result<(), HaltCause> {
+        let taken = Instant::now();
         while !appends.is_empty() {
             let first_position = self.next_position;
             let group_count = self.gather(appends);
             if group_count > 0 {
                 // On an error `appends` still holds the group: the caller completes all of it.
-                self.commit()?;
-                self.hand_on(appends, group_count, first_position);
+                let sync = self.commit()?;
+                let synced = Instant::now();
+                self.sink.committed(Commit {
+                    records: self.next_position - first_position,
+                    sync,
+                });
+                self.hand_on(
+                    appends,
+                    (group_count, first_position),
+                    CommitTimes { taken, synced },
+                );
                 continue;
             }
             if let Err(error) = self.rotate()? {
@@ -139,14 +149,14 @@ impl<C: Completion, S: Sink> Writer<C, S> {
         group_count
     }
 
-    /// Writes the buffer and syncs.
-    fn commit(&mut self) -> Result<(), HaltCause> {
+    /// Writes the buffer and syncs; says how long the sync took.
+    fn commit(&mut self) -> Result<Duration, HaltCause> {
         let marked = self.durable;
         self.write_buffer()?;
-        self.sync()?;
+        let sync = self.sync()?;
         self.durable = self.next_position - 1;
         self.marked = marked;
-        Ok(())
+        Ok(sync)
     }
 
     /// Writes the buffer and the zeros that show the end, in one write.
@@ -168,18 +178,19 @@ impl<C: Completion, S: Sink> Writer<C, S> {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), HaltCause> {
+    fn sync(&self) -> Result<Duration, HaltCause> {
         let started = Instant::now();
         self.active
             .file
             .sync_data()
             .map_err(|source| self.cause("sync", source))?;
+        let sync = started.elapsed();
         let counters = &self.shared.counters;
         counters.syncs.fetch_add(1, Ordering::Relaxed);
         counters
             .sync_nanos
-            .fetch_add(nanos(started.elapsed()), Ordering::Relaxed);
-        Ok(())
+            .fetch_add(nanos(sync), Ordering::Relaxed);
+        Ok(sync)
     }
 
     fn cause(&self, operation: &'static str, source: io::Error) -> HaltCause {
@@ -194,8 +205,8 @@ impl<C: Completion, S: Sink> Writer<C, S> {
     fn hand_on(
         &mut self,
         appends: &mut VecDeque<Pending<C>>,
-        group_count: usize,
-        first_position: u64,
+        (group_count, first_position): (usize, u64),
+        times: CommitTimes,
     ) {
         let counters = &self.shared.counters;
         let record_count = self.next_position - first_position;
@@ -221,7 +232,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
         // First, so that whoever is told may append again at once.
         self.shared.finished(group_count, group_bytes);
         for (completion, last) in completions {
-            completion.complete(Ok(last));
+            completion.durable(last, times);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clickhouse::Row;
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub struct Shipped {
     pub rows: u64,
     /// Samples in the confirmed epochs.
     pub samples: u64,
+    /// Time spent: reading the outbox and inserting, reading back, noting what is confirmed.
+    pub spent: [Duration; 3],
 }
 
 #[derive(Debug, Row, serde::Deserialize)]
@@ -147,6 +149,7 @@ pub async fn ship_once(
     } else {
         BTreeMap::new()
     };
+    let started = Instant::now();
     let (mut pieces, mut bytes) = (Vec::new(), 0);
     let mut shipped = Shipped::default();
     for (index, info) in group.iter().enumerate() {
@@ -170,7 +173,9 @@ pub async fn ship_once(
         insert_rows(clickhouse, pieces).await?;
     }
 
+    let inserted = Instant::now();
     let held = held(clickhouse, collector, &group).await?;
+    let read_back = Instant::now();
     for info in &group {
         if !audit::is_complete(info, &held, oldest_day) {
             break;
@@ -180,6 +185,11 @@ pub async fn ship_once(
     }
     let epochs = shipped.confirmed.clone();
     on_disk(state, move |state| state.confirm(&epochs, now_ms())).await?;
+    shipped.spent = [
+        inserted - started,
+        read_back - inserted,
+        read_back.elapsed(),
+    ];
     Ok(shipped)
 }
 

@@ -15,6 +15,7 @@
 //! | `admin.rs` | what an operator's commands ask of a running collector |
 //! | `reload.rs` | settings that change without a restart |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
+//! | `process.rs` | what the process and its disk take |
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod admin;
@@ -23,6 +24,7 @@ mod engine;
 mod error;
 mod folder;
 mod pages;
+mod process;
 mod reload;
 mod replay;
 mod seal;

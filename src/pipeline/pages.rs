@@ -1,8 +1,9 @@
 //! `/metrics` and `/metrics/fleet`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -10,16 +11,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use metrics::gauge;
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::export::{self, Format, Snapshot, negotiate};
 use crate::holdings::Holdings;
-use crate::ingest::{Acknowledgement, Dedup, Keys};
+use crate::ingest::{Acknowledgement, Ingest};
 use crate::journal::{Journal, Recovery};
 use crate::model::metric::to_float;
 use crate::model::time::now_ms;
 use crate::persist::State;
+use crate::pipeline::apply::{Backlog, GROUPS_MAX};
+use crate::pipeline::process;
+use crate::recorder::Handle;
 use crate::self_metrics as names;
+use crate::throttle::Throttle;
 
 /// How long a page waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
@@ -27,19 +31,21 @@ const APPLIED_MAX: Duration = Duration::from_secs(1);
 /// What the pages are made of.
 pub struct Pages {
     /// The recorder.
-    pub recorder: PrometheusHandle,
+    pub recorder: Handle,
     /// What is held.
     pub holdings: Arc<Holdings>,
     /// The outbox.
     pub state: Arc<State>,
     /// The journal.
     pub journal: Journal<Acknowledgement>,
-    /// Sequence numbers seen.
-    pub dedup: Arc<Dedup>,
+    /// What is under way, and what has been seen.
+    pub ingest: Arc<Ingest>,
+    /// Groups that wait for the aggregate.
+    pub backlog: Arc<Backlog>,
+    /// The folder whose disk is looked at.
+    pub data_dir: PathBuf,
     /// Whether those who ask for protobuf get it, with native histograms.
     pub native_histograms: bool,
-    /// Idempotency keys.
-    pub keys: Arc<Keys>,
     /// The outbox's budget.
     pub outbox_budget_bytes: Arc<AtomicU64>,
 }
@@ -47,45 +53,58 @@ pub struct Pages {
 /// The routes.
 pub fn router(pages: Arc<Pages>) -> Router {
     let own = Arc::clone(&pages);
-    let own = move |headers| page(Arc::clone(&own), Pages::own, headers);
-    let fleet = move |headers| page(Arc::clone(&pages), Pages::fleet, headers);
+    let own = move |headers| page(Arc::clone(&own), &OWN, headers);
+    let fleet = move |headers| page(Arc::clone(&pages), &FLEET, headers);
     Router::new()
         .route("/metrics", get(own))
         .route("/metrics/fleet", get(fleet))
 }
 
-/// A page and its content type.
-type Page = (&'static str, Vec<u8>);
+/// A page: what it is called in metrics, and how it is made for what a client takes.
+struct Page {
+    name: &'static str,
+    render: fn(&Pages, Option<&str>) -> Option<(&'static str, Vec<u8>)>,
+}
+
+const OWN: Page = Page {
+    name: "own",
+    render: Pages::own,
+};
+const FLEET: Page = Page {
+    name: "fleet",
+    render: Pages::fleet,
+};
+
+static NO_OUTBOX: Throttle = Throttle::new("the outbox could not be read");
 
 /// Renders where blocking is allowed.
-async fn page(
-    pages: Arc<Pages>,
-    render: fn(&Pages, Option<&str>) -> Option<Page>,
-    headers: HeaderMap,
-) -> Response {
+async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Response {
     // What was acknowledged before a scrape is on its page; a page that is late is better than none.
     let durable = pages.journal.durable().0;
     let applied = pages.holdings.wait_applied(durable);
     let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
+    let started = Instant::now();
     let rendered = tokio::task::spawn_blocking(move || {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let (content_type, page) = render(&pages, text(ACCEPT))?;
+        let (content_type, body) = (page.render)(&pages, text(ACCEPT))?;
+        metrics::histogram!(names::PAGE_SECONDS, "page" => page.name).record(started.elapsed());
+        gauge!(names::PAGE_BYTES, "page" => page.name).set(to_float(body.len() as u64));
         let is_gzip = negotiate::takes_gzip(text(ACCEPT_ENCODING));
-        let page = if is_gzip {
-            negotiate::gzip(&page)
+        let body = if is_gzip {
+            negotiate::gzip(&body)
         } else {
-            page
+            body
         };
-        Some((content_type, is_gzip, page))
+        Some((content_type, is_gzip, body))
     });
     match rendered.await {
-        Ok(Some((content_type, is_gzip, page))) => {
+        Ok(Some((content_type, is_gzip, body))) => {
             let encoding = is_gzip.then_some((CONTENT_ENCODING, "gzip"));
             let headers = [
                 (CONTENT_TYPE, content_type),
                 (VARY, "accept, accept-encoding"),
             ];
-            (AppendHeaders(encoding), headers, page).into_response()
+            (AppendHeaders(encoding), headers, body).into_response()
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -100,7 +119,7 @@ pub fn note_recovery(recovery: &Recovery) {
 }
 
 impl Pages {
-    fn fleet(&self, accept: Option<&str>) -> Option<Page> {
+    fn fleet(&self, accept: Option<&str>) -> Option<(&'static str, Vec<u8>)> {
         let now_ms = now_ms();
         let snapshot = self
             .holdings
@@ -112,10 +131,12 @@ impl Pages {
         ))
     }
 
-    fn own(&self, _accept: Option<&str>) -> Option<Page> {
+    fn own(&self, _accept: Option<&str>) -> Option<(&'static str, Vec<u8>)> {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_outbox();
+        process::look_at_process();
+        process::look_at_disk(&self.data_dir);
         let page = self.recorder.render().into_bytes();
         Some((Format::Text.content_type(), page))
     }
@@ -166,14 +187,30 @@ impl Pages {
         gauge!(names::TERMINALS).set(to_float(terminals as u64));
         gauge!(names::SEQ_GAPS).set(to_float(gaps.0));
         gauge!(names::SEQ_LOST).set(to_float(gaps.1 + totals.lost_batches));
-        gauge!(names::QUEUES).set(to_float(self.dedup.queues() as u64));
-        gauge!(names::KEYS).set(to_float(self.keys.count() as u64));
+        gauge!(names::QUEUES).set(to_float(self.ingest.dedup.queues() as u64));
+        gauge!(names::KEYS).set(to_float(self.ingest.keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));
     }
 
     fn look_at_journal(&self) {
+        let (in_flight, limit) = self.ingest.admission.in_flight_bytes();
+        gauge!(names::IN_FLIGHT_BYTES).set(to_float(in_flight as u64));
+        gauge!(names::IN_FLIGHT_LIMIT).set(to_float(limit as u64));
+        let applied = self.holdings.levels().applied;
+        let (groups, lag) = self.backlog.look();
+        gauge!(names::APPLY_QUEUE).set(to_float(groups as u64));
+        gauge!(names::APPLY_QUEUE_LIMIT).set(to_float(GROUPS_MAX as u64));
+        gauge!(names::APPLY_LAG_SECONDS).set(lag.as_secs_f64());
         let stats = self.journal.stats();
+        let behind = stats.durable.0.saturating_sub(applied);
+        gauge!(names::APPLY_LAG_RECORDS).set(to_float(behind));
+        gauge!(names::JOURNAL_QUEUE_LIMIT).set(to_float(self.journal.queue_bytes_max() as u64));
+        gauge!(names::JOURNAL_QUEUED).set(to_float(stats.queued_appends as u64));
+        gauge!(names::JOURNAL_WRITTEN).set(to_float(stats.written_bytes));
+        gauge!(names::JOURNAL_SEGMENTS, "state" => "live").set(to_float(stats.live_segments));
+        gauge!(names::JOURNAL_SEGMENTS, "state" => "ready").set(to_float(stats.ready_segments));
+        gauge!(names::JOURNAL_SEGMENT_FAILURES).set(to_float(stats.segment_failures));
         gauge!(names::JOURNAL_DURABLE).set(to_float(stats.durable.0));
         gauge!(names::JOURNAL_USED).set(to_float(stats.used_bytes));
         gauge!(names::JOURNAL_BUDGET).set(to_float(stats.budget_bytes));
@@ -194,11 +231,19 @@ impl Pages {
                 gauge!(names::OUTBOX_BYTES).set(to_float(totals.bytes));
                 let oldest_ms = totals.oldest_ms.unwrap_or(0).max(0).cast_unsigned();
                 gauge!(names::OUTBOX_OLDEST).set(to_float(oldest_ms) / 1_000.0);
+                let age_ms = totals.oldest_ms.map_or(0, |oldest_ms| now_ms() - oldest_ms);
+                let age_ms = age_ms.max(0).cast_unsigned();
+                gauge!(names::OUTBOX_LAG).set(to_float(age_ms) / 1_000.0);
             }
-            Err(error) => tracing::warn!(
-                error = crate::logging::chain(&error),
-                "the outbox could not be read"
-            ),
+            Err(error) => {
+                if let Some(suppressed) = NO_OUTBOX.pass() {
+                    tracing::warn!(
+                        error = crate::logging::chain(&error),
+                        suppressed,
+                        "the outbox could not be read"
+                    );
+                }
+            }
         }
     }
 }

@@ -55,6 +55,10 @@ impl Sealer {
         seal_wanted: Arc<Notify>,
         mut stopping: watch::Receiver<bool>,
     ) {
+        names::start(
+            (names::SEALS, "result", &["ok", "error"]),
+            &[names::SEAL_SECONDS],
+        );
         let mut last = Instant::now();
         loop {
             let due = *due.borrow();
@@ -137,19 +141,25 @@ impl Sealer {
             confirmed_at_ms: None,
             days: sealing.days().clone(),
         };
+        metrics::counter!(names::SEALED_ROWS).increment(sealed.rows);
+        metrics::counter!(names::SEALED_SAMPLES).increment(sealed.samples);
+        metrics::counter!(names::SEALED_BYTES).increment(sealed.blob_bytes);
+        // With the positions, a batch can be followed from its answer to its epoch.
+        tracing::debug!(
+            epoch = sealed.epoch,
+            first_position = *self.sealed_position.borrow() + 1,
+            last_position = sealing.applied(),
+            rows = sealed.rows,
+            samples = sealed.samples,
+            bytes = sealed.blob_bytes,
+            "sealed"
+        );
         self.holdings.sealed(sealed, info);
         self.keys.sealed(sealing.keys());
         self.journal.release(Position(sealing.applied()));
         self.sealed_position.send_replace(sealing.applied());
         metrics::gauge!(names::SEAL_AGE)
             .set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
-        tracing::debug!(
-            epoch = sealed.epoch,
-            rows = sealed.rows,
-            samples = sealed.samples,
-            bytes = sealed.blob_bytes,
-            "sealed"
-        );
         self.ship_wanted.notify_one();
     }
 }

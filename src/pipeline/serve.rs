@@ -30,11 +30,12 @@ use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
     StateKeys, announce, bind, forget, ingest_settings, outbox_budget_bytes,
+    tell_what_was_held_back,
 };
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
 use crate::query::{self, percentiles::Sources};
-use crate::self_metrics;
+use crate::{recorder, self_metrics, throttle};
 
 /// Requests under way may finish for this long.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -146,7 +147,7 @@ impl Running {
     fn start(
         (config, load): (Config, Load),
         (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
-        recorder: metrics_exporter_prometheus::PrometheusHandle,
+        recorder: recorder::Handle,
         halted: Arc<Notify>,
     ) -> Result<Self, ServeError> {
         let health = Arc::new(Health::default());
@@ -163,7 +164,7 @@ impl Running {
         let rows_max = config.seal_rows.unwrap_or(200_000);
         let aggregate = apply::spawn(
             Arc::clone(&holdings),
-            started.groups,
+            (started.groups, Arc::clone(&started.backlog)),
             (rows_max, Arc::clone(&seal_wanted)),
         )?;
         let outbox_budget = Arc::new(AtomicU64::new(outbox_budget_bytes(&config)));
@@ -172,7 +173,7 @@ impl Running {
             admission: admission::Admission::new(settings.admission),
             settings: ArcSwap::from_pointee(settings),
             catalogue: Arc::clone(&catalogue),
-            dedup: Arc::clone(&started.dedup),
+            dedup: started.dedup,
             keys: Arc::clone(&started.keys),
             journal: started.journal.clone(),
             pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
@@ -193,9 +194,10 @@ impl Running {
             holdings: Arc::clone(&holdings),
             state: Arc::clone(&state),
             journal: started.journal.clone(),
-            dedup: started.dedup,
+            ingest: Arc::clone(&ingest),
+            backlog: started.backlog,
+            data_dir: config.data_dir.clone().unwrap_or_default(),
             native_histograms: config.native_histograms.unwrap_or(false),
-            keys: Arc::clone(&started.keys),
             outbox_budget_bytes: Arc::clone(&outbox_budget),
         });
         let sealer = Arc::new(Sealer {
@@ -283,6 +285,7 @@ impl Running {
             Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()),
         );
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
+        let telling = tokio::spawn(tell_what_was_held_back());
 
         let reloading = tokio::spawn(reload_on(
             hangup,
@@ -300,6 +303,7 @@ impl Running {
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
         forgetting.abort();
         reloading.abort();
+        telling.abort();
         if is_halted {
             // What is on disk is unknown: nothing is sealed from memory. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -313,6 +317,7 @@ impl Running {
         let outcome = self.drain((stop, sealing, shipping)).await;
         let _listening = close_admin.send(true);
         let _ended = admin.await;
+        throttle::flush();
         outcome
     }
 
@@ -364,6 +369,7 @@ impl Running {
         };
         let defaults = listener::Settings::default();
         listener::Settings {
+            name: "ingest",
             connections_max: listener::connections_allowed(
                 self.config
                     .connections_max

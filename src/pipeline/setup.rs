@@ -18,9 +18,12 @@ use crate::model::{FirstResult, KeyId};
 use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::seal::Due;
+use crate::throttle::{self, Throttle};
 
 /// How often idle buckets and silent queues are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// How often it is said how many warnings were held back.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted: a thousand terminals may come back in one second.
 const BACKLOG: i32 = 4_096;
 
@@ -48,6 +51,8 @@ pub(super) fn bind(
     })
 }
 
+static NO_KEY: Throttle = Throttle::new("no key for session pseudonyms");
+
 /// Keys of the days in the state file.
 pub(super) struct StateKeys(pub(super) Arc<State>);
 
@@ -55,10 +60,14 @@ impl KeySource for StateKeys {
     fn session_key(&self, day: i32) -> Option<[u8; 32]> {
         let key = self.0.session_key(day);
         key.inspect_err(|error| {
-            tracing::error!(
-                error = crate::logging::chain(error),
-                "no key for session pseudonyms"
-            );
+            // Every batch with a session asks for it.
+            if let Some(suppressed) = NO_KEY.pass() {
+                tracing::error!(
+                    error = crate::logging::chain(error),
+                    suppressed,
+                    "no key for session pseudonyms: batches with a session are answered 503"
+                );
+            }
         })
         .ok()
     }
@@ -129,10 +138,9 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
             .map_or(defaults.body_timeout, |span| span.0),
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
         admission: admission::Settings {
-            in_flight_bytes_max: u32::try_from(in_flight)
-                .unwrap_or(u32::MAX >> 4)
-                .min(u32::MAX >> 4),
+            in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX),
             store_requests_per_s: config
                 .store_requests_per_s
                 .unwrap_or(defaults.admission.store_requests_per_s),
@@ -158,6 +166,13 @@ pub(super) async fn forget(ingest: Arc<Ingest>) {
         let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms()));
         // What was not forgotten now is forgotten the next time.
         let _forgotten = forgotten.await;
+    }
+}
+
+pub(super) async fn tell_what_was_held_back() {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        throttle::flush();
     }
 }
 

@@ -42,6 +42,11 @@ const ENGINE_WAIT: Duration = Duration::from_secs(5);
 impl Shipper {
     /// Ships whenever there is something, until `stopping` turns true.
     pub async fn run(self: Arc<Self>, wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
+        names::start(
+            (names::SHIP_ROUNDS, "result", &["ok", "error"]),
+            &[names::SHIP_SECONDS],
+        );
+        let failures_now = metrics::gauge!(names::SHIP_FAILURES);
         let mut failures = 0_u32;
         let mut expired = Instant::now();
         loop {
@@ -87,6 +92,7 @@ impl Shipper {
                     failures = failures.saturating_add(1);
                 }
             }
+            failures_now.set(failures);
             if expired.elapsed() >= EXPIRE_EVERY {
                 expired = Instant::now();
                 if let Err(error) = on_disk(&self.state, |state| state.expire(now_ms())).await {
@@ -165,7 +171,10 @@ impl Shipper {
             self.holdings.confirmed(*last);
             metrics::counter!(names::SHIPPED_ROWS).increment(shipped.rows);
             metrics::counter!(names::SHIP_ROUNDS, "result" => "ok").increment(1);
-            metrics::histogram!(names::SHIP_SECONDS).record(started.elapsed().as_secs_f64());
+            metrics::histogram!(names::SHIP_SECONDS).record(started.elapsed());
+            for (stage, spent) in ["insert", "read_back", "confirm"].iter().zip(shipped.spent) {
+                metrics::histogram!(names::SHIP_STAGE_SECONDS, "stage" => *stage).record(spent);
+            }
             tracing::debug!(epochs = ?shipped.confirmed, rows = shipped.rows, "confirmed");
             return Ok(true);
         }

@@ -13,7 +13,7 @@ use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
 use crate::model::time::now_ms;
 use crate::model::{Catalogue, QueueKey};
 use crate::persist::State;
-use crate::pipeline::apply::{GROUPS_MAX, GroupSink};
+use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
 use crate::pipeline::setup::{StateKeys, aggregate_settings};
@@ -33,7 +33,9 @@ pub struct Started {
     /// Position of the last seal.
     pub sealed_position: u64,
     /// Groups as they become durable.
-    pub groups: Receiver<Vec<Record>>,
+    pub groups: Receiver<Group>,
+    /// How many of them wait.
+    pub backlog: Arc<Backlog>,
 }
 
 /// Opens the journal and replays what has not been sealed. Blocks.
@@ -54,10 +56,8 @@ pub fn start(
     let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal_rows.unwrap_or(200_000);
     let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
-    let sink = GroupSink {
-        groups: groups_in,
-        halted,
-    };
+    let backlog = Arc::new(Backlog::default());
+    let sink = GroupSink::new(groups_in, Arc::clone(&backlog), halted);
     let mut failed = None;
     let first_position = sealed_position;
     let mut replay = |record: Record| {
@@ -115,6 +115,7 @@ pub fn start(
         keys,
         sealed_position,
         groups,
+        backlog,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Parameters, State};
+use axum::extract::{Extension, Query as Parameters, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -19,6 +19,9 @@ use crate::model::time::now_ms;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
+use crate::request_id::RequestId;
+use crate::self_metrics as names;
+use crate::throttle::Throttle;
 
 /// Queries at once; more wait for their turn.
 const QUERIES_MAX: usize = 4;
@@ -28,6 +31,16 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// A terminal that posted within this time is reporting.
 const REPORTING_MS: i64 = 10 * 60_000;
+
+/// How a query can end.
+const RESULTS: [&str; 6] = [
+    "ok",
+    "bad_parameter",
+    "unknown_metric",
+    "too_large",
+    "database_unavailable",
+    "state_unavailable",
+];
 
 /// What the query API needs.
 pub struct Query {
@@ -48,6 +61,10 @@ impl Query {
     /// The API over these sources.
     #[must_use]
     pub fn new(sources: Sources, durable: Box<dyn Fn() -> u64 + Send + Sync>) -> Arc<Self> {
+        names::start(
+            (names::QUERIES, "result", &RESULTS),
+            &[names::QUERY_SECONDS],
+        );
         Arc::new(Self {
             sources,
             durable,
@@ -67,16 +84,41 @@ pub fn router(query: Arc<Query>) -> Router {
 
 type Given = Result<Parameters<HashMap<String, String>>, QueryRejection>;
 
-async fn get_percentiles(State(query): State<Arc<Query>>, parameters: Given) -> Response {
+/// Counts a query as under way until it is dropped: a client may go away in the middle.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn new() -> Self {
+        let gauge = metrics::gauge!(names::QUERIES_WAITING);
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+async fn get_percentiles(
+    State(query): State<Arc<Query>>,
+    id: Option<Extension<RequestId>>,
+    parameters: Given,
+) -> Response {
     let started = tokio::time::Instant::now();
+    let _in_flight = InFlight::new();
     let result = match parameters {
         Ok(Parameters(parameters)) => find(&query, &parameters).await,
         Err(rejection) => Err(QueryError::BadParameter(rejection.body_text())),
     };
-    metrics::histogram!(crate::self_metrics::QUERY_SECONDS).record(started.elapsed().as_secs_f64());
+    metrics::histogram!(names::QUERY_SECONDS).record(started.elapsed());
     match result {
-        Ok(answer) => Json(answer).into_response(),
-        Err(error) => refused(&error),
+        Ok(answer) => {
+            metrics::counter!(names::QUERIES, "result" => "ok").increment(1);
+            Json(answer).into_response()
+        }
+        Err(error) => refused(&error, id.map(|Extension(id)| id)),
     }
 }
 
@@ -104,7 +146,9 @@ async fn find(
     }
 }
 
-fn refused(error: &QueryError) -> Response {
+static NOT_ANSWERED: Throttle = Throttle::new("queries not answered");
+
+fn refused(error: &QueryError, id: Option<RequestId>) -> Response {
     let (status, code) = match error {
         QueryError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
         QueryError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
@@ -112,8 +156,17 @@ fn refused(error: &QueryError) -> Response {
         QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
         QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),
     };
-    if status.is_server_error() {
-        tracing::warn!(error = crate::logging::chain(error), "query not answered");
+    metrics::counter!(names::QUERIES, "result" => code).increment(1);
+    if status.is_server_error()
+        && let Some(suppressed) = NOT_ANSWERED.pass()
+    {
+        tracing::warn!(
+            request_id = id.map(tracing::field::display),
+            code,
+            error = crate::logging::chain(error),
+            suppressed,
+            "query not answered"
+        );
     }
     let body = json!({"error": {"code": code, "message": error.to_string()}});
     (status, Json(body)).into_response()

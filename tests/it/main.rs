@@ -37,6 +37,7 @@ mod export;
 #[cfg(test)]
 mod ingest;
 #[cfg(test)]
+mod observe;
 mod operations;
 #[cfg(test)]
 mod query;

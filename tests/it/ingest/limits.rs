@@ -369,7 +369,12 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             Some("post")
         );
         let headers = header(&answer, "access-control-allow-headers").unwrap();
-        for name in ["content-type", "content-encoding", "idempotency-key"] {
+        for name in [
+            "content-type",
+            "content-encoding",
+            "idempotency-key",
+            "x-request-id",
+        ] {
             assert!(headers.contains(name), "{headers}");
         }
         assert_eq!(header(&answer, "access-control-allow-credentials"), None);
@@ -389,7 +394,7 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             assert_eq!(header(&answer, allowed).as_deref(), Some(origin));
             assert_eq!(
                 header(&answer, "access-control-expose-headers").as_deref(),
-                Some("retry-after,idempotent-replayed")
+                Some("retry-after,idempotent-replayed,x-request-id")
             );
             assert!(header(&answer, "vary").unwrap().contains("origin"));
         }

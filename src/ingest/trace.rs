@@ -1,0 +1,359 @@
+//! What one request took, and the one line about it if it was slow or failed.
+//!
+//! A good request costs a few looks at the clock here: it is written about at debug level only, and
+//! nothing is copied or allocated for a line that is not written. A line names the batch (store,
+//! terminal, queue, number, release), never a session, an address, or anything of the body that is not
+//! written as an identifier.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use tracing::Level;
+
+use crate::ingest::counters::Counters;
+use crate::ingest::respond;
+use crate::journal::{CommitTimes, Position};
+use crate::model::Outcomes;
+use crate::model::dimension::{is_identifier, is_release};
+use crate::request_id::RequestId;
+use crate::throttle::Throttle;
+use crate::wire::terminal_v1::{Batch, Field, Number};
+
+/// A part of a request's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The body comes in.
+    Read,
+    /// Compression is undone, the body taken apart.
+    Decode,
+    /// Rates, deduplication, validation, the record.
+    Check,
+    /// Another post of the same batch is on its way to the disk.
+    DedupWait,
+    /// The journal's thread has not yet taken it.
+    JournalWait,
+    /// Write and `fdatasync`.
+    JournalCommit,
+    /// It is durable, and handed to the aggregate; the request has not gone on yet.
+    HandOn,
+}
+
+impl Stage {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Read, "read"),
+        (Self::Decode, "decode"),
+        (Self::Check, "check"),
+        (Self::DedupWait, "dedup_wait"),
+        (Self::JournalWait, "journal_wait"),
+        (Self::JournalCommit, "journal_commit"),
+        (Self::HandOn, "hand_on"),
+    ];
+}
+
+/// A request on its way. Dropped before [`Trace::finish`], its client went away.
+#[derive(Debug)]
+pub struct Trace<'a> {
+    counters: &'a Counters,
+    id: RequestId,
+    /// Past it a request is slow.
+    slow: Duration,
+    started: Instant,
+    /// The end of the last stage.
+    last: Instant,
+    /// Of the whole request, once it is answered.
+    duration: Duration,
+    /// `None` for a stage that it did not come to.
+    stages: [Option<Duration>; Stage::ALL.len()],
+    position: Option<Position>,
+    who: Option<Box<Who>>,
+    batches: usize,
+    body_bytes: usize,
+    is_finished: bool,
+}
+
+/// The first batch of a request, as far as it says so in the right way.
+#[derive(Debug)]
+struct Who {
+    store_id: Option<Box<str>>,
+    terminal_id: Option<Box<str>>,
+    queue: Option<uuid::Uuid>,
+    seq: Option<u64>,
+    release: Option<Box<str>>,
+}
+
+impl Who {
+    fn of(batch: &Batch<'_>) -> Self {
+        let text = |field: &Field<std::borrow::Cow<'_, str>>, is_good: fn(&str) -> bool| {
+            let text = field.value().map(AsRef::as_ref);
+            text.filter(|text| is_good(text)).map(Box::from)
+        };
+        let queue = batch.queue.value();
+        Self {
+            store_id: text(&batch.store_id, is_identifier),
+            terminal_id: text(&batch.terminal_id, is_identifier),
+            queue: queue.and_then(|text| uuid::Uuid::try_parse(text).ok()),
+            seq: match batch.seq {
+                Field::Is(Number::Unsigned(seq)) => Some(seq),
+                _ => None,
+            },
+            release: text(&batch.release, is_release),
+        }
+    }
+}
+
+/// One throttle for each code, so that a flood of one does not hide another.
+static FAILED: LazyLock<BTreeMap<&'static str, Throttle>> = LazyLock::new(|| {
+    let codes = respond::codes();
+    codes.map(|code| (code, Throttle::new(code))).collect()
+});
+static OTHER: Throttle = Throttle::new("requests failed for another reason");
+static SLOW: Throttle = Throttle::new("slow requests");
+
+impl<'a> Trace<'a> {
+    /// Begins when a request's head is complete.
+    #[must_use]
+    pub fn begin(counters: &'a Counters, id: RequestId, slow: Duration) -> Self {
+        counters.in_flight.increment(1);
+        let now = Instant::now();
+        Self {
+            counters,
+            id,
+            slow,
+            started: now,
+            last: now,
+            duration: Duration::ZERO,
+            stages: [None; Stage::ALL.len()],
+            position: None,
+            who: None,
+            batches: 0,
+            body_bytes: 0,
+            is_finished: false,
+        }
+    }
+
+    /// The request's name.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// A stage has ended now; the next one begins.
+    pub fn lap(&mut self, stage: Stage) {
+        self.lap_at(stage, Instant::now());
+    }
+
+    fn lap_at(&mut self, stage: Stage, now: Instant) {
+        let spent = now.saturating_duration_since(self.last);
+        if let Some(stage) = self.stages.get_mut(stage as usize) {
+            *stage = Some(stage.unwrap_or_default() + spent);
+        }
+        self.last = self.last.max(now);
+    }
+
+    /// The body is there.
+    pub fn read(&mut self, body_bytes: usize) {
+        self.body_bytes = body_bytes;
+        self.lap(Stage::Read);
+    }
+
+    /// The journal has it on disk.
+    pub fn durable(&mut self, position: Position, times: Option<CommitTimes>) {
+        self.position = Some(position);
+        if let Some(times) = times {
+            self.lap_at(Stage::JournalWait, times.taken);
+            self.lap_at(Stage::JournalCommit, times.synced);
+        }
+        self.lap(Stage::HandOn);
+    }
+
+    /// Keeps who sent it, if a line will be written about it.
+    pub fn note(&mut self, batches: &[Batch<'_>], has_failed: bool) {
+        self.batches = batches.len();
+        let is_wanted = has_failed || self.is_slow() || tracing::enabled!(Level::DEBUG);
+        if is_wanted && let Some(first) = batches.first() {
+            self.who = Some(Box::new(Who::of(first)));
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.started.elapsed() >= self.slow
+    }
+
+    /// The request is answered: with an error if it has a code.
+    pub fn finish(mut self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
+        self.is_finished = true;
+        let duration = self.started.elapsed();
+        self.duration = duration;
+        self.counters.answer(status.as_u16(), duration);
+        for (at, spent) in self.stages.iter().enumerate() {
+            if let Some(spent) = spent {
+                self.counters.stage(at, *spent);
+            }
+        }
+        if let Some(code) = code {
+            self.counters.refuse(code);
+        }
+        let is_slow = duration >= self.slow;
+        if is_slow {
+            self.counters.slow.increment(1);
+        }
+        let throttle = match code {
+            Some(code) => Some(FAILED.get(code).unwrap_or(&OTHER)),
+            None => is_slow.then_some(&SLOW),
+        };
+        match throttle.and_then(Throttle::pass) {
+            Some(suppressed) => self.warn(status, code, outcomes, suppressed),
+            // Who looks for one batch at debug level finds each of them.
+            None if tracing::enabled!(Level::DEBUG) => self.debug(status, code, outcomes),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Trace<'_> {
+    fn drop(&mut self) {
+        self.counters.in_flight.decrement(1);
+        if !self.is_finished {
+            self.counters.abandoned.increment(1);
+        }
+    }
+}
+
+/// The line, at a level that the macro wants as a constant.
+macro_rules! line {
+    ($level:expr, $trace:ident, $status:ident, $code:ident, $outcomes:ident, $suppressed:expr, $message:expr) => {{
+        let who = $trace.who.as_deref();
+        let ms = |stage: Stage| $trace.stages.get(stage as usize).copied().flatten().map(millis);
+        tracing::event!(
+            $level,
+            request_id = %$trace.id,
+            store_id = who.and_then(|who| who.store_id.as_deref()),
+            terminal_id = who.and_then(|who| who.terminal_id.as_deref()),
+            queue = who.and_then(|who| who.queue).map(tracing::field::display),
+            seq = who.and_then(|who| who.seq),
+            release = who.and_then(|who| who.release.as_deref()),
+            batches = $trace.batches,
+            body_bytes = $trace.body_bytes,
+            status = $status.as_u16(),
+            code = $code,
+            accepted = $outcomes.accepted,
+            duplicate = $outcomes.duplicate,
+            rejected = $outcomes.rejected,
+            position = $trace.position.map(|position| position.0),
+            duration_ms = millis($trace.duration),
+            read_ms = ms(Stage::Read),
+            decode_ms = ms(Stage::Decode),
+            check_ms = ms(Stage::Check),
+            dedup_wait_ms = ms(Stage::DedupWait),
+            journal_wait_ms = ms(Stage::JournalWait),
+            journal_commit_ms = ms(Stage::JournalCommit),
+            hand_on_ms = ms(Stage::HandOn),
+            suppressed = $suppressed,
+            $message
+        )
+    }};
+}
+
+impl Trace<'_> {
+    #[cold]
+    fn warn(
+        &self,
+        status: StatusCode,
+        code: Option<&'static str>,
+        outcomes: Outcomes,
+        suppressed: u64,
+    ) {
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        if code.is_some() {
+            line!(
+                Level::WARN,
+                self,
+                status,
+                code,
+                outcomes,
+                suppressed,
+                "request failed"
+            );
+        } else {
+            line!(
+                Level::WARN,
+                self,
+                status,
+                code,
+                outcomes,
+                suppressed,
+                "slow request"
+            );
+        }
+    }
+
+    #[cold]
+    fn debug(&self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
+        let suppressed: Option<u64> = None;
+        line!(
+            Level::DEBUG,
+            self,
+            status,
+            code,
+            outcomes,
+            suppressed,
+            "request answered"
+        );
+    }
+}
+
+/// With three decimals.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn a_request_that_is_dropped_was_abandoned_and_is_no_longer_under_way() {
+        let recorder = Recorder::new([]);
+        let handle = recorder.handle();
+        let counters = metrics::with_local_recorder(&recorder, Counters::default);
+        let begin = || Trace::begin(&counters, RequestId::make(), Duration::from_secs(1));
+        let under_way = begin();
+        drop(begin());
+        begin().finish(StatusCode::ACCEPTED, None, Outcomes::default());
+        let text = handle.render();
+        for line in [
+            "tillwatch_requests_abandoned_total 1",
+            "tillwatch_requests_in_flight 1",
+            "tillwatch_requests_total{status=\"202\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        drop(under_way);
+    }
+
+    #[test]
+    fn a_stage_is_what_passed_since_the_last_one_and_adds_up() {
+        let counters = Counters::default();
+        let mut trace = Trace::begin(&counters, RequestId::make(), Duration::MAX);
+        let start = trace.started;
+        let at = |ms| start + Duration::from_millis(ms);
+        trace.lap_at(Stage::Read, at(5));
+        trace.lap_at(Stage::Check, at(7));
+        trace.lap_at(Stage::DedupWait, at(17));
+        trace.lap_at(Stage::Check, at(20));
+        // A group was taken in hand before this append was queued: it did not wait.
+        trace.lap_at(Stage::JournalWait, at(19));
+        trace.lap_at(Stage::JournalCommit, at(26));
+        let spent = |stage: Stage| trace.stages[stage as usize].map(|spent| spent.as_millis());
+        assert_eq!(spent(Stage::Read), Some(5));
+        assert_eq!(spent(Stage::Decode), None);
+        assert_eq!(spent(Stage::Check), Some(5));
+        assert_eq!(spent(Stage::DedupWait), Some(10));
+        assert_eq!(spent(Stage::JournalWait), Some(0));
+        assert_eq!(spent(Stage::JournalCommit), Some(6));
+    }
+}
