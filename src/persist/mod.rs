@@ -14,17 +14,21 @@
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
+//! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
+//! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
 //! | `error.rs` | what can go wrong, by what must be done about it |
 
 pub mod audit;
 pub mod clickhouse;
 pub mod error;
+pub mod hours;
 pub mod migrate;
 pub mod outbox;
+pub mod rebuild;
 pub mod rows;
 pub mod ship;
 pub mod state;

@@ -10,11 +10,13 @@ use uuid::Uuid;
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
 use crate::aggregate::{Cut, Restored, Totals};
+use crate::model::StoreHour;
 use crate::persist::error::StateError;
+use crate::persist::hours::{hours_of, mark_hours, uncheck_all};
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
 use crate::persist::tables::{
-    LAYOUT, LAYOUTS, get_meta, get_names, get_queues, get_series, get_terminals, put_meta,
-    put_names, put_series, put_terminals,
+    bring_forward, get_meta, get_names, get_queues, get_series, get_terminals, put_meta, put_names,
+    put_series, put_terminals,
 };
 
 /// The state file, with one connection that writes and one that reads beside it.
@@ -45,6 +47,7 @@ pub struct Sealing {
     cut: CutState,
     encoded: EncodedRows,
     blob: Vec<u8>,
+    hours: Vec<StoreHour>,
 }
 
 /// The parts of a cut beside its rows.
@@ -79,6 +82,12 @@ impl Sealing {
         &self.encoded.days
     }
 
+    /// The hours of stores that its rows are of.
+    #[must_use]
+    pub fn hours(&self) -> &[StoreHour] {
+        &self.hours
+    }
+
     /// The rows as bytes, for readers while the transaction is under way.
     #[must_use]
     pub fn row_bytes(&self) -> &[u8] {
@@ -90,22 +99,12 @@ impl State {
     /// Opens or makes the file in `folder`.
     ///
     /// # Errors
-    /// When it cannot be opened, or a later release has written it.
+    /// When it cannot be opened, or a later release has written it that this one may not follow.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
         let path = folder.join("state.sqlite");
         let mut writer = connect(&path)?;
-        let found: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if found > LAYOUT {
-            return Err(StateError::Later {
-                found,
-                known: LAYOUT,
-            });
-        }
         let transaction = writer.transaction()?;
-        for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-            transaction.execute_batch(step)?;
-        }
-        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        bring_forward(&transaction)?;
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
             Some(text) => {
@@ -142,6 +141,8 @@ impl State {
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
         let id = new_collector_id(&transaction)?;
+        // Another copy of this file has shipped epochs that this one knows nothing of.
+        uncheck_all(&transaction)?;
         for (epoch, bytes) in blobs {
             let stamped = rows::restamp(&bytes, id).ok_or(StateError::Damaged("outbox blob"))?;
             let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;
@@ -224,7 +225,9 @@ impl State {
             epoch,
             received_at_ms: cut.journal_ms,
         };
-        let encoded = rows::encode(cut.windows.into_rows(&cut.tables), origin);
+        let rows = cut.windows.into_rows(&cut.tables);
+        let hours = hours_of(&rows);
+        let encoded = rows::encode(rows, origin);
         let blob = zstd::bulk::compress(&encoded.bytes, 1).map_err(StateError::Blob)?;
         let json = |series: Vec<(String, SavedSeries)>| {
             let line = |(name, saved)| Ok((name, serde_json::to_string(&saved)?));
@@ -240,6 +243,7 @@ impl State {
             epoch,
             encoded,
             blob,
+            hours,
             cut: CutState {
                 applied: cut.applied,
                 totals: cut.totals,
@@ -296,6 +300,7 @@ impl State {
                 sealing.blob
             ],
         )?;
+        mark_hours(&transaction, (sealing.epoch, now_ms), &sealing.hours)?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
         put_series(&transaction, "store", &cut.store_series)?;

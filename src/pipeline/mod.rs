@@ -9,6 +9,7 @@
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
+//! | `rebuild.rs` | keeps the hourly rollups up to date |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
 //! | `error.rs` | why `serve` could not start or had to end |
@@ -17,6 +18,7 @@ mod apply;
 mod engine;
 mod error;
 mod pages;
+mod rebuild;
 mod seal;
 mod serve;
 mod setup;
@@ -25,5 +27,6 @@ mod start;
 
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
+pub use rebuild::{Next, Rebuilder};
 pub use serve::serve;
 pub use start::open_state;

@@ -123,7 +123,7 @@ impl Sealer {
             .cut(self.sealed_position.load(Ordering::Relaxed))?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
-            self.holdings.sealing(Arc::clone(&sealing));
+            self.holdings.sealing(Arc::clone(&sealing), now_ms());
             sealing
         }))
     }

@@ -131,6 +131,15 @@ fn random_histogram(random: &mut fastrand::Rng, span_ms: i64, highest: u64) -> H
 
 /// One record with one LCP sample of a value below 2,048 µs, of a terminal whose number is its own.
 pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64) -> Vec<u8> {
+    sample_at(store_id, (seq, received_at_ms), (START_MS, value))
+}
+
+/// As [`one_sample`], at any time.
+pub fn sample_at(
+    store_id: &str,
+    (seq, received_at_ms): (u64, i64),
+    (t_ms, value): (i64, u64),
+) -> Vec<u8> {
     let metric = *Catalogue::default().named("lcp_ms").unwrap();
     let header = BatchHeader {
         received_at_ms,
@@ -149,7 +158,7 @@ pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64)
         metric: metric.code,
         label: 0,
         connection: Connection::Online,
-        t_raw_ms: START_MS,
+        t_raw_ms: t_ms,
     };
     Encoder::new(&mut bytes, &header).sample(&reading, value);
     bytes
