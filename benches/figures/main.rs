@@ -1,7 +1,7 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory` or
-//! `-- query` one part. Ratios hold from machine to machine, absolute numbers do not.
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- trickle`, `-- replay`, `-- memory`, `-- query`
+//! or `-- hours` one part. Ratios hold from machine to machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -12,6 +12,7 @@
 )]
 
 mod child;
+mod hours;
 mod load;
 
 use std::time::{Duration, Instant};
@@ -53,6 +54,9 @@ fn main() {
     }
     if wants("query") {
         query();
+    }
+    if wants("hours") {
+        hours::hours();
     }
 }
 

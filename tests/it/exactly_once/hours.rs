@@ -123,8 +123,8 @@ impl Bench {
         holdings.sealing(Arc::clone(&sealing), now_ms());
         pause(10).await;
         let sealed = state.seal(&sealing, now_ms()).unwrap();
-        // Here it may be shipped, confirmed and summed up already.
-        pause(40).await;
+        // Here it may be shipped, confirmed and summed up already: now and then there is time for all of it.
+        pause([5, 5, 5, 1_500][fastrand::usize(0..4)]).await;
         let info = EpochInfo {
             epoch,
             collector_id: state.collector_id(),
