@@ -80,7 +80,10 @@ pub fn hours() {
     println!("summing up {hours} hours of stores, 168 of each, all metrics: {seconds:.1} s");
     let bytes = "SELECT table, round(sum(bytes_on_disk) / 7 / 1e6, 1) FROM system.parts
         WHERE active AND table IN ('rollup_1m', 'rollup_1h') GROUP BY table ORDER BY table";
-    println!("MB on disk a day, all metrics:\n{}", serve.sql(bytes).trim());
+    println!(
+        "MB on disk a day, all metrics:\n{}",
+        serve.sql(bytes).trim()
+    );
 
     insert(&serve, METRICS[0], (7, 90));
     let hours = 90 * 24 * STORES;

@@ -10,14 +10,14 @@ use crate::persist::hours::uncheck_unmarked;
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = LAYOUTS.len() as i64;
+pub(super) const LAYOUT: i64 = 2;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: &[&str] = &["
+pub(super) const LAYOUTS: [&str; 2] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
