@@ -4,6 +4,10 @@
 //! A reader takes, at one moment, copies of the open windows, the epoch that is being sealed, the
 //! list of epochs in the outbox, and E, up to which every epoch is confirmed. From ClickHouse it then
 //! reads only epochs up to E of this collector. What moves on meanwhile is seen where it was.
+//!
+//! From the hourly rollups it reads only hours that were not dirty at that moment: these hold all epochs up
+//! to E and nothing later, until they are summed up anew. Whether that has begun meanwhile it asks
+//! afterwards ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +16,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregator, Cut, Filter};
-use crate::model::Rollup;
+use crate::model::hours::HOUR_S;
+use crate::model::{DirtyHours, Rollup, StoreHour};
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch};
 
@@ -41,7 +46,15 @@ struct Inner {
     unconfirmed: VecDeque<EpochInfo>,
     confirmed: u64,
     last_epoch: u64,
+    dirty: DirtyHours,
+    /// The last times that hours began to be summed up anew, oldest first.
+    rebuilds: VecDeque<Arc<[StoreHour]>>,
+    /// How often that was, from the start.
+    rebuilds_begun: u64,
 }
+
+/// So many of the last rebuilds are remembered; a reader that took longer reads again.
+const REBUILDS_KEPT: usize = 64;
 
 /// What a reader sees.
 #[derive(Debug)]
@@ -56,6 +69,12 @@ pub struct View {
     pub confirmed: u64,
     /// This collector.
     pub collector_id: Uuid,
+    /// The dirty ones of the hours that it asked for.
+    pub dirty: DirtyHours,
+    /// How often hours had begun to be summed up anew.
+    pub rebuilds_begun: u64,
+    /// Stores with series of their own.
+    pub stores: usize,
 }
 
 /// How much is held.
@@ -73,15 +92,19 @@ pub struct Levels {
     pub confirmed: u64,
     /// Highest epoch sealed.
     pub sealed: u64,
+    /// Hours of stores that the hourly rollups do not hold in full.
+    pub dirty_hours: usize,
+    /// Days of which that is not known.
+    pub unchecked_days: usize,
 }
 
 impl Holdings {
-    /// What a start finds: the aggregate after replay, the outbox, and the journal's last position,
-    /// which lies above the last record's when the numbers of a torn tail were skipped.
+    /// What a start finds: the aggregate after replay, the outbox, the dirty hours, and the journal's last
+    /// position, which lies above the last record's when the numbers of a torn tail were skipped.
     #[must_use]
     pub fn new(
         aggregator: Aggregator,
-        (unconfirmed, last_epoch): (Vec<EpochInfo>, u64),
+        (unconfirmed, last_epoch, dirty): (Vec<EpochInfo>, u64, DirtyHours),
         collector_id: Uuid,
         durable: u64,
     ) -> Self {
@@ -99,6 +122,9 @@ impl Holdings {
                 unconfirmed: unconfirmed.into(),
                 confirmed,
                 last_epoch,
+                dirty,
+                rebuilds: VecDeque::new(),
+                rebuilds_begun: 0,
             }),
             emptied: Condvar::new(),
             applied,
@@ -150,9 +176,11 @@ impl Holdings {
         self.is_cutting.send_replace(false);
     }
 
-    /// The cut is encoded, and can be read.
-    pub fn sealing(&self, sealing: Arc<Sealing>) {
+    /// The cut is encoded, and can be read. Its hours are dirty from now on: it may be confirmed before
+    /// [`Holdings::sealed`] is called.
+    pub fn sealing(&self, sealing: Arc<Sealing>, now_ms: i64) {
         let mut inner = self.lock();
+        inner.dirty.mark(sealing.hours(), sealing.epoch(), now_ms);
         inner.sealing = Some(sealing);
         inner.is_cut_open = false;
         drop(inner);
@@ -216,7 +244,60 @@ impl Holdings {
                 unconfirmed: inner.unconfirmed.iter().cloned().collect(),
                 confirmed: inner.confirmed,
                 collector_id: self.collector_id,
+                dirty: inner
+                    .dirty
+                    .within(filter.from_s / HOUR_S..filter.to_s.div_ceil(HOUR_S)),
+                rebuilds_begun: inner.rebuilds_begun,
+                stores: inner.aggregator.name_counts().0,
             };
+        }
+    }
+
+    /// A copy of the dirty hours, and the epoch up to which all are confirmed.
+    #[must_use]
+    pub fn dirty(&self) -> (DirtyHours, u64) {
+        let inner = self.lock();
+        (inner.dirty.clone(), inner.confirmed)
+    }
+
+    /// These hours are about to be summed up anew, from every epoch up to the one returned. To be called
+    /// before the statement is sent: a reader that has not seen it looks again.
+    pub fn begin_rebuild(&self, hours: Arc<[StoreHour]>) -> u64 {
+        let mut inner = self.lock();
+        inner.rebuilds_begun += 1;
+        inner.rebuilds.push_back(hours);
+        if inner.rebuilds.len() > REBUILDS_KEPT {
+            inner.rebuilds.pop_front();
+        }
+        inner.confirmed
+    }
+
+    /// The hourly rollups hold these hours as of `epoch`.
+    pub fn rebuilt(&self, hours: &[StoreHour], epoch: u64) {
+        self.lock().dirty.clean(hours, epoch);
+    }
+
+    /// The hours that have begun to be summed up anew since `begun`; `None` when that was too long ago.
+    #[must_use]
+    pub fn rebuilt_since(&self, begun: u64) -> Option<Vec<Arc<[StoreHour]>>> {
+        let inner = self.lock();
+        let since = usize::try_from(inner.rebuilds_begun.saturating_sub(begun)).ok()?;
+        let first = inner.rebuilds.len().checked_sub(since)?;
+        Some(inner.rebuilds.range(first..).cloned().collect())
+    }
+
+    /// A day was looked at when every epoch up to this one was confirmed: these of its hours are dirty.
+    pub fn checked(&self, day: u32, (epoch, touched_ms): (u64, i64), found: &[StoreHour]) {
+        let mut inner = self.lock();
+        inner.dirty.mark(found, epoch, touched_ms);
+        inner.dirty.check(day, epoch);
+    }
+
+    /// Nobody knows which hours of these days are dirty, until the epoch of each is confirmed.
+    pub fn uncheck(&self, days: &[(u32, u64)]) {
+        let mut inner = self.lock();
+        for (day, epoch) in days {
+            inner.dirty.uncheck([*day], *epoch);
         }
     }
 
@@ -224,6 +305,7 @@ impl Holdings {
     #[must_use]
     pub fn levels(&self) -> Levels {
         let inner = self.lock();
+        let (dirty_hours, unchecked_days) = inner.dirty.counts();
         Levels {
             applied: *self.applied.borrow(),
             accepted_samples: inner.aggregator.totals().accepted,
@@ -231,6 +313,8 @@ impl Holdings {
             outbox_samples: inner.unconfirmed.iter().map(EpochInfo::samples).sum(),
             confirmed: inner.confirmed,
             sealed: inner.last_epoch,
+            dirty_hours,
+            unchecked_days,
         }
     }
 }

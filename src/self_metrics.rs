@@ -98,7 +98,13 @@ metrics_of_self! {
     OUTBOX_BUDGET = Gauge "tillwatch_outbox_budget_bytes" "The most they may take; past it requests are answered 503.";
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "When the oldest of them was sealed; 0 when none waits.";
     OUTBOX_LAG = Gauge "tillwatch_outbox_lag_seconds" "How long ago the oldest of them was sealed; 0 when none waits.";
+    DIRTY_HOURS = Gauge "tillwatch_dirty_hours" "Hours of stores whose minutes rollup_1h does not hold in full; queries read their minutes.";
+    UNCHECKED_DAYS = Gauge "tillwatch_unchecked_days" "Days of which that has to be found out: after an upgrade, or in another database.";
+    REBUILT_HOURS = Counter "tillwatch_rebuilt_hours_total" "Hours of stores summed up in rollup_1h and read back.";
+    REBUILDS = Counter "tillwatch_rebuilds_total" "Rounds of summing up hours, by result.";
+    REBUILD_SECONDS = Histogram "tillwatch_rebuild_duration_seconds" "How long a round took: insert and read back.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";
+    QUERY_READS = Counter "tillwatch_query_reads_total" "Times ClickHouse was read for a query, by the finest table that whole hours were read from: rollup_1h, rollup_1m; again counts those read again because hours were summed up meanwhile.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "How long a query of the API took.";
     CONFIG_RELOADS = Counter "tillwatch_config_reloads_total" "Times the settings were read again on SIGHUP, by result.";
     CONFIG_SUCCESS = Gauge "tillwatch_config_last_reload_success" "1 if the settings could be used when they were last read; 0: those before stay.";

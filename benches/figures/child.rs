@@ -198,6 +198,13 @@ impl Child {
         answer.matches("\"count\"").count()
     }
 
+    /// Seconds that an answer over the last so many hours takes, and its points.
+    pub fn time_of(&self, query: &str, hours: u64) -> (f64, usize) {
+        let started = std::time::Instant::now();
+        let points = self.points(query, hours);
+        (started.elapsed().as_secs_f64(), points)
+    }
+
     fn run(&self, arguments: &[&str]) -> String {
         let output = Command::new(TILLWATCH)
             .args(arguments)

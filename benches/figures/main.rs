@@ -1,8 +1,8 @@
 //! The figures the README states, each measured in one run on this machine.
 //!
 //! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
-//! `-- trace`, `-- replay`, `-- memory`, `-- page` or `-- query` one part. Ratios hold from machine to
-//! machine, absolute numbers do not.
+//! `-- trace`, `-- replay`, `-- memory`, `-- page`, `-- query` or `-- hours` one part. Ratios hold from
+//! machine to machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -14,6 +14,7 @@
 
 mod child;
 mod encodings;
+mod hours;
 mod load;
 mod page;
 
@@ -74,6 +75,9 @@ fn main() {
     }
     if wants("query") {
         query();
+    }
+    if wants("hours") {
+        hours::hours();
     }
 }
 

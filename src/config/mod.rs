@@ -96,6 +96,7 @@ settings! {
     "TILLWATCH_SEAL_INTERVAL" seal_interval: Span = "5m", "How often what is open becomes an epoch and is shipped. Short: fresher tables, more rows. Long: longer replay", reload;
     "TILLWATCH_SEAL_JOURNAL_BYTES" seal_journal_bytes: Bytes = "64MiB", "Journal after which a seal comes early. It bounds the replay at a start", reload;
     "TILLWATCH_SEAL_ROWS" seal_rows: usize = "200000", "Open rows after which a seal comes early. It bounds the memory of open windows";
+    "TILLWATCH_REBUILD_QUIET" rebuild_quiet: Span = "10m", "A store's hour is summed up in rollup_1h once it is over and no data have come for it for so long. Short: late data are summed up again and again. Long: long ranges read more minutes";
     "TILLWATCH_JOURNAL_BUDGET" journal_budget: Bytes = "4GiB", "The most the journal may take on disk; past it terminals are answered 503";
     "TILLWATCH_JOURNAL_SEGMENT" journal_segment: Bytes = "16MiB", "Length of a journal file";
     "TILLWATCH_OUTBOX_BUDGET" outbox_budget: Bytes = "16GiB", "The most that may wait for ClickHouse on disk; past it terminals are answered 503", reload;

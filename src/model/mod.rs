@@ -11,6 +11,7 @@
 //! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
+//! | `hours.rs` | hours of stores, and which of them are dirty |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
@@ -18,6 +19,7 @@ pub mod batch;
 pub mod catalogue;
 pub mod dimension;
 pub mod histogram;
+pub mod hours;
 pub mod keyed;
 pub mod metric;
 pub mod outcome;
@@ -30,6 +32,7 @@ pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
 pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
 pub use histogram::SparseHistogram;
+pub use hours::{DirtyHours, StoreHour};
 pub use keyed::{FirstResult, KeyId};
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};

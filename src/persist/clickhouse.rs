@@ -144,8 +144,20 @@ impl ClickHouse {
     /// # Errors
     /// When it does not answer, or refuses.
     pub async fn execute(&self, sql: &str) -> Result<(), ClickHouseError> {
+        self.execute_with(sql, |query| query).await
+    }
+
+    /// Runs a statement whose `{name:Type}` parameters are given by `bind`.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn execute_with(
+        &self,
+        sql: &str,
+        bind: impl FnOnce(clickhouse::query::Query) -> clickhouse::query::Query,
+    ) -> Result<(), ClickHouseError> {
         let client = self.client(Some(&self.database))?;
-        self.within(client.query(sql).execute()).await
+        self.within(bind(client.query(sql)).execute()).await
     }
 
     /// Runs a query whose `{name:Type}` parameters are given by `bind`.

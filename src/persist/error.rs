@@ -12,12 +12,12 @@ pub enum StateError {
     /// Saved series could not be written or read.
     #[error("saved series could not be written or read")]
     Json(#[from] serde_json::Error),
-    /// The file was written by a later release.
+    /// The file was written by a later release that this one may not follow.
     #[error(
-        "the state file has layout {found}, this release reads up to {known}; run the later release"
+        "the state file needs a release that knows layout {found}, this one knows up to {known}; run the later release"
     )]
     Later {
-        /// Layout in the file.
+        /// The oldest layout that a release must know to use the file.
         found: i64,
         /// Layout of this release.
         known: i64,

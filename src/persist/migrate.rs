@@ -21,11 +21,18 @@ pub struct Migration {
 }
 
 /// Every migration, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "0001_rollup_1m.sql",
-    sql: include_str!("../../migrations/0001_rollup_1m.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "0001_rollup_1m.sql",
+        sql: include_str!("../../migrations/0001_rollup_1m.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "0002_rollup_1h.sql",
+        sql: include_str!("../../migrations/0002_rollup_1h.sql"),
+    },
+];
 
 /// This release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -84,6 +91,18 @@ pub struct Migrated {
 /// When ClickHouse refuses, when an applied migration's text has changed, or when the database needs a
 /// later release.
 pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseError> {
+    migrate_with(clickhouse, MIGRATIONS, RELEASE).await
+}
+
+/// As [`migrate`], by the rules of a release that knows these migrations.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_with(
+    clickhouse: &ClickHouse,
+    known: &[Migration],
+    release: &str,
+) -> Result<Migrated, ClickHouseError> {
     clickhouse
         .execute_outside(&format!(
             "CREATE DATABASE IF NOT EXISTS {}",
@@ -94,13 +113,13 @@ pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseErro
     let sql = "SELECT number, name, checksum, oldest_binary FROM migration FINAL ORDER BY number";
     let applied: Vec<Applied> = clickhouse.fetch(sql, |query| query).await?;
     for row in &applied {
-        check(row)?;
+        check(row, known, release)?;
     }
     let mut migrated = Migrated {
         applied: Vec::new(),
         before: applied.len(),
     };
-    for migration in MIGRATIONS {
+    for migration in known {
         if applied.iter().any(|row| row.number == migration.number) {
             continue;
         }
@@ -108,7 +127,7 @@ pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseErro
             clickhouse.execute(statement).await?;
         }
         let record = format!(
-            "INSERT INTO migration VALUES ({}, '{}', '{}', '{}', '{RELEASE}', now64(3))",
+            "INSERT INTO migration VALUES ({}, '{}', '{}', '{}', '{release}', now64(3))",
             migration.number,
             migration.name,
             migration.checksum(),
@@ -120,11 +139,8 @@ pub async fn migrate(clickhouse: &ClickHouse) -> Result<Migrated, ClickHouseErro
     Ok(migrated)
 }
 
-fn check(applied: &Applied) -> Result<(), ClickHouseError> {
-    if let Some(known) = MIGRATIONS
-        .iter()
-        .find(|known| known.number == applied.number)
-    {
+fn check(applied: &Applied, known: &[Migration], release: &str) -> Result<(), ClickHouseError> {
+    if let Some(known) = known.iter().find(|known| known.number == applied.number) {
         let now = known.checksum();
         if now != applied.checksum {
             return Err(ClickHouseError::ChangedMigration {
@@ -133,11 +149,11 @@ fn check(applied: &Applied) -> Result<(), ClickHouseError> {
                 now,
             });
         }
-    } else if release_parts(&applied.oldest_binary) > release_parts(RELEASE) {
+    } else if release_parts(&applied.oldest_binary) > release_parts(release) {
         return Err(ClickHouseError::NeedsLater {
             name: applied.name.clone(),
             needs: applied.oldest_binary.clone(),
-            is: RELEASE.to_owned(),
+            is: release.to_owned(),
         });
     }
     Ok(())

@@ -16,9 +16,11 @@
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
+//! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
+//! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
 //! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
@@ -28,10 +30,12 @@ pub mod audit;
 pub mod backup;
 pub mod clickhouse;
 pub mod error;
+pub mod hours;
 mod identity;
 mod keys;
 pub mod migrate;
 pub mod outbox;
+pub mod rebuild;
 pub mod repair;
 pub mod rows;
 pub mod ship;

@@ -10,12 +10,13 @@ use uuid::Uuid;
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
 use crate::aggregate::{Cut, Restored, Totals};
-use crate::model::{FirstResult, KeyId};
+use crate::model::{FirstResult, KeyId, StoreHour};
 use crate::persist::error::StateError;
+use crate::persist::hours::{hours_of, mark_hours, uncheck_all};
 use crate::persist::keys::put_keys;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
 use crate::persist::tables::{
-    LAYOUT, LAYOUTS, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
+    bring_forward, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
     put_meta, put_names, put_series, put_terminals,
 };
 
@@ -47,6 +48,7 @@ pub struct Sealing {
     cut: CutState,
     encoded: EncodedRows,
     blob: Vec<u8>,
+    hours: Vec<StoreHour>,
 }
 
 /// The parts of a cut beside its rows.
@@ -89,6 +91,12 @@ impl Sealing {
         &self.cut.keys
     }
 
+    /// The hours of stores that its rows are of.
+    #[must_use]
+    pub fn hours(&self) -> &[StoreHour] {
+        &self.hours
+    }
+
     /// The rows as bytes, for readers while the transaction is under way.
     #[must_use]
     pub fn row_bytes(&self) -> &[u8] {
@@ -100,22 +108,12 @@ impl State {
     /// Opens or makes the file in `folder`.
     ///
     /// # Errors
-    /// When it cannot be opened, or a later release has written it.
+    /// When it cannot be opened, or a later release has written it that this one may not follow.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
         let path = folder.join("state.sqlite");
         let mut writer = connect(&path)?;
-        let found: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if found > LAYOUT {
-            return Err(StateError::Later {
-                found,
-                known: LAYOUT,
-            });
-        }
         let transaction = writer.transaction()?;
-        for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-            transaction.execute_batch(step)?;
-        }
-        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        bring_forward(&transaction)?;
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
             Some(text) => {
@@ -152,6 +150,8 @@ impl State {
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
         let id = new_collector_id(&transaction)?;
+        // Another copy of this file has shipped epochs that this one knows nothing of.
+        uncheck_all(&transaction)?;
         for (epoch, bytes) in blobs {
             let stamped = rows::restamp(&bytes, id).ok_or(StateError::Damaged("outbox blob"))?;
             let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;
@@ -234,7 +234,9 @@ impl State {
             epoch,
             received_at_ms: cut.journal_ms,
         };
-        let encoded = rows::encode(cut.windows.into_rows(&cut.tables), origin);
+        let rows = cut.windows.into_rows(&cut.tables);
+        let hours = hours_of(&rows);
+        let encoded = rows::encode(rows, origin);
         let blob = zstd::bulk::compress(&encoded.bytes, 1).map_err(StateError::Blob)?;
         let json = |series: Vec<(String, SavedSeries)>| {
             let line = |(name, saved)| Ok((name, serde_json::to_string(&saved)?));
@@ -250,6 +252,7 @@ impl State {
             epoch,
             encoded,
             blob,
+            hours,
             cut: CutState {
                 applied: cut.applied,
                 totals: cut.totals,
@@ -308,6 +311,7 @@ impl State {
                 sealing.blob
             ],
         )?;
+        mark_hours(&transaction, (sealing.epoch, now_ms), &sealing.hours)?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
         drop_series(&transaction, "store", &cut.dropped.0)?;

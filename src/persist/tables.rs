@@ -6,12 +6,18 @@ use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
 use crate::model::SeqWindow;
 use crate::persist::error::StateError;
+use crate::persist::hours::uncheck_unmarked;
 
-/// Layout of the file; a later one is refused, an earlier one is brought forward in `LAYOUTS`.
-pub(super) const LAYOUT: i64 = 2;
+/// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
+/// step only adds, and what it adds an earlier release leaves alone.
+pub(super) const LAYOUT: i64 = 3;
+
+/// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
+/// A step that they could not live with raises it to its own number.
+pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 2] = ["
+pub(super) const LAYOUTS: [&str; 3] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -40,7 +46,39 @@ pub(super) const LAYOUTS: [&str; 2] = ["
     CREATE TABLE idempotency_key (
         id BLOB PRIMARY KEY, received_at_ms INTEGER NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX idempotency_key_received ON idempotency_key (received_at_ms);
+", "
+    -- Hours of stores (hours since 1970) that rollup_1h does not hold in full, and the last epoch with rows of them.
+    CREATE TABLE dirty_hour (
+        hour INTEGER NOT NULL, store_id TEXT NOT NULL, epoch INTEGER NOT NULL,
+        since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL, PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
+    -- Days of which that is not known, until the epoch is confirmed and they are looked at.
+    CREATE TABLE unchecked_day (day INTEGER PRIMARY KEY, epoch INTEGER NOT NULL);
 "];
+
+/// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may
+/// use the file, `layout` in `meta` is its own; a file of the first release has only the former.
+pub(super) fn bring_forward(transaction: &Transaction<'_>) -> Result<(), StateError> {
+    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let needs = pragma("user_version")?;
+    if needs > LAYOUT {
+        return Err(StateError::Later {
+            found: needs,
+            known: LAYOUT,
+        });
+    }
+    let noted = if needs == 0 {
+        None
+    } else {
+        get_meta(transaction, "layout")?
+    };
+    let found = noted.and_then(|text| text.parse().ok()).unwrap_or(needs);
+    for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step)?;
+    }
+    put_meta(transaction, "layout", &found.max(LAYOUT).to_string())?;
+    transaction.pragma_update(None, "user_version", needs.max(OLDEST_READER))?;
+    uncheck_unmarked(transaction)
+}
 
 pub(super) fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;

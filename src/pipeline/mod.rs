@@ -10,6 +10,7 @@
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
+//! | `rebuild.rs` | keeps the hourly rollups up to date |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `replay.rs` | a journal's records into a database made for it |
 //! | `admin.rs` | what an operator's commands ask of a running collector |
@@ -25,6 +26,7 @@ mod error;
 mod folder;
 mod pages;
 mod process;
+mod rebuild;
 mod reload;
 mod replay;
 mod seal;
@@ -36,6 +38,7 @@ mod start;
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
 pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};
+pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};
 pub use serve::serve;

@@ -191,6 +191,8 @@ impl Pages {
         gauge!(names::KEYS).set(to_float(self.ingest.keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));
+        gauge!(names::DIRTY_HOURS).set(to_float(levels.dirty_hours as u64));
+        gauge!(names::UNCHECKED_DAYS).set(to_float(levels.unchecked_days as u64));
     }
 
     fn look_at_journal(&self) {

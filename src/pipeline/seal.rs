@@ -127,7 +127,7 @@ impl Sealer {
         let (cut, epoch) = self.holdings.cut(*self.sealed_position.borrow())?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
-            self.holdings.sealing(Arc::clone(&sealing));
+            self.holdings.sealing(Arc::clone(&sealing), now_ms());
             sealing
         }))
     }

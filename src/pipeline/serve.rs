@@ -26,6 +26,7 @@ use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder;
 use crate::pipeline::pages::{self, Pages};
+use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
@@ -137,6 +138,7 @@ struct Running {
     query: Arc<query::Query>,
     sealer: Arc<Sealer>,
     shipper: Arc<Shipper>,
+    rebuilder: Rebuilder,
     database: Database,
     aggregate: JoinHandle<()>,
     seal_wanted: Arc<Notify>,
@@ -156,7 +158,7 @@ impl Running {
         let collector_id = state.collector_id();
         let holdings = Arc::new(Holdings::new(
             started.aggregator,
-            (unconfirmed, last_epoch),
+            (unconfirmed, last_epoch, state.dirty_hours()?),
             collector_id,
             started.journal.durable().0,
         ));
@@ -209,6 +211,14 @@ impl Running {
             ship_wanted: Arc::clone(&ship_wanted),
             failed: halted,
         });
+        let rebuilder = Rebuilder {
+            clickhouse: database.clickhouse.clone(),
+            state: Arc::clone(&state),
+            holdings: Arc::clone(&holdings),
+            quiet: config
+                .rebuild_quiet
+                .map_or(Duration::from_secs(600), |span| span.0),
+        };
         let shipper = Arc::new(Shipper {
             clickhouse: database.clickhouse.clone(),
             state,
@@ -239,6 +249,7 @@ impl Running {
             query,
             sealer,
             shipper,
+            rebuilder,
             database,
             aggregate,
             seal_wanted,
@@ -284,6 +295,8 @@ impl Running {
         let shipping = tokio::spawn(
             Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()),
         );
+        // Ends by itself; what it was about is found dirty at the next start.
+        tokio::spawn(self.rebuilder.clone().run(stopping));
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
         let telling = tokio::spawn(tell_what_was_held_back());
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::holdings::Holdings;
 use crate::model::time::now_ms;
+use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, migrate};
 use crate::self_metrics as names;
@@ -143,6 +144,12 @@ impl Shipper {
         let migrated = migrate::migrate(&self.clickhouse).await?;
         if !migrated.applied.is_empty() {
             tracing::info!(applied = ?migrated.applied, "migrated the database");
+        }
+        // Before anybody reads: of a table that this state file has not filled, no hour is known.
+        let table = hourly_table(&self.clickhouse).await?;
+        if on_disk(&self.state, move |state| state.note_hourly_table(&table)).await? {
+            let days = on_disk(&self.state, State::unchecked_days).await?;
+            self.holdings.uncheck(&days);
         }
         self.clickhouse.set_prepared();
         guard_epochs(&self.clickhouse, &self.state).await?;

@@ -14,10 +14,12 @@ use crate::aggregate::Filter;
 use crate::holdings::{Holdings, View};
 use crate::model::histogram::{RELATIVE_ERROR, values_at};
 use crate::model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
+use crate::persist::rebuild::bind_hours;
 use crate::persist::rows;
 use crate::persist::ship::on_disk;
 use crate::persist::{ClickHouse, State};
 use crate::query::error::QueryError;
+use crate::query::plan::Plan;
 use crate::query::request::{GroupBy, POINTS_MAX, PercentileRequest, SERIES_MAX};
 use crate::query::statement::{self, Part};
 
@@ -42,6 +44,8 @@ struct Point {
     sum: f64,
     min: f64,
     max: f64,
+    /// Values above the metric's first and second threshold.
+    over: [u64; 2],
     /// By the request's own text, in its order.
     values: Box<RawValue>,
 }
@@ -76,6 +80,8 @@ struct Found {
     total: u64,
     least: u64,
     most: u64,
+    low: u64,
+    high: u64,
     found: Vec<u64>,
     weights: Vec<u64>,
 }
@@ -102,9 +108,10 @@ pub async fn answer(
     let mut shared: Vec<u32> = elsewhere.keys().map(|(_, point)| *point).collect();
     shared.sort_unstable();
     shared.dedup();
+    let (whole, merged) = at_rest(sources, request, &view, &shared).await?;
 
     let mut points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)> = BTreeMap::new();
-    for found in fetch(sources, request, &view, (Part::AtRest, &shared)).await? {
+    for found in whole {
         // A counter has no buckets, and its percentiles no meaning.
         let values = (request.metric.kind != Kind::Counter).then(|| found.found.clone());
         let key = (found.grp.clone(), found.point);
@@ -113,18 +120,16 @@ pub async fn answer(
             (found.into_summary(SparseHistogram::default()), values),
         );
     }
-    if !shared.is_empty() {
-        for mut found in fetch(sources, request, &view, (Part::Shared, &shared)).await? {
-            let indices = found
-                .found
-                .iter()
-                .filter_map(|index| u32::try_from(*index).ok());
-            let histogram =
-                SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
-            let key = (found.grp.clone(), found.point);
-            let mut at_rest = found.into_summary(histogram);
-            elsewhere.entry(key).or_default().merge(&mut at_rest);
-        }
+    for mut found in merged {
+        let indices = found
+            .found
+            .iter()
+            .filter_map(|index| u32::try_from(*index).ok());
+        let histogram =
+            SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
+        let key = (found.grp.clone(), found.point);
+        let mut at_rest = found.into_summary(histogram);
+        elsewhere.entry(key).or_default().merge(&mut at_rest);
     }
     for (key, mut summary) in elsewhere {
         let (indices, counts) = summary.histogram.parts();
@@ -132,6 +137,62 @@ pub async fn answer(
         points.insert(key, (summary, values));
     }
     assemble(request, points, now_ms)
+}
+
+/// What ClickHouse has, as the view has it: points that it alone has rows of, and the others.
+///
+/// Hours that were clean in the view may be summed up anew while they are read, from epochs that the view
+/// has elsewhere. So it is asked afterwards which have begun to be, and these are read again by the minute,
+/// which epochs up to the view's can be told apart in. The third time nothing is read by the hour.
+async fn at_rest(
+    sources: &Sources,
+    request: &PercentileRequest,
+    view: &View,
+    shared: &[u32],
+) -> Result<(Vec<Found>, Vec<Found>), QueryError> {
+    let mut rebuilt = Vec::new();
+    let mut plan = Plan::new(request, view, &rebuilt);
+    for is_last in [false, true] {
+        let table = match &plan.hours {
+            Some(_) => "rollup_1h",
+            None => "rollup_1m",
+        };
+        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => table).increment(1);
+        let read = read_once(sources, request, view, (&plan, shared)).await?;
+        if plan.hours.is_none() {
+            return Ok(read);
+        }
+        match sources.holdings.rebuilt_since(view.rebuilds_begun) {
+            Some(batches) => {
+                rebuilt = batches;
+                if !plan.reads_any(request, &rebuilt) {
+                    return Ok(read);
+                }
+                plan = Plan::new(request, view, &rebuilt);
+            }
+            None => plan = Plan::by_minute(),
+        }
+        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => "again").increment(1);
+        if is_last {
+            plan = Plan::by_minute();
+        }
+    }
+    read_once(sources, request, view, (&plan, shared)).await
+}
+
+async fn read_once(
+    sources: &Sources,
+    request: &PercentileRequest,
+    view: &View,
+    (plan, shared): (&Plan, &[u32]),
+) -> Result<(Vec<Found>, Vec<Found>), QueryError> {
+    let whole = fetch(sources, request, view, (Part::AtRest, plan, shared)).await?;
+    let merged = if shared.is_empty() {
+        Vec::new()
+    } else {
+        fetch(sources, request, view, (Part::Shared, plan, shared)).await?
+    };
+    Ok((whole, merged))
 }
 
 /// What is in the open windows, in the epoch being sealed and in the outbox, by point.
@@ -219,14 +280,14 @@ async fn fetch(
     sources: &Sources,
     request: &PercentileRequest,
     view: &View,
-    (part, shared): (Part, &[u32]),
+    (part, plan, shared): (Part, &Plan, &[u32]),
 ) -> Result<Vec<Found>, QueryError> {
     let foreign: Vec<_> = view
         .unconfirmed
         .iter()
         .filter(|info| info.collector_id != view.collector_id)
         .collect();
-    let sql = statement::percentiles(request, part, &foreign);
+    let sql = statement::percentiles(request, part, (plan, &foreign));
     let found = sources.clickhouse.fetch(&sql, |query| {
         let query = query
             .param("metric", request.metric.name)
@@ -236,6 +297,7 @@ async fn fetch(
             .param("confirmed", view.confirmed)
             .param("shared", shared.to_vec())
             .param("limit", (POINTS_MAX + 1) as u64);
+        let query = bind_hours(query, &plan.pairs);
         let given = statement::filters_of(request);
         given
             .into_iter()
@@ -254,8 +316,9 @@ impl Found {
             sum: self.total,
             min: self.least,
             max: self.most,
+            over_low: self.low,
+            over_high: self.high,
             histogram,
-            ..Summary::default()
         }
     }
 }
@@ -286,6 +349,7 @@ fn assemble(
             sum: unit.to_wire(summary.sum),
             min: unit.to_wire(summary.min),
             max: unit.to_wire(summary.max),
+            over: [summary.over_low, summary.over_high],
             // Decimal texts and finite numbers are always JSON.
             values: RawValue::from_string(format!("{{{}}}", pairs.join(","))).unwrap_or_default(),
         };

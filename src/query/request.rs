@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::model::metric::Metric;
-use crate::model::time::MINUTE_MS;
+use crate::model::time::{HOUR_MS, MINUTE_MS};
 use crate::model::{Catalogue, Quantile};
 use crate::query::error::QueryError;
 
@@ -177,6 +177,20 @@ impl PercentileRequest {
             .and_then(|step_ms| u32::try_from(step_ms / 1_000).ok());
         let start_s = step_s.map_or(0, |step_s| window_start_s / step_s * step_s);
         start_s.max(self.from_s())
+    }
+
+    /// Whether every hour lies in one point, so that hours need not be taken apart.
+    #[must_use]
+    pub fn has_whole_hours(&self) -> bool {
+        self.step_ms.is_none_or(|step_ms| step_ms % HOUR_MS == 0)
+    }
+
+    /// Whether rows of this store are asked for.
+    #[must_use]
+    pub fn wants_store(&self, store_id: &str) -> bool {
+        self.store_id
+            .as_deref()
+            .is_none_or(|wanted| wanted == store_id)
     }
 
     /// The first second of the range: windows are taken that start in it.

@@ -1,9 +1,14 @@
-//! The SQL. Everything a request says goes in as a parameter; only the column to group by, one of
-//! four known names, stands in the text.
+//! The SQL. Every text of a request goes in as a parameter; in the text stand only the column to group
+//! by, one of four known names, and times as numbers.
+
+use std::ops::Range;
 
 use uuid::Uuid;
 
+use crate::model::hours::HOUR_S;
 use crate::persist::EpochInfo;
+use crate::persist::rebuild::STORE_HOURS;
+use crate::query::plan::Plan;
 use crate::query::request::PercentileRequest;
 
 /// Which of the points a statement is for.
@@ -17,17 +22,11 @@ pub enum Part {
 
 /// The statement for one part of a request.
 #[must_use]
-pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInfo]) -> String {
-    let group = request.group_by.column().unwrap_or("''");
-    let point = match request.step_ms {
-        None => "{from_s:UInt32}".to_owned(),
-        Some(step_ms) => {
-            let step_s = step_ms / 1_000;
-            format!(
-                "greatest(toUInt32(intDiv(toUInt32(window_start), {step_s}) * {step_s}), {{from_s:UInt32}})"
-            )
-        }
-    };
+pub fn percentiles(
+    request: &PercentileRequest,
+    part: Part,
+    (plan, foreign): (&Plan, &[&EpochInfo]),
+) -> String {
     let values = match part {
         Part::AtRest => {
             let levels: Vec<String> = request
@@ -50,23 +49,86 @@ pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInf
         Part::AtRest => "NOT has({shared:Array(UInt32)}, point)",
         Part::Shared => "has({shared:Array(UInt32)}, point)",
     };
-    let mut filters = String::new();
+    let mut filters = String::from("metric = {metric:String}");
     for (column, value) in filters_of(request) {
         if value.is_some() {
             filters.push_str(&format!(" AND {column} = {{{column}:String}}"));
         }
     }
+    let sources = sources_of(request, plan, &filters, &without(foreign));
     format!(
         "SELECT toString(grp) AS grp, point, sum(count) AS samples, sum(total) AS total, min(least) AS least, \
-                max(most) AS most, {values} \
-         FROM (SELECT {group} AS grp, toUInt32({point}) AS point, hist, count, sum AS total, min AS least, max AS most \
-               FROM rollup_1m FINAL \
-               WHERE metric = {{metric:String}} AND window_start >= toDateTime({{from_s:UInt32}}, 'UTC') \
-                 AND window_start < toDateTime({{to_s:UInt32}}, 'UTC') \
-                 AND NOT (collector_id = {{collector_id:UUID}} AND epoch > {{confirmed:UInt64}}){}{filters}) \
-         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}}",
-        without(foreign)
+                max(most) AS most, sum(low) AS low, sum(high) AS high, {values} \
+         FROM ({sources}) \
+         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}} \
+         SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
+}
+
+/// The rows to merge: whole hours from the hourly rollups, the rest of the range from the minutes.
+fn sources_of(request: &PercentileRequest, plan: &Plan, filters: &str, without: &str) -> String {
+    const RANGE: &str = "window_start >= toDateTime({from_s:UInt32}, 'UTC') AND window_start < toDateTime({to_s:UInt32}, 'UTC')";
+    const CONFIRMED: &str =
+        "NOT (collector_id = {collector_id:UUID} AND epoch > {confirmed:UInt64})";
+    let group = request.group_by.column().unwrap_or("''");
+    let columns = |start: &str| {
+        let point = match request.step_ms {
+            None => "{from_s:UInt32}".to_owned(),
+            Some(step_ms) => {
+                let step_s = step_ms / 1_000;
+                format!(
+                    "greatest(toUInt32(intDiv(toUInt32({start}), {step_s}) * {step_s}), {{from_s:UInt32}})"
+                )
+            }
+        };
+        format!(
+            "SELECT {group} AS grp, toUInt32({point}) AS point, hist, count, sum AS total, min AS least, max AS most, \
+                    over_low AS low, over_high AS high"
+        )
+    };
+    let minutes = format!(
+        "{} FROM rollup_1m FINAL WHERE {filters} AND {RANGE} AND {CONFIRMED}{without}",
+        columns("window_start")
+    );
+    let Some(hours) = &plan.hours else {
+        return minutes;
+    };
+    let ranges = |start: &str| {
+        let of = |range: &Range<u32>| {
+            format!(
+                "({start} >= toDateTime({}, 'UTC') AND {start} < toDateTime({}, 'UTC'))",
+                range.start, range.end
+            )
+        };
+        plan.minutes.iter().map(of).collect::<Vec<_>>().join(" OR ")
+    };
+    let (first_s, end_s) = (hours.start * HOUR_S, hours.end * HOUR_S);
+    let mut whole = format!(
+        "{} FROM rollup_1h FINAL WHERE {filters} AND hour_start >= toDateTime({first_s}, 'UTC') AND hour_start < toDateTime({end_s}, 'UTC')",
+        columns("hour_start")
+    );
+    let mut sources = Vec::new();
+    if !plan.minutes.is_empty() {
+        whole.push_str(&format!(" AND NOT ({})", ranges("hour_start")));
+        sources.push(format!("{minutes} AND ({})", ranges("window_start")));
+    }
+    if let Some((first, last)) = plan.pairs.first().zip(plan.pairs.last()) {
+        let is_one = |start: &str| {
+            format!("(intDiv(toUInt32({start}), {HOUR_S}), store_id) IN {STORE_HOURS}")
+        };
+        whole.push_str(&format!(" AND NOT ({})", is_one("hour_start")));
+        // Conditions on columns that all versions of a row share: they may come before FINAL.
+        sources.push(format!(
+            "{} FROM rollup_1m FINAL PREWHERE {filters} AND window_start >= toDateTime({}, 'UTC') \
+             AND window_start < toDateTime({}, 'UTC') AND store_id IN {{stores:Array(String)}} AND {} WHERE {CONFIRMED}{without}",
+            columns("window_start"),
+            first.hour * HOUR_S,
+            (last.hour + 1) * HOUR_S,
+            is_one("window_start"),
+        ));
+    }
+    sources.push(whole);
+    sources.join(" UNION ALL ")
 }
 
 /// Leaves out unconfirmed epochs that bear an earlier id of this collector.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tillwatch::aggregate::{Filter, Restored};
 use tillwatch::holdings::Holdings;
-use tillwatch::model::{Catalogue, Rollup};
+use tillwatch::model::{Catalogue, DirtyHours, Rollup};
 use tillwatch::persist::rows;
 use tillwatch::persist::{EpochInfo, State};
 
@@ -44,7 +44,7 @@ fn seal_all(holdings: &Holdings, state: &State, is_over: &AtomicBool) {
         if let Some((cut, epoch)) = holdings.cut(sealed_position) {
             std::thread::sleep(Duration::from_micros(fastrand::u64(0..500)));
             let sealing = Arc::new(state.encode(cut, epoch).unwrap());
-            holdings.sealing(Arc::clone(&sealing));
+            holdings.sealing(Arc::clone(&sealing), START_MS);
             let sealed = state.seal(&sealing, START_MS).unwrap();
             // Here it is in the outbox already, and may be shipped and confirmed.
             std::thread::sleep(Duration::from_micros(fastrand::u64(0..3_000)));
@@ -132,7 +132,7 @@ fn every_view_holds_each_record_up_to_its_position_once() {
     let state = State::open(folder.path()).unwrap();
     let holdings = Holdings::new(
         aggregator(Restored::default()),
-        (Vec::new(), 0),
+        (Vec::new(), 0, DirtyHours::default()),
         state.collector_id(),
         0,
     );

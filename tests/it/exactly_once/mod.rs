@@ -9,13 +9,17 @@
 //! | `migrations.rs` | the database's tables, their TTL, and what SQL and Rust must agree on |
 //! | `determinism.rs` | the same journal gives the same rows, wherever it is sealed |
 //! | `holdings.rs` | the rule of reading, against a model |
+//! | `hours.rs` | reading by the hour and by the minute, against a model, while everything moves |
+//! | `rollback.rs` | a release is rolled back, and forward again |
 //! | `fleet.rs` | a simulated fleet with every bad habit |
 
 mod audit;
 mod determinism;
 mod fleet;
 mod holdings;
+mod hours;
 mod migrations;
 mod older_copy;
 mod reading;
 mod resend;
+mod rollback;

@@ -60,9 +60,9 @@ async fn form(server: &Server, base_ms: i64) {
         "metric": "sync_duration_ms", "unit": "ms", "from": base_ms, "to": base_ms + 5 * MINUTE_MS, "step_s": 60,
         "relative_error": 0.001,
         "series": [{"points": [
-            {"t": base_ms, "count": 3, "sum": 700.0, "min": 100.0, "max": 400.0,
+            {"t": base_ms, "count": 3, "sum": 700.0, "min": 100.0, "max": 400.0, "over": [0, 0],
                 "values": {"0.50": 200.063, "1": 400.127, ".5": 200.063}},
-            {"t": base_ms + 2 * MINUTE_MS, "count": 2, "sum": 800.0, "min": 300.0, "max": 500.0,
+            {"t": base_ms + 2 * MINUTE_MS, "count": 2, "sum": 800.0, "min": 300.0, "max": 500.0, "over": [0, 0],
                 "values": {"0.50": 300.031, "1": 500.223, ".5": 300.031}},
         ]}],
     });
@@ -178,7 +178,7 @@ async fn form(server: &Server, base_ms: i64) {
             (point["sum"].clone(), point["sum"].clone())
         );
     }
-    let point = |sum: f64| json!([{"t": base_ms, "count": 1, "sum": sum, "min": null, "max": null, "values": {}}]);
+    let point = |sum: f64| json!([{"t": base_ms, "count": 1, "sum": sum, "min": null, "max": null, "over": [0, 0], "values": {}}]);
     let expected = json!([{"label": "failure", "points": point(1.0)}, {"label": "success", "points": point(3.0)}]);
     assert_eq!(answer["series"], expected);
     assert_eq!(answer["unit"], "count");

@@ -140,19 +140,24 @@ fn random_histogram(random: &mut fastrand::Rng, span_ms: i64, highest: u64) -> H
 
 /// One record with one LCP sample of a value below 2,048 µs, of a terminal whose number is its own.
 pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64) -> Vec<u8> {
-    one_sample_of(store_id, ([7; 16], seq, false), received_at_ms, value)
+    sample_at(store_id, (seq, received_at_ms), (START_MS, value))
 }
 
-/// The same of a batch that came with a key.
+/// As [`one_sample`], at any time.
+pub fn sample_at(store_id: &str, (seq, received_at_ms): (u64, i64), at: (i64, u64)) -> Vec<u8> {
+    one_sample_of(store_id, ([7; 16], seq, false), received_at_ms, at)
+}
+
+/// As [`one_sample`], of a batch that came with a key.
 pub fn one_keyed_sample(store_id: &str, (id, received_at_ms): (KeyId, i64), value: u64) -> Vec<u8> {
-    one_sample_of(store_id, (id, 0, true), received_at_ms, value)
+    one_sample_of(store_id, (id, 0, true), received_at_ms, (START_MS, value))
 }
 
 fn one_sample_of(
     store_id: &str,
     (queue, seq, is_keyed): ([u8; 16], u64, bool),
     received_at_ms: i64,
-    value: u64,
+    (t_ms, value): (i64, u64),
 ) -> Vec<u8> {
     let metric = *Catalogue::default().named("lcp_ms").unwrap();
     let header = BatchHeader {
@@ -173,7 +178,7 @@ fn one_sample_of(
         metric: metric.code,
         label: 0,
         connection: Connection::Online,
-        t_raw_ms: START_MS,
+        t_raw_ms: t_ms,
     };
     Encoder::new(&mut bytes, &header).sample(&reading, value);
     bytes
