@@ -3,11 +3,13 @@
 //! A week of single samples would be 30 MB a terminal. An SDK keeps them as histograms over spans that
 //! grow with their age, which merge without loss.
 
+use fastrand::Rng;
+
 use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
 use crate::model::{Connection, Kind};
 use crate::simulate::batch::{Batch, Builder, Moment};
 use crate::simulate::measure::{Meter, World};
-use crate::simulate::random::around;
+use crate::simulate::random::{around, derive_seed};
 use crate::simulate::values::Measured;
 
 /// Spans of this length up to [`FINE_AGE_MS`]; an hour before.
@@ -24,6 +26,8 @@ pub struct History {
     next_ms: i64,
     end_ms: i64,
     connection: Connection,
+    /// Its own, because when history is made depends on the answers; the values must not.
+    rng: Rng,
 }
 
 impl History {
@@ -36,6 +40,7 @@ impl History {
             next_ms: start_ms,
             end_ms,
             connection,
+            rng: Rng::with_seed(derive_seed(meter.profile.seed, "history")),
         }
     }
 
@@ -52,11 +57,13 @@ impl History {
         let hour_end_ms = (window_start_ms(self.next_ms, HOUR_MS) + HOUR_MS).min(self.end_ms);
         let is_coarse = hour_end_ms <= self.end_ms - FINE_AGE_MS;
         let span_ms = if is_coarse { HOUR_MS } else { FINE_SPAN_MS };
-        let mut builder = meter.start_batch();
+        let mut builder = meter.start_batch(window_start_ms(self.next_ms, HOUR_MS));
+        std::mem::swap(&mut meter.rng, &mut self.rng);
         while self.next_ms < hour_end_ms {
             self.put_span(&mut builder, meter, world, span_ms);
             self.next_ms += span_ms;
         }
+        std::mem::swap(&mut meter.rng, &mut self.rng);
         Some(builder.finish())
     }
 
@@ -121,13 +128,14 @@ mod tests {
     use crate::simulate::batch::request_body;
     use crate::simulate::fleet::profiles;
     use crate::simulate::options::tests::options;
+    use crate::simulate::queues::Queues;
 
     const NOW_MS: i64 = 1_795_220_280_653;
 
     #[test]
     fn a_week_is_whole_spans_that_end_before_now_and_fit_the_format() {
-        let world = World::new(40);
-        let profile = profiles(&options(&[]), "run").remove(0);
+        let world = World::new(40, None);
+        let profile = profiles(&options(&[]), &Queues::new("run".to_owned())).remove(0);
         let mut meter = Meter::new(profile);
         let week_ms = 7 * 24 * HOUR_MS;
         let mut history = History::new(&meter, NOW_MS, week_ms, Connection::Offline);
@@ -137,7 +145,7 @@ mod tests {
         }
         let local_now_ms = NOW_MS + meter.profile.clock_ahead_ms;
         for batch in &batches {
-            let body = request_body(&[batch], NOW_MS);
+            let body = request_body(&[batch], Some(NOW_MS));
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             for histogram in json["histograms"].as_array().unwrap() {
                 let t_ms = histogram["t"].as_i64().unwrap();

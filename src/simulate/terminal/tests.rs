@@ -5,6 +5,9 @@ use crate::simulate::client::Failure;
 use crate::simulate::fleet::profiles;
 use crate::simulate::ledger::{Keep, Ledger};
 use crate::simulate::options::tests::options;
+use crate::simulate::pace::Pace;
+use crate::simulate::queues::Queues;
+use crate::simulate::tally::Waits;
 
 const NOW_MS: i64 = 1_795_220_280_653;
 
@@ -12,6 +15,7 @@ struct Bench {
     world: World,
     counts: Counts,
     ledger: Ledger,
+    waits: Waits,
     terminal: Terminal,
     now_ms: i64,
 }
@@ -19,19 +23,25 @@ struct Bench {
 /// A terminal that measures once a minute, and nothing else happens to it.
 fn bench(resend_share: f64, history_ms: i64) -> Bench {
     let rules = Rules {
+        pace: Pace::new(NOW_MS, 0, 1),
         interval_ms: Some(60_000),
         resend_share,
         backoff_ms_max: 30_000,
     };
     // The first that is connected all the time the tests need it.
-    let profile = profiles(&options(&["--late-share", "0"]), "run").remove(1);
+    let profile = profiles(
+        &options(&["--late-share", "0"]),
+        &Queues::new("run".to_owned()),
+    )
+    .remove(1);
     let meter = Meter::new(profile);
     assert_eq!(meter.connection(), Connection::Online);
     let history = History::new(&meter, NOW_MS, history_ms, Connection::Online);
     Bench {
-        world: World::new(40),
+        world: World::new(40, None),
         counts: Counts::default(),
         ledger: Ledger::new(64, 1, Keep::Values(1_000_000)),
+        waits: Waits::default(),
         terminal: Terminal::new(meter, rules, history, NOW_MS, None),
         now_ms: NOW_MS,
     }
@@ -53,6 +63,8 @@ impl Bench {
         let mut books = Books {
             counts: &mut self.counts,
             ledger: &mut self.ledger,
+            waits: &mut self.waits,
+            now_us: self.now_ms * 1_000,
         };
         self.terminal.end_trip(self.now_ms, answer, &mut books);
     }

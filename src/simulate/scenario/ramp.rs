@@ -1,0 +1,254 @@
+//! Doubles the load until it is too much, and says what was.
+
+use std::future::Future;
+
+use crate::model::metric::to_float;
+use crate::simulate::client::http;
+use crate::simulate::query::Query;
+use crate::simulate::queues::Queues;
+use crate::simulate::report::grouped;
+use crate::simulate::run::{Run, SimulateError};
+use crate::simulate::scenario::expect::Scene;
+use crate::simulate::scenario::exposition::Pages;
+use crate::simulate::scenario::list::Scenario;
+use crate::simulate::scenario::play::measured;
+use crate::simulate::scenario::vitals::Vitals;
+use crate::simulate::table::Table;
+use crate::simulate::{Options, Report};
+
+/// The p95 past which a load is too much, ms.
+const P95_MS_MAX: f64 = 500.0;
+/// The share of failed requests past which it is.
+const ERRORS_MAX: f64 = 0.001;
+/// The share of the batches that must be acknowledged while they are being made.
+const KEPT_UP: f64 = 0.95;
+/// From here on no machine of this kind follows, batches a minute.
+const RATE_MAX: u32 = 20_000_000;
+/// Steps between the last rate that went well and the first that did not.
+const REFINEMENTS: u32 = 2;
+
+/// Why a step ended the climb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Holds,
+    Slow,
+    Errors,
+    Generator,
+}
+
+impl Verdict {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Slow => "collector too slow",
+            Self::Errors => "errors",
+            Self::Generator => "simulator cannot keep up",
+        }
+    }
+
+    /// The collector is to blame only for what it takes from a request's sending to its answer. When that
+    /// is quick and batches are late all the same, they were sent late.
+    fn of(report: &Report, made_ratio: f64) -> Self {
+        let counts = &report.counts;
+        let failed = to_float(counts.errors() + counts.deferred());
+        let is_late = report.intended_times.p95_ms > P95_MS_MAX || made_ratio < KEPT_UP;
+        if failed > to_float(counts.requests) * ERRORS_MAX {
+            Self::Errors
+        } else if is_late && report.answer_times.p95_ms > P95_MS_MAX / 2.0 {
+            Self::Slow
+        } else if is_late {
+            Self::Generator
+        } else {
+            Self::Holds
+        }
+    }
+}
+
+/// Runs step after step; the terminals and their queues go on from one to the next.
+///
+/// # Errors
+/// When a step cannot be run.
+pub async fn climb<F: Future<Output = ()>>(
+    scenario: &Scenario,
+    options: &Options,
+    vitals: Option<&Vitals>,
+    stop: &impl Fn() -> F,
+) -> Result<Report, SimulateError> {
+    let admin_url = options.admin_url.clone().unwrap_or_default();
+    let client = http(options)?;
+    let before = Pages::fetch(&client, &admin_url).await?;
+    let mut queues = Queues::new(uuid::Uuid::new_v4().to_string());
+    let mut table = Table::new(&[
+        "batches a minute",
+        "acknowledged",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "answer p95 ms",
+        "failed",
+        "`serve`",
+        "engine",
+        "simulator",
+        "",
+    ]);
+    let mut rate = options.rate.unwrap_or(options.terminals).max(1);
+    let (mut holds, mut fails) = (None, None);
+    let mut refinements = 0;
+    let mut sum: Option<Report> = None;
+    let mut run;
+    loop {
+        let mut step = options.clone();
+        step.rate = Some(rate);
+        step.admin_url = None;
+        let from_secs = last_look_secs(vitals);
+        run = Run::prepare(&step, Some(queues.clone())).await?;
+        run.go(&step, stop).await?;
+        queues = run.fleet.queues();
+        let report = run.report(&step);
+        let wanted = f64::from(rate) * options.simulated().as_secs_f64() / 60.0;
+        let acknowledged = to_float(report.counts.batches_acknowledged);
+        let in_time = acknowledged / wanted.max(1.0)
+            * (options.simulated().as_secs_f64() / report.elapsed_secs.max(1e-3)).min(1.0);
+        let verdict = Verdict::of(&report, in_time / ONLINE_SHARE);
+        let busy = vitals.map_or([0.0; 3], |vitals| {
+            vitals
+                .health()
+                .processors(from_secs, last_look_secs(Some(vitals)))
+        });
+        table.add(row(rate, &report, busy, verdict));
+        let samples = report.counts.samples_acknowledged;
+        let batches = report.counts.batches_acknowledged;
+        match &mut sum {
+            None => sum = Some(report),
+            Some(sum) => {
+                sum.counts.samples_acknowledged += samples;
+                sum.counts.batches_acknowledged += batches;
+                sum.elapsed_secs += report.elapsed_secs;
+            }
+        }
+        match verdict {
+            Verdict::Holds => holds = Some(rate),
+            _ => fails = Some((rate, verdict)),
+        }
+        rate = match (holds, fails) {
+            (_, None) if rate <= RATE_MAX / 2 => rate * 2,
+            (Some(good), Some((bad, _))) if refinements < REFINEMENTS => {
+                refinements += 1;
+                good + (bad - good) / 2
+            }
+            _ => break,
+        };
+    }
+    let mut report = sum.unwrap_or_else(|| run.report(options));
+    let after = Pages::fetch(&client, &admin_url).await?;
+    report.scenario = Some(scenario.name.to_owned());
+    let health = vitals.map(Vitals::health);
+    let query = Query::new(&admin_url, options, 0)?;
+    let mut findings = Vec::new();
+    for expectation in scenario.expected {
+        let scene = Scene {
+            options,
+            report: &report,
+            fleet: &run.fleet,
+            query: &query,
+            before: &before,
+            after: &after,
+            health: health.as_ref(),
+            harmed: None,
+            outbox_epochs: [0.0; 2],
+            ended_ms: 0,
+        };
+        findings.push(expectation.check(&scene).await?);
+    }
+    report.found(findings);
+    let rows = measured(&report, health.as_ref(), [&before, &after]);
+    // Times of all steps together say nothing.
+    report.measured = rows
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("from "))
+        .collect();
+    let knee = match (holds, fails) {
+        (Some(good), Some((bad, why))) => format!(
+            "{} batches a minute hold; at {}: {}",
+            grouped(good.into()),
+            grouped(bad.into()),
+            why.words()
+        ),
+        (Some(good), None) => format!(
+            "{} batches a minute hold, the most that is tried",
+            grouped(good.into())
+        ),
+        (None, fails) => format!(
+            "not even the first step holds: {}",
+            fails.map_or("nothing was tried", |(_, why)| why.words())
+        ),
+    };
+    report.measured.insert(0, ("knee".to_owned(), knee));
+    report.tables.push(table);
+    Ok(report)
+}
+
+/// Terminals that are offline for a moment keep what they make: a few in a hundred.
+const ONLINE_SHARE: f64 = 0.97;
+
+fn last_look_secs(vitals: Option<&Vitals>) -> f64 {
+    vitals
+        .and_then(|vitals| vitals.health().looks.last().map(|look| look.at_secs))
+        .unwrap_or(0.0)
+}
+
+fn row(rate: u32, report: &Report, busy: [f64; 3], verdict: Verdict) -> Vec<String> {
+    let times = &report.intended_times;
+    let failed = report.counts.errors() + report.counts.deferred();
+    let mut cells = vec![
+        grouped(rate.into()),
+        grouped(report.counts.batches_acknowledged),
+    ];
+    cells.extend(
+        [
+            times.p50_ms,
+            times.p95_ms,
+            times.p99_ms,
+            report.answer_times.p95_ms,
+        ]
+        .map(|ms| format!("{ms:.1}")),
+    );
+    cells.push(grouped(failed));
+    cells.extend(busy.map(|processors| format!("{processors:.2}")));
+    cells.push(verdict.words().to_owned());
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::tally::AnswerTimes;
+
+    #[test]
+    fn the_simulator_is_named_when_it_is_the_bottleneck() {
+        let report = |intended_ms, answer_ms, failed| {
+            let mut report = Report::default();
+            report.intended_times = AnswerTimes {
+                p95_ms: intended_ms,
+                ..AnswerTimes::default()
+            };
+            report.answer_times = AnswerTimes {
+                p95_ms: answer_ms,
+                ..AnswerTimes::default()
+            };
+            report.counts.requests = 10_000;
+            report.counts.unavailable = failed;
+            report
+        };
+        for (intended_ms, answer_ms, failed, made_ratio, verdict) in [
+            (20.0, 3.0, 10, 1.0, Verdict::Holds),
+            (20.0, 3.0, 11, 1.0, Verdict::Errors),
+            (501.0, 450.0, 0, 1.0, Verdict::Slow),
+            (501.0, 30.0, 0, 1.0, Verdict::Generator),
+            (20.0, 3.0, 0, 0.9, Verdict::Generator),
+        ] {
+            let report = report(intended_ms, answer_ms, failed);
+            assert_eq!(Verdict::of(&report, made_ratio), verdict);
+        }
+    }
+}
