@@ -3,29 +3,22 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fastrand::Rng;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::model::Connection;
 use crate::model::time::{millis, now_ms};
 use crate::simulate::client::{Answer, Client};
-use crate::simulate::fleet::profiles;
-use crate::simulate::history::History;
+use crate::simulate::clock::RunClock;
 use crate::simulate::ledger::Ledger;
-use crate::simulate::measure::{Meter, World};
+use crate::simulate::measure::World;
+use crate::simulate::muster::muster;
 use crate::simulate::options::End;
-use crate::simulate::pace::Pace;
 use crate::simulate::progress::Progress;
 use crate::simulate::queues::{Place, Queues};
-use crate::simulate::random::derive_seed;
 use crate::simulate::tally::Tally;
 use crate::simulate::terminal::{Books, Phase, Rules, Terminal};
 use crate::simulate::{Options, Report};
-
-/// Late terminals of a run without an end come back during this time, ms.
-const RETURN_WITHIN_MS: i64 = 10 * 60_000;
 
 /// The longest sleep when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
@@ -38,34 +31,6 @@ const COMPRESSED_HELD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long it waits, ms.
 const STALL_MS: i64 = 2;
-
-/// Wall time that never jumps during a run.
-#[derive(Debug, Clone, Copy)]
-pub struct RunClock {
-    started_ms: i64,
-    started: Instant,
-}
-
-impl RunClock {
-    /// When the run began, Unix ms.
-    pub fn started_ms(&self) -> i64 {
-        self.started_ms
-    }
-
-    /// The true time, Unix µs.
-    pub fn now_us(&self) -> i64 {
-        let passed_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
-        self.started_ms
-            .saturating_mul(1_000)
-            .saturating_add(passed_us)
-    }
-
-    /// The true time, Unix ms.
-    pub fn now_ms(&self) -> i64 {
-        self.started_ms
-            .saturating_add(millis(self.started.elapsed()))
-    }
-}
 
 type Trip = (usize, Answer, Duration);
 
@@ -103,59 +68,14 @@ impl Fleet {
     /// A fleet that begins now.
     pub fn new(options: &Options, queues: Queues, world: World, ledger: Ledger) -> Self {
         let started_ms = now_ms();
-        let pace = Pace::new(started_ms, millis(options.simulated()), options.speed);
-        let rules = Rules {
-            pace,
-            interval_ms: options.interval_ms(),
-            resend_share: options.resend_share,
-            backoff_ms_max: u64::try_from(options.backoff_max.as_millis()).unwrap_or(u64::MAX),
-        };
-        let return_within_ms = match (options.return_within, options.end()) {
-            (Some(within), _) => millis(within),
-            (None, End::After(duration)) => millis(duration / options.speed) / 2,
-            (None, End::Batches(_) | End::Never) => RETURN_WITHIN_MS,
-        }
-        .max(1);
-        let mut rng = Rng::with_seed(derive_seed(options.seed, "times"));
-        let terminals: Vec<Terminal> = profiles(options, &queues)
-            .into_iter()
-            .map(|profile| {
-                let offline_ms = profile.offline_before_ms;
-                let meter = Meter::new(profile);
-                let (length_ms, connection) = match offline_ms {
-                    Some(offline_ms) => (offline_ms, Connection::Offline),
-                    None => (millis(options.backfill), Connection::Online),
-                };
-                let history = History::new(&meter, pace.from_ms(), length_ms, connection);
-                let first_ms = rules
-                    .interval_ms
-                    .map_or(0, |interval_ms| rng.u64(0..interval_ms.max(1)));
-                let measure_at_ms = pace
-                    .from_ms()
-                    .saturating_add(i64::try_from(first_ms).unwrap_or(0));
-                let measure_at_ms = world.hours.map_or(measure_at_ms, |hours| {
-                    hours.next_open_ms(measure_at_ms, meter.profile.store)
-                });
-                let returns_at_ms = started_ms + rng.i64(0..return_within_ms);
-                Terminal::new(
-                    meter,
-                    rules,
-                    history,
-                    measure_at_ms,
-                    offline_ms.map(|_| returns_at_ms),
-                )
-            })
-            .collect();
+        let (rules, terminals) = muster(options, &queues, &world, started_ms);
         let mut fleet = Self {
             world,
             ledger,
             tally: Tally::default(),
             rules,
             queues,
-            clock: RunClock {
-                started_ms,
-                started: Instant::now(),
-            },
+            clock: RunClock::starting_at(started_ms),
             due: BinaryHeap::with_capacity(terminals.len() * 2),
             scheduled_ms: vec![i64::MAX; terminals.len()],
             ready: VecDeque::new(),
@@ -186,7 +106,7 @@ impl Fleet {
         let end_at_ms = match options.end() {
             End::After(duration) => {
                 let real = duration / options.speed;
-                self.clock.started_ms.saturating_add(millis(real))
+                self.clock.started_ms().saturating_add(millis(real))
             }
             End::Batches(_) | End::Never => i64::MAX,
         };
@@ -242,11 +162,9 @@ impl Fleet {
                     }
                 }
                 Event::Due => {}
-                Event::Tick => progress.show(
-                    self.clock.started.elapsed(),
-                    &mut self.tally,
-                    self.trips.len(),
-                ),
+                Event::Tick => {
+                    progress.show(self.clock.elapsed(), &mut self.tally, self.trips.len())
+                }
                 Event::Stop if self.phase == Phase::Drain => break,
                 Event::Stop => {
                     self.start_drain();
@@ -437,7 +355,7 @@ impl Fleet {
         Report::new(
             options,
             self.queues.run_id.clone(),
-            self.clock.started.elapsed(),
+            self.clock.elapsed(),
             held,
             &mut self.tally,
         )

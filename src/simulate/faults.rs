@@ -143,7 +143,7 @@ mod tests {
             (["--store-prefix", "läden-"], "--store-prefix"),
             (["--backfill", "8d"], "--backfill"),
             (["--offline-stores", "51"], "--offline-stores"),
-            (["--unstamped-share", "-0.1"], "--unstamped-share"),
+            (["--unstamped-share", "1.1"], "--unstamped-share"),
             (["--skew-max", "1m"], "--skew-max"),
             (["--speed", "0"], "--speed"),
             (["--speed", "10001"], "--speed"),

@@ -16,6 +16,9 @@ use crate::simulate::values::Measured;
 const FINE_SPAN_MS: i64 = 5 * MINUTE_MS;
 const FINE_AGE_MS: i64 = 6 * HOUR_MS;
 
+/// How long before a terminal comes back its history ends: past the ten minutes that count as live.
+const STILL_MS: i64 = 15 * MINUTE_MS;
+
 /// Values of one metric in one span, at most: an hour of the busiest metrics is thinned out, so that a
 /// fleet's day stays a matter of seconds.
 const VALUES_PER_SPAN_MAX: u32 = 60;
@@ -34,8 +37,16 @@ impl History {
     /// The whole hours and minutes of the last `length_ms`, as seen by this terminal.
     pub fn new(meter: &Meter, now_ms: i64, length_ms: i64, connection: Connection) -> Self {
         let local_now_ms = now_ms + meter.profile.clock_ahead_ms;
+        // Whoever comes back after an outage has been still for a while: what it kept is old then, and
+        // live series must not move.
+        let still_ms = if connection == Connection::Offline {
+            STILL_MS
+        } else {
+            0
+        };
+        let local_now_ms = local_now_ms - still_ms;
         let end_ms = window_start_ms(local_now_ms, FINE_SPAN_MS);
-        let start_ms = window_start_ms(local_now_ms - length_ms + HOUR_MS - 1, HOUR_MS);
+        let start_ms = window_start_ms(local_now_ms + still_ms - length_ms + HOUR_MS - 1, HOUR_MS);
         Self {
             next_ms: start_ms,
             end_ms,

@@ -31,6 +31,8 @@
 //! | `client.rs` | one request over HTTP, and its answer |
 //! | `ledger.rs` | exact: every value acknowledged, by metric and store |
 //! | `tally.rs` | counts and answer times of a run |
+//! | `clock.rs` | wall time of a run |
+//! | `muster.rs` | the terminals as they stand when a run begins |
 //! | `driver.rs` | the loop of a run: who is due, who waits for a connection, when it ends |
 //! | `progress.rs` | one line a second on standard error |
 //! | `query.rs` | the query API, as far as it is needed |
@@ -58,6 +60,8 @@ mod terminal;
 mod client;
 mod ledger;
 mod tally;
+mod clock;
+mod muster;
 mod driver;
 mod progress;
 mod query;

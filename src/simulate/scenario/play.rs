@@ -129,10 +129,15 @@ impl Stage<'_> {
         let mut run = Run::prepare(options, None).await?;
         let before = Pages::fetch(&client, self.admin_url).await?;
         let mut outbox = Outbox::default();
+        // On a thread of its own, so that it does not slow the fleet down.
+        let attack = self.scenario.is_hostile.then(|| {
+            let attack = hostile::attack(options.url().to_owned(), client.clone());
+            tokio::spawn(attack)
+        });
         let attack = async {
-            match self.scenario.is_hostile {
-                true => Some(hostile::attack(options.url().to_owned(), client.clone()).await),
-                false => None,
+            match attack {
+                Some(attack) => attack.await.map(Some),
+                None => Ok(None),
             }
         };
         // The trouble never ends by itself; dropped half-way it leaves a link, which is set below.
@@ -141,6 +146,7 @@ impl Stage<'_> {
             never = self.make_trouble(&client, &mut outbox) => match never {},
         };
         gone?;
+        let harmed = harmed?;
         let ended_ms = run.fleet.clock.now_ms();
         self.wait_for_outbox(&client, &mut outbox).await;
         let mut report = run.report(options);

@@ -68,7 +68,7 @@ pub async fn hours_exact(scene: &Scene<'_>) -> Result<Finding, QueryError> {
         expected: "each hour of each store holds what was measured in it, for every metric"
             .to_owned(),
         found: format!(
-            "{} samples in {} hours, {} of them differ{}",
+            "{} samples; {} hours of stores and metrics, {} of them differ{}",
             grouped(samples),
             grouped(compared),
             grouped(differing),
