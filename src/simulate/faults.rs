@@ -24,6 +24,7 @@ const SKEW_MAX: Duration = Duration::from_secs(1_000 * 86_400);
 
 impl Options {
     /// The first thing about the options that makes no sense.
+    #[expect(clippy::too_many_lines, reason = "a table of rules")]
     pub fn first_fault(&self) -> Option<(&'static str, &'static str)> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let faults = [

@@ -93,7 +93,7 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
     let terminal_count = options.terminals as usize;
     let mut terminal_z: Vec<f64> = even_normals(terminal_count).collect();
     rng.shuffle(&mut terminal_z);
-    let is_canary = chosen(&mut rng, stores.len(), options.canary_share);
+    let is_canary = canaries(&store_z, options.canary_share);
     let is_late = chosen(&mut rng, terminal_count, options.late_share);
     let is_skewed = chosen(&mut rng, terminal_count, options.skew_share);
     let simulated = if options.speed > 1 {
@@ -145,19 +145,42 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
         .collect()
 }
 
-/// Which of `count` things are chosen: exactly this share of them, rounded, and at least one of a share
-/// above 0 when there is more than one thing.
-fn chosen(rng: &mut Rng, count: usize, share: f64) -> Vec<bool> {
+/// Which stores run the canary release: quick and slow ones alike, so that it is the release that makes
+/// the difference.
+fn canaries(store_z: &[f64], share: f64) -> Vec<bool> {
+    let mut by_z: Vec<(usize, f64)> = store_z.iter().copied().enumerate().collect();
+    by_z.sort_by(|one, other| one.1.total_cmp(&other.1));
+    let mut is_canary = vec![false; store_z.len()];
+    let wanted = wanted(store_z.len(), share);
+    for number in 0..wanted {
+        let rank = (2 * number + 1) * store_z.len() / (2 * wanted);
+        if let Some((store, _)) = by_z.get(rank)
+            && let Some(is) = is_canary.get_mut(*store)
+        {
+            *is = true;
+        }
+    }
+    is_canary
+}
+
+/// How many of `count` things a share is: rounded, and at least one of a share above 0 when there is
+/// more than one thing.
+fn wanted(count: usize, share: f64) -> usize {
     let total = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let wanted = (share * total).round();
-    let wanted = if share > 0.0 && count > 1 {
-        wanted.max(1.0)
-    } else {
-        wanted
-    };
-    let mut order: Vec<bool> = (0..u32::try_from(count).unwrap_or(u32::MAX))
-        .map(|position| f64::from(position) < wanted)
-        .collect();
+    let least = f64::from(u8::from(share > 0.0 && count > 1));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
+    let wanted = (share * total).round().max(least) as usize;
+    wanted.min(count)
+}
+
+/// Which of `count` things are chosen: exactly this share of them.
+fn chosen(rng: &mut Rng, count: usize, share: f64) -> Vec<bool> {
+    let wanted = wanted(count, share);
+    let mut order: Vec<bool> = (0..count).map(|position| position < wanted).collect();
     rng.shuffle(&mut order);
     order
 }
@@ -260,6 +283,10 @@ mod tests {
         let fleet = profiles(&options(&[]), &new("run"));
         let count = |is: fn(&Profile) -> bool| fleet.iter().filter(|one| is(one)).count();
         assert_eq!(count(|one| one.release == "2.5.0"), 50);
+        // Canary stores are as different as the others: the mean of what stores add is near 0.
+        let canaries = fleet.iter().filter(|one| one.release == "2.5.0");
+        let mean = canaries.map(|one| one.z).sum::<f64>() / 50.0;
+        assert!(mean.abs() < 0.1, "{mean}");
         assert_eq!(count(|one| one.offline_before_ms.is_some()), 25);
         assert_eq!(count(|one| one.clock_ahead_ms.abs() > 60_000), 20);
         let names: HashSet<_> = fleet

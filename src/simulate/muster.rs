@@ -47,12 +47,12 @@ pub fn muster(
                 Some(offline_ms) => (offline_ms, Connection::Offline),
                 None => (millis(options.backfill), Connection::Online),
             };
-            let history = History::new(&meter, pace.from_ms(), length_ms, connection);
+            let history = History::new(&meter, pace.begin_ms(), length_ms, connection);
             let first_ms = rules
                 .interval_ms
                 .map_or(0, |interval_ms| rng.u64(0..interval_ms.max(1)));
             let measure_at_ms = pace
-                .from_ms()
+                .begin_ms()
                 .saturating_add(i64::try_from(first_ms).unwrap_or(0));
             let measure_at_ms = world.hours.map_or(measure_at_ms, |hours| {
                 hours.next_open_ms(measure_at_ms, meter.profile.store)

@@ -38,8 +38,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE", help_heading = "Scenario")]
     pub report: Option<PathBuf>,
 
-    /// Where to post batches: the collector's public listener. Default: http://127.0.0.1:8080, or a
-    /// collector of the scenario's own.
+    /// Where to post batches: the collector's public listener. Default: port 8080 of this machine, or
+    /// a collector of the scenario's own.
     #[arg(long, value_name = "URL", help_heading = "Collector")]
     pub url: Option<String>,
 

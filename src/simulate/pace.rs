@@ -93,7 +93,7 @@ impl Pace {
     }
 
     /// Where simulated time begins, Unix ms.
-    pub fn from_ms(&self) -> i64 {
+    pub fn begin_ms(&self) -> i64 {
         self.from_ms
     }
 
@@ -125,16 +125,16 @@ mod tests {
     #[test]
     fn a_day_ends_when_the_run_does() {
         let pace = Pace::new(NOW_MS, DAY_MS, 1_440);
-        assert_eq!(pace.from_ms(), NOW_MS - DAY_MS + 60_000);
-        assert_eq!(pace.real_ms(pace.from_ms() + DAY_MS), NOW_MS + 60_000);
+        assert_eq!(pace.begin_ms(), NOW_MS - DAY_MS + 60_000);
+        assert_eq!(pace.real_ms(pace.begin_ms() + DAY_MS), NOW_MS + 60_000);
         assert_eq!(pace.simulated_ms(NOW_MS + 60_000), NOW_MS + 60_000);
         // Nothing comes before its time, and so nothing is measured in the future.
-        for simulated_ms in pace.from_ms()..pace.from_ms() + 3_000 {
+        for simulated_ms in pace.begin_ms()..pace.begin_ms() + 3_000 {
             assert!(pace.simulated_ms(pace.real_ms(simulated_ms)) >= simulated_ms);
         }
         let real = Pace::new(NOW_MS, DAY_MS, 1);
         assert_eq!(
-            (real.from_ms(), real.real_ms(NOW_MS + 7)),
+            (real.begin_ms(), real.real_ms(NOW_MS + 7)),
             (NOW_MS, NOW_MS + 7)
         );
     }

@@ -40,3 +40,5 @@ mod ingest;
 mod query;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod scenarios;

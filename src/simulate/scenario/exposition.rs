@@ -73,8 +73,7 @@ impl Page {
                     .iter()
                     .all(|label| written.split(',').any(|one| one == label))
             })
-            .map(|(_, value)| value)
-            .sum()
+            .fold(0.0, |sum, (_, value)| sum + value)
     }
 }
 

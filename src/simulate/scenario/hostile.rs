@@ -93,6 +93,7 @@ fn harm(
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn harms() -> Vec<Harm> {
     const MANY: usize = 200;
     // Packed once: it would keep the simulator busy.

@@ -13,6 +13,7 @@
 //! | `vitals.rs` | memory, processor time, disk and `fdatasync` while a scenario runs |
 //! | `exposition.rs` | reads `/metrics` and `/metrics/fleet` |
 //! | `expect.rs`, `windows.rs` | the expectations, and how each is checked |
+//! | `measured.rs` | what a report shows beside that |
 //! | `ramp.rs` | doubles the load until it is too much, and says what was |
 //! | `sizes.rs` | bytes on disk of a simulated day |
 //! | `page.rs` | a scenario's section of a Markdown page |
@@ -26,6 +27,7 @@ mod vitals;
 mod exposition;
 mod expect;
 mod windows;
+mod measured;
 mod ramp;
 mod sizes;
 mod page;

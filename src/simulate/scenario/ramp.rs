@@ -11,7 +11,7 @@ use crate::simulate::run::{Run, SimulateError};
 use crate::simulate::scenario::expect::Scene;
 use crate::simulate::scenario::exposition::Pages;
 use crate::simulate::scenario::list::Scenario;
-use crate::simulate::scenario::play::measured;
+use crate::simulate::scenario::measured::measured;
 use crate::simulate::scenario::vitals::Vitals;
 use crate::simulate::table::Table;
 use crate::simulate::{Options, Report};
@@ -64,6 +64,54 @@ impl Verdict {
     }
 }
 
+/// How far the climb has come.
+#[derive(Debug, Default)]
+struct Climb {
+    /// The highest rate that went well.
+    holds: Option<u32>,
+    /// The lowest that did not, and why.
+    fails: Option<(u32, Verdict)>,
+    refinements: u32,
+}
+
+impl Climb {
+    /// Notes how a rate went; the next one to try.
+    fn next(&mut self, rate: u32, verdict: Verdict) -> Option<u32> {
+        if verdict == Verdict::Holds {
+            self.holds = Some(rate);
+        } else {
+            self.fails = Some((rate, verdict));
+        }
+        match (self.holds, self.fails) {
+            (_, None) if rate <= RATE_MAX / 2 => Some(rate * 2),
+            (Some(good), Some((bad, _))) if self.refinements < REFINEMENTS => {
+                self.refinements += 1;
+                Some(good + (bad - good) / 2)
+            }
+            _ => None,
+        }
+    }
+
+    fn knee(&self) -> String {
+        match (self.holds, self.fails) {
+            (Some(good), Some((bad, why))) => format!(
+                "{} batches a minute hold; at {}: {}",
+                grouped(good.into()),
+                grouped(bad.into()),
+                why.words()
+            ),
+            (Some(good), None) => format!(
+                "{} batches a minute hold, the most that is tried",
+                grouped(good.into())
+            ),
+            (None, fails) => format!(
+                "not even the first step holds: {}",
+                fails.map_or("nothing was tried", |(_, why)| why.words())
+            ),
+        }
+    }
+}
+
 /// Runs step after step; the terminals and their queues go on from one to the next.
 ///
 /// # Errors
@@ -91,55 +139,38 @@ pub async fn climb<F: Future<Output = ()>>(
         "simulator",
         "",
     ]);
-    let mut rate = options.rate.unwrap_or(options.terminals).max(1);
-    let (mut holds, mut fails) = (None, None);
-    let mut refinements = 0;
-    let mut sum: Option<Report> = None;
-    let mut run;
-    loop {
+    let mut climb = Climb::default();
+    let mut next = Some(options.rate.unwrap_or(options.terminals).max(1));
+    let mut sum = Report::default();
+    let mut last = None;
+    while let Some(rate) = next {
         let mut step = options.clone();
         step.rate = Some(rate);
+        // Only the sums are compared, at the end.
         step.admin_url = None;
         let from_secs = last_look_secs(vitals);
-        run = Run::prepare(&step, Some(queues.clone())).await?;
+        let mut run = Run::prepare(&step, Some(queues)).await?;
         run.go(&step, stop).await?;
         queues = run.fleet.queues();
         let report = run.report(&step);
-        let wanted = f64::from(rate) * options.simulated().as_secs_f64() / 60.0;
-        let acknowledged = to_float(report.counts.batches_acknowledged);
-        let in_time = acknowledged / wanted.max(1.0)
-            * (options.simulated().as_secs_f64() / report.elapsed_secs.max(1e-3)).min(1.0);
-        let verdict = Verdict::of(&report, in_time / ONLINE_SHARE);
+        let verdict = Verdict::of(&report, made_in_time(rate, &report, options));
         let busy = vitals.map_or([0.0; 3], |vitals| {
-            vitals
-                .health()
-                .processors(from_secs, last_look_secs(Some(vitals)))
+            let to_secs = last_look_secs(Some(vitals));
+            vitals.health().processors(from_secs, to_secs)
         });
         table.add(row(rate, &report, busy, verdict));
-        let samples = report.counts.samples_acknowledged;
-        let batches = report.counts.batches_acknowledged;
-        match &mut sum {
-            None => sum = Some(report),
-            Some(sum) => {
-                sum.counts.samples_acknowledged += samples;
-                sum.counts.batches_acknowledged += batches;
-                sum.elapsed_secs += report.elapsed_secs;
-            }
-        }
-        match verdict {
-            Verdict::Holds => holds = Some(rate),
-            _ => fails = Some((rate, verdict)),
-        }
-        rate = match (holds, fails) {
-            (_, None) if rate <= RATE_MAX / 2 => rate * 2,
-            (Some(good), Some((bad, _))) if refinements < REFINEMENTS => {
-                refinements += 1;
-                good + (bad - good) / 2
-            }
-            _ => break,
-        };
+        sum.counts.samples_acknowledged += report.counts.samples_acknowledged;
+        sum.counts.batches_acknowledged += report.counts.batches_acknowledged;
+        sum.elapsed_secs += report.elapsed_secs;
+        next = climb.next(rate, verdict);
+        last = Some((report, run));
     }
-    let mut report = sum.unwrap_or_else(|| run.report(options));
+    let Some((mut report, run)) = last else {
+        return Ok(sum);
+    };
+    report.counts.samples_acknowledged = sum.counts.samples_acknowledged;
+    report.counts.batches_acknowledged = sum.counts.batches_acknowledged;
+    report.elapsed_secs = sum.elapsed_secs;
     let after = Pages::fetch(&client, &admin_url).await?;
     report.scenario = Some(scenario.name.to_owned());
     let health = vitals.map(Vitals::health);
@@ -161,31 +192,23 @@ pub async fn climb<F: Future<Output = ()>>(
         findings.push(expectation.check(&scene).await?);
     }
     report.found(findings);
-    let rows = measured(&report, health.as_ref(), [&before, &after]);
+    let lines = measured(&report, health.as_ref(), [&before, &after]);
     // Times of all steps together say nothing.
-    report.measured = rows
+    let lines = lines
         .into_iter()
-        .filter(|(name, _)| !name.starts_with("from "))
-        .collect();
-    let knee = match (holds, fails) {
-        (Some(good), Some((bad, why))) => format!(
-            "{} batches a minute hold; at {}: {}",
-            grouped(good.into()),
-            grouped(bad.into()),
-            why.words()
-        ),
-        (Some(good), None) => format!(
-            "{} batches a minute hold, the most that is tried",
-            grouped(good.into())
-        ),
-        (None, fails) => format!(
-            "not even the first step holds: {}",
-            fails.map_or("nothing was tried", |(_, why)| why.words())
-        ),
-    };
-    report.measured.insert(0, ("knee".to_owned(), knee));
+        .filter(|(name, _)| !name.starts_with("from "));
+    let knee = ("knee".to_owned(), climb.knee());
+    report.measured = std::iter::once(knee).chain(lines).collect();
     report.tables.push(table);
     Ok(report)
+}
+
+/// The share of a step's batches that were acknowledged by the time its terminals should have made them.
+fn made_in_time(rate: u32, report: &Report, options: &Options) -> f64 {
+    let length_secs = options.simulated().as_secs_f64();
+    let wanted = f64::from(rate) * length_secs / 60.0 * ONLINE_SHARE;
+    let overrun = (report.elapsed_secs / length_secs.max(1e-3)).max(1.0);
+    to_float(report.counts.batches_acknowledged) / wanted.max(1.0) / overrun
 }
 
 /// Terminals that are offline for a moment keep what they make: a few in a hundred.
@@ -222,23 +245,23 @@ fn row(rate: u32, report: &Report, busy: [f64; 3], verdict: Verdict) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::tally::AnswerTimes;
+    use crate::simulate::tally::{AnswerTimes, Counts};
 
     #[test]
     fn the_simulator_is_named_when_it_is_the_bottleneck() {
-        let report = |intended_ms, answer_ms, failed| {
-            let mut report = Report::default();
-            report.intended_times = AnswerTimes {
-                p95_ms: intended_ms,
-                ..AnswerTimes::default()
-            };
-            report.answer_times = AnswerTimes {
-                p95_ms: answer_ms,
-                ..AnswerTimes::default()
-            };
-            report.counts.requests = 10_000;
-            report.counts.unavailable = failed;
-            report
+        let times = |p95_ms| AnswerTimes {
+            p95_ms,
+            ..AnswerTimes::default()
+        };
+        let report = |intended_ms, answer_ms, failed| Report {
+            intended_times: times(intended_ms),
+            answer_times: times(answer_ms),
+            counts: Counts {
+                requests: 10_000,
+                unavailable: failed,
+                ..Counts::default()
+            },
+            ..Report::default()
         };
         for (intended_ms, answer_ms, failed, made_ratio, verdict) in [
             (20.0, 3.0, 10, 1.0, Verdict::Holds),
@@ -250,5 +273,27 @@ mod tests {
             let report = report(intended_ms, answer_ms, failed);
             assert_eq!(Verdict::of(&report, made_ratio), verdict);
         }
+    }
+
+    #[test]
+    fn the_rate_doubles_until_it_is_too_much_and_then_closes_in() {
+        let mut climb = Climb::default();
+        let mut tried = vec![5_000];
+        while let Some(&rate) = tried.last() {
+            let verdict = if rate <= 24_000 {
+                Verdict::Holds
+            } else {
+                Verdict::Slow
+            };
+            match climb.next(rate, verdict) {
+                Some(next) => tried.push(next),
+                None => break,
+            }
+        }
+        assert_eq!(tried, [5_000, 10_000, 20_000, 40_000, 30_000, 25_000]);
+        assert_eq!(
+            climb.knee(),
+            "20,000 batches a minute hold; at 25,000: collector too slow"
+        );
     }
 }

@@ -314,3 +314,36 @@ fn memory_is_bounded_and_freed() {
     bench.now_ms += 1_000;
     assert!(bench.send().is_some() && bench.counts.held_bytes > 0);
 }
+
+/// Whatever the collector answers, and whenever history goes between.
+#[test]
+fn a_seed_makes_the_same_values_whatever_is_answered() {
+    let values = |is_troubled: bool| {
+        let mut bench = bench(0.5, 5 * 3_600_000);
+        let mut made = Vec::new();
+        for minute in 0..20 {
+            bench.now_ms = NOW_MS + minute * 60_000;
+            bench.measure();
+            let live = bench.terminal.live.back();
+            made.push(live.map(|batch| batch.readings.clone()));
+            for attempt in 0..4 {
+                bench.now_ms += 10_000;
+                let Some(outgoing) = bench.send() else {
+                    continue;
+                };
+                let is_lost = outgoing.hang_up_after.is_some() || (is_troubled && attempt % 2 == 0);
+                if is_lost {
+                    bench.answer(Answer::Failed(Failure::Timeout));
+                } else {
+                    let trip = bench.terminal.trip.as_ref().map(|trip| trip.batches);
+                    assert!(trip.is_some());
+                    bench.answer(Answer::Acknowledged(Acknowledgement::default()));
+                }
+            }
+        }
+        made
+    };
+    let (calm, troubled) = (values(false), values(true));
+    assert!(calm.iter().all(Option::is_some));
+    assert_eq!(calm, troubled);
+}
