@@ -199,13 +199,10 @@ async fn a_fleet_goes_on_with_its_queues() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("queues.json");
     let url = format!("http://{}", server.ingest);
-    let admin_url = format!("http://{}", server.admin);
-    for round in 1..=3 {
+    for round in 1..=3_u32 {
         let line = [
             "--url",
             &url,
-            "--admin-url",
-            &admin_url,
             "--queues",
             file.to_str().unwrap(),
             "--quiet",
@@ -219,11 +216,20 @@ async fn a_fleet_goes_on_with_its_queues() {
             "2400",
             "--late-share",
             "0",
+            "--resend-share",
+            "0",
         ];
         let output = run("simulate", line.map(str::to_owned).to_vec()).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "round {round}: {said}");
         let page = server.metrics().await;
+        let accepted = page.value("tillwatch_samples_total", &[("outcome", "accepted")]);
+        // Nothing was taken for a duplicate, nothing is missing, no queue was begun.
+        assert_eq!(
+            accepted,
+            f64::from(round * 12 * 40),
+            "round {round}: {said}"
+        );
         assert_eq!(page.value("tillwatch_queues", &[]), 6.0, "round {round}");
         assert_eq!(
             page.value("tillwatch_missing_batches", &[]),

@@ -29,6 +29,7 @@ struct Outbox {
     epochs_max: f64,
     epochs: f64,
     bytes_max: f64,
+    open_rows: f64,
 }
 
 impl Outbox {
@@ -36,6 +37,7 @@ impl Outbox {
         let url = format!("{}/metrics", admin_url.trim_end_matches('/'));
         // A look that fails is made again soon.
         if let Ok(page) = Page::fetch(http, &url).await {
+            self.open_rows = page.sum("tillwatch_open_rows", &[]);
             self.epochs = page.sum("tillwatch_outbox_epochs", &[]);
             self.epochs_max = self.epochs_max.max(self.epochs);
             self.bytes_max = self.bytes_max.max(page.sum("tillwatch_outbox_bytes", &[]));
@@ -242,13 +244,18 @@ impl Stage<'_> {
         if self.scenario.trouble == Trouble::None {
             return;
         }
-        // Once more before: what is acknowledged is sealed soon.
-        tokio::time::sleep(OUTBOX_POLL * 4).await;
-        outbox.look(http, self.admin_url).await;
+        let deadline = tokio::time::Instant::now() + self.options.compare_wait;
+        // What is acknowledged is sealed soon; the outbox is at its fullest then.
+        while self.scenario.trouble == Trouble::AwayToTheEnd {
+            tokio::time::sleep(OUTBOX_POLL).await;
+            outbox.look(http, self.admin_url).await;
+            if outbox.open_rows < 1.0 || tokio::time::Instant::now() >= deadline {
+                break;
+            }
+        }
         if let Some(collector) = self.collector {
             collector.set_link(Link::Open);
         }
-        let deadline = tokio::time::Instant::now() + self.options.compare_wait;
         loop {
             outbox.look(http, self.admin_url).await;
             if outbox.epochs < 1.0 || tokio::time::Instant::now() >= deadline {
