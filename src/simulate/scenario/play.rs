@@ -246,11 +246,13 @@ impl Stage<'_> {
         }
         let deadline = tokio::time::Instant::now() + self.options.compare_wait;
         // What is acknowledged is sealed soon; the outbox is at its fullest then.
-        while self.scenario.trouble == Trouble::AwayToTheEnd {
-            tokio::time::sleep(OUTBOX_POLL).await;
-            outbox.look(http, self.admin_url).await;
-            if outbox.open_rows < 1.0 || tokio::time::Instant::now() >= deadline {
-                break;
+        if self.scenario.trouble == Trouble::AwayToTheEnd {
+            loop {
+                tokio::time::sleep(OUTBOX_POLL).await;
+                outbox.look(http, self.admin_url).await;
+                if outbox.open_rows < 1.0 || tokio::time::Instant::now() >= deadline {
+                    break;
+                }
             }
         }
         if let Some(collector) = self.collector {

@@ -22,6 +22,8 @@ const P95_MS_MAX: f64 = 500.0;
 const ERRORS_MAX: f64 = 0.001;
 /// The share of the batches that must be acknowledged while they are being made.
 const KEPT_UP: f64 = 0.95;
+/// The share of the processors below which nobody here is short of them.
+const BUSY_SHARE: f64 = 0.5;
 /// From here on no machine of this kind follows, batches a minute.
 const RATE_MAX: u32 = 20_000_000;
 /// Steps between the last rate that went well and the first that did not.
@@ -34,6 +36,8 @@ enum Verdict {
     Slow,
     Errors,
     Generator,
+    /// Batches were late and no processor was busy with them.
+    Waits,
 }
 
 impl Verdict {
@@ -43,23 +47,27 @@ impl Verdict {
             Self::Slow => "collector too slow",
             Self::Errors => "errors",
             Self::Generator => "simulator cannot keep up",
+            Self::Waits => "waits for the disk, or for other work of the machine",
         }
     }
 
     /// The collector is to blame only for what it takes from a request's sending to its answer. When that
-    /// is quick and batches are late all the same, they were sent late.
-    fn of(report: &Report, made_ratio: f64) -> Self {
+    /// is the smaller part, batches were sent late. When the three leave most of the machine free, it is
+    /// neither: `busy_share` is what they take of it, if that is known.
+    fn of(report: &Report, made_ratio: f64, busy_share: Option<f64>) -> Self {
         let counts = &report.counts;
         let failed = to_float(counts.errors() + counts.deferred());
         let is_late = report.intended_times.p95_ms > P95_MS_MAX || made_ratio < KEPT_UP;
         if failed > to_float(counts.requests) * ERRORS_MAX {
             Self::Errors
-        } else if is_late && report.answer_times.p95_ms > P95_MS_MAX / 2.0 {
-            Self::Slow
-        } else if is_late {
-            Self::Generator
-        } else {
+        } else if !is_late {
             Self::Holds
+        } else if busy_share.is_some_and(|share| share < BUSY_SHARE) {
+            Self::Waits
+        } else if report.answer_times.p95_ms > report.intended_times.p95_ms / 2.0 {
+            Self::Slow
+        } else {
+            Self::Generator
         }
     }
 }
@@ -153,11 +161,14 @@ pub async fn climb<F: Future<Output = ()>>(
         run.go(&step, stop).await?;
         queues = run.fleet.queues();
         let report = run.report(&step);
-        let verdict = Verdict::of(&report, made_in_time(rate, &report, options));
         let busy = vitals.map_or([0.0; 3], |vitals| {
             let to_secs = last_look_secs(Some(vitals));
             vitals.health().processors(from_secs, to_secs)
         });
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = busy.iter().sum::<f64>() / to_float(processors as u64);
+        let made = made_in_time(rate, &report, options);
+        let verdict = Verdict::of(&report, made, (share > 0.0).then_some(share));
         table.add(row(rate, &report, busy, verdict));
         sum.counts.samples_acknowledged += report.counts.samples_acknowledged;
         sum.counts.batches_acknowledged += report.counts.batches_acknowledged;
@@ -263,15 +274,16 @@ mod tests {
             },
             ..Report::default()
         };
-        for (intended_ms, answer_ms, failed, made_ratio, verdict) in [
-            (20.0, 3.0, 10, 1.0, Verdict::Holds),
-            (20.0, 3.0, 11, 1.0, Verdict::Errors),
-            (501.0, 450.0, 0, 1.0, Verdict::Slow),
-            (501.0, 30.0, 0, 1.0, Verdict::Generator),
-            (20.0, 3.0, 0, 0.9, Verdict::Generator),
+        for (intended_ms, answer_ms, failed, made_ratio, busy, verdict) in [
+            (20.0, 3.0, 10, 1.0, Some(0.1), Verdict::Holds),
+            (20.0, 3.0, 11, 1.0, Some(0.9), Verdict::Errors),
+            (501.0, 450.0, 0, 1.0, Some(0.9), Verdict::Slow),
+            (501.0, 450.0, 0, 1.0, Some(0.2), Verdict::Waits),
+            (501.0, 30.0, 0, 1.0, Some(0.9), Verdict::Generator),
+            (20.0, 3.0, 0, 0.9, None, Verdict::Generator),
         ] {
             let report = report(intended_ms, answer_ms, failed);
-            assert_eq!(Verdict::of(&report, made_ratio), verdict);
+            assert_eq!(Verdict::of(&report, made_ratio, busy), verdict);
         }
     }
 
