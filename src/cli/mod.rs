@@ -132,8 +132,15 @@ async fn run(command: Command) -> Outcome {
         Command::Journal(journal) => journal.run().await,
         Command::Simulate(options) => {
             logging::init(Format::Text, "warn");
+            // A scenario's options come before those that were given.
+            let words = std::env::args_os()
+                .skip_while(|word| word != "simulate")
+                .skip(1);
+            let options = options
+                .with_preset(words)
+                .map_err(|error| Failure::of(&error))?;
             let is_json = options.json;
-            let report = simulate::run(*options)
+            let report = simulate::run(options)
                 .await
                 .map_err(|error| Failure::of(&error))?;
             let text = if is_json {

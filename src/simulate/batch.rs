@@ -39,6 +39,12 @@ pub struct Batch {
     pub seq: u64,
     /// How often it was sent.
     pub attempts: u32,
+    /// The hour in which all of it was measured, by the terminal's clock, Unix ms.
+    pub hour_ms: i64,
+    /// When it was to be sent, real Unix ms; none when the terminal could not send it then.
+    pub intended_ms: Option<i64>,
+    /// Whether it was measured while running, and is not history.
+    pub is_live: bool,
     /// Every value in it, also those inside histograms.
     pub readings: Box<[Reading]>,
     /// The JSON object without its opening brace.
@@ -68,11 +74,14 @@ impl Batch {
     }
 }
 
-/// The body of a request that carries these batches, stamped with the terminal's time.
-pub fn request_body(batches: &[&Batch], sent_at_ms: i64) -> Vec<u8> {
+/// The body of a request that carries these batches, stamped with the terminal's time if it has one.
+pub fn request_body(batches: &[&Batch], sent_at_ms: Option<i64>) -> Vec<u8> {
     let bytes: usize = batches.iter().map(|batch| batch.bytes() + 2).sum();
     let mut body = Vec::with_capacity(bytes + 64);
-    put(&mut body, format_args!("{{\"sent_at_ms\":{sent_at_ms},"));
+    body.push(b'{');
+    if let Some(sent_at_ms) = sent_at_ms {
+        put(&mut body, format_args!("\"sent_at_ms\":{sent_at_ms},"));
+    }
     if let [batch] = batches {
         body.extend_from_slice(&batch.content);
         return body;
@@ -116,6 +125,7 @@ pub struct Sample<'a> {
 #[derive(Debug)]
 pub struct Builder {
     seq: u64,
+    hour_ms: i64,
     content: Vec<u8>,
     readings: Vec<Reading>,
     histograms: Vec<u8>,
@@ -125,7 +135,7 @@ pub struct Builder {
 impl Builder {
     /// A batch whose content begins with `head`: everything up to the value of `seq`, which must be the
     /// last key.
-    pub fn new(head: &[u8], seq: u64, session_id: &str) -> Self {
+    pub fn new(head: &[u8], seq: u64, session_id: &str, hour_ms: i64) -> Self {
         let mut content = Vec::with_capacity(4_096);
         content.extend_from_slice(head);
         put(
@@ -134,6 +144,7 @@ impl Builder {
         );
         Self {
             seq,
+            hour_ms,
             content,
             readings: Vec::with_capacity(64),
             histograms: Vec::new(),
@@ -213,6 +224,9 @@ impl Builder {
         Batch {
             seq: self.seq,
             attempts: 0,
+            hour_ms: self.hour_ms,
+            intended_ms: None,
+            is_live: false,
             readings: self.readings.into_boxed_slice(),
             content: self.content.into_boxed_slice(),
         }
@@ -283,7 +297,7 @@ mod tests {
     fn a_batch_is_written_as_the_format_says() {
         let catalogue = Catalogue::default();
         let write = catalogue.named("idb_write_ms").unwrap();
-        let mut builder = Builder::new(b"\"v\":1,\"seq\":", 412, "s");
+        let mut builder = Builder::new(b"\"v\":1,\"seq\":", 412, "s", 0);
         builder.sample(&Sample {
             position: 19,
             unit: Unit::Count,
@@ -303,7 +317,7 @@ mod tests {
         builder.histogram(21, write, AT, 60_000, &[12_300, 8_001, 10_003, 9_800]);
         let batch = builder.finish();
         let json: serde_json::Value =
-            serde_json::from_slice(&request_body(&[&batch], 1_763_683_200_123)).unwrap();
+            serde_json::from_slice(&request_body(&[&batch], Some(1_763_683_200_123))).unwrap();
         let expected = serde_json::json!({
             "sent_at_ms": 1_763_683_200_123_u64, "v": 1, "seq": 412, "session_id": "s",
             "samples": [
@@ -326,7 +340,7 @@ mod tests {
     #[test]
     fn many_batches_stand_in_a_list_with_the_same_content() {
         let batch = |seq| {
-            let mut builder = Builder::new(b"\"v\":1,\"seq\":", seq, "s");
+            let mut builder = Builder::new(b"\"v\":1,\"seq\":", seq, "s", 0);
             builder.sample(&Sample {
                 position: 0,
                 unit: Unit::Milliseconds,
@@ -338,7 +352,7 @@ mod tests {
             builder.finish()
         };
         let (first, second) = (batch(1), batch(2));
-        let body = request_body(&[&first, &second], 5);
+        let body = request_body(&[&first, &second], Some(5));
         let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(json["sent_at_ms"], 5);
         assert_eq!(json["batches"][1]["seq"], 2);

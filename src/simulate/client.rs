@@ -97,9 +97,9 @@ impl Client {
     /// # Errors
     /// When the URL is none, or when no client can be made.
     pub fn new(options: &Options) -> Result<Self, ClientError> {
-        let base = format!("{}/v1/batches", options.url.trim_end_matches('/'));
+        let base = format!("{}/v1/batches", options.url().trim_end_matches('/'));
         let url = reqwest::Url::parse(&base).map_err(|source| ClientError::Url {
-            url: options.url.clone(),
+            url: options.url().to_owned(),
             reason: source.to_string(),
         })?;
         let http = http(options)?;

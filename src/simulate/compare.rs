@@ -15,7 +15,6 @@ use crate::simulate::Options;
 use crate::simulate::fleet::store_ids;
 use crate::simulate::ledger::{Ledger, Summary};
 use crate::simulate::measure::World;
-use crate::simulate::options::OFFLINE_MAX;
 use crate::simulate::query::{AHEAD_MS, Found, Point, QUANTILES, Query, QueryError};
 
 /// How often is asked whether everything is there.
@@ -103,13 +102,7 @@ impl Comparer {
         world: &World,
         started_ms: i64,
     ) -> Result<Self, QueryError> {
-        let late = if options.late_share > 0.0 {
-            OFFLINE_MAX
-        } else {
-            Duration::ZERO
-        };
-        let past_ms = millis(options.backfill.max(late)) + 2 * HOUR_MS;
-        let from_ms = window_start_ms(started_ms - past_ms, HOUR_MS);
+        let from_ms = range_start_ms(options, started_ms);
         let mut comparer = Self {
             query: Query::new(url, options, from_ms)?,
             stores: store_ids(options),
@@ -174,6 +167,7 @@ impl Comparer {
                 ours.fold(Point::default(), |sum, point| Point {
                     count: sum.count + point.count,
                     sum: sum.sum + point.sum,
+                    t: 0,
                     values: BTreeMap::new(),
                 })
             }
@@ -199,7 +193,7 @@ impl Comparer {
         for (position, (metric, found)) in metrics.iter().zip(found).enumerate() {
             let before = self.ours_before(position, found);
             let ours = self.ours(found);
-            let all = ledger.summary(position, None, &quantiles());
+            let all = ledger.summary(position, |_| true, &quantiles());
             let mut row = count_row(metric, &all, ledger.unsure(position), &before, &ours);
             let is_ours_alone = found.fleet.count == ours.count;
             let can_compare = before.count == 0 && row.unsure == 0 && metric.kind != Kind::Counter;
@@ -213,7 +207,7 @@ impl Comparer {
             if can_compare && let Some(stores) = &found.stores {
                 comparison.stores_compared = self.stores.len();
                 for (group, store) in self.stores.iter().enumerate() {
-                    let summary = ledger.summary(position, Some(group), &quantiles());
+                    let summary = ledger.summary(position, |one| one == group, &quantiles());
                     let point = stores.get(store).cloned().unwrap_or_default();
                     row.note_error(metric, &summary, &point);
                 }
@@ -271,6 +265,12 @@ impl Comparison {
                 .worst_relative_error
                 .is_none_or(|error| error <= ERROR_MAX)
     }
+}
+
+/// Where the range of a run begins that began at this time, Unix ms.
+pub fn range_start_ms(options: &Options, started_ms: i64) -> i64 {
+    let past_ms = millis(options.past()) + 2 * HOUR_MS;
+    window_start_ms(started_ms - past_ms, HOUR_MS)
 }
 
 /// The quantiles that are compared.

@@ -1,47 +1,36 @@
 //! The loop of a run: who is due, who waits for a connection, when it ends.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fastrand::Rng;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::model::Connection;
 use crate::model::time::{millis, now_ms};
 use crate::simulate::client::{Answer, Client};
-use crate::simulate::fleet::profiles;
-use crate::simulate::history::History;
+use crate::simulate::clock::RunClock;
 use crate::simulate::ledger::Ledger;
-use crate::simulate::measure::{Meter, World};
+use crate::simulate::measure::World;
+use crate::simulate::muster::muster;
 use crate::simulate::options::End;
 use crate::simulate::progress::Progress;
-use crate::simulate::random::derive_seed;
+use crate::simulate::queues::{Place, Queues};
 use crate::simulate::tally::Tally;
 use crate::simulate::terminal::{Books, Phase, Rules, Terminal};
 use crate::simulate::{Options, Report};
 
-/// Late terminals of a run without an end come back during this time, ms.
-const RETURN_WITHIN_MS: i64 = 10 * 60_000;
-
 /// The longest sleep when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Wall time that never jumps during a run.
-#[derive(Debug, Clone, Copy)]
-pub struct RunClock {
-    started_ms: i64,
-    started: Instant,
-}
+/// Terminals that are looked after between two looks at the answers.
+const DUE_AT_ONCE_MAX: usize = 512;
 
-impl RunClock {
-    /// The true time, Unix ms.
-    pub fn now_ms(&self) -> i64 {
-        self.started_ms
-            .saturating_add(millis(self.started.elapsed()))
-    }
-}
+/// What a compressed run may hold before it waits for the collector.
+const COMPRESSED_HELD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long it waits, ms.
+const STALL_MS: i64 = 2;
 
 type Trip = (usize, Answer, Duration);
 
@@ -54,6 +43,8 @@ pub struct Fleet {
     /// The run's time.
     pub clock: RunClock,
     tally: Tally,
+    rules: Rules,
+    queues: Queues,
     terminals: Vec<Terminal>,
     /// When each terminal is due. An entry that is not what `scheduled_ms` says is out of date.
     due: BinaryHeap<Reverse<(i64, usize)>>,
@@ -75,50 +66,16 @@ enum Event {
 
 impl Fleet {
     /// A fleet that begins now.
-    pub fn new(options: &Options, run_id: &str, world: World, ledger: Ledger) -> Self {
+    pub fn new(options: &Options, queues: Queues, world: World, ledger: Ledger) -> Self {
         let started_ms = now_ms();
-        let rules = Rules {
-            interval_ms: options.interval_ms(),
-            resend_share: options.resend_share,
-            backoff_ms_max: u64::try_from(options.backoff_max.as_millis()).unwrap_or(u64::MAX),
-        };
-        let return_within_ms = match options.end() {
-            End::After(duration) => (millis(duration) / 2).max(1),
-            End::Batches(_) | End::Never => RETURN_WITHIN_MS,
-        };
-        let mut rng = Rng::with_seed(derive_seed(options.seed, "times"));
-        let terminals: Vec<Terminal> = profiles(options, run_id)
-            .into_iter()
-            .map(|profile| {
-                let offline_ms = profile.offline_before_ms;
-                let meter = Meter::new(profile);
-                let (length_ms, connection) = match offline_ms {
-                    Some(offline_ms) => (offline_ms, Connection::Offline),
-                    None => (millis(options.backfill), Connection::Online),
-                };
-                let history = History::new(&meter, started_ms, length_ms, connection);
-                let first_ms = rules
-                    .interval_ms
-                    .map_or(0, |interval_ms| rng.u64(0..interval_ms.max(1)));
-                let measure_at_ms = started_ms.saturating_add(i64::try_from(first_ms).unwrap_or(0));
-                let returns_at_ms = started_ms + rng.i64(0..return_within_ms);
-                Terminal::new(
-                    meter,
-                    rules,
-                    history,
-                    measure_at_ms,
-                    offline_ms.map(|_| returns_at_ms),
-                )
-            })
-            .collect();
+        let (rules, terminals) = muster(options, &queues, &world, started_ms);
         let mut fleet = Self {
             world,
             ledger,
             tally: Tally::default(),
-            clock: RunClock {
-                started_ms,
-                started: Instant::now(),
-            },
+            rules,
+            queues,
+            clock: RunClock::starting_at(started_ms),
             due: BinaryHeap::with_capacity(terminals.len() * 2),
             scheduled_ms: vec![i64::MAX; terminals.len()],
             ready: VecDeque::new(),
@@ -141,13 +98,16 @@ impl Fleet {
         &mut self,
         options: &Options,
         client: &Client,
-        stop: impl Fn() -> F,
+        stop: &impl Fn() -> F,
     ) -> Result<(), JoinError> {
         let mut stopped = Box::pin(stop());
         let mut progress = Progress::new(options.quiet);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let end_at_ms = match options.end() {
-            End::After(duration) => self.clock.started_ms.saturating_add(millis(duration)),
+            End::After(duration) => {
+                let real = duration / options.speed;
+                self.clock.started_ms().saturating_add(millis(real))
+            }
             End::Batches(_) | End::Never => i64::MAX,
         };
         let batches_max = match options.end() {
@@ -157,7 +117,10 @@ impl Fleet {
         let mut drain_until_ms = i64::MAX;
         loop {
             let now_ms = self.clock.now_ms();
-            let is_over = now_ms >= end_at_ms || self.tally.counts.batches_traded >= batches_max;
+            // Whoever is behind still makes what belongs before the end.
+            let is_made = self.rules.interval_ms.is_none() || self.next_wake_ms() > end_at_ms;
+            let is_over =
+                (now_ms >= end_at_ms && is_made) || self.tally.counts.batches_traded >= batches_max;
             if self.phase == Phase::Trade && is_over {
                 self.start_drain();
             }
@@ -169,12 +132,18 @@ impl Fleet {
                     break;
                 }
             }
-            self.work_off_due(now_ms, batches_max);
+            let until_ms = match self.phase {
+                Phase::Trade => now_ms.min(end_at_ms),
+                Phase::Drain => now_ms,
+            };
+            self.work_off_due((now_ms, until_ms), batches_max);
             self.send_ready(client, options.connections as usize);
-            let wake_ms = self
-                .next_wake_ms()
-                .min(end_at_ms.max(now_ms + 1))
-                .min(drain_until_ms);
+            let wake_ms = if self.must_wait_for_room() {
+                now_ms + STALL_MS
+            } else {
+                self.next_wake_ms()
+            };
+            let wake_ms = wake_ms.min(end_at_ms.max(now_ms + 1)).min(drain_until_ms);
             let wait =
                 u64::try_from(wake_ms - now_ms).map_or(Duration::ZERO, Duration::from_millis);
             // Every branch may be dropped half-way: joining takes a trip only when it is ready, the others
@@ -193,11 +162,9 @@ impl Fleet {
                     }
                 }
                 Event::Due => {}
-                Event::Tick => progress.show(
-                    self.clock.started.elapsed(),
-                    &mut self.tally,
-                    self.trips.len(),
-                ),
+                Event::Tick => {
+                    progress.show(self.clock.elapsed(), &mut self.tally, self.trips.len())
+                }
                 Event::Stop if self.phase == Phase::Drain => break,
                 Event::Stop => {
                     self.start_drain();
@@ -213,9 +180,10 @@ impl Fleet {
     /// Terminals stop measuring, come back if they were away, and send what they have.
     fn start_drain(&mut self) {
         self.phase = Phase::Drain;
+        let now_ms = self.clock.now_ms();
         for index in 0..self.terminals.len() {
             if let Some(terminal) = self.terminals.get_mut(index) {
-                terminal.come_back();
+                terminal.come_back(now_ms);
             }
             self.schedule(index);
         }
@@ -228,9 +196,13 @@ impl Fleet {
     }
 
     /// Lets every terminal that is due do what it has to, and queues it for a connection if it must.
-    fn work_off_due(&mut self, now_ms: i64, batches_max: u64) {
-        while let Some(Reverse((at_ms, index))) = self.due.peek().copied() {
-            if at_ms > now_ms {
+    /// Up to a moment, and not so many at once that answers would wait.
+    fn work_off_due(&mut self, (now_ms, until_ms): (i64, i64), batches_max: u64) {
+        for _ in 0..DUE_AT_ONCE_MAX {
+            let Some(Reverse((at_ms, index))) = self.due.peek().copied() else {
+                break;
+            };
+            if at_ms > until_ms || self.must_wait_for_room() {
                 break;
             }
             self.due.pop();
@@ -299,6 +271,8 @@ impl Fleet {
         let mut books = Books {
             counts: &mut self.tally.counts,
             ledger: &mut self.ledger,
+            waits: &mut self.tally.waits,
+            now_us: self.clock.now_us(),
         };
         if let Some(terminal) = self.terminals.get_mut(index) {
             terminal.end_trip(now_ms, answer, &mut books);
@@ -332,14 +306,42 @@ impl Fleet {
         }
     }
 
+    /// A compressed day is made only as fast as it can be delivered.
+    fn must_wait_for_room(&self) -> bool {
+        self.phase == Phase::Trade
+            && self.rules.pace.is_compressed()
+            && self.tally.counts.held_bytes > COMPRESSED_HELD_BYTES_MAX
+    }
+
     fn next_wake_ms(&self) -> i64 {
         self.due
             .peek()
             .map_or(i64::MAX, |Reverse((at_ms, _))| *at_ms)
     }
 
+    /// Where the terminals' queues stand.
+    pub fn queues(&self) -> Queues {
+        let mut queues = self.queues.clone();
+        queues.places.resize(
+            queues.places.len().max(self.terminals.len()),
+            Place::default(),
+        );
+        for (place, terminal) in queues.places.iter_mut().zip(&self.terminals) {
+            *place = terminal.place(*place);
+        }
+        queues
+    }
+
+    /// The releases of the stores, by their position.
+    pub fn releases(&self) -> BTreeMap<usize, String> {
+        let profiles = self.terminals.iter().map(Terminal::profile);
+        profiles
+            .map(|profile| (profile.store, profile.release.clone()))
+            .collect()
+    }
+
     /// What happened; from now on every batch still held is in doubt.
-    pub fn report(&mut self, options: &Options, run_id: String) -> Report {
+    pub fn report(&mut self, options: &Options) -> Report {
         let mut held = 0;
         for terminal in &self.terminals {
             for batch in terminal.held() {
@@ -352,10 +354,10 @@ impl Fleet {
         self.tally.earlier.take(&mut self.tally.recent);
         Report::new(
             options,
-            run_id,
-            self.clock.started.elapsed(),
+            self.queues.run_id.clone(),
+            self.clock.elapsed(),
             held,
-            (self.tally.counts.clone(), self.tally.earlier.times()),
+            &mut self.tally,
         )
     }
 }

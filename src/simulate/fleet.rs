@@ -1,10 +1,14 @@
 //! Stores and terminals, and how they differ from each other.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use uuid::Uuid;
 
+use crate::model::time::millis;
 use crate::simulate::Options;
 use crate::simulate::options::OFFLINE_MAX;
+use crate::simulate::queues::Queues;
 use crate::simulate::random::{derive_seed, normal};
 use crate::simulate::values::even_normals;
 
@@ -41,6 +45,12 @@ pub struct Profile {
     pub slowdown: f64,
     /// What its clock is ahead of the true time, ms.
     pub clock_ahead_ms: i64,
+    /// Whether its requests say when they are sent, so that a wrong clock can be corrected.
+    pub is_stamped: bool,
+    /// The reason for which all it measures must be rejected, if its clock is too wrong and not stamped.
+    pub rejected_as: Option<&'static str>,
+    /// The number of its first batch.
+    pub first_seq: u64,
     /// How long it has been offline when the run begins, ms.
     pub offline_before_ms: Option<i64>,
     /// Whether it writes aliases where there are some.
@@ -74,8 +84,8 @@ pub fn store_ids(options: &Options) -> Vec<String> {
         .collect()
 }
 
-/// All terminals of the fleet.
-pub fn profiles(options: &Options, run_id: &str) -> Vec<Profile> {
+/// All terminals of the fleet, with their queues.
+pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
     let mut rng = Rng::with_seed(derive_seed(options.seed, "fleet"));
     let stores = store_ids(options);
     let mut store_z: Vec<f64> = even_normals(stores.len()).collect();
@@ -83,9 +93,15 @@ pub fn profiles(options: &Options, run_id: &str) -> Vec<Profile> {
     let terminal_count = options.terminals as usize;
     let mut terminal_z: Vec<f64> = even_normals(terminal_count).collect();
     rng.shuffle(&mut terminal_z);
-    let is_canary = chosen(&mut rng, stores.len(), options.canary_share);
+    let is_canary = canaries(&store_z, options.canary_share);
     let is_late = chosen(&mut rng, terminal_count, options.late_share);
     let is_skewed = chosen(&mut rng, terminal_count, options.skew_share);
+    let simulated = if options.speed > 1 {
+        options.simulated()
+    } else {
+        Duration::ZERO
+    };
+    let offline_ms_max = millis(OFFLINE_MAX.saturating_sub(simulated));
     (0..options.terminals)
         .zip(terminal_z)
         .zip(is_late.into_iter().zip(is_skewed))
@@ -98,64 +114,140 @@ pub fn profiles(options: &Options, run_id: &str) -> Vec<Profile> {
                 (&options.release, 1.0)
             };
             let own = derive_seed(options.seed, &format!("terminal {number}"));
+            let clock = Clock::draw(&mut rng, options, is_skewed);
+            let late_ms = is_late.then(|| offline_before_ms(&mut rng));
+            let is_store_offline = store < options.offline_stores as usize;
+            let offline_ms = if is_store_offline {
+                Some(millis(options.offline_for))
+            } else {
+                late_ms
+            };
+            let place = queues.places.get(number as usize).copied();
+            let place = place.unwrap_or_default();
             Profile {
                 store,
                 store_id: stores.get(store).cloned().unwrap_or_default(),
                 terminal_id: format!("till-{}", number / options.stores + 1),
                 release: release.clone(),
-                queue: queue(own, run_id),
+                queue: queue(own, &queues.run_id, place.generation),
                 seed: own,
                 z: STORE_WEIGHT * store_z.get(store).copied().unwrap_or(0.0)
                     + TERMINAL_WEIGHT * terminal_z,
                 slowdown,
-                clock_ahead_ms: clock_ahead_ms(&mut rng, is_skewed),
-                offline_before_ms: is_late.then(|| offline_before_ms(&mut rng)),
+                clock_ahead_ms: clock.ahead_ms,
+                is_stamped: clock.is_stamped,
+                rejected_as: clock.rejected_as(),
+                first_seq: place.next_seq,
+                offline_before_ms: offline_ms.map(|ms| ms.min(offline_ms_max)),
                 uses_aliases: number % ALIAS_EVERY == ALIAS_EVERY / 2,
             }
         })
         .collect()
 }
 
-/// Which of `count` things are chosen: exactly this share of them, rounded, and at least one of a share
-/// above 0 when there is more than one thing.
-fn chosen(rng: &mut Rng, count: usize, share: f64) -> Vec<bool> {
+/// Which stores run the canary release: quick and slow ones alike, so that it is the release that makes
+/// the difference.
+fn canaries(store_z: &[f64], share: f64) -> Vec<bool> {
+    let mut by_z: Vec<(usize, f64)> = store_z.iter().copied().enumerate().collect();
+    by_z.sort_by(|one, other| one.1.total_cmp(&other.1));
+    let mut is_canary = vec![false; store_z.len()];
+    let wanted = wanted(store_z.len(), share);
+    for number in 0..wanted {
+        let rank = (2 * number + 1) * store_z.len() / (2 * wanted);
+        if let Some((store, _)) = by_z.get(rank)
+            && let Some(is) = is_canary.get_mut(*store)
+        {
+            *is = true;
+        }
+    }
+    is_canary
+}
+
+/// How many of `count` things a share is: rounded, and at least one of a share above 0 when there is
+/// more than one thing.
+fn wanted(count: usize, share: f64) -> usize {
     let total = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let wanted = (share * total).round();
-    let wanted = if share > 0.0 && count > 1 {
-        wanted.max(1.0)
-    } else {
-        wanted
-    };
-    let mut order: Vec<bool> = (0..u32::try_from(count).unwrap_or(u32::MAX))
-        .map(|position| f64::from(position) < wanted)
-        .collect();
+    let least = f64::from(u8::from(share > 0.0 && count > 1));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
+    let wanted = (share * total).round().max(least) as usize;
+    wanted.min(count)
+}
+
+/// Which of `count` things are chosen: exactly this share of them.
+fn chosen(rng: &mut Rng, count: usize, share: f64) -> Vec<bool> {
+    let wanted = wanted(count, share);
+    let mut order: Vec<bool> = (0..count).map(|position| position < wanted).collect();
     rng.shuffle(&mut order);
     order
 }
 
-/// The queue's UUID: made from the terminal's seed and the run's name.
-fn queue(seed: u64, run_id: &str) -> Uuid {
-    let mut rng = Rng::with_seed(derive_seed(seed, run_id));
+/// The queue's UUID: made from the terminal's seed and the run's name, and how many it began before.
+fn queue(seed: u64, run_id: &str, generation: u32) -> Uuid {
+    let name = match generation {
+        0 => run_id.to_owned(),
+        _ => format!("{run_id} {generation}"),
+    };
+    let mut rng = Rng::with_seed(derive_seed(seed, &name));
     let bytes = rng.u128(..).to_be_bytes();
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Right clocks are off by a few seconds, wrong ones by 2 to 40 minutes; past a minute the collector
-/// corrects them.
-fn clock_ahead_ms(rng: &mut Rng, is_skewed: bool) -> i64 {
-    let size_ms = if is_skewed {
-        rng.i64(120_000..2_400_000)
-    } else {
-        rng.i64(0..3_000)
-    };
-    if rng.bool() { size_ms } else { -size_ms }
+/// How wrong a terminal's clock is, and whether the collector can know.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    ahead_ms: i64,
+    is_stamped: bool,
+}
+
+impl Clock {
+    /// Right clocks are off by a few seconds, wrong ones by two minutes or more; past a minute the
+    /// collector corrects what is stamped. What is not is wrong enough to be rejected, without a doubt.
+    fn draw(rng: &mut Rng, options: &Options, is_skewed: bool) -> Self {
+        const RIGHT_MS: std::ops::Range<i64> = 0..3_000;
+        const WRONG_FROM_MS: f64 = 120_000.0;
+        const FUTURE_FROM_MS: f64 = 600_000.0;
+        const OLD_FROM_MS: f64 = 8.0 * 86_400_000.0 + 3_600_000.0;
+        let max_ms = options.skew_max.as_secs_f64() * 1_000.0;
+        let is_stamped = !(is_skewed && rng.f64() < options.unstamped_share);
+        let is_ahead = rng.bool();
+        let from_ms = match (is_stamped, is_ahead) {
+            (true, _) => WRONG_FROM_MS,
+            (false, true) => FUTURE_FROM_MS,
+            (false, false) => OLD_FROM_MS,
+        };
+        let size_ms = if is_skewed {
+            log_uniform_ms(rng, from_ms, max_ms.max(from_ms + 1.0))
+        } else {
+            rng.i64(RIGHT_MS)
+        };
+        Self {
+            ahead_ms: if is_ahead { size_ms } else { -size_ms },
+            is_stamped,
+        }
+    }
+
+    fn rejected_as(self) -> Option<&'static str> {
+        match (self.is_stamped, self.ahead_ms > 0) {
+            (true, _) => None,
+            (false, true) => Some("in_future"),
+            (false, false) => Some("too_old"),
+        }
+    }
 }
 
 /// From an hour to seven days, short outages more often than long ones.
 fn offline_before_ms(rng: &mut Rng) -> i64 {
-    let max_ms = OFFLINE_MAX.as_secs_f64() * 1_000.0;
-    #[expect(clippy::cast_possible_truncation, reason = "at most seven days")]
-    let ms = (OFFLINE_MIN_MS * (max_ms / OFFLINE_MIN_MS).powf(rng.f64())) as i64;
+    log_uniform_ms(rng, OFFLINE_MIN_MS, OFFLINE_MAX.as_secs_f64() * 1_000.0)
+}
+
+/// Small ones more often than large ones: every doubling is equally likely.
+fn log_uniform_ms(rng: &mut Rng, from_ms: f64, to_ms: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "at most a thousand days")]
+    let ms = (from_ms * (to_ms / from_ms).powf(rng.f64())) as i64;
     ms
 }
 
@@ -166,12 +258,16 @@ mod tests {
     use super::*;
     use crate::simulate::options::tests::options;
 
+    fn new(run_id: &str) -> Queues {
+        Queues::new(run_id.to_owned())
+    }
+
     #[test]
     fn a_seed_makes_one_fleet_and_a_run_makes_its_queues() {
         let options = options(&[]);
-        let first = profiles(&options, "one");
-        assert_eq!(first, profiles(&options, "one"));
-        let second = profiles(&options, "two");
+        let first = profiles(&options, &new("one"));
+        assert_eq!(first, profiles(&options, &new("one")));
+        let second = profiles(&options, &new("two"));
         let queues: HashSet<Uuid> = first.iter().chain(&second).map(|one| one.queue).collect();
         assert_eq!(queues.len(), 1_000);
         assert!(
@@ -184,9 +280,13 @@ mod tests {
 
     #[test]
     fn shares_are_exact() {
-        let fleet = profiles(&options(&[]), "run");
+        let fleet = profiles(&options(&[]), &new("run"));
         let count = |is: fn(&Profile) -> bool| fleet.iter().filter(|one| is(one)).count();
         assert_eq!(count(|one| one.release == "2.5.0"), 50);
+        // Canary stores are as different as the others: the mean of what stores add is near 0.
+        let canaries = fleet.iter().filter(|one| one.release == "2.5.0");
+        let mean = canaries.map(|one| one.z).sum::<f64>() / 50.0;
+        assert!(mean.abs() < 0.1, "{mean}");
         assert_eq!(count(|one| one.offline_before_ms.is_some()), 25);
         assert_eq!(count(|one| one.clock_ahead_ms.abs() > 60_000), 20);
         let names: HashSet<_> = fleet
@@ -206,7 +306,7 @@ mod tests {
 
     #[test]
     fn stores_differ_and_the_fleet_stays_normal() {
-        let fleet = profiles(&options(&[]), "run");
+        let fleet = profiles(&options(&[]), &new("run"));
         let mut rng = Rng::with_seed(5);
         let draws: Vec<f64> = (0..400)
             .flat_map(|_| fleet.iter())

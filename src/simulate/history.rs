@@ -3,16 +3,21 @@
 //! A week of single samples would be 30 MB a terminal. An SDK keeps them as histograms over spans that
 //! grow with their age, which merge without loss.
 
+use fastrand::Rng;
+
 use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
 use crate::model::{Connection, Kind};
 use crate::simulate::batch::{Batch, Builder, Moment};
 use crate::simulate::measure::{Meter, World};
-use crate::simulate::random::around;
+use crate::simulate::random::{around, derive_seed};
 use crate::simulate::values::Measured;
 
 /// Spans of this length up to [`FINE_AGE_MS`]; an hour before.
 const FINE_SPAN_MS: i64 = 5 * MINUTE_MS;
 const FINE_AGE_MS: i64 = 6 * HOUR_MS;
+
+/// How long before a terminal comes back its history ends: past the ten minutes that count as live.
+const STILL_MS: i64 = 15 * MINUTE_MS;
 
 /// Values of one metric in one span, at most: an hour of the busiest metrics is thinned out, so that a
 /// fleet's day stays a matter of seconds.
@@ -24,18 +29,29 @@ pub struct History {
     next_ms: i64,
     end_ms: i64,
     connection: Connection,
+    /// Its own, because when history is made depends on the answers; the values must not.
+    rng: Rng,
 }
 
 impl History {
     /// The whole hours and minutes of the last `length_ms`, as seen by this terminal.
     pub fn new(meter: &Meter, now_ms: i64, length_ms: i64, connection: Connection) -> Self {
         let local_now_ms = now_ms + meter.profile.clock_ahead_ms;
+        // Whoever comes back after an outage has been still for a while: what it kept is old then, and
+        // live series must not move.
+        let still_ms = if connection == Connection::Offline {
+            STILL_MS
+        } else {
+            0
+        };
+        let local_now_ms = local_now_ms - still_ms;
         let end_ms = window_start_ms(local_now_ms, FINE_SPAN_MS);
-        let start_ms = window_start_ms(local_now_ms - length_ms + HOUR_MS - 1, HOUR_MS);
+        let start_ms = window_start_ms(local_now_ms + still_ms - length_ms + HOUR_MS - 1, HOUR_MS);
         Self {
             next_ms: start_ms,
             end_ms,
             connection,
+            rng: Rng::with_seed(derive_seed(meter.profile.seed, "history")),
         }
     }
 
@@ -52,11 +68,13 @@ impl History {
         let hour_end_ms = (window_start_ms(self.next_ms, HOUR_MS) + HOUR_MS).min(self.end_ms);
         let is_coarse = hour_end_ms <= self.end_ms - FINE_AGE_MS;
         let span_ms = if is_coarse { HOUR_MS } else { FINE_SPAN_MS };
-        let mut builder = meter.start_batch();
+        let mut builder = meter.start_batch(window_start_ms(self.next_ms, HOUR_MS));
+        std::mem::swap(&mut meter.rng, &mut self.rng);
         while self.next_ms < hour_end_ms {
             self.put_span(&mut builder, meter, world, span_ms);
             self.next_ms += span_ms;
         }
+        std::mem::swap(&mut meter.rng, &mut self.rng);
         Some(builder.finish())
     }
 
@@ -121,13 +139,14 @@ mod tests {
     use crate::simulate::batch::request_body;
     use crate::simulate::fleet::profiles;
     use crate::simulate::options::tests::options;
+    use crate::simulate::queues::Queues;
 
     const NOW_MS: i64 = 1_795_220_280_653;
 
     #[test]
     fn a_week_is_whole_spans_that_end_before_now_and_fit_the_format() {
-        let world = World::new(40);
-        let profile = profiles(&options(&[]), "run").remove(0);
+        let world = World::new(40, None);
+        let profile = profiles(&options(&[]), &Queues::new("run".to_owned())).remove(0);
         let mut meter = Meter::new(profile);
         let week_ms = 7 * 24 * HOUR_MS;
         let mut history = History::new(&meter, NOW_MS, week_ms, Connection::Offline);
@@ -137,7 +156,7 @@ mod tests {
         }
         let local_now_ms = NOW_MS + meter.profile.clock_ahead_ms;
         for batch in &batches {
-            let body = request_body(&[batch], NOW_MS);
+            let body = request_body(&[batch], Some(NOW_MS));
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             for histogram in json["histograms"].as_array().unwrap() {
                 let t_ms = histogram["t"].as_i64().unwrap();
@@ -157,9 +176,14 @@ mod tests {
             let singles = json["samples"].as_array().unwrap().len() as u64;
             assert_eq!(batch.samples(), total + singles);
         }
-        assert_eq!(
-            batches.iter().map(|batch| batch.seq).collect::<Vec<_>>(),
-            (1..=168).collect::<Vec<_>>()
+        let seqs: Vec<u64> = batches.iter().map(|batch| batch.seq).collect();
+        // The last quarter of an hour is still.
+        assert!(seqs.len() >= 167, "{}", seqs.len());
+        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+        assert!(
+            spans
+                .iter()
+                .all(|(t_ms, span_ms)| t_ms + span_ms <= local_now_ms - STILL_MS)
         );
         assert!(spans.is_sorted_by_key(|(t_ms, _)| *t_ms));
         assert!(spans.iter().any(|(_, span_ms)| *span_ms == HOUR_MS));

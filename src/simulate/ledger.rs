@@ -3,6 +3,8 @@
 //! Values are kept one by one up to a bound and counted in HdrHistogram's buckets past it, which is as
 //! exact as what they are compared with.
 
+use std::collections::BTreeMap;
+
 use crate::model::histogram::values_at;
 use crate::model::{Quantile, SparseHistogram};
 use crate::simulate::batch::Batch;
@@ -37,6 +39,10 @@ pub struct Ledger {
     unsure: Vec<u64>,
     keep: Keep,
     exact_left: u64,
+    /// Samples by group and hour, then by metric.
+    hours: BTreeMap<(usize, i64), Vec<u64>>,
+    /// For each metric, for each group, the samples that were no history.
+    live: Vec<Vec<u64>>,
 }
 
 /// What percentiles should be.
@@ -63,6 +69,8 @@ impl Ledger {
                 .map(|_| (0..groups).map(|_| Values::default()).collect())
                 .collect(),
             unsure: vec![0; metrics],
+            hours: BTreeMap::new(),
+            live: vec![vec![0; groups]; metrics],
             keep,
             exact_left,
         }
@@ -70,6 +78,7 @@ impl Ledger {
 
     /// Every sample of this batch counts, once.
     pub fn acknowledge(&mut self, store: usize, batch: &Batch) {
+        self.count_hour(store, batch);
         for reading in &batch.readings {
             let Some(groups) = self.metrics.get_mut(reading.metric()) else {
                 continue;
@@ -88,6 +97,42 @@ impl Ledger {
                 values.buckets.record(recorded);
             }
         }
+    }
+
+    /// Hours are few: what is accepted lies within eight days.
+    fn count_hour(&mut self, store: usize, batch: &Batch) {
+        let groups = self.metrics.first().map_or(1, Vec::len);
+        let metrics = self.metrics.len();
+        let group = store % groups;
+        let mut hour = (self.keep != Keep::Sums).then(|| {
+            let hour = self.hours.entry((group, batch.hour_ms));
+            hour.or_insert_with(|| vec![0; metrics])
+        });
+        for reading in &batch.readings {
+            let metric = reading.metric();
+            if let Some(count) = hour.as_mut().and_then(|counts| counts.get_mut(metric)) {
+                *count += 1;
+            }
+            if batch.is_live
+                && let Some(count) = self.live.get_mut(metric).and_then(|of| of.get_mut(group))
+            {
+                *count += 1;
+            }
+        }
+    }
+
+    /// Samples of a metric in a group by hour, as far as there are some.
+    pub fn hours(&self, metric: usize, group: usize) -> BTreeMap<i64, u64> {
+        let ours = self.hours.range((group, i64::MIN)..=(group, i64::MAX));
+        let counts =
+            ours.map(|((_, hour_ms), counts)| (*hour_ms, counts.get(metric).copied().unwrap_or(0)));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Samples of a metric in a group that were no history.
+    pub fn live(&self, metric: usize, group: usize) -> u64 {
+        let groups = self.live.get(metric);
+        groups.and_then(|of| of.get(group)).copied().unwrap_or(0)
     }
 
     /// Some of this batch's samples may count, once.
@@ -115,15 +160,20 @@ impl Ledger {
         self.exact_left == 0 && self.keep != Keep::Sums
     }
 
-    /// What the quantiles of one group of a metric should be; of all groups without one.
-    pub fn summary(&self, metric: usize, group: Option<usize>, quantiles: &[Quantile]) -> Summary {
+    /// What the quantiles of a metric should be, over these groups.
+    pub fn summary(
+        &self,
+        metric: usize,
+        is_in: impl Fn(usize) -> bool,
+        quantiles: &[Quantile],
+    ) -> Summary {
         let groups: Vec<&Values> = self
             .metrics
             .get(metric)
             .into_iter()
             .flatten()
             .enumerate()
-            .filter(|(position, _)| group.is_none_or(|group| group == *position))
+            .filter(|(position, _)| is_in(*position))
             .map(|(_, values)| values)
             .collect();
         Summary {
@@ -170,7 +220,7 @@ mod tests {
     use crate::simulate::batch::{Builder, Moment, Sample};
 
     fn batch(values: &[(usize, u64)]) -> Batch {
-        let mut builder = Builder::new(b"\"seq\":", 1, "");
+        let mut builder = Builder::new(b"\"seq\":", 1, "", 0);
         let at = Moment {
             t_ms: 0,
             connection: Connection::Online,
@@ -206,13 +256,13 @@ mod tests {
                 &batch(&[(1, scattered)]),
             );
         }
-        let summary = ledger.summary(1, None, &quantiles());
+        let summary = ledger.summary(1, |_| true, &quantiles());
         assert_eq!(summary.count, 100_000);
         assert_eq!(summary.sum, 5_000_050_000);
         assert_eq!(summary.values, Some(vec![50_000, 99_000, 100_000]));
-        let one = ledger.summary(1, Some(2), &quantiles());
+        let one = ledger.summary(1, |group| group == 2, &quantiles());
         assert_eq!(one.count, 33_333);
-        assert_eq!(ledger.summary(0, None, &quantiles()).values, None);
+        assert_eq!(ledger.summary(0, |_| true, &quantiles()).values, None);
     }
 
     #[test]
@@ -222,7 +272,7 @@ mod tests {
             ledger.acknowledge(0, &batch(&[(0, value * 1_000)]));
         }
         assert!(ledger.is_bucketed());
-        let summary = ledger.summary(0, None, &quantiles());
+        let summary = ledger.summary(0, |_| true, &quantiles());
         let highest = |value| {
             crate::model::histogram::bucket_highest(crate::model::histogram::bucket_index(value))
         };

@@ -2,10 +2,12 @@
 
 use fastrand::Rng;
 
+use crate::model::time::{HOUR_MS, window_start_ms};
 use crate::model::{Catalogue, Connection};
 use crate::simulate::batch::{Batch, Builder, Moment, Sample};
 use crate::simulate::fleet::Profile;
-use crate::simulate::random::around;
+use crate::simulate::pace::Hours;
+use crate::simulate::random::{around, derive_seed};
 use crate::simulate::values::{Conditions, Measured, Mix};
 
 /// Batches in one cashier's session: two to four hours.
@@ -21,20 +23,35 @@ pub struct World {
     pub mix: Mix,
     /// Samples in each batch.
     pub samples_per_batch: u32,
+    /// When stores are open; none: always.
+    pub hours: Option<Hours>,
     pending: usize,
     switches: usize,
 }
 
 impl World {
     /// Terminals that measure the built-in catalogue.
-    pub fn new(samples_per_batch: u32) -> Self {
+    pub fn new(samples_per_batch: u32, hours: Option<Hours>) -> Self {
         let mix = Mix::new(&Catalogue::default());
         Self {
             pending: mix.position("pending_transactions"),
             switches: mix.position("mode_switches"),
             mix,
             samples_per_batch,
+            hours,
         }
+    }
+
+    /// Samples in a batch made at this time.
+    fn samples_at(&self, at_ms: i64) -> u32 {
+        let activity = self.hours.map_or(1.0, |hours| hours.activity(at_ms));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a small number"
+        )]
+        let samples = (f64::from(self.samples_per_batch) * activity).round() as u32;
+        samples.max(1)
     }
 }
 
@@ -54,6 +71,8 @@ pub struct Meter {
     next_seq: u64,
     session_id: String,
     session_batches_left: u32,
+    /// Sessions have their own, because history shares them.
+    session_rng: Rng,
 }
 
 impl Meter {
@@ -79,12 +98,18 @@ impl Meter {
             } else {
                 rng.u64(0..3)
             },
-            next_seq: 1,
+            next_seq: profile.first_seq,
             session_id: String::new(),
             session_batches_left: 0,
+            session_rng: Rng::with_seed(derive_seed(profile.seed, "sessions")),
             rng,
             profile,
         }
+    }
+
+    /// The number of its next batch.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// How it is connected.
@@ -100,13 +125,16 @@ impl Meter {
         }
     }
 
-    /// What it measured since `span_ms` ago, `now_ms` being the true time.
+    /// What it measured since `span_ms` ago, `now_ms` being the true time: as many samples as it is busy.
+    /// A batch does not reach back into the hour before, so that each can be counted in its hour.
     pub fn measure(&mut self, world: &World, now_ms: i64, span_ms: u64) -> Batch {
         self.pass_a_minute();
         let local_now_ms = now_ms + self.profile.clock_ahead_ms;
+        let hour_ms = window_start_ms(local_now_ms, HOUR_MS);
         let span_ms = i64::try_from(span_ms.max(1)).unwrap_or(i64::MAX);
-        let mut builder = self.start_batch();
-        let mut left = world.samples_per_batch;
+        let span_ms = span_ms.min(local_now_ms - hour_ms + 1);
+        let mut builder = self.start_batch(hour_ms);
+        let mut left = world.samples_at(now_ms);
         let pending = self.pending;
         if let Some(level) = world.mix.measured().get(world.pending) {
             let at = self.moment(local_now_ms, span_ms);
@@ -142,16 +170,16 @@ impl Meter {
         measured.at(z, conditions)
     }
 
-    /// An empty batch with the next number.
-    pub fn start_batch(&mut self) -> Builder {
+    /// An empty batch with the next number, of this hour.
+    pub fn start_batch(&mut self, hour_ms: i64) -> Builder {
         if self.session_batches_left == 0 {
-            self.session_batches_left = self.rng.u32(SESSION_BATCHES);
-            self.session_id = format!("{:032x}", self.rng.u128(..));
+            self.session_batches_left = self.session_rng.u32(SESSION_BATCHES);
+            self.session_id = format!("{:032x}", self.session_rng.u128(..));
         }
         self.session_batches_left -= 1;
         let seq = self.next_seq;
         self.next_seq += 1;
-        Builder::new(&self.head, seq, &self.session_id)
+        Builder::new(&self.head, seq, &self.session_id, hour_ms)
     }
 
     /// Adds a sample, with a label as often as each occurs.
@@ -260,19 +288,20 @@ mod tests {
     use crate::simulate::batch::request_body;
     use crate::simulate::fleet::profiles;
     use crate::simulate::options::tests::options;
+    use crate::simulate::queues::Queues;
 
     const NOW_MS: i64 = 1_795_220_280_653;
 
     fn samples(batch: &Batch) -> Vec<serde_json::Value> {
         let json: serde_json::Value =
-            serde_json::from_slice(&request_body(&[batch], NOW_MS)).unwrap();
+            serde_json::from_slice(&request_body(&[batch], Some(NOW_MS))).unwrap();
         json["samples"].as_array().unwrap().clone()
     }
 
     #[test]
     fn a_minute_of_the_fleet_holds_every_metric() {
-        let world = World::new(40);
-        let mut meters: Vec<Meter> = profiles(&options(&[]), "run")
+        let world = World::new(40, None);
+        let mut meters: Vec<Meter> = profiles(&options(&[]), &Queues::new("run".to_owned()))
             .into_iter()
             .map(Meter::new)
             .collect();
@@ -290,8 +319,8 @@ mod tests {
 
     #[test]
     fn samples_lie_in_the_minute_by_the_terminals_own_clock() {
-        let world = World::new(40);
-        for profile in profiles(&options(&[]), "run") {
+        let world = World::new(40, None);
+        for profile in profiles(&options(&[]), &Queues::new("run".to_owned())) {
             let ahead_ms = profile.clock_ahead_ms;
             let batch = Meter::new(profile).measure(&world, NOW_MS, 60_000);
             for sample in samples(&batch) {
@@ -303,8 +332,8 @@ mod tests {
 
     #[test]
     fn pending_transactions_grow_offline_and_go_after() {
-        let world = World::new(1);
-        let mut profile = profiles(&options(&[]), "run").remove(0);
+        let world = World::new(1, None);
+        let mut profile = profiles(&options(&[]), &Queues::new("run".to_owned())).remove(0);
         profile.offline_before_ms = Some(3_600_000);
         let mut meter = Meter::new(profile);
         let mut levels: Vec<u64> = Vec::new();
@@ -325,10 +354,10 @@ mod tests {
 
     #[test]
     fn lcp_of_the_whole_fleet_keeps_the_archives_shape() {
-        let world = World::new(40);
+        let world = World::new(40, None);
         let lcp = &world.mix.measured()[world.mix.position("lcp_ms")];
         let mut values: Vec<u64> = Vec::new();
-        for profile in profiles(&options(&[]), "run") {
+        for profile in profiles(&options(&[]), &Queues::new("run".to_owned())) {
             let mut meter = Meter::new(profile);
             values.extend((0..400).map(|_| meter.draw(lcp, Connection::Online)));
         }

@@ -10,12 +10,16 @@
 //!    only the request's `sent_at_ms` is stamped anew.
 //! 2. A terminal lets go of a batch only when it was acknowledged, or refused for good; the second is
 //!    reported.
-//! 3. The same seed makes the same fleet and the same values; only times and queues differ.
+//! 3. The same seed makes the same fleet, schedule and values, whatever the collector answers; only
+//!    times and queues differ.
 //! 4. Memory is bounded: queued batches, and exact values kept for the comparison.
 //!
 //! | file | what |
 //! |---|---|
-//! | `options.rs` | the command's options, and durations as people write them |
+//! | `options.rs`, `faults.rs` | the command's options, and which of them make no sense |
+//! | `duration.rs` | durations as people write them |
+//! | `pace.rs` | simulated time: how fast it passes, and when stores are open |
+//! | `queues.rs` | the terminals' queues, kept from run to run |
 //! | `random.rs` | chance: seeds, the normal distribution, jitter |
 //! | `archive.rs` | LCP of real page views, as the RUM archive has it |
 //! | `values.rs` | what each metric's values look like, and how often they occur |
@@ -27,17 +31,24 @@
 //! | `client.rs` | one request over HTTP, and its answer |
 //! | `ledger.rs` | exact: every value acknowledged, by metric and store |
 //! | `tally.rs` | counts and answer times of a run |
+//! | `clock.rs` | wall time of a run |
+//! | `muster.rs` | the terminals as they stand when a run begins |
 //! | `driver.rs` | the loop of a run: who is due, who waits for a connection, when it ends |
 //! | `progress.rs` | one line a second on standard error |
 //! | `query.rs` | the query API, as far as it is needed |
 //! | `compare.rs` | reads percentiles back and compares them with the ledger |
-//! | `report.rs` | what to tell: a table for people, JSON for machines |
+//! | `report.rs`, `table.rs` | what to tell: tables for people, JSON for machines |
+//! | `scenario/` | stories with a fleet in them, and what the collector must make of them |
 //! | `run.rs` | one run, from its options to its report |
 //!
 //! Words: a **trip** is one request under way; an **echo** is a batch sent once more although it was
 //! acknowledged, as a proxy might; **history** is what a terminal measured before the run began.
 
 mod options;
+mod faults;
+mod duration;
+mod pace;
+mod queues;
 mod random;
 mod archive;
 mod values;
@@ -49,11 +60,15 @@ mod terminal;
 mod client;
 mod ledger;
 mod tally;
+mod clock;
+mod muster;
 mod driver;
 mod progress;
 mod query;
 mod compare;
 mod report;
+mod table;
+mod scenario;
 mod run;
 
 pub use options::Options;

@@ -1,19 +1,14 @@
 //! The command's options, and durations as people write them.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Parser};
 
-use crate::model::dimension::{is_identifier, is_release};
-
-/// The longest store prefix, so that the identifiers made from it stay within 64 bytes.
-const STORE_PREFIX_BYTES_MAX: usize = 48;
-
-/// The most samples in one batch: a terminal's minute, with room.
-const SAMPLES_PER_BATCH_MAX: u32 = 1_000;
-
-/// The most terminals: the large fleet of the design, five times over.
-const TERMINALS_MAX: u32 = 100_000;
+use crate::simulate::duration::parse_duration;
+use crate::simulate::pace::Hours;
+use crate::simulate::scenario;
 
 /// How far back samples are accepted, less an hour for spans that have begun and clocks that differ.
 pub const OFFLINE_MAX: Duration = Duration::from_secs(7 * 86_400 - 3_600);
@@ -24,16 +19,29 @@ pub const OFFLINE_MAX: Duration = Duration::from_secs(7 * 86_400 - 3_600);
 /// jitter and honouring Retry-After. With --admin-url the run ends by reading all percentiles back and
 /// comparing them with the exact ones; the exit status is not 0 when a sample was lost or counted
 /// twice, or when a percentile is off by more than 0.1 %.
+///
+/// With --scenario a whole story is told: the scenario sets the options it needs (others given here win),
+/// starts a collector of its own in a scratch folder unless --url names one, and says what it expected
+/// and what it found. The exit status is not 0 when an expectation is not met.
 #[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
 pub struct Options {
-    /// Where to post batches: the collector's public listener.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080",
-        help_heading = "Collector"
-    )]
-    pub url: String,
+    /// What is simulated, and what the collector must make of it.
+    #[arg(long, value_name = "NAME", value_parser = scenario::names(), help_heading = "Scenario")]
+    pub scenario: Option<String>,
+
+    /// Where a scenario's own collector keeps its data; kept afterwards. Default: a folder that is removed.
+    #[arg(long, value_name = "DIR", help_heading = "Scenario")]
+    pub data_dir: Option<PathBuf>,
+
+    /// A Markdown page whose section of this scenario is written anew; the rest of it stays.
+    #[arg(long, value_name = "FILE", help_heading = "Scenario")]
+    pub report: Option<PathBuf>,
+
+    /// Where to post batches: the collector's public listener. Default: port 8080 of this machine, or
+    /// a collector of the scenario's own.
+    #[arg(long, value_name = "URL", help_heading = "Collector")]
+    pub url: Option<String>,
 
     /// The collector's admin listener, whose query API is asked at the end. Without it nothing is
     /// compared.
@@ -141,17 +149,33 @@ pub struct Options {
     )]
     pub samples_per_batch: u32,
 
-    /// How long terminals go on measuring, such as 90s, 10m or 24h. Default: 60s.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, group = "end", help_heading = "Load")]
+    /// How long terminals go on measuring, such as 90s, 10m or 24h, in simulated time. Of --duration,
+    /// --batches and --forever the last one counts. Default: 60s.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, overrides_with_all = ["batches", "forever"], help_heading = "Load")]
     pub duration: Option<Duration>,
 
     /// Go on until this many batches of the normal trade are made (history comes on top).
-    #[arg(long, value_name = "COUNT", group = "end", help_heading = "Load")]
+    #[arg(long, value_name = "COUNT", overrides_with_all = ["duration", "forever"], help_heading = "Load")]
     pub batches: Option<u64>,
 
     /// Go on until interrupted (Ctrl-C or SIGTERM).
-    #[arg(long, group = "end", help_heading = "Load")]
+    #[arg(long, overrides_with_all = ["duration", "batches"], help_heading = "Load")]
     pub forever: bool,
+
+    /// How fast simulated time passes: at 1440 a day takes a minute. Above 1 it lies in the past and ends
+    /// when the run does, because a sample in the future is not accepted.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value_t = 1,
+        help_heading = "Load"
+    )]
+    pub speed: u32,
+
+    /// When stores are open, in hours UTC such as 8-20; terminals measure only then, and more at noon
+    /// and before closing. Default: always.
+    #[arg(long, value_name = "HOURS", value_parser = Hours::parse, help_heading = "Load")]
+    pub opening_hours: Option<Hours>,
 
     /// Let every terminal also deliver this much of the past, as histograms in requests of many
     /// batches, so that there is something to look at. At most 7 days.
@@ -168,6 +192,24 @@ pub struct Options {
     )]
     pub late_share: f64,
 
+    /// So many stores were offline with all their terminals for --offline-for, and come back during the
+    /// run's first half.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        help_heading = "Faults"
+    )]
+    pub offline_stores: u32,
+
+    /// How long those stores were offline.
+    #[arg(long, value_name = "DURATION", default_value = "167h", value_parser = parse_duration, help_heading = "Faults")]
+    pub offline_for: Duration,
+
+    /// Within what time those that were offline come back. Default: the first half of the run.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Faults")]
+    pub return_within: Option<Duration>,
+
     /// Share of the requests that are sent twice: half of them because the terminal hangs up before the
     /// answer, half although they were acknowledged. 0 to 1.
     #[arg(
@@ -178,7 +220,7 @@ pub struct Options {
     )]
     pub resend_share: f64,
 
-    /// Share of the terminals whose clocks are wrong by 2 to 40 minutes. 0 to 1.
+    /// Share of the terminals whose clocks are wrong by 2 minutes up to --skew-max. 0 to 1.
     #[arg(
         long,
         value_name = "SHARE",
@@ -186,6 +228,20 @@ pub struct Options {
         help_heading = "Faults"
     )]
     pub skew_share: f64,
+
+    /// The most a wrong clock is wrong by, in either direction.
+    #[arg(long, value_name = "DURATION", default_value = "40m", value_parser = parse_duration, help_heading = "Faults")]
+    pub skew_max: Duration,
+
+    /// Share of the wrong clocks whose terminals do not say when they send, so that nothing can be
+    /// corrected: what lies outside 8 days back and 5 minutes ahead must be rejected. 0 to 1.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.0,
+        help_heading = "Faults"
+    )]
+    pub unstamped_share: f64,
 
     /// What all values are drawn from: the same seed makes the same fleet and the same values.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Run")]
@@ -195,6 +251,11 @@ pub struct Options {
     /// identities, so the second is all duplicates and cannot be compared. Default: random.
     #[arg(long, value_name = "TEXT", help_heading = "Run")]
     pub run_id: Option<String>,
+
+    /// A file that keeps the terminals' queues from run to run, as a terminal's own storage does. Without
+    /// it every run begins new ones, and a collector remembers 16 of a terminal for nine days.
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub queues: Option<PathBuf>,
 
     /// How long to go on sending what is queued once the terminals stop measuring.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, help_heading = "Run")]
@@ -224,7 +285,40 @@ pub enum End {
     Never,
 }
 
+/// A command line of nothing but these options.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
 impl Options {
+    /// These options with those that their scenario sets, as far as the words they were read from do not
+    /// set them.
+    ///
+    /// # Errors
+    /// When the words are no options.
+    pub fn with_preset(
+        self,
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
+        let Some(scenario) = self.scenario.as_deref().and_then(scenario::find) else {
+            return Ok(self);
+        };
+        // The last word on an option counts.
+        let preset = scenario.preset.iter().map(OsString::from);
+        let line = std::iter::once(OsString::from("simulate"))
+            .chain(preset)
+            .chain(words);
+        Line::try_parse_from(line).map(|line| line.options)
+    }
+
+    /// Where batches go.
+    pub fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("http://127.0.0.1:8080")
+    }
+
     /// When terminals stop measuring.
     pub fn end(&self) -> End {
         const DURATION_DEFAULT: Duration = Duration::from_secs(60);
@@ -237,147 +331,44 @@ impl Options {
         }
     }
 
-    /// The time between two batches of a terminal; none when it measures as fast as it can send.
+    /// Simulated time of a run, if it has an end.
+    pub fn simulated(&self) -> Duration {
+        match self.end() {
+            End::After(duration) => duration,
+            End::Batches(_) | End::Never => Duration::ZERO,
+        }
+    }
+
+    /// How far back samples of a run may lie.
+    pub fn past(&self) -> Duration {
+        let late = if self.late_share > 0.0 {
+            OFFLINE_MAX
+        } else {
+            Duration::ZERO
+        };
+        let offline = if self.offline_stores > 0 {
+            self.offline_for
+        } else {
+            Duration::ZERO
+        };
+        let simulated = if self.speed > 1 {
+            self.simulated()
+        } else {
+            Duration::ZERO
+        };
+        self.backfill.max(late).max(offline) + simulated
+    }
+
+    /// The simulated time between two batches of a terminal; none when it measures as fast as it can send.
     pub fn interval_ms(&self) -> Option<u64> {
         let rate = self.rate.unwrap_or(self.terminals);
         (u64::from(self.terminals) * 60_000).checked_div(u64::from(rate))
     }
-
-    /// The first thing about the options that makes no sense.
-    pub fn first_fault(&self) -> Option<(&'static str, &'static str)> {
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        let faults = [
-            (
-                !(1..=self.terminals).contains(&self.stores),
-                "--stores",
-                "must be between 1 and the number of terminals",
-            ),
-            (
-                self.terminals > TERMINALS_MAX,
-                "--terminals",
-                "must be at most 100,000",
-            ),
-            (self.connections == 0, "--connections", "must be at least 1"),
-            (
-                !(1..=SAMPLES_PER_BATCH_MAX).contains(&self.samples_per_batch),
-                "--samples-per-batch",
-                "must be between 1 and 1,000",
-            ),
-            (
-                !is_identifier(&self.store_prefix)
-                    || self.store_prefix.len() > STORE_PREFIX_BYTES_MAX,
-                "--store-prefix",
-                "must match [A-Za-z0-9_.:-]{1,48}",
-            ),
-            (
-                !is_release(&self.release),
-                "--release",
-                "must match [A-Za-z0-9_.:+-]{1,64}",
-            ),
-            (
-                !is_release(&self.release_canary),
-                "--release-canary",
-                "must match [A-Za-z0-9_.:+-]{1,64}",
-            ),
-            (
-                !share(self.canary_share),
-                "--canary-share",
-                "must be between 0 and 1",
-            ),
-            (
-                !(0.1..=100.0).contains(&self.canary_slowdown),
-                "--canary-slowdown",
-                "must be between 0.1 and 100",
-            ),
-            (
-                !share(self.late_share),
-                "--late-share",
-                "must be between 0 and 1",
-            ),
-            (
-                !share(self.resend_share),
-                "--resend-share",
-                "must be between 0 and 1",
-            ),
-            (
-                !share(self.skew_share),
-                "--skew-share",
-                "must be between 0 and 1",
-            ),
-            (
-                self.backfill > OFFLINE_MAX + Duration::from_secs(3_600),
-                "--backfill",
-                "must be at most 7d: older samples are not accepted",
-            ),
-            (
-                self.timeout.is_zero(),
-                "--timeout",
-                "must be longer than nothing",
-            ),
-        ];
-        faults
-            .into_iter()
-            .find(|(is_fault, _, _)| *is_fault)
-            .map(|(_, option, rule)| (option, rule))
-    }
-}
-
-/// Why a text is not a duration.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a duration; write a number and a unit, such as 250ms, 90s, 10m, 24h or 7d")]
-pub struct DurationError;
-
-/// Reads `250ms`, `90s`, `10m`, `24h`, `7d`, and sums of them such as `1h30m`.
-fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    const UNITS: [(&str, u64); 5] = [
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-    ];
-    let mut rest = text.trim();
-    let mut total_ms = 0_u64;
-    if rest.is_empty() {
-        return Err(DurationError);
-    }
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|letter: char| !letter.is_ascii_digit())
-            .ok_or(DurationError)?;
-        let (number, after) = rest.split_at(digits);
-        let letters = after
-            .find(|letter: char| letter.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, next) = after.split_at(letters);
-        let (_, unit_ms) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit.trim())
-            .ok_or(DurationError)?;
-        // An empty or an endless number is no number of milliseconds either.
-        let number: u64 = number.parse().ok().ok_or(DurationError)?;
-        total_ms = number
-            .checked_mul(*unit_ms)
-            .and_then(|part_ms| total_ms.checked_add(part_ms))
-            .ok_or(DurationError)?;
-        rest = next;
-    }
-    Ok(Duration::from_millis(total_ms))
 }
 
 #[cfg(test)]
 pub mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    // Later words win, so that tests can change their own defaults.
-    #[derive(Parser)]
-    #[command(args_override_self = true)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
 
     /// The options of a command line.
     pub fn options(line: &[&str]) -> Options {
@@ -386,24 +377,27 @@ pub mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        let seconds = |text| parse_duration(text).map(|duration| duration.as_secs());
-        assert_eq!(seconds("90s"), Ok(90));
-        assert_eq!(seconds("1h30m"), Ok(5_400));
-        assert_eq!(seconds("7d"), Ok(604_800));
-        assert_eq!(seconds("0s"), Ok(0));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in [
-            "",
-            "90",
-            "s",
-            "1.5h",
-            "-1s",
-            "5 parsecs",
-            "99999999999999999999d",
-        ] {
-            assert_eq!(parse_duration(bad), Err(DurationError), "{bad}");
+    fn a_scenario_sets_options_and_the_command_line_wins() {
+        for scenario in scenario::SCENARIOS {
+            let line = ["--scenario", scenario.name];
+            let set = options(&line)
+                .with_preset(line.map(OsString::from))
+                .unwrap();
+            assert_eq!(set.first_fault(), None, "{}", scenario.name);
         }
+        let line = ["--scenario", "soak", "--duration", "90s"];
+        let set = options(&line)
+            .with_preset(line.map(OsString::from))
+            .unwrap();
+        assert_eq!((set.rate, set.late_share), (Some(5_000), 0.0));
+        assert_eq!(set.end(), End::After(Duration::from_secs(90)));
+        let line = ["--scenario", "soak", "--batches", "9"];
+        let set = options(&line)
+            .with_preset(line.map(OsString::from))
+            .unwrap();
+        assert_eq!(set.end(), End::Batches(9));
+        let other = options(&["--rate", "7"]).with_preset([]).unwrap();
+        assert_eq!(other.rate, Some(7));
     }
 
     #[test]
@@ -416,20 +410,9 @@ pub mod tests {
         assert_eq!(options(&["--rate", "0"]).interval_ms(), None);
         assert_eq!(options(&["--batches", "7"]).end(), End::Batches(7));
         assert_eq!(options(&["--forever"]).end(), End::Never);
-        assert!(Line::try_parse_from(["simulate", "--forever", "--batches", "7"]).is_err());
-    }
-
-    #[test]
-    fn options_that_make_no_sense_are_named() {
-        for (line, option) in [
-            (["--stores", "501"], "--stores"),
-            (["--stores", "0"], "--stores"),
-            (["--late-share", "1.1"], "--late-share"),
-            (["--resend-share", "NaN"], "--resend-share"),
-            (["--store-prefix", "läden-"], "--store-prefix"),
-            (["--backfill", "8d"], "--backfill"),
-        ] {
-            assert_eq!(options(&line).first_fault().unwrap().0, option);
-        }
+        assert_eq!(
+            options(&["--forever", "--batches", "7"]).end(),
+            End::Batches(7)
+        );
     }
 }

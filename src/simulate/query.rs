@@ -1,6 +1,7 @@
 //! The query API, as far as it is needed: percentiles of a metric over the run's range.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -13,6 +14,9 @@ pub const QUANTILES: [&str; 4] = ["0.5", "0.75", "0.95", "0.99"];
 
 /// The most series the query API answers with.
 const GROUPS_MAX: u32 = 200;
+
+/// How long an answer may take: whole days of a fleet, on a busy machine.
+const ANSWER_MAX: Duration = Duration::from_secs(150);
 
 /// How far past the run's end samples may lie: the five minutes that are accepted, and a window.
 pub const AHEAD_MS: i64 = 6 * 60_000;
@@ -51,15 +55,23 @@ struct AnswerBody {
     series: Vec<Series>,
 }
 
+/// One series of an answer.
 #[derive(Debug, Deserialize)]
-struct Series {
-    store_id: Option<String>,
-    points: Vec<Point>,
+pub struct Series {
+    /// Its store, when grouped by that.
+    pub store_id: Option<String>,
+    /// Its release, when grouped by that.
+    pub release: Option<String>,
+    /// Its points.
+    pub points: Vec<Point>,
 }
 
 /// What the collector holds of one metric in one group.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Point {
+    /// Where it begins, Unix ms.
+    #[serde(default)]
+    pub t: i64,
     /// Samples.
     pub count: u64,
     /// Their sum, in the wire unit.
@@ -152,14 +164,44 @@ impl Query {
         now_ms: i64,
         grouping: &[(&str, &str)],
     ) -> Result<Option<Vec<Series>>, QueryError> {
+        self.request(metric, (self.from_ms, now_ms + AHEAD_MS), grouping)
+            .await
+    }
+
+    /// What the collector holds of a metric in a range, told apart as these parameters say.
+    ///
+    /// # Errors
+    /// When it does not tell.
+    pub async fn series(
+        &self,
+        metric: &Metric,
+        range: (i64, i64),
+        parameters: &[(&str, &str)],
+    ) -> Result<Vec<Series>, QueryError> {
+        let series = self.request(metric, range, parameters).await?;
+        series.ok_or_else(|| QueryError::Status {
+            url: self.url.clone(),
+            metric: metric.name,
+            status: 422,
+            body: "more series or points than it answers with".to_owned(),
+        })
+    }
+
+    async fn request(
+        &self,
+        metric: &Metric,
+        (from_ms, to_ms): (i64, i64),
+        grouping: &[(&str, &str)],
+    ) -> Result<Option<Vec<Series>>, QueryError> {
         let failed = |source| QueryError::Query {
             url: self.url.clone(),
             source,
         };
-        let range = [self.from_ms.to_string(), (now_ms + AHEAD_MS).to_string()];
+        let range = [from_ms.to_string(), to_ms.to_string()];
         let request = self
             .http
             .get(&self.url)
+            .timeout(ANSWER_MAX)
             .query(&[
                 ("metric", metric.name),
                 ("q", &QUANTILES.join(",")),

@@ -8,11 +8,15 @@ use serde::Serialize;
 
 use crate::simulate::Options;
 use crate::simulate::compare::{Comparison, Row};
-use crate::simulate::tally::{AnswerTimes, Counts};
+use crate::simulate::scenario::Finding;
+use crate::simulate::table::Table;
+use crate::simulate::tally::{AnswerTimes, Counts, Tally};
 
 /// What a run did, and whether the collector did what it promises.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
+    /// The scenario, if it was one.
+    pub scenario: Option<String>,
     /// The run's name: with the seed, what its queues were made from.
     pub run_id: String,
     /// The seed.
@@ -29,6 +33,18 @@ pub struct Report {
     pub batches_held: u64,
     /// How long answers took.
     pub answer_times: AnswerTimes,
+    /// How long it took from the moment a batch was due to its acknowledgement, retries included.
+    pub intended_times: AnswerTimes,
+    /// How long terminals that came back waited for their first answer.
+    pub first_answer_times: AnswerTimes,
+    /// How long they took to deliver everything.
+    pub caught_up_times: AnswerTimes,
+    /// What a scenario expected, and what was found.
+    pub findings: Vec<Finding>,
+    /// What else a scenario measured: name, and value as text.
+    pub measured: Vec<(String, String)>,
+    /// Measurements that are tables.
+    pub tables: Vec<Table>,
     /// What the collector made of it, if it was asked.
     pub comparison: Option<Comparison>,
     /// Whether nothing speaks against the collector.
@@ -44,22 +60,39 @@ impl Report {
         run_id: String,
         elapsed: Duration,
         batches_held: u64,
-        (counts, answer_times): (Counts, AnswerTimes),
+        tally: &mut Tally,
     ) -> Self {
-        let faults = faults(&counts);
+        let faults = faults(&tally.counts);
         Self {
             run_id,
             seed: options.seed,
             stores: options.stores,
             terminals: options.terminals,
             elapsed_secs: elapsed.as_secs_f64(),
-            counts,
+            counts: tally.counts.clone(),
             batches_held,
-            answer_times,
-            comparison: None,
+            answer_times: tally.earlier.times(),
+            intended_times: tally.waits.intended.times(),
+            first_answer_times: tally.waits.first_answer.times(),
+            caught_up_times: tally.waits.caught_up.times(),
             is_good: faults.is_empty(),
             faults,
+            ..Self::default()
         }
+    }
+
+    /// Adds something that speaks against the collector.
+    pub(super) fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+        self.is_good = false;
+    }
+
+    /// Adds what a scenario expected, and what was found.
+    pub(super) fn found(&mut self, findings: Vec<Finding>) {
+        for finding in findings.iter().filter(|finding| !finding.is_met) {
+            self.fault(format!("not met: {}", finding.expected));
+        }
+        self.findings = findings;
     }
 
     /// Adds what the collector made of it.
@@ -168,16 +201,7 @@ impl Report {
                     grouped(counts.batches_skipped)
                 ),
             ),
-            (
-                "answer time",
-                format!(
-                    "p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, longest {:.2} ms",
-                    self.answer_times.p50_ms,
-                    self.answer_times.p95_ms,
-                    self.answer_times.p99_ms,
-                    self.answer_times.max_ms
-                ),
-            ),
+            ("answer time", self.answer_times.to_string()),
         ]
     }
 
@@ -198,10 +222,17 @@ fn faults(counts: &Counts) -> Vec<String> {
             "no batch was acknowledged".to_owned(),
         ),
         (
-            counts.answered_rejected > 0,
+            counts.wrongly_rejected > 0,
             format!(
                 "{} valid samples rejected",
-                grouped(counts.answered_rejected)
+                grouped(counts.wrongly_rejected)
+            ),
+        ),
+        (
+            counts.wrongly_accepted > 0,
+            format!(
+                "{} samples with an impossible time accepted",
+                grouped(counts.wrongly_accepted)
             ),
         ),
         (
@@ -257,6 +288,16 @@ impl fmt::Display for Report {
         if let Some(comparison) = &self.comparison {
             write_comparison(formatter, comparison)?;
         }
+        for (name, value) in &self.measured {
+            writeln!(formatter, "  {name:<38} {value}")?;
+        }
+        for table in &self.tables {
+            write!(formatter, "\n{table}")?;
+        }
+        for finding in &self.findings {
+            let mark = if finding.is_met { "met    " } else { "NOT MET" };
+            writeln!(formatter, "{mark}  {}: {}", finding.expected, finding.found)?;
+        }
         if self.is_good {
             write!(formatter, "good")
         } else {
@@ -295,18 +336,24 @@ fn write_comparison(formatter: &mut fmt::Formatter<'_>, comparison: &Comparison)
             "The worst error is over the fleet and each of {stores} stores."
         )?;
     }
-    let worst = comparison.worst_relative_error.map_or_else(
-        || "percentiles not compared".to_owned(),
-        |error| format!("worst relative error {}", percent(error)),
-    );
-    writeln!(
-        formatter,
-        "found again: {} of {} samples; lost {}, doubled {}; {worst}",
-        grouped(comparison.found),
-        grouped(comparison.sent),
-        grouped(comparison.lost),
-        grouped(comparison.doubled),
-    )
+    writeln!(formatter, "{comparison}")
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worst = self.worst_relative_error.map_or_else(
+            || "percentiles not compared".to_owned(),
+            |error| format!("worst relative error {}", percent(error)),
+        );
+        write!(
+            formatter,
+            "found again: {} of {} samples; lost {}, doubled {}; {worst}",
+            grouped(self.found),
+            grouped(self.sent),
+            grouped(self.lost),
+            grouped(self.doubled),
+        )
+    }
 }
 
 /// p50, p95 and p99 of the four quantiles.
@@ -327,7 +374,7 @@ fn percent(ratio: f64) -> String {
 }
 
 /// A number with commas between its thousands.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
@@ -360,9 +407,10 @@ mod tests {
             ..Counts::default()
         };
         assert!(faults(&good).is_empty());
-        let faulty: [fn(&mut Counts); 5] = [
+        let faulty: [fn(&mut Counts); 6] = [
             |counts| counts.batches_acknowledged = 0,
-            |counts| counts.answered_rejected = 1,
+            |counts| counts.wrongly_rejected = 1,
+            |counts| counts.wrongly_accepted = 1,
             |counts| counts.batches_refused = 1,
             |counts| counts.echo_accepted = 1,
             |counts| counts.unbalanced_answers = 1,

@@ -1,6 +1,7 @@
 //! Counts and answer times of a run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -45,6 +46,12 @@ pub struct Counts {
     pub answered_rejected: u64,
     /// Samples of an echo that were called accepted: counted twice.
     pub echo_accepted: u64,
+    /// Samples rejected that were right.
+    pub wrongly_rejected: u64,
+    /// Samples accepted whose time was too wrong to be corrected.
+    pub wrongly_accepted: u64,
+    /// Samples that had to be rejected and were, by reason.
+    pub expected_rejections: BTreeMap<&'static str, u64>,
     /// Answers whose counts do not sum to the samples of the request.
     pub unbalanced_answers: u64,
     /// Reasons given for rejected samples and refused requests.
@@ -126,6 +133,16 @@ pub struct AnswerTimes {
     pub max_ms: f64,
 }
 
+impl fmt::Display for AnswerTimes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms, longest {:.2} ms",
+            self.p50_ms, self.p95_ms, self.p99_ms, self.max_ms
+        )
+    }
+}
+
 /// Gathers answer times; bounded, because a histogram is.
 #[derive(Debug, Default)]
 pub struct Stopwatch {
@@ -141,6 +158,11 @@ impl Stopwatch {
         self.histogram.record(us);
         self.count += 1;
         self.max_us = self.max_us.max(us);
+    }
+
+    /// Adds a time in microseconds; a negative one is none.
+    pub fn record_us(&mut self, us: i64) {
+        self.record(Duration::from_micros(u64::try_from(us).unwrap_or(0)));
     }
 
     /// Adds what another one gathered, and empties that.
@@ -173,9 +195,23 @@ impl Stopwatch {
     }
 }
 
+/// How long terminals waited.
+#[derive(Debug, Default)]
+pub struct Waits {
+    /// From the moment a batch was to be sent to its acknowledgement, retries included: what a queue
+    /// before the server or in the simulator costs is in it.
+    pub intended: Stopwatch,
+    /// From coming back to the first answer.
+    pub first_answer: Stopwatch,
+    /// From coming back until all was delivered.
+    pub caught_up: Stopwatch,
+}
+
 /// Counts and answer times of a run.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// How long terminals waited.
+    pub waits: Waits,
     /// What happened.
     pub counts: Counts,
     /// Answer times since the last line of progress.

@@ -43,3 +43,5 @@ mod operations;
 mod query;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod scenarios;

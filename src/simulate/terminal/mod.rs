@@ -5,19 +5,23 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::model::Connection;
 use crate::model::time::millis;
 use crate::simulate::batch::{Batch, request_body};
 use crate::simulate::client::{Acknowledgement, Answer};
+use crate::simulate::fleet::Profile;
 use crate::simulate::history::History;
 use crate::simulate::measure::{Meter, World};
-use crate::simulate::random::full_jitter_ms;
+use crate::simulate::queues::Place;
+use crate::simulate::random::{derive_seed, full_jitter_ms};
 use crate::simulate::tally::Counts;
 
 mod trip;
 
+use trip::{Back, Load, Trip, count_failure};
 pub use trip::{Books, Outgoing, Phase, Rules};
-use trip::{Load, Trip, count_failure};
 
 /// Batches in one request, at most; the format allows 500.
 const REQUEST_BATCHES_MAX: usize = 100;
@@ -40,6 +44,8 @@ const UNPACED_QUEUE_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Terminal {
     meter: Meter,
+    /// Chance of its network. Its own, because what happens there must not change what is measured.
+    rng: Rng,
     rules: Rules,
     /// Measured while running, oldest first.
     live: VecDeque<Batch>,
@@ -52,12 +58,15 @@ pub struct Terminal {
     request_batches_max: usize,
     failures: u32,
     send_at_ms: i64,
+    /// Simulated time.
     measure_at_ms: i64,
     returns_at_ms: Option<i64>,
+    back: Option<Back>,
 }
 
 impl Terminal {
-    /// A terminal that measures first at one time and, if it is stranded, comes back at another.
+    /// A terminal that measures first at one simulated time and, if it is stranded, comes back at a real
+    /// one.
     pub fn new(
         meter: Meter,
         rules: Rules,
@@ -66,6 +75,7 @@ impl Terminal {
         returns_at_ms: Option<i64>,
     ) -> Self {
         Self {
+            rng: Rng::with_seed(derive_seed(meter.profile.seed, "network")),
             meter,
             rules,
             live: VecDeque::new(),
@@ -78,12 +88,23 @@ impl Terminal {
             send_at_ms: 0,
             measure_at_ms,
             returns_at_ms,
+            back: None,
         }
     }
 
-    /// Its store's position.
-    pub fn store(&self) -> usize {
-        self.meter.profile.store
+    /// Where its queue stands. What it still holds may have been sent, so those numbers are not used
+    /// again: it begins a new queue.
+    pub fn place(&self, mut place: Place) -> Place {
+        place.next_seq = self.meter.next_seq();
+        if self.held().next().is_some() {
+            place.begin_anew();
+        }
+        place
+    }
+
+    /// What stays the same about it.
+    pub fn profile(&self) -> &Profile {
+        &self.meter.profile
     }
 
     /// Batches it keeps until they are acknowledged.
@@ -114,7 +135,7 @@ impl Terminal {
     pub fn measure_due_ms(&self, phase: Phase) -> i64 {
         let measure_ms = match (phase, self.rules.interval_ms) {
             (Phase::Drain, _) => i64::MAX,
-            (Phase::Trade, Some(_)) => self.measure_at_ms,
+            (Phase::Trade, Some(_)) => self.rules.pace.real_ms(self.measure_at_ms),
             (Phase::Trade, None) if self.may_measure_unpaced() => self.measure_at_ms,
             (Phase::Trade, None) => i64::MAX,
         };
@@ -128,31 +149,30 @@ impl Terminal {
 
     /// Measures and changes connections as far as they are due. Counts what was made.
     pub fn tick(&mut self, world: &World, now_ms: i64, counts: &mut Counts) {
-        if self.returns_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            self.come_back();
+        if let Some(at_ms) = self.returns_at_ms.filter(|at_ms| *at_ms <= now_ms) {
+            self.come_back(at_ms);
         }
-        let is_due = match self.rules.interval_ms {
-            Some(_) => self.measure_at_ms <= now_ms,
-            None => self.may_measure_unpaced() && self.measure_at_ms <= now_ms,
-        };
-        if !is_due {
+        let due_ms = self.rules.pace.real_ms(self.measure_at_ms);
+        let is_paced = self.rules.interval_ms.is_some();
+        if due_ms > now_ms || !(is_paced || self.may_measure_unpaced()) {
             return;
         }
         const UNPACED_SPAN_MS: u64 = 1_000;
         let span_ms = self.rules.interval_ms.unwrap_or(UNPACED_SPAN_MS);
-        if self.rules.interval_ms.is_some() {
-            let next_ms = self
-                .measure_at_ms
-                .saturating_add(i64::try_from(span_ms).unwrap_or(i64::MAX));
-            // After a long standstill it goes on from now; it does not catch up.
-            self.measure_at_ms = if next_ms <= now_ms {
-                now_ms + 1
-            } else {
-                next_ms
-            };
+        let measured_ms = if is_paced { self.measure_at_ms } else { now_ms };
+        if is_paced {
+            // Every minute has its batch, also when the run is behind: a machine that is too slow shows
+            // as waiting, and not as fewer batches.
+            let next_ms = measured_ms.saturating_add(i64::try_from(span_ms).unwrap_or(i64::MAX));
+            let store = self.meter.profile.store;
+            self.measure_at_ms = world
+                .hours
+                .map_or(next_ms, |hours| hours.next_open_ms(next_ms, store));
         }
         if counts.has_room() {
-            let batch = self.meter.measure(world, now_ms, span_ms);
+            let mut batch = self.meter.measure(world, measured_ms, span_ms);
+            batch.is_live = true;
+            batch.intended_ms = (is_paced && self.is_connected()).then_some(due_ms);
             counts.add_made(&batch);
             counts.batches_traded += 1;
             self.live.push_back(batch);
@@ -162,8 +182,13 @@ impl Terminal {
     }
 
     /// The network is back, if it was away.
-    pub fn come_back(&mut self) {
-        self.returns_at_ms = None;
+    pub fn come_back(&mut self, now_ms: i64) {
+        if self.returns_at_ms.take().is_some() {
+            self.back = Some(Back {
+                at_ms: now_ms,
+                is_answered: false,
+            });
+        }
         self.meter.come_back();
     }
 
@@ -186,7 +211,10 @@ impl Terminal {
             Load::Backlog
         };
         let batches_max = self.request_batches_max;
-        let sent_at_ms = now_ms + self.meter.profile.clock_ahead_ms;
+        let profile = &self.meter.profile;
+        let sent_at_ms = profile
+            .is_stamped
+            .then_some(now_ms + profile.clock_ahead_ms);
         let queue = self.queue_mut(load);
         let mut bytes = 0;
         let mut batches = 0;
@@ -212,10 +240,10 @@ impl Terminal {
         }
         let body = request_body(&carried, sent_at_ms);
         counts.requests += 1;
-        let is_sent_twice = load != Load::Echo && self.meter.rng.f64() < self.rules.resend_share;
-        let hangs_up = is_sent_twice && self.meter.rng.bool();
+        let is_sent_twice = load != Load::Echo && self.rng.f64() < self.rules.resend_share;
+        let hangs_up = is_sent_twice && self.rng.bool();
         let hang_up_after =
-            hangs_up.then(|| Duration::from_micros(self.meter.rng.u64(0..HANG_UP_MAX_US)));
+            hangs_up.then(|| Duration::from_micros(self.rng.u64(0..HANG_UP_MAX_US)));
         self.trip = Some(Trip {
             load,
             batches,
@@ -284,49 +312,28 @@ impl Terminal {
         answer: &Acknowledgement,
         books: &mut Books<'_>,
     ) {
-        let store = self.store();
         let carried: Vec<Batch> = self.queue_mut(trip.load).drain(..trip.batches).collect();
-        let samples: u64 = carried.iter().map(Batch::samples).sum();
-        let counts = &mut *books.counts;
-        counts.answered_accepted += answer.accepted;
-        counts.answered_duplicate += answer.duplicate;
-        counts.answered_rejected += answer.rejected;
-        for rejected in &answer.reasons {
-            counts.add_reason(&rejected.reason, 1);
-        }
-        let answered = [answer.accepted, answer.duplicate, answer.rejected];
-        if answered
-            .iter()
-            .try_fold(0_u64, |sum, part| sum.checked_add(*part))
-            != Some(samples)
-        {
-            counts.unbalanced_answers += 1;
-        }
+        books.acknowledge(&self.meter.profile, trip.load, &carried, answer);
         if trip.load == Load::Echo {
-            counts.echo_accepted += answer.accepted;
             return;
-        }
-        for batch in &carried {
-            counts.batches_acknowledged += 1;
-            counts.release(batch);
-            // Nothing here is meant to be rejected. If something is, which of it counts is open.
-            if answer.rejected == 0 {
-                counts.samples_acknowledged += batch.samples();
-                books.ledger.acknowledge(store, batch);
-            } else {
-                books.ledger.doubt(batch);
-            }
         }
         if trip.is_echoed {
             self.echo.extend(carried);
         }
         if trip.load == Load::Backlog {
-            self.send_at_ms = now_ms + self.meter.rng.i64(0..=HISTORY_PAUSE_MS);
+            self.send_at_ms = now_ms + self.rng.i64(0..=HISTORY_PAUSE_MS);
+        }
+        let is_caught_up =
+            self.live.is_empty() && self.backlog.is_empty() && self.history.is_over();
+        if let Some(back) = &mut self.back
+            && books.note_return(back, is_caught_up)
+        {
+            self.back = None;
         }
     }
 
     fn wait(&mut self, now_ms: i64, retry_after: Option<Duration>) {
-        let rng = &mut self.meter.rng;
+        let rng = &mut self.rng;
         let backoff_ms = full_jitter_ms(
             rng,
             BACKOFF_BASE_MS,

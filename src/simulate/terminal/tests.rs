@@ -5,6 +5,9 @@ use crate::simulate::client::Failure;
 use crate::simulate::fleet::profiles;
 use crate::simulate::ledger::{Keep, Ledger};
 use crate::simulate::options::tests::options;
+use crate::simulate::pace::Pace;
+use crate::simulate::queues::Queues;
+use crate::simulate::tally::Waits;
 
 const NOW_MS: i64 = 1_795_220_280_653;
 
@@ -12,6 +15,7 @@ struct Bench {
     world: World,
     counts: Counts,
     ledger: Ledger,
+    waits: Waits,
     terminal: Terminal,
     now_ms: i64,
 }
@@ -19,19 +23,25 @@ struct Bench {
 /// A terminal that measures once a minute, and nothing else happens to it.
 fn bench(resend_share: f64, history_ms: i64) -> Bench {
     let rules = Rules {
+        pace: Pace::new(NOW_MS, 0, 1),
         interval_ms: Some(60_000),
         resend_share,
         backoff_ms_max: 30_000,
     };
     // The first that is connected all the time the tests need it.
-    let profile = profiles(&options(&["--late-share", "0"]), "run").remove(1);
+    let profile = profiles(
+        &options(&["--late-share", "0"]),
+        &Queues::new("run".to_owned()),
+    )
+    .remove(1);
     let meter = Meter::new(profile);
     assert_eq!(meter.connection(), Connection::Online);
     let history = History::new(&meter, NOW_MS, history_ms, Connection::Online);
     Bench {
-        world: World::new(40),
+        world: World::new(40, None),
         counts: Counts::default(),
         ledger: Ledger::new(64, 1, Keep::Values(1_000_000)),
+        waits: Waits::default(),
         terminal: Terminal::new(meter, rules, history, NOW_MS, None),
         now_ms: NOW_MS,
     }
@@ -53,6 +63,8 @@ impl Bench {
         let mut books = Books {
             counts: &mut self.counts,
             ledger: &mut self.ledger,
+            waits: &mut self.waits,
+            now_us: self.now_ms * 1_000,
         };
         self.terminal.end_trip(self.now_ms, answer, &mut books);
     }
@@ -301,4 +313,37 @@ fn memory_is_bounded_and_freed() {
     bench.counts.held_bytes = 0;
     bench.now_ms += 1_000;
     assert!(bench.send().is_some() && bench.counts.held_bytes > 0);
+}
+
+/// Whatever the collector answers, and whenever history goes between.
+#[test]
+fn a_seed_makes_the_same_values_whatever_is_answered() {
+    let values = |is_troubled: bool| {
+        let mut bench = bench(0.5, 5 * 3_600_000);
+        let mut made = Vec::new();
+        for minute in 0..20 {
+            bench.now_ms = NOW_MS + minute * 60_000;
+            bench.measure();
+            let live = bench.terminal.live.back();
+            made.push(live.map(|batch| batch.readings.clone()));
+            for attempt in 0..4 {
+                bench.now_ms += 10_000;
+                let Some(outgoing) = bench.send() else {
+                    continue;
+                };
+                let is_lost = outgoing.hang_up_after.is_some() || (is_troubled && attempt % 2 == 0);
+                if is_lost {
+                    bench.answer(Answer::Failed(Failure::Timeout));
+                } else {
+                    let trip = bench.terminal.trip.as_ref().map(|trip| trip.batches);
+                    assert!(trip.is_some());
+                    bench.answer(Answer::Acknowledged(Acknowledgement::default()));
+                }
+            }
+        }
+        made
+    };
+    let (calm, troubled) = (values(false), values(true));
+    assert!(calm.iter().all(Option::is_some));
+    assert_eq!(calm, troubled);
 }

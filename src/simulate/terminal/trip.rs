@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use crate::simulate::client::Failure;
+use crate::simulate::batch::Batch;
+use crate::simulate::client::{Acknowledgement, Failure};
+use crate::simulate::fleet::Profile;
 use crate::simulate::ledger::Ledger;
-use crate::simulate::tally::Counts;
+use crate::simulate::pace::Pace;
+use crate::simulate::tally::{Counts, Waits};
 
 /// What all terminals go by.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The time between two batches; none: as soon as the last one is acknowledged.
+    /// How simulated time passes.
+    pub pace: Pace,
+    /// The simulated time between two batches; none: as soon as the last one is acknowledged.
     pub interval_ms: Option<u64>,
     /// Share of the requests that are sent twice.
     pub resend_share: f64,
@@ -64,6 +69,86 @@ pub struct Books<'a> {
     pub counts: &'a mut Counts,
     /// What was acknowledged.
     pub ledger: &'a mut Ledger,
+    /// How long it took until then.
+    pub waits: &'a mut Waits,
+    /// Now, Unix µs.
+    pub now_us: i64,
+}
+
+/// A terminal that came back and has not delivered everything yet.
+#[derive(Debug)]
+pub struct Back {
+    /// When it did, Unix ms.
+    pub at_ms: i64,
+    /// Whether it was answered since.
+    pub is_answered: bool,
+}
+
+impl Books<'_> {
+    /// Enters the answer to a request that carried these batches of a terminal.
+    pub fn acknowledge(
+        &mut self,
+        profile: &Profile,
+        load: Load,
+        carried: &[Batch],
+        answer: &Acknowledgement,
+    ) {
+        let samples: u64 = carried.iter().map(Batch::samples).sum();
+        let counts = &mut *self.counts;
+        counts.answered_accepted += answer.accepted;
+        counts.answered_duplicate += answer.duplicate;
+        counts.answered_rejected += answer.rejected;
+        for rejected in &answer.reasons {
+            counts.add_reason(&rejected.reason, 1);
+        }
+        let answered = [answer.accepted, answer.duplicate, answer.rejected];
+        let sum = answered
+            .iter()
+            .try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        if sum != Some(samples) {
+            counts.unbalanced_answers += 1;
+        }
+        match profile.rejected_as {
+            None => counts.wrongly_rejected += answer.rejected,
+            Some(_) => counts.wrongly_accepted += answer.accepted,
+        }
+        if load == Load::Echo {
+            counts.echo_accepted += answer.accepted;
+            return;
+        }
+        for batch in carried {
+            counts.batches_acknowledged += 1;
+            counts.release(batch);
+            if let Some(intended_ms) = batch.intended_ms {
+                let us = self.now_us - intended_ms.saturating_mul(1_000);
+                self.waits.intended.record_us(us);
+            }
+            if let Some(reason) = profile.rejected_as {
+                // Also when the answer that said so was lost and this one says duplicate.
+                let expected = counts.expected_rejections.entry(reason).or_default();
+                *expected += batch.samples();
+            } else if answer.rejected == 0 {
+                counts.samples_acknowledged += batch.samples();
+                self.ledger.acknowledge(profile.store, batch);
+            } else {
+                // Nothing here was meant to be rejected. If something is, which of it counts is open.
+                self.ledger.doubt(batch);
+            }
+        }
+    }
+
+    /// Notes how long a terminal that came back waited for its first answer, and until it had delivered
+    /// everything; whether it has.
+    pub fn note_return(&mut self, back: &mut Back, is_caught_up: bool) -> bool {
+        let us = self.now_us - back.at_ms.saturating_mul(1_000);
+        if !std::mem::replace(&mut back.is_answered, true) {
+            self.waits.first_answer.record_us(us);
+        }
+        if is_caught_up {
+            self.waits.caught_up.record_us(us);
+        }
+        is_caught_up
+    }
 }
 
 /// Counts a request without a usable answer.

@@ -1,0 +1,165 @@
+//! Simulated time: how fast it passes, and when stores are open.
+
+use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Stores open one after the other within this time, as shops do.
+const STAGGER_MS: i64 = 20 * MINUTE_MS;
+
+/// The hours of the day in which terminals measure, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours {
+    open_hour: i64,
+    close_hour: i64,
+}
+
+/// Why a text is not opening hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not opening hours; write two full hours of a day in UTC, such as 8-20")]
+pub struct HoursError;
+
+impl Hours {
+    /// Reads `8-20`.
+    ///
+    /// # Errors
+    /// When the text is anything else.
+    pub fn parse(text: &str) -> Result<Self, HoursError> {
+        let (open, close) = text.split_once('-').ok_or(HoursError)?;
+        let hour = |text: &str| text.trim().parse::<i64>().ok().ok_or(HoursError);
+        let (open_hour, close_hour) = (hour(open)?, hour(close)?);
+        if (0..close_hour).contains(&open_hour) && close_hour <= 24 {
+            Ok(Self {
+                open_hour,
+                close_hour,
+            })
+        } else {
+            Err(HoursError)
+        }
+    }
+
+    /// The first moment from `at_ms` on at which a store is open; stores open within twenty minutes of
+    /// each other.
+    pub fn next_open_ms(self, at_ms: i64, store: usize) -> i64 {
+        let day_ms = window_start_ms(at_ms, DAY_MS);
+        let stagger_ms = i64::try_from(store).unwrap_or(0) * 7 * MINUTE_MS % STAGGER_MS;
+        let open_ms = day_ms + self.open_hour * HOUR_MS + stagger_ms;
+        if at_ms < open_ms {
+            open_ms
+        } else if at_ms < day_ms + self.close_hour * HOUR_MS {
+            at_ms
+        } else {
+            open_ms + DAY_MS
+        }
+    }
+
+    /// How busy it is, as a share of the busiest time: most around noon and before closing.
+    pub fn activity(self, at_ms: i64) -> f64 {
+        const PEAK_HOURS: f64 = 3.0;
+        const LEAST: f64 = 0.5;
+        let hour = |ms: i64| crate::model::metric::to_float(ms.unsigned_abs()) / 3_600_000.0;
+        let of_day = hour(at_ms - window_start_ms(at_ms, DAY_MS));
+        let evening = hour(self.close_hour * HOUR_MS) - 2.5;
+        let near = |peak: f64| (1.0 - (of_day - peak).abs() / PEAK_HOURS).max(0.0);
+        LEAST + (1.0 - LEAST) * near(12.5).max(near(evening))
+    }
+}
+
+/// How simulated time passes.
+///
+/// It ends when the run does, so that nothing is measured in the future: a day at a speed of 1,440
+/// begins a day ago, and takes a minute.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    started_ms: i64,
+    from_ms: i64,
+    speed: i64,
+}
+
+impl Pace {
+    /// Simulated time of this length, at this many times the real speed, from a real moment on.
+    pub fn new(started_ms: i64, length_ms: i64, speed: u32) -> Self {
+        let speed = i64::from(speed.max(1));
+        let from_ms = if speed == 1 {
+            started_ms
+        } else {
+            started_ms - length_ms + length_ms / speed
+        };
+        Self {
+            started_ms,
+            from_ms,
+            speed,
+        }
+    }
+
+    /// Where simulated time begins, Unix ms.
+    pub fn begin_ms(&self) -> i64 {
+        self.from_ms
+    }
+
+    /// Whether it passes faster than real time.
+    pub fn is_compressed(&self) -> bool {
+        self.speed > 1
+    }
+
+    /// The real moment at which a simulated one has come.
+    pub fn real_ms(&self, simulated_ms: i64) -> i64 {
+        let passed_ms = simulated_ms.saturating_sub(self.from_ms);
+        let real_ms = passed_ms / self.speed + i64::from(passed_ms % self.speed > 0);
+        self.started_ms.saturating_add(real_ms)
+    }
+
+    /// The simulated moment at a real one.
+    #[cfg(test)]
+    pub fn simulated_ms(&self, real_ms: i64) -> i64 {
+        self.from_ms + (real_ms - self.started_ms) * self.speed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_795_220_280_653;
+
+    #[test]
+    fn a_day_ends_when_the_run_does() {
+        let pace = Pace::new(NOW_MS, DAY_MS, 1_440);
+        assert_eq!(pace.begin_ms(), NOW_MS - DAY_MS + 60_000);
+        assert_eq!(pace.real_ms(pace.begin_ms() + DAY_MS), NOW_MS + 60_000);
+        assert_eq!(pace.simulated_ms(NOW_MS + 60_000), NOW_MS + 60_000);
+        // Nothing comes before its time, and so nothing is measured in the future.
+        for simulated_ms in pace.begin_ms()..pace.begin_ms() + 3_000 {
+            assert!(pace.simulated_ms(pace.real_ms(simulated_ms)) >= simulated_ms);
+        }
+        let real = Pace::new(NOW_MS, DAY_MS, 1);
+        assert_eq!(
+            (real.begin_ms(), real.real_ms(NOW_MS + 7)),
+            (NOW_MS, NOW_MS + 7)
+        );
+    }
+
+    #[test]
+    fn stores_are_closed_at_night_and_busy_at_noon() {
+        let hours = Hours::parse("8-20").unwrap();
+        let day_ms = window_start_ms(NOW_MS, DAY_MS);
+        assert_eq!(hours.next_open_ms(day_ms, 0), day_ms + 8 * HOUR_MS);
+        assert_eq!(
+            hours.next_open_ms(day_ms, 1),
+            day_ms + 8 * HOUR_MS + 7 * MINUTE_MS
+        );
+        assert_eq!(
+            hours.next_open_ms(day_ms + 9 * HOUR_MS, 1),
+            day_ms + 9 * HOUR_MS
+        );
+        assert_eq!(
+            hours.next_open_ms(day_ms + 20 * HOUR_MS, 0),
+            day_ms + 32 * HOUR_MS
+        );
+        assert!(hours.activity(day_ms + 12 * HOUR_MS + HOUR_MS / 2) > 0.99);
+        assert!(hours.activity(day_ms + 9 * HOUR_MS) < 0.51);
+        for bad in ["8", "20-8", "8-25", "-1-3", "a-b", ""] {
+            assert_eq!(Hours::parse(bad), Err(HoursError), "{bad}");
+        }
+    }
+}
