@@ -182,7 +182,7 @@ fn histogram() -> impl Strategy<Value = Value> {
 
 fn batch() -> impl Strategy<Value = Value> {
     let parts = (
-        prop::collection::vec(sample(), 0..8),
+        prop::collection::vec(sample(), 0..20),
         prop::collection::vec(histogram(), 0..2),
         0_u64..3,
     );
@@ -373,8 +373,17 @@ fn messagepack_that_is_not_whole_or_claims_what_is_not_there_is_malformed() {
         .map(|length| (format!("cut at {length}"), whole[..length].to_vec()))
         .collect();
     let mut add = |name: &str, bytes: Vec<u8>| cases.push((name.to_owned(), bytes));
-    add("something after it", [&whole[..], b"\x00"].concat());
-    add("twice", [&whole[..], &whole].concat());
+    // One that the stream reads to its end, and one that has to be taken apart.
+    let streamed = with_sample(&sample_of(b"\x07"));
+    assert_eq!(counts(&streamed), (3, 0));
+    for whole in [&whole, &streamed] {
+        add("something after it", [&whole[..], b"\x00"].concat());
+        add(
+            "the byte that is never used after it",
+            [&whole[..], b"\xc1"].concat(),
+        );
+        add("twice", [&whole[..], whole].concat());
+    }
     add("the byte that is never used", with_sample(b"\xc1"));
     add("a list", b"\x90".to_vec());
     add("null", b"\xc0".to_vec());

@@ -376,8 +376,9 @@ async fn bombs_of_every_coding_are_refused_and_take_no_memory() {
     let grown = server.peak_memory() - before;
     println!("peak memory grown by {} KiB", grown >> 10);
     // Some thirty bodies at once; of each that is unpacked, one to a processor, a window and what has been
-    // decoded; and what the allocator keeps for each thread. Decoded whole they would take gigabytes.
-    assert!(grown < 160 << 20, "grown by {} MiB", grown >> 20);
+    // decoded; and what the allocator has not given back yet, the more the busier the machine is. Decoded
+    // whole, thirty of them would take two gigabytes.
+    assert!(grown < 256 << 20, "grown by {} MiB", grown >> 20);
     taken(&server.post(&batch()).await, "afterwards");
     server.stop().await;
 }
