@@ -139,7 +139,8 @@ pub fn verify(folder: &Path) -> Result<Manifest, BackupError> {
     if sums != expected.as_bytes() {
         return Err(which_is_corrupt(&sums, &manifest_sum, &state_sum));
     }
-    let manifest: Manifest = serde_json::from_slice(&manifest_text).map_err(StateError::Json)?;
+    let manifest: Manifest = serde_json::from_slice(&manifest_text)
+        .map_err(|_other_keys| not_a_backup(folder, "a manifest.json that can be read"))?;
     if manifest.format > FORMAT {
         return Err(BackupError::Later {
             found: manifest.format,

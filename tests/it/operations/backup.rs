@@ -1,10 +1,12 @@
 //! Backup, restore, and whose journal and state belong together.
 
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::support::{
     CELLS, Engine, Server, Terminal, assert_exactly, assert_query_api, audit_is_clean, copy, data,
-    run, said, wait_drained,
+    kill, run, said, wait_drained,
 };
 
 const HOURLY: (&str, &str) = ("TILLWATCH_SEAL_INTERVAL", "1h");
@@ -227,11 +229,17 @@ async fn what_only_the_journal_holds_is_said_and_the_journal_of_another_is_refus
     );
 
     copy(&two.join("journal"), &one.join("journal"));
-    let serve = Server::command("serve")
-        .args(["--data-dir", &text(&one), "--clickhouse-url", &url])
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .output();
-    let (is_good, output) = said(&serve.unwrap());
+    let serve = [
+        "--data-dir",
+        &text(&one),
+        "--clickhouse-url",
+        &url,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let (is_good, output) = refused_start(&serve).await;
     assert!(
         !is_good && output.contains("one of them comes from another collector"),
         "{output}"
@@ -240,6 +248,25 @@ async fn what_only_the_journal_holds_is_said_and_the_journal_of_another_is_refus
     let server = Server::start_on(folders[1].path(), &settings).await;
     wait_applied_samples(&server, 6.0).await;
     server.stop().await;
+}
+
+/// A start that must fail; one that does not is ended.
+async fn refused_start(arguments: &[&str]) -> (bool, String) {
+    let mut command = Server::command("serve");
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pid = child.id();
+    let started = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > Duration::from_secs(30) {
+            kill(pid);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    said(&child.wait_with_output().unwrap())
 }
 
 async fn wait_applied_samples(server: &Server, samples: f64) {
