@@ -66,6 +66,9 @@ pub(super) struct Clickhouse {
     /// End when standard input ends: how `serve` makes sure that no engine outlives it.
     #[arg(long, hide = true)]
     exit_on_stdin_eof: bool,
+    /// text or json, on standard error, which `serve` shares with its engine.
+    #[arg(long, hide = true, default_value = "text")]
+    log_format: Format,
     /// Time-out of heads and bodies.
     #[arg(long, hide = true, default_value_t = 30_000)]
     timeout_ms: u64,
@@ -73,7 +76,7 @@ pub(super) struct Clickhouse {
 
 impl Clickhouse {
     pub(super) async fn run(self) -> Outcome {
-        logging::init(Format::Text, "info");
+        logging::init(self.log_format, "info");
         let mut engine = EngineSettings::new(self.path);
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;

@@ -51,7 +51,12 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
         path: data_dir.join("clickhouse"),
         libchdb: Some(libchdb),
         executable,
-        extra_arguments: vec!["--memory".to_owned(), memory.to_string()],
+        extra_arguments: vec![
+            "--memory".to_owned(),
+            memory.to_string(),
+            "--log-format".to_owned(),
+            config.text_of("log_format").unwrap_or_default(),
+        ],
     });
     let (sender, receiver) = watch::channel(None);
     let mut moves = supervisor.endpoint();

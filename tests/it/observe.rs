@@ -142,6 +142,13 @@ async fn a_failed_batch_is_followed_from_its_answer_to_the_log() {
         "{line}"
     );
 
+    // The engine writes to the same place, and in the same way.
+    let engine = crate::support::children(server.pid());
+    assert_eq!(engine.len(), 1);
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", engine[0])).unwrap();
+    let arguments = String::from_utf8_lossy(&arguments).into_owned();
+    assert!(arguments.contains("--log-format\0json"), "{arguments:?}");
+
     // At the default level there is not a word about a good one.
     let reply = server.post(&batch.next().filled(1).0).await;
     let last = server.post_with(&[], "{").await;
