@@ -45,9 +45,9 @@ struct Inner {
 
 /// What a reader sees.
 #[derive(Debug)]
-pub struct View {
-    /// Rows of the open windows that it asked for.
-    pub open: Vec<Rollup>,
+pub struct View<T = Vec<Rollup>> {
+    /// What is open of what it asked for.
+    pub open: T,
     /// The epoch that is being sealed.
     pub sealing: Option<Arc<Sealing>>,
     /// Epochs in the outbox.
@@ -56,6 +56,15 @@ pub struct View {
     pub confirmed: u64,
     /// This collector.
     pub collector_id: Uuid,
+}
+
+impl<T> View<T> {
+    /// The epochs of the outbox, but for the one that is being sealed, whose rows are at hand.
+    pub fn waiting(&self) -> impl Iterator<Item = &EpochInfo> {
+        let sealing = self.sealing.as_ref().map(|sealing| sealing.epoch());
+        let waiting = self.unconfirmed.iter();
+        waiting.filter(move |info| Some(info.epoch) != sealing)
+    }
 }
 
 /// How much is held.
@@ -202,6 +211,12 @@ impl Holdings {
     /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
     /// before the call is in it.
     pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+        self.view_of(position, |aggregator| aggregator.open_rollups(filter))
+            .await
+    }
+
+    /// The same for whatever `read` takes out of what is open.
+    pub async fn view_of<T>(&self, position: u64, read: impl Fn(&Aggregator) -> T) -> View<T> {
         self.wait_applied(position).await;
         let mut is_cutting = self.is_cutting.subscribe();
         loop {
@@ -211,7 +226,7 @@ impl Holdings {
                 continue;
             }
             return View {
-                open: inner.aggregator.open_rollups(filter),
+                open: read(&inner.aggregator),
                 sealing: inner.sealing.clone(),
                 unconfirmed: inner.unconfirmed.iter().cloned().collect(),
                 confirmed: inner.confirmed,

@@ -1,5 +1,7 @@
 //! What is known of each terminal: its queues' sequence windows, its release, its last values.
 
+use std::sync::Arc;
+
 use hashbrown::{Equivalent, HashMap};
 
 use crate::model::sequence::LOST_AFTER_MS;
@@ -56,7 +58,8 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<LastValue>,
-    pub(super) is_dirty: bool,
+    /// Its number among those that have changed since the last cut; `None`: it has not.
+    pub(super) changed: Option<u32>,
 }
 
 /// A terminal as it is written at a seal.
@@ -95,8 +98,8 @@ impl Terminals {
         }
         let entry = self.by_key.get_mut(&terminal);
         let entry = entry.expect("it was there or has just been put there");
-        if !entry.is_dirty {
-            entry.is_dirty = true;
+        if entry.changed.is_none() {
+            entry.changed = u32::try_from(self.dirty.len()).ok();
             self.dirty.push((&terminal).into());
         }
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
@@ -142,13 +145,20 @@ impl Terminals {
                 forgotten.push(key.clone());
                 return false;
             }
-            if has_changed && !terminal.is_dirty {
-                terminal.is_dirty = true;
+            if has_changed && terminal.changed.is_none() {
+                terminal.changed = u32::try_from(dirty.len()).ok();
                 dirty.push(key.clone());
             }
             true
         });
         lost_with_queues
+    }
+
+    /// The ids of the terminals that have changed since the last cut, by their numbers.
+    #[must_use]
+    pub fn changed_ids(&self) -> Vec<Arc<str>> {
+        let ids = self.dirty.iter();
+        ids.map(|key| Arc::from(&*key.terminal_id)).collect()
     }
 
     /// What has changed since the last cut.
@@ -162,7 +172,7 @@ impl Terminals {
         }
         for key in self.dirty.drain(..) {
             if let Some(terminal) = self.by_key.get_mut(&key) {
-                terminal.is_dirty = false;
+                terminal.changed = None;
                 let terminal = Some(terminal.clone());
                 changes.push(TerminalChange { key, terminal });
             }

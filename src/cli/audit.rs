@@ -11,9 +11,9 @@ use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::model::time::{DAY_MS, now_ms};
-use crate::persist::audit::{self, Held, KEPT_DAYS};
+use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::rows::DayLedger;
-use crate::persist::{EpochInfo, State};
+use crate::persist::{EpochInfo, SideTable, State};
 use crate::pipeline;
 
 /// Epochs asked for in one statement.
@@ -38,6 +38,8 @@ struct Day {
     ledger: DayLedger,
     held: DayLedger,
     outbox: DayLedger,
+    /// Rows in the tables beside `rollup_1m`.
+    side_rows: u64,
     differing: u64,
 }
 
@@ -97,27 +99,37 @@ async fn compare(
     // Runs of epochs that bear one collector id.
     for group in ledger.chunk_by(|left, right| left.collector_id == right.collector_id) {
         for part in group.chunks(EPOCHS_AT_ONCE) {
-            let held = held(clickhouse, part).await?;
+            let held = audit::held(clickhouse, part)
+                .await
+                .map_err(|error| Failure::of(&error))?;
+            let none = HeldDays::new();
             for info in part {
-                for (day, ledger) in info.days.iter().filter(|(day, _)| **day >= oldest_day) {
-                    let found = held
-                        .get(&(info.epoch, *day))
-                        .map_or_else(DayLedger::default, |held| held.ledger);
+                for (day, ledger) in info.days.range(oldest_day..) {
+                    let found = audit::ledger_of(&held.rollups, (info.epoch, *day));
                     let of_day = days.entry(*day).or_default();
                     of_day.epochs += 1;
                     add(&mut of_day.ledger, ledger);
                     if info.confirmed_at_ms.is_none() {
                         add(&mut of_day.outbox, ledger);
-                        continue;
+                    } else {
+                        add(&mut of_day.held, &found);
+                        note("rollup_1m", (info, *day), (ledger, &found), (of_day, shown));
                     }
-                    add(&mut of_day.held, &found);
-                    if found != *ledger {
-                        of_day.differing += 1;
-                        if is_verbose {
-                            lines.push(format!(
-                                "epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
-                                info.epoch, date(*day), ledger.rows, ledger.samples, found.rows, found.samples
-                            ));
+                }
+                for (table, side_days) in &info.sides {
+                    let found = held.sides.get(table).unwrap_or(&none);
+                    for (day, ledger) in side_days.range(oldest_day..) {
+                        let found = audit::ledger_of(found, (info.epoch, *day));
+                        let of_day = days.entry(*day).or_default();
+                        of_day.side_rows += ledger.rows;
+                        if info.confirmed_at_ms.is_some() {
+                            let name = SideTable::name(*table);
+                            note(
+                                name,
+                                (info, *day),
+                                (ledger, &found),
+                                (of_day, is_verbose.then_some(&mut lines)),
+                            );
                         }
                     }
                 }
@@ -127,27 +139,29 @@ async fn compare(
     Ok((days, lines))
 }
 
-async fn held(
-    clickhouse: &crate::persist::ClickHouse,
-    part: &[EpochInfo],
-) -> Result<BTreeMap<(u64, u32), Held>, Failure> {
-    let Some((first, last)) = part.first().zip(part.last()) else {
-        return Ok(BTreeMap::new());
+/// Notes an epoch's day of which a table does not hold what was sent.
+fn note(
+    table: &str,
+    (info, day): (&EpochInfo, u32),
+    (ledger, found): (&DayLedger, &DayLedger),
+    (of_day, shown): (&mut Day, Option<&mut Vec<String>>),
+) {
+    if ledger == found {
+        return;
+    }
+    of_day.differing += 1;
+    let Some(lines) = shown else {
+        return;
     };
-    let mut days: Vec<u32> = part
-        .iter()
-        .flat_map(|info| info.days.keys().copied())
-        .collect();
-    days.sort_unstable();
-    days.dedup();
-    audit::held(
-        clickhouse,
-        first.collector_id,
-        (first.epoch, last.epoch),
-        &days,
-    )
-    .await
-    .map_err(|error| Failure::of(&error))
+    lines.push(format!(
+        "{table}: epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
+        info.epoch,
+        date(day),
+        ledger.rows,
+        ledger.samples,
+        found.rows,
+        found.samples
+    ));
 }
 
 fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
@@ -157,6 +171,7 @@ fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
         rows.push(line(date(*day), sums));
         total.epochs += sums.epochs;
         total.differing += sums.differing;
+        total.side_rows += sums.side_rows;
         add(&mut total.ledger, &sums.ledger);
         add(&mut total.held, &sums.held);
         add(&mut total.outbox, &sums.outbox);
@@ -169,6 +184,7 @@ fn report(days: &BTreeMap<u32, Day>) -> ExitCode {
         "confirmed, in ClickHouse",
         "outbox",
         "rows",
+        "by terminal, session",
         "differing",
     ];
     say(&table(&head, &rows));
@@ -200,6 +216,7 @@ fn line(name: String, day: &Day) -> Vec<String> {
         day.held.samples.to_string(),
         day.outbox.samples.to_string(),
         day.ledger.rows.to_string(),
+        day.side_rows.to_string(),
         day.differing.to_string(),
     ]
 }

@@ -10,6 +10,8 @@
 //! | `batch.rs` | what one terminal posts at once, after validation |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
+//! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
+//! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
@@ -22,6 +24,8 @@ pub mod outcome;
 pub mod quantile;
 pub mod rollup;
 pub mod sequence;
+pub mod session;
+pub mod terminal_hour;
 pub mod time;
 
 pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
@@ -33,3 +37,5 @@ pub use outcome::{Outcomes, Reason};
 pub use quantile::Quantile;
 pub use rollup::{Rollup, RollupKey, Summary};
 pub use sequence::{Seen, SeqWindow};
+pub use session::{Pseudonym, SessionDay, SessionDayKey, SessionKey, SessionSums};
+pub use terminal_hour::{Scalars, TerminalHour, TerminalHourKey};

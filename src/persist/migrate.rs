@@ -21,11 +21,18 @@ pub struct Migration {
 }
 
 /// Every migration, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "0001_rollup_1m.sql",
-    sql: include_str!("../../migrations/0001_rollup_1m.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "0001_rollup_1m.sql",
+        sql: include_str!("../../migrations/0001_rollup_1m.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "0002_terminals_and_sessions.sql",
+        sql: include_str!("../../migrations/0002_terminals_and_sessions.sql"),
+    },
+];
 
 /// This release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");

@@ -11,7 +11,10 @@
 //! | file | what |
 //! |---|---|
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
+//! | `side_tables.rs` | `RowBinary` of the tables beside it: by terminal, by session |
+//! | `side_outbox.rs` | an epoch's rows of those tables, in the outbox and the ledger |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
+//! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
@@ -26,11 +29,15 @@ pub mod error;
 pub mod migrate;
 pub mod outbox;
 pub mod rows;
+pub mod session_keys;
 pub mod ship;
+pub mod side_outbox;
+pub mod side_tables;
 pub mod state;
 mod tables;
 
 pub use clickhouse::{ClickHouse, Endpoint};
 pub use error::{ClickHouseError, StateError};
 pub use outbox::EpochInfo;
+pub use side_tables::SideTable;
 pub use state::{SealedEpoch, State};

@@ -8,10 +8,11 @@ use crate::model::SeqWindow;
 use crate::persist::error::StateError;
 
 /// Layout of the file; a later one is refused, an earlier one is brought forward in `LAYOUTS`.
-pub(super) const LAYOUT: i64 = 1;
+pub(super) const LAYOUT: i64 = 2;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 1] = ["
+pub(super) const LAYOUTS: [&str; 2] = [
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -35,7 +36,17 @@ pub(super) const LAYOUTS: [&str; 1] = ["
     CREATE TABLE series (
         kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
     CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
-"];
+",
+    "
+    -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`.
+    CREATE TABLE side_outbox (
+        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL,
+        PRIMARY KEY (epoch, table_name));
+    CREATE TABLE epoch_side_day (
+        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
+        hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;
+",
+];
 
 pub(super) fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;

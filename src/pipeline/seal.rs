@@ -136,6 +136,7 @@ impl Sealer {
             sealed_at_ms: now_ms,
             confirmed_at_ms: None,
             days: sealing.days().clone(),
+            sides: sealing.side_days(),
         };
         self.holdings.sealed(sealed, info);
         self.sealed_position

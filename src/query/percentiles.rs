@@ -147,13 +147,8 @@ async fn rows_elsewhere(
         add_rows(&mut points, rows, request);
     }
     let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    let is_sealing = |epoch| {
-        view.sealing
-            .as_ref()
-            .is_some_and(|sealing| sealing.epoch() == epoch)
-    };
-    for info in &view.unconfirmed {
-        if is_sealing(info.epoch) || info.days.range(days.clone()).next().is_none() {
+    for info in view.waiting() {
+        if info.days.range(days.clone()).next().is_none() {
             continue;
         }
         let epoch = info.epoch;
@@ -221,12 +216,7 @@ async fn fetch(
     view: &View,
     (part, shared): (Part, &[u32]),
 ) -> Result<Vec<Found>, QueryError> {
-    let foreign: Vec<_> = view
-        .unconfirmed
-        .iter()
-        .filter(|info| info.collector_id != view.collector_id)
-        .collect();
-    let sql = statement::percentiles(request, part, &foreign);
+    let sql = statement::percentiles(request, part, &statement::confirmed_only(view));
     let found = sources.clickhouse.fetch(&sql, |query| {
         let query = query
             .param("metric", request.metric.name)

@@ -1,9 +1,7 @@
 //! The SQL. Everything a request says goes in as a parameter; only the column to group by, one of
 //! four known names, stands in the text.
 
-use uuid::Uuid;
-
-use crate::persist::EpochInfo;
+use crate::holdings::View;
 use crate::query::request::PercentileRequest;
 
 /// Which of the points a statement is for.
@@ -17,7 +15,7 @@ pub enum Part {
 
 /// The statement for one part of a request.
 #[must_use]
-pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInfo]) -> String {
+pub fn percentiles(request: &PercentileRequest, part: Part, confirmed_only: &str) -> String {
     let group = request.group_by.column().unwrap_or("''");
     let point = match request.step_ms {
         None => "{from_s:UInt32}".to_owned(),
@@ -63,19 +61,25 @@ pub fn percentiles(request: &PercentileRequest, part: Part, foreign: &[&EpochInf
                FROM rollup_1m FINAL \
                WHERE metric = {{metric:String}} AND window_start >= toDateTime({{from_s:UInt32}}, 'UTC') \
                  AND window_start < toDateTime({{to_s:UInt32}}, 'UTC') \
-                 AND NOT (collector_id = {{collector_id:UUID}} AND epoch > {{confirmed:UInt64}}){}{filters}) \
-         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}}",
-        without(foreign)
+                 AND {confirmed_only}{filters}) \
+         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}}"
     )
 }
 
-/// Leaves out unconfirmed epochs that bear an earlier id of this collector.
-fn without(foreign: &[&EpochInfo]) -> String {
-    let clause = |info: &&EpochInfo| {
-        let (id, epoch): (Uuid, u64) = (info.collector_id, info.epoch);
-        format!(" AND NOT (collector_id = toUUID('{id}') AND epoch = {epoch})")
-    };
-    foreign.iter().map(clause).collect()
+/// Leaves out what a reader finds elsewhere: epochs of this collector after the last confirmed one, and
+/// unconfirmed ones that bear an earlier id of it. Parameters: `collector_id`, `confirmed`.
+#[must_use]
+pub fn confirmed_only<T>(view: &View<T>) -> String {
+    let mut clauses =
+        "NOT (collector_id = {collector_id:UUID} AND epoch > {confirmed:UInt64})".to_owned();
+    let foreign = view.unconfirmed.iter();
+    for info in foreign.filter(|info| info.collector_id != view.collector_id) {
+        let (id, epoch) = (info.collector_id, info.epoch);
+        clauses.push_str(&format!(
+            " AND NOT (collector_id = toUUID('{id}') AND epoch = {epoch})"
+        ));
+    }
+    clauses
 }
 
 /// The columns a request filters by, and the values it asks for.
