@@ -113,7 +113,12 @@ async fn compare(
                         add(&mut of_day.outbox, ledger);
                     } else {
                         add(&mut of_day.held, &found);
-                        note("rollup_1m", (info, *day), (ledger, &found), (of_day, shown));
+                        note(
+                            "rollup_1m",
+                            (info, *day),
+                            (ledger, &found),
+                            (of_day, is_verbose.then_some(&mut lines)),
+                        );
                     }
                 }
                 for (table, side_days) in &info.sides {
