@@ -6,6 +6,7 @@
 //! | `query.rs` | `query`: percentiles as a table in the terminal |
 //! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
 //! | `audit.rs` | `audit`: the ledger against what ClickHouse holds |
+//! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
 //! | `journal.rs` | `journal inspect`, `journal verify` |
 
 #![expect(
@@ -15,6 +16,7 @@
 
 mod audit;
 mod journal;
+mod pseudonym;
 mod query;
 mod serve;
 mod sql;
@@ -53,6 +55,8 @@ enum Command {
     Sql(sql::Sql),
     /// Compare the ledger of epochs with what ClickHouse holds, by epoch and day.
     Audit(Box<audit::Audit>),
+    /// Print the pseudonyms of session ids on a day, from the key in the data folder.
+    Pseudonym(pseudonym::Pseudonym),
     /// Look into the journal of a data folder, without changing it.
     #[command(subcommand)]
     Journal(journal::Journal),
@@ -99,6 +103,7 @@ async fn run(command: Command) -> Outcome {
         Command::Query(query) => query.run().await,
         Command::Sql(sql) => sql.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Pseudonym(pseudonym) => pseudonym.run(),
         Command::Journal(journal) => journal.run(),
         Command::Simulate(options) => {
             logging::init(Format::Text, "warn");

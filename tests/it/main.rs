@@ -39,4 +39,6 @@ mod ingest;
 #[cfg(test)]
 mod query;
 #[cfg(test)]
+mod terminals;
+#[cfg(test)]
 mod process;

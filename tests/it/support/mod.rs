@@ -12,8 +12,6 @@
 //! | `records.rs` | random journal records |
 //! | `raw.rs` | a socket that says exactly what it is told |
 
-#![expect(dead_code, reason = "not every test uses every helper")]
-
 mod batch;
 mod engine;
 mod exposition;
@@ -31,7 +29,8 @@ pub use ledger::{
     CELLS, Terminal, assert_exactly, assert_query_api, found_samples, wait_drained, wait_sealed,
 };
 pub use program::{
-    audit, audit_is_clean, children, copy, data, is_alive, kill, run, sql, terminate, wait_until,
+    audit, audit_is_clean, children, copy, data, is_alive, kill, run, run_with_input, sql,
+    terminate, wait_until,
 };
 pub use proxy::{Proxy, Weather};
 pub use raw::Raw;

@@ -1,0 +1,1 @@
+//! What terminals' hours and sessions cost a large fleet.

@@ -1,0 +1,7 @@
+//! Depth below the store: what each terminal and each session measured, kept once, wherever it is.
+
+mod cost;
+mod fleet;
+mod outbox;
+mod pseudonyms;
+mod through;
