@@ -87,7 +87,7 @@ impl State {
         self.epochs("WHERE epoch >= ?1 ORDER BY epoch", signed(since_epoch))
     }
 
-    fn epochs(&self, which: &str, argument: i64) -> Result<Vec<EpochInfo>, StateError> {
+    pub(super) fn epochs(&self, which: &str, argument: i64) -> Result<Vec<EpochInfo>, StateError> {
         let reader = self.reader();
         let mut statement = reader.prepare_cached(&format!(
             "SELECT epoch, sealed_at_ms, confirmed_at_ms, collector_id FROM epoch {which}"
@@ -149,6 +149,7 @@ impl State {
                 "UPDATE epoch SET confirmed_at_ms = ?2 WHERE epoch = ?1",
                 params![signed(*epoch), now_ms],
             )?;
+            side_outbox::confirm(&transaction, *epoch, now_ms)?;
         }
         transaction.commit()?;
         Ok(())
@@ -171,7 +172,11 @@ impl State {
             "DELETE FROM epoch_day WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
             [times.1],
         )?;
-        transaction.execute("DELETE FROM epoch WHERE confirmed_at_ms < ?1", [times.1])?;
+        transaction.execute(
+            "DELETE FROM epoch WHERE confirmed_at_ms < ?1
+             AND epoch NOT IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)",
+            [times.1],
+        )?;
         session_keys::destroy(&transaction, now_ms)?;
         transaction.commit()?;
         drop(writer);
@@ -186,8 +191,7 @@ impl State {
         let reader = self.reader();
         let (epochs, oldest_ms, bytes) = reader.query_row(
             "SELECT count(*), min(sealed_at_ms), coalesce(sum(length(blob)), 0)
-                 + (SELECT coalesce(sum(length(blob)), 0) FROM epoch JOIN side_outbox USING (epoch)
-                    WHERE confirmed_at_ms IS NULL)
+                 + (SELECT coalesce(sum(length(blob)), 0) FROM side_outbox WHERE confirmed_at_ms IS NULL)
              FROM epoch JOIN outbox USING (epoch) WHERE confirmed_at_ms IS NULL",
             [],
             |row| Ok((unsigned(row.get(0)?), row.get(1)?, unsigned(row.get(2)?))),

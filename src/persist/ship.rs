@@ -158,7 +158,10 @@ pub async fn ship_once(
     state: &Arc<State>,
     is_retry: bool,
 ) -> Result<Shipped, ClickHouseError> {
-    let waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
+    let mut waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
+    if waiting.is_empty() {
+        waiting = on_disk(state, |state| state.left_behind(EPOCHS_MAX)).await?;
+    }
     let mut group = first_group(waiting);
     if group.is_empty() {
         return Ok(Shipped::default());
@@ -226,6 +229,8 @@ async fn rows_of(
     const GONE: StateError = StateError::Damaged("outbox: an unconfirmed blob is gone");
     let epoch = info.epoch;
     match table {
+        // Nothing was accepted in it, or ClickHouse has been found to hold it.
+        None if info.days.is_empty() => Ok(None),
         None => {
             let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
             Ok(Some(rows.ok_or(GONE)?))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::model::{SessionDay, TerminalHour};
 use crate::persist::error::StateError;
+use crate::persist::outbox::EpochInfo;
 use crate::persist::rows::{DayLedger, EncodedRows, RowOrigin};
 use crate::persist::side_tables::{self, SideTable};
 use crate::persist::state::{State, signed, unsigned};
@@ -71,7 +72,7 @@ pub(super) fn put(
     let mut put_day =
         transaction.prepare_cached("INSERT INTO epoch_side_day VALUES (?1, ?2, ?3, ?4, ?5)")?;
     let mut put_blob =
-        transaction.prepare_cached("INSERT INTO side_outbox VALUES (?1, ?2, ?3, ?4)")?;
+        transaction.prepare_cached("INSERT INTO side_outbox VALUES (?1, ?2, ?3, ?4, NULL)")?;
     for side in sides {
         let name = side.table.name();
         for (day, ledger) in &side.encoded.days {
@@ -140,15 +141,28 @@ pub(super) fn expire(
     transaction: &Transaction<'_>,
     (blobs_before_ms, ledger_before_ms): (i64, i64),
 ) -> Result<(), StateError> {
-    for (table, before_ms) in [
-        ("side_outbox", blobs_before_ms),
-        ("epoch_side_day", ledger_before_ms),
-    ] {
-        let sql = format!(
-            "DELETE FROM {table} WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)"
-        );
-        transaction.execute(&sql, [before_ms])?;
-    }
+    transaction.execute(
+        "DELETE FROM side_outbox WHERE confirmed_at_ms < ?1",
+        [blobs_before_ms],
+    )?;
+    transaction.execute(
+        "DELETE FROM epoch_side_day WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)
+         AND epoch NOT IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)",
+        [ledger_before_ms],
+    )?;
+    Ok(())
+}
+
+/// Notes that ClickHouse holds an epoch's rows.
+pub(super) fn confirm(
+    transaction: &Transaction<'_>,
+    epoch: u64,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    transaction.execute(
+        "UPDATE side_outbox SET confirmed_at_ms = ?2 WHERE epoch = ?1",
+        params![signed(epoch), now_ms],
+    )?;
     Ok(())
 }
 
@@ -186,5 +200,23 @@ impl State {
         table: SideTable,
     ) -> Result<Option<Vec<u8>>, StateError> {
         get_rows(&self.reader(), epoch, table)
+    }
+
+    /// Epochs that a release confirmed which knew nothing of these tables, oldest first, at most
+    /// `count_max` of them: without their rows of `rollup_1m`, which ClickHouse holds.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn left_behind(&self, count_max: usize) -> Result<Vec<EpochInfo>, StateError> {
+        let mut infos = self.epochs(
+            "WHERE confirmed_at_ms IS NOT NULL
+               AND epoch IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)
+             ORDER BY epoch LIMIT ?1",
+            i64::try_from(count_max).unwrap_or(i64::MAX),
+        )?;
+        for info in &mut infos {
+            info.days.clear();
+        }
+        Ok(infos)
     }
 }

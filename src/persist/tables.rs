@@ -38,10 +38,11 @@ pub(super) const LAYOUTS: [&str; 2] = [
     CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
 ",
     "
-    -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`.
+    -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`. A release that knows
+    -- nothing of them confirms an epoch without them: so they say themselves whether they are.
     CREATE TABLE side_outbox (
         epoch INTEGER NOT NULL, table_name TEXT NOT NULL, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL,
-        PRIMARY KEY (epoch, table_name));
+        confirmed_at_ms INTEGER, PRIMARY KEY (epoch, table_name));
     CREATE TABLE epoch_side_day (
         epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
         hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;

@@ -61,7 +61,7 @@ pub async fn merge<T>(
             continue;
         }
         let (epoch, catalogue) = (info.epoch, Arc::clone(&sources.catalogue));
-        let (store_id, from_s) = (request.store_id.clone(), request.from_s());
+        let (store_id, from_s) = (request.store_id.clone(), request.first_hour_s());
         let rows = on_disk(&sources.state, move |state| {
             let bytes = state.side_rows_of(epoch, SideTable::TerminalHour)?;
             decode(&bytes.unwrap_or_default(), &catalogue, (&store_id, from_s))
@@ -70,7 +70,7 @@ pub async fn merge<T>(
     }
     if let Some(sealing) = &view.sealing {
         let bytes = sealing.side_bytes(SideTable::TerminalHour);
-        let asked = (request.store_id.as_str(), request.from_s());
+        let asked = (request.store_id.as_str(), request.first_hour_s());
         add(
             &mut merged,
             request,
@@ -127,7 +127,7 @@ async fn fetch<T>(
         .fetch(&sql, |query| {
             let query = query
                 .param("store_id", &request.store_id)
-                .param("from_s", request.from_s())
+                .param("from_s", request.first_hour_s())
                 .param("collector_id", view.collector_id.to_string())
                 .param("confirmed", view.confirmed)
                 .param("limit", (FOUND_MAX + 1) as u64);

@@ -88,7 +88,7 @@ impl TerminalsRequest {
     }
 
     /// First hour of the metrics, Unix seconds.
-    pub(super) fn from_s(&self) -> u32 {
+    pub(super) fn first_hour_s(&self) -> u32 {
         let from_s = self.from_ms.map(|from_ms| from_ms / 1_000);
         from_s
             .and_then(|from_s| u32::try_from(from_s).ok())
@@ -276,7 +276,7 @@ fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
     let lines = of_store
         .map(|(key, terminal)| known(aggregator, (key, terminal), request.now_ms))
         .collect();
-    let rows = aggregator.open_terminal_hours(&request.store_id, request.from_s());
+    let rows = aggregator.open_terminal_hours(&request.store_id, request.first_hour_s());
     (lines, rows)
 }
 

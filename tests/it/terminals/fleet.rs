@@ -120,7 +120,8 @@ impl Fleet {
         // Now, some hours ago, or after a week offline.
         let oldest_ms = [MINUTE_MS, 3 * HOUR_MS, 7 * DAY_MS][self.random.usize(0..3)];
         let mut key_day = None;
-        for _ in 0..self.random.usize(1..15) {
+        let samples = self.random.usize(0..15);
+        for _ in 0..samples {
             let (metric, label) = METRICS[self.random.usize(0..METRICS.len())];
             let t_ms = now_ms() - self.random.i64(0..oldest_ms);
             let most = [90, 2_000, 8_000][self.random.usize(0..3)];
@@ -138,9 +139,10 @@ impl Fleet {
             self.model
                 .add((&names, at), scalars, session, &self.catalogue);
         }
-        if self.random.bool() {
+        if samples == 0 || self.random.bool() {
             let t_ms = (now_ms() - self.random.i64(MINUTE_MS..oldest_ms + MINUTE_MS)) / MINUTE_MS
                 * MINUTE_MS;
+            key_day.get_or_insert(t_ms.div_euclid(DAY_MS));
             let index = bucket_index(self.random.u64(1_000..9_000_000));
             let (low, high) = (bucket_lowest(index), bucket_highest(index));
             let count = self.random.u64(1..50);
