@@ -357,9 +357,9 @@ impl Aggregator {
         let Some(store) = self.stores.find(store_id) else {
             return Vec::new();
         };
-        let ids = self.terminals.changed_ids();
+        let id_of = |number| self.terminals.changed_id(number);
         self.terminal_hours
-            .copies((store, from_s), &self.tables(), &ids)
+            .copies((store, from_s), &self.tables(), id_of)
     }
 
     /// Copies of the open rows of a session.

@@ -182,6 +182,14 @@ impl TakenSessions {
         let rows = self.0.into_iter();
         let mut rows: Vec<SessionDay> = rows.filter_map(|cell| resolve(cell, tables)).collect();
         rows.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        // One name may have had two numbers, of a store that gave up its place and came back.
+        rows.dedup_by(|later, kept| {
+            let is_same = later.key == kept.key;
+            if is_same {
+                kept.sums.merge(&later.sums);
+            }
+            is_same
+        });
         rows
     }
 }

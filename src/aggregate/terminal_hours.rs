@@ -108,12 +108,12 @@ impl OpenTerminalHours {
         TakenTerminalHours { cells, terminals }
     }
 
-    /// Copies of one store's cells of real users since an hour (s), merged over nothing.
-    pub fn copies(
+    /// Copies of one store's cells of real users since an hour (s); `id_of` resolves terminals' numbers.
+    pub fn copies<'t>(
         &self,
         (store, from_s): (u32, u32),
         tables: &Tables,
-        terminals: &[Arc<str>],
+        id_of: impl Fn(u32) -> Option<&'t str>,
     ) -> Vec<TerminalHour> {
         let rum = Source::Rum.code();
         let is_asked_for =
@@ -121,7 +121,10 @@ impl OpenTerminalHours {
         self.cells
             .iter()
             .filter(|(key, _)| is_asked_for(key))
-            .filter_map(|(key, scalars)| resolve((*key, *scalars), tables, terminals))
+            .filter_map(|(key, scalars)| {
+                let id_of = |number| id_of(number).map(Arc::from);
+                resolve((*key, *scalars), tables, id_of)
+            })
             .collect()
     }
 }
@@ -178,9 +181,11 @@ impl TakenTerminalHours {
         let mut cells: Vec<(Key, Scalars)> = self.cells.into_iter().collect();
         // By number first: what has one name under two numbers is then merged as it came.
         cells.sort_unstable_by_key(|(key, _)| *key);
-        let rows = cells
-            .into_iter()
-            .filter_map(|cell| resolve(cell, tables, &self.terminals));
+        let rows = cells.into_iter().filter_map(|cell| {
+            resolve(cell, tables, |number| {
+                self.terminals.get(number as usize).cloned()
+            })
+        });
         let mut rows: Vec<TerminalHour> = rows.collect();
         rows.sort_by(|left, right| left.key.cmp(&right.key));
         rows.dedup_by(|later, kept| {
@@ -197,13 +202,13 @@ impl TakenTerminalHours {
 fn resolve(
     (key, scalars): (Key, Scalars),
     tables: &Tables,
-    terminals: &[Arc<str>],
+    id_of: impl Fn(u32) -> Option<Arc<str>>,
 ) -> Option<TerminalHour> {
     let metric = tables.catalogue.by_code(key.metric())?;
     let name = |table: &[Arc<str>], index: u32| table.get(index as usize).cloned();
     let terminal_id = match key.terminal() {
         OVERFLOW_TERMINAL => Arc::from(OVERFLOW),
-        terminal => name(terminals, terminal)?,
+        terminal => id_of(terminal)?,
     };
     let key = TerminalHourKey {
         metric: metric.name,

@@ -161,6 +161,13 @@ impl Terminals {
         ids.map(|key| Arc::from(&*key.terminal_id)).collect()
     }
 
+    /// The id of one of them.
+    #[must_use]
+    pub fn changed_id(&self, number: u32) -> Option<&str> {
+        let key = self.dirty.get(number as usize)?;
+        Some(&key.terminal_id)
+    }
+
     /// What has changed since the last cut.
     pub fn take_changes(&mut self) -> Vec<TerminalChange> {
         let mut changes: Vec<TerminalChange> = Vec::with_capacity(self.dirty.len());
