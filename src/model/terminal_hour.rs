@@ -34,7 +34,7 @@ pub struct Scalars {
     pub min: u64,
     /// Greatest value.
     pub max: u64,
-    /// The value with the latest time; of several at one time, the one that was received last.
+    /// The value with the latest time; of several at one time the greatest, whatever the order they came in.
     pub last: u64,
     /// That time, Unix ms.
     pub last_ms: i64,
@@ -45,23 +45,23 @@ pub struct Scalars {
 }
 
 impl Scalars {
-    /// Adds what another holds that was received later.
-    pub fn merge(&mut self, later: &Self) {
-        if later.count == 0 {
+    /// Adds what another holds.
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
             return;
         }
         if self.count == 0 {
-            *self = *later;
+            *self = *other;
             return;
         }
-        self.min = self.min.min(later.min);
-        self.max = self.max.max(later.max);
-        self.count = self.count.saturating_add(later.count);
-        self.sum = self.sum.saturating_add(later.sum);
-        self.over_low = self.over_low.saturating_add(later.over_low);
-        self.over_high = self.over_high.saturating_add(later.over_high);
-        if later.last_ms >= self.last_ms {
-            (self.last, self.last_ms) = (later.last, later.last_ms);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.over_low = self.over_low.saturating_add(other.over_low);
+        self.over_high = self.over_high.saturating_add(other.over_high);
+        if (other.last_ms, other.last) > (self.last_ms, self.last) {
+            (self.last, self.last_ms) = (other.last, other.last_ms);
         }
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn merging_keeps_the_extremes_and_the_value_of_the_latest_time() {
         let mut sum = Scalars::default();
-        for (last_ms, value) in [(20, 7), (30, 5), (10, 9), (30, 6)] {
+        for (last_ms, value) in [(20, 7), (30, 6), (10, 9), (30, 5)] {
             sum.merge(&one(last_ms, value));
         }
         sum.merge(&Scalars::default());

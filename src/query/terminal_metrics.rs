@@ -35,7 +35,7 @@ struct Found {
     high: u64,
 }
 
-/// Adds them, in the order in which they were received: so the last value is the latest.
+/// Adds them, each once.
 ///
 /// # Errors
 /// When there are too many, or ClickHouse or the state file do not answer.
@@ -114,9 +114,9 @@ async fn fetch<T>(
     let sql = format!(
         "SELECT terminal_id, toString(metric) AS metric, toString(label) AS label, sum(count) AS samples, \
                 sum(total) AS total, min(first) AS least, max(most) AS most, \
-                argMax(last, (at_ms, epoch)) AS latest, max(at_ms) AS latest_ms, sum(lower) AS low, sum(higher) AS high \
+                argMax(last, (at_ms, last)) AS latest, max(at_ms) AS latest_ms, sum(lower) AS low, sum(higher) AS high \
          FROM (SELECT terminal_id, metric, label, count, sum AS total, min AS first, max AS most, last, \
-                      toUnixTimestamp64Milli(last_at) AS at_ms, epoch, over_low AS lower, over_high AS higher \
+                      toUnixTimestamp64Milli(last_at) AS at_ms, over_low AS lower, over_high AS higher \
                FROM rollup_terminal_1h FINAL \
                WHERE store_id = {{store_id:String}} AND source = 'rum' \
                  AND hour_start >= toDateTime({{from_s:UInt32}}, 'UTC') AND {confirmed_only}{one}) \

@@ -392,7 +392,7 @@ fn assert_same<K: Ord + std::fmt::Debug>(
 
 /// What [`Model::assert_hours`] reads: merged over seals, as any reader would.
 pub const HOURS: &str = "SELECT store_id, terminal_id, metric, label, release, toUnixTimestamp(hour_start), \
-    sum(count), sum(total), min(least), max(most), argMax(final, (at, epoch)), max(at), sum(low), sum(high) \
+    sum(count), sum(total), min(least), max(most), argMax(final, (at, final)), max(at), sum(low), sum(high) \
     FROM (SELECT *, sum AS total, min AS least, max AS most, last AS final, \
           toUnixTimestamp64Milli(last_at) AS at, over_low AS low, over_high AS high FROM tillwatch.v_rollup_terminal_1h) \
     GROUP BY store_id, terminal_id, metric, label, release, hour_start FORMAT TSV";
