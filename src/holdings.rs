@@ -10,6 +10,7 @@
 //! afterwards ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -58,9 +59,9 @@ const REBUILDS_KEPT: usize = 64;
 
 /// What a reader sees.
 #[derive(Debug)]
-pub struct View {
-    /// Rows of the open windows that it asked for.
-    pub open: Vec<Rollup>,
+pub struct View<T = Vec<Rollup>> {
+    /// What is open of what it asked for.
+    pub open: T,
     /// The epoch that is being sealed.
     pub sealing: Option<Arc<Sealing>>,
     /// Epochs in the outbox.
@@ -75,6 +76,15 @@ pub struct View {
     pub rebuilds_begun: u64,
     /// Stores with series of their own.
     pub stores: usize,
+}
+
+impl<T> View<T> {
+    /// The epochs of the outbox, but for the one that is being sealed, whose rows are at hand.
+    pub fn waiting(&self) -> impl Iterator<Item = &EpochInfo> {
+        let sealing = self.sealing.as_ref().map(|sealing| sealing.epoch());
+        let waiting = self.unconfirmed.iter();
+        waiting.filter(move |info| Some(info.epoch) != sealing)
+    }
 }
 
 /// How much is held.
@@ -230,6 +240,22 @@ impl Holdings {
     /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
     /// before the call is in it.
     pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+        let hours = filter.from_s / HOUR_S..filter.to_s.div_ceil(HOUR_S);
+        let read = |aggregator: &Aggregator| aggregator.open_rollups(filter);
+        self.look(position, read, hours).await
+    }
+
+    /// The same for whatever `read` takes out of what is open.
+    pub async fn view_of<T>(&self, position: u64, read: impl Fn(&Aggregator) -> T) -> View<T> {
+        self.look(position, read, 0..0).await
+    }
+
+    async fn look<T>(
+        &self,
+        position: u64,
+        read: impl Fn(&Aggregator) -> T,
+        hours: Range<u32>,
+    ) -> View<T> {
         self.wait_applied(position).await;
         let mut is_cutting = self.is_cutting.subscribe();
         loop {
@@ -239,14 +265,12 @@ impl Holdings {
                 continue;
             }
             return View {
-                open: inner.aggregator.open_rollups(filter),
+                open: read(&inner.aggregator),
                 sealing: inner.sealing.clone(),
                 unconfirmed: inner.unconfirmed.iter().cloned().collect(),
                 confirmed: inner.confirmed,
                 collector_id: self.collector_id,
-                dirty: inner
-                    .dirty
-                    .within(filter.from_s / HOUR_S..filter.to_s.div_ceil(HOUR_S)),
+                dirty: inner.dirty.within(hours.clone()),
                 rebuilds_begun: inner.rebuilds_begun,
                 stores: inner.aggregator.name_counts().0,
             };

@@ -33,6 +33,9 @@ pub fn init(format: Format, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written, on a full disk, would be complained of by a macro that panics
+        // when it cannot be written either: and with it the task that logged.
+        .log_internal_errors(false)
         .with_writer(OneLine(io::stderr));
     std::panic::set_hook(Box::new(note_panic));
     match format {

@@ -10,10 +10,14 @@ use crate::aggregate::live::{Brought, LiveSeries};
 use crate::aggregate::names::NameSet;
 use crate::aggregate::open::{OpenWindows, Shared, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
+use crate::aggregate::sessions::OpenSessions;
+use crate::aggregate::terminal_hours::{OVERFLOW_TERMINAL, OpenTerminalHours};
 use crate::aggregate::terminals::{Terminal, TerminalKey, TerminalRef, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{Catalogue, Entry, FirstResult, KeyId, Rollup};
+use crate::model::{
+    Catalogue, Entry, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour,
+};
 use crate::wire::journal_act_v1::{self, Act};
 use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
@@ -66,6 +70,8 @@ pub struct Aggregator {
     stores: NameSet,
     releases: NameSet,
     windows: OpenWindows,
+    terminal_hours: OpenTerminalHours,
+    sessions: OpenSessions,
     live: LiveSeries,
     terminals: Terminals,
     /// Keys of the batches since the last cut.
@@ -85,6 +91,8 @@ impl Aggregator {
             stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
             releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),
             windows: OpenWindows::default(),
+            terminal_hours: OpenTerminalHours::default(),
+            sessions: OpenSessions::new(&catalogue),
             live: LiveSeries::new(Arc::clone(&layout), settings.native_histograms),
             terminals: Terminals::default(),
             keys: HashMap::default(),
@@ -148,6 +156,7 @@ impl Aggregator {
     pub fn apply(&mut self, position: u64, payload: &[u8]) -> Result<(), RecordError> {
         self.totals.records += 1;
         let result = self.apply_record(payload);
+        self.sessions.end();
         if result.is_err() {
             self.totals.unreadable += 1;
         }
@@ -190,6 +199,11 @@ impl Aggregator {
         terminal.release = shared.release;
         terminal.offset_ms = header.offset_ms;
         terminal.levels.resize(self.layout.levels(), None);
+        let number = match terminal.changed {
+            Some(number) if self.stores.is_named(shared.store) => number,
+            _ => OVERFLOW_TERMINAL,
+        };
+        self.sessions.begin(header.session, shared.store);
         self.live.report(shared, received_at_ms, header.offset_ms);
         self.live.lost(shared.store, lost);
         if header.is_keyed {
@@ -222,6 +236,12 @@ impl Aggregator {
                 }
             }
             self.totals.accepted += self.windows.samples - before;
+            self.sessions.add(metric, (t_ms, reading.label), brought);
+            if metric.per_terminal {
+                let at = (&reading, t_ms);
+                self.terminal_hours
+                    .add((shared, number), metric, at, brought);
+            }
             let times = (t_ms, received_at_ms);
             let is_live = self
                 .live
@@ -280,6 +300,7 @@ impl Aggregator {
             Some((name, SavedSeries::of_release(release, &layout)))
         });
         let (store_series, release_series) = (store_series.collect(), release_series.collect());
+        let terminal_hours = self.terminal_hours.take(self.terminals.changed_ids());
         let changes = self.terminals.take_changes().into_iter().map(|change| {
             let saved = change
                 .terminal
@@ -298,6 +319,8 @@ impl Aggregator {
             terminals: changes.collect(),
             keys: self.take_keys(),
             windows: self.windows.take(),
+            terminal_hours,
+            sessions: self.sessions.take(),
             tables: self.tables(),
             stores: self.stores.saved(),
             releases: self.releases.saved(),
@@ -317,10 +340,10 @@ impl Aggregator {
         self.keys.iter()
     }
 
-    /// Rows that a seal would write now.
+    /// Rows that a seal would write now. Those by terminal and session have no buckets and weigh half.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.windows.rows()
+        self.windows.rows() + (self.terminal_hours.len() + self.sessions.len()) / 2
     }
 
     /// Samples in open windows.
@@ -410,6 +433,25 @@ fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
         }
     }
     first
+}
+
+impl Aggregator {
+    /// Copies of the open rows of a store's terminals since an hour (s), of real users.
+    #[must_use]
+    pub fn open_terminal_hours(&self, store_id: &str, from_s: u32) -> Vec<TerminalHour> {
+        let Some(store) = self.stores.find(store_id) else {
+            return Vec::new();
+        };
+        let id_of = |number| self.terminals.changed_id(number);
+        self.terminal_hours
+            .copies((store, from_s), &self.tables(), id_of)
+    }
+
+    /// Copies of the open rows of a session.
+    #[must_use]
+    pub fn open_session(&self, session: Pseudonym) -> Vec<SessionDay> {
+        self.sessions.copies(session, &self.tables())
+    }
 }
 
 /// Keeps the value of a level with the latest time.

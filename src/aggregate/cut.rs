@@ -2,6 +2,8 @@
 
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
+use crate::aggregate::sessions::TakenSessions;
+use crate::aggregate::terminal_hours::TakenTerminalHours;
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
 use crate::model::{FirstResult, KeyId, SeqWindow};
 
@@ -63,6 +65,10 @@ pub struct Cut {
     pub samples: u64,
     /// Its windows.
     pub windows: Taken,
+    /// What it holds by terminal and hour.
+    pub terminal_hours: TakenTerminalHours,
+    /// What it holds by session and day.
+    pub sessions: TakenSessions,
     /// What resolves their numbers.
     pub tables: Tables,
     /// Stores and when they were last seen.

@@ -5,14 +5,16 @@
 //!    whether they come live or from a replay. There is no clock and no I/O here; time is what the
 //!    records say.
 //! 2. Nothing is rejected: past a cap a store or release becomes `__overflow__`, counted.
-//! 3. A cut ([`Aggregator::take`]) holds exactly the records up to its position: rollups,
-//!    sequence windows and live counters belong together.
+//! 3. A cut ([`Aggregator::take`]) holds exactly the records up to its position: rollups, terminals'
+//!    hours, sessions, sequence windows and live counters belong together.
 //!
 //! | file | what |
 //! |---|---|
 //! | `aggregator.rs` | applies one record; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
+//! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
+//! | `sessions.rs` | sums by session and day that are still filling |
 //! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
 //! | `exponential.rs` | exponential buckets, for native histograms |
 //! | `layout.rs` | where each metric's live series stand |
@@ -33,6 +35,8 @@ pub mod minutes;
 pub mod names;
 pub mod open;
 pub mod saved;
+pub mod sessions;
+pub mod terminal_hours;
 pub mod terminals;
 
 pub use aggregator::{Aggregator, Filter, Settings};

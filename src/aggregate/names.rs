@@ -85,6 +85,12 @@ impl NameSet {
         name.is_some_and(|name| self.by_name.get(name) == Some(&index))
     }
 
+    /// Whether a number stands for one name, and not for all that found no place.
+    #[must_use]
+    pub fn is_named(&self, index: u32) -> bool {
+        index != OVERFLOW_INDEX
+    }
+
     /// Every name by its number, for resolving them elsewhere.
     #[must_use]
     pub fn table(&self) -> Vec<Arc<str>> {

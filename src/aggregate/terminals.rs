@@ -1,5 +1,7 @@
 //! What is known of each terminal: its queues' sequence windows, its release, its last values.
 
+use std::sync::Arc;
+
 use hashbrown::{Equivalent, HashMap};
 
 use crate::model::sequence::LOST_AFTER_MS;
@@ -58,7 +60,8 @@ pub struct Terminal {
     pub levels: Vec<LastValue>,
     /// Its store was retired and it has not posted since: only its queues are kept.
     pub is_retired: bool,
-    pub(super) is_dirty: bool,
+    /// Its number among those that have changed since the last cut; `None`: it has not.
+    pub(super) changed: Option<u32>,
 }
 
 /// A terminal as it is written at a seal.
@@ -91,8 +94,8 @@ impl Terminals {
         }
         let entry = self.by_key.get_mut(&terminal);
         let entry = entry.expect("it was there or has just been put there");
-        if !entry.is_dirty {
-            entry.is_dirty = true;
+        if entry.changed.is_none() {
+            entry.changed = u32::try_from(self.dirty.len()).ok();
             self.dirty.push((&terminal).into());
         }
         entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
@@ -157,8 +160,8 @@ impl Terminals {
                 forgotten.push(key.clone());
                 return false;
             }
-            if has_changed && !terminal.is_dirty {
-                terminal.is_dirty = true;
+            if has_changed && terminal.changed.is_none() {
+                terminal.changed = u32::try_from(dirty.len()).ok();
                 dirty.push(key.clone());
             }
             true
@@ -172,11 +175,25 @@ impl Terminals {
         for (key, terminal) in of_store.filter(|(key, _)| *key.store_id == *store_id) {
             terminal.is_retired = true;
             terminal.levels.clear();
-            if !terminal.is_dirty {
-                terminal.is_dirty = true;
+            if terminal.changed.is_none() {
+                terminal.changed = u32::try_from(self.dirty.len()).ok();
                 self.dirty.push(key.clone());
             }
         }
+    }
+
+    /// The ids of the terminals that have changed since the last cut, by their numbers.
+    #[must_use]
+    pub fn changed_ids(&self) -> Vec<Arc<str>> {
+        let ids = self.dirty.iter();
+        ids.map(|key| Arc::from(&*key.terminal_id)).collect()
+    }
+
+    /// The id of one of them.
+    #[must_use]
+    pub fn changed_id(&self, number: u32) -> Option<&str> {
+        let key = self.dirty.get(number as usize)?;
+        Some(&key.terminal_id)
     }
 
     /// What has changed since the last cut.
@@ -190,7 +207,7 @@ impl Terminals {
         }
         for key in self.dirty.drain(..) {
             if let Some(terminal) = self.by_key.get_mut(&key) {
-                terminal.is_dirty = false;
+                terminal.changed = None;
                 let terminal = Some(terminal.clone());
                 changes.push(TerminalChange { key, terminal });
             }

@@ -12,11 +12,11 @@ use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::model::time::{DAY_MS, now_ms};
-use crate::persist::audit::{self, Held, KEPT_DAYS};
+use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::repair::{self, Repaired, date};
 use crate::persist::rows::DayLedger;
 use crate::persist::ship::{guard_epochs, ship_once};
-use crate::persist::{ClickHouse, EpochInfo, State};
+use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
 use crate::pipeline::{self, ServeError};
 use crate::progress::Progress;
 
@@ -47,6 +47,8 @@ struct Day {
     ledger: DayLedger,
     held: DayLedger,
     outbox: DayLedger,
+    /// Rows in the tables beside `rollup_1m`.
+    side_rows: u64,
     differing: u64,
 }
 
@@ -131,34 +133,50 @@ async fn compare(
     // Runs of epochs that bear one collector id.
     for group in ledger.chunk_by(|left, right| left.collector_id == right.collector_id) {
         for part in group.chunks(EPOCHS_AT_ONCE) {
-            let held = held(clickhouse, part).await?;
+            let held = audit::held(clickhouse, part)
+                .await
+                .map_err(|error| Failure::of(&error))?;
+            let none = HeldDays::new();
             done += part.len() as u64;
             progress.step("audit", (done, ledger.len() as u64), "epochs");
             for info in part {
-                for (day, ledger) in info.days.iter().filter(|(day, _)| **day >= oldest_day) {
-                    let found = held
-                        .get(&(info.epoch, *day))
-                        .map_or_else(DayLedger::default, |held| held.ledger);
+                let mut is_whole = true;
+                for (day, ledger) in info.days.range(oldest_day..) {
+                    let found = audit::ledger_of(&held.rollups, (info.epoch, *day));
                     let of_day = days.entry(*day).or_default();
                     of_day.epochs += 1;
                     add(&mut of_day.ledger, ledger);
                     if info.confirmed_at_ms.is_none() {
                         add(&mut of_day.outbox, ledger);
-                        continue;
+                    } else {
+                        add(&mut of_day.held, &found);
+                        is_whole &= note(
+                            "rollup_1m",
+                            (info, *day),
+                            (ledger, &found),
+                            (of_day, is_verbose.then_some(&mut lines)),
+                        );
                     }
-                    add(&mut of_day.held, &found);
-                    if found != *ledger {
-                        of_day.differing += 1;
-                        if differing.last().is_none_or(|last| last.epoch != info.epoch) {
-                            differing.push(info.clone());
-                        }
-                        if is_verbose {
-                            lines.push(format!(
-                                "epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
-                                info.epoch, date(*day), ledger.rows, ledger.samples, found.rows, found.samples
-                            ));
+                }
+                for (table, side_days) in &info.sides {
+                    let found = held.sides.get(table).unwrap_or(&none);
+                    for (day, ledger) in side_days.range(oldest_day..) {
+                        let found = audit::ledger_of(found, (info.epoch, *day));
+                        let of_day = days.entry(*day).or_default();
+                        of_day.side_rows += ledger.rows;
+                        if info.confirmed_at_ms.is_some() {
+                            let name = SideTable::name(*table);
+                            is_whole &= note(
+                                name,
+                                (info, *day),
+                                (ledger, &found),
+                                (of_day, is_verbose.then_some(&mut lines)),
+                            );
                         }
                     }
+                }
+                if !is_whole {
+                    differing.push(info.clone());
                 }
             }
         }
@@ -170,27 +188,30 @@ async fn compare(
     })
 }
 
-async fn held(
-    clickhouse: &ClickHouse,
-    part: &[EpochInfo],
-) -> Result<BTreeMap<(u64, u32), Held>, Failure> {
-    let Some((first, last)) = part.first().zip(part.last()) else {
-        return Ok(BTreeMap::new());
+/// Notes an epoch's day of which a table does not hold what was sent; whether it does.
+fn note(
+    table: &str,
+    (info, day): (&EpochInfo, u32),
+    (ledger, found): (&DayLedger, &DayLedger),
+    (of_day, shown): (&mut Day, Option<&mut Vec<String>>),
+) -> bool {
+    if ledger == found {
+        return true;
+    }
+    of_day.differing += 1;
+    let Some(lines) = shown else {
+        return false;
     };
-    let mut days: Vec<u32> = part
-        .iter()
-        .flat_map(|info| info.days.keys().copied())
-        .collect();
-    days.sort_unstable();
-    days.dedup();
-    audit::held(
-        clickhouse,
-        first.collector_id,
-        (first.epoch, last.epoch),
-        &days,
-    )
-    .await
-    .map_err(|error| Failure::of(&error))
+    lines.push(format!(
+        "{table}: epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
+        info.epoch,
+        date(day),
+        ledger.rows,
+        ledger.samples,
+        found.rows,
+        found.samples
+    ));
+    false
 }
 
 /// Sends again what differs, and says what became of it.
@@ -330,6 +351,7 @@ fn report(days: &BTreeMap<u32, Day>) -> bool {
         rows.push(line(date(*day), sums));
         total.epochs += sums.epochs;
         total.differing += sums.differing;
+        total.side_rows += sums.side_rows;
         add(&mut total.ledger, &sums.ledger);
         add(&mut total.held, &sums.held);
         add(&mut total.outbox, &sums.outbox);
@@ -342,6 +364,7 @@ fn report(days: &BTreeMap<u32, Day>) -> bool {
         "confirmed, in ClickHouse",
         "outbox",
         "rows",
+        "by terminal, session",
         "differing",
     ];
     say(&table(&head, &rows));
@@ -369,6 +392,7 @@ fn line(name: String, day: &Day) -> Vec<String> {
         day.held.samples.to_string(),
         day.outbox.samples.to_string(),
         day.ledger.rows.to_string(),
+        day.side_rows.to_string(),
         day.differing.to_string(),
     ]
 }

@@ -10,6 +10,7 @@
 //! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
 //! | `sparkline.rs` | a row of windows in a few characters |
 //! | `audit.rs` | `audit`: the ledger against what ClickHouse holds, and repair |
+//! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
 //! | `journal.rs` | `journal inspect`, `journal verify` |
 
 #![expect(
@@ -20,6 +21,7 @@
 mod audit;
 mod backup;
 mod journal;
+mod pseudonym;
 mod query;
 mod replay;
 mod serve;
@@ -73,6 +75,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the pseudonyms of session ids on a day, from the key in the data folder.
+    Pseudonym(pseudonym::Pseudonym),
     /// Look into the journal of a data folder, without changing it.
     #[command(subcommand)]
     Journal(journal::Journal),
@@ -119,6 +123,7 @@ async fn run(command: Command) -> Outcome {
         Command::Query(query) => query.run().await,
         Command::Sql(sql) => sql.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Pseudonym(pseudonym) => pseudonym.run(),
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,
         Command::Store(store) => store.run().await,

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use crate::model::SessionKey;
 
 /// Where the keys of the days are kept.
 pub trait KeySource: Send + Sync + 'static {
@@ -19,7 +18,7 @@ const DAYS_HELD: usize = 16;
 /// Makes pseudonyms.
 pub struct Pseudonyms {
     source: Box<dyn KeySource>,
-    keys: RwLock<BTreeMap<i32, Hmac<Sha256>>>,
+    keys: RwLock<BTreeMap<i32, SessionKey>>,
 }
 
 impl std::fmt::Debug for Pseudonyms {
@@ -41,10 +40,7 @@ impl Pseudonyms {
     /// The pseudonym of a session on a day. `None` when the day's key cannot be had.
     #[must_use]
     pub fn of(&self, session_id: &str, day: i32) -> Option<[u8; 16]> {
-        let mut mac = self.keyed(day)?;
-        mac.update(session_id.as_bytes());
-        let digest = mac.finalize().into_bytes();
-        digest.first_chunk::<16>().copied()
+        Some(self.keyed(day)?.pseudonym(session_id).0)
     }
 
     /// Has the key of a day at hand, made if need be. Blocks; called ahead of the day, it keeps the day's
@@ -53,19 +49,19 @@ impl Pseudonyms {
         let _known = self.keyed(day).is_some();
     }
 
-    fn keyed(&self, day: i32) -> Option<Hmac<Sha256>> {
+    fn keyed(&self, day: i32) -> Option<SessionKey> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mac) = keys.get(&day) {
-            return Some(mac.clone());
+        if let Some(key) = keys.get(&day) {
+            return Some(key.clone());
         }
         drop(keys);
         let key = self.source.session_key(day)?;
-        let mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+        let key = SessionKey::new(&key);
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(day, mac.clone());
+        keys.insert(day, key.clone());
         while keys.len() > DAYS_HELD {
             keys.pop_first();
         }
-        Some(mac)
+        Some(key)
     }
 }

@@ -148,11 +148,12 @@ fn source(batch: &Batch<'_>) -> Result<Source, Reason> {
     }
 }
 
-/// The day whose key makes the pseudonym of a batch's session: that of its first sample whose time
-/// can be right, else of its arrival.
+/// The day whose key makes the pseudonym of a batch's session: that of its first sample (of its first
+/// histogram if it has none) whose time can be right, else of its arrival.
 #[must_use]
 pub fn session_day(batch: &Batch<'_>, time: &RequestTime) -> i32 {
-    let first = batch.samples.iter().find_map(|sample| {
+    let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
+    let first = batch.samples.iter().chain(histograms).find_map(|sample| {
         let t_ms = to_millis(*sample.t.value()?)?;
         time.corrected(t_ms).ok()
     });

@@ -12,6 +12,8 @@
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
 //! | `hours.rs` | hours of stores, and which of them are dirty |
+//! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
+//! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
@@ -26,6 +28,8 @@ pub mod outcome;
 pub mod quantile;
 pub mod rollup;
 pub mod sequence;
+pub mod session;
+pub mod terminal_hour;
 pub mod time;
 
 pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
@@ -39,3 +43,5 @@ pub use outcome::{Outcomes, Reason};
 pub use quantile::Quantile;
 pub use rollup::{Rollup, RollupKey, Summary};
 pub use sequence::{Seen, SeqWindow};
+pub use session::{Pseudonym, SessionDay, SessionDayKey, SessionKey, SessionSums};
+pub use terminal_hour::{Scalars, TerminalHour, TerminalHourKey};

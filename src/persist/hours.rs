@@ -170,6 +170,26 @@ impl State {
         Ok(())
     }
 
+    /// Minutes of these days were sent again: which of their hours are dirty is not known any more. A
+    /// running `serve` learns of it at its next start.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn uncheck_days(&self, days: &[u32]) -> Result<(), StateError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction()?;
+        let last: Option<String> = get_meta(&transaction, "last_epoch")?;
+        let last: i64 = last.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut uncheck =
+            transaction.prepare_cached("INSERT OR REPLACE INTO unchecked_day VALUES (?1, ?2)")?;
+        for day in days {
+            uncheck.execute(params![day, last])?;
+        }
+        drop(uncheck);
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Notes which table `rollup_1h` is. If it is another than before, new or in another database, every
     /// day is unchecked. Whether it is.
     ///

@@ -32,6 +32,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0002_rollup_1h.sql",
         sql: include_str!("../../migrations/0002_rollup_1h.sql"),
     },
+    Migration {
+        number: 3,
+        name: "0003_terminals_and_sessions.sql",
+        sql: include_str!("../../migrations/0003_terminals_and_sessions.sql"),
+    },
 ];
 
 /// This release.

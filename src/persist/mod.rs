@@ -11,8 +11,11 @@
 //! | file | what |
 //! |---|---|
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
+//! | `side_tables.rs` | `RowBinary` of the tables beside it: by terminal, by session |
+//! | `side_outbox.rs` | an epoch's rows of those tables, in the outbox and the ledger |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
 //! | `identity.rs` | which journal the file goes with |
+//! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
@@ -38,11 +41,15 @@ pub mod outbox;
 pub mod rebuild;
 pub mod repair;
 pub mod rows;
+pub mod session_keys;
 pub mod ship;
+pub mod side_outbox;
+pub mod side_tables;
 pub mod state;
 mod tables;
 
 pub use clickhouse::{ClickHouse, Endpoint};
 pub use error::{ClickHouseError, StateError};
 pub use outbox::EpochInfo;
+pub use side_tables::SideTable;
 pub use state::{SealedEpoch, State};

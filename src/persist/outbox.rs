@@ -7,15 +7,14 @@ use uuid::Uuid;
 
 use crate::persist::error::StateError;
 use crate::persist::rows::DayLedger;
+use crate::persist::session_keys;
+use crate::persist::side_outbox::{self, SideDays};
 use crate::persist::state::{State, signed, unsigned};
 
 /// A confirmed epoch's blob is kept this long for `audit --repair`.
 const BLOB_KEPT_MS: i64 = 48 * 3_600_000;
 /// The ledger of epochs is kept this long: the 90 days of ClickHouse and a week.
 const LEDGER_KEPT_MS: i64 = 97 * 86_400_000;
-
-/// The key of a day's session pseudonyms is destroyed after this.
-const SESSION_KEY_KEPT_MS: i64 = 90 * 86_400_000;
 
 /// One epoch in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +27,27 @@ pub struct EpochInfo {
     pub sealed_at_ms: i64,
     /// When ClickHouse was found to hold all of it, Unix ms.
     pub confirmed_at_ms: Option<i64>,
-    /// Its rows by day (days since 1970).
+    /// Its rows of `rollup_1m` by day (days since 1970).
     pub days: BTreeMap<u32, DayLedger>,
+    /// Its rows of the other tables.
+    pub sides: SideDays,
 }
 
 impl EpochInfo {
-    /// Its rows.
+    /// Its rows of `rollup_1m`.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.days.values().map(|day| day.rows).sum()
     }
 
-    /// Samples in them.
+    /// Its rows of the other tables.
+    #[must_use]
+    pub fn side_rows(&self) -> u64 {
+        let days = self.sides.values().flat_map(BTreeMap::values);
+        days.map(|day| day.rows).sum()
+    }
+
+    /// Samples in it.
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.days.values().map(|day| day.samples).sum()
@@ -79,7 +87,7 @@ impl State {
         self.epochs("WHERE epoch >= ?1 ORDER BY epoch", signed(since_epoch))
     }
 
-    fn epochs(&self, which: &str, argument: i64) -> Result<Vec<EpochInfo>, StateError> {
+    pub(super) fn epochs(&self, which: &str, argument: i64) -> Result<Vec<EpochInfo>, StateError> {
         let reader = self.reader();
         let mut statement = reader.prepare_cached(&format!(
             "SELECT epoch, sealed_at_ms, confirmed_at_ms, collector_id FROM epoch {which}"
@@ -91,6 +99,7 @@ impl State {
                 sealed_at_ms: row.get(1)?,
                 confirmed_at_ms: row.get(2)?,
                 days: BTreeMap::new(),
+                sides: SideDays::new(),
             })
         })?;
         let mut infos = infos.collect::<Result<Vec<_>, _>>()?;
@@ -107,11 +116,12 @@ impl State {
                 Ok((row.get(0)?, ledger))
             })?;
             info.days = rows.collect::<Result<_, _>>()?;
+            info.sides = side_outbox::get_days(&reader, info.epoch)?;
         }
         Ok(infos)
     }
 
-    /// The rows of an epoch as `RowBinary`, if its blob is still kept.
+    /// The rows of an epoch for `rollup_1m` as `RowBinary`, if its blob is still kept.
     ///
     /// # Errors
     /// When the file cannot be read or the blob not unpacked.
@@ -124,12 +134,7 @@ impl State {
                 .query_row([signed(epoch)], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?
         };
-        found
-            .map(|(plain_bytes, blob)| {
-                let capacity = usize::try_from(plain_bytes).unwrap_or(0);
-                zstd::bulk::decompress(&blob, capacity).map_err(StateError::Blob)
-            })
-            .transpose()
+        found.map(side_outbox::unpack).transpose()
     }
 
     /// Notes that ClickHouse holds all of these epochs.
@@ -144,6 +149,7 @@ impl State {
                 "UPDATE epoch SET confirmed_at_ms = ?2 WHERE epoch = ?1",
                 params![signed(*epoch), now_ms],
             )?;
+            side_outbox::confirm(&transaction, *epoch, now_ms)?;
         }
         transaction.commit()?;
         Ok(())
@@ -156,21 +162,25 @@ impl State {
     pub fn expire(&self, now_ms: i64) -> Result<(), StateError> {
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
+        let times = (now_ms - BLOB_KEPT_MS, now_ms - LEDGER_KEPT_MS);
+        side_outbox::expire(&transaction, times)?;
         transaction.execute(
             "DELETE FROM outbox WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
-            [now_ms - BLOB_KEPT_MS],
+            [times.0],
         )?;
-        let old = now_ms - LEDGER_KEPT_MS;
         transaction.execute(
             "DELETE FROM epoch_day WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
-            [old],
+            [times.1],
         )?;
-        transaction.execute("DELETE FROM epoch WHERE confirmed_at_ms < ?1", [old])?;
-        // Without its key a session's pseudonym leads nowhere any more.
-        let oldest_day = crate::model::time::day_of(now_ms - SESSION_KEY_KEPT_MS);
-        transaction.execute("DELETE FROM session_key WHERE day < ?1", [oldest_day])?;
+        transaction.execute(
+            "DELETE FROM epoch WHERE confirmed_at_ms < ?1
+             AND epoch NOT IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)",
+            [times.1],
+        )?;
+        session_keys::destroy(&transaction, now_ms)?;
         transaction.commit()?;
-        Ok(())
+        drop(writer);
+        self.empty_log()
     }
 
     /// How much waits to be shipped.
@@ -181,6 +191,7 @@ impl State {
         let reader = self.reader();
         let (epochs, oldest_ms, bytes) = reader.query_row(
             "SELECT count(*), min(sealed_at_ms), coalesce(sum(length(blob)), 0)
+                 + (SELECT coalesce(sum(length(blob)), 0) FROM side_outbox WHERE confirmed_at_ms IS NULL)
              FROM epoch JOIN outbox USING (epoch) WHERE confirmed_at_ms IS NULL",
             [],
             |row| Ok((unsigned(row.get(0)?), row.get(1)?, unsigned(row.get(2)?))),

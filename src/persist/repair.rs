@@ -9,7 +9,8 @@ use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 use crate::persist::outbox::EpochInfo;
 use crate::persist::rows;
-use crate::persist::ship::{held, insert_rows, oldest_kept_day, on_disk};
+use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, on_disk};
+use crate::persist::side_tables;
 use crate::persist::state::State;
 
 use clickhouse::Row;
@@ -41,27 +42,49 @@ pub async fn repair(
     now_ms: i64,
 ) -> Result<Repaired, ClickHouseError> {
     let epoch = info.epoch;
-    let Some(bytes) = on_disk(state, move |state| state.rows_of(epoch)).await? else {
-        return Ok(Repaired::BlobGone);
-    };
-    let days = rows::restamp(&bytes, info.collector_id).map(|encoded| encoded.days);
-    if days.as_ref() != Some(&info.days) {
-        return Ok(Repaired::BlobDamaged);
+    let mut blobs = Vec::new();
+    for table in TABLES {
+        let days = match table {
+            None => Some(&info.days),
+            Some(side) => info.sides.get(&side),
+        };
+        let Some(days) = days.filter(|days| !days.is_empty()) else {
+            continue;
+        };
+        let read = move |state: &State| match table {
+            None => state.rows_of(epoch),
+            Some(side) => state.side_rows_of(epoch, side),
+        };
+        let Some(bytes) = on_disk(state, read).await? else {
+            return Ok(Repaired::BlobGone);
+        };
+        let found = match table {
+            None => rows::restamp(&bytes, info.collector_id),
+            Some(side) => side_tables::restamp(side, &bytes, info.collector_id),
+        };
+        if found.map(|encoded| encoded.days).as_ref() != Some(days) {
+            return Ok(Repaired::BlobDamaged);
+        }
+        blobs.push((table, bytes));
     }
-    insert_rows(clickhouse, vec![bytes]).await?;
-    // Whatever is made of these rows elsewhere (rollups by hour) is to be made anew from here on.
+    for (table, bytes) in blobs {
+        insert_rows(clickhouse, table, vec![bytes]).await?;
+    }
+    // The hours that were summed up without these rows are found and summed up again by `serve`.
+    let days: Vec<u32> = info.days.keys().copied().collect();
+    on_disk(state, move |state| state.uncheck_days(&days)).await?;
     if is_whole(clickhouse, info, now_ms).await? {
         return Ok(Repaired::Whole);
     }
     // A row that was changed is still there until its part is merged with the one that replaces it.
     let oldest_day = oldest_kept_day(now_ms);
     for day in info.days.keys().filter(|day| **day >= oldest_day) {
-        clickhouse
-            .execute(&format!(
-                "OPTIMIZE TABLE rollup_1m PARTITION '{}' FINAL",
-                date(*day)
-            ))
-            .await?;
+        optimize(clickhouse, "rollup_1m", *day).await?;
+    }
+    for (table, days) in &info.sides {
+        for day in days.keys().filter(|day| **day >= oldest_day) {
+            optimize(clickhouse, table.name(), *day).await?;
+        }
     }
     Ok(if is_whole(clickhouse, info, now_ms).await? {
         Repaired::Whole
@@ -70,13 +93,20 @@ pub async fn repair(
     })
 }
 
+async fn optimize(clickhouse: &ClickHouse, table: &str, day: u32) -> Result<(), ClickHouseError> {
+    let day = date(day);
+    clickhouse
+        .execute(&format!("OPTIMIZE TABLE {table} PARTITION '{day}' FINAL"))
+        .await
+}
+
 async fn is_whole(
     clickhouse: &ClickHouse,
     info: &EpochInfo,
     now_ms: i64,
 ) -> Result<bool, ClickHouseError> {
     let group = std::slice::from_ref(info);
-    let held = held(clickhouse, info.collector_id, group).await?;
+    let held = audit::held(clickhouse, group).await?;
     Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
 }
 

@@ -30,7 +30,7 @@ pub struct RowOrigin {
 pub struct DayLedger {
     /// Rows.
     pub rows: u64,
-    /// Samples in them.
+    /// Samples in them; 0 for the tables beside `rollup_1m`, whose samples are in it already.
     pub samples: u64,
     /// Sum of their hashes, modulo 2^64.
     pub hash_sum: u64,
@@ -100,7 +100,7 @@ pub fn day_of_s(window_start_s: u32) -> u32 {
     window_start_s / u32::try_from(DAY_MS / 1_000).unwrap_or(86_400)
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_varint(bytes, text.len());
     bytes.extend_from_slice(text.as_bytes());
 }
@@ -254,7 +254,7 @@ pub fn restamp(bytes: &[u8], collector_id: Uuid) -> Option<EncodedRows> {
 }
 
 impl EncodedRows {
-    fn note(&mut self, (window_start_s, samples, hash): (u32, u64, u64)) {
+    pub(super) fn note(&mut self, (window_start_s, samples, hash): (u32, u64, u64)) {
         let day = self.days.entry(day_of_s(window_start_s)).or_default();
         day.rows += 1;
         day.samples += samples;
@@ -263,27 +263,27 @@ impl EncodedRows {
 }
 
 /// ClickHouse keeps a UUID as two 64-bit integers, the high one first.
-fn put_uuid(bytes: &mut Vec<u8>, id: Uuid) {
+pub(super) fn put_uuid(bytes: &mut Vec<u8>, id: Uuid) {
     let (high, low) = id.as_u64_pair();
     bytes.extend_from_slice(&high.to_le_bytes());
     bytes.extend_from_slice(&low.to_le_bytes());
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| u64::from_le_bytes(*word))
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
@@ -299,7 +299,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = self.varint()?;
         std::str::from_utf8(self.take(length)?).ok()
     }

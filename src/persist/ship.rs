@@ -4,19 +4,19 @@
 //! lost. What counts is what ClickHouse says it holds. Rows are identical however often they are
 //! sent, so sending again is always safe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickhouse::Row;
-use uuid::Uuid;
 
 use crate::model::time::{DAY_MS, now_ms};
-use crate::persist::audit::{self, KEPT_DAYS};
+use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::{ClickHouseError, StateError};
 use crate::persist::outbox::EpochInfo;
 use crate::persist::rows::{self, COLUMNS};
+use crate::persist::side_tables::{self, SideTable};
 use crate::persist::state::State;
 
 /// Epochs in one insert while draining.
@@ -57,7 +57,10 @@ pub async fn guard_epochs(
     let collector = state.collector_id();
     let rows: Vec<HighestEpoch> = clickhouse
         .fetch(
-            "SELECT max(epoch) AS epoch FROM rollup_1m WHERE collector_id = {id:UUID}",
+            "SELECT max(epoch) AS epoch FROM (
+                 SELECT max(epoch) AS epoch FROM rollup_1m WHERE collector_id = {id:UUID}
+                 UNION ALL SELECT max(epoch) FROM rollup_terminal_1h WHERE collector_id = {id:UUID}
+                 UNION ALL SELECT max(epoch) FROM session WHERE collector_id = {id:UUID})",
             |query| query.param("id", collector.to_string()),
         )
         .await?;
@@ -96,35 +99,56 @@ pub async fn used_epochs(
         return Ok(Vec::new());
     };
     let range = (first.epoch, last.epoch);
-    let rows: Vec<HeldHash> = clickhouse
-        .fetch(
-            "SELECT epoch, row_hash AS hash FROM rollup_1m
-             WHERE collector_id = {id:UUID} AND epoch BETWEEN {first:UInt64} AND {last:UInt64}",
-            |query| {
+    let mut used = BTreeSet::new();
+    for table in TABLES {
+        let name = table.map_or("rollup_1m", SideTable::name);
+        let sql = format!(
+            "SELECT epoch, row_hash AS hash FROM {name}
+             WHERE collector_id = {{id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}"
+        );
+        let rows: Vec<HeldHash> = clickhouse
+            .fetch(&sql, |query| {
                 query
                     .param("id", collector.to_string())
                     .param("first", range.0)
                     .param("last", range.1)
-            },
-        )
-        .await?;
-    let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for row in rows {
-        held.entry(row.epoch).or_default().push(row.hash);
-    }
-    let mut used = Vec::new();
-    for (epoch, hashes) in held {
-        let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
-        let ours: std::collections::BTreeSet<u64> = rows
-            .and_then(|bytes| rows::hashes(&bytes))
-            .ok_or(StateError::Damaged("outbox blob"))?
-            .into_iter()
-            .collect();
-        if hashes.iter().any(|hash| !ours.contains(hash)) {
-            used.push(epoch);
+            })
+            .await?;
+        let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for row in rows {
+            held.entry(row.epoch).or_default().push(row.hash);
+        }
+        for (epoch, hashes) in held {
+            let ours = our_hashes(state, (epoch, table)).await?;
+            if hashes.iter().any(|hash| !ours.contains(hash)) {
+                used.insert(epoch);
+            }
         }
     }
-    Ok(used)
+    Ok(used.into_iter().collect())
+}
+
+/// `rollup_1m` (`None`) and the tables beside it.
+pub(super) const TABLES: [Option<SideTable>; 3] = [
+    None,
+    Some(SideTable::TerminalHour),
+    Some(SideTable::Session),
+];
+
+async fn our_hashes(
+    state: &Arc<State>,
+    (epoch, table): (u64, Option<SideTable>),
+) -> Result<BTreeSet<u64>, StateError> {
+    let hashes = on_disk(state, move |state| match table {
+        None => Ok(state.rows_of(epoch)?.and_then(|bytes| rows::hashes(&bytes))),
+        Some(table) => {
+            // An epoch without rows for the table has none that could be there.
+            let bytes = state.side_rows_of(epoch, table)?.unwrap_or_default();
+            Ok(side_tables::hashes(table, &bytes))
+        }
+    });
+    let hashes = hashes.await?.ok_or(StateError::Damaged("outbox blob"))?;
+    Ok(hashes.into_iter().collect())
 }
 
 /// Ships the oldest epochs that wait: inserts what ClickHouse does not hold, reads back, confirms.
@@ -136,32 +160,38 @@ pub async fn ship_once(
     state: &Arc<State>,
     is_retry: bool,
 ) -> Result<Shipped, ClickHouseError> {
-    let waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
+    let mut waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
+    if waiting.is_empty() {
+        waiting = on_disk(state, |state| state.left_behind(EPOCHS_MAX)).await?;
+    }
     let mut group = first_group(waiting);
-    let Some(collector) = group.first().map(|first| first.collector_id) else {
+    if group.is_empty() {
         return Ok(Shipped::default());
-    };
+    }
     let oldest_day = oldest_kept_day(now_ms());
 
     // After a failure some of it may have arrived: ask before sending it all again.
     let arrived = if is_retry {
-        held(clickhouse, collector, &group).await?
+        audit::held(clickhouse, &group).await?
     } else {
-        BTreeMap::new()
+        HeldEpochs::default()
     };
     let started = Instant::now();
-    let (mut pieces, mut bytes) = (Vec::new(), 0);
     let mut shipped = Shipped::default();
+    let mut inserts: [Vec<Vec<u8>>; TABLES.len()] = Default::default();
+    let mut bytes = 0;
     for (index, info) in group.iter().enumerate() {
         if is_retry && audit::is_complete(info, &arrived, oldest_day) {
             continue;
         }
-        let epoch = info.epoch;
-        let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
-        let rows = rows.ok_or(StateError::Damaged("outbox: an unconfirmed blob is gone"))?;
-        bytes += rows.len();
-        shipped.rows += info.rows();
-        pieces.push(rows);
+        for (table, pieces) in TABLES.iter().zip(&mut inserts) {
+            let Some(rows) = rows_of(state, (info, *table)).await? else {
+                continue;
+            };
+            bytes += rows.len();
+            pieces.push(rows);
+        }
+        shipped.rows += info.rows() + info.side_rows();
         if bytes >= BYTES_MAX {
             group.truncate(index + 1);
             break;
@@ -170,11 +200,13 @@ pub async fn ship_once(
     if bytes > 0 {
         let last = group.last().map_or(0, |info| info.epoch);
         on_disk(state, move |state| state.note_sent(last)).await?;
-        insert_rows(clickhouse, pieces).await?;
+    }
+    for (table, pieces) in TABLES.iter().zip(inserts) {
+        insert_rows(clickhouse, *table, pieces).await?;
     }
 
     let inserted = Instant::now();
-    let held = held(clickhouse, collector, &group).await?;
+    let held = audit::held(clickhouse, &group).await?;
     let read_back = Instant::now();
     for info in &group {
         if !audit::is_complete(info, &held, oldest_day) {
@@ -193,26 +225,55 @@ pub async fn ship_once(
     Ok(shipped)
 }
 
-/// Inserts the rows of epochs, as their blobs hold them. Sending them again changes nothing.
+/// Inserts rows of epochs into `rollup_1m` or a table beside it, as their blobs hold them. Sending them
+/// again changes nothing.
 ///
 /// # Errors
 /// When ClickHouse refuses, or does not answer: then they may or may not be there.
 pub async fn insert_rows(
     clickhouse: &ClickHouse,
+    table: Option<SideTable>,
     pieces: Vec<Vec<u8>>,
 ) -> Result<(), ClickHouseError> {
-    clickhouse
-        .insert_row_binary("rollup_1m", COLUMNS, pieces)
-        .await
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let (name, columns) = table.map_or(("rollup_1m", COLUMNS), |table| {
+        (table.name(), table.columns())
+    });
+    clickhouse.insert_row_binary(name, columns, pieces).await
+}
+
+/// An epoch's rows for a table; none if it has none for one beside `rollup_1m`.
+async fn rows_of(
+    state: &Arc<State>,
+    (info, table): (&EpochInfo, Option<SideTable>),
+) -> Result<Option<Vec<u8>>, StateError> {
+    const GONE: StateError = StateError::Damaged("outbox: an unconfirmed blob is gone");
+    let epoch = info.epoch;
+    match table {
+        // Nothing was accepted in it, or ClickHouse has been found to hold it.
+        None if info.days.is_empty() => Ok(None),
+        None => {
+            let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
+            Ok(Some(rows.ok_or(GONE)?))
+        }
+        Some(table) if info.sides.contains_key(&table) => {
+            let rows = on_disk(state, move |state| state.side_rows_of(epoch, table)).await?;
+            Ok(Some(rows.ok_or(GONE)?))
+        }
+        Some(_) => Ok(None),
+    }
 }
 
 /// The longest run from the front that fits in one insert and bears one collector id.
 fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
     let mut group: Vec<EpochInfo> = Vec::new();
-    let mut days = std::collections::BTreeSet::new();
+    let mut days = BTreeSet::new();
     let mut rows = 0;
     for info in waiting {
-        rows += info.rows();
+        // Of one table: each is an insert of its own.
+        rows += info.rows().max(info.side_rows());
         days.extend(info.days.keys().copied());
         let is_same = group
             .first()
@@ -223,23 +284,6 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
         group.push(info);
     }
     group
-}
-
-pub(super) async fn held(
-    clickhouse: &ClickHouse,
-    collector: Uuid,
-    group: &[EpochInfo],
-) -> Result<BTreeMap<(u64, u32), audit::Held>, ClickHouseError> {
-    let Some((first, last)) = group.first().zip(group.last()) else {
-        return Ok(BTreeMap::new());
-    };
-    let mut days: Vec<u32> = group
-        .iter()
-        .flat_map(|info| info.days.keys().copied())
-        .collect();
-    days.sort_unstable();
-    days.dedup();
-    audit::held(clickhouse, collector, (first.epoch, last.epoch), &days).await
 }
 
 /// Windows of this day and later are still kept by ClickHouse, with a day to spare.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use crate::aggregate::saved::SavedSeries;
@@ -15,6 +15,8 @@ use crate::persist::error::StateError;
 use crate::persist::hours::{hours_of, mark_hours, uncheck_all};
 use crate::persist::keys::put_keys;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
+use crate::persist::side_outbox::{self, SideBlob, SideDays};
+use crate::persist::side_tables::SideTable;
 use crate::persist::tables::{
     bring_forward, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
     put_meta, put_names, put_series, put_terminals,
@@ -33,11 +35,11 @@ pub struct State {
 pub struct SealedEpoch {
     /// Its number.
     pub epoch: u64,
-    /// Its rows.
+    /// Its rows, of every table.
     pub rows: u64,
     /// Samples in them.
     pub samples: u64,
-    /// Bytes of its outbox blob.
+    /// Bytes of its blobs in the outbox.
     pub blob_bytes: u64,
 }
 
@@ -49,6 +51,7 @@ pub struct Sealing {
     encoded: EncodedRows,
     blob: Vec<u8>,
     hours: Vec<StoreHour>,
+    sides: Vec<SideBlob>,
 }
 
 /// The parts of a cut beside its rows.
@@ -97,7 +100,20 @@ impl Sealing {
         &self.hours
     }
 
-    /// The rows as bytes, for readers while the transaction is under way.
+    /// Its rows in the tables beside `rollup_1m`, by day.
+    #[must_use]
+    pub fn side_days(&self) -> SideDays {
+        side_outbox::days_of(&self.sides)
+    }
+
+    /// Those rows as bytes.
+    #[must_use]
+    pub fn side_bytes(&self, table: SideTable) -> &[u8] {
+        let side = self.sides.iter().find(|side| side.table == table);
+        side.map_or(&[], |side| &side.encoded.bytes)
+    }
+
+    /// The rows of `rollup_1m` as bytes, for readers while the transaction is under way.
     #[must_use]
     pub fn row_bytes(&self) -> &[u8] {
         &self.encoded.bytes
@@ -164,6 +180,7 @@ impl State {
                 "UPDATE outbox SET blob = ?2 WHERE epoch = ?1",
                 params![epoch, blob],
             )?;
+            side_outbox::restamp(&transaction, unsigned(epoch), id)?;
             for (day, ledger) in stamped.days {
                 transaction.execute(
                     "UPDATE epoch_day SET hash_sum = ?3 WHERE epoch = ?1 AND day = ?2",
@@ -234,6 +251,9 @@ impl State {
             epoch,
             received_at_ms: cut.journal_ms,
         };
+        let terminal_hours = cut.terminal_hours.into_rows(&cut.tables);
+        let sessions = cut.sessions.into_rows(&cut.tables);
+        let sides = side_outbox::encode((&terminal_hours, &sessions), origin)?;
         let rows = cut.windows.into_rows(&cut.tables);
         let hours = hours_of(&rows);
         let encoded = rows::encode(rows, origin);
@@ -253,6 +273,7 @@ impl State {
             encoded,
             blob,
             hours,
+            sides,
             cut: CutState {
                 applied: cut.applied,
                 totals: cut.totals,
@@ -312,6 +333,8 @@ impl State {
             ],
         )?;
         mark_hours(&transaction, (sealing.epoch, now_ms), &sealing.hours)?;
+        let (side_rows, side_bytes) =
+            side_outbox::put(&transaction, sealing.epoch, &sealing.sides)?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
         drop_series(&transaction, "store", &cut.dropped.0)?;
@@ -327,9 +350,9 @@ impl State {
         transaction.commit()?;
         Ok(SealedEpoch {
             epoch: sealing.epoch,
-            rows: row_count,
+            rows: row_count + side_rows,
             samples,
-            blob_bytes: sealing.blob.len() as u64,
+            blob_bytes: sealing.blob.len() as u64 + side_bytes,
         })
     }
 
@@ -357,24 +380,6 @@ impl State {
             terminals: get_terminals(&reader)?,
         })
     }
-
-    /// The key of a day's session pseudonyms, made when first asked for.
-    ///
-    /// # Errors
-    /// When the file cannot be read or written.
-    pub fn session_key(&self, day: i32) -> Result<[u8; 32], StateError> {
-        const SELECT: &str = "SELECT key FROM session_key WHERE day = ?1";
-        let known = self.reader().query_row(SELECT, [day], |row| row.get(0));
-        if let Some(key) = known.optional()? {
-            return Ok(key);
-        }
-        let writer = self.writer();
-        writer.execute(
-            "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
-            params![day],
-        )?;
-        Ok(writer.query_row(SELECT, [day], |row| row.get(0))?)
-    }
 }
 
 /// SQLite's integers are signed; the sums and hashes here are kept by their bits.
@@ -392,6 +397,8 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on disk when it returns.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten with zeros: the keys of sessions must not outlive their time.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     connection.busy_timeout(Duration::from_secs(10))?;
     Ok(connection)
 }

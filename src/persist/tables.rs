@@ -10,14 +10,14 @@ use crate::persist::hours::uncheck_unmarked;
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 3;
+pub(super) const LAYOUT: i64 = 4;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 3] = ["
+pub(super) const LAYOUTS: [&str; 4] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -53,6 +53,15 @@ pub(super) const LAYOUTS: [&str; 3] = ["
         since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL, PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
     -- Days of which that is not known, until the epoch is confirmed and they are looked at.
     CREATE TABLE unchecked_day (day INTEGER PRIMARY KEY, epoch INTEGER NOT NULL);
+", "
+    -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`. A release that knows
+    -- nothing of them confirms an epoch without them: so they say themselves whether they are.
+    CREATE TABLE side_outbox (
+        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL,
+        confirmed_at_ms INTEGER, PRIMARY KEY (epoch, table_name));
+    CREATE TABLE epoch_side_day (
+        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
+        hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;
 "];
 
 /// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may

@@ -16,7 +16,7 @@ use crate::model::Catalogue;
 use crate::persist::clickhouse::DATABASE;
 use crate::persist::rows::{self, RowOrigin};
 use crate::persist::ship::insert_rows;
-use crate::persist::{ClickHouse, State, migrate};
+use crate::persist::{ClickHouse, SideTable, State, migrate, side_tables};
 use crate::pipeline::engine::open_database;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::journal_dir;
@@ -56,7 +56,7 @@ struct Named {
 
 /// What the reading thread sends.
 enum Step {
-    Rows(Vec<u8>),
+    Rows(Option<SideTable>, Vec<u8>),
     Read(u64, u64),
     Ended(Result<Totals, OpenError>, Option<(u64, u64)>),
 }
@@ -150,7 +150,7 @@ async fn write(
     let mut summary = ReplaySummary::default();
     while let Some(step) = received.recv().await {
         match step {
-            Step::Rows(bytes) => insert_rows(clickhouse, vec![bytes]).await?,
+            Step::Rows(table, bytes) => insert_rows(clickhouse, table, vec![bytes]).await?,
             Step::Read(done, all) => progress(done, all),
             Step::Ended(ended, range) => {
                 let totals = ended?;
@@ -195,8 +195,25 @@ fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &m
             epoch,
             received_at_ms: cut.journal_ms,
         };
-        let encoded = rows::encode(cut.windows.into_rows(&cut.tables), origin);
-        encoded.bytes.is_empty() || steps.blocking_send(Step::Rows(encoded.bytes)).is_ok()
+        let hours = cut.terminal_hours.into_rows(&cut.tables);
+        let sessions = cut.sessions.into_rows(&cut.tables);
+        let encoded = [
+            (
+                None,
+                rows::encode(cut.windows.into_rows(&cut.tables), origin),
+            ),
+            (
+                Some(SideTable::TerminalHour),
+                side_tables::encode_terminal_hours(&hours, origin),
+            ),
+            (
+                Some(SideTable::Session),
+                side_tables::encode_sessions(&sessions, origin),
+            ),
+        ];
+        encoded.into_iter().all(|(table, rows)| {
+            rows.bytes.is_empty() || steps.blocking_send(Step::Rows(table, rows.bytes)).is_ok()
+        })
     };
     let mut take = |record: Record| {
         let position = record.position.0;

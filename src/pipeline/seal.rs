@@ -140,6 +140,7 @@ impl Sealer {
             sealed_at_ms: now_ms,
             confirmed_at_ms: None,
             days: sealing.days().clone(),
+            sides: sealing.side_days(),
         };
         metrics::counter!(names::SEALED_ROWS).increment(sealed.rows);
         metrics::counter!(names::SEALED_SAMPLES).increment(sealed.samples);

@@ -14,7 +14,7 @@ use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, migrate};
 use crate::self_metrics as names;
 
-/// How often blobs and ledger rows whose time is over are deleted.
+/// How often blobs, ledger rows and session keys whose time is over are deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 /// How often ClickHouse is looked at when there is nothing to ship.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl Shipper {
         );
         let failures_now = metrics::gauge!(names::SHIP_FAILURES);
         let mut failures = 0_u32;
-        let mut expired = Instant::now();
+        let mut expired: Option<Instant> = None;
         loop {
             let result = tokio::select! {
                 result = self.round(failures > 0) => result,
@@ -94,12 +94,13 @@ impl Shipper {
                 }
             }
             failures_now.set(failures);
-            if expired.elapsed() >= EXPIRE_EVERY {
-                expired = Instant::now();
+            // Also soon after each start: a key's time may have run out while nothing ran.
+            if expired.is_none_or(|last| last.elapsed() >= EXPIRE_EVERY) {
+                expired = Some(Instant::now());
                 if let Err(error) = on_disk(&self.state, |state| state.expire(now_ms())).await {
                     tracing::warn!(
                         error = crate::logging::chain(&error),
-                        "old epochs could not be deleted"
+                        "old epochs and session keys could not be deleted"
                     );
                 }
             }

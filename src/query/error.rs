@@ -14,6 +14,19 @@ pub enum QueryError {
     /// The answer would be too large.
     #[error("the answer would have {0}; ask for a shorter range, a longer step or fewer groups")]
     TooLarge(String),
+    /// No terminal of the store is known.
+    #[error("no terminal of this store is known; GET /api/v1/stores lists the stores")]
+    UnknownStore,
+    /// It does not look like a pseudonym.
+    #[error(
+        "a session is asked for by its pseudonym, 32 hexadecimal digits; `tillwatch pseudonym` makes it from a session id"
+    )]
+    NotAPseudonym,
+    /// Nothing is known of the session.
+    #[error(
+        "nothing is known of this session: it may be over 90 days old, or the pseudonym is of another day"
+    )]
+    UnknownSession,
     /// ClickHouse did not answer.
     #[error("the database did not answer; try again")]
     ClickHouse(#[from] ClickHouseError),

@@ -1,4 +1,4 @@
-//! Stage 5a: reading percentiles, from ClickHouse, the outbox and the open windows together.
+//! Stage 5a: reading percentiles, terminals and sessions, from ClickHouse, the outbox and the open windows together.
 //!
 //! **Promises**
 //! 1. What was acknowledged before a query began is in its answer, once.
@@ -7,10 +7,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `routes.rs` | `GET /api/v1/percentiles`, `/stores`, `/metrics` |
+//! | `routes.rs` | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/sessions`, `/metrics` |
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges what is at rest with what is not |
 //! | `plan.rs` | which hours are read from the hourly rollups |
+//! | `terminals.rs` | the terminals of a store, the worst first |
+//! | `terminal_metrics.rs` | how they were over some hours |
+//! | `sessions.rs` | one session, by store and day |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |
 
@@ -19,6 +22,9 @@ pub mod percentiles;
 pub mod plan;
 pub mod request;
 pub mod routes;
+pub mod sessions;
 pub mod statement;
+pub mod terminal_metrics;
+pub mod terminals;
 
 pub use routes::{Query, router};

@@ -208,13 +208,8 @@ async fn rows_elsewhere(
         add_rows(&mut points, rows, request);
     }
     let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    let is_sealing = |epoch| {
-        view.sealing
-            .as_ref()
-            .is_some_and(|sealing| sealing.epoch() == epoch)
-    };
-    for info in &view.unconfirmed {
-        if is_sealing(info.epoch) || info.days.range(days.clone()).next().is_none() {
+    for info in view.waiting() {
+        if info.days.range(days.clone()).next().is_none() {
             continue;
         }
         let epoch = info.epoch;
@@ -282,12 +277,8 @@ async fn fetch(
     view: &View,
     (part, plan, shared): (Part, &Plan, &[u32]),
 ) -> Result<Vec<Found>, QueryError> {
-    let foreign: Vec<_> = view
-        .unconfirmed
-        .iter()
-        .filter(|info| info.collector_id != view.collector_id)
-        .collect();
-    let sql = statement::percentiles(request, part, (plan, &foreign));
+    let confirmed_only = statement::confirmed_only(view);
+    let sql = statement::percentiles(request, part, (plan, &confirmed_only));
     let found = sources.clickhouse.fetch(&sql, |query| {
         let query = query
             .param("metric", request.metric.name)

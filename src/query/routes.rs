@@ -1,11 +1,11 @@
-//! `GET /api/v1/percentiles`, `/api/v1/stores` and `/api/v1/metrics`, on the admin listener.
+//! `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/sessions` and `/metrics`, on the admin listener.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Query as Parameters, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query as Parameters, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,11 +14,14 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::model::Pseudonym;
 use crate::model::metric::Kind;
 use crate::model::time::now_ms;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
+use crate::query::sessions;
+use crate::query::terminals::{self, REPORTING_MS, TerminalsRequest};
 use crate::request_id::RequestId;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
@@ -29,8 +32,6 @@ const QUERIES_MAX: usize = 4;
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long an answer may take once it is its turn.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
-/// A terminal that posted within this time is reporting.
-const REPORTING_MS: i64 = 10 * 60_000;
 
 /// How a query can end.
 const RESULTS: [&str; 6] = [
@@ -78,6 +79,8 @@ pub fn router(query: Arc<Query>) -> Router {
     Router::new()
         .route("/api/v1/percentiles", get(get_percentiles))
         .route("/api/v1/stores", get(get_stores))
+        .route("/api/v1/terminals", get(get_terminals))
+        .route("/api/v1/sessions/{pseudonym}", get(get_session))
         .route("/api/v1/metrics", get(get_metrics))
         .with_state(query)
 }
@@ -106,12 +109,60 @@ async fn get_percentiles(
     id: Option<Extension<RequestId>>,
     parameters: Given,
 ) -> Response {
-    let started = tokio::time::Instant::now();
-    let _in_flight = InFlight::new();
-    let result = match parameters {
-        Ok(Parameters(parameters)) => find(&query, &parameters).await,
+    timed(id, async {
+        let now_ms = now_ms();
+        let parameters = given(parameters)?;
+        let request = PercentileRequest::parse(&parameters, &query.sources.catalogue, now_ms)?;
+        let at = (now_ms, (query.durable)());
+        let answer = percentiles::answer(&query.sources, &request, at);
+        query.in_turn(true, answer).await
+    })
+    .await
+}
+
+async fn get_terminals(
+    State(query): State<Arc<Query>>,
+    id: Option<Extension<RequestId>>,
+    parameters: Given,
+) -> Response {
+    timed(id, async {
+        let request = TerminalsRequest::parse(&given(parameters)?, now_ms())?;
+        let position = (query.durable)();
+        let answer = terminals::answer(&query.sources, &request, position);
+        query.in_turn(request.needs_database(), answer).await
+    })
+    .await
+}
+
+async fn get_session(
+    State(query): State<Arc<Query>>,
+    id: Option<Extension<RequestId>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    timed(id, async {
+        let session = path.ok().and_then(|Path(text)| Pseudonym::parse(&text));
+        let session = session.ok_or(QueryError::NotAPseudonym)?;
+        let at = (now_ms(), (query.durable)());
+        let answer = sessions::answer(&query.sources, session, at);
+        query.in_turn(true, answer).await
+    })
+    .await
+}
+
+fn given(parameters: Given) -> Result<HashMap<String, String>, QueryError> {
+    match parameters {
+        Ok(Parameters(parameters)) => Ok(parameters),
         Err(rejection) => Err(QueryError::BadParameter(rejection.body_text())),
-    };
+    }
+}
+
+async fn timed<T: Serialize>(
+    id: Option<Extension<RequestId>>,
+    answer: impl Future<Output = Result<T, QueryError>>,
+) -> Response {
+    let _in_flight = InFlight::new();
+    let started = tokio::time::Instant::now();
+    let result = answer.await;
     metrics::histogram!(names::QUERY_SECONDS).record(started.elapsed());
     match result {
         Ok(answer) => {
@@ -122,26 +173,28 @@ async fn get_percentiles(
     }
 }
 
-async fn find(
-    query: &Query,
-    parameters: &HashMap<String, String>,
-) -> Result<percentiles::Answer, QueryError> {
-    let now_ms = now_ms();
-    let request = PercentileRequest::parse(parameters, &query.sources.catalogue, now_ms)?;
-    let position = (query.durable)();
-    let ready = async {
-        let turn = query.turns.acquire().await;
-        query.sources.clickhouse.wait_prepared().await;
-        turn
-    };
-    let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {
-        return Err(crate::persist::ClickHouseError::NotReady.into());
-    };
-    let answer = percentiles::answer(&query.sources, &request, (now_ms, position));
-    match tokio::time::timeout(ANSWER_MAX, answer).await {
-        Ok(answer) => answer,
-        Err(_elapsed) => {
-            Err(crate::persist::ClickHouseError::TimedOut(ANSWER_MAX.as_secs()).into())
+impl Query {
+    /// Answers when it is its turn, and the tables are there if it needs them.
+    async fn in_turn<T>(
+        &self,
+        needs_database: bool,
+        answer: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let ready = async {
+            let turn = self.turns.acquire().await;
+            if needs_database {
+                self.sources.clickhouse.wait_prepared().await;
+            }
+            turn
+        };
+        let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {
+            return Err(crate::persist::ClickHouseError::NotReady.into());
+        };
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => {
+                Err(crate::persist::ClickHouseError::TimedOut(ANSWER_MAX.as_secs()).into())
+            }
         }
     }
 }
@@ -152,6 +205,9 @@ fn refused(error: &QueryError, id: Option<RequestId>) -> Response {
     let (status, code) = match error {
         QueryError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
         QueryError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
+        QueryError::UnknownStore => (StatusCode::NOT_FOUND, "unknown_store"),
+        QueryError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
+        QueryError::NotAPseudonym => (StatusCode::UNPROCESSABLE_ENTITY, "not_a_pseudonym"),
         QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
         QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
         QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),

@@ -3,10 +3,8 @@
 
 use std::ops::Range;
 
-use uuid::Uuid;
-
+use crate::holdings::View;
 use crate::model::hours::HOUR_S;
-use crate::persist::EpochInfo;
 use crate::persist::rebuild::STORE_HOURS;
 use crate::query::plan::Plan;
 use crate::query::request::PercentileRequest;
@@ -25,7 +23,7 @@ pub enum Part {
 pub fn percentiles(
     request: &PercentileRequest,
     part: Part,
-    (plan, foreign): (&Plan, &[&EpochInfo]),
+    (plan, confirmed_only): (&Plan, &str),
 ) -> String {
     let values = match part {
         Part::AtRest => {
@@ -55,7 +53,7 @@ pub fn percentiles(
             filters.push_str(&format!(" AND {column} = {{{column}:String}}"));
         }
     }
-    let sources = sources_of(request, plan, &filters, &without(foreign));
+    let sources = sources_of(request, plan, &filters, confirmed_only);
     format!(
         "SELECT toString(grp) AS grp, point, sum(count) AS samples, sum(total) AS total, min(least) AS least, \
                 max(most) AS most, sum(low) AS low, sum(high) AS high, {values} \
@@ -66,10 +64,13 @@ pub fn percentiles(
 }
 
 /// The rows to merge: whole hours from the hourly rollups, the rest of the range from the minutes.
-fn sources_of(request: &PercentileRequest, plan: &Plan, filters: &str, without: &str) -> String {
+fn sources_of(
+    request: &PercentileRequest,
+    plan: &Plan,
+    filters: &str,
+    confirmed_only: &str,
+) -> String {
     const RANGE: &str = "window_start >= toDateTime({from_s:UInt32}, 'UTC') AND window_start < toDateTime({to_s:UInt32}, 'UTC')";
-    const CONFIRMED: &str =
-        "NOT (collector_id = {collector_id:UUID} AND epoch > {confirmed:UInt64})";
     let group = request.group_by.column().unwrap_or("''");
     let columns = |start: &str| {
         let point = match request.step_ms {
@@ -87,7 +88,7 @@ fn sources_of(request: &PercentileRequest, plan: &Plan, filters: &str, without: 
         )
     };
     let minutes = format!(
-        "{} FROM rollup_1m FINAL WHERE {filters} AND {RANGE} AND {CONFIRMED}{without}",
+        "{} FROM rollup_1m FINAL WHERE {filters} AND {RANGE} AND {confirmed_only}",
         columns("window_start")
     );
     let Some(hours) = &plan.hours else {
@@ -120,7 +121,7 @@ fn sources_of(request: &PercentileRequest, plan: &Plan, filters: &str, without: 
         // Conditions on columns that all versions of a row share: they may come before FINAL.
         sources.push(format!(
             "{} FROM rollup_1m FINAL PREWHERE {filters} AND window_start >= toDateTime({}, 'UTC') \
-             AND window_start < toDateTime({}, 'UTC') AND store_id IN {{stores:Array(String)}} AND {} WHERE {CONFIRMED}{without}",
+             AND window_start < toDateTime({}, 'UTC') AND store_id IN {{stores:Array(String)}} AND {} WHERE {confirmed_only}",
             columns("window_start"),
             first.hour * HOUR_S,
             (last.hour + 1) * HOUR_S,
@@ -131,13 +132,20 @@ fn sources_of(request: &PercentileRequest, plan: &Plan, filters: &str, without: 
     sources.join(" UNION ALL ")
 }
 
-/// Leaves out unconfirmed epochs that bear an earlier id of this collector.
-fn without(foreign: &[&EpochInfo]) -> String {
-    let clause = |info: &&EpochInfo| {
-        let (id, epoch): (Uuid, u64) = (info.collector_id, info.epoch);
-        format!(" AND NOT (collector_id = toUUID('{id}') AND epoch = {epoch})")
-    };
-    foreign.iter().map(clause).collect()
+/// Leaves out what a reader finds elsewhere: epochs of this collector after the last confirmed one, and
+/// unconfirmed ones that bear an earlier id of it. Parameters: `collector_id`, `confirmed`.
+#[must_use]
+pub fn confirmed_only<T>(view: &View<T>) -> String {
+    let mut clauses =
+        "NOT (collector_id = {collector_id:UUID} AND epoch > {confirmed:UInt64})".to_owned();
+    let foreign = view.unconfirmed.iter();
+    for info in foreign.filter(|info| info.collector_id != view.collector_id) {
+        let (id, epoch) = (info.collector_id, info.epoch);
+        clauses.push_str(&format!(
+            " AND NOT (collector_id = toUUID('{id}') AND epoch = {epoch})"
+        ));
+    }
+    clauses
 }
 
 /// The columns a request filters by, and the values it asks for.

@@ -42,6 +42,8 @@ mod operations;
 #[cfg(test)]
 mod query;
 #[cfg(test)]
+mod terminals;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod scenarios;

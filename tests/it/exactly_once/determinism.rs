@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::{Aggregator, Restored};
-use tillwatch::model::{Catalogue, FirstResult, KeyId, Rollup, RollupKey, SeqWindow, Summary};
-use tillwatch::persist::State;
-use tillwatch::persist::rows::{self, EncodedRows, RowOrigin};
+use tillwatch::model::{
+    Catalogue, FirstResult, KeyId, RollupKey, Scalars, SeqWindow, SessionDayKey, SessionSums,
+    Summary, TerminalHourKey,
+};
+use tillwatch::persist::rows::{self, RowOrigin};
+use tillwatch::persist::{SideTable, State, side_tables};
 use uuid::Uuid;
 
 use crate::support::records::{
@@ -14,18 +17,50 @@ use crate::support::records::{
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
-fn encode(aggregator: &mut Aggregator, epoch: u64) -> EncodedRows {
+/// The rows of every table: one minute, by terminal, by session.
+fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 3] {
     let cut = aggregator.take();
     let origin = RowOrigin {
         collector_id: Uuid::from_u128(1),
         epoch,
         received_at_ms: cut.journal_ms,
     };
-    rows::encode(cut.windows.into_rows(&cut.tables), origin)
+    let hours = cut.terminal_hours.into_rows(&cut.tables);
+    let sessions = cut.sessions.into_rows(&cut.tables);
+    [
+        rows::encode(cut.windows.into_rows(&cut.tables), origin).bytes,
+        side_tables::encode_terminal_hours(&hours, origin).bytes,
+        side_tables::encode_sessions(&sessions, origin).bytes,
+    ]
 }
 
-fn decode(bytes: &[u8]) -> Vec<Rollup> {
-    rows::decode(bytes, &Catalogue::default(), |_, _, _| true).unwrap()
+/// What rows of every table add up to.
+#[derive(Debug, Default, PartialEq)]
+struct Sums {
+    rollups: BTreeMap<RollupKey, Summary>,
+    hours: BTreeMap<TerminalHourKey, Scalars>,
+    sessions: BTreeMap<SessionDayKey, SessionSums>,
+}
+
+impl Sums {
+    fn add(&mut self, [rollups, hours, sessions]: [&[u8]; 3]) {
+        let catalogue = Catalogue::default();
+        for mut row in rows::decode(rollups, &catalogue, |_, _, _| true).unwrap() {
+            let sum = self.rollups.entry(row.key).or_default();
+            sum.merge(&mut row.summary);
+        }
+        for row in side_tables::decode_terminal_hours(hours, &catalogue, |_, _| true).unwrap() {
+            self.hours.entry(row.key).or_default().merge(&row.scalars);
+        }
+        for row in side_tables::decode_sessions(sessions, |_| true).unwrap() {
+            self.sessions.entry(row.key).or_default().merge(&row.sums);
+        }
+    }
+
+    fn seal(&mut self, aggregator: &mut Aggregator) {
+        let [rollups, hours, sessions] = encode(aggregator, 1);
+        self.add([&rollups, &hours, &sessions]);
+    }
 }
 
 fn apply(aggregator: &mut Aggregator, first: u64, records: &[Vec<u8>]) {
@@ -55,7 +90,7 @@ fn the_same_records_sealed_at_the_same_places_are_the_same_bytes() {
             let mut epochs = Vec::new();
             for (epoch, to) in (1..).zip(cuts.iter().chain([&records.len()])) {
                 apply(&mut aggregator, from as u64 + 1, &records[from..*to]);
-                epochs.push(encode(&mut aggregator, epoch).bytes);
+                epochs.push(encode(&mut aggregator, epoch));
                 from = *to;
             }
             epochs
@@ -64,36 +99,40 @@ fn the_same_records_sealed_at_the_same_places_are_the_same_bytes() {
     }
 }
 
-fn merge(into: &mut BTreeMap<RollupKey, Summary>, rows: Vec<Rollup>) {
-    for mut row in rows {
-        into.entry(row.key).or_default().merge(&mut row.summary);
-    }
-}
-
 #[test]
 fn rows_sealed_at_other_places_add_up_to_the_same() {
+    let mut overflows = 0;
     for seed in SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);
         let (records, _) = random_records(&mut random, 150);
         let mut whole = aggregator(Restored::default());
         apply(&mut whole, 1, &records);
-        let mut expected = BTreeMap::new();
-        merge(&mut expected, decode(&encode(&mut whole, 1).bytes));
+        let mut expected = Sums::default();
+        expected.seal(&mut whole);
+        assert!(!expected.hours.is_empty() && !expected.sessions.is_empty());
+        // Terminals of stores past the cap are one.
+        let is_overflow = |name: &str| name == "__overflow__";
+        for key in expected.hours.keys() {
+            let names = [&key.store_id, &key.terminal_id].map(|name| is_overflow(name));
+            assert_eq!(names[0], names[1], "{key:?}");
+            overflows += usize::from(names[0]);
+        }
 
         let mut parts = aggregator(Restored::default());
-        let mut found = BTreeMap::new();
+        let mut found = Sums::default();
         let mut from = 0;
         for to in random_cuts(&mut random, records.len())
             .into_iter()
             .chain([records.len()])
         {
             apply(&mut parts, from as u64 + 1, &records[from..to]);
-            merge(&mut found, decode(&encode(&mut parts, 1).bytes));
+            found.seal(&mut parts);
             from = to;
         }
         assert_eq!(found, expected, "seed {seed}");
         assert_eq!(parts.totals(), whole.totals(), "seed {seed}");
     }
+    assert!(overflows > 0);
 }
 
 /// The page of `/metrics/fleet`.
@@ -133,7 +172,7 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
 
         let folder = tempfile::tempdir().unwrap();
         let mut state = State::open(folder.path()).unwrap();
-        let mut found = BTreeMap::new();
+        let mut found = Sums::default();
         let mut restarted = aggregator(state.restore().unwrap());
         let mut from = 0;
         for to in random_cuts(&mut random, records.len()) {
@@ -144,7 +183,8 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
                     .encode(restarted.take(), state.last_epoch().unwrap() + 1)
                     .unwrap();
                 state.seal(&sealing, now_ms).unwrap();
-                merge(&mut found, decode(sealing.row_bytes()));
+                let sides = SideTable::ALL.map(|table| sealing.side_bytes(table));
+                found.add([sealing.row_bytes(), sides[0], sides[1]]);
             }
             if random.bool() {
                 // Killed: what is not sealed comes from the journal once more.
@@ -172,9 +212,10 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
             more.is_empty() && fewer.is_empty(),
             "seed {seed}: {more:#?} instead of {fewer:#?}"
         );
-        merge(&mut found, decode(&encode(&mut restarted, 1).bytes));
-        let mut expected = BTreeMap::new();
-        merge(&mut expected, decode(&encode(&mut whole, 1).bytes));
+        found.seal(&mut restarted);
+        let mut expected = Sums::default();
+        expected.seal(&mut whole);
+        assert!(!expected.hours.is_empty() && !expected.sessions.is_empty());
         assert_eq!(found, expected, "seed {seed}");
     }
 }
@@ -306,6 +347,8 @@ fn a_seal_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
         "epoch",
         "epoch_day",
         "outbox",
+        "epoch_side_day",
+        "side_outbox",
         "name",
         "series",
         "terminal",
@@ -325,4 +368,8 @@ fn a_seal_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
     assert_eq!(state.last_epoch().unwrap(), 2);
     let rows = state.rows_of(2).unwrap().unwrap();
     assert_eq!(rows, second.row_bytes());
+    for table in SideTable::ALL {
+        let rows = state.side_rows_of(2, table).unwrap().unwrap();
+        assert_eq!(rows, second.side_bytes(table));
+    }
 }

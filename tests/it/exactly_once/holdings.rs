@@ -54,6 +54,7 @@ fn seal_all(holdings: &Holdings, state: &State, is_over: &AtomicBool) {
                 sealed_at_ms: START_MS,
                 confirmed_at_ms: None,
                 days: sealing.days().clone(),
+                sides: sealing.side_days(),
             };
             holdings.sealed(sealed, info);
             sealed_position = sealing.applied();

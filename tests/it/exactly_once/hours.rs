@@ -131,6 +131,7 @@ impl Bench {
             sealed_at_ms: now_ms(),
             confirmed_at_ms: None,
             days: sealing.days().clone(),
+            sides: sealing.side_days(),
         };
         holdings.sealed(sealed, info);
         sealed_position.store(sealing.applied(), Ordering::SeqCst);

@@ -29,8 +29,8 @@ pub use ledger::{
     CELLS, Terminal, assert_exactly, assert_query_api, found_samples, wait_drained, wait_sealed,
 };
 pub use program::{
-    audit, audit_is_clean, children, copy, data, hangup, is_alive, kill, run, said, sql, terminate,
-    wait_until,
+    audit, audit_is_clean, children, copy, data, hangup, is_alive, kill, run, run_with_input, said,
+    sql, terminate, wait_until,
 };
 pub use proxy::{Proxy, Weather};
 pub use raw::Raw;

@@ -140,3 +140,23 @@ pub async fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>)
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
+
+/// Runs a command that reads from standard input to its end, where waiting is allowed.
+pub async fn run_with_input(subcommand: &str, arguments: &[String], input: String) -> Output {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut command = Server::command(subcommand);
+    command.args(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let work = move || {
+        let mut child = command.spawn().unwrap();
+        let mut to_child = child.stdin.take().unwrap();
+        to_child.write_all(input.as_bytes()).unwrap();
+        drop(to_child);
+        child.wait_with_output().unwrap()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}

@@ -69,7 +69,9 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
             } else {
                 Source::Rum
             },
-            session: None,
+            // Some terminals share a session, some have none.
+            session: (!terminal.is_multiple_of(4))
+                .then(|| [u8::try_from(terminal % 5).unwrap(); 16]),
         };
         let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes, &header);

@@ -1,0 +1,470 @@
+//! The tables beside `rollup_1m` that an epoch has rows for: their `RowBinary`, written and read.
+//!
+//! Their rows are alike: what they are told apart by, a time, the collector and the epoch, numbers of
+//! eight bytes, and the hash.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::session::Values;
+use crate::model::{
+    Catalogue, Pseudonym, Scalars, SessionDay, SessionDayKey, SessionSums, Source, TerminalHour,
+    TerminalHourKey,
+};
+use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_text, put_uuid, words};
+
+/// A table beside `rollup_1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SideTable {
+    /// `rollup_terminal_1h`.
+    TerminalHour,
+    /// `session`.
+    Session,
+}
+
+/// How a row is laid out up to its hash.
+struct Shape {
+    /// Bytes before the texts.
+    lead_bytes: usize,
+    texts: usize,
+    /// 4: Unix seconds; 2: days since 1970.
+    time_bytes: usize,
+    /// Numbers between the epoch and `received_at`.
+    numbers: usize,
+}
+
+const SECONDS_A_DAY: u32 = 86_400;
+
+impl SideTable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::TerminalHour, Self::Session];
+
+    /// Its name in ClickHouse and in the state file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TerminalHour => "rollup_terminal_1h",
+            Self::Session => "session",
+        }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Its columns, in the order in which a row has them.
+    #[must_use]
+    pub fn columns(self) -> &'static str {
+        match self {
+            Self::TerminalHour => {
+                "metric, label, store_id, terminal_id, release, source, hour_start, collector_id, epoch, \
+                 count, sum, min, max, last, last_at, over_low, over_high, received_at, row_hash"
+            }
+            Self::Session => {
+                "session, store_id, day, collector_id, epoch, first_at, last_at, samples, \
+                 lcp_count, lcp_sum, lcp_max, offline_login_count, offline_login_sum, offline_login_max, \
+                 sync_count, sync_sum, sync_max, sync_attempts, sync_failures, db_size_max, errors, \
+                 received_at, row_hash"
+            }
+        }
+    }
+
+    /// The column that says which day a row is of.
+    #[must_use]
+    pub fn time_column(self) -> &'static str {
+        match self {
+            Self::TerminalHour => "hour_start",
+            Self::Session => "day",
+        }
+    }
+
+    fn shape(self) -> Shape {
+        match self {
+            Self::TerminalHour => Shape {
+                lead_bytes: 0,
+                texts: 6,
+                time_bytes: 4,
+                numbers: 8,
+            },
+            Self::Session => Shape {
+                lead_bytes: 16,
+                texts: 1,
+                time_bytes: 2,
+                numbers: 16,
+            },
+        }
+    }
+}
+
+/// Writes the rows of `rollup_terminal_1h`.
+#[must_use]
+pub fn encode_terminal_hours(rows: &[TerminalHour], origin: RowOrigin) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    encoded.bytes.reserve(rows.len() * 192);
+    for TerminalHour { key, scalars } in rows {
+        let start = encoded.bytes.len();
+        for text in [
+            key.metric,
+            key.label,
+            &key.store_id,
+            &key.terminal_id,
+            &key.release,
+            key.source.name(),
+        ] {
+            put_text(&mut encoded.bytes, text);
+        }
+        let hour_start = key.hour_start_s.to_le_bytes();
+        encoded.bytes.extend_from_slice(&hour_start);
+        let numbers = [
+            scalars.count,
+            scalars.sum,
+            scalars.min,
+            scalars.max,
+            scalars.last,
+            scalars.last_ms.cast_unsigned(),
+            scalars.over_low,
+            scalars.over_high,
+        ];
+        finish(&mut encoded, (start, key.hour_start_s), origin, &numbers);
+    }
+    encoded
+}
+
+/// Writes the rows of `session`.
+#[must_use]
+pub fn encode_sessions(rows: &[SessionDay], origin: RowOrigin) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    encoded.bytes.reserve(rows.len() * 208);
+    for SessionDay { key, sums } in rows {
+        let start = encoded.bytes.len();
+        encoded.bytes.extend_from_slice(&key.session.0);
+        put_text(&mut encoded.bytes, &key.store_id);
+        encoded.bytes.extend_from_slice(&key.day.to_le_bytes());
+        let [lcp, login, sync] = [sums.lcp, sums.offline_login, sums.sync];
+        let numbers = [
+            sums.first_ms.cast_unsigned(),
+            sums.last_ms.cast_unsigned(),
+            sums.samples,
+            lcp.count,
+            lcp.sum,
+            lcp.max,
+            login.count,
+            login.sum,
+            login.max,
+            sync.count,
+            sync.sum,
+            sync.max,
+            sums.sync_attempts,
+            sums.sync_failures,
+            sums.db_size_max,
+            sums.errors,
+        ];
+        let day_start_s = u32::from(key.day) * SECONDS_A_DAY;
+        finish(&mut encoded, (start, day_start_s), origin, &numbers);
+    }
+    encoded
+}
+
+/// The rest of a row that begins at `start`.
+fn finish(
+    encoded: &mut EncodedRows,
+    (start, time_s): (usize, u32),
+    origin: RowOrigin,
+    numbers: &[u64],
+) {
+    let bytes = &mut encoded.bytes;
+    put_uuid(bytes, origin.collector_id);
+    bytes.extend_from_slice(&origin.epoch.to_le_bytes());
+    for number in numbers {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
+    let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
+    bytes.extend_from_slice(&hash.to_le_bytes());
+    encoded.note((time_s, 0, hash));
+}
+
+/// A row in its parts.
+struct RawRow<'a> {
+    /// From its first byte to the time.
+    names: &'a [u8],
+    /// From its first byte to the collector id.
+    before_id: &'a [u8],
+    time_s: u32,
+    numbers: &'a [u8],
+    /// From the collector id to the hash.
+    after_id: &'a [u8],
+    hash: u64,
+}
+
+fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
+    let from = reader.0;
+    let until = |rest: &[u8]| from.get(..from.len() - rest.len());
+    reader.take(shape.lead_bytes)?;
+    for _ in 0..shape.texts {
+        reader.text()?;
+    }
+    let names = until(reader.0)?;
+    let time_s = if shape.time_bytes == 2 {
+        u32::from(u16::from_le_bytes(reader.array()?)) * SECONDS_A_DAY
+    } else {
+        u32::from_le_bytes(reader.array()?)
+    };
+    let before_id = until(reader.0)?;
+    reader.take(16)?;
+    let rest = reader.0;
+    reader.take(8)?;
+    let numbers = reader.take(shape.numbers * 8)?;
+    reader.take(8)?;
+    let after_id = rest.get(..rest.len() - reader.0.len())?;
+    Some(RawRow {
+        names,
+        before_id,
+        time_s,
+        numbers,
+        after_id,
+        hash: u64::from_le_bytes(reader.array()?),
+    })
+}
+
+fn raw_rows(table: SideTable, bytes: &[u8]) -> impl Iterator<Item = Option<RawRow<'_>>> {
+    let (shape, mut reader) = (table.shape(), Reader(bytes));
+    std::iter::from_fn(move || {
+        (!reader.0.is_empty()).then(|| {
+            let row = raw_row(&mut reader, &shape);
+            if row.is_none() {
+                reader.0 = &[];
+            }
+            row
+        })
+    })
+}
+
+/// The hashes of rows. `None` at the first byte that is not as they are written.
+#[must_use]
+pub fn hashes(table: SideTable, bytes: &[u8]) -> Option<Vec<u64>> {
+    raw_rows(table, bytes)
+        .map(|row| row.map(|row| row.hash))
+        .collect()
+}
+
+/// The same rows under another collector's id. `None` at the first byte that is not as they are written.
+#[must_use]
+pub fn restamp(table: SideTable, bytes: &[u8], collector_id: uuid::Uuid) -> Option<EncodedRows> {
+    let mut stamped = EncodedRows::default();
+    for row in raw_rows(table, bytes) {
+        let row = row?;
+        let out = &mut stamped.bytes;
+        let start = out.len();
+        out.extend_from_slice(row.before_id);
+        put_uuid(out, collector_id);
+        out.extend_from_slice(row.after_id);
+        let hash = xxh3_64(out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&hash.to_le_bytes());
+        stamped.note((row.time_s, 0, hash));
+    }
+    Some(stamped)
+}
+
+/// Reads the terminals' hours that `wants` asks for (store, start of the hour), of metrics that this
+/// release knows. `None` at the first byte that is not as they are written.
+pub fn decode_terminal_hours(
+    bytes: &[u8],
+    catalogue: &Catalogue,
+    wants: impl Fn(&str, u32) -> bool,
+) -> Option<Vec<TerminalHour>> {
+    let mut rows = Vec::new();
+    for row in raw_rows(SideTable::TerminalHour, bytes) {
+        let row = row?;
+        let mut names = Reader(row.names);
+        let (metric, label, store_id) = (names.text()?, names.text()?, names.text()?);
+        let (terminal_id, release, source) = (names.text()?, names.text()?, names.text()?);
+        let Some(metric) = catalogue
+            .named(metric)
+            .filter(|_| wants(store_id, row.time_s))
+        else {
+            continue;
+        };
+        let labels = metric.label.map_or(&[""][..], |label| label.values);
+        let mut numbers = words(row.numbers);
+        let mut number = || numbers.next();
+        rows.push(TerminalHour {
+            key: TerminalHourKey {
+                metric: metric.name,
+                label: labels.iter().find(|known| **known == label)?,
+                store_id: Arc::from(store_id),
+                terminal_id: Arc::from(terminal_id),
+                hour_start_s: row.time_s,
+                release: Arc::from(release),
+                source: Source::from_name(source)?,
+            },
+            scalars: Scalars {
+                count: number()?,
+                sum: number()?,
+                min: number()?,
+                max: number()?,
+                last: number()?,
+                last_ms: number()?.cast_signed(),
+                over_low: number()?,
+                over_high: number()?,
+            },
+        });
+    }
+    Some(rows)
+}
+
+/// Reads the rows of the sessions that `wants` asks for. `None` at the first byte that is not as they are
+/// written.
+pub fn decode_sessions(bytes: &[u8], wants: impl Fn(Pseudonym) -> bool) -> Option<Vec<SessionDay>> {
+    let mut rows = Vec::new();
+    for row in raw_rows(SideTable::Session, bytes) {
+        let row = row?;
+        let mut names = Reader(row.names);
+        let session = Pseudonym(names.array()?);
+        if !wants(session) {
+            continue;
+        }
+        let key = SessionDayKey {
+            session,
+            store_id: Arc::from(names.text()?),
+            day: u16::try_from(row.time_s / SECONDS_A_DAY).ok()?,
+        };
+        let mut numbers = words(row.numbers);
+        let mut number = || numbers.next();
+        let sums = SessionSums {
+            first_ms: number()?.cast_signed(),
+            last_ms: number()?.cast_signed(),
+            samples: number()?,
+            lcp: read_values(&mut number)?,
+            offline_login: read_values(&mut number)?,
+            sync: read_values(&mut number)?,
+            sync_attempts: number()?,
+            sync_failures: number()?,
+            db_size_max: number()?,
+            errors: number()?,
+        };
+        rows.push(SessionDay { key, sums });
+    }
+    Some(rows)
+}
+
+fn read_values(number: &mut impl FnMut() -> Option<u64>) -> Option<Values> {
+    Some(Values {
+        count: number()?,
+        sum: number()?,
+        max: number()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn origin(id: u128) -> RowOrigin {
+        RowOrigin {
+            collector_id: Uuid::from_u128(id),
+            epoch: 3,
+            received_at_ms: 1_763_683_200_123,
+        }
+    }
+
+    fn hour(store: &str, hour: u32) -> TerminalHour {
+        TerminalHour {
+            key: TerminalHourKey {
+                metric: "errors",
+                label: "sync",
+                store_id: Arc::from(store),
+                terminal_id: Arc::from("till-1"),
+                hour_start_s: hour * 3_600,
+                release: Arc::from("2.4.1"),
+                source: Source::Synthetic,
+            },
+            scalars: Scalars {
+                count: 1,
+                sum: 2,
+                min: 3,
+                max: 4,
+                last: 5,
+                last_ms: -6,
+                over_low: 7,
+                over_high: 8,
+            },
+        }
+    }
+
+    fn session(first: u8, day: u16) -> SessionDay {
+        let values = |from| Values {
+            count: from,
+            sum: from + 1,
+            max: from + 2,
+        };
+        SessionDay {
+            key: SessionDayKey {
+                session: Pseudonym([first; 16]),
+                store_id: Arc::from("store-1"),
+                day,
+            },
+            sums: SessionSums {
+                first_ms: 1,
+                last_ms: 2,
+                samples: 3,
+                lcp: values(4),
+                offline_login: values(7),
+                sync: values(10),
+                sync_attempts: 13,
+                sync_failures: 14,
+                db_size_max: 15,
+                errors: 16,
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_the_rest_is_skipped() {
+        let catalogue = Catalogue::default();
+        let hours = vec![hour("a", 1), hour("b", 24), hour("b", 25)];
+        let encoded = encode_terminal_hours(&hours, origin(7));
+        let read = decode_terminal_hours(&encoded.bytes, &catalogue, |_, _| true);
+        assert_eq!(read.unwrap(), hours);
+        let wants = |store: &str, start_s| store == "b" && start_s >= 25 * 3_600;
+        let read = decode_terminal_hours(&encoded.bytes, &catalogue, wants);
+        assert_eq!(read.unwrap(), hours[2..]);
+        assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 2));
+
+        let sessions = vec![session(1, 20_000), session(2, 20_000), session(2, 20_001)];
+        let encoded = encode_sessions(&sessions, origin(7));
+        let read = decode_sessions(&encoded.bytes, |_| true);
+        assert_eq!(read.unwrap(), sessions);
+        let read = decode_sessions(&encoded.bytes, |session| session.0[0] == 2);
+        assert_eq!(read.unwrap(), sessions[1..]);
+        assert_eq!(encoded.days[&20_000].rows, 2);
+        assert!(decode_sessions(&encoded.bytes[1..], |_| true).is_none());
+    }
+
+    #[test]
+    fn rows_under_another_id_are_what_encoding_them_under_it_gives() {
+        let hours = [hour("a", 1), hour("b", 24)];
+        let sessions = [session(1, 20_000), session(2, 20_001)];
+        let of = |id| {
+            [
+                (
+                    SideTable::TerminalHour,
+                    encode_terminal_hours(&hours, origin(id)),
+                ),
+                (SideTable::Session, encode_sessions(&sessions, origin(id))),
+            ]
+        };
+        for ((table, first), (_, second)) in of(7).into_iter().zip(of(8)) {
+            let stamped = restamp(table, &first.bytes, Uuid::from_u128(8)).unwrap();
+            assert_eq!(stamped.bytes, second.bytes);
+            assert_eq!(stamped.days, second.days);
+            assert_ne!(hashes(table, &first.bytes), hashes(table, &second.bytes));
+            assert!(restamp(table, &first.bytes[1..], Uuid::from_u128(8)).is_none());
+        }
+    }
+}

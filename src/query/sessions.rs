@@ -1,0 +1,202 @@
+//! What is known of one session, by store and day. It is asked for by its pseudonym.
+
+use std::collections::BTreeMap;
+
+use clickhouse::Row;
+use serde::Serialize;
+
+use crate::holdings::View;
+use crate::model::metric::{Unit, to_float};
+use crate::model::session::Values;
+use crate::model::time::DAY_MS;
+use crate::model::{Pseudonym, SessionDay, SessionSums};
+use crate::persist::ship::on_disk;
+use crate::persist::{SideTable, StateError, side_tables};
+use crate::query::error::QueryError;
+use crate::query::percentiles::Sources;
+use crate::query::statement;
+
+/// Rows that ClickHouse may find: a pseudonym is of one day and, but for a forger, of one store.
+const FOUND_MAX: usize = 1_000;
+
+/// An answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    session: String,
+    complete_to: i64,
+    days: Vec<Line>,
+}
+
+/// A session at a store on a day; averages are `null` without values.
+#[derive(Debug, Serialize)]
+struct Line {
+    store_id: String,
+    /// Start of the day, Unix ms.
+    day: i64,
+    first_ms: i64,
+    last_ms: i64,
+    samples: u64,
+    lcp_avg_ms: Option<f64>,
+    lcp_max_ms: Option<f64>,
+    offline_login_avg_ms: Option<f64>,
+    offline_login_max_ms: Option<f64>,
+    syncs: u64,
+    sync_avg_ms: Option<f64>,
+    sync_max_ms: Option<f64>,
+    sync_attempts: u64,
+    sync_failures: u64,
+    db_size_max_mb: f64,
+    errors: u64,
+    error_ratio: Option<f64>,
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Found {
+    store: String,
+    of_day: u16,
+    first_ms: i64,
+    last_ms: i64,
+    /// In the order of the statement.
+    sums: Vec<u64>,
+}
+
+/// By store and day.
+type Merged = BTreeMap<(String, u16), SessionSums>;
+
+/// Answers a request that came at `now_ms`, when `position` was the last durable one.
+///
+/// # Errors
+/// When nothing is known of the session, or ClickHouse or the state file do not answer.
+pub async fn answer(
+    sources: &Sources,
+    session: Pseudonym,
+    (now_ms, position): (i64, u64),
+) -> Result<Answer, QueryError> {
+    let view = sources
+        .holdings
+        .view_of(position, |aggregator| aggregator.open_session(session))
+        .await;
+    let mut merged = fetch(sources, session, &view).await?;
+    for info in view.waiting() {
+        if !info.sides.contains_key(&SideTable::Session) {
+            continue;
+        }
+        let epoch = info.epoch;
+        let rows = on_disk(&sources.state, move |state| {
+            let bytes = state.side_rows_of(epoch, SideTable::Session)?;
+            decode(&bytes.unwrap_or_default(), session)
+        });
+        add(&mut merged, rows.await?);
+    }
+    if let Some(sealing) = &view.sealing {
+        let rows = decode(sealing.side_bytes(SideTable::Session), session)?;
+        add(&mut merged, rows);
+    }
+    add(&mut merged, view.open);
+    if merged.is_empty() {
+        return Err(QueryError::UnknownSession);
+    }
+    let mut days: Vec<Line> = merged.into_iter().map(line).collect();
+    days.sort_by_key(|line| line.day);
+    Ok(Answer {
+        session: session.to_string(),
+        complete_to: now_ms,
+        days,
+    })
+}
+
+fn decode(bytes: &[u8], session: Pseudonym) -> Result<Vec<SessionDay>, StateError> {
+    side_tables::decode_sessions(bytes, |found| found == session)
+        .ok_or(StateError::Damaged("outbox row"))
+}
+
+fn add(merged: &mut Merged, rows: Vec<SessionDay>) {
+    for SessionDay { key, sums } in rows {
+        let key = (key.store_id.to_string(), key.day);
+        merged.entry(key).or_default().merge(&sums);
+    }
+}
+
+fn line(((store_id, day), sums): ((String, u16), SessionSums)) -> Line {
+    let ms = to_float(Unit::Milliseconds.scale());
+    let average = |values: &Values| values.mean().map(|mean| mean / ms);
+    let greatest =
+        |values: &Values| (values.count > 0).then(|| Unit::Milliseconds.to_wire(values.max));
+    Line {
+        store_id,
+        day: i64::from(day) * DAY_MS,
+        first_ms: sums.first_ms,
+        last_ms: sums.last_ms,
+        samples: sums.samples,
+        lcp_avg_ms: average(&sums.lcp),
+        lcp_max_ms: greatest(&sums.lcp),
+        offline_login_avg_ms: average(&sums.offline_login),
+        offline_login_max_ms: greatest(&sums.offline_login),
+        syncs: sums.sync.count,
+        sync_avg_ms: average(&sums.sync),
+        sync_max_ms: greatest(&sums.sync),
+        sync_attempts: sums.sync_attempts,
+        sync_failures: sums.sync_failures,
+        db_size_max_mb: Unit::Megabytes.to_wire(sums.db_size_max),
+        errors: sums.errors,
+        error_ratio: sums.error_ratio(),
+    }
+}
+
+async fn fetch(
+    sources: &Sources,
+    session: Pseudonym,
+    view: &View<Vec<SessionDay>>,
+) -> Result<Merged, QueryError> {
+    let sql = format!(
+        "SELECT toString(store_id) AS store, toUInt16(day) AS of_day, \
+                toUnixTimestamp64Milli(min(first_at)) AS first_ms, toUnixTimestamp64Milli(max(last_at)) AS last_ms, \
+                [sum(samples), sum(lcp_count), sum(lcp_sum), max(lcp_max), \
+                 sum(offline_login_count), sum(offline_login_sum), max(offline_login_max), \
+                 sum(sync_count), sum(sync_sum), max(sync_max), sum(sync_attempts), sum(sync_failures), \
+                 max(db_size_max), sum(errors)] AS sums \
+         FROM session FINAL \
+         WHERE session = toFixedString(unhex({{session:String}}), 16) AND {} \
+         GROUP BY store_id, day ORDER BY day, store_id LIMIT {{limit:UInt64}}",
+        statement::confirmed_only(view)
+    );
+    let found: Vec<Found> = sources
+        .clickhouse
+        .fetch(&sql, |query| {
+            query
+                .param("session", session.to_string())
+                .param("collector_id", view.collector_id.to_string())
+                .param("confirmed", view.confirmed)
+                .param("limit", (FOUND_MAX + 1) as u64)
+        })
+        .await?;
+    if found.len() > FOUND_MAX {
+        return Err(QueryError::TooLarge(format!("over {FOUND_MAX} stores")));
+    }
+    let read = |found: Found| {
+        let mut sums = found.sums.iter().copied();
+        let mut next = || sums.next().unwrap_or(0);
+        let sums = SessionSums {
+            first_ms: found.first_ms,
+            last_ms: found.last_ms,
+            samples: next(),
+            lcp: values(&mut next),
+            offline_login: values(&mut next),
+            sync: values(&mut next),
+            sync_attempts: next(),
+            sync_failures: next(),
+            db_size_max: next(),
+            errors: next(),
+        };
+        ((found.store, found.of_day), sums)
+    };
+    Ok(found.into_iter().map(read).collect())
+}
+
+fn values(next: &mut impl FnMut() -> u64) -> Values {
+    Values {
+        count: next(),
+        sum: next(),
+        max: next(),
+    }
+}

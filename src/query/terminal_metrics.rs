@@ -1,0 +1,161 @@
+//! How a store's terminals were over some hours: what is at rest, in the outbox, being sealed and open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clickhouse::Row;
+
+use crate::holdings::View;
+use crate::model::{Catalogue, Scalars, Source, TerminalHour};
+use crate::persist::ship::on_disk;
+use crate::persist::{SideTable, StateError, side_tables};
+use crate::query::error::QueryError;
+use crate::query::percentiles::Sources;
+use crate::query::statement;
+use crate::query::terminals::TerminalsRequest;
+
+/// Terminals by metric and label that ClickHouse may find.
+const FOUND_MAX: usize = 100_000;
+
+/// By terminal, metric and label.
+pub type Merged = BTreeMap<String, BTreeMap<(&'static str, &'static str), Scalars>>;
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Found {
+    terminal_id: String,
+    metric: String,
+    label: String,
+    samples: u64,
+    total: u64,
+    least: u64,
+    most: u64,
+    latest: u64,
+    latest_ms: i64,
+    low: u64,
+    high: u64,
+}
+
+/// Adds them, each once.
+///
+/// # Errors
+/// When there are too many, or ClickHouse or the state file do not answer.
+pub async fn merge<T>(
+    sources: &Sources,
+    request: &TerminalsRequest,
+    (view, open): (&View<T>, &[TerminalHour]),
+) -> Result<Merged, QueryError> {
+    let mut merged = Merged::new();
+    for found in fetch(sources, request, view).await? {
+        let Some(metric) = sources.catalogue.named(&found.metric) else {
+            continue;
+        };
+        let labels = metric.label.map_or(&[""][..], |label| label.values);
+        let Some(label) = labels.iter().find(|label| **label == found.label) else {
+            continue;
+        };
+        let metrics = merged.entry(found.terminal_id.clone()).or_default();
+        metrics.insert((metric.name, label), found.scalars());
+    }
+    for info in view.waiting() {
+        if !info.sides.contains_key(&SideTable::TerminalHour) {
+            continue;
+        }
+        let (epoch, catalogue) = (info.epoch, Arc::clone(&sources.catalogue));
+        let (store_id, from_s) = (request.store_id.clone(), request.first_hour_s());
+        let rows = on_disk(&sources.state, move |state| {
+            let bytes = state.side_rows_of(epoch, SideTable::TerminalHour)?;
+            decode(&bytes.unwrap_or_default(), &catalogue, (&store_id, from_s))
+        });
+        add(&mut merged, request, rows.await?);
+    }
+    if let Some(sealing) = &view.sealing {
+        let bytes = sealing.side_bytes(SideTable::TerminalHour);
+        let asked = (request.store_id.as_str(), request.first_hour_s());
+        add(
+            &mut merged,
+            request,
+            decode(bytes, &sources.catalogue, asked)?,
+        );
+    }
+    add(&mut merged, request, open.to_vec());
+    Ok(merged)
+}
+
+fn decode(
+    bytes: &[u8],
+    catalogue: &Catalogue,
+    (store_id, from_s): (&str, u32),
+) -> Result<Vec<TerminalHour>, StateError> {
+    let wants = |store: &str, start_s: u32| store == store_id && start_s >= from_s;
+    side_tables::decode_terminal_hours(bytes, catalogue, wants)
+        .ok_or(StateError::Damaged("outbox row"))
+}
+
+fn add(merged: &mut Merged, request: &TerminalsRequest, rows: Vec<TerminalHour>) {
+    for TerminalHour { key, scalars } in rows {
+        if key.source == Source::Rum && request.wants(&key.terminal_id) {
+            let metrics = merged.entry(key.terminal_id.to_string()).or_default();
+            let sum = metrics.entry((key.metric, key.label)).or_default();
+            sum.merge(&scalars);
+        }
+    }
+}
+
+async fn fetch<T>(
+    sources: &Sources,
+    request: &TerminalsRequest,
+    view: &View<T>,
+) -> Result<Vec<Found>, QueryError> {
+    let confirmed_only = statement::confirmed_only(view);
+    let one = request
+        .terminal_id
+        .as_ref()
+        .map_or("", |_| " AND terminal_id = {terminal_id:String}");
+    let sql = format!(
+        "SELECT terminal_id, toString(metric) AS metric, toString(label) AS label, sum(count) AS samples, \
+                sum(total) AS total, min(first) AS least, max(most) AS most, \
+                argMax(last, (at_ms, last)) AS latest, max(at_ms) AS latest_ms, sum(lower) AS low, sum(higher) AS high \
+         FROM (SELECT terminal_id, metric, label, count, sum AS total, min AS first, max AS most, last, \
+                      toUnixTimestamp64Milli(last_at) AS at_ms, over_low AS lower, over_high AS higher \
+               FROM rollup_terminal_1h FINAL \
+               WHERE store_id = {{store_id:String}} AND source = 'rum' \
+                 AND hour_start >= toDateTime({{from_s:UInt32}}, 'UTC') AND {confirmed_only}{one}) \
+         GROUP BY terminal_id, metric, label LIMIT {{limit:UInt64}}"
+    );
+    let found: Vec<Found> = sources
+        .clickhouse
+        .fetch(&sql, |query| {
+            let query = query
+                .param("store_id", &request.store_id)
+                .param("from_s", request.first_hour_s())
+                .param("collector_id", view.collector_id.to_string())
+                .param("confirmed", view.confirmed)
+                .param("limit", (FOUND_MAX + 1) as u64);
+            match &request.terminal_id {
+                Some(terminal_id) => query.param("terminal_id", terminal_id),
+                None => query,
+            }
+        })
+        .await?;
+    if found.len() > FOUND_MAX {
+        return Err(QueryError::TooLarge(format!(
+            "over {FOUND_MAX} metrics of terminals; ask for one terminal_id"
+        )));
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn scalars(&self) -> Scalars {
+        Scalars {
+            count: self.samples,
+            sum: self.total,
+            min: self.least,
+            max: self.most,
+            last: self.latest,
+            last_ms: self.latest_ms,
+            over_low: self.low,
+            over_high: self.high,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The terminals of a store: when each was last seen, its release, its clock, its queue, and how its
+//! metrics were over the last hours. The worst first.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::aggregate::Aggregator;
+use crate::aggregate::terminals::{Terminal, TerminalKey};
+use crate::model::dimension::is_identifier;
+use crate::model::time::HOUR_MS;
+use crate::model::{Scalars, TerminalHour};
+use crate::query::error::QueryError;
+use crate::query::percentiles::Sources;
+use crate::query::terminal_metrics::{self, Merged};
+
+/// A terminal that posted within this time is reporting.
+pub const REPORTING_MS: i64 = 10 * 60_000;
+/// Terminals in one answer.
+const TERMINALS_MAX: usize = 1_000;
+const TERMINALS_DEFAULT: usize = 100;
+/// The longest time back: what ClickHouse keeps.
+const HOURS_MAX: i64 = 90 * 24;
+const HOURS_DEFAULT: i64 = 24;
+
+/// A request for a store's terminals, checked.
+#[derive(Debug, Clone)]
+pub struct TerminalsRequest {
+    pub(super) store_id: String,
+    pub(super) terminal_id: Option<String>,
+    /// First hour of the metrics, Unix ms; `None`: without metrics.
+    from_ms: Option<i64>,
+    now_ms: i64,
+    limit: usize,
+}
+
+impl TerminalsRequest {
+    /// Reads the parameters of a request that came at `now_ms`.
+    ///
+    /// # Errors
+    /// Says which parameter cannot be read, and how it should be.
+    pub fn parse(parameters: &HashMap<String, String>, now_ms: i64) -> Result<Self, QueryError> {
+        const KNOWN: [&str; 4] = ["store_id", "terminal_id", "hours", "limit"];
+        let bad = |text: String| QueryError::BadParameter(text);
+        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            let known = KNOWN.join(", ");
+            return Err(bad(format!(
+                "there is no parameter {unknown:?}; known are {known}"
+            )));
+        }
+        let given = |key: &str| parameters.get(key).filter(|text| !text.is_empty());
+        let identifier = |key: &str| match given(key) {
+            Some(text) if is_identifier(text) => Ok(Some(text.clone())),
+            Some(_) => Err(bad(format!("{key} must be 1 to 64 of A-Z a-z 0-9 _ . : -"))),
+            None => Ok(None),
+        };
+        let number = |key: &str, (least, most): (i64, i64), default: i64| match given(key) {
+            None => Ok(default),
+            Some(text) => text
+                .parse::<i64>()
+                .ok()
+                .filter(|number| (least..=most).contains(number))
+                .ok_or_else(|| bad(format!("{key} must be {least} to {most}"))),
+        };
+        let hours = number("hours", (0, HOURS_MAX), HOURS_DEFAULT)?;
+        let (limit_max, limit) = (TERMINALS_MAX as u64, TERMINALS_DEFAULT as u64);
+        let limit = number("limit", (1, limit_max.cast_signed()), limit.cast_signed())?;
+        Ok(Self {
+            store_id: identifier("store_id")?
+                .ok_or_else(|| bad("store_id is missing".to_owned()))?,
+            terminal_id: identifier("terminal_id")?,
+            from_ms: (hours > 0).then(|| (now_ms - hours * HOUR_MS) / HOUR_MS * HOUR_MS),
+            now_ms,
+            limit: usize::try_from(limit).unwrap_or(TERMINALS_DEFAULT),
+        })
+    }
+
+    /// Whether ClickHouse has to answer for it.
+    #[must_use]
+    pub fn needs_database(&self) -> bool {
+        self.from_ms.is_some()
+    }
+
+    pub(super) fn wants(&self, terminal_id: &str) -> bool {
+        let wanted = self.terminal_id.as_deref();
+        wanted.is_none_or(|wanted| wanted == terminal_id)
+    }
+
+    /// First hour of the metrics, Unix seconds.
+    pub(super) fn first_hour_s(&self) -> u32 {
+        let from_s = self.from_ms.map(|from_ms| from_ms / 1_000);
+        from_s
+            .and_then(|from_s| u32::try_from(from_s).ok())
+            .unwrap_or(u32::MAX)
+    }
+}
+
+/// An answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    store_id: String,
+    /// First hour of the metrics.
+    from: Option<i64>,
+    complete_to: i64,
+    /// How many there are; `terminals` has at most `limit` of them.
+    terminals_total: usize,
+    terminals: Vec<Line>,
+}
+
+/// One terminal.
+#[derive(Debug, Default, Serialize)]
+struct Line {
+    terminal_id: String,
+    /// `null`: only rows at rest are left of it.
+    last_seen_ms: Option<i64>,
+    is_reporting: bool,
+    release: Option<String>,
+    /// How far its clock is behind, as of its last batch; negative: ahead.
+    clock_skew_ms: Option<i64>,
+    /// Batches that are missing in its queues and may still come.
+    missing_batches: u64,
+    /// Batches that never came.
+    lost_batches: u64,
+    /// The last value of each level, wire unit.
+    levels: BTreeMap<&'static str, Last>,
+    /// The worst first.
+    metrics: Vec<MetricLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct Last {
+    t: i64,
+    value: f64,
+}
+
+/// One metric of a terminal over the hours asked for, wire unit.
+#[derive(Debug, Serialize)]
+struct MetricLine {
+    metric: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    label: &'static str,
+    unit: &'static str,
+    count: u64,
+    sum: f64,
+    min: f64,
+    max: f64,
+    last: Last,
+    over_low: u64,
+    over_high: u64,
+}
+
+/// What is open: the terminals as they are known, and their rows.
+type Known = (Vec<Line>, Vec<TerminalHour>);
+
+/// Answers a request, when `position` was the last durable one.
+///
+/// # Errors
+/// When the store is not known, or ClickHouse or the state file do not answer.
+pub async fn answer(
+    sources: &Sources,
+    request: &TerminalsRequest,
+    position: u64,
+) -> Result<Answer, QueryError> {
+    let view = sources
+        .holdings
+        .view_of(position, |aggregator| read_open(aggregator, request))
+        .await;
+    let mut metrics = if request.needs_database() {
+        terminal_metrics::merge(sources, request, (&view, &view.open.1)).await?
+    } else {
+        Merged::new()
+    };
+    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+    for line in view.open.0 {
+        lines.insert(line.terminal_id.clone(), line);
+    }
+    for terminal_id in metrics.keys() {
+        let line = || Line {
+            terminal_id: terminal_id.clone(),
+            ..Line::default()
+        };
+        lines.entry(terminal_id.clone()).or_insert_with(line);
+    }
+    if lines.is_empty() {
+        return Err(QueryError::UnknownStore);
+    }
+    let mut ranked: Vec<(Badness, Line)> = lines
+        .into_values()
+        .map(|mut line| {
+            let scalars = metrics.remove(&line.terminal_id).unwrap_or_default();
+            let badness = Badness::of(&line, &scalars);
+            line.metrics = metric_lines(sources, scalars);
+            (badness, line)
+        })
+        .collect();
+    ranked.sort_by(|(left, left_line), (right, right_line)| {
+        let by_name = || left_line.terminal_id.cmp(&right_line.terminal_id);
+        right.cmp(left).then_with(by_name)
+    });
+    Ok(Answer {
+        store_id: request.store_id.clone(),
+        from: request.from_ms,
+        complete_to: request.now_ms,
+        terminals_total: ranked.len(),
+        terminals: ranked
+            .into_iter()
+            .take(request.limit)
+            .map(|(_, line)| line)
+            .collect(),
+    })
+}
+
+/// What terminals are ordered by: values over the second threshold, over the first, errors, batches that
+/// are missing or lost, and then how long a terminal has been silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Badness {
+    over_high: u64,
+    over_low: u64,
+    errors: u64,
+    batches: u64,
+    last_seen_ms: Reverse<Option<i64>>,
+}
+
+impl Badness {
+    fn of(line: &Line, metrics: &BTreeMap<(&'static str, &'static str), Scalars>) -> Self {
+        let sum = |of: fn(&Scalars) -> u64| metrics.values().map(of).fold(0, u64::saturating_add);
+        let errors = metrics
+            .iter()
+            .filter(|((metric, _), _)| *metric == "errors");
+        Self {
+            over_high: sum(|scalars| scalars.over_high),
+            over_low: sum(|scalars| scalars.over_low),
+            errors: errors
+                .map(|(_, scalars)| scalars.sum)
+                .fold(0, u64::saturating_add),
+            batches: line.missing_batches.saturating_add(line.lost_batches),
+            last_seen_ms: Reverse(line.last_seen_ms),
+        }
+    }
+}
+
+fn metric_lines(
+    sources: &Sources,
+    metrics: BTreeMap<(&'static str, &'static str), Scalars>,
+) -> Vec<MetricLine> {
+    let line = |((name, label), scalars): ((&'static str, &'static str), Scalars)| {
+        let unit = sources.catalogue.named(name)?.unit;
+        Some(MetricLine {
+            metric: name,
+            label,
+            unit: unit.name(),
+            count: scalars.count,
+            sum: unit.to_wire(scalars.sum),
+            min: unit.to_wire(scalars.min),
+            max: unit.to_wire(scalars.max),
+            last: Last {
+                t: scalars.last_ms,
+                value: unit.to_wire(scalars.last),
+            },
+            over_low: scalars.over_low,
+            over_high: scalars.over_high,
+        })
+    };
+    let mut lines: Vec<MetricLine> = metrics.into_iter().filter_map(line).collect();
+    // The sort keeps the order of names where nothing else decides.
+    lines.sort_by_key(|line| Reverse((line.over_high, line.over_low)));
+    lines
+}
+
+fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
+    let of_store = aggregator
+        .terminals()
+        .iter()
+        .filter(|(key, _)| *key.store_id == *request.store_id && request.wants(&key.terminal_id));
+    let lines = of_store
+        .map(|(key, terminal)| known(aggregator, (key, terminal), request.now_ms))
+        .collect();
+    let rows = aggregator.open_terminal_hours(&request.store_id, request.first_hour_s());
+    (lines, rows)
+}
+
+fn known(aggregator: &Aggregator, (key, terminal): (&TerminalKey, &Terminal), now_ms: i64) -> Line {
+    let layout = aggregator.live().layout();
+    let windows = terminal.queues.iter().map(|(_, window)| window);
+    let level = |metric: &crate::model::Metric| {
+        let (t, value) = (*terminal.levels.get(layout.place(metric).level?)?)?;
+        let value = metric.unit.to_wire(value);
+        Some((metric.name, Last { t, value }))
+    };
+    let metrics = layout.catalogue().metrics().iter();
+    Line {
+        terminal_id: key.terminal_id.to_string(),
+        last_seen_ms: Some(terminal.last_seen_ms),
+        is_reporting: now_ms - terminal.last_seen_ms <= REPORTING_MS,
+        release: Some(aggregator.names().1.name(terminal.release).to_string()),
+        clock_skew_ms: Some(terminal.offset_ms),
+        missing_batches: windows
+            .clone()
+            .map(crate::model::SeqWindow::open_gaps)
+            .sum(),
+        lost_batches: windows.map(crate::model::SeqWindow::lost).sum(),
+        levels: metrics.filter_map(level).collect(),
+        metrics: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_the_hours_begin_at_an_hour() {
+        let parse = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            TerminalsRequest::parse(&pairs.collect(), 100 * HOUR_MS + 7)
+        };
+        let request = parse(&[("store_id", "s")]).unwrap();
+        assert_eq!(
+            (request.from_ms, request.limit),
+            (Some(76 * HOUR_MS), TERMINALS_DEFAULT)
+        );
+        let request = parse(&[("store_id", "s"), ("hours", "0")]).unwrap();
+        assert!(!request.needs_database());
+        for wrong in [
+            &[][..],
+            &[("store_id", "a b")],
+            &[("store_id", "s"), ("terminal_id", "%")],
+            &[("store_id", "s"), ("hours", "-1")],
+            &[("store_id", "s"), ("hours", "2161")],
+            &[("store_id", "s"), ("limit", "0")],
+            &[("store_id", "s"), ("limit", "1001")],
+            &[("store_id", "s"), ("store", "s")],
+        ] {
+            assert!(
+                matches!(parse(wrong), Err(QueryError::BadParameter(_))),
+                "{wrong:?}"
+            );
+        }
+    }
+}

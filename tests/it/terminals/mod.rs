@@ -1,0 +1,8 @@
+//! Depth below the store: what each terminal and each session measured, kept once, wherever it is.
+
+mod continuity;
+mod cost;
+mod fleet;
+mod outbox;
+mod pseudonyms;
+mod through;
