@@ -1,4 +1,4 @@
-//! Applies one record after another; takes the cut of a seal.
+//! The aggregate: what it holds, what a seal takes out of it, what readers see.
 
 use std::sync::Arc;
 
@@ -6,20 +6,16 @@ use hashbrown::HashMap;
 
 use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::layout::Layout;
-use crate::aggregate::live::{Brought, LiveSeries};
+use crate::aggregate::live::LiveSeries;
 use crate::aggregate::names::NameSet;
-use crate::aggregate::open::{OpenWindows, Shared, Tables};
+use crate::aggregate::open::{OpenWindows, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
-use crate::aggregate::terminal_hours::{OVERFLOW_TERMINAL, OpenTerminalHours};
-use crate::aggregate::terminals::{Terminal, TerminalKey, TerminalRef, Terminals};
+use crate::aggregate::terminal_hours::OpenTerminalHours;
+use crate::aggregate::terminals::{Terminal, TerminalKey, Terminals};
 use crate::model::metric::Metric;
-use crate::model::time::{DAY_MS, HOUR_MS};
-use crate::model::{
-    Catalogue, Entry, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour,
-};
-use crate::wire::journal_act_v1::{self, Act};
-use crate::wire::journal_record_v1::{self, Entries, RecordError};
+use crate::model::time::DAY_MS;
+use crate::model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
 
 /// Caps of the aggregate.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +42,6 @@ impl Default for Settings {
 const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
 /// A store silent for this long is retired.
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
-/// How often, in journal time, silent queues are looked for.
-const AGE_EVERY_MS: i64 = HOUR_MS;
-
 /// What a reader asks of the open windows.
 #[derive(Debug, Clone, Copy)]
 pub struct Filter<'a> {
@@ -65,21 +58,21 @@ pub struct Filter<'a> {
 /// Windows, series, sets and terminals, up to one position of the journal.
 #[derive(Debug)]
 pub struct Aggregator {
-    catalogue: Arc<Catalogue>,
-    layout: Arc<Layout>,
-    stores: NameSet,
-    releases: NameSet,
-    windows: OpenWindows,
-    terminal_hours: OpenTerminalHours,
-    sessions: OpenSessions,
-    live: LiveSeries,
-    terminals: Terminals,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) layout: Arc<Layout>,
+    pub(super) stores: NameSet,
+    pub(super) releases: NameSet,
+    pub(super) windows: OpenWindows,
+    pub(super) terminal_hours: OpenTerminalHours,
+    pub(super) sessions: OpenSessions,
+    pub(super) live: LiveSeries,
+    pub(super) terminals: Terminals,
     /// Keys of the batches since the last cut.
-    keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
-    totals: Totals,
-    applied: u64,
-    journal_ms: i64,
-    aged_ms: i64,
+    pub(super) keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
+    pub(super) totals: Totals,
+    pub(super) applied: u64,
+    pub(super) journal_ms: i64,
+    pub(super) aged_ms: i64,
 }
 
 impl Aggregator {
@@ -147,138 +140,6 @@ impl Aggregator {
         }
         // Restoring is no change.
         self.live.take_changed();
-    }
-
-    /// Applies the record at `position`. One that cannot be read is counted and passed over.
-    ///
-    /// # Errors
-    /// Says why the record could not be read; the position has moved on all the same.
-    pub fn apply(&mut self, position: u64, payload: &[u8]) -> Result<(), RecordError> {
-        self.totals.records += 1;
-        let result = self.apply_record(payload);
-        self.sessions.end();
-        if result.is_err() {
-            self.totals.unreadable += 1;
-        }
-        self.applied = position;
-        result
-    }
-
-    fn apply_record(&mut self, payload: &[u8]) -> Result<(), RecordError> {
-        if journal_act_v1::is_act(payload) {
-            self.apply_act(journal_act_v1::decode(payload)?);
-            return Ok(());
-        }
-        let (header, entries) = journal_record_v1::decode(payload)?;
-        let received_at_ms = header.received_at_ms;
-        self.journal_ms = self.journal_ms.max(received_at_ms);
-        let overflowed = self.stores.overflowed + self.releases.overflowed;
-        let shared = Shared {
-            store: self.stores.index(header.store_id, received_at_ms),
-            release: self.releases.index(header.release, received_at_ms),
-            source: header.source,
-        };
-        // The sets count since the start, the totals since ever.
-        self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
-        let key = TerminalRef {
-            store_id: header.store_id,
-            terminal_id: header.terminal_id,
-        };
-        let (terminal, is_fresh, lost) = if header.is_keyed {
-            let is_fresh = !self.keys.contains_key(&header.queue);
-            (self.terminals.touch(key, received_at_ms), is_fresh, 0)
-        } else {
-            let order = (header.seq, received_at_ms);
-            self.terminals.apply(key, header.queue, order)
-        };
-        if !is_fresh {
-            self.totals.repeated += 1;
-            return Ok(());
-        }
-        terminal.store = shared.store;
-        terminal.release = shared.release;
-        terminal.offset_ms = header.offset_ms;
-        terminal.levels.resize(self.layout.levels(), None);
-        let number = match terminal.changed {
-            Some(number) if self.stores.is_named(shared.store) => number,
-            _ => OVERFLOW_TERMINAL,
-        };
-        self.sessions.begin(header.session, shared.store);
-        self.live.report(shared, received_at_ms, header.offset_ms);
-        self.live.lost(shared.store, lost);
-        if header.is_keyed {
-            let first = first_result(entries.clone(), received_at_ms);
-            self.keys.insert(header.queue, first);
-        }
-        for entry in entries {
-            let (reading, histogram, value) = match entry? {
-                Entry::Rejected(_, samples) => {
-                    self.totals.rejected += samples;
-                    continue;
-                }
-                Entry::Sample(reading, value) => (reading, None, value),
-                Entry::Histogram(reading, histogram) => (reading, Some(histogram), 0),
-            };
-            let Some(metric) = self.catalogue.by_code(reading.metric) else {
-                self.totals.unknown += 1;
-                continue;
-            };
-            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
-            let brought = histogram
-                .as_ref()
-                .map_or(Brought::Value(value), Brought::Histogram);
-            let before = self.windows.samples;
-            match &histogram {
-                None => self.windows.sample(shared, metric, &reading, (t_ms, value)),
-                Some(histogram) => {
-                    self.windows
-                        .histogram(shared, metric, &reading, (t_ms, histogram));
-                }
-            }
-            self.totals.accepted += self.windows.samples - before;
-            self.sessions.add(metric, (t_ms, reading.label), brought);
-            if metric.per_terminal {
-                let at = (&reading, t_ms);
-                self.terminal_hours
-                    .add((shared, number), metric, at, brought);
-            }
-            let times = (t_ms, received_at_ms);
-            let is_live = self
-                .live
-                .add(shared, metric, times, (reading.label, brought));
-            if is_live && let Some(at) = self.layout.place(metric).level {
-                // Of a histogram the greatest value stands for its end: what limits are about.
-                let last = histogram.as_ref().map_or((t_ms, value), |histogram| {
-                    (t_ms.saturating_add(histogram.span_ms), histogram.max)
-                });
-                keep_last(terminal, at, last);
-            }
-        }
-        if self.journal_ms.saturating_sub(self.aged_ms) > AGE_EVERY_MS {
-            self.aged_ms = self.journal_ms;
-            let live = &mut self.live;
-            let lost = |store, batches| live.lost(store, batches);
-            self.totals.lost_batches += self.terminals.age(self.journal_ms, lost);
-            for store_id in self.stores.silent(self.journal_ms) {
-                self.retire_store(&store_id);
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_act(&mut self, act: Act<'_>) {
-        let Act::RetireStore { store_id, at_ms } = act;
-        self.journal_ms = self.journal_ms.max(at_ms);
-        self.retire_store(store_id);
-    }
-
-    /// Ends a store's series. Its open windows, its rows at rest and its sequence windows stay: a batch
-    /// sent again is still known.
-    fn retire_store(&mut self, store_id: &str) {
-        if let Some(index) = self.stores.remove(store_id) {
-            self.live.forget_store(index);
-        }
-        self.terminals.retire(store_id);
     }
 
     /// Takes everything applied since the last cut.
@@ -414,27 +275,6 @@ impl Aggregator {
     }
 }
 
-/// What a batch came to, as its sender was told.
-fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
-    let mut first = FirstResult {
-        received_at_ms,
-        accepted: 0,
-        rejected: 0,
-    };
-    for entry in entries.flatten() {
-        match entry {
-            Entry::Sample(..) => first.accepted += 1,
-            Entry::Histogram(_, histogram) => {
-                let counts = histogram.counts.iter();
-                first.accepted =
-                    counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
-            }
-            Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
-        }
-    }
-    first
-}
-
 impl Aggregator {
     /// Copies of the open rows of a store's terminals since an hour (s), of real users.
     #[must_use]
@@ -451,14 +291,5 @@ impl Aggregator {
     #[must_use]
     pub fn open_session(&self, session: Pseudonym) -> Vec<SessionDay> {
         self.sessions.copies(session, &self.tables())
-    }
-}
-
-/// Keeps the value of a level with the latest time.
-fn keep_last(terminal: &mut Terminal, at: usize, (t_ms, value): (i64, u64)) {
-    if let Some(slot) = terminal.levels.get_mut(at)
-        && slot.is_none_or(|(last_ms, _)| t_ms >= last_ms)
-    {
-        *slot = Some((t_ms, value));
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `aggregator.rs` | applies one record; takes the cut of a seal |
+//! | `apply.rs` | applies one record |
+//! | `aggregator.rs` | what all of it is; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
@@ -27,6 +28,7 @@
 //! what the state file gets, so that they agree with the applied position.
 
 pub mod aggregator;
+mod apply;
 pub mod cut;
 pub mod exponential;
 pub mod layout;

@@ -17,6 +17,9 @@ const TIB: u64 = 1 << 40;
 /// Bits in which an open window keeps its release: two numbers are taken by reserved names.
 const RELEASES_MAX: usize = 60_000;
 
+/// Idempotency keys: more would not be looked up in time.
+const KEYS_MAX: usize = 5_000_000;
+
 impl Config {
     /// The first setting that cannot be right.
     pub(super) fn check(&self) -> Result<(), Fault> {
@@ -31,6 +34,7 @@ impl Config {
 
     fn check_numbers(&self) -> Result<(), Fault> {
         for (name, value, most) in [
+            ("idempotency_keys_max", self.idempotency_keys_max, KEYS_MAX),
             ("seal_rows", self.seal_rows, 100_000_000),
             ("stores_max", self.stores_max, 1_000_000),
             ("releases_max", self.releases_max, RELEASES_MAX),
@@ -49,6 +53,13 @@ impl Config {
                 return Err((name, format!("must be between 1 and {most}")));
             }
         }
+        if self
+            .idempotency_keys_cached
+            .is_some_and(|cached| cached > KEYS_MAX)
+        {
+            let message = format!("must be between 0 and {KEYS_MAX}");
+            return Err(("idempotency_keys_cached", message));
+        }
         Ok(())
     }
 
@@ -60,6 +71,8 @@ impl Config {
             ("head_timeout", self.head_timeout, 1_000, 10 * minute),
             ("idle_timeout", self.idle_timeout, 1_000, 24 * hour),
             ("body_timeout", self.body_timeout, 100, 10 * minute),
+            ("rebuild_quiet", self.rebuild_quiet, 1, 24 * hour),
+            ("log_slow_request", self.log_slow_request, 1, hour),
         ] {
             let allowed = Duration::from_millis(least_ms)..=Duration::from_millis(most_ms);
             if value.is_some_and(|Span(value)| !allowed.contains(&value)) {
@@ -318,6 +331,15 @@ mod tests {
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
         ("stores_max", "0", "between 1 and"),
+        ("rebuild_quiet", "9d", "between 1ms and 1d"),
+        ("log_slow_request", "0s", "between 1ms and 1h"),
+        ("idempotency_keys_max", "6000000", "between 1 and 5000000"),
+        (
+            "idempotency_keys_cached",
+            "6000000",
+            "between 0 and 5000000",
+        ),
+        ("native_histograms", "maybe", "true"),
         ("releases_max", "70000", "between 1 and 60000"),
         ("queues_max", "0", "between 1 and"),
         ("connections_max", "0", "between 1 and"),

@@ -145,7 +145,7 @@ mod tests {
         let id = state.collector_id();
         let writer = state.writer();
         writer
-            .execute_batch("DROP TABLE idempotency_key; PRAGMA user_version = 1;")
+            .execute_batch("DROP TABLE idempotency_key; DELETE FROM meta WHERE key = 'layout';")
             .unwrap();
         drop(writer);
         drop(state);

@@ -16,6 +16,7 @@
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
 //! | `identity.rs` | which journal the file goes with |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
+//! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `tables.rs` | its tables: layout, rows written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
@@ -42,6 +43,7 @@ pub mod rebuild;
 pub mod repair;
 pub mod rows;
 pub mod session_keys;
+mod sealing;
 pub mod ship;
 pub mod side_outbox;
 pub mod side_tables;

@@ -4,19 +4,16 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
-use crate::aggregate::saved::SavedSeries;
-use crate::aggregate::terminals::TerminalChange;
-use crate::aggregate::{Cut, Restored, Totals};
-use crate::model::{FirstResult, KeyId, StoreHour};
+use crate::aggregate::{Restored, Totals};
 use crate::persist::error::StateError;
-use crate::persist::hours::{hours_of, mark_hours, uncheck_all};
+use crate::persist::hours::{mark_hours, uncheck_all};
 use crate::persist::keys::put_keys;
-use crate::persist::rows::{self, EncodedRows, RowOrigin};
-use crate::persist::side_outbox::{self, SideBlob, SideDays};
-use crate::persist::side_tables::SideTable;
+use crate::persist::rows;
+pub use crate::persist::sealing::Sealing;
+use crate::persist::side_outbox;
 use crate::persist::tables::{
     bring_forward, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
     put_meta, put_names, put_series, put_terminals,
@@ -41,83 +38,6 @@ pub struct SealedEpoch {
     pub samples: u64,
     /// Bytes of its blobs in the outbox.
     pub blob_bytes: u64,
-}
-
-/// A cut that has been encoded and waits to be written.
-#[derive(Debug)]
-pub struct Sealing {
-    epoch: u64,
-    cut: CutState,
-    encoded: EncodedRows,
-    blob: Vec<u8>,
-    hours: Vec<StoreHour>,
-    sides: Vec<SideBlob>,
-}
-
-/// The parts of a cut beside its rows.
-#[derive(Debug)]
-struct CutState {
-    applied: u64,
-    totals: Totals,
-    journal_ms: i64,
-    stores: Vec<(String, i64)>,
-    releases: Vec<(String, i64)>,
-    dropped: (Vec<String>, Vec<String>),
-    store_series: Vec<(String, String)>,
-    release_series: Vec<(String, String)>,
-    terminals: Vec<(TerminalChange, String)>,
-    keys: Vec<(KeyId, FirstResult)>,
-}
-
-impl Sealing {
-    /// The epoch's number.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// The position up to which it goes.
-    #[must_use]
-    pub fn applied(&self) -> u64 {
-        self.cut.applied
-    }
-
-    /// Its rows by day.
-    #[must_use]
-    pub fn days(&self) -> &std::collections::BTreeMap<u32, rows::DayLedger> {
-        &self.encoded.days
-    }
-
-    /// Idempotency keys of its batches.
-    #[must_use]
-    pub fn keys(&self) -> &[(KeyId, FirstResult)] {
-        &self.cut.keys
-    }
-
-    /// The hours of stores that its rows are of.
-    #[must_use]
-    pub fn hours(&self) -> &[StoreHour] {
-        &self.hours
-    }
-
-    /// Its rows in the tables beside `rollup_1m`, by day.
-    #[must_use]
-    pub fn side_days(&self) -> SideDays {
-        side_outbox::days_of(&self.sides)
-    }
-
-    /// Those rows as bytes.
-    #[must_use]
-    pub fn side_bytes(&self, table: SideTable) -> &[u8] {
-        let side = self.sides.iter().find(|side| side.table == table);
-        side.map_or(&[], |side| &side.encoded.bytes)
-    }
-
-    /// The rows of `rollup_1m` as bytes, for readers while the transaction is under way.
-    #[must_use]
-    pub fn row_bytes(&self) -> &[u8] {
-        &self.encoded.bytes
-    }
 }
 
 impl State {
@@ -241,54 +161,6 @@ impl State {
         Ok(totals.transpose()?.map_or(0, |totals| totals.accepted))
     }
 
-    /// Encodes a cut as the epoch with this number. Takes no lock: the rows may be many.
-    ///
-    /// # Errors
-    /// When the rows cannot be compressed.
-    pub fn encode(&self, cut: Cut, epoch: u64) -> Result<Sealing, StateError> {
-        let origin = RowOrigin {
-            collector_id: self.collector_id,
-            epoch,
-            received_at_ms: cut.journal_ms,
-        };
-        let terminal_hours = cut.terminal_hours.into_rows(&cut.tables);
-        let sessions = cut.sessions.into_rows(&cut.tables);
-        let sides = side_outbox::encode((&terminal_hours, &sessions), origin)?;
-        let rows = cut.windows.into_rows(&cut.tables);
-        let hours = hours_of(&rows);
-        let encoded = rows::encode(rows, origin);
-        let blob = zstd::bulk::compress(&encoded.bytes, 1).map_err(StateError::Blob)?;
-        let json = |series: Vec<(String, SavedSeries)>| {
-            let line = |(name, saved)| Ok((name, serde_json::to_string(&saved)?));
-            series
-                .into_iter()
-                .map(line)
-                .collect::<Result<Vec<_>, StateError>>()
-        };
-        let terminal = |(change, saved)| Ok((change, serde_json::to_string(&saved)?));
-        let terminals: Result<Vec<_>, StateError> =
-            cut.terminals.into_iter().map(terminal).collect();
-        Ok(Sealing {
-            epoch,
-            encoded,
-            blob,
-            hours,
-            sides,
-            cut: CutState {
-                applied: cut.applied,
-                totals: cut.totals,
-                journal_ms: cut.journal_ms,
-                stores: cut.stores,
-                releases: cut.releases,
-                dropped: cut.dropped,
-                store_series: json(cut.store_series)?,
-                release_series: json(cut.release_series)?,
-                terminals: terminals?,
-                keys: cut.keys,
-            },
-        })
-    }
-
     /// Writes an encoded cut: all of it, or nothing.
     ///
     /// # Errors
@@ -393,13 +265,15 @@ pub(super) fn unsigned(value: i64) -> u64 {
 }
 
 fn connect(path: &Path) -> Result<Connection, StateError> {
-    let connection = Connection::open(path)?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    // A transaction that reads before it writes would fail at once if another process wrote in between.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on disk when it returns.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten with zeros: the keys of sessions must not outlive their time.
     connection.pragma_update(None, "secure_delete", "ON")?;
-    connection.busy_timeout(Duration::from_secs(10))?;
     Ok(connection)
 }
 

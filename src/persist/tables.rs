@@ -43,23 +43,23 @@ pub(super) const LAYOUTS: [&str; 4] = ["
     CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
 ", "
     -- What the first post of a keyed batch came to; kept 25 hours.
-    CREATE TABLE idempotency_key (
+    CREATE TABLE IF NOT EXISTS idempotency_key (
         id BLOB PRIMARY KEY, received_at_ms INTEGER NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX idempotency_key_received ON idempotency_key (received_at_ms);
+    CREATE INDEX IF NOT EXISTS idempotency_key_received ON idempotency_key (received_at_ms);
 ", "
     -- Hours of stores (hours since 1970) that rollup_1h does not hold in full, and the last epoch with rows of them.
-    CREATE TABLE dirty_hour (
+    CREATE TABLE IF NOT EXISTS dirty_hour (
         hour INTEGER NOT NULL, store_id TEXT NOT NULL, epoch INTEGER NOT NULL,
         since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL, PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
     -- Days of which that is not known, until the epoch is confirmed and they are looked at.
-    CREATE TABLE unchecked_day (day INTEGER PRIMARY KEY, epoch INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS unchecked_day (day INTEGER PRIMARY KEY, epoch INTEGER NOT NULL);
 ", "
     -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`. A release that knows
     -- nothing of them confirms an epoch without them: so they say themselves whether they are.
-    CREATE TABLE side_outbox (
+    CREATE TABLE IF NOT EXISTS side_outbox (
         epoch INTEGER NOT NULL, table_name TEXT NOT NULL, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL,
         confirmed_at_ms INTEGER, PRIMARY KEY (epoch, table_name));
-    CREATE TABLE epoch_side_day (
+    CREATE TABLE IF NOT EXISTS epoch_side_day (
         epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
         hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;
 "];

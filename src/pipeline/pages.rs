@@ -63,8 +63,11 @@ pub fn router(pages: Arc<Pages>) -> Router {
 /// A page: what it is called in metrics, and how it is made for what a client takes.
 struct Page {
     name: &'static str,
-    render: fn(&Pages, Option<&str>) -> Option<(&'static str, Vec<u8>)>,
+    render: fn(&Pages, Option<&str>) -> Option<Rendered>,
 }
+
+/// A content type and the page.
+type Rendered = (&'static str, Vec<u8>);
 
 const OWN: Page = Page {
     name: "own",
@@ -119,7 +122,7 @@ pub fn note_recovery(recovery: &Recovery) {
 }
 
 impl Pages {
-    fn fleet(&self, accept: Option<&str>) -> Option<(&'static str, Vec<u8>)> {
+    fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
         let now_ms = now_ms();
         let snapshot = self
             .holdings
@@ -131,7 +134,7 @@ impl Pages {
         ))
     }
 
-    fn own(&self, _accept: Option<&str>) -> Option<(&'static str, Vec<u8>)> {
+    fn own(&self, _accept: Option<&str>) -> Option<Rendered> {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_outbox();

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,9 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::health::{self, Health};
-use crate::holdings::Holdings;
-use crate::ingest::session::Pseudonyms;
-use crate::ingest::{self, Ingest, admission};
+use crate::ingest::{self, Ingest};
 use crate::listener;
 use crate::model::Catalogue;
 use crate::persist::State;
@@ -30,8 +27,7 @@ use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
-    StateKeys, announce, bind, forget, ingest_settings, outbox_budget_bytes,
-    tell_what_was_held_back,
+    announce, bind, forget, hold, make_ingest, outbox_budget_bytes, tell_what_was_held_back,
 };
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
@@ -153,15 +149,9 @@ impl Running {
         halted: Arc<Notify>,
     ) -> Result<Self, ServeError> {
         let health = Arc::new(Health::default());
-        let unconfirmed = state.unconfirmed(usize::MAX)?;
-        let last_epoch = state.last_epoch()?;
-        let collector_id = state.collector_id();
-        let holdings = Arc::new(Holdings::new(
-            started.aggregator,
-            (unconfirmed, last_epoch, state.dirty_hours()?),
-            collector_id,
-            started.journal.durable().0,
-        ));
+        let ingest = make_ingest(&config, &catalogue, (&state, &health), &started);
+        let durable = started.journal.durable().0;
+        let holdings = hold(&state, started.aggregator, durable)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let rows_max = config.seal_rows.unwrap_or(200_000);
         let aggregate = apply::spawn(
@@ -170,19 +160,6 @@ impl Running {
             (rows_max, Arc::clone(&seal_wanted)),
         )?;
         let outbox_budget = Arc::new(AtomicU64::new(outbox_budget_bytes(&config)));
-        let settings = ingest_settings(&config);
-        let ingest = Arc::new(Ingest {
-            admission: admission::Admission::new(settings.admission),
-            settings: ArcSwap::from_pointee(settings),
-            catalogue: Arc::clone(&catalogue),
-            dedup: started.dedup,
-            keys: Arc::clone(&started.keys),
-            journal: started.journal.clone(),
-            pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(&state)))),
-            counters: Arc::new(ingest::counters::Counters::default()),
-            is_outbox_full: Arc::clone(&health.is_outbox_full),
-            is_stopping: Arc::clone(&health.is_stopping),
-        });
         let sources = Sources {
             catalogue,
             holdings: Arc::clone(&holdings),

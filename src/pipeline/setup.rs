@@ -5,19 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::aggregate;
+use crate::aggregate::{self, Aggregator};
 use crate::config::Config;
+use crate::health::Health;
+use crate::holdings::Holdings;
 use crate::ingest::keys::KeySource as IdempotencyKeys;
-use crate::ingest::session::KeySource;
+use crate::ingest::session::{KeySource, Pseudonyms};
 use crate::ingest::{self, Ingest, admission};
 use crate::model::time::{day_of, now_ms};
-use crate::model::{FirstResult, KeyId};
+use crate::model::{Catalogue, FirstResult, KeyId};
 use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::seal::Due;
+use crate::pipeline::start::Started;
 use crate::throttle::{self, Throttle};
 
 /// How often idle buckets and silent queues are forgotten.
@@ -90,6 +94,48 @@ fn log_keys(error: &StateError) {
         error = crate::logging::chain(error),
         "idempotency keys could not be read or deleted"
     );
+}
+
+/// What ingest needs.
+pub(super) fn make_ingest(
+    config: &Config,
+    catalogue: &Arc<Catalogue>,
+    (state, health): (&Arc<State>, &Health),
+    started: &Started,
+) -> Arc<Ingest> {
+    let settings = ingest_settings(config);
+    Arc::new(Ingest {
+        admission: admission::Admission::new(settings.admission),
+        settings: ArcSwap::from_pointee(settings),
+        catalogue: Arc::clone(catalogue),
+        dedup: Arc::clone(&started.dedup),
+        keys: Arc::clone(&started.keys),
+        journal: started.journal.clone(),
+        pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(state)))),
+        counters: Arc::new(ingest::counters::Counters::default()),
+        is_outbox_full: Arc::clone(&health.is_outbox_full),
+        is_stopping: Arc::clone(&health.is_stopping),
+    })
+}
+
+/// What is held: open, in the outbox, dirty.
+pub(super) fn hold(
+    state: &State,
+    aggregator: Aggregator,
+    durable: u64,
+) -> Result<Arc<Holdings>, ServeError> {
+    let sealed = (
+        state.unconfirmed(usize::MAX)?,
+        state.last_epoch()?,
+        state.dirty_hours()?,
+    );
+    let collector_id = state.collector_id();
+    Ok(Arc::new(Holdings::new(
+        aggregator,
+        sealed,
+        collector_id,
+        durable,
+    )))
 }
 
 /// Caps of the aggregate.

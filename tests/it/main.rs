@@ -38,6 +38,7 @@ mod export;
 mod ingest;
 #[cfg(test)]
 mod observe;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod query;
