@@ -1,4 +1,4 @@
-//! What a PromQL expression names: metrics, labels, values of labels, numbers.
+//! What a `PromQL` expression names: metrics, labels, values of labels, numbers.
 
 use std::collections::BTreeSet;
 

@@ -138,7 +138,10 @@ fn yaml_files(folder: &str) -> Vec<PathBuf> {
 
 fn read<T: DeserializeOwned>(path: &PathBuf) -> T {
     let text = fs::read_to_string(path).expect("readable UTF-8");
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let parsed = serde_saphyr::from_str(&text);
+    parsed
+        .map_err(|error| format!("{}: {error}", path.display()))
+        .expect("valid")
 }
 
 /// All groups of all rule files.
