@@ -27,9 +27,9 @@ done < <(grep -v '^#' alerts/tests/routes.txt)
 pass "amtool: $routes routes"
 
 # The shipped configuration, with a receiver of this test and without its waits.
+touch "$folder/pages" "$folder/webhook.out"
 node tests/stack/webhook.mjs "$folder/pages" >"$folder/webhook.out" 2>"$folder/webhook.log" &
 pids=("$!")
-touch "$folder/pages"
 until_true 20 "the webhook did not start" grep -q '^http' "$folder/webhook.out"
 hook="$(cat "$folder/webhook.out")"
 sed -E "s#http://(pager|chat|deadman)\.example\.com/[a-z]+#$hook/\1#; s/(group_wait|group_interval): .*/\1: 2s/; s/mute_time_intervals: .*/mute_time_intervals: []/" \
