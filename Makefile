@@ -18,7 +18,7 @@ run: $(ENGINE) ## Run tillwatch with the embedded engine and a simulated fleet u
 test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 	@scripts/test.sh
 
-test-stack: $(ENGINE) ## Test against a real Prometheus (installed by apt-get as root if it is missing)
+test-stack: $(ENGINE) ## Test against a real Prometheus and Alertmanager (installed by apt-get as root if missing)
 	@tests/stack/run.sh
 
 check: ## Formatting and clippy, with warnings as errors

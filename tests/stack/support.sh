@@ -1,0 +1,123 @@
+# What the scripts of this folder share; they source it. Whatever is started here is gone when they end.
+
+fail() { printf 'test-stack: FAILED: %s\n' "$*" >&2; exit 1; }
+pass() { printf 'test-stack: ok: %s\n' "$*"; }
+
+# Installs Prometheus and Alertmanager as root on Debian; elsewhere says what is missing.
+need_prometheus() {
+  local program missing=() policy=/usr/sbin/policy-rc.d
+  for program in prometheus promtool prometheus-alertmanager amtool; do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  if (( ${#missing[@]} > 0 )); then
+    if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+      export DEBIAN_FRONTEND=noninteractive
+      apt-get update -q
+      # The tests start their own; the services of the packages must not run beside them.
+      if [[ ! -e "$policy" ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        apt-get install -q -y --no-install-recommends prometheus prometheus-alertmanager
+        rm -f "$policy"
+        trap - EXIT
+      else
+        apt-get install -q -y --no-install-recommends prometheus prometheus-alertmanager
+      fi
+    else
+      fail "missing: ${missing[*]}. Install Prometheus (on Debian, as root: apt-get install --no-install-recommends prometheus prometheus-alertmanager)"
+    fi
+  fi
+  for program in cargo curl jq node prometheus promtool prometheus-alertmanager amtool; do
+    command -v "$program" >/dev/null || fail "missing: $program"
+  done
+}
+
+# A folder of its own, and whatever is in `pids` is ended, in that order, when the script ends.
+begin() {
+  folder="$(mktemp -d)"
+  set -m
+  pids=()
+  trap stop EXIT
+  trap 'exit 130' INT TERM
+}
+
+stop() {
+  trap '' INT TERM
+  local pid
+  for pid in "${pids[@]}"; do
+    end "$pid"
+  done
+  rm -rf "$folder"
+}
+
+end() { # PID
+  kill -TERM "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# until_true SECONDS WHAT COMMAND…: runs the command until it succeeds.
+until_true() {
+  local deadline=$((SECONDS + $1)) what="$2"
+  shift 2
+  until "$@"; do
+    (( SECONDS < deadline )) || fail "$what"
+    sleep 0.3
+  done
+}
+
+# start_tillwatch: sets tillwatch, ingest, admin.
+start_tillwatch() {
+  cargo build --locked --quiet --bin tillwatch
+  tillwatch="${CARGO_TARGET_DIR:-target}/debug/tillwatch"
+  TILLWATCH_SEAL_INTERVAL=2s "$tillwatch" serve --data-dir "$folder/data" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+    </dev/null >"$folder/serve.out" 2>"$folder/serve.log" &
+  pids=("$!" "${pids[@]}")
+  until_true 60 "tillwatch was not ready" tillwatch_is_ready "$!"
+  local ready
+  ready="$(grep -m 1 '^tillwatch ready ' "$folder/serve.out")"
+  ingest="${ready#*ingest=}"
+  ingest="${ingest%% *}"
+  admin="${ready#*admin=}"
+}
+
+tillwatch_is_ready() { # PID
+  kill -0 "$1" 2>/dev/null || { cat "$folder/serve.log" >&2; fail "tillwatch did not start"; }
+  grep -q '^tillwatch ready ' "$folder/serve.out"
+}
+
+# start_on_a_port NAME COMMAND…: runs the command, in which PORT stands for a port, until it is ready on one. Neither
+# Prometheus nor Alertmanager can take a free port by itself and say which. Sets url and pid.
+start_on_a_port() {
+  local name="$1" port
+  shift
+  for _ in {1..10}; do
+    port=$((20000 + RANDOM % 20000))
+    "${@//PORT/$port}" </dev/null >"$folder/$name.log" 2>&1 &
+    pid=$!
+    url="http://127.0.0.1:$port"
+    for _ in {1..100}; do
+      kill -0 "$pid" 2>/dev/null || break
+      if curl -fs "$url/-/ready" >/dev/null && kill -0 "$pid" 2>/dev/null; then
+        pids=("$pid" "${pids[@]}")
+        return
+      fi
+      sleep 0.2
+    done
+    end "$pid"
+  done
+  tail -n 5 "$folder/$name.log" >&2
+  fail "$name did not start"
+}
+
+# start_prometheus: with $folder/prometheus.yml. Sets prometheus_url, prometheus_pid.
+start_prometheus() {
+  start_on_a_port prometheus prometheus --config.file="$folder/prometheus.yml" --storage.tsdb.path="$folder/prometheus" \
+    --web.listen-address=127.0.0.1:PORT
+  prometheus_url="$url"
+  prometheus_pid="$pid"
+}
+
+# value EXPRESSION: what Prometheus says, 0 when it has no such series.
+value() { curl -fsS --get --data-urlencode "query=$1" "$prometheus_url/api/v1/query" | jq -r '.data.result[0].value[1] // "0"'; }
+is_at_least() { awk -v value="$(value "$1")" -v least="$2" 'BEGIN { exit !(value >= least) }'; }
