@@ -98,9 +98,9 @@ metrics_of_self! {
     OUTBOX_BUDGET = Gauge "tillwatch_outbox_budget_bytes" "The most they may take; past it requests are answered 503.";
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "When the oldest of them was sealed; 0 when none waits.";
     OUTBOX_LAG = Gauge "tillwatch_outbox_lag_seconds" "How long ago the oldest of them was sealed; 0 when none waits.";
-    DIRTY_HOURS = Gauge "tillwatch_dirty_hours" "Hours of stores whose minutes rollup_1h does not hold in full; queries read their minutes.";
-    UNCHECKED_DAYS = Gauge "tillwatch_unchecked_days" "Days of which that has to be found out: after an upgrade, or in another database.";
-    REBUILT_HOURS = Counter "tillwatch_rebuilt_hours_total" "Hours of stores summed up in rollup_1h and read back.";
+    DIRTY_HOURS = Gauge "tillwatch_dirty_rollups" "Hours of stores whose minutes rollup_1h does not hold in full; queries read their minutes.";
+    UNCHECKED_DAYS = Gauge "tillwatch_unchecked_partitions" "Days of which that has to be found out: after an upgrade, or in another database.";
+    REBUILT_HOURS = Counter "tillwatch_rebuilt_rollups_total" "Hours of stores summed up in rollup_1h and read back.";
     REBUILDS = Counter "tillwatch_rebuilds_total" "Rounds of summing up hours, by result.";
     REBUILD_SECONDS = Histogram "tillwatch_rebuild_duration_seconds" "How long a round took: insert and read back.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";

@@ -51,11 +51,13 @@ fn fill(serve: &mut Child, hours: u32) -> f64 {
     // Every day is looked at, then every hour summed up.
     // The counter is not there until the first hours are.
     let rebuilt = |serve: &Child| {
-        let hours = number(serve, "tillwatch_rebuilt_hours_total");
+        let hours = number(serve, "tillwatch_rebuilt_rollups_total");
         if hours.is_nan() { 0.0 } else { hours }
     };
     while rebuilt(serve) < f64::from(hours)
-        || number(serve, "tillwatch_unchecked_days") + number(serve, "tillwatch_dirty_hours") > 0.0
+        || number(serve, "tillwatch_unchecked_partitions")
+            + number(serve, "tillwatch_dirty_rollups")
+            > 0.0
     {
         assert!(
             started.elapsed() < Duration::from_secs(1_800),

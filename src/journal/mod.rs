@@ -287,7 +287,7 @@ impl<C: Completion> Journal<C> {
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk,
-            journal_id: opened.journal_id,
+            journal_id: opened.recovery.journal_id,
             active: opened.active,
             durable: opened.durable,
             next_position: opened.next_position,

@@ -50,6 +50,8 @@ pub struct Recovery {
     pub quarantine_failures: u64,
     /// The highest position that was ever durable.
     pub durable: Position,
+    /// The journal's own number, made with it.
+    pub journal_id: u128,
     /// How long it took.
     pub duration: Duration,
 }
@@ -59,7 +61,6 @@ pub struct Recovery {
 pub(super) struct Opened {
     pub(super) recovery: Recovery,
     pub(super) active: Active,
-    pub(super) journal_id: u128,
     pub(super) durable: u64,
     pub(super) next_position: u64,
     pub(super) marked: u64,
@@ -113,11 +114,11 @@ pub(super) fn open(
     } = session;
     let durable = end.durable.max(last_position);
     recovery.durable = Position(durable);
+    recovery.journal_id = journal_id;
     recovery.duration = started.elapsed();
     Ok(Opened {
         recovery,
         active,
-        journal_id,
         durable,
         next_position: durable.max(end.highest_position) + 1,
         marked: end.durable,

@@ -79,16 +79,14 @@ pub(super) fn check_journal(state: &State, data_dir: &Path) -> Result<(), ServeE
     }
 }
 
-/// Notes whose journal the state file goes with, once the journal is open.
+/// Notes whose journal the state file goes with, once the journal is open. Its folder is the journal's
+/// own by then: segments come and go.
 ///
 /// # Errors
-/// When the folder cannot be read or the state file not written.
-pub(super) fn note_journal(state: &State, data_dir: &Path) -> Result<(), ServeError> {
-    let found = found_id(data_dir)?;
-    if let Some(found) = found
-        && state.journal_id()? != Some(found)
-    {
-        state.note_journal_id(found)?;
+/// When the state file cannot be read or written.
+pub(super) fn note_journal(state: &State, opened: u128) -> Result<(), ServeError> {
+    if state.journal_id()? != Some(opened) {
+        state.note_journal_id(opened)?;
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ pub fn start(
         return Err(error);
     }
     let (journal, recovery) = opened?;
-    note_journal(state, &data_dir)?;
+    note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
     let dedup = Dedup::new(dedup::Settings {
         queues_max: config.queues_max.unwrap_or(400_000),

@@ -46,7 +46,7 @@ fn a_setting_that_cannot_be_right_is_named_with_the_way_out() {
     let path = file.to_str().unwrap();
     #[rustfmt::skip]
     let cases: [(&str, &[&str]); 9] = [
-        ("log_level = \"verbose\"\n", &["log_level", "verbose", "is not a level", "debug"]),
+        ("log_level = \"verbose\"\n", &["log_level", "verbose", "is not a log level", "debug"]),
         ("# mine\n\nseal_intervall = \"10s\"\n", &["tillwatch.toml, line 3", "seal_intervall", "did you mean \"seal_interval\""]),
         ("seal_interval = \"often\"\n", &["line 1", "seal_interval", "is not a duration", "10s"]),
         ("journal_budget = \"4 gigs\"\n", &["line 1", "journal_budget"]),

@@ -387,7 +387,7 @@ async fn every_answer_by_the_hour_and_by_the_minute_is_the_models_while_all_move
         let page = page();
         reads(&page, "rollup_1h") > 40.0
             && reads(&page, "again") > 3.0
-            && page.value("tillwatch_rebuilt_hours_total", &[]) > 200.0
+            && page.value("tillwatch_rebuilt_rollups_total", &[]) > 200.0
     };
     while started.elapsed() < Duration::from_secs(8)
         || (started.elapsed() < Duration::from_secs(60) && !has_happened())
@@ -411,7 +411,7 @@ async fn every_answer_by_the_hour_and_by_the_minute_is_the_models_while_all_move
         "{answers} answers, {} reads by the hour, {} again, {} hours summed up, {} epochs",
         reads(&page, "rollup_1h"),
         reads(&page, "again"),
-        page.value("tillwatch_rebuilt_hours_total", &[]),
+        page.value("tillwatch_rebuilt_rollups_total", &[]),
         bench.sources.state.last_epoch().unwrap()
     );
     assert!(has_happened(), "nothing was tested");

@@ -161,7 +161,7 @@ async fn wait_summed_up(server: &Server, engine: &Engine) {
         let unchecked = server
             .metrics()
             .await
-            .value("tillwatch_unchecked_days", &[]);
+            .value("tillwatch_unchecked_partitions", &[]);
         // Until the tables are there every day is unchecked.
         let (hours, minutes) = if unchecked > 0.0 {
             Default::default()
