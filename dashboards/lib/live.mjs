@@ -1,6 +1,6 @@
 // Runs what panels ask for, against a Prometheus and a ClickHouse that are there, and gives Grafana's data frames.
 
-import { expandPromql, expandSql, promSteps, spanSeconds } from './expand.mjs';
+import { ALL, expandPromql, expandSql, promSteps, spanSeconds } from './expand.mjs';
 
 const SCRAPE_SECONDS = 15;
 
@@ -147,3 +147,29 @@ function widen(target, columns) {
 
 /** Whether a panel would draw anything. */
 export const hasValues = (frames) => frames.some(({ fields }) => fields.some(({ type, values }) => type !== 'time' && values.some((value) => value !== null && value !== '')));
+
+/** Values for the variables of a dashboard: everything where that is allowed, else the first value there is. */
+export async function chooseVariables(dashboard, context, wanted = {}) {
+  const chosen = {};
+  for (const { type, name, includeAll, query } of dashboard.templating.list) {
+    if (type !== 'query') continue;
+    if (name in wanted) chosen[name] = wanted[name];
+    else if (includeAll && name !== 'job') chosen[name] = ALL;
+    else chosen[name] = (await variableValues(query, { ...context, variables: chosen }))[0];
+    if (chosen[name] === undefined) throw new Error(`${dashboard.uid}: variable ${name} has no values`);
+  }
+  return chosen;
+}
+
+/** What a variable's list would offer, sorted. */
+export async function variableValues(query, { prometheus, clickhouse, variables, fromMs, toMs }) {
+  if (query.rawSql) {
+    const { data } = await sqlQuery(clickhouse, expandSql(query.rawSql, { variables, fromMs, toMs }));
+    return data.map(([value]) => value).sort();
+  }
+  const found = /^label_values\((.+), (\w+)\)$/.exec(query.query);
+  if (!found) throw new Error(`not understood: ${query.query}`);
+  const match = expandPromql(found[1], { variables, step: 60, rateInterval: 60, rangeSeconds: 3600 });
+  const answer = await fetch(`${prometheus}/api/v1/label/${found[2]}/values?match[]=${encodeURIComponent(match)}`);
+  return JSON.parse(await read(answer, match)).data.sort();
+}

@@ -45,10 +45,11 @@ export function readEndpoint(dataDir) {
 }
 
 /**
- * Starts all of it. `fleet` are options of `tillwatch simulate`. `rules` is a folder of alert rules; it may be
- * missing. `folder` keeps data and logs; without one a temporary folder is made, and removed by `stop`.
+ * Starts all of it. `fleet` are options of `tillwatch simulate`; `changeFleet` replaces the fleet by one with other
+ * options. `rules` is a folder of alert rules; it may be missing. `folder` keeps data and logs; without one a
+ * temporary folder is made, and removed by `stop`.
  */
-export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'alerts/rules'), folder, keep = false }) {
+export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'alerts/rules'), folder }) {
   const home = folder ?? mkdtempSync(join(tmpdir(), 'tillwatch-dashboards-'));
   mkdirSync(home, { recursive: true });
   const children = [];
@@ -67,16 +68,17 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
     if (child.failed) throw child.failed;
     if (child.exitCode !== null) throw new Error(`${child.name} ended with ${child.exitCode}; its log is ${home}/${child.name}.log`);
   };
+  const end = async (child) => {
+    if (child.exitCode !== null || child.signalCode !== null || child.failed) return;
+    const ended = new Promise((done) => child.once('exit', done));
+    child.kill('SIGTERM');
+    await Promise.race([ended, sleep(20_000)]);
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+  };
   const stop = async () => {
     // The fleet before the collector, Prometheus at any time.
-    for (const child of children.reverse()) {
-      if (child.exitCode !== null || child.signalCode !== null || child.failed) continue;
-      const ended = new Promise((done) => child.once('exit', done));
-      child.kill('SIGTERM');
-      await Promise.race([ended, sleep(20_000)]);
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-    }
-    if (!keep && !folder) rmSync(home, { recursive: true, force: true });
+    for (const child of children.reverse()) await end(child);
+    if (!folder) rmSync(home, { recursive: true, force: true });
   };
   try {
     const program = process.env.TILLWATCH_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/tillwatch');
@@ -90,7 +92,23 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
       return /^tillwatch ready ingest=(\S+) admin=(\S+)/m.exec(serve.output);
     });
     const [, ingest, admin] = ready;
-    const simulate = begin('fleet', program, ['simulate', '--url', ingest, '--forever', '--quiet', '--drain', '2s', ...fleet]);
+    const post = (options) => begin('fleet', program, ['simulate', '--url', ingest, '--forever', '--quiet', '--drain', '2s', ...options]);
+    let simulate = post(fleet);
+    const changeFleet = async (options) => {
+      await end(simulate);
+      children.splice(children.indexOf(simulate), 1);
+      simulate = post(options);
+    };
+
+    // The rules ask for it: without one they would say, rightly, that nobody is told.
+    const alertmanager = await freePort();
+    writeFileSync(join(home, 'alertmanager.yml'), 'route: {receiver: nobody}\nreceivers: [{name: nobody}]\n');
+    begin('alertmanager', 'prometheus-alertmanager', [
+      `--config.file=${join(home, 'alertmanager.yml')}`,
+      `--storage.path=${join(home, 'alertmanager')}`,
+      `--web.listen-address=127.0.0.1:${alertmanager}`,
+      '--cluster.listen-address=',
+    ]);
 
     const port = await freePort();
     const ruleFiles = rules && existsSync(rules) ? readdirSync(rules).filter((name) => name.endsWith('.yml')) : [];
@@ -100,10 +118,12 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
       [
         `global: {scrape_interval: ${scrapeSeconds}s, evaluation_interval: ${scrapeSeconds}s}`,
         ...(ruleFiles.length > 0 ? ['rule_files:', ...ruleFiles.map((name) => `  - ${join(rules, name)}`)] : []),
+        `alerting: {alertmanagers: [{static_configs: [{targets: ["127.0.0.1:${alertmanager}"]}]}]}`,
         'scrape_configs:',
         `  - {job_name: tillwatch, static_configs: [{targets: ["${target}"]}]}`,
         `  - {job_name: tillwatch-fleet, metrics_path: /metrics/fleet, static_configs: [{targets: ["${target}"]}]}`,
         `  - {job_name: prometheus, static_configs: [{targets: ["127.0.0.1:${port}"]}]}`,
+        `  - {job_name: alertmanager, static_configs: [{targets: ["127.0.0.1:${alertmanager}"]}]}`,
         '',
       ].join('\n'),
     );
@@ -124,7 +144,7 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
       return Number((await answer.json()).data.result[0]?.value[1]) === 2;
     });
     const clickhouse = await until('the engine says where it is', 60, () => readEndpoint(dataDir));
-    return { home, admin, ingest, prometheus, clickhouse, stop, check: () => children.forEach(alive) };
+    return { home, admin, ingest, prometheus, clickhouse, changeFleet, stop, check: () => children.forEach(alive) };
   } catch (error) {
     await stop();
     throw error;

@@ -65,6 +65,11 @@ export const override = (field, properties) => ({
   matcher: { id: field instanceof RegExp ? 'byRegexp' : 'byName', options: field instanceof RegExp ? `/${field.source}/` : field },
   properties: Object.entries(properties).map(([id, value]) => ({ id, value })),
 });
+/** Everything one query brings. */
+export const overrideQuery = (refId, properties) => ({
+  matcher: { id: 'byFrameRefID', options: refId },
+  properties: Object.entries(properties).map(([id, value]) => ({ id, value })),
+});
 export const colour = (field, fixedColor) => override(field, { color: { mode: 'fixed', fixedColor } });
 const percentileColours = Object.entries(PERCENTILES).map(([name, hex]) => colour(new RegExp(`^${name}( |$)`), hex));
 /** Each name its hue, in order. */
@@ -96,11 +101,22 @@ function panel(type, { title, description, targets, w, h, needs, timeFrom, links
 
 const steps = (list) => ({ mode: 'absolute', steps: list ?? NEUTRAL });
 
+/** A trend's range follows from the limits, so that its height means something and it stays below the number. */
+function sparkRange(list) {
+  const limits = list.map(({ value }) => value).filter((value) => value !== null);
+  if (limits.length === 0) return {};
+  if (list.at(-1).color === GOOD) {
+    const margin = 2 * (1 - limits[0]);
+    return { min: 1 - margin, max: 1 + margin };
+  }
+  return { min: 0, max: 1.5 * limits.at(-1) };
+}
+
 /** A headline number. With `spark` the trend is drawn behind it. */
-export function stat({ unit = 'short', thresholds, decimals, spark = true, colorMode = 'value', calc = 'lastNotNull', mappings, noValue, overrides = [], textMode = 'auto', min, max, ...rest }) {
+export function stat({ unit = 'short', thresholds, decimals, spark = true, colorMode = 'value', calc = 'lastNotNull', mappings, noValue, overrides = [], ...rest }) {
   return panel('stat', {
     w: 3,
-    h: 4,
+    h: 5,
     interval: '1m',
     ...rest,
     fieldConfig: {
@@ -111,15 +127,14 @@ export function stat({ unit = 'short', thresholds, decimals, spark = true, color
         thresholds: steps(thresholds),
         mappings: mappings ?? [],
         ...(noValue === undefined ? {} : { noValue }),
-        ...(min === undefined ? {} : { min }),
-        ...(max === undefined ? {} : { max }),
+        ...(spark ? sparkRange(thresholds ?? NEUTRAL) : {}),
       },
       overrides,
     },
     options: {
       reduceOptions: { calcs: [calc], fields: '', values: false },
       orientation: 'auto',
-      textMode,
+      textMode: 'value_and_name',
       colorMode,
       graphMode: spark ? 'area' : 'none',
       justifyMode: 'auto',
@@ -149,7 +164,7 @@ export function timeseries({
         thresholds: steps(thresholds),
         custom: {
           drawStyle: draw,
-          lineInterpolation: draw === 'line' ? 'smooth' : 'linear',
+          lineInterpolation: 'linear',
           lineWidth: draw === 'bars' ? 0 : width,
           fillOpacity: fill ?? (stack ? 55 : draw === 'bars' ? 70 : 8),
           gradientMode: stack || draw === 'bars' ? 'none' : 'opacity',
@@ -177,13 +192,13 @@ export function timeseries({
   });
 }
 
-/** How many samples stand behind a percentile: bars on the right axis of the same panel. */
+/** How many samples stand behind a percentile: a dashed grey line on the right axis of the same panel. */
 export const samplesAxis = (name = 'samples') =>
   override(name, {
-    'custom.drawStyle': 'bars',
     'custom.axisPlacement': 'right',
-    'custom.fillOpacity': 18,
-    'custom.lineWidth': 0,
+    'custom.fillOpacity': 0,
+    'custom.lineWidth': 1,
+    'custom.lineStyle': { fill: 'dash', dash: [3, 4] },
     'custom.thresholdsStyle': { mode: 'off' },
     unit: 'short',
     color: { mode: 'fixed', fixedColor: '#8F9BB3' },
@@ -197,7 +212,7 @@ export function table({ columns = [], sortBy, desc = true, ...rest }) {
     ...rest,
     fieldConfig: {
       defaults: {
-        custom: { align: 'auto', cellOptions: { type: 'auto' }, inspect: false, filterable: false },
+        custom: { align: 'auto', minWidth: 70, cellOptions: { type: 'auto' }, inspect: false, filterable: false },
         color: { mode: 'thresholds' },
         thresholds: steps([{ color: 'text', value: null }]),
         mappings: [],
@@ -207,9 +222,12 @@ export function table({ columns = [], sortBy, desc = true, ...rest }) {
     options: { showHeader: true, cellHeight: 'sm', ...(sortBy ? { sortBy: [{ displayName: sortBy, desc }] } : { sortBy: [] }) },
   });
 }
+/** Softer than in headlines: a table of fifty stores must still be read. */
+const CELL = { [GOOD]: 'rgba(86, 166, 75, 0.26)', [FAIR]: 'rgba(229, 172, 14, 0.55)', [POOR]: 'rgba(224, 47, 68, 0.75)' };
+const NOTHING = [{ type: 'special', options: { match: 'null', result: { text: '–', color: 'transparent', index: 0 } } }];
 /** A column coloured by its thresholds. */
 export const healthColumn = (name, unit, list, extra = {}) =>
-  override(name, { unit, thresholds: steps(list), 'custom.cellOptions': { type: 'color-background', mode: 'basic' }, 'custom.align': 'right', ...extra });
+  override(name, { unit, mappings: NOTHING, thresholds: steps(list.map(({ color, value }) => ({ color: CELL[color], value }))), 'custom.cellOptions': { type: 'color-background', mode: 'basic' }, 'custom.align': 'right', ...extra });
 export const plainColumn = (name, unit, extra = {}) => override(name, { unit, 'custom.align': 'right', ...extra });
 
 /** Joins instant queries by a label and gives each value its name; in the order given. */
@@ -227,7 +245,7 @@ export const joined = (label, heading, names) => [
 ];
 
 /** Bars side by side, one for each series or row. */
-export function barGauge({ unit = 'short', thresholds, min = 0, max, decimals, overrides = [], colorMode, ...rest }) {
+export function barGauge({ unit = 'short', thresholds, min = 0, max, decimals, overrides = [], colorMode, rows = false, ...rest }) {
   return panel('bargauge', {
     w: 8,
     h: 8,
@@ -245,7 +263,7 @@ export function barGauge({ unit = 'short', thresholds, min = 0, max, decimals, o
       overrides,
     },
     options: {
-      reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false },
+      reduceOptions: rows ? { calcs: [], fields: '', values: true } : { calcs: ['lastNotNull'], fields: '', values: false },
       orientation: 'horizontal',
       displayMode: 'basic',
       valueMode: 'color',
@@ -325,6 +343,12 @@ export function alertList({ filter = '', ...rest }) {
     },
   });
 }
+
+/** Panels above each other in one place of a line. */
+export const column = (...panels) => ({
+  column: panels,
+  size: { w: Math.max(...panels.map(({ size }) => size.w)), h: panels.reduce((sum, { size }) => sum + size.h, 0) },
+});
 
 /** Headings that structure a dashboard. */
 export const row = (title, { needs } = {}) => ({ needs, isRow: true, json: { type: 'row', title, collapsed: false, panels: [] } });
@@ -414,21 +438,35 @@ const LINKS = [
 
 /** Puts panels into rows from left to right and numbers them; what needs something that is not there is left out. */
 function layOut(panels) {
-  const placed = [];
-  let x = 0;
-  let y = 0;
-  let tallest = 0;
-  for (const { needs, isRow, size, json } of panels) {
+  const lines = [];
+  for (const { needs, isRow, size, json, column: stacked } of panels) {
     if ([needs ?? []].flat().some((need) => !AVAILABLE[need])) continue;
     const { w, h } = isRow ? { w: 24, h: 1 } : size;
-    if (isRow || x + w > 24) {
-      y += tallest;
-      x = 0;
-      tallest = 0;
+    const line = lines.at(-1);
+    if (line && line.width + w <= 24) {
+      line.panels.push({ json, stacked, w, h });
+      line.width += w;
+    } else {
+      lines.push({ panels: [{ json, stacked, w, h }], width: w });
     }
-    placed.push({ id: placed.length + 1, ...json, gridPos: { x, y, w, h } });
-    x += w;
-    tallest = Math.max(tallest, h);
+  }
+  const placed = [];
+  let y = 0;
+  for (const { panels: line, width } of lines) {
+    // A line that is not full is stretched: no holes.
+    let used = 0;
+    let x = 0;
+    for (const { json, stacked, w, h } of line) {
+      used += w;
+      const end = Math.round((used / width) * 24);
+      let top = y;
+      for (const one of stacked ?? [{ json, size: { h } }]) {
+        placed.push({ id: placed.length + 1, ...one.json, gridPos: { x, y: top, w: end - x, h: one.size.h } });
+        top += one.size.h;
+      }
+      x = end;
+    }
+    y += Math.max(...line.map(({ h }) => h));
   }
   return placed;
 }

@@ -10,6 +10,9 @@ export const ONE_STORE = 'store_id="$store_id"';
 /** A percentile of all matching stores, merged from their buckets. */
 export const quantile = (q, name, ...matchers) =>
   `histogram_quantile(${q}, sum by (le) (rate(${series(`${metric(name).prometheus}_bucket`, ...matchers)}[$__rate_interval])))`;
+/** The same over the whole selected range, for what is rare. */
+export const quantileInRange = (q, name, ...matchers) =>
+  `histogram_quantile(${q}, sum by (le) (increase(${series(`${metric(name).prometheus}_bucket`, ...matchers)}[$__range])))`;
 /** The same by release. */
 export const quantileByRelease = (q, name, ...matchers) =>
   `histogram_quantile(${q}, sum by (release, le) (rate(${series(`${releaseName(name)}_bucket`, ...matchers)}[$__rate_interval])))`;
@@ -65,11 +68,12 @@ export const SQL_ONE_STORE = "store_id = '${store_id}'";
 /** Where trends over days are read: by hours once they exist, before that by minutes. */
 export const history = () => (AVAILABLE.hourly ? { view: 'v_rollup_1h', time: 'hour_start' } : { view: 'v_rollup_1m', time: 'window_start' });
 
+/** Recording units in a base unit: durations are recorded in µs. */
+export const baseUnits = (name) => (metric(name).unit === 'ms' ? '1000000' : `tillwatch_scale_v1('${name}')`);
+
 /** A metric's percentiles from ClickHouse, in Prometheus' unit. */
 export function sqlPercentiles(name, qs) {
-  const { unit } = metric(name);
-  // From recording units to base units: durations are recorded in µs.
-  const scale = unit === 'ms' ? '1000000' : `tillwatch_scale_v1('${name}')`;
+  const scale = baseUnits(name);
   return {
     inner: `quantilesExactWeightedArray(${qs.join(', ')})(hist.1, hist.2) AS q`,
     columns: qs.map((q, at) => `tillwatch_bucket_value_v1(q[${at + 1}]) / ${scale} AS p${String(q * 100).replace('.', '_')}`),

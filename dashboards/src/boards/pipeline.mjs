@@ -18,23 +18,25 @@ export default () =>
     variables: g.targetVariables('tillwatch_build_info', { showInstance: true }),
     panels: [
       g.stat({
-        title: 'Collectors up',
+        title: 'Collectors',
         description: 'Collectors that Prometheus can scrape. None: terminals keep their batches for seven days, so restart it before that.',
         targets: [g.prom(`sum(${g.series('up')})`, 'up')],
         decimals: 0,
+        spark: false,
         thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
       }),
       g.stat({
-        title: 'Batches by second',
+        title: 'Batches',
         description: 'Batches that terminals post. Half of what it was at this hour yesterday: look at the silent stores of the fleet.',
-        targets: [g.prom(rate('batches_received_total'), 'batches')],
+        targets: [g.prom(rate('batches_received_total'), 'by second')],
         unit: 'none',
         decimals: 1,
+        spark: false,
       }),
       g.stat({
         title: 'Requests refused',
         description: 'Share of requests answered with 4xx or 5xx. 429 and 503 are tried again by the terminals; other 4xx are lost: see rejections by reason.',
-        targets: [g.prom(`sum(rate(${own('requests_total', REFUSALS)}[$__rate_interval])) / ${rate('requests_total')}`, 'refused')],
+        targets: [g.prom(`sum(rate(${own('requests_total', REFUSALS)}[$__rate_interval])) / ${rate('requests_total')}`, 'of requests')],
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.higherIsWorse(REFUSED),
@@ -42,7 +44,7 @@ export default () =>
       g.stat({
         title: 'Journal in use',
         description: 'Share of the journal\'s budget. It empties with each seal; near 100 % terminals get 503: is the disk slow or ClickHouse away with a full outbox?',
-        targets: [g.prom(`max(${own('journal_used_bytes')} / ${own('journal_budget_bytes')})`, 'used')],
+        targets: [g.prom(`max(${own('journal_used_bytes')} / ${own('journal_budget_bytes')})`, 'of its budget')],
         unit: 'percentunit',
         decimals: 1,
         thresholds: g.higherIsWorse(FULL),
@@ -50,15 +52,15 @@ export default () =>
       g.stat({
         title: 'Outbox in use',
         description: 'Share of the outbox\'s budget, which holds what ClickHouse has not confirmed. It fills while ClickHouse is away; past it terminals get 503.',
-        targets: [g.prom(`max(${own('outbox_bytes')} / ${own('outbox_budget_bytes')})`, 'used')],
+        targets: [g.prom(`max(${own('outbox_bytes')} / ${own('outbox_budget_bytes')})`, 'of its budget')],
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.higherIsWorse(FULL),
       }),
       g.stat({
-        title: 'Oldest unshipped epoch',
+        title: 'Oldest unshipped',
         description: 'How long the oldest epoch has waited for ClickHouse. Growing: look at ClickHouse; nothing is lost meanwhile.',
-        targets: [g.prom(outboxAge, 'age')],
+        targets: [g.prom(outboxAge, 'epoch')],
         unit: 's',
         decimals: 0,
         thresholds: g.higherIsWorse(OUTBOX_AGE_S),
@@ -66,7 +68,7 @@ export default () =>
       g.stat({
         title: 'ClickHouse',
         description: 'Whether the last round of shipping or the last look at ClickHouse went well.',
-        targets: [g.prom(`min(${own('clickhouse_up')})`, 'up')],
+        targets: [g.prom(`min(${own('clickhouse_up')})`, 'at the last look')],
         thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
         mappings: [{ type: 'value', options: { 0: { text: 'away', index: 0 }, 1: { text: 'up', index: 1 } } }],
         spark: false,
@@ -74,7 +76,7 @@ export default () =>
       g.stat({
         title: 'Damaged records',
         description: 'Acknowledged records the last start could not read; their segments are in quarantine. Above 0: run tillwatch journal verify and look at the disk.',
-        targets: [g.prom(`sum(${own('recovery_damaged_records')})`, 'records')],
+        targets: [g.prom(`sum(${own('recovery_damaged_records')})`, 'at the last start')],
         thresholds: g.anyIsBad,
         decimals: 0,
         spark: false,
@@ -102,8 +104,8 @@ export default () =>
         title: 'Samples by second and outcome',
         description: 'Every sample has one outcome. duplicate: terminals sent again what was known, harmless; deferred: answered 503; rejected: see the reasons.',
         targets: [
-          g.prom(`sum by (outcome) (rate(${own('samples_total')}[$__rate_interval]))`, '{{outcome}}'),
-          g.prom(rate('samples_rejected_total'), 'rejected'),
+          g.prom(`sum by (outcome) (rate(${own('samples_total')}[$__rate_interval])) > 0`, '{{outcome}}'),
+          g.prom(`${rate('samples_rejected_total')} > 0`, 'rejected'),
         ],
         stack: 'normal',
         overrides: [...g.hues(OUTCOMES.slice(0, 3)), g.colour('rejected', g.POOR)],
@@ -111,10 +113,10 @@ export default () =>
       }),
       g.timeseries({
         title: 'Samples rejected by minute and reason',
+        softMax: 4,
         description: 'too_old, in_future: clocks or more than eight days offline; unknown_metric: an SDK newer than the catalogue; anything else: a faulty SDK. Empty is good.',
-        targets: [g.prom(`60 * sum by (reason) (rate(${own('samples_rejected_total')}[$__rate_interval])) > 0`, '{{reason}}')],
-        draw: 'bars',
-        stack: 'normal',
+        targets: [g.prom(`60 * sum by (reason) (rate(${own('samples_rejected_total')}[$__rate_interval])) > 0`, '{{reason}}'), g.prom(`60 * ${rate('samples_rejected_total')}`, 'all reasons')],
+        overrides: [g.colour('all reasons', g.HUES[4])],
         w: 8,
       }),
       g.timeseries({
@@ -190,6 +192,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Epochs sealed and not confirmed',
+        softMax: 4,
         description: 'Normally one or two. Growing: ClickHouse does not keep up or is away.',
         targets: [g.prom(`sum(${own('outbox_epochs')})`, 'epochs')],
         decimals: 0,
@@ -199,6 +202,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Batches missing',
+        softMax: 4,
         description: 'Sequence numbers not seen yet. They may still come for nine days, then they are lost. Rising for days: batches are lost between terminal and collector.',
         targets: [g.prom(`sum(${own('missing_batches')})`, 'may still come'), g.prom(`sum(${own('lost_batches')})`, 'lost')],
         decimals: 0,
@@ -215,7 +219,7 @@ export default () =>
       }),
       g.row('Seven days'),
       g.timeseries({
-        title: 'Samples at rest by hour, 7 days',
+        title: 'Samples at rest by hour',
         description: 'What ClickHouse holds for each hour of event time: page views, writes, synchronisations. A hole that does not fill in: an outage nobody had data of.',
         targets: [
           g.sql(`
@@ -234,7 +238,7 @@ export default () =>
         targets: [
           g.sql(
             `
-            SELECT toDate(window_start) AS "Day", count() AS "Rows", sum(count) AS "Samples", uniqExact(store_id) AS "Stores",
+            SELECT toString(toDate(window_start)) AS "Day", count() AS "Rows", sum(count) AS "Samples", uniqExact(store_id) AS "Stores",
               sumIf(count, dateDiff('second', window_start, received_at) - span_s > 3600) / sum(count) AS "Over an hour late"
             FROM v_rollup_1m WHERE $__timeFilter(window_start) AND source = 'rum'
             GROUP BY "Day" ORDER BY "Day" DESC`,

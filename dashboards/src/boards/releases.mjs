@@ -7,25 +7,34 @@ import * as q from '../queries.mjs';
 
 const MEASURES = [
   ['Sync p95', 'sync_duration_ms', 0.95],
-  ['Offline login p95', 'offline_login_duration_ms', 0.95],
+  ['Login p95', 'offline_login_duration_ms', 0.95],
   ['LCP p75', 'lcp_ms', 0.75],
   ['INP p75', 'inp_ms', 0.75],
   ['CLS p75', 'cls_score', 0.75],
   ['Page load p95', 'page_load_ms', 0.95],
-  ['Product search p95', 'product_search_ms', 0.95],
-  ['IndexedDB write p95', 'idb_write_ms', 0.95],
+  ['Search p95', 'product_search_ms', 0.95],
+  ['DB write p95', 'idb_write_ms', 0.95],
 ];
 const inRange = (name, part) => `histogram_quantile(${part}, sum by (release, le) (increase(${g.series(`${releaseName(name)}_bucket`)}[$__range])))`;
 /** The release with the most terminals. */
 const baseline = `topk(1, sum by (release) (${g.series('pos_terminals')}))`;
 const against = (name, part) => `${inRange(name, part)} / on () group_left () sum(${inRange(name, part)} and on (release) ${baseline})`;
 const byRelease = (expression) => g.prom(expression, '', { instant: true, format: 'table' });
+/** The baseline and the others as two queries, so that they look the same in every panel. */
+const apart = (expression) => [
+  g.prom(`${expression} and on (release) ${baseline}`, '{{release}} (baseline)'),
+  g.prom(`${expression} unless on (release) ${baseline}`, '{{release}}'),
+];
+const APART = [
+  g.overrideQuery('A', { color: { mode: 'fixed', fixedColor: g.HUES[0] } }),
+  g.overrideQuery('B', { color: { mode: 'shades', fixedColor: g.HUES[3] } }),
+];
 const trend = (title, name, part, description) =>
   g.timeseries({
     title,
     description,
-    targets: [g.prom(q.quantileByRelease(part, name), '{{release}}')],
-    displayName: '${__field.labels.release}',
+    targets: apart(q.quantileByRelease(part, name)),
+    overrides: APART,
     unit: name === 'cls_score' ? 'none' : 's',
     thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
     showThresholds: true,
@@ -35,6 +44,11 @@ const trend = (title, name, part, description) =>
   });
 const successByRelease = (name, good) =>
   `sum by (release) (rate(${g.series(name, `result="${good}"`)}[$__rate_interval])) / sum by (release) (rate(${g.series(name)}[$__rate_interval]))`;
+/** In ClickHouse the baseline is the release with the most rows in the range. */
+const sqlApart = (make) => {
+  const baselineIs = `release = (SELECT topK(1)(release)[1] FROM ${q.history().view} WHERE metric = 'sync_duration_ms' AND ${WHERE})`;
+  return [g.sql(make(baselineIs, "concat(release, ' (baseline)')")), g.sql(make(`NOT ${baselineIs}`, 'release'))];
+};
 const WHERE = `source = 'rum' AND $__timeFilter(${q.history().time})`;
 
 export default () =>
@@ -52,7 +66,7 @@ export default () =>
         max: 1,
         colorMode: { mode: 'fixed', fixedColor: g.HUES[0] },
         w: 8,
-        h: 6,
+        h: 4,
       }),
       g.barGauge({
         title: 'Sync p95 against the baseline',
@@ -62,7 +76,7 @@ export default () =>
         decimals: 2,
         thresholds: g.higherIsWorse(BASELINE),
         w: 8,
-        h: 6,
+        h: 4,
       }),
       g.barGauge({
         title: 'LCP p75 against the baseline',
@@ -72,11 +86,11 @@ export default () =>
         decimals: 2,
         thresholds: g.higherIsWorse(BASELINE),
         w: 8,
-        h: 6,
+        h: 4,
       }),
       g.table({
         title: 'Releases side by side',
-        description: 'Percentiles over the selected range with the limits of the catalogue, and the synchronisations behind them. Under a few hundred samples wait before you judge.',
+        description: 'Percentiles over the selected range with the limits of the catalogue, and the synchronisations behind them. Under a few hundred samples wait before you judge. Buckets end: an LCP of 6 s means 6 s or more.',
         targets: [
           byRelease(`sum by (release) (${g.series('pos_terminals')}) > 0`),
           ...MEASURES.map(([, name, part]) => byRelease(inRange(name, part))),
@@ -96,8 +110,8 @@ export default () =>
       g.timeseries({
         title: 'Terminals by release',
         description: 'The rollout as it happened. It should grow in steps, and nothing below should move with them.',
-        targets: [g.prom(`sum by (release) (${g.series('pos_terminals')})`, '{{release}}')],
-        displayName: '${__field.labels.release}',
+        targets: apart(`(sum by (release) (${g.series('pos_terminals')}) > 0)`),
+        overrides: APART,
         stack: 'normal',
         decimals: 0,
         w: 8,
@@ -112,8 +126,8 @@ export default () =>
         title: 'Sync success by release',
         description: 'Share of attempts that succeeded. A release below the critical limit pages: roll it back.',
         needs: 'releaseCounters',
-        targets: [g.prom(successByRelease('pos_release_sync_attempts_total', 'success'), '{{release}}')],
-        displayName: '${__field.labels.release}',
+        targets: apart(successByRelease('pos_release_sync_attempts_total', 'success')),
+        overrides: APART,
         unit: 'percentunit',
         min: null,
         max: 1,
@@ -126,8 +140,8 @@ export default () =>
         title: 'Offline login success by release',
         description: 'Share of offline logins that succeeded.',
         needs: 'releaseCounters',
-        targets: [g.prom(successByRelease('pos_release_offline_logins_total', 'success'), '{{release}}')],
-        displayName: '${__field.labels.release}',
+        targets: apart(successByRelease('pos_release_offline_logins_total', 'success')),
+        overrides: APART,
         unit: 'percentunit',
         min: null,
         max: 1,
@@ -140,52 +154,53 @@ export default () =>
         title: 'Errors of a terminal by hour and release',
         description: 'Errors of each release for each of its terminals, so that a canary of few stores compares with the rest.',
         needs: 'releaseCounters',
-        targets: [
-          g.prom(`3600 * sum by (release) (rate(${g.series('pos_release_errors_total')}[$__rate_interval])) / sum by (release) (${g.series('pos_terminals')} > 0)`, '{{release}}'),
-        ],
+        targets: apart(`(3600 * sum by (release) (rate(${g.series('pos_release_errors_total')}[$__rate_interval])) / sum by (release) (${g.series('pos_terminals')} > 0))`),
+        overrides: APART,
         w: 8,
       }),
       g.row('Seven days'),
       g.timeseries({
-        title: 'Sync p95 by release and hour, 7 days',
+        title: 'Sync p95 by release and hour',
         description: 'From ClickHouse, late data included.',
-        targets: [
-          g.sql(`
-            SELECT toStartOfHour(${q.history().time}) AS time, release,
+        targets: sqlApart(
+          (which, name) => `
+            SELECT toStartOfHour(${q.history().time}) AS time, ${name} AS name,
               tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000 AS p95
             FROM ${q.history().view}
-            WHERE metric = 'sync_duration_ms' AND ${WHERE}
-            GROUP BY time, release ORDER BY time`),
-        ],
+            WHERE metric = 'sync_duration_ms' AND ${WHERE} AND ${which}
+            GROUP BY time, name ORDER BY time`,
+        ),
+        overrides: APART,
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
         showThresholds: true,
-        displayName: '${__field.labels.release}',
+        displayName: '${__field.labels.name}',
         timeFrom: '7d',
         w: 8,
       }),
       g.timeseries({
-        title: 'Errors in 1,000 database transactions, by release, 7 days',
+        title: 'Errors in 1,000 database transactions, by release',
         description: 'Errors of the application against its IndexedDB transactions, so that busy and quiet hours compare. A step with a release is its doing.',
-        targets: [
-          g.sql(`
-            SELECT toStartOfInterval(${q.history().time}, INTERVAL 6 HOUR) AS time, release,
+        targets: sqlApart(
+          (which, name) => `
+            SELECT toStartOfInterval(${q.history().time}, INTERVAL 6 HOUR) AS time, ${name} AS name,
               1000 * sumIf(sum, metric = 'errors') / sumIf(sum, metric = 'idb_transaction_count') AS errors
             FROM ${q.history().view}
-            WHERE metric IN ('errors', 'idb_transaction_count') AND ${WHERE}
-            GROUP BY time, release HAVING sumIf(sum, metric = 'idb_transaction_count') > 0 ORDER BY time`),
-        ],
-        displayName: '${__field.labels.release}',
+            WHERE metric IN ('errors', 'idb_transaction_count') AND ${WHERE} AND ${which}
+            GROUP BY time, name HAVING sumIf(sum, metric = 'idb_transaction_count') > 0 ORDER BY time`,
+        ),
+        overrides: APART,
+        displayName: '${__field.labels.name}',
         timeFrom: '7d',
         w: 8,
       }),
       g.table({
         title: 'Releases over 7 days',
-        description: 'Stores that ran each release, when it was first and last seen, and its percentiles over the week from exact histograms.',
+        description: 'Stores that ran each release, when it was first seen in the range, and its percentiles over the week from exact histograms.',
         targets: [
           g.sql(
             `
-            SELECT release AS "Release", uniqExact(store_id) AS "Stores", min(${q.history().time}) AS "First seen",
+            SELECT release AS "Release", uniqExact(store_id) AS "Stores", formatDateTime(min(${q.history().time}), '%m-%d %H:%i') AS "First seen",
               tillwatch_bucket_value_v1(quantilesExactWeightedArrayIf(0.95)(hist.1, hist.2, metric = 'sync_duration_ms')[1]) / 1000000 AS "Sync p95",
               tillwatch_bucket_value_v1(quantilesExactWeightedArrayIf(0.75)(hist.1, hist.2, metric = 'lcp_ms')[1]) / 1000000 AS "LCP p75"
             FROM ${q.history().view}

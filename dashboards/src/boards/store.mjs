@@ -11,7 +11,7 @@ const windowStat = (title, name, quantile, description) =>
   g.stat({
     title,
     description: `${description} Exact, over the last five minutes of this store; the number of samples stands in the panel below.`,
-    targets: [g.prom(window(name, quantile), title)],
+    targets: [g.prom(window(name, quantile), 'last 5 minutes')],
     unit: metric(name).unit === 'ms' ? 's' : 'none',
     thresholds: g.higherIsWorse(thresholds(name)),
   });
@@ -62,16 +62,17 @@ export default () =>
         thresholds: g.higherIsWorse(SILENT_S),
       }),
       g.stat({
-        title: 'Terminals reporting',
+        title: 'Terminals',
         description: 'Terminals that posted in the last ten minutes. Fewer than tills in use: look for the missing one in the table of terminals.',
-        targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'terminals')],
+        targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'reporting')],
         decimals: 0,
+        spark: false,
       }),
       windowStat('Sync p95', 'sync_duration_ms', '0.95', 'How long synchronisations take.'),
       g.stat({
         title: 'Sync success',
         description: 'Share of attempts that succeeded in the selected range. A few failures among few attempts are chance: look at the attempts below.',
-        targets: [g.prom(q.ratio('sync_attempts', 'result="success"', [here], { range: '$__range', fn: 'increase' }), 'success', { instant: true })],
+        targets: [g.prom(q.ratio('sync_attempts', 'result="success"', [here], { range: '$__range', fn: 'increase' }), 'over the range', { instant: true })],
         unit: 'percentunit',
         decimals: 2,
         spark: false,
@@ -80,16 +81,16 @@ export default () =>
       windowStat('LCP p75', 'lcp_ms', '0.75', 'How fast pages show their main content.'),
       windowStat('INP p75', 'inp_ms', '0.75', 'How fast pages answer a touch.'),
       g.stat({
-        title: 'Transactions waiting, worst till',
+        title: 'Longest queue',
         description: 'The longest queue of any terminal here. Near the limit the terminal stops selling offline: get it online.',
-        targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'pending')],
+        targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'waiting, worst till')],
         thresholds: g.higherIsWorse(thresholds('pending_transactions')),
         decimals: 0,
       }),
       g.stat({
-        title: 'Memory, worst till',
+        title: 'Memory',
         description: 'Memory of the application on the terminal that uses most. Over the limit: have the cashier reload the till between customers, then look for a leak in the release.',
-        targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'memory')],
+        targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'worst till')],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
       }),
@@ -102,7 +103,7 @@ export default () =>
         ),
         h: 7,
       }),
-      windowPanel('Sync duration', 'sync_duration_ms', ['0.5', '0.95'], 'Percentiles of the last five minutes at each time. Grey bars: how many synchronisations stand behind them; under 20 a p95 says little.'),
+      windowPanel('Sync duration', 'sync_duration_ms', ['0.5', '0.95'], 'Percentiles of the last five minutes at each time. Dashed line: how many synchronisations stand behind them; under 20 a p95 says little.'),
       windowPanel('Offline login', 'offline_login_duration_ms', ['0.5', '0.95'], 'Only measured while a terminal is offline, so it often has few samples or none.'),
       windowPanel('Network latency', 'network_latency_ms', ['0.5', '0.95'], 'Round trip to the back office as the terminals see it. When this rises with sync, it is the network.'),
       windowPanel('Largest Contentful Paint', 'lcp_ms', ['0.5', '0.75'], 'Page views. When it rises without a release, look at the network panel.'),
@@ -203,7 +204,7 @@ export default () =>
       }),
       g.row('Seven days'),
       g.timeseries({
-        title: 'Sync p95 against the fleet, 7 days',
+        title: 'Sync p95 against the fleet',
         description: 'This store beside all stores, by hour, late data included. The distance between the lines tells whether the store is special or the day was.',
         targets: [
           g.sql(`
@@ -227,18 +228,18 @@ export default () =>
         w: 8,
       }),
       g.timeseries({
-        title: 'LCP health, 7 days',
+        title: 'LCP health',
         description: 'Share of page views of this store that were good, needed improvement or were poor.',
         targets: [q.sqlHealthDays('lcp_ms', q.SQL_ONE_STORE)],
         unit: 'percentunit',
-        stack: 'percent',
+        stack: 'normal',
         max: 1,
         overrides: g.healthColours,
         timeFrom: '7d',
         w: 8,
       }),
       g.timeseries({
-        title: 'Samples by connection and hour, 7 days',
+        title: 'Samples by connection and hour',
         description: 'How connected the store was: every sample says how its terminal was connected when it was measured. Offline hours fill in when the terminals are back.',
         targets: [
           g.sql(`

@@ -22,22 +22,22 @@ export default () =>
       g.stat({
         title: 'Sync p95',
         description: 'How long synchronisations take for 95 of 100.',
-        targets: [g.prom(q.quantile(0.95, 'sync_duration_ms', here), 'p95')],
+        targets: [g.prom(q.quantile(0.95, 'sync_duration_ms', here), 'now')],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms')),
       }),
       g.stat({
         title: 'Sync success',
         description: 'Share of attempts that succeeded. Below the critical limit terminals pile up transactions: is the back office up?',
-        targets: [g.prom(q.ratio('sync_attempts', 'result="success"', [here]), 'success')],
+        targets: [g.prom(q.ratio('sync_attempts', 'result="success"', [here]), 'of attempts')],
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.lowerIsWorse(ratios('sync_attempts', 'under')),
       }),
       g.stat({
-        title: 'Synced within 5 min',
+        title: 'Synced in 5 min',
         description: `Share of reconnections after which everything was synchronised within ${q.inWords('reconnect_to_synced_ms', inTime)}, in the selected range. Objective ${within * 100} %.`,
-        targets: [g.prom(q.shareUpTo('reconnect_to_synced_ms', inTime, [here], { range: '$__range', fn: 'increase' }), 'in time', { instant: true })],
+        targets: [g.prom(q.shareUpTo('reconnect_to_synced_ms', inTime, [here], { range: '$__range', fn: 'increase' }), 'of reconnections', { instant: true })],
         unit: 'percentunit',
         decimals: 1,
         spark: false,
@@ -46,7 +46,7 @@ export default () =>
       g.stat({
         title: 'Queue wait p99',
         description: 'How long transactions waited on a terminal before they were synchronised, all stores. Over an hour: terminals stay offline or cannot catch up.',
-        targets: [g.prom(`histogram_quantile(0.99, sum by (le) (increase(${g.series('pos_sync_queue_wait_seconds_bucket')}[$__range])))`, 'p99', { instant: true })],
+        targets: [g.prom(`histogram_quantile(0.99, sum by (le) (increase(${g.series('pos_sync_queue_wait_seconds_bucket')}[$__range])))`, 'over the range', { instant: true })],
         unit: 's',
         spark: false,
         thresholds: g.higherIsWorse(thresholds('queue_wait_ms')),
@@ -54,30 +54,31 @@ export default () =>
       g.stat({
         title: 'Longest queue',
         description: 'The terminal with most transactions waiting. At the limit it stops selling offline.',
-        targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'pending')],
+        targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'waiting, worst till')],
         decimals: 0,
         thresholds: g.higherIsWorse(thresholds('pending_transactions')),
       }),
       g.stat({
         title: 'Offline login p95',
         description: 'How long a login takes without a network. Over the limit: IndexedDB is slow or the release regressed.',
-        targets: [g.prom(q.quantile(0.95, 'offline_login_duration_ms', here), 'p95')],
+        targets: [g.prom(q.quantileInRange(0.95, 'offline_login_duration_ms', here), 'over the range', { instant: true })],
         unit: 's',
+        spark: false,
         thresholds: g.higherIsWorse(thresholds('offline_login_duration_ms')),
       }),
       g.stat({
-        title: 'Offline login success',
+        title: 'Login success',
         description: 'Share of offline logins that succeeded in the selected range. Failures lock cashiers out of the till: call the store.',
-        targets: [g.prom(q.ratio('offline_logins', 'result="success"', [here], { range: '$__range', fn: 'increase' }), 'success', { instant: true })],
+        targets: [g.prom(q.ratio('offline_logins', 'result="success"', [here], { range: '$__range', fn: 'increase' }), 'of logins', { instant: true })],
         unit: 'percentunit',
         decimals: 2,
         spark: false,
         thresholds: g.lowerIsWorse(ratios('offline_logins', 'under')),
       }),
       g.stat({
-        title: 'Conflicts per transaction',
+        title: 'Conflict ratio',
         description: 'Conflicts of each offline transaction, in the selected range. Over the limit somebody has to reconcile by hand: see the kinds below.',
-        targets: [g.prom(`sum(increase(${q.counter('conflicts', here)}[$__range])) / sum(increase(${q.counter('offline_transactions', here)}[$__range]))`, 'ratio', { instant: true })],
+        targets: [g.prom(`sum(increase(${q.counter('conflicts', here)}[$__range])) / sum(increase(${q.counter('offline_transactions', here)}[$__range]))`, 'of transactions', { instant: true })],
         unit: 'percentunit',
         decimals: 2,
         spark: false,
@@ -92,7 +93,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Sync duration',
-        description: 'Percentiles with target and critical limit; grey bars: synchronisations by minute.',
+        description: 'Percentiles with target and critical limit; dashed: synchronisations by minute.',
         targets: [...q.percentiles('sync_duration_ms', [0.5, 0.95, 0.99], here), q.sampleRate('sync_duration_ms', here)],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
@@ -144,7 +145,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Offline login',
-        description: 'Percentiles with target and limit; grey bars: logins by minute.',
+        description: 'Percentiles with target and limit; dashed: logins by minute.',
         targets: [...q.percentiles('offline_login_duration_ms', [0.5, 0.95], here), q.sampleRate('offline_login_duration_ms', here)],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('offline_login_duration_ms'), 'transparent'),
@@ -225,7 +226,7 @@ export default () =>
         w: 8,
       }),
       g.heatmap({
-        title: 'When samples were measured and how late they came, 7 days',
+        title: 'How late samples came, by the hour they were measured',
         description: 'From ClickHouse: each cell counts the samples of an hour by their delay. A dark block high up: an outage whose data has arrived meanwhile.',
         targets: [
           g.sql(`
@@ -248,7 +249,7 @@ export default () =>
         w: 8,
       }),
       g.timeseries({
-        title: 'Offline work by hour, 7 days',
+        title: 'Offline work by hour',
         description: 'Transactions and logins made offline, in the hour they happened. It fills in as terminals come back.',
         targets: [
           g.sql(`

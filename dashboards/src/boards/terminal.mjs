@@ -53,7 +53,7 @@ export default () =>
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms')),
       }),
-      headline('Syncs over the critical limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue.', {
+      headline('Syncs over the limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue.', {
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.higherIsWorse([0.01, 0.05]),

@@ -34,7 +34,7 @@ export default () =>
         g.stat({
           title: `${short} p75`,
           description: `${description} Limits ${spoken(name)}.`,
-          targets: [g.prom(p75(name), 'p75')],
+          targets: [g.prom(p75(name), metric(name).per_store ? 'selected stores' : 'all stores')],
           unit: unitOf(name),
           thresholds: g.higherIsWorse(thresholds(name)),
           w: [5, 5, 5, 5, 4][at],
@@ -43,9 +43,9 @@ export default () =>
       ),
       ...VITALS.map(([short, name], at) =>
         g.stat({
-          title: `${short} samples in range`,
+          title: `${short} samples`,
           description: `Measurements behind ${short} in the selected range. Under a few hundred a percentile moves by chance.`,
-          targets: [g.prom(`sum(increase(${samples(name)}[$__range]))`, 'samples', { instant: true })],
+          targets: [g.prom(`sum(increase(${samples(name)}[$__range]))`, 'in range', { instant: true })],
           decimals: 0,
           spark: false,
           w: [5, 5, 5, 5, 4][at],
@@ -59,7 +59,7 @@ export default () =>
           description: `Share of page views, exact because ${spoken(name)} are bounds of the buckets. A vital is good when the green part is over three quarters.`,
           targets: q.healthShares(name, q.STORES),
           unit: 'percentunit',
-          stack: 'percent',
+          stack: 'normal',
           max: 1,
           overrides: g.healthColours,
           w: 8,
@@ -69,8 +69,8 @@ export default () =>
       ...CORE.map(([short, name]) =>
         g.timeseries({
           title: `${short} over time`,
-          description: `p75 decides, p95 shows the worst experience. Grey bars: samples by minute.`,
-          targets: [...q.percentiles(name, [0.5, 0.75, 0.95], q.STORES), q.sampleRate(name, q.STORES)],
+          description: `p75 decides. Dashed: samples by minute. Buckets end at ${q.inWords(name, metric(name).bounds.at(-1))}: a line there means that or more; the panels of seven days are exact.`,
+          targets: [...q.percentiles(name, [0.5, 0.75], q.STORES), q.sampleRate(name, q.STORES)],
           unit: unitOf(name),
           thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
           showThresholds: true,
@@ -97,24 +97,36 @@ export default () =>
           g.plainColumn('LCP samples', 'short'),
         ],
         sortBy: 'LCP p75',
-        w: 12,
-        h: 11,
+        w: 14,
+        h: 12,
       }),
-      ...['lcp_ms', 'inp_ms'].map((name) =>
-        g.barGauge({
-          title: `${name === 'lcp_ms' ? 'LCP' : 'INP'} p75 by release`,
-          description: 'Every release over all stores. A new release beyond a limit that the old one kept: hold the rollout, see the releases dashboard.',
-          targets: [g.prom(q.quantileByRelease(0.75, name), '{{release}}', { instant: true, interval: '5m' })],
-          unit: 's',
-          thresholds: g.higherIsWorse(thresholds(name)),
-          w: 6,
-          h: 11,
-        }),
+      g.column(
+        ...CORE.map(([short, name]) =>
+          g.barGauge({
+            title: `${short} p75 by release`,
+            description: 'Exact, from ClickHouse, over the selected range. A new release beyond a limit that the old one kept: hold the rollout, see the releases dashboard.',
+            targets: [
+              g.sql(
+                `
+                SELECT release, tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.75)(hist.1, hist.2)[1]) / ${q.baseUnits(name)} AS p75
+                FROM v_rollup_1m
+                WHERE metric = '${name}' AND source = 'rum' AND $__timeFilter(window_start) AND ${q.SQL_STORES}
+                GROUP BY release ORDER BY sum(count) DESC LIMIT 4`,
+                'table',
+              ),
+            ],
+            rows: true,
+            unit: unitOf(name),
+            thresholds: g.higherIsWorse(thresholds(name)),
+            w: 10,
+            h: 4,
+          }),
+        ),
       ),
       g.row('Seven days'),
       ...CORE.map(([short, name]) =>
         g.timeseries({
-          title: `${short} p75 by hour, 7 days`,
+          title: `${short} p75 by hour`,
           description: 'From ClickHouse, late data included, with the samples behind each hour.',
           targets: [q.sqlTrend(name, [0.75, 0.95], { where: q.SQL_STORES })],
           unit: unitOf(name),
