@@ -144,7 +144,7 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
       return Number((await answer.json()).data.result[0]?.value[1]) === 2;
     });
     const clickhouse = await until('the engine says where it is', 60, () => readEndpoint(dataDir));
-    return { home, admin, ingest, prometheus, clickhouse, changeFleet, stop, check: () => children.forEach(alive) };
+    return { home, admin, ingest, prometheus, clickhouse, changeFleet, stop, check: () => [serve, simulate, prometheusProcess].forEach(alive) };
   } catch (error) {
     await stop();
     throw error;

@@ -77,6 +77,8 @@ export const hues = (names) => names.map((name, at) => colour(name, HUES[at % HU
 /** Good, fair and poor shares. */
 export const healthColours = [colour(/^good/, GOOD), colour(/^needs improvement/, FAIR), colour(/^poor/, POOR)];
 
+const LINK = { type: 'link', icon: '', tags: [], tooltip: '', asDropdown: false, includeVars: false, keepTime: false, targetBlank: false };
+
 function panel(type, { title, description, targets, w, h, needs, timeFrom, links, transformations, interval, fieldConfig, options, maxDataPoints }) {
   const datasource = targets?.[0]?.kind === 'clickhouse' ? CLICKHOUSE : PROMETHEUS;
   return {
@@ -90,7 +92,7 @@ function panel(type, { title, description, targets, w, h, needs, timeFrom, links
       ...(timeFrom ? { timeFrom } : {}),
       ...(interval ? { interval } : {}),
       ...(maxDataPoints ? { maxDataPoints } : {}),
-      ...(links ? { links } : {}),
+      ...(links ? { links: links.map((link) => ({ ...LINK, ...link })) } : {}),
       ...(transformations ? { transformations } : {}),
       ...(targets ? { targets: targets.map((made, at) => target(made, String.fromCharCode(65 + at))) } : {}),
       fieldConfig: fieldConfig ?? { defaults: {}, overrides: [] },
@@ -291,12 +293,12 @@ export function stateTimeline({ overrides = [], unit = 'short', thresholds, deci
         ...(decimals === undefined ? {} : { decimals }),
         color: { mode: 'thresholds' },
         thresholds: steps(thresholds),
-        custom: { lineWidth: 0, fillOpacity: 78, spanNulls: false, insertNulls: false },
+        custom: { lineWidth: 0, fillOpacity: 78 },
         mappings: [],
       },
       overrides,
     },
-    options: { mergeValues: true, showValue: 'never', alignValue: 'left', rowHeight: 0.82, legend: { displayMode: 'list', placement: 'bottom', showLegend: false }, tooltip: { mode: 'single', sort: 'none' } },
+    options: { mergeValues: true, showValue: 'never', alignValue: 'left', rowHeight: 0.82, legend: { calcs: [], displayMode: 'list', placement: 'bottom', showLegend: false }, tooltip: { mode: 'single', sort: 'none' } },
   });
 }
 
@@ -359,7 +361,6 @@ const query = (name, label, expression, extra = {}) => ({
   label,
   datasource: PROMETHEUS,
   query: { query: expression, refId: 'PrometheusVariableQueryEditor-VariableQuery', qryType: 1 },
-  definition: expression,
   refresh: 2,
   sort: 1,
   multi: false,
@@ -394,7 +395,6 @@ export const sqlVariable = (name, label, rawSql) => ({
   label,
   datasource: CLICKHOUSE,
   query: { editorType: 'sql', format: 1, queryType: 'table', pluginVersion: '4.20.0', rawSql, refId: 'A' },
-  definition: rawSql,
   refresh: 2,
   sort: 1,
   multi: false,

@@ -119,8 +119,11 @@ export default () =>
       trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases that does not close: the release.'),
       trend('Offline login p95 by release', 'offline_login_duration_ms', 0.95, 'Logins without a network; they are rare, so lines jump.'),
       trend('LCP p75 by release', 'lcp_ms', 0.75, 'When the main content is on the screen.'),
-      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits.'),
-      trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till.'),
+      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases: a longer script.'),
+      trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till; when it is slow, the queue at the till is long.'),
+      trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was.'),
+      trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found.'),
+      trend('Service worker boot p95 by release', 'service_worker_boot_ms', 0.95, 'How long the part that works offline takes to start; it grows with its script.'),
       g.row('Failures by release', { needs: 'releaseCounters' }),
       g.timeseries({
         title: 'Sync success by release',

@@ -7,6 +7,7 @@ import * as q from '../queries.mjs';
 
 const here = q.STORES;
 const perMinute = (name, label, ...matchers) => `60 * sum by (${label}) (rate(${q.counter(name, here, ...matchers)}[$__rate_interval]))`;
+const batches = (what) => `sum(rate(${g.series(`pos_sdk_batches_${what}_total`, here)}[$__rate_interval]))`;
 const [inTime] = thresholds('reconnect_to_synced_ms');
 const within = shareWithin('reconnect_to_synced_ms');
 const outcomes = [g.colour('success', g.HUES[0]), g.colour('failure', g.POOR)];
@@ -193,7 +194,7 @@ export default () =>
         needs: 'coverage',
         targets: [
           g.prom(
-            `sum(${g.series('pos_sdk_batches_received_total', here)}) / (sum(${g.series('pos_sdk_batches_received_total', here)}) + sum(${g.series('pos_sdk_batches_lost_total', here)}))`,
+            `${batches('received')} / (${batches('received')} + ${batches('lost')})`,
             'arrived',
           ),
         ],
@@ -215,6 +216,34 @@ export default () =>
         ),
         unit: 's',
         w: 12,
+      }),
+      g.row('Errors'),
+      g.timeseries({
+        title: 'Errors by minute and kind',
+        description: 'network: the lines; storage_quota: browsers are full; sync, auth: the back office; script: a bug, see the releases dashboard.',
+        targets: [g.prom(perMinute('errors', 'kind'), '{{kind}}')],
+        stack: 'normal',
+        overrides: g.hues(metric('errors').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Refused logins by minute, five worst stores',
+        description: 'Forgotten passwords are a few and everywhere. A burst in one store is an attack or a broken till: call the store.',
+        targets: [g.prom(`topk(5, 60 * sum by (store_id) (rate(${q.counter('login_failures', here)}[$__rate_interval])) > 0)`, '{{store_id}}')],
+        draw: 'bars',
+        stack: 'normal',
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Cache hit ratio',
+        description: 'Requests the service workers answered themselves. Under the limit tills are as slow as their lines: did a release change what is cached?',
+        targets: [g.prom(q.ratio('cache_requests', 'result="hit"', [here]), 'hit ratio')],
+        unit: 'percentunit',
+        max: 1,
+        thresholds: g.lowerIsWorse(ratios('cache_requests', 'under')),
+        showThresholds: true,
+        overrides: [g.colour('hit ratio', g.HUES[0])],
+        w: 8,
       }),
       g.row('Late data'),
       g.timeseries({
