@@ -105,13 +105,15 @@ function onePanel(panel, say, context) {
 /** Every limit is one of the catalogue's (of the panel's own metric, where it has just one) or of limits.mjs. */
 function thresholdsOf(panel, say, { catalogue }) {
   const text = (panel.targets ?? []).map(({ expr, rawSql }) => expr ?? rawSql).join(' ');
-  const used = catalogue.filter(({ name, prometheus }) => text.includes(`'${name}'`) || new RegExp(`\\b(${prometheus}|${prometheus.replace('pos_', 'pos_release_')})(_|\\b)`).test(text) || text.includes(windowStem(prometheus)));
+  const used = catalogue.filter(({ name, prometheus }) => text.includes(`'${name}'`) || (text.includes('v_session') && SESSION.includes(name)) || new RegExp(`\\b(${prometheus}|${prometheus.replace('pos_', 'pos_release_')})(_|\\b)`).test(text) || text.includes(windowStem(prometheus)));
   const free = [1, ...Object.values(limits).flat()];
   const lists = [panel.fieldConfig.defaults.thresholds, ...panel.fieldConfig.overrides.flatMap(({ properties }) => properties.filter(({ id }) => id === 'thresholds').map(({ value }) => value))];
   const numbers = lists.flatMap((list) => list?.steps?.map(({ value }) => value) ?? []).filter((value) => value !== null);
   const allowed = new Set([...free, ...used.flatMap(limitsOf)]);
   for (const number of numbers) if (!allowed.has(number)) say('threshold', `${number} is not a limit of ${used.map(({ name }) => name).join(', ') || 'any metric here'}`);
 }
+/** What v_session averages. */
+const SESSION = ['lcp_ms', 'offline_login_duration_ms', 'sync_duration_ms'];
 const windowStem = (prometheus) => `${prometheus.replace(/_seconds$/, '')}_window`;
 function limitsOf({ thresholds, threshold_note: note }) {
   const shares = [...note.matchAll(/([0-9]+) %/g)].map((found) => Number(found[1]) / 100);
@@ -159,7 +161,7 @@ function statement(rawSql, say) {
   if (tables.length === 0) say('table', 'no table');
   for (const table of tables) if (!(table in TABLES)) say('table', `${table} is not a table or view of tillwatch`);
   if (!/\$__timeFilter\(\w+\)|\$__fromTime/.test(rawSql)) say('time-filter', 'reads without a time range');
-  if (!/source = 'rum'/.test(rawSql) && tables.some((table) => /^v_rollup_1[mh]$/.test(table))) say('source', 'mixes synthetic samples in');
+  if (!/source = 'rum'/.test(rawSql) && tables.some((table) => /^v_rollup_/.test(table))) say('source', 'mixes synthetic samples in');
   for (const [, time] of rawSql.matchAll(/\$__timeFilter\((\w+)\)/g)) if (!tables.some((table) => TABLES[table]?.split(' ').includes(time))) say('column', `${time} is no column of ${tables.join(', ')}`);
 }
 

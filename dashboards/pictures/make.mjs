@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Draws every dashboard of dashboards/json into docs/pictures, on data of a running simulated day. `make pictures` calls it.
 //
-//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits 25 minutes, draws, stops all
+//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 25 minutes more, draws, stops all
 //   node make.mjs --urls FILE         draws from what already runs; FILE holds {prometheus, clickhouse: {url, user, password}}
 //   node make.mjs --only tillwatch-store --out /tmp/pictures --minutes 30
 
@@ -13,9 +13,10 @@ import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import sharp from 'sharp';
 
-import { chooseVariables, hasValues, panelFrames, promQuery, rangeOf } from '../lib/live.mjs';
+import { chooseVariables, hasValues, panelFrames, promQuery, rangeOf, sqlQuery } from '../lib/live.mjs';
 import { ALL } from '../lib/expand.mjs';
-import { sleep, startStack } from '../lib/stack.mjs';
+import { AVAILABLE } from '../src/upcoming.mjs';
+import { sleep, startStack, until } from '../lib/stack.mjs';
 
 const HERE = import.meta.dirname;
 const ROOT = resolve(HERE, '../..');
@@ -47,6 +48,14 @@ async function simulatedDay(minutes) {
     await stack.stop();
     process.exit(130);
   });
+  // The week of history comes first; the pictures begin when only the day's trade is left.
+  const busy = 'sum(rate(tillwatch_samples_total{outcome="accepted"}[30s])) > 2500';
+  await until('the history has arrived', 1200, async () => {
+    stack.check();
+    await sleep(5000);
+    const { result } = await promQuery(stack.prometheus, 'query', { query: `(${busy}) or (time() - max(tillwatch_start_timestamp_seconds) < 75)` });
+    return result.length === 0;
+  });
   const started = Date.now();
   for (const phase of [...PHASES.slice(1), { at: 1 }]) {
     const due = started + phase.at * minutes * MINUTE_MS;
@@ -57,7 +66,7 @@ async function simulatedDay(minutes) {
     console.log(`${Math.round((Date.now() - started) / MINUTE_MS)} of ${minutes} minutes`);
     if (phase.options) await stack.changeFleet([...FLEET, ...phase.options]);
   }
-  return { ...stack, startedMs: started + MINUTE_MS };
+  return { ...stack, startedMs: started };
 }
 
 /** A small server for the page, its script and Grafana's icons. */
@@ -99,6 +108,18 @@ async function slowestStore(prometheus) {
   return result[0]?.metric.store_id;
 }
 
+/** The till with most to tell: it was offline, and people logged in. */
+async function tillToShow(clickhouse) {
+  if (!AVAILABLE.terminals) return {};
+  const { data } = await sqlQuery(
+    clickhouse,
+    `SELECT store_id, terminal_id FROM v_rollup_terminal_1h GROUP BY store_id, terminal_id
+     HAVING countIf(metric = 'offline_login_duration_ms') > 0
+     ORDER BY uniqExactIf(hour_start, metric = 'sync_duration_ms') DESC, uniqExactIf(hour_start, metric = 'offline_login_duration_ms') DESC LIMIT 1`,
+  );
+  return data.length === 0 ? {} : { store_id: data[0][0], terminal_id: data[0][1] };
+}
+
 async function alertsOf(prometheus) {
   const { data } = await (await fetch(`${prometheus}/api/v1/alerts`)).json();
   const since = (text) => {
@@ -134,7 +155,7 @@ async function draw(browser, address, file, stack) {
   const context = { prometheus: stack.prometheus, clickhouse: stack.clickhouse, fromMs, toMs };
   const store = options.store ?? (await slowestStore(stack.prometheus));
   const single = dashboard.templating.list.find(({ name }) => name === 'store_id')?.multi === false;
-  const variables = await chooseVariables(dashboard, context, single ? { store_id: store } : {});
+  const variables = await chooseVariables(dashboard, context, single ? { store_id: store, ...(dashboard.uid === 'tillwatch-terminal' ? await tillToShow(stack.clickhouse) : {}) } : {});
   const frames = {};
   const ranges = { dashboard: { fromMs, toMs } };
   const blank = [];

@@ -3,17 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-missing=()
-for program in prometheus prometheus-alertmanager chromium; do
-  command -v "$program" >/dev/null || missing+=("$program")
+for program in prometheus prometheus-alertmanager; do
+  command -v "$program" >/dev/null || { echo "make pictures: $program is missing; make test-stack installs it" >&2; exit 1; }
 done
-if (( ${#missing[@]} > 0 )); then
+if ! command -v "${CHROMIUM:-chromium}" >/dev/null; then
   if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
-    apt-get install -q -y --no-install-recommends "${missing[@]}" fonts-inter
+    apt-get install -q -y --no-install-recommends chromium fonts-inter
   else
-    echo "make pictures: missing: ${missing[*]} (on Debian, as root: apt-get install ${missing[*]} fonts-inter)" >&2
+    echo "make pictures: chromium is missing (on Debian, as root: apt-get install chromium fonts-inter)" >&2
     exit 1
   fi
 fi

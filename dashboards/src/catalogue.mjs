@@ -94,6 +94,6 @@ export function knownSeries() {
 export const TABLES = {
   v_rollup_1m: 'metric label store_id release connection source window_start span_s collector_id epoch hist count sum min max over_low over_high received_at row_hash sum_wire min_wire max_wire',
   v_rollup_1h: 'metric label store_id release connection source hour_start hist count sum min max over_low over_high sum_wire min_wire max_wire',
-  v_rollup_terminal_1h: 'metric label store_id terminal_id release hour_start count sum min max last over_low over_high sum_wire min_wire max_wire last_wire',
-  v_session: 'session store_id day lcp_avg_ms offline_login_avg_ms syncs sync_avg_ms db_size_max_mb error_ratio',
+  v_rollup_terminal_1h: 'metric label store_id terminal_id release source hour_start collector_id epoch count sum min max last last_at over_low over_high sum_wire min_wire max_wire last_wire',
+  v_session: 'session pseudonym store_id day began_at ended_at sample_count lcp_avg_ms offline_login_avg_ms syncs sync_avg_ms db_size_max_mb error_ratio',
 };

@@ -410,7 +410,7 @@ const ANNOTATIONS = [
     enable: true,
     hide: false,
     iconColor: '#B877D9',
-    expr: 'count by (release) (pos_terminals > 0) unless count by (release) (pos_terminals offset 10m > 0) and on () count(pos_terminals offset 10m)',
+    expr: 'count by (release) (pos_terminals > 0) unless count by (release) (pos_terminals offset 5m > 0) and on () count(pos_terminals offset 5m)',
     step: '60s',
     titleFormat: 'Release {{release}} reached its first terminals',
     tagKeys: 'release',

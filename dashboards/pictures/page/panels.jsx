@@ -108,6 +108,7 @@ function Marks({ builder, marks }) {
 }
 
 function Lines({ panel, frames, width, height, range, marks }) {
+  if (frames.length === 0) return <div style={{ height, display: 'grid', placeItems: 'center' }}>No data</div>;
   return (
     <TimeSeries frames={frames} width={width} height={height} timeRange={range} timeZone="utc" legend={panel.options.legend} options={panel.options}>
       {(builder) => <Marks builder={builder} marks={panel.timeFrom ? [] : marks} />}

@@ -15,7 +15,9 @@ const silentFor = `time() - ${g.series('pos_store_last_report_timestamp_seconds'
 
 
 const [syncTarget, syncCritical] = thresholds('sync_duration_ms');
-const health = (name, quantile, test) => `count(${q.windowOf(name, quantile)} ${test})`;
+const syncWindow = q.windowOf('sync_duration_ms', '0.95');
+/** Stores whose p95 passes a test; none is 0, but no data stays no data. */
+const storesWhere = (test) => `count(${syncWindow} ${test}) or 0 * count(${syncWindow})`;
 const byStore = (expression) => g.prom(expression, '', { instant: true, format: 'table' });
 const window = (name, quantile) => byStore(`max by (store_id) (${q.windowOf(name, quantile)})`);
 
@@ -30,8 +32,8 @@ export default () =>
     panels: [
       g.stat({
         title: 'Alerts firing',
-        description: 'Alerts of Prometheus that fire now. Above 0: read the list below, each alert has a runbook.',
-        targets: [g.prom('count(ALERTS{alertstate="firing", severity!="none"}) or vector(0)', 'firing now')],
+        description: 'Alert rules of Prometheus that fire now, for one store or many. Above 0: read the list below, each alert has a runbook.',
+        targets: [g.prom('count(count by (alertname) (ALERTS{alertstate="firing", severity!="none"})) or vector(0)', 'firing now')],
         thresholds: g.anyIsBad,
         decimals: 0,
       }),
@@ -106,9 +108,9 @@ export default () =>
         title: 'Stores by sync health',
         description: 'Stores whose p95 of the last five minutes is within the target, over it, or critical. Amber and red growing together with a rollout: stop the rollout.',
         targets: [
-          g.prom(`${health('sync_duration_ms', '0.95', `<= ${syncTarget}`)} or vector(0)`, 'good'),
-          g.prom(`count(${q.windowOf('sync_duration_ms', '0.95')} > ${syncTarget} <= ${syncCritical}) or vector(0)`, 'needs improvement'),
-          g.prom(`${health('sync_duration_ms', '0.95', `> ${syncCritical}`)} or vector(0)`, 'poor'),
+          g.prom(storesWhere(`<= ${syncTarget}`), 'good'),
+          g.prom(storesWhere(`> ${syncTarget} <= ${syncCritical}`), 'needs improvement'),
+          g.prom(storesWhere(`> ${syncCritical}`), 'poor'),
         ],
         stack: 'normal',
         decimals: 0,

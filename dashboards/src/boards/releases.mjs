@@ -61,7 +61,7 @@ export default () =>
       g.barGauge({
         title: 'Rollout: share of the terminals',
         description: 'Terminals that posted in the last ten minutes, by the release they run. The plan is 10, 25, 50, 75, 100 %.',
-        targets: [g.prom(`sum by (release) (${g.series('pos_terminals')}) / ignoring (release) group_left () sum(${g.series('pos_terminals')}) > 0`, '{{release}}', { instant: true })],
+        targets: [g.prom(`sort_desc(sum by (release) (${g.series('pos_terminals')}) / ignoring (release) group_left () sum(${g.series('pos_terminals')}) > 0)`, '{{release}}', { instant: true })],
         unit: 'percentunit',
         max: 1,
         colorMode: { mode: 'fixed', fixedColor: g.HUES[0] },
@@ -71,7 +71,7 @@ export default () =>
       g.barGauge({
         title: 'Sync p95 against the baseline',
         description: 'Times the baseline\'s p95 over the selected range. Over 1.2: stop the rollout and compare the panels below.',
-        targets: [g.prom(against('sync_duration_ms', 0.95), '{{release}}', { instant: true })],
+        targets: [g.prom(`sort(${against('sync_duration_ms', 0.95)})`, '{{release}}', { instant: true })],
         unit: 'suffix:×',
         decimals: 2,
         thresholds: g.higherIsWorse(BASELINE),
@@ -81,7 +81,7 @@ export default () =>
       g.barGauge({
         title: 'LCP p75 against the baseline',
         description: 'Times the baseline\'s p75 over the selected range.',
-        targets: [g.prom(against('lcp_ms', 0.75), '{{release}}', { instant: true })],
+        targets: [g.prom(`sort(${against('lcp_ms', 0.75)})`, '{{release}}', { instant: true })],
         unit: 'suffix:×',
         decimals: 2,
         thresholds: g.higherIsWorse(BASELINE),
@@ -178,6 +178,7 @@ export default () =>
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
         showThresholds: true,
         displayName: '${__field.labels.name}',
+        points: 'auto',
         timeFrom: '7d',
         w: 8,
       }),
@@ -194,6 +195,7 @@ export default () =>
         ),
         overrides: APART,
         displayName: '${__field.labels.name}',
+        points: 'auto',
         timeFrom: '7d',
         w: 8,
       }),

@@ -165,7 +165,7 @@ export default () =>
         overrides: g.hues(['up to 1h old', 'up to 24h old', 'up to 3d old', 'up to 8d old']),
         w: 8,
       }),
-      g.row('Terminals', { needs: 'terminals' }),
+      g.row('Tills', { needs: 'terminals' }),
       g.table({
         title: 'Terminals, last 24 hours',
         description: 'Averages and maxima of each till. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
@@ -181,9 +181,9 @@ export default () =>
               maxIf(max_wire, metric = 'memory_used_mb') * 1000000 AS "Memory max",
               maxIf(max_wire, metric = 'pending_transactions') AS "Pending max",
               sumIf(sum_wire, metric = 'errors') AS "Errors",
-              max(hour_start) AS "Last hour with data"
+              formatDateTime(max(hour_start), '%m-%d %H:%i') AS "Last hour with data"
             FROM v_rollup_terminal_1h
-            WHERE ${q.SQL_ONE_STORE} AND $__timeFilter(hour_start)
+            WHERE source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(hour_start)
             GROUP BY terminal_id ORDER BY "Sync average" DESC`,
             'table',
           ),

@@ -226,12 +226,12 @@ export default () =>
         overrides: g.hues(metric('errors').label.values),
         w: 8,
       }),
-      g.timeseries({
-        title: 'Refused logins by minute, five worst stores',
-        description: 'Forgotten passwords are a few and everywhere. A burst in one store is an attack or a broken till: call the store.',
-        targets: [g.prom(`topk(5, 60 * sum by (store_id) (rate(${q.counter('login_failures', here)}[$__rate_interval])) > 0)`, '{{store_id}}')],
-        draw: 'bars',
-        stack: 'normal',
+      g.barGauge({
+        title: 'Refused logins in the range, worst stores',
+        description: 'Forgotten passwords are a few and everywhere. A store far above the others is under attack or has a broken till: call it.',
+        targets: [g.prom(`topk(7, sum by (store_id) (increase(${q.counter('login_failures', here)}[$__range])))`, '{{store_id}}', { instant: true })],
+        decimals: 0,
+        colorMode: { mode: 'fixed', fixedColor: g.HUES[1] },
         w: 8,
       }),
       g.timeseries({
@@ -255,8 +255,8 @@ export default () =>
         w: 8,
       }),
       g.heatmap({
-        title: 'How late samples came, by the hour they were measured',
-        description: 'From ClickHouse: each cell counts the samples of an hour by their delay. A dark block high up: an outage whose data has arrived meanwhile.',
+        title: 'How late samples came',
+        description: 'From ClickHouse: each cell counts the samples measured in four hours by the delay with which they came. A dark block high up: an outage whose data has arrived meanwhile.',
         targets: [
           g.sql(`
             SELECT toStartOfInterval(window_start, INTERVAL 4 HOUR) AS time,

@@ -1,34 +1,34 @@
 // One till, from ClickHouse: Prometheus never has a label per terminal.
 
-import { thresholds } from '../catalogue.mjs';
+import { metric, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
 import * as q from '../queries.mjs';
 import { AVAILABLE } from '../upcoming.mjs';
 
 const TILL = `${q.SQL_ONE_STORE} AND terminal_id = '\${terminal_id}'`;
-const WHERE = `${TILL} AND $__timeFilter(hour_start)`;
+const WHERE = `source = 'rum' AND ${TILL} AND $__timeFilter(hour_start)`;
 
 /** Hours of one metric of this till. `columns` are SQL expressions with their names. */
-const hours = (metric, columns) =>
+const hours = (name, columns) =>
   g.sql(`
     SELECT toStartOfHour(hour_start) AS time, ${columns}
     FROM v_rollup_terminal_1h
-    WHERE metric = '${metric}' AND ${WHERE}
+    WHERE metric = '${name}' AND ${WHERE}
     GROUP BY time ORDER BY time`);
-const headline = (title, metric, expression, description, extra) =>
+const headline = (title, name, expression, description, extra) =>
   g.stat({
     title,
     description,
     needs: 'terminals',
-    targets: [g.sql(`SELECT ${expression} AS value FROM v_rollup_terminal_1h WHERE metric = '${metric}' AND ${WHERE} HAVING sum(count) > 0`, 'table')],
+    targets: [g.sql(`SELECT ${expression} AS "over the range" FROM v_rollup_terminal_1h WHERE metric = '${name}' AND ${WHERE} HAVING sum(count) > 0`, 'table')],
     spark: false,
     w: 4,
     ...extra,
   });
-const timed = (title, metric, columns, description, extra = {}) =>
-  g.timeseries({ title, description, needs: 'terminals', targets: [hours(metric, columns)], w: 8, points: 'auto', ...extra });
+const timed = (title, name, columns, description, extra = {}) =>
+  g.timeseries({ title, description, needs: 'terminals', targets: [hours(name, columns)], w: 8, points: 'auto', ...extra });
 const limits = (name) => ({ thresholds: g.higherIsWorse(thresholds(name), 'transparent'), showThresholds: true });
-const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g.HUES[1]), g.samplesAxis()];
+const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g.HUES[1]), g.colour('greatest', g.HUES[1]), g.samplesAxis()];
 const durations = "sum(sum_wire) / sum(count) / 1000 AS average, max(max_wire) / 1000 AS longest, sum(count) AS samples";
 const here = q.ONE_STORE;
 
@@ -87,12 +87,12 @@ export default () =>
         overrides: averageAndLongest,
         points: 'always',
       }),
-      timed('Memory by hour', 'memory_used_mb', 'max(max_wire) * 1000000 AS longest, sum(sum_wire) / sum(count) * 1000000 AS average', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
+      timed('Memory by hour', 'memory_used_mb', 'sum(sum_wire) / sum(count) * 1000000 AS average, max(max_wire) * 1000000 AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
         unit: 'decbytes',
         ...limits('memory_used_mb'),
         overrides: averageAndLongest,
       }),
-      timed('Transactions waiting by hour', 'pending_transactions', 'max(max_wire) AS longest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
+      timed('Transactions waiting by hour', 'pending_transactions', 'max(max_wire) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
         decimals: 0,
         ...limits('pending_transactions'),
         overrides: averageAndLongest,
@@ -108,6 +108,7 @@ export default () =>
             GROUP BY time, kind ORDER BY time`),
         ],
         displayName: '${__field.labels.kind}',
+        overrides: g.hues(metric('errors').label.values),
         stack: 'normal',
         draw: 'bars',
         w: 8,
@@ -119,7 +120,7 @@ export default () =>
         targets: [
           g.sql(
             `
-            SELECT day AS "Day", substring(toString(session), 1, 8) AS "Session", syncs AS "Syncs", sync_avg_ms / 1000 AS "Sync average",
+            SELECT toString(day) AS "Day", substring(pseudonym, 1, 8) AS "Session", syncs AS "Syncs", sync_avg_ms / 1000 AS "Sync average",
               lcp_avg_ms / 1000 AS "LCP average", offline_login_avg_ms / 1000 AS "Offline login average", db_size_max_mb * 1000000 AS "Largest database", error_ratio AS "Errors per sample"
             FROM v_session
             WHERE ${q.SQL_ONE_STORE} AND day >= toDate($__fromTime) AND day <= toDate($__toTime)
