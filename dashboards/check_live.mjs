@@ -96,12 +96,6 @@ async function missingSeries({ prometheus }) {
 }
 
 const stack = options.urls ? JSON.parse(readFileSync(options.urls, 'utf8')) : await startStack({ scrapeSeconds: 1, fleet: FLEET });
-const stopAndExit = (code) => async () => {
-  await stack.stop?.();
-  process.exit(code);
-};
-process.once('SIGINT', stopAndExit(130));
-process.once('SIGTERM', stopAndExit(143));
 let outcome;
 try {
   await warm(stack);

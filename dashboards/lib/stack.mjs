@@ -75,7 +75,15 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
     await Promise.race([ended, sleep(20_000)]);
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   };
+  // However this process ends, nothing of it goes on; stopped by a person it exits at once.
+  const killAll = () => children.forEach((child) => child.kill('SIGTERM'));
+  const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+  const leave = Object.entries(signals).map(([signal, code]) => [signal, () => process.exit(code)]);
+  process.on('exit', killAll);
+  leave.forEach(([signal, exit]) => process.once(signal, exit));
   const stop = async () => {
+    process.off('exit', killAll);
+    leave.forEach(([signal, exit]) => process.off(signal, exit));
     // The fleet before the collector, Prometheus at any time.
     for (const child of children.reverse()) await end(child);
     if (!folder) rmSync(home, { recursive: true, force: true });

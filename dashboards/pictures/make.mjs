@@ -44,10 +44,6 @@ const PHASES = [
 
 async function simulatedDay(minutes) {
   const stack = await startStack({ scrapeSeconds: 5, rules: process.env.ALERT_RULES, fleet: [...FLEET, ...PHASES[0].options] });
-  process.once('SIGINT', async () => {
-    await stack.stop();
-    process.exit(130);
-  });
   // The week of history comes first; the pictures begin when only the day's trade is left.
   const busy = 'sum(rate(tillwatch_samples_total{outcome="accepted"}[30s])) > 2500';
   await until('the history has arrived', 1200, async () => {
