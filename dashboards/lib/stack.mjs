@@ -7,6 +7,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
+import { AVAILABLE } from '../src/upcoming.mjs';
+
 const ROOT = resolve(import.meta.dirname, '../..');
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -94,6 +96,8 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
     const dataDir = join(home, 'data');
     const serve = begin('serve', program, ['serve', '--data-dir', dataDir, '--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'], {
       TILLWATCH_SEAL_INTERVAL: '10s',
+      // Hours are summed up when they have been quiet for so long.
+      ...(AVAILABLE.hourly ? { TILLWATCH_REBUILD_QUIET: '5s' } : {}),
     });
     const ready = await until('tillwatch is ready', 60, () => {
       alive(serve);
