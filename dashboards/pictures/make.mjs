@@ -62,7 +62,7 @@ async function simulatedDay(minutes) {
     console.log(`${Math.round((Date.now() - started) / MINUTE_MS)} of ${minutes} minutes`);
     if (phase.options) await stack.changeFleet([...FLEET, ...phase.options]);
   }
-  return { ...stack, startedMs: started };
+  return { ...stack, startedMs: started + 2 * MINUTE_MS };
 }
 
 /** A small server for the page, its script and Grafana's icons. */
@@ -143,10 +143,18 @@ async function marksOf(dashboard, { prometheus, fromMs, toMs }) {
   return marks;
 }
 
+/** Now, or a little before: not so near a mark of the time axis (every five minutes) that its label is cut at the edge. */
+function endOfRange(nowMs) {
+  const [mark, margin, step] = [300_000, 45_000, 15_000];
+  const now = Math.floor(nowMs / step) * step;
+  const past = now % mark;
+  if (past < margin) return now - past - margin;
+  return past > mark - margin ? now - past + mark - margin : now;
+}
+
 async function draw(browser, address, file, stack) {
   const dashboard = JSON.parse(readFileSync(join(ROOT, 'dashboards/json', file), 'utf8'));
-  // Half-way between two marks of the time axis: no label is cut at the edge.
-  const toMs = Math.floor((Date.now() - 150_000) / 300_000) * 300_000 + 150_000;
+  const toMs = endOfRange(Date.now());
   const fromMs = dashboard.time.from.endsWith('d') ? toMs - 7 * 86400e3 : Math.max(toMs - Number(options.minutes) * MINUTE_MS, stack.startedMs ?? 0);
   const context = { prometheus: stack.prometheus, clickhouse: stack.clickhouse, fromMs, toMs };
   const store = options.store ?? (await slowestStore(stack.prometheus));
