@@ -188,14 +188,24 @@ async function draw(browser, address, file, stack) {
   await page.waitForLoadState('networkidle');
   await page.evaluate('document.fonts.ready');
   await sleep(700);
-  // A panel that drew neither text nor canvas nor SVG is blank, whatever its query said.
-  const empty = await page.$$eval('[data-panel]', (panels) =>
-    panels.filter((panel) => {
+  // A panel is blank, whatever its query said, when it shows an error, no text, or a canvas without a coloured line.
+  const empty = await page.$$eval('[data-panel]', (panels) => {
+    const isColoured = (canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      let coloured = 0;
+      for (let at = 0; at < data.length; at += 4) {
+        const [red, green, blue, alpha] = data.subarray(at, at + 4);
+        if (alpha > 40 && Math.max(red, green, blue) - Math.min(red, green, blue) > 25) coloured += 1;
+      }
+      return coloured > 15;
+    };
+    return panels.filter((panel) => {
       const canvas = [...panel.querySelectorAll('canvas')];
+      if (canvas.length > 0 && !canvas.some(isColoured)) return true;
       const body = panel.querySelector('[data-testid="data-testid panel content"]') ?? panel;
       return body.querySelector('[data-error]') || (canvas.length === 0 && !body.querySelector('svg rect') && !/[0-9a-z]/i.test(body.textContent ?? ''));
-    }).map((panel) => panel.dataset.panel),
-  );
+    }).map((panel) => panel.dataset.panel);
+  });
   const wide = await page.screenshot({ fullPage: true });
   await page.close();
   mkdirSync(options.out, { recursive: true });
