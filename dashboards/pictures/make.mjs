@@ -189,23 +189,26 @@ async function draw(browser, address, file, stack) {
   await page.evaluate('document.fonts.ready');
   await sleep(700);
   // A panel is blank, whatever its query said, when it shows an error, no text, or a canvas without a coloured line.
-  const empty = await page.$$eval('[data-panel]', (panels) => {
+  const empty = await page.$$eval('[data-panel]', (panels, marks) => {
+    const LIMITS = [[229, 172, 14], [242, 73, 92]];
     const isColoured = (canvas) => {
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-      let coloured = 0;
+      // Columns of the canvas with colour in them; a mark has nine, and limits are amber or red dashes.
+      const columns = new Set();
       for (let at = 0; at < data.length; at += 4) {
         const [red, green, blue, alpha] = data.subarray(at, at + 4);
-        if (alpha > 40 && Math.max(red, green, blue) - Math.min(red, green, blue) > 25) coloured += 1;
+        const isLimit = LIMITS.some((limit) => limit.every((part, channel) => Math.abs(part - [red, green, blue][channel]) < 16));
+        if (alpha > 40 && !isLimit && Math.max(red, green, blue) - Math.min(red, green, blue) > 25) columns.add((at / 4) % canvas.width);
       }
-      return coloured > 15;
+      return columns.size > 9 * marks + 4;
     };
     return panels.filter((panel) => {
       const canvas = [...panel.querySelectorAll('canvas')];
-      if (canvas.length > 0 && !canvas.some(isColoured)) return true;
+      if (panel.dataset.kind === 'timeseries' && !canvas.some(isColoured)) return true;
       const body = panel.querySelector('[data-testid="data-testid panel content"]') ?? panel;
       return body.querySelector('[data-error]') || (canvas.length === 0 && !body.querySelector('svg rect') && !/[0-9a-z]/i.test(body.textContent ?? ''));
     }).map((panel) => panel.dataset.panel);
-  });
+  }, marks.length);
   const wide = await page.screenshot({ fullPage: true });
   await page.close();
   mkdirSync(options.out, { recursive: true });

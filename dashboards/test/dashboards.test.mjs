@@ -32,6 +32,23 @@ test('every metric of the catalogue is on a dashboard', () => {
   assert.deepEqual(missing.map(({ name }) => name), []);
 });
 
+test('every dashboard has a picture that docs/dashboards.md shows', () => {
+  const page = readFileSync(new URL('../../docs/dashboards.md', import.meta.url), 'utf8');
+  for (const name of Object.keys(read()).map((file) => file.replace('.json', '.png'))) {
+    assert.ok(page.includes(`(pictures/${name})`), `docs/dashboards.md does not show ${name}`);
+    const bytes = readFileSync(new URL(`../../docs/pictures/${name}`, import.meta.url));
+    assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
+    assert.ok(bytes.length < 500_000, `${name} has ${bytes.length} bytes`);
+  }
+});
+
+test('provisioning brings a data source of each kind the dashboards ask for', () => {
+  const provisioned = ['prometheus', 'clickhouse'].map((name) => /^ {4}type: (.+)$/m.exec(readFileSync(new URL(`../provisioning/datasources/${name}.yml`, import.meta.url), 'utf8'))[1]);
+  for (const { templating } of Object.values(read())) {
+    assert.deepEqual(templating.list.filter(({ type }) => type === 'datasource').map(({ query }) => query), provisioned);
+  }
+});
+
 /** The first panel that has what is looked for. */
 const panelWith = (dashboards, has) => Object.values(dashboards).flatMap(({ panels }) => panels).find((panel) => panel.type !== 'row' && has(panel));
 const withPromql = (text) => (dashboards) => panelWith(dashboards, ({ targets }) => targets?.[0].expr?.includes(text)).targets[0];

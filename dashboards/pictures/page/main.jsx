@@ -38,7 +38,7 @@ function Panel({ panel, data }) {
   const Body = PANELS[panel.type];
   const timeInfo = panel.timeFrom ? <span style={{ color: theme.colors.text.secondary, fontSize: 12 }}>Last {panel.timeFrom.replace('d', ' days').replace('24h', '24 hours')}</span> : undefined;
   return (
-    <div style={place} data-panel={panel.title}>
+    <div style={place} data-panel={panel.title} data-kind={panel.type}>
       <PanelChrome title={panel.title} description={panel.description} width={w} height={h} titleItems={timeInfo} padding={panel.type === 'table' ? 'none' : 'md'}>
         {(innerWidth, innerHeight) => (
           <ErrorBoundary>
