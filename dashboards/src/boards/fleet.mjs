@@ -36,6 +36,7 @@ export default () =>
         targets: [g.prom('count(count by (alertname) (ALERTS{alertstate="firing", severity!="none"})) or vector(0)', 'firing now')],
         thresholds: g.anyIsBad,
         decimals: 0,
+        spark: false,
       }),
       g.stat({
         title: 'Stores silent',
@@ -43,6 +44,7 @@ export default () =>
         targets: [g.prom(`count(${silentFor} > ${SILENT_S[1]}) or vector(0)`, 'for 15 minutes')],
         thresholds: g.anyIsFair,
         decimals: 0,
+        spark: false,
       }),
       g.stat({
         title: 'Data losses',

@@ -142,7 +142,7 @@ export default () =>
       g.stat({
         title: 'Terminals reporting',
         description: 'Terminals of the store that posted in the last ten minutes.',
-        targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'terminals', { instant: true })],
+        targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'now', { instant: true })],
         decimals: 0,
         spark: false,
         w: 4,
@@ -150,7 +150,7 @@ export default () =>
       g.stat({
         title: 'Over the memory limit',
         description: 'Terminals of the store that use more memory than the limit.',
-        targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'terminals', { instant: true })],
+        targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
         spark: false,
@@ -159,7 +159,7 @@ export default () =>
       g.stat({
         title: 'Over the queue limit',
         description: 'Terminals of the store with more transactions waiting than the first limit.',
-        targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="pending_transactions"')})`, 'terminals', { instant: true })],
+        targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="pending_transactions"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
         spark: false,
@@ -168,7 +168,7 @@ export default () =>
       g.stat({
         title: 'Memory, worst till',
         description: 'The terminal of the store that uses most memory now.',
-        targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'memory', { instant: true })],
+        targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'now', { instant: true })],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
         spark: false,
@@ -177,7 +177,7 @@ export default () =>
       g.stat({
         title: 'IndexedDB, worst till',
         description: 'The largest database of the store\'s terminals. It grows with what waits; if it does not shrink after a synchronisation, old records are not cleaned up.',
-        targets: [g.prom(`max(${g.series('pos_indexeddb_size_bytes', here, 'stat="max"')})`, 'size', { instant: true })],
+        targets: [g.prom(`max(${g.series('pos_indexeddb_size_bytes', here, 'stat="max"')})`, 'now', { instant: true })],
         unit: 'decbytes',
         spark: false,
         w: 4,
@@ -185,7 +185,7 @@ export default () =>
       g.stat({
         title: 'Storage used, worst till',
         description: 'Share of the browser\'s quota in use. Over the limit the browser may refuse to store sales: clean up.',
-        targets: [g.prom(`max(${g.series('pos_storage_used_ratio', here, 'stat="max"')})`, 'used', { instant: true })],
+        targets: [g.prom(`max(${g.series('pos_storage_used_ratio', here, 'stat="max"')})`, 'of the quota', { instant: true })],
         unit: 'percentunit',
         thresholds: g.higherIsWorse(thresholds('storage_used_ratio')),
         spark: false,
