@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench soak ramp disk scenarios k6
+.PHONY: help run test test-stack check fmt bench soak ramp disk scenarios k6 dashboards pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -20,6 +20,15 @@ test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 
 test-stack: $(ENGINE) ## Test against a real Prometheus and Alertmanager (installed by apt-get as root if missing)
 	@tests/stack/run.sh
+	@node dashboards/check_types.mjs
+	@node dashboards/check_live.mjs
+
+dashboards: ## Write dashboards/json anew from dashboards/src
+	@node dashboards/build.mjs
+
+pictures: $(ENGINE) ## Draw the dashboards into docs/pictures (25 minutes of a simulated day; needs Prometheus and Chromium)
+	$(CARGO) build --locked --quiet --bin tillwatch
+	@dashboards/pictures/run.sh
 
 check: ## Formatting and clippy, with warnings as errors
 	$(CARGO) fmt --all -- --check

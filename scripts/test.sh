@@ -5,6 +5,11 @@ cd "$(dirname "$0")/.."
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust (https://rustup.rs)." >&2; exit 1; }
 
+command -v node >/dev/null || { echo "node is missing: install Node.js 20 or later." >&2; exit 1; }
+
+# The dashboards: what they are made from, and the rules they keep.
+node --test dashboards/test/*.test.mjs
+
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked
   # nextest leaves out the examples in the documentation.

@@ -11,14 +11,14 @@ use tillwatch::model::metric::{Kind, Metric};
 use tillwatch::self_metrics;
 
 fn check(name: &str, made: &str) {
-    let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, made).expect("docs/ can be written");
+        std::fs::write(&path, made).expect("the file can be written");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == made,
-        "docs/{name} differs from the code: run UPDATE_DOCS=1 cargo test --test documentation"
+        "{name} differs from the code: run UPDATE_DOCS=1 cargo test --test documentation"
     );
 }
 
@@ -45,7 +45,7 @@ fn the_configuration_page_is_that_of_the_settings() {
         )
         .unwrap();
     }
-    check("configuration.md", &page);
+    check("docs/configuration.md", &page);
 }
 
 fn threshold(metric: &Metric, at: usize) -> String {
@@ -120,5 +120,49 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         };
         writeln!(page, "| `{name}` | {kind} | {help} |").unwrap();
     }
-    check("metrics.md", &page);
+    check("docs/metrics.md", &page);
+}
+
+/// What dashboards are generated from: names, labels, thresholds and bounds, in Prometheus' units.
+#[test]
+fn the_dashboards_catalogue_is_that_of_the_code() {
+    let in_prometheus = |metric: &Metric, value: u64| metric.unit.to_prometheus(value);
+    let metrics: Vec<_> = Catalogue::default()
+        .metrics()
+        .iter()
+        .map(|metric| {
+            let thresholds = metric.thresholds.iter().flatten();
+            serde_json::json!({
+                "name": metric.name,
+                "kind": match metric.kind {
+                    Kind::Distribution => "distribution",
+                    Kind::Counter => "counter",
+                    Kind::Level => "level",
+                },
+                "unit": metric.unit.name(),
+                "prometheus": metric.prometheus,
+                "label": metric.label.map(|label| serde_json::json!({"key": label.key, "values": label.values})),
+                "thresholds": thresholds.map(|value| in_prometheus(metric, *value)).collect::<Vec<_>>(),
+                "threshold_note": metric.threshold_note,
+                "bounds": metric.bounds.iter().map(|value| in_prometheus(metric, *value)).collect::<Vec<_>>(),
+                "per_store": metric.per_store,
+                "per_terminal": metric.per_terminal,
+                "help": metric.help,
+            })
+        })
+        .collect();
+    let own: Vec<_> = self_metrics::ALL
+        .iter()
+        .map(|(name, kind, _)| {
+            let kind = match kind {
+                self_metrics::Kind::Counter => "counter",
+                self_metrics::Kind::Gauge => "gauge",
+                self_metrics::Kind::Histogram => "histogram",
+            };
+            serde_json::json!({"name": name, "kind": kind})
+        })
+        .collect();
+    let all = serde_json::json!({"metrics": metrics, "self_metrics": own});
+    let made = serde_json::to_string_pretty(&all).expect("it is JSON") + "\n";
+    check("dashboards/src/catalogue.json", &made);
 }

@@ -1,8 +1,10 @@
 //! A request's body: the room it needs, and reading it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,6 +18,32 @@ use crate::ingest::routes::Ingest;
 const FIRST_BYTES: usize = 64 * 1024;
 /// Room grows in steps of this, so that a body in many small pieces does not ask for each of them.
 const STEP_BYTES: usize = 4 * 1024;
+
+/// Of a body that is refused so much is read off, in this time: a connection that is closed with bytes
+/// unread is reset, and the client may lose the answer that says why.
+const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
+const DISCARD_MAX: Duration = Duration::from_secs(1);
+
+/// Reads off the body of a request that is refused by its head, unless its client waits for leave to send.
+pub(super) async fn discard(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        read_off(body).await;
+    }
+}
+
+async fn read_off(mut body: Body) {
+    let reading = async {
+        let mut total = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            total += frame.data_ref().map_or(0, Bytes::len);
+            if total > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // A client that is slower than this loses its answer.
+    let _is_slow = tokio::time::timeout(DISCARD_MAX, reading).await.is_err();
+}
 
 impl Ingest {
     /// How long a body says it is; refused when that is too long.
@@ -58,6 +86,7 @@ impl Ingest {
             };
             let total = first.len().max(rest.len()) + piece.len();
             if total > self.settings.load().body_bytes_max {
+                read_off(body).await;
                 return Err(self.too_large());
             }
             held.grow(&self.admission, total)?;

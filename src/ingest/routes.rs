@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
-use crate::ingest::body::Held;
+use crate::ingest::body::{self, Held};
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Packing};
 use crate::ingest::dedup::Dedup;
@@ -131,9 +131,16 @@ impl Ingest {
             return Err(IngestError::Stopping);
         }
         let (parts, body) = request.into_parts();
-        let packing = Packing::of(&parts.headers)?;
-        let key = Key::of(&parts.headers)?;
-        let announced = self.announced(&parts.headers)?;
+        let key = Key::of(&parts.headers);
+        let head = Packing::of(&parts.headers)
+            .and_then(|packing| Ok((packing, key?, self.announced(&parts.headers)?)));
+        let (packing, key, announced) = match head {
+            Ok(head) => head,
+            Err(error) => {
+                body::discard(&parts.headers, body).await;
+                return Err(error);
+            }
+        };
         let (body, mut held) = self.read(body, announced).await?;
         trace.read(body.len());
         self.counters.body_bytes.increment(body.len() as u64);

@@ -32,7 +32,10 @@ fn the_journal_of_version_1_is_read() {
     let opened = opened.unwrap();
     let expected: Vec<_> = (1..).zip(PAYLOADS.map(<[u8]>::to_vec)).collect();
     assert_eq!(replayed, expected);
-    assert_eq!(opened.recovery.journal_id, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+    assert_eq!(
+        opened.recovery.journal_id,
+        0x0123_4567_89ab_cdef_0123_4567_89ab_cdef
+    );
     assert!(verify(&RealDisk, dir.path(), None).unwrap().is_intact());
 }
 

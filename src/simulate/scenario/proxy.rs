@@ -89,7 +89,11 @@ async fn pass(client: TcpStream, target: SocketAddr, mut link: watch::Receiver<L
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let weather = link.clone();
-    let there = tokio::io::copy(&mut from_client, &mut to_server);
+    let there = async {
+        // An error ends it as an end does. The server closes its side then, and with it `back`.
+        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        let _ = to_server.shutdown().await;
+    };
     let back = async move {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
@@ -110,7 +114,7 @@ async fn pass(client: TcpStream, target: SocketAddr, mut link: watch::Receiver<L
     // would keep.
     tokio::select! {
         _ = back => {}
-        _ = async { let _ = there.await; std::future::pending::<()>().await } => {}
+        () = async { there.await; std::future::pending::<()>().await } => {}
         _ = link.wait_for(|link| *link == Link::Cut) => {}
     }
 }

@@ -38,7 +38,7 @@ async fn new_settings_are_taken_on_sighup_and_bad_ones_are_refused_loudly() {
     std::fs::write(
         &file,
         "seal_interval = \"200ms\"\nstores_max = 200\ncors_origins = [\"https://pos.example.com\"]\n\
-         log_level = \"debug\"\nstore_requests_per_s = 1\nstore_burst = 2\nsamples_max = 10\n",
+         log_level = \"info,tillwatch=debug\"\nstore_requests_per_s = 1\nstore_burst = 2\nsamples_max = 10\n",
     )
     .unwrap();
     hangup(server.pid());

@@ -1,0 +1,259 @@
+// Is tillwatch itself well: does it take everything in, keep it, and pass it on?
+
+import * as g from '../grafana.mjs';
+import { FSYNC_S, FULL, OUTBOX_AGE_S, REFUSED } from '../limits.mjs';
+
+const own = (name, ...matchers) => g.series(`tillwatch_${name}`, ...matchers);
+const rate = (name, ...matchers) => `sum(rate(${own(name, ...matchers)}[$__rate_interval]))`;
+const quantile = (part, name) => `histogram_quantile(${part}, sum by (le) (rate(${own(`${name}_bucket`)}[$__rate_interval])))`;
+const REFUSALS = 'status=~"4..|5.."';
+const OUTCOMES = ['accepted', 'duplicate', 'deferred', 'rejected'];
+const outboxAge = `max((time() - ${own('outbox_oldest_timestamp_seconds')}) * (${own('outbox_oldest_timestamp_seconds')} > bool 0))`;
+
+export default () =>
+  g.dashboard({
+    uid: 'tillwatch-pipeline',
+    title: 'Pipeline health',
+    description: 'tillwatch about itself, in the order a batch passes: requests, journal, aggregate, outbox, ClickHouse. What is acknowledged is on disk; what waits for ClickHouse is in the outbox.',
+    variables: g.targetVariables('tillwatch_build_info', { showInstance: true }),
+    panels: [
+      g.stat({
+        title: 'Collectors',
+        description: 'Collectors that Prometheus can scrape. None: terminals keep their batches for seven days, so restart it before that.',
+        targets: [g.prom(`sum(${g.series('up')})`, 'up')],
+        decimals: 0,
+        spark: false,
+        thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
+      }),
+      g.stat({
+        title: 'Batches',
+        description: 'Batches that terminals post. Half of what it was at this hour yesterday: look at the silent stores of the fleet.',
+        targets: [g.prom(rate('batches_received_total'), 'by second')],
+        unit: 'none',
+        decimals: 1,
+        spark: false,
+      }),
+      g.stat({
+        title: 'Requests refused',
+        description: 'Share of requests answered with 4xx or 5xx. 429 and 503 are tried again by the terminals; other 4xx are lost: see rejections by reason.',
+        targets: [g.prom(`sum(rate(${own('requests_total', REFUSALS)}[$__rate_interval])) / ${rate('requests_total')}`, 'of requests')],
+        unit: 'percentunit',
+        decimals: 2,
+        thresholds: g.higherIsWorse(REFUSED),
+      }),
+      g.stat({
+        title: 'Journal in use',
+        description: 'Share of the journal\'s budget. It empties with each seal; near 100 % terminals get 503: is the disk slow or ClickHouse away with a full outbox?',
+        targets: [g.prom(`max(${own('journal_used_bytes')} / ${own('journal_budget_bytes')})`, 'of its budget')],
+        unit: 'percentunit',
+        decimals: 1,
+        thresholds: g.higherIsWorse(FULL),
+      }),
+      g.stat({
+        title: 'Outbox in use',
+        description: 'Share of the outbox\'s budget, which holds what ClickHouse has not confirmed. It fills while ClickHouse is away; past it terminals get 503.',
+        targets: [g.prom(`max(${own('outbox_bytes')} / ${own('outbox_budget_bytes')})`, 'of its budget')],
+        unit: 'percentunit',
+        decimals: 2,
+        thresholds: g.higherIsWorse(FULL),
+      }),
+      g.stat({
+        title: 'Oldest unshipped',
+        description: 'How long the oldest epoch has waited for ClickHouse. Growing: look at ClickHouse; nothing is lost meanwhile.',
+        targets: [g.prom(outboxAge, 'epoch')],
+        unit: 's',
+        decimals: 0,
+        thresholds: g.higherIsWorse(OUTBOX_AGE_S),
+      }),
+      g.stat({
+        title: 'ClickHouse',
+        description: 'Whether the last round of shipping or the last look at ClickHouse went well.',
+        targets: [g.prom(`min(${own('clickhouse_up')})`, 'at the last look')],
+        thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
+        mappings: [{ type: 'value', options: { 0: { text: 'away', index: 0 }, 1: { text: 'up', index: 1 } } }],
+        spark: false,
+      }),
+      g.stat({
+        title: 'Damaged records',
+        description: 'Acknowledged records the last start could not read; their segments are in quarantine. Above 0: run tillwatch journal verify and look at the disk.',
+        targets: [g.prom(`sum(${own('recovery_damaged_records')})`, 'at the last start')],
+        thresholds: g.anyIsBad,
+        decimals: 0,
+        spark: false,
+      }),
+      g.row('Requests'),
+      g.timeseries({
+        title: 'Requests by second and status',
+        description: '202: on disk. 429: a store posts too fast. 503: full or overloaded, terminals try again. 400, 413, 415, 422: a faulty SDK or a stranger.',
+        targets: [g.prom(`sum by (status) (rate(${own('requests_total')}[$__rate_interval])) > 0`, '{{status}}')],
+        stack: 'normal',
+        overrides: [g.colour('202', g.HUES[0]), g.colour(/^4/, g.FAIR), g.colour(/^5/, g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Time to acknowledge',
+        description: 'From the request to its answer, the disk included. Rising with fdatasync: the disk; without it: too many requests for the machine.',
+        needs: 'requestDurations',
+        targets: [0.5, 0.95, 0.99].map((part) =>
+          g.prom(`histogram_quantile(${part}, sum by (le) (rate(${own('request_duration_seconds_bucket', 'class="2xx"')}[$__rate_interval])))`, `p${part * 100}`),
+        ),
+        unit: 's',
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Samples by second and outcome',
+        description: 'Every sample has one outcome. duplicate: terminals sent again what was known, harmless; deferred: answered 503; rejected: see the reasons.',
+        targets: [
+          g.prom(`sum by (outcome) (rate(${own('samples_total')}[$__rate_interval])) > 0`, '{{outcome}}'),
+          g.prom(`${rate('samples_rejected_total')} > 0`, 'rejected'),
+        ],
+        stack: 'normal',
+        overrides: [...g.hues(OUTCOMES.slice(0, 3)), g.colour('rejected', g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Samples rejected by minute and reason',
+        softMax: 4,
+        description: 'too_old, in_future: clocks or more than eight days offline; unknown_metric: an SDK newer than the catalogue; anything else: a faulty SDK. Empty is good.',
+        targets: [g.prom(`60 * sum by (reason) (rate(${own('samples_rejected_total')}[$__rate_interval])) > 0`, '{{reason}}'), g.prom(`60 * ${rate('samples_rejected_total')}`, 'all reasons')],
+        overrides: [g.colour('all reasons', g.HUES[4])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Bytes posted by second',
+        description: 'Request bodies as they came, compressed or not.',
+        targets: [g.prom(rate('request_body_bytes_total'), 'received')],
+        unit: 'Bps',
+        overrides: [g.colour('received', g.HUES[0])],
+        fill: 20,
+        w: 8,
+      }),
+      g.row('Journal'),
+      g.timeseries({
+        title: 'fdatasync, mean time',
+        description: 'How long the disk takes to make a group of records durable. Every answer waits for it. Over 10 ms: a slow or busy disk.',
+        targets: [g.prom(`sum(rate(${own('journal_sync_seconds')}[$__rate_interval])) / sum(rate(${own('journal_groups')}[$__rate_interval]))`, 'mean')],
+        unit: 's',
+        thresholds: g.higherIsWorse(FSYNC_S, 'transparent'),
+        overrides: [g.colour('mean', g.HUES[1])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Records in one group',
+        description: 'Records made durable by one fdatasync. It grows with the load: that is how few syncs carry many batches.',
+        targets: [g.prom(`sum(rate(${own('journal_records')}[$__rate_interval])) / sum(rate(${own('journal_groups')}[$__rate_interval]))`, 'records')],
+        overrides: [g.colour('records', g.HUES[2])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Journal on disk',
+        description: 'Bytes of its segments. A saw: seals cut it. Only rising: seals fail, see below.',
+        targets: [g.prom(`sum(${own('journal_used_bytes')})`, 'used')],
+        unit: 'bytes',
+        overrides: [g.colour('used', g.HUES[0])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Free space of the data folder\'s disk',
+        description: 'Free space, and the size of the disk. Full: terminals get 503 and keep what they have; make room.',
+        needs: 'disk',
+        targets: [g.prom(`min(${own('disk_free_bytes')})`, 'free'), g.prom(`max(${own('disk_size_bytes')})`, 'size')],
+        unit: 'bytes',
+        overrides: [g.colour('free', g.HUES[0]), g.colour('size', g.HUES[4])],
+        w: 8,
+      }),
+      g.row('Aggregate, outbox, ClickHouse'),
+      g.timeseries({
+        title: 'Where samples are',
+        description: 'accepted = sealed + open, sealed = confirmed + outbox. Open and outbox fall to nothing again and again; outbox only rising: ClickHouse is away.',
+        targets: [g.prom(`sum by (place) (${own('ledger_samples', 'place=~"open|outbox"')})`, '{{place}}')],
+        overrides: [g.colour('open', g.HUES[0]), g.colour('outbox', g.HUES[3])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Seal and ship, p95',
+        description: 'How long it takes to write an epoch, and to bring it to ClickHouse, read it back and confirm it.',
+        targets: [g.prom(quantile(0.95, 'seal_duration_seconds'), 'seal'), g.prom(quantile(0.95, 'ship_duration_seconds'), 'ship')],
+        unit: 's',
+        overrides: [g.colour('seal', g.HUES[2]), g.colour('ship', g.HUES[1])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Rows shipped by second',
+        description: 'Rows that went to ClickHouse. Nothing for longer than a seal: look at ClickHouse and at this log.',
+        targets: [g.prom(rate('rows_shipped_total'), 'rows')],
+        overrides: [g.colour('rows', g.HUES[2])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Epochs sealed and not confirmed',
+        softMax: 4,
+        description: 'Normally one or two. Growing: ClickHouse does not keep up or is away.',
+        targets: [g.prom(`sum(${own('outbox_epochs')})`, 'epochs')],
+        decimals: 0,
+        overrides: [g.colour('epochs', g.HUES[3])],
+        fill: 20,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Batches missing',
+        softMax: 4,
+        description: 'Sequence numbers not seen yet. They may still come for nine days, then they are lost. Rising for days: batches are lost between terminal and collector.',
+        targets: [g.prom(`sum(${own('missing_batches')})`, 'may still come'), g.prom(`sum(${own('lost_batches')})`, 'lost')],
+        decimals: 0,
+        overrides: [g.colour('may still come', g.HUES[0]), g.colour('lost', g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Stores, terminals, queues known',
+        description: 'What the collector keeps track of. A jump without new shops: somebody invents identifiers.',
+        targets: ['stores', 'terminals', 'queues'].map((name) => g.prom(`sum(${own(name)})`, name)),
+        decimals: 0,
+        overrides: g.hues(['stores', 'terminals', 'queues']),
+        w: 8,
+      }),
+      g.row('Seven days'),
+      g.timeseries({
+        title: 'Samples at rest by hour',
+        description: 'What ClickHouse holds for each hour of event time: page views, writes, synchronisations. A hole that does not fill in: an outage nobody had data of.',
+        targets: [
+          g.sql(`
+            SELECT toStartOfHour(window_start) AS time, sum(count) AS samples
+            FROM v_rollup_1m WHERE $__timeFilter(window_start) AND source = 'rum'
+            GROUP BY time ORDER BY time`),
+        ],
+        draw: 'bars',
+        overrides: [g.colour('samples', g.HUES[0])],
+        timeFrom: '7d',
+        w: 12,
+      }),
+      g.table({
+        title: 'Samples at rest by day and age at arrival',
+        description: 'Rows and samples of each day, and the share that came more than an hour late. Days with a high share had outages.',
+        targets: [
+          g.sql(
+            `
+            SELECT toString(toDate(window_start)) AS "Day", count() AS "Rows", sum(count) AS "Samples", uniqExact(store_id) AS "Stores",
+              sumIf(count, dateDiff('second', window_start, received_at) - span_s > 3600) / sum(count) AS "Over an hour late"
+            FROM v_rollup_1m WHERE $__timeFilter(window_start) AND source = 'rum'
+            GROUP BY "Day" ORDER BY "Day" DESC`,
+            'table',
+          ),
+        ],
+        columns: [
+          g.plainColumn('Rows', 'short'),
+          g.plainColumn('Samples', 'short'),
+          g.plainColumn('Stores', 'short'),
+          g.plainColumn('Over an hour late', 'percentunit', { decimals: 1 }),
+        ],
+        timeFrom: '7d',
+        w: 12,
+        h: 8,
+      }),
+    ],
+  });

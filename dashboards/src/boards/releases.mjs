@@ -1,0 +1,227 @@
+// Is the new release better or worse, and may the rollout go on?
+
+import { ratios, releaseName, thresholds } from '../catalogue.mjs';
+import * as g from '../grafana.mjs';
+import { BASELINE } from '../limits.mjs';
+import * as q from '../queries.mjs';
+
+const MEASURES = [
+  ['Sync p95', 'sync_duration_ms', 0.95],
+  ['Login p95', 'offline_login_duration_ms', 0.95],
+  ['LCP p75', 'lcp_ms', 0.75],
+  ['INP p75', 'inp_ms', 0.75],
+  ['CLS p75', 'cls_score', 0.75],
+  ['Page load p95', 'page_load_ms', 0.95],
+  ['Search p95', 'product_search_ms', 0.95],
+  ['DB write p95', 'idb_write_ms', 0.95],
+];
+const inRange = (name, part) => `histogram_quantile(${part}, sum by (release, le) (increase(${g.series(`${releaseName(name)}_bucket`)}[$__range])))`;
+/** The release with the most terminals. */
+const baseline = `topk(1, sum by (release) (${g.series('pos_terminals')}))`;
+const against = (name, part) => `${inRange(name, part)} / on () group_left () sum(${inRange(name, part)} and on (release) ${baseline})`;
+const byRelease = (expression) => g.prom(expression, '', { instant: true, format: 'table' });
+/** The baseline and the others as two queries, so that they look the same in every panel. */
+const apart = (expression) => [
+  g.prom(`${expression} and on (release) ${baseline}`, '{{release}} (baseline)'),
+  g.prom(`${expression} unless on (release) ${baseline}`, '{{release}}'),
+];
+const APART = [
+  g.overrideQuery('A', { color: { mode: 'fixed', fixedColor: g.HUES[0] } }),
+  g.overrideQuery('B', { color: { mode: 'shades', fixedColor: g.HUES[3] } }),
+];
+const trend = (title, name, part, description) =>
+  g.timeseries({
+    title,
+    description,
+    targets: apart(q.quantileByRelease(part, name)),
+    overrides: APART,
+    unit: name === 'cls_score' ? 'none' : 's',
+    thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
+    showThresholds: true,
+    width: 2,
+    interval: '1m',
+    w: 8,
+  });
+const successByRelease = (name, good) =>
+  `sum by (release) (rate(${g.series(name, `result="${good}"`)}[$__rate_interval])) / sum by (release) (rate(${g.series(name)}[$__rate_interval]))`;
+/** In ClickHouse the baseline is the release with the most rows in the range. */
+const sqlApart = (make) => {
+  const baselineIs = `release = (SELECT topK(1)(release)[1] FROM ${q.history().view} WHERE metric = 'sync_duration_ms' AND ${WHERE})`;
+  return [g.sql(make(baselineIs, "concat(release, ' (baseline)')")), g.sql(make(`NOT ${baselineIs}`, 'release'))];
+};
+const WHERE = `source = 'rum' AND $__timeFilter(${q.history().time})`;
+
+export default () =>
+  g.dashboard({
+    uid: 'tillwatch-releases',
+    title: 'Releases and rollout',
+    description: 'Each release over all the stores that run it. The baseline is the release with the most terminals; a p95 over 1.2 times the baseline raises an alert.',
+    variables: g.targetVariables('pos_store_last_report_timestamp_seconds'),
+    panels: [
+      g.barGauge({
+        title: 'Rollout: share of the terminals',
+        description: 'Terminals that posted in the last ten minutes, by the release they run. The plan is 10, 25, 50, 75, 100 %.',
+        targets: [g.prom(`sort_desc(sum by (release) (${g.series('pos_terminals')}) / ignoring (release) group_left () sum(${g.series('pos_terminals')}) > 0)`, '{{release}}', { instant: true })],
+        unit: 'percentunit',
+        max: 1,
+        colorMode: { mode: 'fixed', fixedColor: g.HUES[0] },
+        w: 8,
+        h: 4,
+      }),
+      g.barGauge({
+        title: 'Sync p95 against the baseline',
+        description: 'Times the baseline\'s p95 over the selected range. Over 1.2: stop the rollout and compare the panels below.',
+        targets: [g.prom(`sort(${against('sync_duration_ms', 0.95)})`, '{{release}}', { instant: true })],
+        unit: 'suffix:×',
+        decimals: 2,
+        thresholds: g.higherIsWorse(BASELINE),
+        w: 8,
+        h: 4,
+      }),
+      g.barGauge({
+        title: 'LCP p75 against the baseline',
+        description: 'Times the baseline\'s p75 over the selected range.',
+        targets: [g.prom(`sort(${against('lcp_ms', 0.75)})`, '{{release}}', { instant: true })],
+        unit: 'suffix:×',
+        decimals: 2,
+        thresholds: g.higherIsWorse(BASELINE),
+        w: 8,
+        h: 4,
+      }),
+      g.table({
+        title: 'Releases side by side',
+        description: 'Percentiles over the selected range with the limits of the catalogue, and the synchronisations behind them. Under a few hundred samples wait before you judge. Buckets end: an LCP of 6 s means 6 s or more.',
+        targets: [
+          byRelease(`sum by (release) (${g.series('pos_terminals')}) > 0`),
+          ...MEASURES.map(([, name, part]) => byRelease(inRange(name, part))),
+          byRelease(`sum by (release) (increase(${g.series(`${releaseName('sync_duration_ms')}_count`)}[$__range])) > 0`),
+        ],
+        transformations: g.joined('release', 'Release', ['Terminals', ...MEASURES.map(([title]) => title), 'Sync samples']),
+        columns: [
+          g.plainColumn('Terminals', 'short'),
+          ...MEASURES.map(([title, name]) =>
+            g.healthColumn(title, name === 'cls_score' ? 'none' : 's', g.higherIsWorse(thresholds(name)), name === 'cls_score' ? { decimals: 3 } : {}),
+          ),
+          g.plainColumn('Sync samples', 'short', { decimals: 0 }),
+        ],
+        sortBy: 'Terminals',
+        h: 5,
+      }),
+      g.timeseries({
+        title: 'Terminals by release',
+        description: 'The rollout as it happened. It should grow in steps, and nothing below should move with them.',
+        targets: apart(`(sum by (release) (${g.series('pos_terminals')}) > 0)`),
+        overrides: APART,
+        stack: 'normal',
+        decimals: 0,
+        w: 8,
+      }),
+      trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases that does not close: the release.'),
+      trend('Offline login p95 by release', 'offline_login_duration_ms', 0.95, 'Logins without a network; they are rare, so lines jump.'),
+      trend('LCP p75 by release', 'lcp_ms', 0.75, 'When the main content is on the screen.'),
+      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases: a longer script.'),
+      trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till; when it is slow, the queue at the till is long.'),
+      trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was.'),
+      trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found.'),
+      trend('Service worker boot p95 by release', 'service_worker_boot_ms', 0.95, 'How long the part that works offline takes to start; it grows with its script.'),
+      g.row('Failures by release', { needs: 'releaseCounters' }),
+      g.timeseries({
+        title: 'Sync success by release',
+        description: 'Share of attempts that succeeded. A release below the critical limit pages: roll it back.',
+        needs: 'releaseCounters',
+        targets: apart(successByRelease('pos_release_sync_attempts_total', 'success')),
+        overrides: APART,
+        unit: 'percentunit',
+        min: null,
+        max: 1,
+        decimals: 1,
+        thresholds: g.lowerIsWorse(ratios('sync_attempts', 'under')),
+        showThresholds: true,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Offline login success by release',
+        description: 'Share of offline logins that succeeded.',
+        needs: 'releaseCounters',
+        targets: apart(successByRelease('pos_release_offline_logins_total', 'success')),
+        overrides: APART,
+        unit: 'percentunit',
+        min: null,
+        max: 1,
+        decimals: 1,
+        thresholds: g.lowerIsWorse(ratios('offline_logins', 'under')),
+        showThresholds: true,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Errors of a terminal by hour and release',
+        description: 'Errors of each release for each of its terminals, so that a canary of few stores compares with the rest.',
+        needs: 'releaseCounters',
+        targets: apart(`(3600 * sum by (release) (rate(${g.series('pos_release_errors_total')}[$__rate_interval])) / sum by (release) (${g.series('pos_terminals')} > 0))`),
+        overrides: APART,
+        w: 8,
+      }),
+      g.row('Seven days'),
+      g.timeseries({
+        title: 'Sync p95 by release and hour',
+        description: 'From ClickHouse, late data included.',
+        targets: sqlApart(
+          (which, name) => `
+            SELECT toStartOfHour(${q.history().time}) AS time, ${name} AS name,
+              tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000 AS p95
+            FROM ${q.history().view}
+            WHERE metric = 'sync_duration_ms' AND ${WHERE} AND ${which}
+            GROUP BY time, name ORDER BY time`,
+        ),
+        overrides: APART,
+        unit: 's',
+        thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
+        showThresholds: true,
+        displayName: '${__field.labels.name}',
+        points: 'auto',
+        timeFrom: '7d',
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Errors in 1,000 database transactions, by release',
+        description: 'Errors of the application against its IndexedDB transactions, so that busy and quiet hours compare. A step with a release is its doing.',
+        targets: sqlApart(
+          (which, name) => `
+            SELECT toStartOfInterval(${q.history().time}, INTERVAL 6 HOUR) AS time, ${name} AS name,
+              1000 * sumIf(sum, metric = 'errors') / sumIf(sum, metric = 'idb_transaction_count') AS errors
+            FROM ${q.history().view}
+            WHERE metric IN ('errors', 'idb_transaction_count') AND ${WHERE} AND ${which}
+            GROUP BY time, name HAVING sumIf(sum, metric = 'idb_transaction_count') > 0 ORDER BY time`,
+        ),
+        overrides: APART,
+        displayName: '${__field.labels.name}',
+        points: 'auto',
+        timeFrom: '7d',
+        w: 8,
+      }),
+      g.table({
+        title: 'Releases over 7 days',
+        description: 'Stores that ran each release, when it was first seen in the range, and its percentiles over the week from exact histograms.',
+        targets: [
+          g.sql(
+            `
+            SELECT release AS "Release", uniqExact(store_id) AS "Stores", formatDateTime(min(${q.history().time}), '%m-%d %H:%i') AS "First seen",
+              tillwatch_bucket_value_v1(quantilesExactWeightedArrayIf(0.95)(hist.1, hist.2, metric = 'sync_duration_ms')[1]) / 1000000 AS "Sync p95",
+              tillwatch_bucket_value_v1(quantilesExactWeightedArrayIf(0.75)(hist.1, hist.2, metric = 'lcp_ms')[1]) / 1000000 AS "LCP p75"
+            FROM ${q.history().view}
+            WHERE metric IN ('sync_duration_ms', 'lcp_ms') AND ${WHERE}
+            GROUP BY release ORDER BY "Stores" DESC`,
+            'table',
+          ),
+        ],
+        columns: [
+          g.plainColumn('Stores', 'short'),
+          g.healthColumn('Sync p95', 's', g.higherIsWorse(thresholds('sync_duration_ms'))),
+          g.healthColumn('LCP p75', 's', g.higherIsWorse(thresholds('lcp_ms'))),
+        ],
+        timeFrom: '7d',
+        w: 8,
+        h: 8,
+      }),
+    ],
+  });

@@ -1,0 +1,258 @@
+// One store: what is wrong here, since when, and with which terminals?
+
+import { metric, ratios, thresholds } from '../catalogue.mjs';
+import * as g from '../grafana.mjs';
+import { SILENT_S } from '../limits.mjs';
+import * as q from '../queries.mjs';
+
+const here = q.ONE_STORE;
+const window = (name, quantile) => `max(${q.windowOf(name, quantile, here)})`;
+const windowStat = (title, name, quantile, description) =>
+  g.stat({
+    title,
+    description: `${description} Exact, over the last five minutes of this store; the number of samples stands in the panel below.`,
+    targets: [g.prom(window(name, quantile), 'last 5 minutes')],
+    unit: metric(name).unit === 'ms' ? 's' : 'none',
+    thresholds: g.higherIsWorse(thresholds(name)),
+  });
+const windowPanel = (title, name, quantiles, description, extra = {}) =>
+  g.timeseries({
+    title,
+    description,
+    targets: [
+      ...quantiles.map((quantile) => g.prom(window(name, quantile), `p${quantile * 100}`)),
+      g.prom(`sum(${q.windowSamples(name, here)})`, 'samples'),
+    ],
+    unit: metric(name).unit === 'ms' ? 's' : 'none',
+    thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
+    showThresholds: true,
+    overrides: [g.samplesAxis()],
+    w: 8,
+    ...extra,
+  });
+const bands = [
+  ['Sync p95', 'sync_duration_ms', '0.95'],
+  ['Offline login p95', 'offline_login_duration_ms', '0.95'],
+  ['LCP p75', 'lcp_ms', '0.75'],
+  ['INP p75', 'inp_ms', '0.75'],
+  ['CLS p75', 'cls_score', '0.75'],
+  ['Network p75', 'network_latency_ms', '0.75'],
+];
+const terminalLink = {
+  title: 'Open ${__value.text}',
+  url: '/d/tillwatch-terminal?var-store_id=${store_id}&var-terminal_id=${__value.raw}&${__url_time_range}',
+  targetBlank: false,
+};
+
+export default () =>
+  g.dashboard({
+    uid: 'tillwatch-store',
+    title: 'Store',
+    description: 'One store. The bands show at a glance which measure went bad when; below them each measure with its limits and its number of samples.',
+    from: 'now-3h',
+    variables: [...g.targetVariables('pos_store_last_report_timestamp_seconds'), g.storeVariable(false)],
+    panels: [
+      g.stat({
+        title: 'Last report',
+        description: 'How long ago a terminal of the store last posted. Over 15 minutes in opening hours: is the line down? Terminals keep up to seven days of measurements.',
+        targets: [g.prom(`min(time() - ${g.series('pos_store_last_report_timestamp_seconds', here)})`, 'ago')],
+        unit: 's',
+        decimals: 0,
+        spark: false,
+        thresholds: g.higherIsWorse(SILENT_S),
+      }),
+      g.stat({
+        title: 'Terminals',
+        description: 'Terminals that posted in the last ten minutes. Fewer than tills in use: look for the missing one in the table of terminals.',
+        targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'reporting')],
+        decimals: 0,
+        spark: false,
+      }),
+      windowStat('Sync p95', 'sync_duration_ms', '0.95', 'How long synchronisations take.'),
+      g.stat({
+        title: 'Sync success',
+        description: 'Share of attempts that succeeded in the selected range. A few failures among few attempts are chance: look at the attempts below.',
+        targets: [g.prom(q.ratio('sync_attempts', 'result="success"', [here], { range: '$__range', fn: 'increase' }), 'over the range', { instant: true })],
+        unit: 'percentunit',
+        decimals: 2,
+        spark: false,
+        thresholds: g.lowerIsWorse(ratios('sync_attempts', 'under')),
+      }),
+      windowStat('LCP p75', 'lcp_ms', '0.75', 'How fast pages show their main content.'),
+      windowStat('INP p75', 'inp_ms', '0.75', 'How fast pages answer a touch.'),
+      g.stat({
+        title: 'Longest queue',
+        description: 'The longest queue of any terminal here. Near the limit the terminal stops selling offline: get it online.',
+        targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'waiting, worst till')],
+        thresholds: g.higherIsWorse(thresholds('pending_transactions')),
+        decimals: 0,
+      }),
+      g.stat({
+        title: 'Memory',
+        description: 'Memory of the application on the terminal that uses most. Over the limit: have the cashier reload the till between customers, then look for a leak in the release.',
+        targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'worst till')],
+        unit: 'decbytes',
+        thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
+      }),
+      g.stateTimeline({
+        title: 'Health of each measure',
+        description: 'Green, amber and red are the limits of each measure. Everything red at once: the line or the store\'s hardware. One band red: follow that measure below. Gaps: nothing was measured.',
+        targets: bands.map(([title, name, quantile]) => g.prom(window(name, quantile), title)),
+        overrides: bands.map(([title, name]) =>
+          g.override(title, { thresholds: { mode: 'absolute', steps: g.higherIsWorse(thresholds(name)) }, unit: metric(name).unit === 'ms' ? 's' : 'none' }),
+        ),
+        h: 7,
+      }),
+      windowPanel('Sync duration', 'sync_duration_ms', ['0.5', '0.95'], 'Percentiles of the last five minutes at each time. Dashed line: how many synchronisations stand behind them; under 20 a p95 says little.'),
+      windowPanel('Offline login', 'offline_login_duration_ms', ['0.5', '0.95'], 'Only measured while a terminal is offline, so it often has few samples or none.'),
+      windowPanel('Network latency', 'network_latency_ms', ['0.5', '0.95'], 'Round trip to the back office as the terminals see it. When this rises with sync, it is the network.'),
+      windowPanel('Largest Contentful Paint', 'lcp_ms', ['0.5', '0.75'], 'Page views. When it rises without a release, look at the network panel.'),
+      windowPanel('Interaction to Next Paint', 'inp_ms', ['0.5', '0.75'], 'How long a touch waits for its effect. When it rises, look at memory and at the release.'),
+      windowPanel('Cumulative Layout Shift', 'cls_score', ['0.5', '0.75'], 'How much the page moves under the cashier\'s finger. Changes with releases only.'),
+      g.row('Operations'),
+      g.timeseries({
+        title: 'Sync attempts by minute',
+        description: 'Attempts that succeeded and that failed. Failures with few attempts: terminals are offline.',
+        targets: [g.prom(`60 * sum by (result) (rate(${q.counter('sync_attempts', here)}[$__rate_interval]))`, '{{result}}')],
+        stack: 'normal',
+        overrides: [g.colour('success', g.HUES[0]), g.colour('failure', g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Errors by minute and kind',
+        description: 'Errors of the application. network: the line; storage_quota: the browser is full; auth: expired sessions; script: a bug, tell the developers which release runs here.',
+        targets: [g.prom(`60 * sum by (kind) (rate(${q.counter('errors', here)}[$__rate_interval]))`, '{{kind}}')],
+        stack: 'normal',
+        draw: 'line',
+        overrides: g.hues(metric('errors').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Changes of connection mode by minute',
+        description: 'How often terminals switch. Many switches to offline or slow: an unstable line.',
+        targets: [g.prom(`60 * sum by (to) (rate(${q.counter('mode_switches', here)}[$__rate_interval]))`, '{{to}}')],
+        stack: 'normal',
+        overrides: g.hues(metric('mode_switches').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Memory of the terminals',
+        description: 'The terminal that uses most, and the 95th of 100, with the limit for a clean-up.',
+        targets: [g.prom(`max by (stat) (${g.series('pos_terminal_memory_bytes', here)})`, '{{stat}}')],
+        unit: 'decbytes',
+        thresholds: g.higherIsWorse(thresholds('memory_used_mb'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('max', g.HUES[1]), g.colour('p95', g.HUES[0])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Cache hit ratio',
+        description: 'Requests the service worker answered itself. Under the limit the till is slow whenever the line is: was a release rolled out?',
+        targets: [g.prom(q.ratio('cache_requests', 'result="hit"', [here]), 'hit ratio')],
+        unit: 'percentunit',
+        min: 0,
+        max: 1,
+        thresholds: g.lowerIsWorse(ratios('cache_requests', 'under')),
+        showThresholds: true,
+        overrides: [g.colour('hit ratio', g.HUES[0])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Samples that came late, by minute',
+        description: 'Measurements received too late to move the live series; they are in ClickHouse, in the minutes they belong to. A burst: terminals came back online.',
+        targets: [g.prom(`60 * sum by (age_up_to) (rate(${g.series('pos_late_samples_total', here)}[$__rate_interval]))`, 'up to {{age_up_to}} old')],
+        stack: 'normal',
+        overrides: g.hues(['up to 1h old', 'up to 24h old', 'up to 3d old', 'up to 8d old']),
+        w: 8,
+      }),
+      g.row('Tills', { needs: 'terminals' }),
+      g.table({
+        title: 'Terminals, last 24 hours',
+        description: 'Averages and maxima of each till. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
+        needs: 'terminals',
+        targets: [
+          g.sql(
+            `
+            SELECT terminal_id AS "Terminal",
+              sumIf(sum_wire, metric = 'sync_duration_ms') / sumIf(count, metric = 'sync_duration_ms') / 1000 AS "Sync average",
+              maxIf(max_wire, metric = 'sync_duration_ms') / 1000 AS "Sync longest",
+              sumIf(over_high, metric = 'sync_duration_ms') / sumIf(count, metric = 'sync_duration_ms') AS "Sync critical share",
+              sumIf(sum_wire, metric = 'network_latency_ms') / sumIf(count, metric = 'network_latency_ms') / 1000 AS "Network average",
+              maxIf(max_wire, metric = 'memory_used_mb') * 1000000 AS "Memory max",
+              maxIf(max_wire, metric = 'pending_transactions') AS "Pending max",
+              sumIf(sum_wire, metric = 'errors') AS "Errors",
+              formatDateTime(max(hour_start), '%m-%d %H:%i') AS "Last hour with data"
+            FROM v_rollup_terminal_1h
+            WHERE source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(hour_start)
+            GROUP BY terminal_id ORDER BY "Sync average" DESC`,
+            'table',
+          ),
+        ],
+        columns: [
+          g.override('Terminal', { links: [terminalLink] }),
+          g.healthColumn('Sync average', 's', g.higherIsWorse(thresholds('sync_duration_ms'))),
+          g.plainColumn('Sync longest', 's'),
+          g.plainColumn('Sync critical share', 'percentunit', { decimals: 2 }),
+          g.healthColumn('Network average', 's', g.higherIsWorse(thresholds('network_latency_ms'))),
+          g.healthColumn('Memory max', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb'))),
+          g.healthColumn('Pending max', 'short', g.higherIsWorse(thresholds('pending_transactions'))),
+          g.plainColumn('Errors', 'short'),
+          g.override('Last hour with data', { 'custom.align': 'right' }),
+        ],
+        timeFrom: '24h',
+        h: 9,
+      }),
+      g.row('Seven days'),
+      g.timeseries({
+        title: 'Sync p95 against the fleet',
+        description: 'This store beside all stores, by hour, late data included. The distance between the lines tells whether the store is special or the day was.',
+        targets: [
+          g.sql(`
+            SELECT time, tillwatch_bucket_value_v1(mine[1]) / 1000000 AS "this store", tillwatch_bucket_value_v1(everyone[1]) / 1000000 AS "fleet"
+            FROM (
+              SELECT toStartOfHour(${q.history().time}) AS time,
+                quantilesExactWeightedArrayIf(0.95)(hist.1, hist.2, ${q.SQL_ONE_STORE}) AS mine,
+                quantilesExactWeightedArray(0.95)(hist.1, hist.2) AS everyone
+              FROM ${q.history().view}
+              WHERE metric = 'sync_duration_ms' AND source = 'rum' AND $__timeFilter(${q.history().time})
+              GROUP BY time
+              HAVING countIf(${q.SQL_ONE_STORE}) > 0
+            )
+            ORDER BY time`),
+        ],
+        unit: 's',
+        thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('this store', g.HUES[1]), g.colour('fleet', g.HUES[4])],
+        timeFrom: '7d',
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'LCP health',
+        description: 'Share of page views of this store that were good, needed improvement or were poor.',
+        targets: [q.sqlHealthDays('lcp_ms', q.SQL_ONE_STORE)],
+        unit: 'percentunit',
+        stack: 'normal',
+        max: 1,
+        overrides: g.healthColours,
+        timeFrom: '7d',
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Samples by connection and hour',
+        description: 'How connected the store was: every sample says how its terminal was connected when it was measured. Offline hours fill in when the terminals are back.',
+        targets: [
+          g.sql(`
+            SELECT toStartOfHour(${q.history().time}) AS time, connection, sum(count) AS samples
+            FROM ${q.history().view}
+            WHERE metric IN ('lcp_ms', 'inp_ms', 'idb_write_ms') AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
+            GROUP BY time, connection ORDER BY time`),
+        ],
+        stack: 'normal',
+        displayName: '${__field.labels.connection}',
+        overrides: g.hues(['online', 'slow', 'metered', 'offline', 'offline_sync']),
+        timeFrom: '7d',
+        w: 8,
+      }),
+    ],
+  });

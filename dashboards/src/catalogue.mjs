@@ -1,0 +1,99 @@
+// What can be asked for: the metric catalogue as the program declares it, and the thresholds in it.
+// catalogue.json is written by the program's own test (UPDATE_DOCS=1 cargo test --test documentation).
+
+import { readFileSync } from 'node:fs';
+
+const { metrics, self_metrics: selfMetrics } = JSON.parse(readFileSync(new URL('catalogue.json', import.meta.url), 'utf8'));
+const byName = new Map(metrics.map((metric) => [metric.name, metric]));
+
+/** A metric by its wire name. */
+export function metric(name) {
+  const found = byName.get(name);
+  if (!found) throw new Error(`${name} is not in the catalogue`);
+  return found;
+}
+
+/** The two thresholds of a metric in Prometheus' unit; the second may be missing. */
+export function thresholds(name) {
+  return metric(name).thresholds;
+}
+
+/** The numbers written in a metric's threshold note after `word`, as in "ratio under 0.99: warn". */
+export function ratios(name, word) {
+  const numbers = [...metric(name).threshold_note.matchAll(new RegExp(`${word} ([0-9.]+[0-9])`, 'g'))].map((found) => Number(found[1]));
+  if (numbers.length === 0) throw new Error(`the catalogue's note on ${name} has no number after "${word}"`);
+  return numbers;
+}
+
+/** The share of reconnections that must be synchronised in time, as in "98 % within …". */
+export function shareWithin(name) {
+  const found = /([0-9]+) % within/.exec(metric(name).threshold_note);
+  if (!found) throw new Error(`the catalogue's note on ${name} has no share`);
+  return Number(found[1]) / 100;
+}
+
+const window = (name) => (name.endsWith('_seconds') ? name.replace(/_seconds$/, '_window_seconds') : `${name}_window`);
+
+/** The name of a metric's window gauges. */
+export const windowName = (name) => window(metric(name).prometheus);
+/** The name of the gauge with the number of samples behind them. */
+export const windowSamplesName = (name) => `${window(metric(name).prometheus).replace(/_seconds$/, '')}_samples`;
+/** The name of a metric's histogram by release. */
+export function releaseName(name) {
+  const { prometheus, per_store: perStore } = metric(name);
+  return perStore ? prometheus.replace('pos_', 'pos_release_') : prometheus;
+}
+
+const TARGET = ['job', 'instance'];
+
+/** Every series Prometheus may be asked for: its name and its labels. */
+export function knownSeries() {
+  const series = new Map();
+  const add = (name, kind, ...labels) => series.set(name, { kind, labels: [...TARGET, ...labels] });
+  const histogram = (name, ...labels) => {
+    add(`${name}_bucket`, 'counter', 'le', ...labels);
+    add(`${name}_sum`, 'counter', ...labels);
+    add(`${name}_count`, 'counter', ...labels);
+  };
+  for (const { name, kind, prometheus, label, per_store: perStore } of metrics) {
+    if (kind === 'counter') add(`${prometheus}_total`, 'counter', 'store_id', ...(label ? [label.key] : []));
+    if (kind === 'level') add(prometheus, 'gauge', 'store_id', 'stat');
+    if (kind !== 'distribution') continue;
+    histogram(releaseName(name), 'release');
+    if (!perStore) continue;
+    histogram(prometheus, 'store_id');
+    add(windowName(name), 'gauge', 'store_id', 'quantile');
+    add(windowSamplesName(name), 'gauge', 'store_id');
+  }
+  add('pos_terminals_over_limit', 'gauge', 'store_id', 'metric');
+  add('pos_store_last_report_timestamp_seconds', 'gauge', 'store_id');
+  add('pos_terminals_reporting', 'gauge', 'store_id');
+  add('pos_terminals', 'gauge', 'release');
+  add('pos_late_samples_total', 'counter', 'store_id', 'age_up_to');
+  const selfLabels = {
+    tillwatch_samples_total: ['outcome'],
+    tillwatch_samples_rejected_total: ['reason'],
+    tillwatch_requests_total: ['status'],
+    tillwatch_ledger_samples: ['place'],
+    tillwatch_journal_samples: ['what'],
+    tillwatch_seals_total: ['result'],
+    tillwatch_ship_rounds_total: ['result'],
+    tillwatch_build_info: ['version'],
+  };
+  for (const { name, kind } of selfMetrics) {
+    const labels = selfLabels[name] ?? [];
+    if (kind === 'histogram') histogram(name, ...labels);
+    else add(name, kind, ...labels);
+  }
+  add('ALERTS', 'gauge', 'alertname', 'alertstate', 'severity', 'scope', 'family', 'store_id', 'release');
+  add('up', 'gauge');
+  return series;
+}
+
+/** Tables and views of the database with the columns dashboards may name. */
+export const TABLES = {
+  v_rollup_1m: 'metric label store_id release connection source window_start span_s collector_id epoch hist count sum min max over_low over_high received_at row_hash sum_wire min_wire max_wire',
+  v_rollup_1h: 'metric label store_id release connection source hour_start hist count sum min max over_low over_high sum_wire min_wire max_wire',
+  v_rollup_terminal_1h: 'metric label store_id terminal_id release source hour_start collector_id epoch count sum min max last last_at over_low over_high sum_wire min_wire max_wire last_wire',
+  v_session: 'session pseudonym store_id day began_at ended_at sample_count lcp_avg_ms offline_login_avg_ms syncs sync_avg_ms db_size_max_mb error_ratio',
+};

@@ -1,0 +1,17 @@
+// Limits of the dashboards that are no metric's: everything else comes from the catalogue.
+
+/** Seconds since a store's last batch: three missed batches and more, then fifteen minutes. */
+export const SILENT_S = [300, 900];
+/** Times the median store, or the baseline release (the alert on a release is at 1.2). */
+export const PEERS = [1.5, 3];
+export const BASELINE = [1.1, 1.2];
+/** Share of a budget on disk. */
+export const FULL = [0.5, 0.8];
+/** Age of the oldest epoch that waits for ClickHouse, seconds: twice the default seal, then an hour. */
+export const OUTBOX_AGE_S = [600, 3600];
+/** Share of requests that were refused. */
+export const REFUSED = [0.001, 0.01];
+/** Mean fdatasync, seconds. */
+export const FSYNC_S = [0.01, 0.05];
+/** Share of the terminals' batches that arrived. */
+export const COVERAGE = [0.999, 0.99];

@@ -1,0 +1,35 @@
+// What dashboards would show but the program does not have yet. A panel made with `needs: 'name'` is left out
+// while its entry here is false; set it to true when the series or the table exists, and build again.
+
+export const AVAILABLE = {
+  /** v_rollup_1h: weeks and months are read from hours instead of minutes. */
+  hourly: true,
+  /** v_rollup_terminal_1h: depth by terminal. */
+  terminals: true,
+  /** v_session: cashiers' sessions. */
+  sessions: true,
+  /** pos_terminal_clock_skew_seconds. */
+  clockSkew: true,
+  /** pos_sdk_batches_{received,lost}_total, pos_sdk_batches_missing. */
+  coverage: true,
+  /** pos_release_{sync_attempts,errors,offline_logins}_total. */
+  releaseCounters: true,
+  /** tillwatch_request_duration_seconds. */
+  requestDurations: true,
+  /** tillwatch_disk_{free,size}_bytes. */
+  disk: true,
+};
+
+/** Series that come with those entries: name, kind, labels beside job and instance. */
+export const UPCOMING_SERIES = [
+  ['clockSkew', 'pos_terminal_clock_skew_seconds', 'histogram', ['store_id']],
+  ['coverage', 'pos_sdk_batches_received_total', 'counter', ['store_id']],
+  ['coverage', 'pos_sdk_batches_lost_total', 'counter', ['store_id']],
+  ['coverage', 'pos_sdk_batches_missing', 'gauge', ['store_id']],
+  ['releaseCounters', 'pos_release_sync_attempts_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_errors_total', 'counter', ['release', 'kind']],
+  ['releaseCounters', 'pos_release_offline_logins_total', 'counter', ['release', 'result']],
+  ['requestDurations', 'tillwatch_request_duration_seconds', 'histogram', ['class']],
+  ['disk', 'tillwatch_disk_free_bytes', 'gauge', []],
+  ['disk', 'tillwatch_disk_size_bytes', 'gauge', []],
+];
