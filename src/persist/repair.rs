@@ -70,7 +70,7 @@ pub async fn repair(
     for (table, bytes) in blobs {
         insert_rows(clickhouse, table, vec![bytes]).await?;
     }
-    // The hours that were summed up without these rows are found and summed up again by `serve`.
+    // The hours that were summed up without these rows are found and summed up again by `serve`, at its next start.
     let days: Vec<u32> = info.days.keys().copied().collect();
     on_disk(state, move |state| state.uncheck_days(&days)).await?;
     if is_whole(clickhouse, info, now_ms).await? {
