@@ -58,4 +58,6 @@ duplicates='max(count by (store_id, le) (pos_sync_duration_seconds_bucket))'
 [[ "$(value "$duplicates")" == 1 ]] || fail "a store has its sync buckets more than once"
 pass "no store is counted twice"
 tests/stack/alerts.sh
+tests/stack/pages.sh
+tests/stack/compose.sh
 echo "test-stack: all passed"

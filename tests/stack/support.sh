@@ -3,31 +3,33 @@
 fail() { printf 'test-stack: FAILED: %s\n' "$*" >&2; exit 1; }
 pass() { printf 'test-stack: ok: %s\n' "$*"; }
 
-# Installs Prometheus and Alertmanager as root on Debian; elsewhere says what is missing.
+# install_packages PACKAGE…: as root on Debian; fails elsewhere.
+install_packages() {
+  local policy=/usr/sbin/policy-rc.d is_ours=''
+  [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null || return 1
+  export DEBIAN_FRONTEND=noninteractive
+  # The tests start their own; the services of the packages must not run beside them.
+  if [[ ! -e "$policy" ]]; then
+    is_ours=1
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
+  apt-get update -q && apt-get install -q -y --no-install-recommends "$@" || return 1
+  if [[ -n "$is_ours" ]]; then
+    rm -f "$policy"
+    trap - EXIT
+  fi
+}
+
+# Installs Prometheus and Alertmanager where it can; elsewhere says what is missing. Before `begin`.
 need_prometheus() {
-  local program missing=() policy=/usr/sbin/policy-rc.d
+  local program missing=()
   for program in prometheus promtool prometheus-alertmanager amtool; do
     command -v "$program" >/dev/null || missing+=("$program")
   done
-  if (( ${#missing[@]} > 0 )); then
-    if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
-      export DEBIAN_FRONTEND=noninteractive
-      apt-get update -q
-      # The tests start their own; the services of the packages must not run beside them.
-      if [[ ! -e "$policy" ]]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-        apt-get install -q -y --no-install-recommends prometheus prometheus-alertmanager
-        rm -f "$policy"
-        trap - EXIT
-      else
-        apt-get install -q -y --no-install-recommends prometheus prometheus-alertmanager
-      fi
-    else
-      fail "missing: ${missing[*]}. Install Prometheus (on Debian, as root: apt-get install --no-install-recommends prometheus prometheus-alertmanager)"
-    fi
-  fi
+  (( ${#missing[@]} == 0 )) || install_packages prometheus prometheus-alertmanager \
+    || fail "missing: ${missing[*]}. Install Prometheus (on Debian, as root: apt-get install --no-install-recommends prometheus prometheus-alertmanager)"
   for program in cargo curl jq node prometheus promtool prometheus-alertmanager amtool; do
     command -v "$program" >/dev/null || fail "missing: $program"
   done
@@ -86,13 +88,23 @@ tillwatch_is_ready() { # PID
   grep -q '^tillwatch ready ' "$folder/serve.out"
 }
 
-# start_on_a_port NAME COMMAND…: runs the command, in which PORT stands for a port, until it is ready on one. Neither
-# Prometheus nor Alertmanager can take a free port by itself and say which. Sets url and pid.
+# start_in_background NAME COMMAND…: its output goes to NAME.out and NAME.log.
+start_in_background() {
+  local name="$1"
+  shift
+  "$@" </dev/null >"$folder/$name.out" 2>"$folder/$name.log" &
+  pids=("$!" "${pids[@]}")
+}
+
+# start_on_a_port NAME COMMAND…: runs the command, in which PORT stands for a port as it does in NAME.yml.in, if there is
+# one, until it is ready on one. Neither Prometheus nor Alertmanager can take a free port by itself and say which. Sets
+# url and pid.
 start_on_a_port() {
   local name="$1" port
   shift
   for _ in {1..10}; do
     port=$((20000 + RANDOM % 20000))
+    [[ ! -f "$folder/$name.yml.in" ]] || sed "s/PORT/$port/g" "$folder/$name.yml.in" >"$folder/$name.yml"
     "${@//PORT/$port}" </dev/null >"$folder/$name.log" 2>&1 &
     pid=$!
     url="http://127.0.0.1:$port"
@@ -110,7 +122,34 @@ start_on_a_port() {
   fail "$name did not start"
 }
 
-# start_prometheus: with $folder/prometheus.yml. Sets prometheus_url, prometheus_pid.
+# start_alertmanager SED: with the shipped configuration changed by SED, and a webhook that takes the notifications. Sets
+# alertmanager_url.
+start_alertmanager() {
+  local hook
+  touch "$folder/notifications"
+  start_in_background webhook node tests/stack/webhook.mjs "$folder/notifications"
+  until_true 20 "the webhook did not start" grep -q '^http' "$folder/webhook.out"
+  hook="$(cat "$folder/webhook.out")"
+  sed -E "s#http://(pager|chat|deadman)\.example\.com/[a-z]+#$hook/\1#; $1" alerts/alertmanager.yml >"$folder/alertmanager.yml"
+  amtool check-config "$folder/alertmanager.yml" >/dev/null || fail "the test's own Alertmanager configuration is wrong"
+  start_on_a_port alertmanager prometheus-alertmanager --config.file="$folder/alertmanager.yml" --storage.path="$folder/alertmanager" \
+    --web.listen-address=127.0.0.1:PORT --cluster.listen-address=
+  alertmanager_url="$url"
+}
+
+# notified PATH STATUS ALERT [STORE]: the notifications that came to /pager or /deadman, one a line.
+notified() {
+  jq -c --arg path "$1" --arg status "$2" --arg alert "$3" --arg store "${4:-}" 'select(.path == $path and .status == $status
+    and any(.alerts[]; .labels.alertname == $alert and ($store == "" or .labels.store_id == $store)))' "$folder/notifications"
+}
+is_notified() { [[ -n "$(notified "$@")" ]]; }
+
+# are_held ALERT COUNT: Alertmanager has that many and tells nobody.
+are_held() {
+  curl -fsS "$alertmanager_url/api/v2/alerts?filter=alertname=$1" | jq -e --argjson count "$2" '[.[] | select(.status.state == "suppressed")] | length == $count' >/dev/null
+}
+
+# start_prometheus: with $folder/prometheus.yml or prometheus.yml.in. Sets prometheus_url, prometheus_pid.
 start_prometheus() {
   start_on_a_port prometheus prometheus --config.file="$folder/prometheus.yml" --storage.tsdb.path="$folder/prometheus" \
     --web.listen-address=127.0.0.1:PORT
