@@ -146,6 +146,21 @@ jq -e '.commonLabels.store_id == "lossy" and (.commonAnnotations.description | c
 links "$page"
 pass "a posted loss is paged: $(jq -r '.commonAnnotations.description' <<<"$page")"
 
+# ---- The collector is killed and comes back.
+starts='tillwatch_start_timestamp_seconds'
+started="$(value "$starts")"
+kill -KILL "$tillwatch_pid"
+wait "$tillwatch_pid" 2>/dev/null || true
+until_true 60 "Prometheus does not notice that the collector is away" is_at_least 'count(up{job="tillwatch-fleet"} == 0)' 1
+start_tillwatch "${ingest#http://}" "${admin#http://}"
+until_true 60 "Prometheus does not see the collector's new start" is_at_least "$starts" "$(awk -v started="$started" 'BEGIN { printf "%.3f", started + 1 }')"
+until_true 60 "the count of losses did not go on" is_at_least 'pos_data_loss_incidents_total{store_id="lossy"}' 1
+looked="$(value "$least_looks")"
+until_true 60 "Prometheus does not evaluate its rules" is_at_least "$least_looks" "$((looked + 5))"
+times="$(notified /pager firing PosStoreDataLoss | wc -l)"
+(( times == 1 )) || fail "one loss was paged $times times"
+pass "a loss is paged once, also when the collector is killed after it"
+
 # ---- Prometheus is away and comes back.
 end "$prometheus_pid"
 start_prometheus

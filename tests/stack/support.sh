@@ -68,14 +68,15 @@ until_true() {
   done
 }
 
-# start_tillwatch: sets tillwatch, ingest, admin.
+# start_tillwatch [LISTEN ADMIN_LISTEN]: on free ports, or there. Sets tillwatch, tillwatch_pid, ingest, admin.
 start_tillwatch() {
   cargo build --locked --quiet --bin tillwatch
   tillwatch="${CARGO_TARGET_DIR:-target}/debug/tillwatch"
-  TILLWATCH_SEAL_INTERVAL=2s "$tillwatch" serve --data-dir "$folder/data" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+  TILLWATCH_SEAL_INTERVAL=2s "$tillwatch" serve --data-dir "$folder/data" --listen "${1:-127.0.0.1:0}" --admin-listen "${2:-127.0.0.1:0}" \
     </dev/null >"$folder/serve.out" 2>"$folder/serve.log" &
-  pids=("$!" "${pids[@]}")
-  until_true 60 "tillwatch was not ready" tillwatch_is_ready "$!"
+  tillwatch_pid="$!"
+  pids=("$tillwatch_pid" "${pids[@]}")
+  until_true 60 "tillwatch was not ready" tillwatch_is_ready "$tillwatch_pid"
   local ready
   ready="$(grep -m 1 '^tillwatch ready ' "$folder/serve.out")"
   ingest="${ready#*ingest=}"
