@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use crate::self_metrics as names;
 
 /// Groups that may wait for the aggregate. Past it the journal waits, and then its queue fills.
 pub const GROUPS_MAX: usize = 256;
+/// Payload that may wait for the aggregate, for the same reason: a group can be as large as the journal's queue. One
+/// group more than that is in hand at times. Unit: bytes.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A durable group on its way to the aggregate.
 #[derive(Debug)]
@@ -25,23 +28,65 @@ pub struct Group {
 }
 
 /// How far the aggregate is behind the journal: since when each group that is not applied has been
-/// durable, oldest first. Touched once a group, not once a batch.
+/// durable, oldest first, and its bytes. Touched once a group, not once a batch.
 #[derive(Debug, Default)]
-pub struct Backlog(Mutex<VecDeque<Instant>>);
+pub struct Backlog {
+    waiting: Mutex<Waiting>,
+    shrunk: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    groups: VecDeque<(Instant, usize)>,
+    bytes: usize,
+    /// Nothing is taken off any more.
+    is_dead: bool,
+}
 
 impl Backlog {
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room: none is needed when nothing waits.
+    fn push(&self, durable_since: Instant, bytes: usize) {
+        let mut waiting = self
+            .shrunk
+            .wait_while(self.lock(), |waiting| {
+                waiting.bytes > 0 && waiting.bytes + bytes > WAITING_BYTES_MAX && !waiting.is_dead
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.bytes += bytes;
+        waiting.groups.push_back((durable_since, bytes));
+    }
+
+    fn pop(&self) {
+        let mut waiting = self.lock();
+        if let Some((_since, bytes)) = waiting.groups.pop_front() {
+            waiting.bytes -= bytes;
+        }
+        drop(waiting);
+        self.shrunk.notify_one();
     }
 
     /// Groups that wait or are being applied, and for how long the oldest of them has been durable.
     pub fn look(&self) -> (usize, Duration) {
-        let groups = self.lock();
-        let oldest = groups.front();
+        let waiting = self.lock();
+        let oldest = waiting.groups.front();
         (
-            groups.len(),
-            oldest.map_or(Duration::ZERO, Instant::elapsed),
+            waiting.groups.len(),
+            oldest.map_or(Duration::ZERO, |(since, _bytes)| since.elapsed()),
         )
+    }
+}
+
+/// Lets the journal go on when the aggregate's thread ends, also by a panic.
+struct Ends(Arc<Backlog>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.lock().is_dead = true;
+        self.0.shrunk.notify_all();
     }
 }
 
@@ -79,7 +124,8 @@ impl Sink for GroupSink {
 
     fn durable(&mut self, records: Vec<Record>) {
         let durable_since = Instant::now();
-        self.backlog.lock().push_back(durable_since);
+        let bytes = records.iter().map(|record| record.payload.len()).sum();
+        self.backlog.push(durable_since, bytes);
         let group = Group {
             records,
             durable_since,
@@ -87,7 +133,6 @@ impl Sink for GroupSink {
         if self.groups.send(group).is_err() {
             // Only a panic ends the aggregate's thread: what is durable from now on is applied at the
             // next start.
-            self.backlog.lock().pop_back();
             tracing::error!("the aggregate has died");
             self.halted.notify_one();
         }
@@ -113,6 +158,7 @@ pub fn spawn(
 ) -> Result<JoinHandle<()>, ServeError> {
     let apply_seconds = metrics::histogram!(names::APPLY_SECONDS);
     let run = move || {
+        let _ends = Ends(Arc::clone(&backlog));
         while let Ok(group) = groups.recv() {
             // Past twice the rows that ask for a seal, the aggregate waits for it.
             holdings.apply(rows_max.saturating_mul(2), |aggregator| {
@@ -126,11 +172,47 @@ pub fn spawn(
                 }
             });
             apply_seconds.record(group.durable_since.elapsed());
-            backlog.lock().pop_front();
+            backlog.pop();
         }
     };
     let thread = std::thread::Builder::new().name("aggregate".to_owned());
     thread
         .spawn(run)
         .map_err(|error| ServeError::Setup(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_aggregate_is_bounded_in_bytes() {
+        let backlog = Arc::new(Backlog::default());
+        // One group may be larger than the bound, or it could never be applied.
+        backlog.push(Instant::now(), WAITING_BYTES_MAX * 2);
+        let (pushed, is_pushed) = std::sync::mpsc::channel();
+        let journal = std::thread::spawn({
+            let backlog = Arc::clone(&backlog);
+            move || {
+                backlog.push(Instant::now(), 1);
+                let groups = backlog.look().0;
+                pushed.send(groups).unwrap();
+            }
+        });
+        is_pushed
+            .recv_timeout(Duration::from_millis(50))
+            .expect_err("the second group waits");
+        backlog.pop();
+        assert_eq!(is_pushed.recv().unwrap(), 1);
+        journal.join().unwrap();
+    }
+
+    #[test]
+    fn the_journal_does_not_wait_for_a_dead_aggregate() {
+        let backlog = Arc::new(Backlog::default());
+        backlog.push(Instant::now(), WAITING_BYTES_MAX);
+        drop(Ends(Arc::clone(&backlog)));
+        backlog.push(Instant::now(), 1);
+        assert_eq!(backlog.look().0, 2);
+    }
 }
