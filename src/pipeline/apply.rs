@@ -190,7 +190,7 @@ mod tests {
         let backlog = Arc::new(Backlog::default());
         // One group may be larger than the bound, or it could never be applied.
         backlog.push(Instant::now(), WAITING_BYTES_MAX * 2);
-        let (pushed, is_pushed) = std::sync::mpsc::channel();
+        let (pushed, is_pushed) = std::sync::mpsc::sync_channel(1);
         let journal = std::thread::spawn({
             let backlog = Arc::clone(&backlog);
             move || {
