@@ -39,6 +39,7 @@ const BASE: Metric = Metric {
     help: "",
     prometheus: "",
     bounds: &[],
+    release_bounds: &[],
     thresholds: [None, None],
     threshold_note: "",
     label: None,
@@ -57,8 +58,9 @@ const COUNTER: Metric = Metric {
 
 /// The metrics of this release.
 ///
-/// Where releases are compared (sync, offline login, page load), neighbouring bounds are at most half
-/// apart over the usual values: with wider ones a p95 that is 1.3 times another's often looks the same.
+/// Where releases are compared (sync, offline login, page load), neighbouring bounds by release are at
+/// most half apart over the usual values: with wider ones a p95 that is 1.3 times another's often looks
+/// the same.
 pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 1,
@@ -149,7 +151,8 @@ pub const BUILT_IN: &[Metric] = &[
         aliases: &["offline_login_duration"],
         help: "Time a login took while the terminal was offline.",
         prometheus: "pos_offline_login_duration_seconds",
-        bounds: &[
+        bounds: &[100 * MS, 200 * MS, 300 * MS, 500 * MS, S, 2 * S],
+        release_bounds: &[
             100 * MS,
             150 * MS,
             200 * MS,
@@ -199,10 +202,24 @@ pub const BUILT_IN: &[Metric] = &[
         bounds: &[
             250 * MS,
             500 * MS,
-            750 * MS,
             S,
             1_500 * MS,
             2 * S,
+            3 * S,
+            5 * S,
+            10 * S,
+            30 * S,
+        ],
+        release_bounds: &[
+            250 * MS,
+            500 * MS,
+            750 * MS,
+            S,
+            1_250 * MS,
+            1_500 * MS,
+            1_750 * MS,
+            2 * S,
+            2_500 * MS,
             3 * S,
             4 * S,
             5 * S,
@@ -597,6 +614,7 @@ mod tests {
     fn bounds_ascend_and_contain_every_threshold() {
         for metric in BUILT_IN {
             assert!(metric.bounds.is_sorted(), "{}", metric.name);
+            assert!(metric.release_bounds.is_sorted(), "{}", metric.name);
             assert_eq!(
                 metric.bounds.is_empty(),
                 metric.kind != Kind::Distribution,
@@ -606,6 +624,8 @@ mod tests {
             if metric.kind == Kind::Distribution {
                 for threshold in metric.thresholds.into_iter().flatten() {
                     assert!(metric.bounds.contains(&threshold), "{}", metric.name);
+                    let by_release = metric.bounds_by_release();
+                    assert!(by_release.contains(&threshold), "{}", metric.name);
                 }
             }
             assert!(metric.help.ends_with('.'), "{}", metric.name);
