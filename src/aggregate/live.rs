@@ -37,8 +37,8 @@ pub struct ClassicHistogram {
 }
 
 impl ClassicHistogram {
-    fn record(&mut self, metric: &Metric, value: u64) {
-        self.count(metric.bounds, value, 1);
+    fn record(&mut self, (metric, bounds): (&Metric, &[u64]), value: u64) {
+        self.count(bounds, value, 1);
         self.count_native(metric, value, 1);
         self.sum = self.sum.wrapping_add(value);
     }
@@ -57,10 +57,14 @@ impl ClassicHistogram {
         }
     }
 
-    fn record_histogram(&mut self, metric: &Metric, histogram: &HistogramReading) {
+    fn record_histogram(
+        &mut self,
+        (metric, bounds): (&Metric, &[u64]),
+        histogram: &HistogramReading,
+    ) {
         for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
             let highest = crate::model::histogram::bucket_highest(*index);
-            self.count(metric.bounds, highest, *count);
+            self.count(bounds, highest, *count);
             self.count_native(metric, highest, *count);
         }
         self.sum = self.sum.wrapping_add(histogram.sum);
@@ -204,14 +208,20 @@ impl LiveSeries {
         }
         if let Some(index) = place.store_histogram {
             let store = self.store_mut(shared.store);
-            add_to(&mut store.histograms, index, metric, brought);
+            add_to(
+                &mut store.histograms,
+                index,
+                (metric, metric.bounds),
+                brought,
+            );
             if let Some(minutes) = store.windows.get_mut(index) {
                 minutes.add((t_ms, received_at_ms), brought);
             }
         }
         if let Some(index) = place.release_histogram {
             let release = self.release_mut(shared.release);
-            add_to(&mut release.histograms, index, metric, brought);
+            let buckets = (metric, metric.bounds_by_release());
+            add_to(&mut release.histograms, index, buckets, brought);
         }
         true
     }
@@ -299,13 +309,18 @@ fn count(counters: &mut [u64], slot: usize, value: u64) {
     }
 }
 
-fn add_to(all: &mut [ClassicHistogram], index: usize, metric: &Metric, brought: Brought<'_>) {
+fn add_to(
+    all: &mut [ClassicHistogram],
+    index: usize,
+    buckets: (&Metric, &[u64]),
+    brought: Brought<'_>,
+) {
     let Some(classic) = all.get_mut(index) else {
         return;
     };
     match brought {
-        Brought::Value(value) => classic.record(metric, value),
-        Brought::Histogram(histogram) => classic.record_histogram(metric, histogram),
+        Brought::Value(value) => classic.record(buckets, value),
+        Brought::Histogram(histogram) => classic.record_histogram(buckets, histogram),
     }
 }
 

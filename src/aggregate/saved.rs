@@ -87,7 +87,7 @@ impl SavedSeries {
             let histogram = place
                 .store_histogram
                 .and_then(|at| store.histograms.get(at));
-            saved.keep(metric, histogram);
+            saved.keep((metric, metric.bounds), histogram);
             if let Some(at) = place.store_histogram {
                 let minutes = store.minutes(at).map(RecentMinutes::saved);
                 if let Some(minutes) = minutes.filter(|minutes| !minutes.is_empty()) {
@@ -106,7 +106,8 @@ impl SavedSeries {
             let place = layout.place(metric);
             saved.keep_counters(metric, place.release_counter, &release.counters);
             let histogram = place.release_histogram;
-            saved.keep(metric, histogram.and_then(|at| release.histograms.get(at)));
+            let buckets = (metric, metric.bounds_by_release());
+            saved.keep(buckets, histogram.and_then(|at| release.histograms.get(at)));
         }
         saved
     }
@@ -129,16 +130,20 @@ impl SavedSeries {
         }
     }
 
-    fn keep(&mut self, metric: &Metric, histogram: Option<&ClassicHistogram>) {
-        let saved = histogram.and_then(|histogram| SavedHistogram::of(metric.bounds, histogram));
+    fn keep(&mut self, (metric, bounds): (&Metric, &[u64]), histogram: Option<&ClassicHistogram>) {
+        let saved = histogram.and_then(|histogram| SavedHistogram::of(bounds, histogram));
         if let Some(saved) = saved {
             self.histograms.insert(metric.name.to_owned(), saved);
         }
     }
 
-    fn restore_histogram(&self, metric: &Metric, slot: Option<&mut ClassicHistogram>) {
+    fn restore_histogram(
+        &self,
+        (metric, bounds): (&Metric, &[u64]),
+        slot: Option<&mut ClassicHistogram>,
+    ) {
         if let Some((saved, slot)) = self.histograms.get(metric.name).zip(slot) {
-            saved.restore(metric.bounds, slot);
+            saved.restore(bounds, slot);
         }
     }
 
@@ -157,7 +162,8 @@ impl SavedSeries {
             let place = layout.place(metric);
             self.restore_counters(metric, place.counter, &mut store.counters);
             let at = place.store_histogram;
-            self.restore_histogram(metric, at.and_then(|at| store.histograms.get_mut(at)));
+            let buckets = (metric, metric.bounds);
+            self.restore_histogram(buckets, at.and_then(|at| store.histograms.get_mut(at)));
             let minutes = place.store_histogram.and_then(|at| store.minutes_mut(at));
             if let (Some(minutes), Some(saved)) = (minutes, self.windows.get(metric.name)) {
                 minutes.restore(saved);
@@ -171,7 +177,8 @@ impl SavedSeries {
             let place = layout.place(metric);
             self.restore_counters(metric, place.release_counter, &mut release.counters);
             let at = place.release_histogram;
-            self.restore_histogram(metric, at.and_then(|at| release.histograms.get_mut(at)));
+            let buckets = (metric, metric.bounds_by_release());
+            self.restore_histogram(buckets, at.and_then(|at| release.histograms.get_mut(at)));
         }
     }
 }

@@ -183,7 +183,7 @@ fn distributions(
         for (release, series, _) in &snapshot.releases {
             if let Some(histogram) = series.histograms.get(at) {
                 let labels = [("release", &**release)];
-                let bounds = (metric.bounds, metric.unit.prometheus_scale());
+                let bounds = (metric.bounds_by_release(), metric.unit.prometheus_scale());
                 histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
             }
         }

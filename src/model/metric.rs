@@ -163,6 +163,8 @@ pub struct Metric {
     pub prometheus: &'static str,
     /// Exact upper bounds of its Prometheus buckets, recording unit, ascending, with every threshold.
     pub bounds: &'static [u64],
+    /// The same for its buckets by release, if those are closer; there are few releases and many stores.
+    pub release_bounds: &'static [u64],
     /// The first and second threshold, recording unit; `over_low` and `over_high` count values above them.
     pub thresholds: [Option<u64>; 2],
     /// What the thresholds mean, for the documentation.
@@ -186,6 +188,16 @@ impl Metric {
         self.label
             .and_then(|label| label.values.get(usize::from(code)).copied())
             .unwrap_or("")
+    }
+
+    /// The bounds of its buckets by release.
+    #[must_use]
+    pub const fn bounds_by_release(&self) -> &'static [u64] {
+        if self.release_bounds.is_empty() {
+            self.bounds
+        } else {
+            self.release_bounds
+        }
     }
 }
 

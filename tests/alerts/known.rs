@@ -199,27 +199,26 @@ fn add_metric(known: &mut Known, metric: &Metric) {
             vec![store, ("stat", one_of(&["max", "p95"]))],
         ),
         Kind::Distribution => {
-            let bounds = metric
-                .bounds
-                .iter()
-                .map(|bound| metric.unit.to_prometheus(*bound));
-            let bounds = Values::Bounds(bounds.collect());
+            let values = |bounds: &[u64]| {
+                let bounds = bounds.iter().map(|bound| metric.unit.to_prometheus(*bound));
+                Values::Bounds(bounds.collect())
+            };
             let by_release = if metric.per_store {
                 name.replacen("pos_", "pos_release_", 1)
             } else {
                 name.to_owned()
             };
-            let mut histogram = |name: &str, by: &str| {
+            let mut histogram = |name: &str, by: &str, bounds: &[u64]| {
                 let by = (by.to_owned(), Values::Any);
                 for suffix in ["_sum", "_count"] {
                     add(format!("{name}{suffix}"), vec![(&by.0, by.1.clone())]);
                 }
-                let labels = vec![(by.0.as_str(), by.1.clone()), ("le", bounds.clone())];
+                let labels = vec![(by.0.as_str(), by.1.clone()), ("le", values(bounds))];
                 add(format!("{name}_bucket"), labels);
             };
-            histogram(&by_release, "release");
+            histogram(&by_release, "release", metric.bounds_by_release());
             if metric.per_store {
-                histogram(name, "store_id");
+                histogram(name, "store_id", metric.bounds);
             }
         }
     }

@@ -14,6 +14,8 @@ enum Limit {
     Second,
     /// Its first threshold, as a bound of a bucket.
     Bucket,
+    /// Its second threshold, as a bound of a bucket.
+    SecondBucket,
     /// A ratio in its note; the expression may use one minus it.
     Noted(f64),
 }
@@ -21,6 +23,16 @@ enum Limit {
 const LIMITS: &[(&str, &str, Limit)] = &[
     ("PosFleetSyncLatencyHigh", "sync_duration_ms", Limit::Second),
     ("PosStoreSyncLatencyHigh", "sync_duration_ms", Limit::Second),
+    (
+        "PosStoreSyncSlowForHours",
+        "sync_duration_ms",
+        Limit::SecondBucket,
+    ),
+    (
+        "PosStoreOfflineLoginSlowForDay",
+        "offline_login_duration_ms",
+        Limit::SecondBucket,
+    ),
     (
         "PosFleetSyncSuccessCritical",
         "sync_attempts",
@@ -168,8 +180,9 @@ fn limits_are_those_of_the_catalogue() {
         let is_right = match *limit {
             Limit::First => has(threshold(0)),
             Limit::Second => has(threshold(1)),
-            Limit::Bucket => {
-                let bound = threshold(0).to_string();
+            Limit::Bucket | Limit::SecondBucket => {
+                let at = usize::from(matches!(limit, Limit::SecondBucket));
+                let bound = threshold(at).to_string();
                 let mut bounds = readings.iter().flat_map(|reading| reading.bounds());
                 bounds.any(|matcher| matcher.is_match(&bound))
             }

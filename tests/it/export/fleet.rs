@@ -40,7 +40,8 @@ async fn counters_and_exact_buckets_follow_what_was_sent() {
         .push(json!({"m": "sync_attempts", "t": now, "v": 1, "label": "failure"}))
         .push(json!({"m": "sync_items_count", "t": now, "v": 1_000}))
         .push(json!({"m": "errors", "t": now, "v": 4, "label": "no_such_kind"}))
-        .push(json!({"m": "mode_switch_online_to_slow", "t": now, "v": 1}));
+        .push(json!({"m": "mode_switch_online_to_slow", "t": now, "v": 1}))
+        .value("sync_duration_ms", now, 1_200.0);
     // A value equal to a bound lies in the bound's bucket, the next recording unit above does not.
     let batch = [2_500.0, 2_500.001, 4_000.0, 4_000.001, 1.0, 60_000.0]
         .iter()
@@ -65,7 +66,7 @@ async fn counters_and_exact_buckets_follow_what_was_sent() {
     assert!(page.text.ends_with("# EOF\n"));
     let shop = ("store_id", "shop");
     #[rustfmt::skip]
-    let expected: [(&str, &[(&str, &str)], f64); 21] = [
+    let expected: [(&str, &[(&str, &str)], f64); 24] = [
         ("pos_sync_attempts_total", &[shop, ("result", "success")], 5.0),
         ("pos_sync_attempts_total", &[shop, ("result", "failure")], 3.0),
         ("pos_sync_items_total", &[shop], 1_000.0),
@@ -85,6 +86,10 @@ async fn counters_and_exact_buckets_follow_what_was_sent() {
         ("pos_web_vitals_lcp_seconds_bucket", &[("store_id", "other-shop"), ("le", "2.5")], 1.0),
         ("pos_release_web_vitals_lcp_seconds_count", &[("release", "2.4.1")], 6.0),
         ("pos_release_web_vitals_lcp_seconds_count", &[("release", "3.0")], 1.0),
+        // Releases have closer buckets than stores.
+        ("pos_sync_duration_seconds_bucket", &[shop, ("le", "1.5")], 1.0),
+        ("pos_release_sync_duration_seconds_bucket", &[("release", "2.4.1"), ("le", "1.0")], 0.0),
+        ("pos_release_sync_duration_seconds_bucket", &[("release", "2.4.1"), ("le", "1.25")], 1.0),
         ("pos_terminals_reporting", &[shop], 1.0),
         ("pos_terminals", &[("release", "3.0")], 1.0),
     ];
