@@ -97,11 +97,19 @@ impl Failure {
 
 type Outcome = Result<ExitCode, Failure>;
 
+/// Threads beside the workers, for what blocks and for long bodies. Under load the runtime's own limit, 512, is used
+/// up, and each thread keeps a stock of large blocks in the allocator: gigabytes. Unit: threads.
+fn blocking_threads_max() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    16 + 2 * processors
+}
+
 /// Reads the command line, runs the command, and says what became of it.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(blocking_threads_max())
         .enable_all()
         .build()
     {

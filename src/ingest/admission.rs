@@ -99,8 +99,12 @@ impl Admission {
             return work();
         }
         // Never closed; and without a turn it would only be slower.
-        let _turn = self.turns.acquire().await;
-        tokio::task::block_in_place(work)
+        let turn = self.turns.acquire().await;
+        let done = tokio::task::block_in_place(work);
+        drop(turn);
+        // The rest of the request goes on beside the others again: this thread has given its place away.
+        tokio::task::yield_now().await;
+        done
     }
 
     /// Bytes set aside now, and the most that may be.
