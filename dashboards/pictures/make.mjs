@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 // Draws every dashboard of dashboards/json into docs/pictures, on data of a running simulated day. `make pictures` calls it.
 //
-//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 25 minutes more, draws, stops all
+//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and an hour more, draws, stops all
 //   node make.mjs --urls FILE         draws from what already runs; FILE holds {prometheus, clickhouse: {url, user, password}}
 //   node make.mjs --only tillwatch-store --out /tmp/pictures --minutes 30
 
 import { createServer } from 'node:http';
-import { mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join, normalize, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
@@ -29,21 +29,39 @@ const { values: options } = parseArgs({
     urls: { type: 'string' },
     only: { type: 'string' },
     out: { type: 'string', default: join(ROOT, 'docs/pictures') },
-    minutes: { type: 'string', default: '25' },
+    minutes: { type: 'string', default: '60' },
     store: { type: 'string' },
   },
 });
 
-/** The simulated day: half of what runs is a rollout that goes from none to a tenth and then to a quarter of the stores. */
-const FLEET = ['--stores', '50', '--terminals', '500', '--rate', '1000', '--late-share', '0.06', '--canary-slowdown', '2.2'];
-const PHASES = [
-  { at: 0, options: ['--backfill', '7d', '--canary-share', '0'] },
-  { at: 0.35, options: ['--canary-share', '0.1'] },
-  { at: 0.65, options: ['--canary-share', '0.25'] },
-];
+/** Fourteen hours of a day that hold the time of the pictures, some hours before closing; late at night shops are always open. */
+function openingHours() {
+  const hour = new Date().getUTCHours();
+  if (hour > 21) return '0-24';
+  const close = Math.min(24, Math.max(14, hour + 5));
+  return `${close - 14}-${close}`;
+}
+
+/**
+ * The simulated day: a healthy fleet with a week behind it, four stores in trouble, and a slower release that goes from none to a
+ * tenth and then to a quarter of the stores.
+ */
+function fleetOf(minutes) {
+  const at = (share) => `${Math.round(share * minutes * 60)}s`;
+  return [
+    ...['--stores', '50', '--terminals', '500', '--opening-hours', openingHours(), '--backfill', '7d'],
+    ...['--slowdown', '0.78', '--store-spread', '0.15', '--skew-share', '0.004', '--late-share', '0.02', '--return-within', at(1)],
+    ...['--canary-slowdown', '1.4', '--rollout', `${at(0.4)}=0.1,${at(0.7)}=0.25`],
+    ...['--trouble', `slow-sync:7@${at(0.35)},bad-network:31,memory:18@${at(0.2)},silent:44@${at(0.6)}`],
+  ];
+}
 
 async function simulatedDay(minutes) {
-  const stack = await startStack({ scrapeSeconds: 5, rules: process.env.ALERT_RULES, fleet: [...FLEET, ...PHASES[0].options] });
+  const stack = await startStack({ scrapeSeconds: 5, rules: process.env.ALERT_RULES, fleet: fleetOf(minutes) });
+  // Meanwhile another run can draw from it: node make.mjs --urls build/stack.json --out /tmp/pictures
+  mkdirSync(join(HERE, 'build'), { recursive: true });
+  const { prometheus, clickhouse } = stack;
+  writeFileSync(join(HERE, 'build/stack.json'), JSON.stringify({ prometheus, clickhouse }), { mode: 0o600 });
   // The week of history comes first; the pictures begin when only the day's trade is left.
   const busy = 'sum(rate(tillwatch_samples_total{outcome="accepted"}[30s])) > 2500';
   await until('the history has arrived', 1200, async () => {
@@ -53,14 +71,11 @@ async function simulatedDay(minutes) {
     return result.length === 0;
   });
   const started = Date.now();
-  for (const phase of [...PHASES.slice(1), { at: 1 }]) {
-    const due = started + phase.at * minutes * MINUTE_MS;
-    while (Date.now() < due) {
-      stack.check();
-      await sleep(Math.min(5000, due - Date.now()));
-    }
-    console.log(`${Math.round((Date.now() - started) / MINUTE_MS)} of ${minutes} minutes`);
-    if (phase.options) await stack.changeFleet([...FLEET, ...phase.options]);
+  console.log(`The history has arrived; ${minutes} minutes of trade follow`);
+  const due = started + minutes * MINUTE_MS;
+  while (Date.now() < due) {
+    stack.check();
+    await sleep(Math.min(5000, due - Date.now()));
   }
   return { ...stack, startedMs: started + 2 * MINUTE_MS };
 }
