@@ -108,6 +108,15 @@ impl History {
         let connection = self.connection_of_span(meter);
         for (position, measured) in world.mix.measured().iter().enumerate() {
             let mean = measured.per_minute(connection) * busy;
+            if !measured.is_drawn() && self.connection == Connection::Online {
+                let pending = waiting(meter, connection);
+                let at = Moment {
+                    t_ms: middle_ms,
+                    connection,
+                };
+                meter.put(builder, position, measured, at, pending);
+                continue;
+            }
             if !measured.is_drawn() || mean <= 0.0 {
                 continue;
             }
@@ -152,6 +161,16 @@ impl History {
             90..115 => Connection::Metered,
             _ => Connection::Online,
         }
+    }
+}
+
+/// Transactions that wait on a terminal at some moment of the usual past.
+fn waiting(meter: &mut Meter, connection: Connection) -> u64 {
+    match connection {
+        Connection::Offline => meter.rng.u64(4..40),
+        Connection::OfflineSync => meter.rng.u64(0..12),
+        Connection::Slow | Connection::Metered => meter.rng.u64(0..6),
+        Connection::Online | Connection::Unknown => meter.rng.u64(0..2),
     }
 }
 

@@ -26,6 +26,7 @@ pub struct World {
     pub samples_per_batch: u32,
     /// When stores are open; none: always.
     pub hours: Option<Hours>,
+    batches_per_minute: f64,
     pending: usize,
     switches: usize,
 }
@@ -39,6 +40,7 @@ impl World {
             switches: mix.position("mode_switches"),
             mix,
             samples_per_batch,
+            batches_per_minute: 1.0,
             hours,
         }
     }
@@ -49,10 +51,18 @@ impl World {
             .map_or(1.0, |hours| hours.activity_of(at_ms, store))
     }
 
-    /// Samples in a batch, as a share of a usual minute's.
+    /// The same world, where terminals make a batch this often.
+    pub fn measured_every(mut self, interval_ms: Option<u64>) -> Self {
+        if let Some(interval_ms) = interval_ms {
+            self.batches_per_minute = 60_000.0 / crate::model::metric::to_float(interval_ms.max(1));
+        }
+        self
+    }
+
+    /// Samples in a minute, as a share of a usual one's.
     pub fn share_of_usual(&self) -> f64 {
         const USUAL: f64 = 40.0;
-        f64::from(self.samples_per_batch) / USUAL
+        f64::from(self.samples_per_batch) * self.batches_per_minute / USUAL
     }
 
     /// Samples in a batch of a store's terminal made at this time.
@@ -128,6 +138,12 @@ impl Meter {
             rng,
             profile,
         }
+    }
+
+    /// The same terminal, connected when the run begins: what it has to tell of the past must not wait.
+    pub fn connected(mut self) -> Self {
+        self.connection = Connection::Online;
+        self
     }
 
     /// The same terminal in a run that begins then.

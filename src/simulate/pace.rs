@@ -61,12 +61,12 @@ impl Hours {
     /// How busy an open store is, as a share of the busiest time: most around noon and before closing,
     /// less just after opening and before that.
     pub fn activity(self, at_ms: i64) -> f64 {
-        const LEAST: f64 = 0.3;
+        const LEAST: f64 = 0.35;
         /// Where noon lies between opening and closing.
         const NOON_SHARE: f64 = 0.375;
-        const NOON_WIDTH: f64 = 1.9;
+        const NOON_WIDTH: f64 = 2.6;
         const EVENING_BEFORE_CLOSING: f64 = 2.5;
-        const EVENING_WIDTH: f64 = 1.7;
+        const EVENING_WIDTH: f64 = 2.2;
         const EVENING_SIZE: f64 = 0.9;
         let hour = |ms: i64| crate::model::metric::to_float(ms.unsigned_abs()) / 3_600_000.0;
         let of_day = hour(at_ms - window_start_ms(at_ms, DAY_MS));
@@ -185,7 +185,7 @@ mod tests {
             .collect();
         let is_peak = |three: &[f64]| three[1] > three[0] && three[1] >= three[2];
         assert_eq!(curve.windows(3).filter(|three| is_peak(three)).count(), 2);
-        assert!(curve.iter().all(|share| (0.3..=1.0).contains(share)));
+        assert!(curve.iter().all(|share| (0.35..=1.0).contains(share)));
         // NOW_MS is a Saturday.
         let of_day = |day: i64, store| -> f64 {
             (7..21)

@@ -27,8 +27,8 @@ impl Step {
     /// When the text is anything else.
     pub fn parse(text: &str) -> Result<Self, StepError> {
         let (from, share) = text.split_once('=').ok_or(StepError)?;
-        let from = parse_duration(from).map_err(|_| StepError)?;
-        let share: f64 = share.trim().parse().map_err(|_| StepError)?;
+        let from = parse_duration(from).ok().ok_or(StepError)?;
+        let share: f64 = share.trim().parse().ok().ok_or(StepError)?;
         if (0.0..=1.0).contains(&share) {
             Ok(Self {
                 from_ms: millis(from),

@@ -52,11 +52,11 @@ impl Trouble {
     pub fn parse(text: &str) -> Result<Self, TroubleError> {
         let (name, place) = text.split_once(':').ok_or(TroubleError)?;
         let (store, from) = match place.split_once('@') {
-            Some((store, from)) => (store, parse_duration(from).map_err(|_| TroubleError)?),
+            Some((store, from)) => (store, parse_duration(from).ok().ok_or(TroubleError)?),
             None => (place, Duration::ZERO),
         };
         let kind = KINDS.iter().find(|(known, _)| *known == name);
-        let store: u32 = store.parse().map_err(|_| TroubleError)?;
+        let store: u32 = store.parse().ok().ok_or(TroubleError)?;
         match (kind, store) {
             (None, _) | (_, 0) => Err(TroubleError),
             (Some((_, kind)), store) => Ok(Self {

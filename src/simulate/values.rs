@@ -104,7 +104,7 @@ const RECIPES: &[Recipe] = &[
     local(
         "sync_payload_bytes",
         [1.5, 0.0, 3.0],
-        heavy(5_600.0, 0.8, 1.8),
+        heavy(5_600.0, 0.5, 1.8),
     ),
     labelled("sync_attempts", [2.0, 0.5, 3.0], ONE, &[0.996, 0.004]),
     networked(
@@ -141,7 +141,7 @@ const RECIPES: &[Recipe] = &[
         heavy(140.0, 0.6, 2.2),
     ),
     networked("network_latency_ms", [3.0, 0.0, 3.0], heavy(42.0, 0.6, 1.8)),
-    local("memory_used_mb", [1.0, 1.0, 1.0], heavy(51.0, 0.2, 6.0)),
+    local("memory_used_mb", [1.0, 1.0, 1.0], heavy(51.0, 0.12, 12.0)),
     local("db_size_mb", [0.3, 0.3, 0.3], heavy(34.0, 0.5, 3.0)),
     local("storage_used_ratio", [0.3, 0.3, 0.3], heavy(0.17, 0.5, 4.0)),
     local(
@@ -153,7 +153,7 @@ const RECIPES: &[Recipe] = &[
     labelled("mode_switches", [0.0, 0.0, 0.0], ONE, &[]),
     labelled(
         "errors",
-        [0.12, 0.2, 0.2],
+        [0.012, 0.03, 0.03],
         ONE,
         &[0.45, 0.02, 0.2, 0.08, 0.2, 0.05],
     ),
