@@ -116,7 +116,12 @@ function Lines({ panel, frames, width, height, range, marks }) {
   );
 }
 
-function Table({ panel, frames, width, height, range }) {
+/** A row of a table, and its head. */
+const ROW = 36;
+
+function Table({ panel, frames, width, height: room, range }) {
+  // A picture cannot be scrolled: it shows whole rows, and one pixel for the line below the last.
+  const height = Math.min(room, Math.floor((room - 1) / ROW) * ROW + 1);
   return (
     <TableNG
       data={frames[0]}

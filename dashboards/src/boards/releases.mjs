@@ -168,10 +168,10 @@ export default () =>
         targets: sqlApart(
           (which, name) => `
             SELECT toStartOfHour(${q.history().time}) AS time, ${name} AS name,
-              tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000 AS p95
+              toNullable(tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000) AS p95
             FROM ${q.history().view}
             WHERE metric = 'sync_duration_ms' AND ${WHERE} AND ${which}
-            GROUP BY time, name ORDER BY time`,
+            GROUP BY time, name ${which.startsWith('NOT') ? 'ORDER BY time' : `${q.BY_HOUR} INTERPOLATE (name)`}`,
         ),
         overrides: APART,
         unit: 's',

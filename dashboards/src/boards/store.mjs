@@ -38,6 +38,7 @@ const bands = [
   ['CLS p75', 'cls_score', '0.75'],
   ['Network p75', 'network_latency_ms', '0.75'],
 ];
+const CONNECTIONS = metric('mode_switches').label.values;
 const terminalLink = {
   title: 'Open ${__value.text}',
   url: '/d/tillwatch-terminal?var-store_id=${store_id}&var-terminal_id=${__value.raw}&${__url_time_range}',
@@ -208,7 +209,7 @@ export default () =>
         description: 'This store beside all stores, by hour, late data included. The distance between the lines tells whether the store is special or the day was.',
         targets: [
           g.sql(`
-            SELECT time, tillwatch_bucket_value_v1(mine[1]) / 1000000 AS "this store", tillwatch_bucket_value_v1(everyone[1]) / 1000000 AS "fleet"
+            SELECT time, toNullable(tillwatch_bucket_value_v1(mine[1]) / 1000000) AS "this store", toNullable(tillwatch_bucket_value_v1(everyone[1]) / 1000000) AS "fleet"
             FROM (
               SELECT toStartOfHour(${q.history().time}) AS time,
                 quantilesExactWeightedArrayIf(0.95)(hist.1, hist.2, ${q.SQL_ONE_STORE}) AS mine,
@@ -218,7 +219,7 @@ export default () =>
               GROUP BY time
               HAVING countIf(${q.SQL_ONE_STORE}) > 0
             )
-            ORDER BY time`),
+            ${q.BY_HOUR}`),
         ],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
@@ -243,14 +244,15 @@ export default () =>
         description: 'How connected the store was: every sample says how its terminal was connected when it was measured. Offline hours fill in when the terminals are back.',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(${q.history().time}) AS time, connection, sum(count) AS samples
+            SELECT toStartOfHour(${q.history().time}) AS time,
+              ${CONNECTIONS.map((one) => `sumIf(count, connection = '${one}') AS "${one}"`).join(',\n              ')}
             FROM ${q.history().view}
             WHERE metric IN ('lcp_ms', 'inp_ms', 'idb_write_ms') AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
-            GROUP BY time, connection ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         stack: 'normal',
-        displayName: '${__field.labels.connection}',
-        overrides: g.hues(['online', 'slow', 'metered', 'offline', 'offline_sync']),
+        unit: 'sishort',
+        overrides: g.hues(CONNECTIONS),
         timeFrom: '7d',
         w: 8,
       }),

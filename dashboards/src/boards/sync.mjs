@@ -158,7 +158,7 @@ export default () =>
         title: 'From reconnecting to synchronised',
         description: `How long terminals take to catch up. The objective is ${within * 100} % within ${q.inWords('reconnect_to_synced_ms', inTime)}.`,
         targets: [...q.percentiles('reconnect_to_synced_ms', [0.5, 0.95], here), q.sampleRate('reconnect_to_synced_ms', here)],
-        unit: 's',
+        unit: 'clocks',
         thresholds: g.higherIsWorse(thresholds('reconnect_to_synced_ms'), 'transparent'),
         showThresholds: true,
         overrides: [g.samplesAxis()],
@@ -199,9 +199,9 @@ export default () =>
           ),
         ],
         unit: 'percentunit',
-        min: 0.9,
+        min: 0.98,
         max: 1,
-        decimals: 2,
+        decimals: 1,
         thresholds: g.lowerIsWorse(COVERAGE),
         showThresholds: true,
         overrides: [g.colour('arrived', g.HUES[0])],
@@ -255,11 +255,11 @@ export default () =>
         w: 8,
       }),
       g.heatmap({
-        title: 'How late samples came',
-        description: 'From ClickHouse: each cell counts the samples measured in four hours by the delay with which they came. A dark block high up: an outage whose data has arrived meanwhile.',
+        title: 'How late samples came, by time of arrival',
+        description: 'From ClickHouse: each cell counts the samples that arrived then, by the time since they were measured. The bottom row is the live trade; cells higher up are tills that come back after an outage. Bright cells high up in many columns: find the stores that lose their line.',
         targets: [
           g.sql(`
-            SELECT toStartOfInterval(window_start, INTERVAL 4 HOUR) AS time,
+            SELECT $__timeInterval(received_at) AS time,
               sumIf(count, lag_s <= 600) AS "10 min",
               sumIf(count, lag_s > 600 AND lag_s <= 3600) AS "1 h",
               sumIf(count, lag_s > 3600 AND lag_s <= 21600) AS "6 h",
@@ -267,14 +267,14 @@ export default () =>
               sumIf(count, lag_s > 86400 AND lag_s <= 259200) AS "3 d",
               sumIf(count, lag_s > 259200) AS "8 d"
             FROM (
-              SELECT window_start, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
+              SELECT received_at, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
               FROM v_rollup_1m
-              WHERE metric = 'idb_write_ms' AND source = 'rum' AND $__timeFilter(window_start) AND ${q.SQL_STORES}
+              WHERE metric = 'idb_write_ms' AND source = 'rum' AND window_start >= $__fromTime - INTERVAL 8 DAY AND $__timeFilter(received_at) AND ${q.SQL_STORES}
             )
             GROUP BY time ORDER BY time`),
         ],
         unit: 'short',
-        timeFrom: '7d',
+        maxDataPoints: 30,
         w: 8,
       }),
       g.timeseries({
@@ -287,7 +287,7 @@ export default () =>
               sumIf(sum, metric = 'offline_logins') AS "logins"
             FROM ${q.history().view}
             WHERE metric IN ('offline_transactions', 'offline_logins') AND source = 'rum' AND $__timeFilter(${q.history().time}) AND ${q.SQL_STORES}
-            GROUP BY time ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         overrides: [g.colour('transactions', g.HUES[2]), g.colour('logins', g.HUES[1])],
         fill: 20,

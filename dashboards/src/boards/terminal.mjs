@@ -14,7 +14,7 @@ const hours = (name, columns) =>
     SELECT toStartOfHour(hour_start) AS time, ${columns}
     FROM v_rollup_terminal_1h
     WHERE metric = '${name}' AND ${WHERE}
-    GROUP BY time ORDER BY time`);
+    GROUP BY time ${q.BY_HOUR}`);
 const headline = (title, name, expression, description, extra) =>
   g.stat({
     title,
@@ -29,7 +29,8 @@ const timed = (title, name, columns, description, extra = {}) =>
   g.timeseries({ title, description, needs: 'terminals', targets: [hours(name, columns)], w: 8, points: 'auto', ...extra });
 const limits = (name) => ({ thresholds: g.higherIsWorse(thresholds(name), 'transparent'), showThresholds: true });
 const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g.HUES[1]), g.colour('greatest', g.HUES[1]), g.samplesAxis()];
-const durations = "sum(sum_wire) / sum(count) / 1000 AS average, max(max_wire) / 1000 AS longest, sum(count) AS samples";
+const durations = 'toNullable(sum(sum_wire) / sum(count) / 1000) AS average, toNullable(max(max_wire) / 1000) AS longest, sum(count) AS samples';
+const KINDS = metric('errors').label.values;
 const here = q.ONE_STORE;
 
 export default () =>
@@ -87,12 +88,12 @@ export default () =>
         overrides: averageAndLongest,
         points: 'always',
       }),
-      timed('Memory by hour', 'memory_used_mb', 'sum(sum_wire) / sum(count) * 1000000 AS average, max(max_wire) * 1000000 AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
+      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
         unit: 'decbytes',
         ...limits('memory_used_mb'),
         overrides: averageAndLongest,
       }),
-      timed('Transactions waiting by hour', 'pending_transactions', 'max(max_wire) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
+      timed('Transactions waiting by hour', 'pending_transactions', 'toNullable(max(max_wire)) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
         decimals: 0,
         ...limits('pending_transactions'),
         overrides: averageAndLongest,
@@ -103,12 +104,12 @@ export default () =>
         needs: 'terminals',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(hour_start) AS time, label AS kind, sum(sum_wire) AS errors
+            SELECT toStartOfHour(hour_start) AS time,
+              ${KINDS.map((kind) => `sumIf(sum_wire, label = '${kind}') AS "${kind}"`).join(', ')}
             FROM v_rollup_terminal_1h WHERE metric = 'errors' AND ${WHERE}
-            GROUP BY time, kind ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
-        displayName: '${__field.labels.kind}',
-        overrides: g.hues(metric('errors').label.values),
+        overrides: g.hues(KINDS),
         stack: 'normal',
         draw: 'bars',
         w: 8,
@@ -192,24 +193,21 @@ export default () =>
         w: 4,
       }),
       g.timeseries({
-        title: 'Samples of the store by delay and hour',
-        description: 'When samples were measured, coloured by how late they came. Tills that were offline show as late colours in the hours of the outage.',
+        title: 'Samples of the store by hour, connected and offline',
+        description: 'What the tills of the store measured in each hour, and what of it without a network: that arrived later and stands where it belongs. A tall offline part: an outage, ask the provider. A hole in opening hours: tills that have not come back, look at them.',
         targets: [
           g.sql(`
-            SELECT toStartOfInterval(window_start, INTERVAL 2 HOUR) AS time,
-              sumIf(count, lag_s <= 600) AS "within 10 min",
-              sumIf(count, lag_s > 600 AND lag_s <= 86400) AS "within a day",
-              sumIf(count, lag_s > 86400) AS "later"
-            FROM (
-              SELECT window_start, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
-              FROM v_rollup_1m
-              WHERE metric = 'idb_write_ms' AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(window_start)
-            )
-            GROUP BY time ORDER BY time`),
+            SELECT toStartOfHour(${q.history().time}) AS time,
+              sumIf(count, connection != 'offline') AS connected,
+              sumIf(count, connection = 'offline') AS offline
+            FROM ${q.history().view}
+            WHERE metric IN ('idb_write_ms', 'product_search_ms') AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         draw: 'bars',
         stack: 'normal',
-        overrides: g.hues(['within 10 min', 'within a day', 'later']),
+        unit: 'sishort',
+        overrides: [g.colour('connected', g.HUES[0]), g.colour('offline', g.HUES[3])],
         w: 12,
       }),
       g.timeseries({
@@ -217,10 +215,10 @@ export default () =>
         description: 'Average and greatest memory of all tills of the store. The greatest far above the average: one till; both rising for days: a leak in the release.',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(${q.history().time}) AS time, sum(sum_wire) / sum(count) * 1000000 AS average, max(max_wire) * 1000000 AS greatest
+            SELECT toStartOfHour(${q.history().time}) AS time, toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest
             FROM ${q.history().view}
             WHERE metric = 'memory_used_mb' AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
-            GROUP BY time ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         unit: 'decbytes',
         ...limits('memory_used_mb'),
