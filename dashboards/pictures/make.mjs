@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Draws every dashboard of dashboards/json into docs/pictures, on data of a running simulated day. `make pictures` calls it.
 //
-//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 50 minutes more, draws, stops all
+//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 45 minutes more, draws, stops all
 //   node make.mjs --urls FILE         draws from what already runs; FILE holds {prometheus, clickhouse: {url, user, password}}
 //   node make.mjs --only tillwatch-store --out /tmp/pictures --minutes 30
 
@@ -29,7 +29,7 @@ const { values: options } = parseArgs({
     urls: { type: 'string' },
     only: { type: 'string' },
     out: { type: 'string', default: join(ROOT, 'docs/pictures') },
-    minutes: { type: 'string', default: '50' },
+    minutes: { type: 'string', default: '45' },
     store: { type: 'string' },
   },
 });
@@ -50,7 +50,7 @@ function fleetOf(minutes) {
   const at = (share) => `${Math.round(share * minutes * 60)}s`;
   return [
     ...['--stores', '50', '--terminals', '500', '--rate', '1000', '--opening-hours', openingHours(), '--backfill', '7d'],
-    ...['--slowdown', '0.72', '--store-spread', '0.1', '--skew-share', '0.004', '--late-share', '0.02', '--return-within', at(1)],
+    ...['--slowdown', '0.72', '--store-spread', '0.1', '--skew-share', '0.002', '--late-share', '0.02', '--return-within', at(1)],
     ...['--canary-slowdown', '1.4', '--rollout', `${at(0.35)}=0.1,${at(0.65)}=0.25`],
     ...['--trouble', `slow-sync:7@${at(0.4)},bad-network:31,memory:18@${at(0.2)},silent:44@${at(0.3)}`],
   ];
@@ -70,7 +70,7 @@ async function simulatedDay(minutes) {
     await sleep(5000);
     const { result } = await promQuery(stack.prometheus, 'query', { query: `(${busy}) or (time() - max(tillwatch_start_timestamp_seconds) < 75)` });
     quiet = result.length === 0 ? quiet + 1 : 0;
-    return quiet >= 12;
+    return quiet >= 7;
   });
   const started = Date.now();
   console.log(`The history has arrived; ${minutes} minutes of trade follow`);
@@ -121,13 +121,13 @@ async function slowestStore(prometheus) {
   return result[0]?.metric.store_id;
 }
 
-/** The till with most to tell: most transactions wait on it, and people logged in while it was offline. */
+/** The till with most to tell: it has a week behind it, most transactions wait on it, and people logged in while it was offline. */
 async function tillToShow(clickhouse) {
   if (!AVAILABLE.terminals) return {};
   const { data } = await sqlQuery(
     clickhouse,
     `SELECT store_id, terminal_id FROM v_rollup_terminal_1h GROUP BY store_id, terminal_id
-     HAVING countIf(metric = 'offline_login_duration_ms') > 0
+     HAVING countIf(metric = 'offline_login_duration_ms') > 0 AND min(hour_start) < now() - INTERVAL 6 DAY
      ORDER BY maxIf(max_wire, metric = 'pending_transactions' AND hour_start > now() - INTERVAL 2 HOUR) DESC, uniqExactIf(hour_start, metric = 'offline_login_duration_ms') DESC LIMIT 1`,
   );
   return data.length === 0 ? {} : { store_id: data[0][0], terminal_id: data[0][1] };

@@ -147,7 +147,7 @@ export function stat({ unit = 'short', thresholds, decimals, spark = true, color
 
 /** Lines, areas or bars over time. */
 export function timeseries({
-  unit = 'short', thresholds, showThresholds = false, stack, draw = 'line', fill, overrides = [], min = 0, max, decimals, legend = 'list', calcs = ['lastNotNull'], points = 'never', width = 1.5, softMax, axisLabel, placement, displayName, ...rest
+  unit = 'short', thresholds, showThresholds = false, stack, draw = 'line', fill, overrides = [], min = 0, max, decimals, legend = 'list', calcs = ['lastNotNull'], points = 'never', width = 1.5, softMin, softMax, axisLabel, placement, displayName, ...rest
 }) {
   return panel('timeseries', {
     w: 12,
@@ -177,6 +177,7 @@ export function timeseries({
           axisBorderShow: false,
           axisGridShow: true,
           ...(axisLabel ? { axisLabel } : {}),
+          ...(softMin === undefined ? {} : { axisSoftMin: softMin }),
           ...(softMax === undefined ? {} : { axisSoftMax: softMax }),
           scaleDistribution: { type: 'linear' },
           stacking: { mode: stack ?? 'none', group: 'A' },

@@ -3,6 +3,8 @@
 //! A week of single samples would be 30 MB a terminal. An SDK keeps them as histograms over spans that
 //! grow with their age, which merge without loss.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 
 use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
@@ -187,12 +189,20 @@ fn put_amount(
         return;
     }
     let one = meter.draw(measured, at.connection, at.t_ms);
-    let recorded = if is_level {
-        one
-    } else {
-        one * u64::from(times)
-    };
-    meter.put(builder, position, measured, at, recorded);
+    if is_level {
+        meter.put(builder, position, measured, at, one);
+        return;
+    }
+    // Each label as often as it occurs: a sum under one of them would be an hour of failures.
+    let drawn = times.min(VALUES_PER_SPAN_MAX);
+    let mut by_label: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for _ in 0..drawn {
+        *by_label.entry(measured.label(&mut meter.rng)).or_default() += 1;
+    }
+    for (label, count) in by_label {
+        let amount = u64::from(count) * u64::from(times) / u64::from(drawn);
+        meter.put_labelled(builder, (position, measured), label, at, one * amount);
+    }
 }
 
 #[cfg(test)]

@@ -303,7 +303,8 @@ impl Meter {
         self.put_labelled(builder, (position, measured), label, at, recorded);
     }
 
-    fn put_labelled(
+    /// Adds a sample with this label.
+    pub fn put_labelled(
         &self,
         builder: &mut Builder,
         (position, measured): (usize, &Measured),

@@ -123,18 +123,20 @@ function Table({ panel, frames, width, height: room, range }) {
   // A picture cannot be scrolled: it shows whole rows, and one pixel for the line below the last.
   const height = Math.min(room, Math.floor((room - 1) / ROW) * ROW + 1);
   return (
-    <TableNG
-      data={frames[0]}
-      width={width}
-      height={height}
-      timeRange={range}
-      initialSortBy={panel.options.sortBy}
-      cellHeight={panel.options.cellHeight}
-      showTypeIcons={false}
-      enableVirtualization
-      getActions={() => []}
-      structureRev={1}
-    />
+    <div style={{ height, overflow: 'hidden' }}>
+      <TableNG
+        data={frames[0]}
+        width={width}
+        height={height}
+        timeRange={range}
+        initialSortBy={panel.options.sortBy}
+        cellHeight={panel.options.cellHeight}
+        showTypeIcons={false}
+        enableVirtualization
+        getActions={() => []}
+        structureRev={1}
+      />
+    </div>
   );
 }
 
@@ -276,7 +278,7 @@ function Alerts({ alerts, height, theme }) {
   }
   const order = ({ severity, state }) => (state === 'firing' ? 0 : 10) + (WEIGHT[severity] ?? 2);
   const rows = [...rules.values()].sort((one, other) => order(one) - order(other));
-  const fit = Math.max(1, Math.floor((height - 4) / 46));
+  const fit = Math.max(1, Math.floor((height + 4) / 42));
   const shown = rows.slice(0, rows.length > fit ? fit - 1 : fit);
   if (rows.length === 0) {
     return <div style={{ height, display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>No alerts matching filters</div>;
@@ -284,7 +286,7 @@ function Alerts({ alerts, height, theme }) {
   return (
     <div style={{ height, overflow: 'hidden', fontSize: 13 }}>
       {shown.map((alert, at) => (
-        <div key={at} style={{ display: 'flex', gap: 10, alignItems: 'center', height: 42, marginBottom: 4, padding: '0 10px', background: theme.colors.background.secondary, borderLeft: `3px solid ${color(alert.severity)}`, borderRadius: 2 }}>
+        <div key={at} style={{ display: 'flex', gap: 10, alignItems: 'center', height: 38, marginBottom: 4, lineHeight: 1.25, padding: '0 10px', background: theme.colors.background.secondary, borderLeft: `3px solid ${color(alert.severity)}`, borderRadius: 2 }}>
           <div style={{ flex: 1, minWidth: 0 }}>
             <div style={{ whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis' }}>{alert.name}</div>
             <div style={{ color: theme.colors.text.secondary, fontSize: 12, whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis' }}>

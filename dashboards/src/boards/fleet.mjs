@@ -121,7 +121,7 @@ export default () =>
       }),
       g.alertList({
         title: 'Alerts',
-        description: 'What fires or is about to, worst first. Each links to its runbook.',
+        description: 'What fires or is about to, worst first. Begin with what pages, take one of the fleet before those of stores, and follow the runbook each links to.',
         w: 7,
         h: 8,
       }),

@@ -68,7 +68,7 @@ export default () =>
       }),
       g.stat({
         title: 'ClickHouse',
-        description: 'Whether the last round of shipping or the last look at ClickHouse went well.',
+        description: 'Whether the last round of shipping or the last look at ClickHouse went well. Away: nothing is lost while the outbox has room; restart ClickHouse, or look at its log.',
         targets: [g.prom(`min(${own('clickhouse_up')})`, 'at the last look')],
         thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
         mappings: [{ type: 'value', options: { 0: { text: 'away', index: 0 }, 1: { text: 'up', index: 1 } } }],
@@ -120,7 +120,8 @@ export default () =>
         ],
         decimals: 0,
         thresholds: g.anyIsFair,
-        w: 12,
+        w: 8,
+        h: 6,
       }),
       g.timeseries({
         title: 'Bytes posted by second',
@@ -129,7 +130,8 @@ export default () =>
         unit: 'Bps',
         overrides: [g.colour('received', g.HUES[0])],
         fill: 20,
-        w: 12,
+        w: 16,
+        h: 6,
       }),
       g.row('Journal'),
       g.timeseries({
@@ -152,7 +154,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Journal on disk',
-        description: 'Bytes of its segments. A saw: seals cut it. Only rising: seals fail, see below.',
+        description: 'Bytes of its segments. A saw: seals cut it. Only rising: seals fail, see below, and look at the disk and at the log before the budget is used up.',
         targets: [g.prom(`sum(${own('journal_used_bytes')})`, 'used')],
         unit: 'bytes',
         overrides: [g.colour('used', g.HUES[0])],
@@ -197,7 +199,7 @@ export default () =>
       g.timeseries({
         title: 'Epochs sealed and not confirmed',
         softMax: 4,
-        description: 'Normally one or two. Growing: ClickHouse does not keep up or is away.',
+        description: 'Normally one or two. Growing: ClickHouse does not keep up or is away. Look at its load and its log; the outbox in use says how long there is time.',
         targets: [g.prom(`sum(${own('outbox_epochs')})`, 'epochs')],
         decimals: 0,
         overrides: [g.colour('epochs', g.HUES[3])],
@@ -215,7 +217,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Stores, terminals, queues known',
-        description: 'What the collector keeps track of. A jump without new shops: somebody invents identifiers.',
+        description: 'What the collector keeps track of. A jump without new shops: somebody invents identifiers; turn authentication on, or find the sender in the log.',
         targets: ['stores', 'terminals', 'queues'].map((name) => g.prom(`sum(${own(name)})`, name)),
         decimals: 0,
         overrides: g.hues(['stores', 'terminals', 'queues']),

@@ -54,41 +54,41 @@ export default () =>
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms')),
       }),
-      headline('Syncs over the limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue.', {
+      headline('Syncs over the limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue. More than its neighbours have: exchange the till\'s cable or move its radio.', {
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.higherIsWorse([0.01, 0.05]),
       }),
-      headline('Network average', 'network_latency_ms', 'sum(sum_wire) / sum(count) / 1000', 'Round trip to the back office. A till slower than its neighbours: its cable or its radio.', {
+      headline('Network average', 'network_latency_ms', 'sum(sum_wire) / sum(count) / 1000', 'Average round trip to the back office. A till slower than its neighbours: its cable or its radio; as slow as they are: the store\'s line.', {
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('network_latency_ms')),
       }),
-      headline('Memory, maximum', 'memory_used_mb', 'max(max_wire) * 1000000', 'Most memory in the selected range. Over the limit: reload the till between customers.', {
+      headline('Memory, maximum', 'memory_used_mb', 'max(max_wire) * 1000000', 'Most memory in the selected range. Over the limit: reload the till between customers; over it every day: look for what its cashiers do that others do not.', {
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
       }),
-      headline('Longest queue', 'pending_transactions', 'max(max_wire)', 'Most transactions that waited on this till.', {
+      headline('Longest queue', 'pending_transactions', 'max(max_wire)', 'Most transactions that waited on this till. Near the limit it stops selling offline: was it cut off, or does it not synchronise? See by hour below.', {
         thresholds: g.higherIsWorse(thresholds('pending_transactions')),
         decimals: 0,
       }),
-      headline('Errors', 'errors', 'sum(sum_wire)', 'Errors of the application in the selected range.', { decimals: 0 }),
-      timed('Synchronisation by hour', 'sync_duration_ms', durations, 'Average and longest synchronisation of each hour, with the number of samples.', {
+      headline('Errors', 'errors', 'sum(sum_wire)', 'Errors of the application in the selected range. Many on this till alone: its browser or its hardware; see which kind below.', { decimals: 0 }),
+      timed('Synchronisation by hour', 'sync_duration_ms', durations, 'Average and longest synchronisation of each hour, with the number of samples. The longest alone high: one hang; the average with it: the line or the till.', {
         unit: 's',
         ...limits('sync_duration_ms'),
         overrides: averageAndLongest,
       }),
-      timed('Network latency by hour', 'network_latency_ms', durations, 'Average and longest round trip of each hour. Holes: the till was off or offline.', {
+      timed('Network latency by hour', 'network_latency_ms', durations, 'Average and longest round trip of each hour. Holes are nights, or the till was off or offline. High at the same hours each day: the line is shared.', {
         unit: 's',
         ...limits('network_latency_ms'),
         overrides: averageAndLongest,
       }),
-      timed('Offline login by hour', 'offline_login_duration_ms', durations, 'Logins while the till was offline. Holes are good: it was online.', {
+      timed('Offline login by hour', 'offline_login_duration_ms', durations, 'Logins while the till was offline. Holes are good: it was online. Points over the limit: its storage is slow, clear the browser\'s data after a synchronisation.', {
         unit: 's',
         ...limits('offline_login_duration_ms'),
         overrides: averageAndLongest,
         points: 'always',
       }),
-      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
+      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak; note the release and tell the developers.', {
         unit: 'decbytes',
         ...limits('memory_used_mb'),
         overrides: averageAndLongest,
@@ -100,7 +100,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Errors by hour and kind',
-        description: 'What went wrong on this till. script: tell the developers which release it ran.',
+        description: 'What went wrong on this till. network: its line; storage_quota: clear the browser\'s data; script: tell the developers which release it ran.',
         needs: 'terminals',
         targets: [
           g.sql(`
@@ -142,7 +142,7 @@ export default () =>
       g.row('All tills of the store'),
       g.stat({
         title: 'Terminals reporting',
-        description: 'Terminals of the store that posted in the last ten minutes.',
+        description: 'Terminals of the store that posted in the last ten minutes. Fewer than tills in use: ask the store which one is off.',
         targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'now', { instant: true })],
         decimals: 0,
         spark: false,
@@ -150,7 +150,7 @@ export default () =>
       }),
       g.stat({
         title: 'Over the memory limit',
-        description: 'Terminals of the store that use more memory than the limit.',
+        description: 'Terminals of the store that use more memory than the limit. Reload them between customers; all at once: the release.',
         targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
@@ -159,7 +159,7 @@ export default () =>
       }),
       g.stat({
         title: 'Over the queue limit',
-        description: 'Terminals of the store with more transactions waiting than the first limit.',
+        description: 'Terminals of the store with more transactions waiting than the first limit. Get them online before they stop selling.',
         targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="pending_transactions"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
@@ -168,7 +168,7 @@ export default () =>
       }),
       g.stat({
         title: 'Memory, worst till',
-        description: 'The terminal of the store that uses most memory now.',
+        description: 'The terminal of the store that uses most memory now. Over the limit: reload it between customers.',
         targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'now', { instant: true })],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
