@@ -140,15 +140,12 @@ impl Meter {
         }
     }
 
-    /// The same terminal, connected when the run begins: what it has to tell of the past must not wait.
-    pub fn connected(mut self) -> Self {
-        self.connection = Connection::Online;
-        self
-    }
-
-    /// The same terminal in a run that begins then.
-    pub fn beginning_at(mut self, begin_ms: i64) -> Self {
+    /// The same terminal in a run that begins then, connected if what it has to tell must not wait.
+    pub fn beginning_at(mut self, begin_ms: i64, is_connected: bool) -> Self {
         self.begin_ms = begin_ms;
+        if is_connected {
+            self.connection = Connection::Online;
+        }
         self
     }
 
@@ -336,27 +333,20 @@ impl Meter {
         at: Moment,
         (from, to): (Connection, Connection),
     ) {
-        let metric = &measured.metric;
-        if self.profile.uses_aliases {
-            let name = format!("mode_switch_{}_to_{}", from.name(), to.name());
-            builder.sample(&Sample {
-                position,
-                unit: metric.unit,
-                name: &name,
-                label: "",
-                at,
-                recorded: 1,
-            });
+        let old_name = format!("mode_switch_{}_to_{}", from.name(), to.name());
+        let (name, label) = if self.profile.uses_aliases {
+            (old_name.as_str(), "")
         } else {
-            builder.sample(&Sample {
-                position,
-                unit: metric.unit,
-                name: metric.name,
-                label: to.name(),
-                at,
-                recorded: 1,
-            });
-        }
+            (measured.metric.name, to.name())
+        };
+        builder.sample(&Sample {
+            position,
+            unit: measured.metric.unit,
+            name,
+            label,
+            at,
+            recorded: 1,
+        });
     }
 
     fn moment(&mut self, local_now_ms: i64, span_ms: i64) -> Moment {

@@ -116,12 +116,13 @@ function Lines({ panel, frames, width, height, range, marks }) {
   );
 }
 
-/** A row of a table, and its head. */
+/** A row of a table, and the row of its names. */
 const ROW = 36;
+const NAMES = 33;
 
 function Table({ panel, frames, width, height: room, range }) {
-  // A picture cannot be scrolled: it shows whole rows, and one pixel for the line below the last.
-  const height = Math.min(room, Math.floor((room - 1) / ROW) * ROW + 1);
+  // A picture cannot be scrolled: it shows whole rows.
+  const height = NAMES + Math.floor((room - NAMES) / ROW) * ROW;
   return (
     <div style={{ height, overflow: 'hidden' }}>
       <TableNG

@@ -201,7 +201,7 @@ export default () =>
           g.override('Last hour with data', { 'custom.align': 'right' }),
         ],
         timeFrom: '24h',
-        h: 9,
+        h: 12,
       }),
       g.row('Seven days'),
       g.timeseries({
@@ -251,6 +251,7 @@ export default () =>
             GROUP BY time ${q.BY_HOUR}`),
         ],
         stack: 'normal',
+        draw: 'bars',
         unit: 'sishort',
         overrides: g.hues(CONNECTIONS),
         timeFrom: '7d',

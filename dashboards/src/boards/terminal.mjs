@@ -82,7 +82,7 @@ export default () =>
         ...limits('network_latency_ms'),
         overrides: averageAndLongest,
       }),
-      timed('Offline login by hour', 'offline_login_duration_ms', durations, 'Logins while the till was offline. Holes are good: it was online. Points over the limit: its storage is slow, clear the browser\'s data after a synchronisation.', {
+      timed('Offline login by hour', 'offline_login_duration_ms', durations.replace('sum(count) AS samples', 'toNullable(sum(count)) AS samples'), 'Logins while the till was offline. Holes are good: it was online. Points over the limit: its storage is slow, clear the browser\'s data after a synchronisation.', {
         unit: 's',
         ...limits('offline_login_duration_ms'),
         overrides: averageAndLongest,
