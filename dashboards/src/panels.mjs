@@ -109,7 +109,7 @@ function sparkRange(list) {
     const margin = 2 * (1 - limits[0]);
     return { min: 1 - margin, max: 1 + margin };
   }
-  return { min: 0, max: 1.5 * limits.at(-1) };
+  return { min: 0, max: 2.2 * limits.at(-1) };
 }
 
 /** A headline number. With `spark` the trend is drawn behind it. */

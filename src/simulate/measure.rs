@@ -59,10 +59,9 @@ impl World {
         self
     }
 
-    /// Samples in a minute, as a share of a usual one's.
+    /// Samples in a minute, as a share of the forty of a usual one.
     pub fn share_of_usual(&self) -> f64 {
-        const USUAL: f64 = 40.0;
-        f64::from(self.samples_per_batch) * self.batches_per_minute / USUAL
+        f64::from(self.samples_per_batch) * self.batches_per_minute / 40.0
     }
 
     /// Samples in a batch of a store's terminal made at this time.
