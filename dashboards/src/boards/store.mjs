@@ -138,12 +138,15 @@ export default () =>
       }),
       g.timeseries({
         title: 'Memory of the terminals',
-        description: 'The terminal that uses most, and the 95th of 100, with the limit for a clean-up. One till above it: reload it; all of them rising: a leak in the release.',
-        targets: [g.prom(`max by (stat) (${g.series('pos_terminal_memory_bytes', here)})`, '{{stat}}')],
+        description: 'The terminal that uses most, with the limit for a clean-up, and how many are over it. One: reload it between customers; all of them: a leak in the release.',
+        targets: [
+          g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'worst till'),
+          g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'tills over the limit'),
+        ],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb'), 'transparent'),
         showThresholds: true,
-        overrides: [g.colour('max', g.HUES[1]), g.colour('p95', g.HUES[0])],
+        overrides: [g.colour('worst till', g.HUES[1]), g.samplesAxis('tills over the limit'), g.override('tills over the limit', { decimals: 0, 'custom.axisSoftMax': 4 })],
         w: 8,
       }),
       g.timeseries({
@@ -160,6 +163,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Samples that came late, by minute',
+        softMax: 10,
         description: 'Measurements received too late to move the live series; they are in ClickHouse, in the minutes they belong to. A burst: terminals came back online.',
         targets: [g.prom(`60 * sum by (age_up_to) (rate(${g.series('pos_late_samples_total', here)}[$__rate_interval]))`, 'up to {{age_up_to}} old')],
         stack: 'normal',

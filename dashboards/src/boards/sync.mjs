@@ -158,7 +158,7 @@ export default () =>
         title: 'From reconnecting to synchronised',
         description: `How long terminals take to catch up. The objective is ${within * 100} % within ${q.inWords('reconnect_to_synced_ms', inTime)}. Rising while many come back: the back office is the narrow place.`,
         targets: [...q.percentiles('reconnect_to_synced_ms', [0.5, 0.95], here), q.sampleRate('reconnect_to_synced_ms', here)],
-        unit: 'clocks',
+        unit: 'dthms',
         thresholds: g.higherIsWorse(thresholds('reconnect_to_synced_ms'), 'transparent'),
         showThresholds: true,
         overrides: [g.samplesAxis()],
