@@ -220,7 +220,7 @@ export function table({ columns = [], sortBy, desc = true, ...rest }) {
       },
       overrides: columns,
     },
-    options: { showHeader: true, cellHeight: 'sm', ...(sortBy ? { sortBy: [{ displayName: sortBy, desc }] } : { sortBy: [] }) },
+    options: { showHeader: true, cellHeight: 'sm', sortBy: [sortBy ?? []].flat().map((displayName) => ({ displayName, desc })) },
   });
 }
 /** Softer than in headlines: a table of fifty stores must still be read. */
