@@ -438,6 +438,8 @@ pub mod tests {
         assert_eq!(defaults.end(), End::After(Duration::from_secs(60)));
         assert_eq!(defaults.first_fault(), None);
         assert_eq!(options(&["--rate", "20000"]).interval_ms(), Some(1_500));
+        let troubled = options(&["--trouble", "memory:1", "--trouble", "silent:2@5m,memory:3"]);
+        assert_eq!(troubled.trouble.len(), 3);
         assert_eq!(options(&["--rate", "0"]).interval_ms(), None);
         assert_eq!(options(&["--batches", "7"]).end(), End::Batches(7));
         assert_eq!(options(&["--forever"]).end(), End::Never);
