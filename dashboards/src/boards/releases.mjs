@@ -39,7 +39,7 @@ const trend = (title, name, part, description) =>
     thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
     showThresholds: true,
     width: 2,
-    interval: '1m',
+    interval: '2m',
     w: 8,
   });
 const successByRelease = (name, good) =>
@@ -131,6 +131,7 @@ export default () =>
         description: 'Share of attempts that succeeded, with the limits of the catalogue. A release below the critical limit pages: roll it back.',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_sync_attempts_total', 'success')),
+        interval: '3m',
         overrides: APART,
         unit: 'percentunit',
         min: null,
@@ -146,6 +147,7 @@ export default () =>
         description: 'Share of offline logins that succeeded. They are few: one failure is a dip. A release that stays below the line locks cashiers out, hold it.',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_offline_logins_total', 'success')),
+        interval: '3m',
         overrides: APART,
         unit: 'percentunit',
         min: null,
@@ -161,6 +163,7 @@ export default () =>
         description: 'Errors of each release for each of its terminals, so that a canary of few stores compares with the rest.',
         needs: 'releaseCounters',
         targets: apart(`(3600 * sum by (release) (rate(${g.series('pos_release_errors_total')}[$__rate_interval])) / sum by (release) (${g.series('pos_terminals')} > 0))`),
+        interval: '3m',
         overrides: APART,
         w: 8,
       }),

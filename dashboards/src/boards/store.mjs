@@ -172,8 +172,8 @@ export default () =>
       }),
       g.row('Tills', { needs: 'terminals' }),
       g.table({
-        title: 'Terminals, last 24 hours',
-        description: 'Averages and maxima of each till. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
+        title: 'Terminals, slowest synchronisation first',
+        description: 'Averages and maxima of each till; averages have the colours, because one moment is no trouble. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
         needs: 'terminals',
         targets: [
           g.sql(
@@ -183,6 +183,7 @@ export default () =>
               maxIf(max_wire, metric = 'sync_duration_ms') / 1000 AS "Sync longest",
               sumIf(over_high, metric = 'sync_duration_ms') / sumIf(count, metric = 'sync_duration_ms') AS "Sync critical share",
               sumIf(sum_wire, metric = 'network_latency_ms') / sumIf(count, metric = 'network_latency_ms') / 1000 AS "Network average",
+              sumIf(sum_wire, metric = 'memory_used_mb') / sumIf(count, metric = 'memory_used_mb') * 1000000 AS "Memory average",
               maxIf(max_wire, metric = 'memory_used_mb') * 1000000 AS "Memory max",
               maxIf(max_wire, metric = 'pending_transactions') AS "Pending max",
               sumIf(sum_wire, metric = 'errors') AS "Errors",
@@ -199,7 +200,8 @@ export default () =>
           g.plainColumn('Sync longest', 's'),
           g.plainColumn('Sync critical share', 'percentunit', { decimals: 2 }),
           g.healthColumn('Network average', 's', g.higherIsWorse(thresholds('network_latency_ms'))),
-          g.healthColumn('Memory max', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb'))),
+          g.healthColumn('Memory average', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb'))),
+          g.plainColumn('Memory max', 'decbytes'),
           g.healthColumn('Pending max', 'short', g.higherIsWorse(thresholds('pending_transactions'))),
           g.plainColumn('Errors', 'short'),
           g.override('Last hour with data', { 'custom.align': 'right' }),
