@@ -26,7 +26,7 @@ test-stack: $(ENGINE) ## Test against a real Prometheus and Alertmanager (instal
 dashboards: ## Write dashboards/json anew from dashboards/src
 	@node dashboards/build.mjs
 
-pictures: $(ENGINE) ## Draw the dashboards into docs/pictures (25 minutes of a simulated day; needs Prometheus and Chromium)
+pictures: $(ENGINE) ## Draw the dashboards into docs/pictures (45 minutes of a simulated day; needs Prometheus and Chromium)
 	$(CARGO) build --locked --quiet --bin tillwatch
 	@dashboards/pictures/run.sh
 

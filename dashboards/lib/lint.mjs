@@ -9,7 +9,7 @@ import * as limits from '../src/limits.mjs';
 import { TABLES, knownSeries } from '../src/catalogue.mjs';
 import { UPCOMING_SERIES } from '../src/upcoming.mjs';
 
-const UNITS = new Set(['s', 'short', 'none', 'percentunit', 'bytes', 'decbytes', 'Bps', 'suffix:×']);
+const UNITS = new Set(['s', 'dthms', 'short', 'sishort', 'none', 'percentunit', 'bytes', 'decbytes', 'Bps', 'suffix:×']);
 const BUILT_IN = new Set(['__rate_interval', '__interval', '__range', '__timeFilter', '__fromTime', '__toTime', '__interval_s', '__all', '__conditionalAll', '__timeInterval', '__url_time_range', '__value', '__field', '__data']);
 const TARGET_FREE = new Set(['ALERTS']);
 const DESCRIPTION_LEAST = 25;

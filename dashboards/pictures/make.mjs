@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 // Draws every dashboard of dashboards/json into docs/pictures, on data of a running simulated day. `make pictures` calls it.
 //
-//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 25 minutes more, draws, stops all
+//   node make.mjs                     starts tillwatch, a fleet and Prometheus, waits for the history and 45 minutes more, draws, stops all
 //   node make.mjs --urls FILE         draws from what already runs; FILE holds {prometheus, clickhouse: {url, user, password}}
 //   node make.mjs --only tillwatch-store --out /tmp/pictures --minutes 30
 
 import { createServer } from 'node:http';
-import { mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join, normalize, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
@@ -29,38 +29,55 @@ const { values: options } = parseArgs({
     urls: { type: 'string' },
     only: { type: 'string' },
     out: { type: 'string', default: join(ROOT, 'docs/pictures') },
-    minutes: { type: 'string', default: '25' },
+    minutes: { type: 'string', default: '45' },
     store: { type: 'string' },
   },
 });
 
-/** The simulated day: half of what runs is a rollout that goes from none to a tenth and then to a quarter of the stores. */
-const FLEET = ['--stores', '50', '--terminals', '500', '--rate', '1000', '--late-share', '0.06', '--canary-slowdown', '2.2'];
-const PHASES = [
-  { at: 0, options: ['--backfill', '7d', '--canary-share', '0'] },
-  { at: 0.35, options: ['--canary-share', '0.1'] },
-  { at: 0.65, options: ['--canary-share', '0.25'] },
-];
+/** Fourteen hours of a day that hold the time of the pictures, some hours before closing; late at night shops are always open. */
+function openingHours() {
+  const hour = new Date().getUTCHours();
+  if (hour > 21) return '0-24';
+  const close = Math.min(24, Math.max(14, hour + 4));
+  return `${close - 14}-${close}`;
+}
+
+/**
+ * The simulated day: a healthy fleet with a week behind it, four stores in trouble, and a slower release that goes from none to a
+ * tenth and then to a quarter of the stores.
+ */
+function fleetOf(minutes) {
+  const at = (share) => `${Math.round(share * minutes * 60)}s`;
+  return [
+    ...['--stores', '50', '--terminals', '500', '--rate', '1000', '--opening-hours', openingHours(), '--backfill', '7d'],
+    ...['--slowdown', '0.72', '--store-spread', '0.1', '--skew-share', '0.002', '--late-share', '0.02', '--return-within', at(1)],
+    ...['--canary-slowdown', '1.4', '--rollout', `${at(0.35)}=0.1,${at(0.65)}=0.25`],
+    ...['--trouble', `slow-sync:7@${at(0.4)},bad-network:31,memory:18@${at(0.2)},silent:44@${at(0.3)}`],
+  ];
+}
 
 async function simulatedDay(minutes) {
-  const stack = await startStack({ scrapeSeconds: 5, rules: process.env.ALERT_RULES, fleet: [...FLEET, ...PHASES[0].options] });
+  const stack = await startStack({ scrapeSeconds: 5, rules: process.env.ALERT_RULES, fleet: fleetOf(minutes) });
+  // Meanwhile another run can draw from it: node make.mjs --urls build/stack.json --out /tmp/pictures
+  mkdirSync(join(HERE, 'build'), { recursive: true });
+  const { prometheus, clickhouse } = stack;
+  writeFileSync(join(HERE, 'build/stack.json'), JSON.stringify({ prometheus, clickhouse }), { mode: 0o600 });
   // The week of history comes first; the pictures begin when only the day's trade is left.
-  const busy = 'sum(rate(tillwatch_samples_total{outcome="accepted"}[30s])) > 2500';
+  const busy = 'sum(rate(tillwatch_samples_total{outcome="accepted"}[30s])) > 3000';
+  let quiet = 0;
   await until('the history has arrived', 1200, async () => {
     stack.check();
     await sleep(5000);
     const { result } = await promQuery(stack.prometheus, 'query', { query: `(${busy}) or (time() - max(tillwatch_start_timestamp_seconds) < 75)` });
-    return result.length === 0;
+    quiet = result.length === 0 ? quiet + 1 : 0;
+    return quiet >= 7;
   });
   const started = Date.now();
-  for (const phase of [...PHASES.slice(1), { at: 1 }]) {
-    const due = started + phase.at * minutes * MINUTE_MS;
-    while (Date.now() < due) {
-      stack.check();
-      await sleep(Math.min(5000, due - Date.now()));
-    }
-    console.log(`${Math.round((Date.now() - started) / MINUTE_MS)} of ${minutes} minutes`);
-    if (phase.options) await stack.changeFleet([...FLEET, ...phase.options]);
+  console.log(`The history has arrived; ${minutes} minutes of trade follow`);
+  const due = started + minutes * MINUTE_MS;
+  while (Date.now() < due) {
+    stack.check();
+    await sleep(Math.min(5000, due - Date.now()));
   }
   return { ...stack, startedMs: started + 2 * MINUTE_MS };
 }
@@ -104,14 +121,14 @@ async function slowestStore(prometheus) {
   return result[0]?.metric.store_id;
 }
 
-/** The till with most to tell: it was offline, and people logged in. */
+/** The till with most to tell: it has a week behind it, most transactions wait on it, and people logged in while it was offline. */
 async function tillToShow(clickhouse) {
   if (!AVAILABLE.terminals) return {};
   const { data } = await sqlQuery(
     clickhouse,
     `SELECT store_id, terminal_id FROM v_rollup_terminal_1h GROUP BY store_id, terminal_id
-     HAVING countIf(metric = 'offline_login_duration_ms') > 0
-     ORDER BY uniqExactIf(hour_start, metric = 'sync_duration_ms') DESC, uniqExactIf(hour_start, metric = 'offline_login_duration_ms') DESC LIMIT 1`,
+     HAVING countIf(metric = 'offline_login_duration_ms') > 0 AND min(hour_start) < now() - INTERVAL 6 DAY
+     ORDER BY maxIf(max_wire, metric = 'pending_transactions' AND hour_start > now() - INTERVAL 2 HOUR) DESC, uniqExactIf(hour_start, metric = 'offline_login_duration_ms') DESC LIMIT 1`,
   );
   return data.length === 0 ? {} : { store_id: data[0][0], terminal_id: data[0][1] };
 }

@@ -2,6 +2,8 @@
 
 /** Seconds since a store's last batch: three missed batches and more, then fifteen minutes. */
 export const SILENT_S = [300, 900];
+/** Limits a store has passed, each once when it needs improvement and twice when it is poor. */
+export const LIMITS_PASSED = [1, 3];
 /** Times the median store, or the baseline release (the alert on a release is at 1.2). */
 export const PEERS = [1.5, 3];
 export const BASELINE = [1.1, 1.2];

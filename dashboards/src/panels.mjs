@@ -109,7 +109,7 @@ function sparkRange(list) {
     const margin = 2 * (1 - limits[0]);
     return { min: 1 - margin, max: 1 + margin };
   }
-  return { min: 0, max: 1.5 * limits.at(-1) };
+  return { min: 0, max: 2.2 * limits.at(-1) };
 }
 
 /** A headline number. With `spark` the trend is drawn behind it. */
@@ -147,7 +147,7 @@ export function stat({ unit = 'short', thresholds, decimals, spark = true, color
 
 /** Lines, areas or bars over time. */
 export function timeseries({
-  unit = 'short', thresholds, showThresholds = false, stack, draw = 'line', fill, overrides = [], min = 0, max, decimals, legend = 'list', calcs = ['lastNotNull'], points = 'never', width = 1.5, softMax, axisLabel, placement, displayName, ...rest
+  unit = 'short', thresholds, showThresholds = false, stack, draw = 'line', fill, overrides = [], min = 0, max, decimals, legend = 'list', calcs = ['lastNotNull'], points = 'never', width = 1.5, softMin, softMax, axisLabel, placement, displayName, ...rest
 }) {
   return panel('timeseries', {
     w: 12,
@@ -177,6 +177,7 @@ export function timeseries({
           axisBorderShow: false,
           axisGridShow: true,
           ...(axisLabel ? { axisLabel } : {}),
+          ...(softMin === undefined ? {} : { axisSoftMin: softMin }),
           ...(softMax === undefined ? {} : { axisSoftMax: softMax }),
           scaleDistribution: { type: 'linear' },
           stacking: { mode: stack ?? 'none', group: 'A' },
@@ -219,7 +220,7 @@ export function table({ columns = [], sortBy, desc = true, ...rest }) {
       },
       overrides: columns,
     },
-    options: { showHeader: true, cellHeight: 'sm', ...(sortBy ? { sortBy: [{ displayName: sortBy, desc }] } : { sortBy: [] }) },
+    options: { showHeader: true, cellHeight: 'sm', sortBy: [sortBy ?? []].flat().map((displayName) => ({ displayName, desc })) },
   });
 }
 /** Softer than in headlines: a table of fifty stores must still be read. */

@@ -80,19 +80,23 @@ export function sqlPercentiles(name, qs) {
   };
 }
 
-/** Percentiles of a metric by `bucket` (an SQL expression of the time column) over the panel's range. */
-export function sqlTrend(name, qs, { where = '1', bucket } = {}) {
+/** Hours in which nothing was measured are rows without values, so that no line leads over a closed night. */
+export const BY_HOUR = 'ORDER BY time WITH FILL STEP INTERVAL 1 HOUR';
+
+/** Percentiles of a metric by hour over the panel's range. */
+export function sqlTrend(name, qs, { where = '1' } = {}) {
   const { view, time } = history();
   const { inner, columns } = sqlPercentiles(name, qs);
+  const gaps = columns.map((column) => column.replace(/^(.*) AS (\w+)$/, 'toNullable($1) AS $2'));
   return sql(`
-    SELECT time, ${columns.join(', ')}, samples
+    SELECT time, ${gaps.join(', ')}, samples
     FROM (
-      SELECT ${(bucket ?? ((column) => `toStartOfHour(${column})`))(time)} AS time, ${inner}, sum(count) AS samples
+      SELECT toStartOfHour(${time}) AS time, ${inner}, sum(count) AS samples
       FROM ${view}
       WHERE metric = '${name}' AND ${RUM} AND $__timeFilter(${time}) AND ${where}
       GROUP BY time
     )
-    ORDER BY time`);
+    ${BY_HOUR}`);
 }
 
 /** Good, fair and poor shares by day, from exact counts over the thresholds. */

@@ -71,6 +71,30 @@ impl Options {
                 "must be between 0.1 and 100",
             ),
             (
+                !(0.1..=100.0).contains(&self.slowdown),
+                "--slowdown",
+                "must be between 0.1 and 100",
+            ),
+            (
+                !(0.0..=0.9).contains(&self.store_spread),
+                "--store-spread",
+                "must be between 0 and 0.9",
+            ),
+            (
+                !self.rollout.is_sorted_by(|one, next| {
+                    one.from_ms <= next.from_ms && one.share <= next.share
+                }),
+                "--rollout",
+                "must reach more stores at every step, one after the other",
+            ),
+            (
+                self.trouble
+                    .iter()
+                    .any(|trouble| trouble.store > self.stores),
+                "--trouble",
+                "must be in a store of the fleet",
+            ),
+            (
                 !share(self.late_share),
                 "--late-share",
                 "must be between 0 and 1",
@@ -146,6 +170,10 @@ mod tests {
             (["--offline-stores", "51"], "--offline-stores"),
             (["--unstamped-share", "1.1"], "--unstamped-share"),
             (["--skew-max", "1m"], "--skew-max"),
+            (["--slowdown", "0"], "--slowdown"),
+            (["--store-spread", "1"], "--store-spread"),
+            (["--rollout", "5m=0.2,9m=0.1"], "--rollout"),
+            (["--trouble", "memory:51"], "--trouble"),
             (["--speed", "0"], "--speed"),
             (["--speed", "10001"], "--speed"),
         ] {

@@ -10,13 +10,14 @@ use crate::simulate::Options;
 use crate::simulate::options::OFFLINE_MAX;
 use crate::simulate::queues::Queues;
 use crate::simulate::random::{derive_seed, normal};
+use crate::simulate::rollout::{canaries, wanted};
+use crate::simulate::trouble::Kind;
 use crate::simulate::values::even_normals;
 
 /// How much of a value is the store's, the terminal's, and chance; the squares sum to 1, so that the
 /// fleet as a whole keeps each metric's distribution.
-const STORE_WEIGHT: f64 = 0.35;
+/// The store's is an option.
 const TERMINAL_WEIGHT: f64 = 0.25;
-const CHANCE_WEIGHT: f64 = 0.902_774;
 
 /// The least time a late terminal was offline, ms.
 const OFFLINE_MIN_MS: f64 = 3_600_000.0;
@@ -35,14 +36,20 @@ pub struct Profile {
     pub terminal_id: String,
     /// The release it runs.
     pub release: String,
+    /// The release it gets while the run lasts, and how long after its beginning, ms.
+    pub next_release: Option<(i64, String)>,
     /// The queue it counts in: differs from run to run.
     pub queue: Uuid,
     /// Where its randomness begins: the same in every run with this seed.
     pub seed: u64,
     /// What it adds to the `z` of every value.
     pub z: f64,
-    /// How much longer everything takes on its release.
-    pub slowdown: f64,
+    /// How much of a `z` is chance.
+    pub chance: f64,
+    /// How much longer everything takes on its release, and on the next one.
+    pub slowdown: [f64; 2],
+    /// What is wrong in its store, and how long after the beginning of the run, ms.
+    pub troubles: Vec<(i64, Kind)>,
     /// What its clock is ahead of the true time, ms.
     pub clock_ahead_ms: i64,
     /// Whether its requests say when they are sent, so that a wrong clock can be corrected.
@@ -60,16 +67,16 @@ pub struct Profile {
 impl Profile {
     /// A value's `z` on this terminal.
     pub fn draw_z(&self, rng: &mut Rng) -> f64 {
-        self.z + CHANCE_WEIGHT * normal(rng)
+        self.z + self.chance * normal(rng)
     }
 
     /// The beginning of every batch's content, up to the value of `seq`.
-    pub fn content_head(&self) -> Vec<u8> {
+    pub fn content_head(&self, release: &str) -> Vec<u8> {
         // Identifiers and releases were checked: nothing in them needs escaping.
         format!(
             "\"v\":1,\"store_id\":\"{}\",\"terminal_id\":\"{}\",\"queue\":\"{}\",\"release\":\"{}\",\
              \"consent\":true,\"source\":\"rum\",\"seq\":",
-            self.store_id, self.terminal_id, self.queue, self.release
+            self.store_id, self.terminal_id, self.queue, release
         )
         .into_bytes()
     }
@@ -93,7 +100,9 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
     let terminal_count = options.terminals as usize;
     let mut terminal_z: Vec<f64> = even_normals(terminal_count).collect();
     rng.shuffle(&mut terminal_z);
-    let is_canary = canaries(&store_z, options.canary_share);
+    let canary_from_ms = canaries(options, &store_z);
+    let spread = options.store_spread;
+    let chance = (1.0 - spread.powi(2) - TERMINAL_WEIGHT.powi(2)).sqrt();
     let is_late = chosen(&mut rng, terminal_count, options.late_share);
     let is_skewed = chosen(&mut rng, terminal_count, options.skew_share);
     let simulated = if options.speed > 1 {
@@ -107,12 +116,20 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
         .zip(is_late.into_iter().zip(is_skewed))
         .map(|((number, terminal_z), (is_late, is_skewed))| {
             let store = (number % options.stores) as usize;
-            let canary = is_canary.get(store).copied().unwrap_or(false);
-            let (release, slowdown) = if canary {
-                (&options.release_canary, options.canary_slowdown)
+            let canary_from_ms = canary_from_ms.get(store).copied().flatten();
+            let usual = (&options.release, options.slowdown);
+            let canary_slowdown = options.slowdown * options.canary_slowdown;
+            let canary = (&options.release_canary, canary_slowdown);
+            let (release, slowdown) = if canary_from_ms == Some(0) {
+                canary
             } else {
-                (&options.release, 1.0)
+                usual
             };
+            let next_release = canary_from_ms
+                .filter(|from_ms| *from_ms > 0)
+                .map(|from_ms| (from_ms, options.release_canary.clone()));
+            let troubles = options.trouble.iter();
+            let troubles = troubles.filter(|one| one.store as usize == store + 1);
             let own = derive_seed(options.seed, &format!("terminal {number}"));
             let clock = Clock::draw(&mut rng, options, is_skewed);
             let late_ms = is_late.then(|| offline_before_ms(&mut rng));
@@ -129,11 +146,14 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
                 store_id: stores.get(store).cloned().unwrap_or_default(),
                 terminal_id: format!("till-{}", number / options.stores + 1),
                 release: release.clone(),
+                next_release,
                 queue: queue(own, &queues.run_id, place.generation),
                 seed: own,
-                z: STORE_WEIGHT * store_z.get(store).copied().unwrap_or(0.0)
+                z: spread * store_z.get(store).copied().unwrap_or(0.0)
                     + TERMINAL_WEIGHT * terminal_z,
-                slowdown,
+                chance,
+                slowdown: [slowdown, canary_slowdown],
+                troubles: troubles.map(|one| (one.from_ms, one.kind)).collect(),
                 clock_ahead_ms: clock.ahead_ms,
                 is_stamped: clock.is_stamped,
                 rejected_as: clock.rejected_as(),
@@ -143,38 +163,6 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
             }
         })
         .collect()
-}
-
-/// Which stores run the canary release: quick and slow ones alike, so that it is the release that makes
-/// the difference.
-fn canaries(store_z: &[f64], share: f64) -> Vec<bool> {
-    let mut by_z: Vec<(usize, f64)> = store_z.iter().copied().enumerate().collect();
-    by_z.sort_by(|one, other| one.1.total_cmp(&other.1));
-    let mut is_canary = vec![false; store_z.len()];
-    let wanted = wanted(store_z.len(), share);
-    for number in 0..wanted {
-        let rank = (2 * number + 1) * store_z.len() / (2 * wanted);
-        if let Some((store, _)) = by_z.get(rank)
-            && let Some(is) = is_canary.get_mut(*store)
-        {
-            *is = true;
-        }
-    }
-    is_canary
-}
-
-/// How many of `count` things a share is: rounded, and at least one of a share above 0 when there is
-/// more than one thing.
-fn wanted(count: usize, share: f64) -> usize {
-    let total = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    let least = f64::from(u8::from(share > 0.0 && count > 1));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a count"
-    )]
-    let wanted = (share * total).round().max(least) as usize;
-    wanted.min(count)
 }
 
 /// Which of `count` things are chosen: exactly this share of them.

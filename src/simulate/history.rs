@@ -3,6 +3,8 @@
 //! A week of single samples would be 30 MB a terminal. An SDK keeps them as histograms over spans that
 //! grow with their age, which merge without loss.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 
 use crate::model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
@@ -19,8 +21,9 @@ const FINE_AGE_MS: i64 = 6 * HOUR_MS;
 /// How long before a terminal comes back its history ends: past the ten minutes that count as live.
 const STILL_MS: i64 = 15 * MINUTE_MS;
 
-/// Values of one metric in one span, at most: an hour of the busiest metrics is thinned out, so that a
-/// fleet's day stays a matter of seconds.
+/// Values of one metric in one span, at most, that an offline terminal keeps: an hour of the busiest
+/// metrics is thinned out. Of the usual past as many are drawn, and each counts for all it stands for,
+/// so that a fleet's day stays a matter of seconds and has as many samples as one that is lived.
 const VALUES_PER_SPAN_MAX: u32 = 60;
 
 /// A stretch of the past that is not made into batches yet. Times are the terminal's own.
@@ -62,13 +65,15 @@ impl History {
 
     /// The next hour as one batch.
     pub fn next_batch(&mut self, meter: &mut Meter, world: &World) -> Option<Batch> {
+        self.skip_closed(meter, world);
         if self.is_over() {
             return None;
         }
         let hour_end_ms = (window_start_ms(self.next_ms, HOUR_MS) + HOUR_MS).min(self.end_ms);
         let is_coarse = hour_end_ms <= self.end_ms - FINE_AGE_MS;
         let span_ms = if is_coarse { HOUR_MS } else { FINE_SPAN_MS };
-        let mut builder = meter.start_batch(window_start_ms(self.next_ms, HOUR_MS));
+        let hour_ms = window_start_ms(self.next_ms, HOUR_MS);
+        let mut builder = meter.start_batch(hour_ms, self.next_ms);
         std::mem::swap(&mut meter.rng, &mut self.rng);
         while self.next_ms < hour_end_ms {
             self.put_span(&mut builder, meter, world, span_ms);
@@ -78,58 +83,125 @@ impl History {
         Some(builder.finish())
     }
 
+    /// Goes on to the first hour in which the store is open.
+    fn skip_closed(&mut self, meter: &Meter, world: &World) {
+        let store = meter.profile.store;
+        while let Some(hours) = world.hours.filter(|_| !self.is_over()) {
+            let hour_ms = window_start_ms(self.next_ms, HOUR_MS);
+            if hours.is_open(hour_ms + HOUR_MS / 2, store) {
+                break;
+            }
+            self.next_ms = hour_ms + HOUR_MS;
+        }
+    }
+
     fn put_span(&self, builder: &mut Builder, meter: &mut Meter, world: &World, span_ms: i64) {
         #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
         let minutes = span_ms as f64 / MINUTE_MS as f64;
+        let middle_ms = self.next_ms + span_ms / 2;
+        let store = meter.profile.store;
+        if world
+            .hours
+            .is_some_and(|hours| !hours.is_open(middle_ms, store))
+        {
+            return;
+        }
+        let busy = minutes * world.activity(middle_ms, store) * world.share_of_usual();
+        let connection = self.connection_of_span(meter);
         for (position, measured) in world.mix.measured().iter().enumerate() {
-            let mean = measured.per_minute(self.connection) * minutes;
+            let mean = measured.per_minute(connection) * busy;
+            if !measured.is_drawn() && self.connection == Connection::Online {
+                let pending = waiting(meter, connection);
+                let at = Moment {
+                    t_ms: middle_ms,
+                    connection,
+                };
+                meter.put(builder, position, measured, at, pending);
+                continue;
+            }
             if !measured.is_drawn() || mean <= 0.0 {
                 continue;
             }
             match measured.metric.kind {
                 Kind::Distribution => {
-                    let count = around(&mut meter.rng, mean).min(VALUES_PER_SPAN_MAX);
-                    let values: Vec<u64> = (0..count)
-                        .map(|_| meter.draw(measured, self.connection))
+                    let count = around(&mut meter.rng, mean);
+                    let drawn = count.min(VALUES_PER_SPAN_MAX);
+                    let mut values: Vec<u64> = (0..drawn)
+                        .map(|_| meter.draw(measured, connection, self.next_ms))
                         .collect();
+                    if self.connection == Connection::Online {
+                        values = values.into_iter().cycle().take(count as usize).collect();
+                    }
                     let at = Moment {
                         t_ms: self.next_ms,
-                        connection: self.connection,
+                        connection,
                     };
                     builder.histogram(position, &measured.metric, at, span_ms, &values);
                 }
                 // The sum of a span is one sample in its middle, and so is a level.
                 Kind::Counter | Kind::Level => {
-                    self.put_amount(builder, meter, (position, measured), span_ms, mean);
+                    let at = Moment {
+                        t_ms: middle_ms,
+                        connection,
+                    };
+                    put_amount(builder, meter, (position, measured), at, mean);
                 }
             }
         }
     }
 
-    fn put_amount(
-        &self,
-        builder: &mut Builder,
-        meter: &mut Meter,
-        (position, measured): (usize, &Measured),
-        span_ms: i64,
-        mean: f64,
-    ) {
-        let is_level = measured.metric.kind == Kind::Level;
-        let times = around(&mut meter.rng, if is_level { mean.min(1.0) } else { mean });
-        if times == 0 {
-            return;
+    /// How it was connected: a terminal that kept its past offline was so all the time, the others as
+    /// often as they are while a run lasts.
+    fn connection_of_span(&self, meter: &mut Meter) -> Connection {
+        if self.connection != Connection::Online {
+            return self.connection;
         }
-        let one = meter.draw(measured, self.connection);
-        let recorded = if is_level {
-            one
-        } else {
-            one * u64::from(times)
-        };
-        let at = Moment {
-            t_ms: self.next_ms + span_ms / 2,
-            connection: self.connection,
-        };
-        meter.put(builder, position, measured, at, recorded);
+        match meter.rng.u32(0..1_000) {
+            0..30 => Connection::Offline,
+            30..52 => Connection::OfflineSync,
+            52..90 => Connection::Slow,
+            90..115 => Connection::Metered,
+            _ => Connection::Online,
+        }
+    }
+}
+
+/// Transactions that wait on a terminal at some moment of the usual past.
+fn waiting(meter: &mut Meter, connection: Connection) -> u64 {
+    match connection {
+        Connection::Offline => meter.rng.u64(4..40),
+        Connection::OfflineSync => meter.rng.u64(0..12),
+        Connection::Slow | Connection::Metered => meter.rng.u64(0..6),
+        Connection::Online | Connection::Unknown => meter.rng.u64(0..2),
+    }
+}
+
+fn put_amount(
+    builder: &mut Builder,
+    meter: &mut Meter,
+    (position, measured): (usize, &Measured),
+    at: Moment,
+    mean: f64,
+) {
+    let is_level = measured.metric.kind == Kind::Level;
+    let times = around(&mut meter.rng, if is_level { mean.min(1.0) } else { mean });
+    if times == 0 {
+        return;
+    }
+    let one = meter.draw(measured, at.connection, at.t_ms);
+    if is_level {
+        meter.put(builder, position, measured, at, one);
+        return;
+    }
+    // Each label as often as it occurs: a sum under one of them would be an hour of failures.
+    let drawn = times.min(VALUES_PER_SPAN_MAX);
+    let mut by_label: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for _ in 0..drawn {
+        *by_label.entry(measured.label(&mut meter.rng)).or_default() += 1;
+    }
+    for (label, count) in by_label {
+        let amount = u64::from(count) * u64::from(times) / u64::from(drawn);
+        meter.put_labelled(builder, (position, measured), label, at, one * amount);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::simulate::batch::{Batch, Builder, Moment, Sample};
 use crate::simulate::fleet::Profile;
 use crate::simulate::pace::Hours;
 use crate::simulate::random::{around, derive_seed};
+use crate::simulate::trouble::Kind;
 use crate::simulate::values::{Conditions, Measured, Mix};
 
 /// Batches in one cashier's session: two to four hours.
@@ -25,6 +26,7 @@ pub struct World {
     pub samples_per_batch: u32,
     /// When stores are open; none: always.
     pub hours: Option<Hours>,
+    batches_per_minute: f64,
     pending: usize,
     switches: usize,
 }
@@ -38,13 +40,33 @@ impl World {
             switches: mix.position("mode_switches"),
             mix,
             samples_per_batch,
+            batches_per_minute: 1.0,
             hours,
         }
     }
 
-    /// Samples in a batch made at this time.
-    fn samples_at(&self, at_ms: i64) -> u32 {
-        let activity = self.hours.map_or(1.0, |hours| hours.activity(at_ms));
+    /// How busy a store is, as a share of the busiest time.
+    pub fn activity(&self, at_ms: i64, store: usize) -> f64 {
+        self.hours
+            .map_or(1.0, |hours| hours.activity_of(at_ms, store))
+    }
+
+    /// The same world, where terminals make a batch this often.
+    pub fn measured_every(mut self, interval_ms: Option<u64>) -> Self {
+        if let Some(interval_ms) = interval_ms {
+            self.batches_per_minute = 60_000.0 / crate::model::metric::to_float(interval_ms.max(1));
+        }
+        self
+    }
+
+    /// Samples in a minute, as a share of the forty of a usual one.
+    pub fn share_of_usual(&self) -> f64 {
+        f64::from(self.samples_per_batch) * self.batches_per_minute / 40.0
+    }
+
+    /// Samples in a batch of a store's terminal made at this time.
+    fn samples_at(&self, at_ms: i64, store: usize) -> u32 {
+        let activity = self.activity(at_ms, store);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -62,7 +84,10 @@ pub struct Meter {
     pub profile: Profile,
     /// Its chance.
     pub rng: Rng,
-    head: Vec<u8>,
+    /// The beginning of every batch on its release, and on the next one.
+    heads: [Vec<u8>; 2],
+    /// Where the run begins, simulated Unix ms.
+    begin_ms: i64,
     connection: Connection,
     is_stranded: bool,
     /// Changes of connection not reported yet.
@@ -89,7 +114,14 @@ impl Meter {
             _ => Connection::Online,
         };
         Self {
-            head: profile.content_head(),
+            heads: [
+                profile.content_head(&profile.release),
+                profile
+                    .next_release
+                    .as_ref()
+                    .map_or(Vec::new(), |(_, release)| profile.content_head(release)),
+            ],
+            begin_ms: i64::MAX,
             connection,
             is_stranded,
             switches: Vec::new(),
@@ -105,6 +137,41 @@ impl Meter {
             rng,
             profile,
         }
+    }
+
+    /// The same terminal in a run that begins then, connected if what it has to tell must not wait.
+    pub fn beginning_at(mut self, begin_ms: i64, is_connected: bool) -> Self {
+        self.begin_ms = begin_ms;
+        if is_connected {
+            self.connection = Connection::Online;
+        }
+        self
+    }
+
+    /// Whether something that comes so long after the beginning has come.
+    fn has_come(&self, from_ms: i64, at_ms: i64) -> bool {
+        self.begin_ms
+            .checked_add(from_ms)
+            .is_some_and(|from_ms| from_ms <= at_ms)
+    }
+
+    /// 0 on its release, 1 on the next one.
+    fn release_at(&self, at_ms: i64) -> usize {
+        let next = self.profile.next_release.as_ref();
+        usize::from(next.is_some_and(|(from_ms, _)| self.has_come(*from_ms, at_ms)))
+    }
+
+    /// What is wrong in its store at a time.
+    fn troubles_at(&self, at_ms: i64) -> impl Iterator<Item = Kind> {
+        let troubles = self.profile.troubles.iter();
+        troubles
+            .filter(move |(from_ms, _)| self.has_come(*from_ms, at_ms))
+            .map(|(_, kind)| *kind)
+    }
+
+    /// Whether its store is silent at a time.
+    pub fn is_silent(&self, at_ms: i64) -> bool {
+        self.troubles_at(at_ms).any(|kind| kind == Kind::Silent)
     }
 
     /// The number of its next batch.
@@ -128,13 +195,13 @@ impl Meter {
     /// What it measured since `span_ms` ago, `now_ms` being the true time: as many samples as it is busy.
     /// A batch does not reach back into the hour before, so that each can be counted in its hour.
     pub fn measure(&mut self, world: &World, now_ms: i64, span_ms: u64) -> Batch {
-        self.pass_a_minute();
+        self.pass_a_minute(now_ms);
         let local_now_ms = now_ms + self.profile.clock_ahead_ms;
         let hour_ms = window_start_ms(local_now_ms, HOUR_MS);
         let span_ms = i64::try_from(span_ms.max(1)).unwrap_or(i64::MAX);
         let span_ms = span_ms.min(local_now_ms - hour_ms + 1);
-        let mut builder = self.start_batch(hour_ms);
-        let mut left = world.samples_at(now_ms);
+        let mut builder = self.start_batch(hour_ms, now_ms);
+        let mut left = world.samples_at(now_ms, self.profile.store);
         let pending = self.pending;
         if let Some(level) = world.mix.measured().get(world.pending) {
             let at = self.moment(local_now_ms, span_ms);
@@ -150,28 +217,59 @@ impl Meter {
             }
         }
         for _ in 0..left {
-            let position = world.mix.pick(&mut self.rng, self.connection);
+            let position = self.pick(world, now_ms);
             if let Some(measured) = world.mix.measured().get(position) {
                 let at = self.moment(local_now_ms, span_ms);
-                let recorded = self.draw(measured, self.connection);
-                self.put(&mut builder, position, measured, at, recorded);
+                let recorded = self.draw(measured, self.connection, now_ms);
+                let label = self.label(measured, now_ms);
+                self.put_labelled(&mut builder, (position, measured), label, at, recorded);
             }
         }
         builder.finish()
     }
 
+    /// What the next sample is of.
+    fn pick(&mut self, world: &World, now_ms: i64) -> usize {
+        let trouble = self.troubles_at(now_ms).next();
+        for (name, share) in trouble.map_or(&[][..], Kind::extra) {
+            if self.rng.f64() < *share {
+                return world.mix.position(name);
+            }
+        }
+        world.mix.pick(&mut self.rng, self.connection)
+    }
+
+    /// A label; more often a failure where something is wrong.
+    fn label(&mut self, measured: &Measured, now_ms: i64) -> &'static str {
+        let name = measured.metric.name;
+        let failing: f64 = self
+            .troubles_at(now_ms)
+            .map(|kind| kind.failing(name))
+            .sum();
+        if failing > 0.0 && self.rng.f64() < failing {
+            return "failure";
+        }
+        measured.label(&mut self.rng)
+    }
+
     /// A value of a metric on this terminal.
-    pub fn draw(&mut self, measured: &Measured, connection: Connection) -> u64 {
+    pub fn draw(&mut self, measured: &Measured, connection: Connection, at_ms: i64) -> u64 {
+        let slowdown = self.profile.slowdown.get(self.release_at(at_ms)).copied();
+        let name = measured.metric.name;
         let conditions = Conditions {
             connection,
-            slowdown: self.profile.slowdown,
+            slowdown: slowdown.unwrap_or(1.0),
+            worse: self
+                .troubles_at(at_ms)
+                .map(|kind| kind.factor(name))
+                .product(),
         };
         let z = self.profile.draw_z(&mut self.rng);
         measured.at(z, conditions)
     }
 
-    /// An empty batch with the next number, of this hour.
-    pub fn start_batch(&mut self, hour_ms: i64) -> Builder {
+    /// An empty batch with the next number, of this hour; measured by the release of a time.
+    pub fn start_batch(&mut self, hour_ms: i64, at_ms: i64) -> Builder {
         if self.session_batches_left == 0 {
             self.session_batches_left = self.session_rng.u32(SESSION_BATCHES);
             self.session_id = format!("{:032x}", self.session_rng.u128(..));
@@ -179,7 +277,13 @@ impl Meter {
         self.session_batches_left -= 1;
         let seq = self.next_seq;
         self.next_seq += 1;
-        Builder::new(&self.head, seq, &self.session_id, hour_ms)
+        let head = self.heads.get(self.release_at(at_ms));
+        Builder::new(
+            head.map_or(&[], Vec::as_slice),
+            seq,
+            &self.session_id,
+            hour_ms,
+        )
     }
 
     /// Adds a sample, with a label as often as each occurs.
@@ -192,6 +296,18 @@ impl Meter {
         recorded: u64,
     ) {
         let label = measured.label(&mut self.rng);
+        self.put_labelled(builder, (position, measured), label, at, recorded);
+    }
+
+    /// Adds a sample with this label.
+    pub fn put_labelled(
+        &self,
+        builder: &mut Builder,
+        (position, measured): (usize, &Measured),
+        label: &'static str,
+        at: Moment,
+        recorded: u64,
+    ) {
         let metric = &measured.metric;
         let name = match metric.aliases.first() {
             Some(alias) if self.profile.uses_aliases => alias,
@@ -216,27 +332,20 @@ impl Meter {
         at: Moment,
         (from, to): (Connection, Connection),
     ) {
-        let metric = &measured.metric;
-        if self.profile.uses_aliases {
-            let name = format!("mode_switch_{}_to_{}", from.name(), to.name());
-            builder.sample(&Sample {
-                position,
-                unit: metric.unit,
-                name: &name,
-                label: "",
-                at,
-                recorded: 1,
-            });
+        let old_name = format!("mode_switch_{}_to_{}", from.name(), to.name());
+        let (name, label) = if self.profile.uses_aliases {
+            (old_name.as_str(), "")
         } else {
-            builder.sample(&Sample {
-                position,
-                unit: metric.unit,
-                name: metric.name,
-                label: to.name(),
-                at,
-                recorded: 1,
-            });
-        }
+            (measured.metric.name, to.name())
+        };
+        builder.sample(&Sample {
+            position,
+            unit: measured.metric.unit,
+            name,
+            label,
+            at,
+            recorded: 1,
+        });
     }
 
     fn moment(&mut self, local_now_ms: i64, span_ms: i64) -> Moment {
@@ -247,11 +356,16 @@ impl Meter {
     }
 
     /// The connection changes now and then, and transactions wait or go.
-    fn pass_a_minute(&mut self) {
+    fn pass_a_minute(&mut self, now_ms: i64) {
         let chance = self.rng.u32(0..1_000);
+        let is_shaky = self
+            .troubles_at(now_ms)
+            .any(|kind| kind == Kind::BadNetwork);
         match self.connection {
             Connection::Offline if self.is_stranded => {}
             Connection::Offline if chance < 250 => self.switch(Connection::OfflineSync),
+            Connection::Online if is_shaky && chance < 60 => self.switch(Connection::Offline),
+            Connection::Online if is_shaky && chance < 260 => self.switch(Connection::Slow),
             Connection::Online if chance < 8 => self.switch(Connection::Offline),
             Connection::Online if chance < 18 => self.switch(Connection::Slow),
             Connection::Online if chance < 21 => self.switch(Connection::Metered),
@@ -272,6 +386,10 @@ impl Meter {
             Connection::Slow | Connection::Metered => self.rng.u64(0..6),
             Connection::Online | Connection::Unknown => u64::from(around(&mut self.rng, 0.4)),
         };
+        let least = self.troubles_at(now_ms).map(Kind::pending_least).max();
+        if let Some(least) = least.filter(|least| *least > 0) {
+            self.pending = self.pending.max(least + self.rng.u64(0..60));
+        }
     }
 
     fn switch(&mut self, to: Connection) {
@@ -306,8 +424,8 @@ mod tests {
             .map(Meter::new)
             .collect();
         let mut seen = HashSet::new();
-        // Two minutes: what happens on coming back follows being offline.
-        for _ in 0..2 {
+        // Half an hour: what happens on coming back follows being offline, and some of it is rare.
+        for _ in 0..30 {
             for meter in &mut meters {
                 let batch = meter.measure(&world, NOW_MS, 60_000);
                 assert_eq!(batch.samples(), 40);
@@ -359,7 +477,7 @@ mod tests {
         let mut values: Vec<u64> = Vec::new();
         for profile in profiles(&options(&[]), &Queues::new("run".to_owned())) {
             let mut meter = Meter::new(profile);
-            values.extend((0..400).map(|_| meter.draw(lcp, Connection::Online)));
+            values.extend((0..400).map(|_| meter.draw(lcp, Connection::Online, NOW_MS)));
         }
         values.sort_unstable();
         let p75_ms = values[values.len() * 3 / 4] / 1_000;

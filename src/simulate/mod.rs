@@ -23,6 +23,8 @@
 //! | `random.rs` | chance: seeds, the normal distribution, jitter |
 //! | `archive.rs` | LCP of real page views, as the RUM archive has it |
 //! | `values.rs` | what each metric's values look like, and how often they occur |
+//! | `trouble.rs` | what is wrong in a store: which values it makes worse, and from when on |
+//! | `rollout.rs` | which stores run the canary release, and from when on |
 //! | `fleet.rs` | stores and terminals, and how they differ from each other |
 //! | `batch.rs` | a batch: its identity, its content on the wire, its readings |
 //! | `measure.rs` | one terminal at work: connection, samples, counters |
@@ -52,6 +54,8 @@ mod queues;
 mod random;
 mod archive;
 mod values;
+mod trouble;
+mod rollout;
 mod fleet;
 mod batch;
 mod measure;

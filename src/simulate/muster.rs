@@ -42,7 +42,8 @@ pub fn muster(
         .into_iter()
         .map(|profile| {
             let offline_ms = profile.offline_before_ms;
-            let meter = Meter::new(profile);
+            let has_past = offline_ms.is_none() && !options.backfill.is_zero();
+            let meter = Meter::new(profile).beginning_at(pace.begin_ms(), has_past);
             let (length_ms, connection) = match offline_ms {
                 Some(offline_ms) => (offline_ms, Connection::Offline),
                 None => (millis(options.backfill), Connection::Online),

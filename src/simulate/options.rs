@@ -8,7 +8,9 @@ use clap::{Args, Parser};
 
 use crate::simulate::duration::parse_duration;
 use crate::simulate::pace::Hours;
+use crate::simulate::rollout::Step;
 use crate::simulate::scenario;
+use crate::simulate::trouble::Trouble;
 
 /// How far back samples are accepted, less an hour for spans that have begun and clocks that differ.
 pub const OFFLINE_MAX: Duration = Duration::from_secs(7 * 86_400 - 3_600);
@@ -135,6 +137,29 @@ pub struct Options {
     )]
     pub canary_slowdown: f64,
 
+    /// When the canary release reaches which share of the stores, such as 15m=0.1,30m=0.25: after the
+    /// beginning of the run, in this order. Instead of --canary-share.
+    #[arg(long, value_name = "TIME=SHARE", value_parser = Step::parse, value_delimiter = ',', help_heading = "Fleet")]
+    pub rollout: Vec<Step>,
+
+    /// How long everything takes on every release: 0.8 is a fifth shorter than usual.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value_t = 1.0,
+        help_heading = "Fleet"
+    )]
+    pub slowdown: f64,
+
+    /// How much of a value is its store's: at 0 all stores are alike. 0 to 0.9.
+    #[arg(
+        long,
+        value_name = "WEIGHT",
+        default_value_t = 0.35,
+        help_heading = "Fleet"
+    )]
+    pub store_spread: f64,
+
     /// Batches a minute of the whole fleet. Default: one per terminal. 0: as fast as the collector
     /// answers.
     #[arg(long, value_name = "PER_MINUTE", help_heading = "Load")]
@@ -173,7 +198,8 @@ pub struct Options {
     pub speed: u32,
 
     /// When stores are open, in hours UTC such as 8-20; terminals measure only then, and more at noon
-    /// and before closing. Default: always.
+    /// and before closing. Saturdays are busier and Sundays quieter, and stores differ. So is the history
+    /// of --backfill. Default: always, and as much at any time.
     #[arg(long, value_name = "HOURS", value_parser = Hours::parse, help_heading = "Load")]
     pub opening_hours: Option<Hours>,
 
@@ -209,6 +235,11 @@ pub struct Options {
     /// Within what time those that were offline come back. Default: the first half of the run.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Faults")]
     pub return_within: Option<Duration>,
+
+    /// What is wrong in a store, and from when on: slow-sync, bad-network, memory or silent, the store's
+    /// number, and how long after the beginning, such as silent:7@20m. May be given several times.
+    #[arg(long, value_name = "KIND:STORE[@TIME]", value_parser = Trouble::parse, value_delimiter = ',', help_heading = "Faults")]
+    pub trouble: Vec<Trouble>,
 
     /// Share of the requests that are sent twice: half of them because the terminal hangs up before the
     /// answer, half although they were acknowledged. 0 to 1.
@@ -407,6 +438,8 @@ pub mod tests {
         assert_eq!(defaults.end(), End::After(Duration::from_secs(60)));
         assert_eq!(defaults.first_fault(), None);
         assert_eq!(options(&["--rate", "20000"]).interval_ms(), Some(1_500));
+        let troubled = options(&["--trouble", "memory:1", "--trouble", "silent:2@5m,memory:3"]);
+        assert_eq!(troubled.trouble.len(), 3);
         assert_eq!(options(&["--rate", "0"]).interval_ms(), None);
         assert_eq!(options(&["--batches", "7"]).end(), End::Batches(7));
         assert_eq!(options(&["--forever"]).end(), End::Never);

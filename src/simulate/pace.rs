@@ -53,15 +53,51 @@ impl Hours {
         }
     }
 
-    /// How busy it is, as a share of the busiest time: most around noon and before closing.
+    /// Whether a store is open.
+    pub fn is_open(self, at_ms: i64, store: usize) -> bool {
+        self.next_open_ms(at_ms, store) == at_ms
+    }
+
+    /// How busy an open store is, as a share of the busiest time: most around noon and before closing,
+    /// less just after opening and before that.
     pub fn activity(self, at_ms: i64) -> f64 {
-        const PEAK_HOURS: f64 = 3.0;
-        const LEAST: f64 = 0.5;
+        const LEAST: f64 = 0.35;
+        /// Where noon lies between opening and closing.
+        const NOON_SHARE: f64 = 0.375;
+        const NOON_WIDTH: f64 = 2.6;
+        const EVENING_BEFORE_CLOSING: f64 = 2.5;
+        const EVENING_WIDTH: f64 = 2.2;
+        const EVENING_SIZE: f64 = 0.9;
         let hour = |ms: i64| crate::model::metric::to_float(ms.unsigned_abs()) / 3_600_000.0;
         let of_day = hour(at_ms - window_start_ms(at_ms, DAY_MS));
-        let evening = hour(self.close_hour * HOUR_MS) - 2.5;
-        let near = |peak: f64| (1.0 - (of_day - peak).abs() / PEAK_HOURS).max(0.0);
-        LEAST + (1.0 - LEAST) * near(12.5).max(near(evening))
+        let (open, close) = (
+            hour(self.open_hour * HOUR_MS),
+            hour(self.close_hour * HOUR_MS),
+        );
+        let near = |peak: f64, width: f64| (-((of_day - peak) / width).powi(2)).exp();
+        let noon = near(open + NOON_SHARE * (close - open), NOON_WIDTH);
+        let evening = EVENING_SIZE * near(close - EVENING_BEFORE_CLOSING, EVENING_WIDTH);
+        LEAST + (1.0 - LEAST) * noon.max(evening)
+    }
+
+    /// How busy this store is, as a share of the busiest time of the busiest: stores differ in size and
+    /// in when their customers come, Saturdays are the busiest days, and Sundays the quietest.
+    pub fn activity_of(self, at_ms: i64, store: usize) -> f64 {
+        const SIZES: [f64; 5] = [0.94, 0.82, 1.0, 0.76, 0.88];
+        const SHIFTS_MS: [i64; 3] = [0, -15 * MINUTE_MS, 15 * MINUTE_MS];
+        const SATURDAY: i64 = 2;
+        const SUNDAY: i64 = 3;
+        const WEEKDAY_SIZE: f64 = 0.85;
+        const SUNDAY_SIZE: f64 = 0.5;
+        // The first day of Unix time was a Thursday.
+        let day = match at_ms.div_euclid(DAY_MS).rem_euclid(7) {
+            SATURDAY => 1.0,
+            SUNDAY => SUNDAY_SIZE,
+            _ => WEEKDAY_SIZE,
+        };
+        let size = SIZES.get(store % SIZES.len()).copied().unwrap_or(1.0);
+        let shift_ms = SHIFTS_MS.get(store % SHIFTS_MS.len()).copied();
+        size * day * self.activity(at_ms + shift_ms.unwrap_or(0))
     }
 }
 
@@ -140,6 +176,36 @@ mod tests {
     }
 
     #[test]
+    fn a_day_has_two_peaks_and_a_week_its_days() {
+        let hours = Hours::parse("7-21").unwrap();
+        let day_ms = window_start_ms(NOW_MS, DAY_MS);
+        let quarters = 7 * 4..21 * 4;
+        let curve: Vec<f64> = quarters
+            .map(|quarter| hours.activity(day_ms + quarter * 15 * MINUTE_MS))
+            .collect();
+        let is_peak = |three: &[f64]| three[1] > three[0] && three[1] >= three[2];
+        assert_eq!(curve.windows(3).filter(|three| is_peak(three)).count(), 2);
+        assert!(curve.iter().all(|share| (0.35..=1.0).contains(share)));
+        // NOW_MS is a Saturday.
+        let of_day = |day: i64, store| -> f64 {
+            (7..21)
+                .map(|hour| hours.activity_of(day_ms + day * DAY_MS + hour * HOUR_MS, store))
+                .sum()
+        };
+        let of_week: Vec<f64> = (0..7).map(|day| of_day(day, 0)).collect();
+        assert!(
+            of_week[2..]
+                .iter()
+                .all(|sum| *sum > of_week[1] && *sum < of_week[0])
+        );
+        // Stores differ, and not by much.
+        let of_stores: Vec<f64> = (0..50).map(|store| of_day(0, store)).collect();
+        let smallest = of_stores.iter().copied().fold(f64::MAX, f64::min);
+        let largest = of_stores.iter().copied().fold(0.0, f64::max);
+        assert!((1.1..1.5).contains(&(largest / smallest)));
+    }
+
+    #[test]
     fn stores_are_closed_at_night_and_busy_at_noon() {
         let hours = Hours::parse("8-20").unwrap();
         let day_ms = window_start_ms(NOW_MS, DAY_MS);
@@ -158,6 +224,11 @@ mod tests {
         );
         assert!(hours.activity(day_ms + 12 * HOUR_MS + HOUR_MS / 2) > 0.99);
         assert!(hours.activity(day_ms + 9 * HOUR_MS) < 0.51);
+        for store in 0..20 {
+            assert!(!hours.is_open(day_ms + 3 * HOUR_MS, store));
+            assert!(hours.is_open(day_ms + 9 * HOUR_MS, store));
+            assert!(!hours.is_open(day_ms + 20 * HOUR_MS, store));
+        }
         for bad in ["8", "20-8", "8-25", "-1-3", "a-b", ""] {
             assert_eq!(Hours::parse(bad), Err(HoursError), "{bad}");
         }

@@ -101,7 +101,8 @@ impl Run {
         let run_id = options.run_id.clone();
         let run_id = run_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let client = Client::new(options)?;
-        let world = World::new(options.samples_per_batch, options.opening_hours);
+        let world = World::new(options.samples_per_batch, options.opening_hours)
+            .measured_every(options.interval_ms());
         let comparer = match &options.admin_url {
             Some(url) => Some(Comparer::start(url, options, &world, now_ms()).await?),
             None => None,

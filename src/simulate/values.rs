@@ -97,14 +97,14 @@ const RECIPES: &[Recipe] = &[
         [0.0, 1.2, 0.0],
         heavy(175.0, 0.42, 2.4),
     ),
-    labelled("offline_logins", [0.0, 1.2, 0.0], ONE, &[0.995, 0.005]),
+    labelled("offline_logins", [0.0, 1.2, 0.0], ONE, &[0.998, 0.002]),
     local("session_restore_ms", [0.5, 0.5, 0.5], heavy(44.0, 0.5, 2.2)),
     networked("sync_duration_ms", [2.5, 0.0, 4.0], heavy(560.0, 0.55, 2.2)),
     local("sync_items_count", [1.2, 0.0, 3.0], heavy(7.0, 0.8, 2.0)),
     local(
         "sync_payload_bytes",
         [1.5, 0.0, 3.0],
-        heavy(5_600.0, 0.8, 1.8),
+        heavy(5_600.0, 0.5, 1.8),
     ),
     labelled("sync_attempts", [2.0, 0.5, 3.0], ONE, &[0.996, 0.004]),
     networked(
@@ -118,11 +118,11 @@ const RECIPES: &[Recipe] = &[
         "offline_transactions",
         [0.0, 3.0, 0.0],
         ONE,
-        &[0.997, 0.003],
+        &[0.999, 0.001],
     ),
     labelled(
         "conflicts",
-        [0.01, 0.0, 0.3],
+        [0.000_2, 0.0, 0.015],
         ONE,
         &[0.4, 0.1, 0.1, 0.1, 0.2, 0.1],
     ),
@@ -141,7 +141,7 @@ const RECIPES: &[Recipe] = &[
         heavy(140.0, 0.6, 2.2),
     ),
     networked("network_latency_ms", [3.0, 0.0, 3.0], heavy(42.0, 0.6, 1.8)),
-    local("memory_used_mb", [1.0, 1.0, 1.0], heavy(51.0, 0.2, 6.0)),
+    local("memory_used_mb", [1.0, 1.0, 1.0], heavy(51.0, 0.12, 12.0)),
     local("db_size_mb", [0.3, 0.3, 0.3], heavy(34.0, 0.5, 3.0)),
     local("storage_used_ratio", [0.3, 0.3, 0.3], heavy(0.17, 0.5, 4.0)),
     local(
@@ -153,7 +153,7 @@ const RECIPES: &[Recipe] = &[
     labelled("mode_switches", [0.0, 0.0, 0.0], ONE, &[]),
     labelled(
         "errors",
-        [0.12, 0.2, 0.2],
+        [0.012, 0.03, 0.03],
         ONE,
         &[0.45, 0.02, 0.2, 0.08, 0.2, 0.05],
     ),
@@ -162,7 +162,7 @@ const RECIPES: &[Recipe] = &[
     local("data_loss_incidents", [0.03, 0.03, 0.03], Shape::Always(0)),
     labelled(
         "dropped_samples",
-        [0.02, 0.04, 0.02],
+        [0.000_5, 0.000_5, 0.000_5],
         ONE,
         &[0.3, 0.3, 0.1, 0.1, 0.2],
     ),
@@ -175,6 +175,8 @@ pub struct Conditions {
     pub connection: Connection,
     /// How much longer everything takes on its release.
     pub slowdown: f64,
+    /// How much larger what is wrong in its store makes it.
+    pub worse: f64,
 }
 
 /// One metric as terminals measure it.
@@ -223,8 +225,11 @@ impl Measured {
         } else {
             1.0
         };
-        let recorded =
-            wire * release_factor * connection_factor * to_float(self.metric.unit.scale());
+        let recorded = wire
+            * release_factor
+            * connection_factor
+            * conditions.worse
+            * to_float(self.metric.unit.scale());
         let least = u64::from(self.metric.kind == Kind::Counter);
         #[expect(
             clippy::cast_possible_truncation,
@@ -365,6 +370,7 @@ mod tests {
     const ONLINE: Conditions = Conditions {
         connection: Connection::Online,
         slowdown: 1.0,
+        worse: 1.0,
     };
 
     fn draws(name: &str, count: usize) -> Vec<f64> {
@@ -458,6 +464,7 @@ mod tests {
             let conditions = Conditions {
                 connection,
                 slowdown,
+                worse: 1.0,
             };
             mix.measured()[mix.position(name)].at(0.0, conditions)
         };

@@ -116,20 +116,28 @@ function Lines({ panel, frames, width, height, range, marks }) {
   );
 }
 
-function Table({ panel, frames, width, height, range }) {
+/** A row of a table, and the row of its names. */
+const ROW = 36;
+const NAMES = 33;
+
+function Table({ panel, frames, width, height: room, range }) {
+  // A picture cannot be scrolled: it shows whole rows.
+  const height = NAMES + Math.floor((room - NAMES) / ROW) * ROW;
   return (
-    <TableNG
-      data={frames[0]}
-      width={width}
-      height={height}
-      timeRange={range}
-      initialSortBy={panel.options.sortBy}
-      cellHeight={panel.options.cellHeight}
-      showTypeIcons={false}
-      enableVirtualization
-      getActions={() => []}
-      structureRev={1}
-    />
+    <div style={{ height, overflow: 'hidden' }}>
+      <TableNG
+        data={frames[0]}
+        width={width}
+        height={height}
+        timeRange={range}
+        initialSortBy={panel.options.sortBy}
+        cellHeight={panel.options.cellHeight}
+        showTypeIcons={false}
+        enableVirtualization
+        getActions={() => []}
+        structureRev={1}
+      />
+    </div>
   );
 }
 
@@ -271,15 +279,16 @@ function Alerts({ alerts, height, theme }) {
   }
   const order = ({ severity, state }) => (state === 'firing' ? 0 : 10) + (WEIGHT[severity] ?? 2);
   const rows = [...rules.values()].sort((one, other) => order(one) - order(other));
-  const fit = Math.max(1, Math.floor((height - 4) / 46));
-  const shown = rows.slice(0, rows.length > fit ? fit - 1 : fit);
+  // A row takes 40, the line that says how many more there are 24.
+  const fit = (room) => Math.max(1, Math.floor((room + 4) / 40));
+  const shown = rows.slice(0, rows.length > fit(height) ? fit(height - 24) : fit(height));
   if (rows.length === 0) {
     return <div style={{ height, display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>No alerts matching filters</div>;
   }
   return (
     <div style={{ height, overflow: 'hidden', fontSize: 13 }}>
       {shown.map((alert, at) => (
-        <div key={at} style={{ display: 'flex', gap: 10, alignItems: 'center', height: 42, marginBottom: 4, padding: '0 10px', background: theme.colors.background.secondary, borderLeft: `3px solid ${color(alert.severity)}`, borderRadius: 2 }}>
+        <div key={at} style={{ display: 'flex', gap: 10, alignItems: 'center', height: 36, marginBottom: 4, lineHeight: 1.25, padding: '0 10px', background: theme.colors.background.secondary, borderLeft: `3px solid ${color(alert.severity)}`, borderRadius: 2 }}>
           <div style={{ flex: 1, minWidth: 0 }}>
             <div style={{ whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis' }}>{alert.name}</div>
             <div style={{ color: theme.colors.text.secondary, fontSize: 12, whiteSpace: 'nowrap', overflow: 'hidden', textOverflow: 'ellipsis' }}>

@@ -2,7 +2,7 @@
 
 import { ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
-import { PEERS, SILENT_S } from '../limits.mjs';
+import { LIMITS_PASSED, PEERS, SILENT_S } from '../limits.mjs';
 import * as q from '../queries.mjs';
 
 const storeLink = {
@@ -21,7 +21,24 @@ const storesWhere = (test) => `count(${syncWindow} ${test}) or 0 * count(${syncW
 const byStore = (expression) => g.prom(expression, '', { instant: true, format: 'table' });
 const window = (name, quantile) => byStore(`max by (store_id) (${q.windowOf(name, quantile)})`);
 
-const columns = ['Sync p95', 'Synced', 'Login p95', 'LCP p75', 'INP p75', 'CLS p75', 'Cache hits', 'Queue max', 'Terminals', 'Silent for'];
+const columns = ['Limits', 'Sync p95', 'Synced', 'Login p95', 'LCP p75', 'INP p75', 'CLS p75', 'Cache hits', 'Queue max', 'Memory', 'Terminals', 'Silent for'];
+const queueMax = `max by (store_id) (${g.series('pos_pending_transactions', 'stat="max"')})`;
+const memoryMax = `max by (store_id) (${g.series('pos_terminal_memory_bytes', 'stat="max"')})`;
+const synced = q.ratio('sync_attempts', 'result="success"', [], { by: 'store_id', range: '$__range', fn: 'increase' });
+/** How many limits each store has passed; what is not measured counts for nothing. */
+const passed = () => {
+  const worst = (name, quantile) => `max by (store_id) (${q.windowOf(name, quantile)})`;
+  const tests = [
+    ...[['sync_duration_ms', '0.95'], ['lcp_ms', '0.75'], ['inp_ms', '0.75'], ['cls_score', '0.75']].flatMap(([name, quantile]) =>
+      thresholds(name).map((limit) => `${worst(name, quantile)} > bool ${limit}`),
+    ),
+    ...ratios('sync_attempts', 'under').map((limit) => `${synced} < bool ${limit}`),
+    ...thresholds('pending_transactions').map((limit) => `${queueMax} > bool ${limit}`),
+    ...thresholds('memory_used_mb').map((limit) => `${memoryMax} > bool ${limit}`),
+    ...SILENT_S.map((limit) => `min by (store_id) (${silentFor}) > bool ${limit}`),
+  ];
+  return `sum by (store_id) (${tests.map((test, at) => `label_replace(${test}, "of", "${at}", "", "")`).join(' or ')})`;
+};
 
 export default () =>
   g.dashboard({
@@ -121,29 +138,32 @@ export default () =>
       }),
       g.alertList({
         title: 'Alerts',
-        description: 'What fires or is about to, worst first. Each links to its runbook.',
+        description: 'What fires or is about to, worst first. Begin with what pages, take one of the fleet before those of stores, and follow the runbook each links to.',
         w: 7,
         h: 8,
       }),
       g.row('Stores'),
       g.table({
-        title: 'Stores, slowest synchronisation first',
-        description: 'Exact percentiles of each store over its last five minutes; red and amber are the limits of the catalogue. Click a store to see it alone. Synced: share of attempts that succeeded; login: while offline; queue: most transactions waiting on a till. A dash: nothing was measured.',
+        title: 'Stores, most limits passed first',
+        description: 'Exact percentiles of each store over its last five minutes; red and amber are the limits of the catalogue. Limits: one for every amber cell and two for every red one; begin at the top and click the store to see it alone. Over the range: synced (attempts that succeeded), login (while offline), cache hits. Queue and memory: the worst till. A dash: nothing was measured.',
         targets: [
+          byStore(passed()),
           window('sync_duration_ms', '0.95'),
-          byStore(q.ratio('sync_attempts', 'result="success"', [], { by: 'store_id', range: '$__range', fn: 'increase' })),
-          window('offline_login_duration_ms', '0.95'),
+          byStore(synced),
+          byStore(`histogram_quantile(0.95, sum by (store_id, le) (increase(${g.series('pos_offline_login_duration_seconds_bucket')}[$__range])))`),
           window('lcp_ms', '0.75'),
           window('inp_ms', '0.75'),
           window('cls_score', '0.75'),
           byStore(q.ratio('cache_requests', 'result="hit"', [], { by: 'store_id', range: '$__range', fn: 'increase' })),
-          byStore(`max by (store_id) (${g.series('pos_pending_transactions', 'stat="max"')})`),
+          byStore(queueMax),
+          byStore(memoryMax),
           byStore(`sum by (store_id) (${g.series('pos_terminals_reporting')})`),
-          byStore(`min by (store_id) (${silentFor})`),
+          byStore(`ceil(min by (store_id) (${silentFor}))`),
         ],
         transformations: g.joined('store_id', 'Store', columns),
         columns: [
-          g.override('Store', { links: [storeLink], 'custom.width': 130 }),
+          g.override('Store', { links: [storeLink], 'custom.width': 110 }),
+          g.healthColumn('Limits', 'none', g.higherIsWorse(LIMITS_PASSED), { decimals: 0 }),
           g.healthColumn('Sync p95', 's', g.higherIsWorse(thresholds('sync_duration_ms'))),
           g.healthColumn('Synced', 'percentunit', g.lowerIsWorse(ratios('sync_attempts', 'under')), { decimals: 2 }),
           g.healthColumn('Login p95', 's', g.higherIsWorse(thresholds('offline_login_duration_ms'))),
@@ -152,29 +172,43 @@ export default () =>
           g.healthColumn('CLS p75', 'none', g.higherIsWorse(thresholds('cls_score')), { decimals: 3 }),
           g.healthColumn('Cache hits', 'percentunit', g.lowerIsWorse(ratios('cache_requests', 'under')), { decimals: 1 }),
           g.healthColumn('Queue max', 'short', g.higherIsWorse(thresholds('pending_transactions'))),
+          g.healthColumn('Memory', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb')), { decimals: 0 }),
           g.plainColumn('Terminals', 'short'),
-          g.plainColumn('Silent for', 's', { decimals: 0 }),
+          g.healthColumn('Silent for', 's', g.higherIsWorse(SILENT_S), { decimals: 0 }),
         ],
-        sortBy: 'Sync p95',
-        w: 17,
+        sortBy: ['Limits', 'Sync p95'],
+        w: 18,
         h: 12,
       }),
-      g.barGauge({
-        title: 'Worse than its peers: sync p95 against the median store',
-        description: 'A store at 1 is like the median store. Twice as slow for a while, with the same release, points at its network or hardware. Click through in the table.',
-        targets: [
-          g.prom(
-            `topk(12, max by (store_id) (${q.windowOf('sync_duration_ms', '0.95')}) / scalar(quantile(0.5, max by (store_id) (${q.windowOf('sync_duration_ms', '0.95')}))))`,
-            '{{store_id}}',
-            { instant: true },
-          ),
-        ],
-        unit: 'suffix:×',
-        decimals: 2,
-        thresholds: g.higherIsWorse(PEERS),
-        w: 7,
-        h: 12,
-      }),
+      g.column(
+        g.barGauge({
+          title: 'Sync p95, times the median store',
+          description: 'A store at 1 is like the median store. Twice as slow for a while, with the same release, points at its network or hardware. Open it from the table.',
+          targets: [
+            g.prom(
+              `topk(7, max by (store_id) (${syncWindow}) / scalar(quantile(0.5, max by (store_id) (${syncWindow}))))`,
+              '{{store_id}}',
+              { instant: true },
+            ),
+          ],
+          unit: 'suffix:×',
+          decimals: 2,
+          thresholds: g.higherIsWorse(PEERS),
+          w: 6,
+          h: 8,
+        }),
+        g.barGauge({
+          title: 'Silent for',
+          description: 'The stores that have said nothing for longest. Amber or red in opening hours: call the store, is the line or the power down? Its tills keep up to seven days.',
+          targets: [g.prom(`topk(3, ceil(min by (store_id) (${silentFor})))`, '{{store_id}}', { instant: true })],
+          unit: 's',
+          decimals: 0,
+          thresholds: g.higherIsWorse(SILENT_S),
+          max: SILENT_S[1],
+          w: 6,
+          h: 4,
+        }),
+      ),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync duration by hour',

@@ -8,6 +8,7 @@ const rate = (name, ...matchers) => `sum(rate(${own(name, ...matchers)}[$__rate_
 const quantile = (part, name) => `histogram_quantile(${part}, sum by (le) (rate(${own(`${name}_bucket`)}[$__rate_interval])))`;
 const REFUSALS = 'status=~"4..|5.."';
 const OUTCOMES = ['accepted', 'duplicate', 'deferred', 'rejected'];
+const rejected = `sum by (reason) (increase(${own('samples_rejected_total')}[$__range]))`;
 const outboxAge = `max((time() - ${own('outbox_oldest_timestamp_seconds')}) * (${own('outbox_oldest_timestamp_seconds')} > bool 0))`;
 
 export default () =>
@@ -67,7 +68,7 @@ export default () =>
       }),
       g.stat({
         title: 'ClickHouse',
-        description: 'Whether the last round of shipping or the last look at ClickHouse went well.',
+        description: 'Whether the last round of shipping or the last look at ClickHouse went well. Away: nothing is lost while the outbox has room; restart ClickHouse, or look at its log.',
         targets: [g.prom(`min(${own('clickhouse_up')})`, 'at the last look')],
         thresholds: [{ color: g.POOR, value: null }, { color: g.GOOD, value: 1 }],
         mappings: [{ type: 'value', options: { 0: { text: 'away', index: 0 }, 1: { text: 'up', index: 1 } } }],
@@ -111,22 +112,26 @@ export default () =>
         overrides: [...g.hues(OUTCOMES.slice(0, 3)), g.colour('rejected', g.POOR)],
         w: 8,
       }),
-      g.timeseries({
-        title: 'Samples rejected by minute and reason',
-        softMax: 4,
-        description: 'too_old, in_future: clocks or more than eight days offline; unknown_metric: an SDK newer than the catalogue; anything else: a faulty SDK. Empty is good.',
-        targets: [g.prom(`60 * sum by (reason) (rate(${own('samples_rejected_total')}[$__rate_interval])) > 0`, '{{reason}}'), g.prom(`60 * ${rate('samples_rejected_total')}`, 'all reasons')],
-        overrides: [g.colour('all reasons', g.HUES[4])],
+      g.barGauge({
+        title: 'Samples rejected in the range, by reason',
+        description: 'too_old, in_future: clocks or more than eight days offline, tell the stores; unknown_metric: an SDK newer than the catalogue, upgrade tillwatch; anything else: a faulty SDK, tell its developers which release sends it.',
+        targets: [
+          g.prom(`topk(6, ${rejected} > 0) or label_replace(sum(${rejected}) == 0, "reason", "none", "", "")`, '{{reason}}', { instant: true }),
+        ],
+        decimals: 0,
+        thresholds: g.anyIsFair,
         w: 8,
+        h: 6,
       }),
       g.timeseries({
         title: 'Bytes posted by second',
-        description: 'Request bodies as they came, compressed or not.',
+        description: 'Request bodies as they came, compressed or not. More bytes with as many requests: a release that sends more, or tills that deliver what they kept.',
         targets: [g.prom(rate('request_body_bytes_total'), 'received')],
         unit: 'Bps',
         overrides: [g.colour('received', g.HUES[0])],
         fill: 20,
-        w: 8,
+        w: 16,
+        h: 6,
       }),
       g.row('Journal'),
       g.timeseries({
@@ -137,7 +142,7 @@ export default () =>
         thresholds: g.higherIsWorse(FSYNC_S, 'transparent'),
         overrides: [g.colour('mean', g.HUES[1])],
         fill: 20,
-        w: 8,
+        w: 6,
       }),
       g.timeseries({
         title: 'Records in one group',
@@ -145,16 +150,16 @@ export default () =>
         targets: [g.prom(`sum(rate(${own('journal_records')}[$__rate_interval])) / sum(rate(${own('journal_groups')}[$__rate_interval]))`, 'records')],
         overrides: [g.colour('records', g.HUES[2])],
         fill: 20,
-        w: 8,
+        w: 6,
       }),
       g.timeseries({
         title: 'Journal on disk',
-        description: 'Bytes of its segments. A saw: seals cut it. Only rising: seals fail, see below.',
+        description: 'Bytes of its segments. A saw: seals cut it. Only rising: seals fail, see below, and look at the disk and at the log before the budget is used up.',
         targets: [g.prom(`sum(${own('journal_used_bytes')})`, 'used')],
         unit: 'bytes',
         overrides: [g.colour('used', g.HUES[0])],
         fill: 20,
-        w: 8,
+        w: 6,
       }),
       g.timeseries({
         title: 'Free space of the data folder\'s disk',
@@ -163,13 +168,14 @@ export default () =>
         targets: [g.prom(`min(${own('disk_free_bytes')})`, 'free'), g.prom(`max(${own('disk_size_bytes')})`, 'size')],
         unit: 'bytes',
         overrides: [g.colour('free', g.HUES[0]), g.colour('size', g.HUES[4])],
-        w: 8,
+        w: 6,
       }),
       g.row('Aggregate, outbox, ClickHouse'),
       g.timeseries({
         title: 'Where samples are',
-        description: 'accepted = sealed + open, sealed = confirmed + outbox. Open and outbox fall to nothing again and again; outbox only rising: ClickHouse is away.',
-        targets: [g.prom(`sum by (place) (${own('ledger_samples', 'place=~"open|outbox"')})`, '{{place}}')],
+        description: 'accepted = sealed + open, sealed = confirmed + outbox; the most of each step. Outbox only rising: ClickHouse is away, see how long its budget lasts above.',
+        targets: [g.prom(`sum by (place) (max_over_time(${own('ledger_samples', 'place=~"open|outbox"')}[$__rate_interval]))`, '{{place}}')],
+        unit: 'sishort',
         overrides: [g.colour('open', g.HUES[0]), g.colour('outbox', g.HUES[3])],
         fill: 20,
         w: 8,
@@ -193,10 +199,10 @@ export default () =>
       g.timeseries({
         title: 'Epochs sealed and not confirmed',
         softMax: 4,
-        description: 'Normally one or two. Growing: ClickHouse does not keep up or is away.',
-        targets: [g.prom(`sum(${own('outbox_epochs')})`, 'epochs')],
+        description: 'Normally one or two. Growing: ClickHouse does not keep up or is away. Look at its load and its log; the outbox in use says how long there is time.',
+        targets: [g.prom(`sum(max_over_time(${own('outbox_epochs')}[$__rate_interval]))`, 'most at once')],
         decimals: 0,
-        overrides: [g.colour('epochs', g.HUES[3])],
+        overrides: [g.colour('most at once', g.HUES[3])],
         fill: 20,
         w: 8,
       }),
@@ -204,14 +210,14 @@ export default () =>
         title: 'Batches missing',
         softMax: 4,
         description: 'Sequence numbers not seen yet. They may still come for nine days, then they are lost. Rising for days: batches are lost between terminal and collector.',
-        targets: [g.prom(`sum(${own('missing_batches')})`, 'may still come'), g.prom(`sum(${own('lost_batches')})`, 'lost')],
+        targets: [g.prom(`sum(${own('lost_batches')})`, 'lost'), g.prom(`sum(max_over_time(${own('missing_batches')}[$__rate_interval]))`, 'may still come')],
         decimals: 0,
         overrides: [g.colour('may still come', g.HUES[0]), g.colour('lost', g.POOR)],
         w: 8,
       }),
       g.timeseries({
         title: 'Stores, terminals, queues known',
-        description: 'What the collector keeps track of. A jump without new shops: somebody invents identifiers.',
+        description: 'What the collector keeps track of. A jump without new shops: somebody invents identifiers; turn authentication on, or find the sender in the log.',
         targets: ['stores', 'terminals', 'queues'].map((name) => g.prom(`sum(${own(name)})`, name)),
         decimals: 0,
         overrides: g.hues(['stores', 'terminals', 'queues']),
@@ -228,28 +234,30 @@ export default () =>
             GROUP BY time ORDER BY time`),
         ],
         draw: 'bars',
+        unit: 'sishort',
         overrides: [g.colour('samples', g.HUES[0])],
         timeFrom: '7d',
         w: 12,
       }),
       g.table({
-        title: 'Samples at rest by day and age at arrival',
-        description: 'Rows and samples of each day, and the share that came more than an hour late. Days with a high share had outages.',
+        title: 'Samples at rest by day',
+        description: 'Rows and samples of each day, what of it was measured without a network and came later, and how many samples one row holds: the more, the cheaper. A day with a high share offline had an outage; one with fewer stores: which are missing?',
         targets: [
           g.sql(
             `
             SELECT toString(toDate(window_start)) AS "Day", count() AS "Rows", sum(count) AS "Samples", uniqExact(store_id) AS "Stores",
-              sumIf(count, dateDiff('second', window_start, received_at) - span_s > 3600) / sum(count) AS "Over an hour late"
+              sumIf(count, connection = 'offline') / sum(count) AS "Measured offline", sum(count) / count() AS "Samples in a row"
             FROM v_rollup_1m WHERE $__timeFilter(window_start) AND source = 'rum'
             GROUP BY "Day" ORDER BY "Day" DESC`,
             'table',
           ),
         ],
         columns: [
-          g.plainColumn('Rows', 'short'),
-          g.plainColumn('Samples', 'short'),
+          g.plainColumn('Rows', 'sishort', { decimals: 1 }),
+          g.plainColumn('Samples', 'sishort', { decimals: 2 }),
           g.plainColumn('Stores', 'short'),
-          g.plainColumn('Over an hour late', 'percentunit', { decimals: 1 }),
+          g.plainColumn('Measured offline', 'percentunit', { decimals: 1 }),
+          g.plainColumn('Samples in a row', 'short', { decimals: 0 }),
         ],
         timeFrom: '7d',
         w: 12,

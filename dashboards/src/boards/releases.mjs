@@ -39,11 +39,12 @@ const trend = (title, name, part, description) =>
     thresholds: g.higherIsWorse(thresholds(name), 'transparent'),
     showThresholds: true,
     width: 2,
-    interval: '1m',
+    interval: '2m',
     w: 8,
   });
 const successByRelease = (name, good) =>
-  `sum by (release) (rate(${g.series(name, `result="${good}"`)}[$__rate_interval])) / sum by (release) (rate(${g.series(name)}[$__rate_interval]))`;
+  // A release without attempts is no number, and has no line.
+  `(sum by (release) (rate(${g.series(name, `result="${good}"`)}[$__rate_interval])) / sum by (release) (rate(${g.series(name)}[$__rate_interval])) >= 0)`;
 /** In ClickHouse the baseline is the release with the most rows in the range. */
 const sqlApart = (make) => {
   const baselineIs = `release = (SELECT topK(1)(release)[1] FROM ${q.history().view} WHERE metric = 'sync_duration_ms' AND ${WHERE})`;
@@ -80,7 +81,7 @@ export default () =>
       }),
       g.barGauge({
         title: 'LCP p75 against the baseline',
-        description: 'Times the baseline\'s p75 over the selected range.',
+        description: 'Times the baseline\'s p75 over the selected range. Amber or red with enough samples below: look at what the release loads, and hold it.',
         targets: [g.prom(`sort(${against('lcp_ms', 0.75)})`, '{{release}}', { instant: true })],
         unit: 'suffix:×',
         decimals: 2,
@@ -109,30 +110,32 @@ export default () =>
       }),
       g.timeseries({
         title: 'Terminals by release',
-        description: 'The rollout as it happened. It should grow in steps, and nothing below should move with them.',
+        description: 'The rollout as it happened. It should grow in steps, and nothing below should move with them. A step that stays short: stores that did not get the update.',
         targets: apart(`(sum by (release) (${g.series('pos_terminals')}) > 0)`),
         overrides: APART,
         stack: 'normal',
         decimals: 0,
         w: 8,
       }),
-      trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases that does not close: the release.'),
-      trend('Offline login p95 by release', 'offline_login_duration_ms', 0.95, 'Logins without a network; they are rare, so lines jump.'),
-      trend('LCP p75 by release', 'lcp_ms', 0.75, 'When the main content is on the screen.'),
-      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases: a longer script.'),
-      trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till; when it is slow, the queue at the till is long.'),
-      trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was.'),
-      trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found.'),
-      trend('Service worker boot p95 by release', 'service_worker_boot_ms', 0.95, 'How long the part that works offline takes to start; it grows with its script.'),
+      trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases that does not close is the release\'s: stop the rollout and compare its payloads.'),
+      trend('Offline login p95 by release', 'offline_login_duration_ms', 0.95, 'Logins without a network; they are rare, so lines jump: look at the table\'s percentile over the whole range before you judge.'),
+      trend('LCP p75 by release', 'lcp_ms', 0.75, 'When the main content is on the screen. A new release above the old one: larger scripts or images, or a cache that is not filled yet; it should close within a day.'),
+      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases: a longer script; hold the rollout when it nears the limit.'),
+      trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till; when it is slow, the queue at the till is long. Slower in one release: ask what changed in its search index.'),
+      trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was. Slower in one release: it restores more than before, tell the developers.'),
+      trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found. Slower in all releases: the back office; in one: the release.'),
+      trend('Service worker boot p95 by release', 'service_worker_boot_ms', 0.95, 'How long the part that works offline takes to start. It grows with its script: a step in one release means one grew too much.'),
       g.row('Failures by release', { needs: 'releaseCounters' }),
       g.timeseries({
         title: 'Sync success by release',
-        description: 'Share of attempts that succeeded. A release below the critical limit pages: roll it back.',
+        description: 'Share of attempts that succeeded, with the limits of the catalogue. A release below the critical limit pages: roll it back.',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_sync_attempts_total', 'success')),
+        interval: '3m',
         overrides: APART,
         unit: 'percentunit',
         min: null,
+        softMin: 0.98,
         max: 1,
         decimals: 1,
         thresholds: g.lowerIsWorse(ratios('sync_attempts', 'under')),
@@ -141,12 +144,14 @@ export default () =>
       }),
       g.timeseries({
         title: 'Offline login success by release',
-        description: 'Share of offline logins that succeeded.',
+        description: 'Share of offline logins that succeeded. They are few: one failure is a dip. A release that stays below the line locks cashiers out, hold it.',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_offline_logins_total', 'success')),
+        interval: '3m',
         overrides: APART,
         unit: 'percentunit',
         min: null,
+        softMin: 0.98,
         max: 1,
         decimals: 1,
         thresholds: g.lowerIsWorse(ratios('offline_logins', 'under')),
@@ -158,20 +163,21 @@ export default () =>
         description: 'Errors of each release for each of its terminals, so that a canary of few stores compares with the rest.',
         needs: 'releaseCounters',
         targets: apart(`(3600 * sum by (release) (rate(${g.series('pos_release_errors_total')}[$__rate_interval])) / sum by (release) (${g.series('pos_terminals')} > 0))`),
+        interval: '3m',
         overrides: APART,
         w: 8,
       }),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync p95 by release and hour',
-        description: 'From ClickHouse, late data included.',
+        description: 'From ClickHouse, late data included. A new release whose line starts above the other: look at it by hour, and roll it back if it stays there.',
         targets: sqlApart(
           (which, name) => `
             SELECT toStartOfHour(${q.history().time}) AS time, ${name} AS name,
-              tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000 AS p95
+              toNullable(tillwatch_bucket_value_v1(quantilesExactWeightedArray(0.95)(hist.1, hist.2)[1]) / 1000000) AS p95
             FROM ${q.history().view}
             WHERE metric = 'sync_duration_ms' AND ${WHERE} AND ${which}
-            GROUP BY time, name ORDER BY time`,
+            GROUP BY time, name ${which.startsWith('NOT') ? 'ORDER BY time' : `${q.BY_HOUR} INTERPOLATE (name)`}`,
         ),
         overrides: APART,
         unit: 's',

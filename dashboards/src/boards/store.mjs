@@ -38,6 +38,7 @@ const bands = [
   ['CLS p75', 'cls_score', '0.75'],
   ['Network p75', 'network_latency_ms', '0.75'],
 ];
+const CONNECTIONS = metric('mode_switches').label.values;
 const terminalLink = {
   title: 'Open ${__value.text}',
   url: '/d/tillwatch-terminal?var-store_id=${store_id}&var-terminal_id=${__value.raw}&${__url_time_range}',
@@ -104,15 +105,15 @@ export default () =>
         h: 7,
       }),
       windowPanel('Sync duration', 'sync_duration_ms', ['0.5', '0.95'], 'Percentiles of the last five minutes at each time. Dashed line: how many synchronisations stand behind them; under 20 a p95 says little.'),
-      windowPanel('Offline login', 'offline_login_duration_ms', ['0.5', '0.95'], 'Only measured while a terminal is offline, so it often has few samples or none.'),
+      windowPanel('Offline login', 'offline_login_duration_ms', ['0.5', '0.95'], 'Only measured while a terminal is offline, so it often has few samples or none. High with many samples: the till\'s storage is slow, see its memory and its database.'),
       windowPanel('Network latency', 'network_latency_ms', ['0.5', '0.95'], 'Round trip to the back office as the terminals see it. When this rises with sync, it is the network.'),
-      windowPanel('Largest Contentful Paint', 'lcp_ms', ['0.5', '0.75'], 'Page views. When it rises without a release, look at the network panel.'),
-      windowPanel('Interaction to Next Paint', 'inp_ms', ['0.5', '0.75'], 'How long a touch waits for its effect. When it rises, look at memory and at the release.'),
-      windowPanel('Cumulative Layout Shift', 'cls_score', ['0.5', '0.75'], 'How much the page moves under the cashier\'s finger. Changes with releases only.'),
+      windowPanel('Largest Contentful Paint', 'lcp_ms', ['0.5', '0.75'], 'Page views. When it rises without a release, look at the network panel; with one, at the releases dashboard.'),
+      windowPanel('Interaction to Next Paint', 'inp_ms', ['0.5', '0.75'], 'How long a touch waits for its effect. When it rises, look at memory below and at the release; reload the till that uses most.'),
+      windowPanel('Cumulative Layout Shift', 'cls_score', ['0.5', '0.75'], 'How much the page moves under the cashier\'s finger. It changes with releases only: a step here belongs to the release before it, tell the developers.'),
       g.row('Operations'),
       g.timeseries({
         title: 'Sync attempts by minute',
-        description: 'Attempts that succeeded and that failed. Failures with few attempts: terminals are offline.',
+        description: 'Attempts that succeeded and that failed. Failures with few attempts: terminals are offline; with many: the back office or a token that has run out.',
         targets: [g.prom(`60 * sum by (result) (rate(${q.counter('sync_attempts', here)}[$__rate_interval]))`, '{{result}}')],
         stack: 'normal',
         overrides: [g.colour('success', g.HUES[0]), g.colour('failure', g.POOR)],
@@ -129,7 +130,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Changes of connection mode by minute',
-        description: 'How often terminals switch. Many switches to offline or slow: an unstable line.',
+        description: 'How often terminals switch, by the mode they switch to. Many switches to offline or slow: an unstable line, call the provider.',
         targets: [g.prom(`60 * sum by (to) (rate(${q.counter('mode_switches', here)}[$__rate_interval]))`, '{{to}}')],
         stack: 'normal',
         overrides: g.hues(metric('mode_switches').label.values),
@@ -137,12 +138,15 @@ export default () =>
       }),
       g.timeseries({
         title: 'Memory of the terminals',
-        description: 'The terminal that uses most, and the 95th of 100, with the limit for a clean-up.',
-        targets: [g.prom(`max by (stat) (${g.series('pos_terminal_memory_bytes', here)})`, '{{stat}}')],
+        description: 'The terminal that uses most, with the limit for a clean-up, and how many are over it. One: reload it between customers; all of them: a leak in the release.',
+        targets: [
+          g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'worst till'),
+          g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'tills over the limit'),
+        ],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb'), 'transparent'),
         showThresholds: true,
-        overrides: [g.colour('max', g.HUES[1]), g.colour('p95', g.HUES[0])],
+        overrides: [g.colour('worst till', g.HUES[1]), g.samplesAxis('tills over the limit'), g.override('tills over the limit', { decimals: 0, 'custom.axisSoftMax': 4 })],
         w: 8,
       }),
       g.timeseries({
@@ -159,6 +163,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Samples that came late, by minute',
+        softMax: 10,
         description: 'Measurements received too late to move the live series; they are in ClickHouse, in the minutes they belong to. A burst: terminals came back online.',
         targets: [g.prom(`60 * sum by (age_up_to) (rate(${g.series('pos_late_samples_total', here)}[$__rate_interval]))`, 'up to {{age_up_to}} old')],
         stack: 'normal',
@@ -167,8 +172,8 @@ export default () =>
       }),
       g.row('Tills', { needs: 'terminals' }),
       g.table({
-        title: 'Terminals, last 24 hours',
-        description: 'Averages and maxima of each till. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
+        title: 'Terminals, slowest synchronisation first',
+        description: 'Averages and maxima of each till; averages have the colours, because one moment is no trouble. One till out of line: look at its hardware or its place in the shop. Click it for its history.',
         needs: 'terminals',
         targets: [
           g.sql(
@@ -178,6 +183,7 @@ export default () =>
               maxIf(max_wire, metric = 'sync_duration_ms') / 1000 AS "Sync longest",
               sumIf(over_high, metric = 'sync_duration_ms') / sumIf(count, metric = 'sync_duration_ms') AS "Sync critical share",
               sumIf(sum_wire, metric = 'network_latency_ms') / sumIf(count, metric = 'network_latency_ms') / 1000 AS "Network average",
+              sumIf(sum_wire, metric = 'memory_used_mb') / sumIf(count, metric = 'memory_used_mb') * 1000000 AS "Memory average",
               maxIf(max_wire, metric = 'memory_used_mb') * 1000000 AS "Memory max",
               maxIf(max_wire, metric = 'pending_transactions') AS "Pending max",
               sumIf(sum_wire, metric = 'errors') AS "Errors",
@@ -194,13 +200,14 @@ export default () =>
           g.plainColumn('Sync longest', 's'),
           g.plainColumn('Sync critical share', 'percentunit', { decimals: 2 }),
           g.healthColumn('Network average', 's', g.higherIsWorse(thresholds('network_latency_ms'))),
-          g.healthColumn('Memory max', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb'))),
+          g.healthColumn('Memory average', 'decbytes', g.higherIsWorse(thresholds('memory_used_mb'))),
+          g.plainColumn('Memory max', 'decbytes'),
           g.healthColumn('Pending max', 'short', g.higherIsWorse(thresholds('pending_transactions'))),
           g.plainColumn('Errors', 'short'),
           g.override('Last hour with data', { 'custom.align': 'right' }),
         ],
         timeFrom: '24h',
-        h: 9,
+        h: 12,
       }),
       g.row('Seven days'),
       g.timeseries({
@@ -208,7 +215,7 @@ export default () =>
         description: 'This store beside all stores, by hour, late data included. The distance between the lines tells whether the store is special or the day was.',
         targets: [
           g.sql(`
-            SELECT time, tillwatch_bucket_value_v1(mine[1]) / 1000000 AS "this store", tillwatch_bucket_value_v1(everyone[1]) / 1000000 AS "fleet"
+            SELECT time, toNullable(tillwatch_bucket_value_v1(mine[1]) / 1000000) AS "this store", toNullable(tillwatch_bucket_value_v1(everyone[1]) / 1000000) AS "fleet"
             FROM (
               SELECT toStartOfHour(${q.history().time}) AS time,
                 quantilesExactWeightedArrayIf(0.95)(hist.1, hist.2, ${q.SQL_ONE_STORE}) AS mine,
@@ -218,7 +225,7 @@ export default () =>
               GROUP BY time
               HAVING countIf(${q.SQL_ONE_STORE}) > 0
             )
-            ORDER BY time`),
+            ${q.BY_HOUR}`),
         ],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
@@ -229,7 +236,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'LCP health',
-        description: 'Share of page views of this store that were good, needed improvement or were poor.',
+        description: 'Share of page views of this store that were good, needed improvement or were poor, exact counts by six hours. Red growing for days: its line or its hardware.',
         targets: [q.sqlHealthDays('lcp_ms', q.SQL_ONE_STORE)],
         unit: 'percentunit',
         stack: 'normal',
@@ -243,14 +250,16 @@ export default () =>
         description: 'How connected the store was: every sample says how its terminal was connected when it was measured. Offline hours fill in when the terminals are back.',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(${q.history().time}) AS time, connection, sum(count) AS samples
+            SELECT toStartOfHour(${q.history().time}) AS time,
+              ${CONNECTIONS.map((one) => `sumIf(count, connection = '${one}') AS "${one}"`).join(',\n              ')}
             FROM ${q.history().view}
             WHERE metric IN ('lcp_ms', 'inp_ms', 'idb_write_ms') AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
-            GROUP BY time, connection ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         stack: 'normal',
-        displayName: '${__field.labels.connection}',
-        overrides: g.hues(['online', 'slow', 'metered', 'offline', 'offline_sync']),
+        draw: 'bars',
+        unit: 'sishort',
+        overrides: g.hues(CONNECTIONS),
         timeFrom: '7d',
         w: 8,
       }),

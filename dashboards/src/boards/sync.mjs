@@ -8,6 +8,9 @@ import * as q from '../queries.mjs';
 const here = q.STORES;
 const perMinute = (name, label, ...matchers) => `60 * sum by (${label}) (rate(${q.counter(name, here, ...matchers)}[$__rate_interval]))`;
 const batches = (what) => `sum(rate(${g.series(`pos_sdk_batches_${what}_total`, here)}[$__rate_interval]))`;
+const skew = (...matchers) => `sum(rate(${g.series('pos_terminal_clock_skew_seconds_bucket', here, ...matchers)}[$__rate_interval]))`;
+/** Buckets are read at one moment, but counted at several: never less than nothing. */
+const clocksOff = (bound) => `clamp_min(1 - ${skew(g.le(bound))} / ${skew('le="+Inf"')}, 0)`;
 const [inTime] = thresholds('reconnect_to_synced_ms');
 const within = shareWithin('reconnect_to_synced_ms');
 const outcomes = [g.colour('success', g.HUES[0]), g.colour('failure', g.POOR)];
@@ -22,7 +25,7 @@ export default () =>
     panels: [
       g.stat({
         title: 'Sync p95',
-        description: 'How long synchronisations take for 95 of 100.',
+        description: 'How long synchronisations take for 95 of 100. Over the target everywhere: the back office; in some stores: see the fleet\'s table for which.',
         targets: [g.prom(q.quantile(0.95, 'sync_duration_ms', here), 'now')],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms')),
@@ -54,7 +57,7 @@ export default () =>
       }),
       g.stat({
         title: 'Longest queue',
-        description: 'The terminal with most transactions waiting. At the limit it stops selling offline.',
+        description: 'The terminal with most transactions waiting. At the limit it stops selling offline: find its store in the fleet\'s table, and get it online.',
         targets: [g.prom(`max(${g.series('pos_pending_transactions', here, 'stat="max"')})`, 'waiting, worst till')],
         decimals: 0,
         thresholds: g.higherIsWorse(thresholds('pending_transactions')),
@@ -94,7 +97,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Sync duration',
-        description: 'Percentiles with target and critical limit; dashed: synchronisations by minute.',
+        description: 'Percentiles with target and critical limit; dashed: synchronisations by minute. p99 alone high: a few stores, see the fleet\'s table; all of them: the back office.',
         targets: [...q.percentiles('sync_duration_ms', [0.5, 0.95, 0.99], here), q.sampleRate('sync_duration_ms', here)],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms'), 'transparent'),
@@ -138,7 +141,7 @@ export default () =>
       g.row('Offline'),
       g.timeseries({
         title: 'Transactions made offline, by minute',
-        description: 'What shops sold without a network. Failures are lost sales: which stores? Pick them above.',
+        description: 'What shops sold without a network. A mountain: an outage, see changes of connection mode. Failures are lost sales: which stores? Pick them above.',
         targets: [g.prom(perMinute('offline_transactions', 'result'), '{{result}}')],
         stack: 'normal',
         overrides: outcomes,
@@ -146,7 +149,7 @@ export default () =>
       }),
       g.timeseries({
         title: 'Offline login',
-        description: 'Percentiles with target and limit; dashed: logins by minute.',
+        description: 'Percentiles with target and limit; dashed: logins by minute. Over the limit cashiers wait at the till: compare releases, then the size of the databases.',
         targets: [...q.percentiles('offline_login_duration_ms', [0.5, 0.95], here), q.sampleRate('offline_login_duration_ms', here)],
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('offline_login_duration_ms'), 'transparent'),
@@ -156,9 +159,9 @@ export default () =>
       }),
       g.timeseries({
         title: 'From reconnecting to synchronised',
-        description: `How long terminals take to catch up. The objective is ${within * 100} % within ${q.inWords('reconnect_to_synced_ms', inTime)}.`,
+        description: `How long terminals take to catch up. The objective is ${within * 100} % within ${q.inWords('reconnect_to_synced_ms', inTime)}. Rising while many come back: the back office is the narrow place.`,
         targets: [...q.percentiles('reconnect_to_synced_ms', [0.5, 0.95], here), q.sampleRate('reconnect_to_synced_ms', here)],
-        unit: 's',
+        unit: 'dthms',
         thresholds: g.higherIsWorse(thresholds('reconnect_to_synced_ms'), 'transparent'),
         showThresholds: true,
         overrides: [g.samplesAxis()],
@@ -199,22 +202,23 @@ export default () =>
           ),
         ],
         unit: 'percentunit',
-        min: 0.9,
+        min: null,
+        softMin: 0.98,
         max: 1,
-        decimals: 2,
+        decimals: 1,
         thresholds: g.lowerIsWorse(COVERAGE),
         showThresholds: true,
         overrides: [g.colour('arrived', g.HUES[0])],
         w: 12,
       }),
       g.timeseries({
-        title: 'Clocks of the terminals',
-        description: 'How far clocks were off at each batch, 95th and 99th of 100. Times are corrected on arrival; hours off mean a till without time service: tell the store.',
+        title: 'Batches from wrong clocks',
+        description: 'Share of the batches whose terminal\'s clock was off by more than a minute, and by more than five. Times are corrected on arrival. A low steady line is a till without time service: tell its store, PosStoreClockSkew names it; most of the batches at once: the clock of the collector.',
         needs: 'clockSkew',
-        targets: [0.95, 0.99].map((part) =>
-          g.prom(`histogram_quantile(${part}, sum by (le) (rate(${g.series('pos_terminal_clock_skew_seconds_bucket', here)}[$__rate_interval])))`, `p${part * 100}`),
-        ),
-        unit: 's',
+        targets: [[60, 'over a minute'], [300, 'over 5 minutes']].map(([bound, name]) => g.prom(clocksOff(bound), name)),
+        unit: 'percentunit',
+        softMax: 0.01,
+        overrides: g.hues(['over a minute', 'over 5 minutes']),
         w: 12,
       }),
       g.row('Errors'),
@@ -255,11 +259,11 @@ export default () =>
         w: 8,
       }),
       g.heatmap({
-        title: 'How late samples came',
-        description: 'From ClickHouse: each cell counts the samples measured in four hours by the delay with which they came. A dark block high up: an outage whose data has arrived meanwhile.',
+        title: 'How late samples came, by time of arrival',
+        description: 'From ClickHouse: each cell counts the samples that arrived then, by the time since they were measured. The bottom row is the live trade; cells higher up are tills that come back after an outage. Bright cells high up in many columns: find the stores that lose their line.',
         targets: [
           g.sql(`
-            SELECT toStartOfInterval(window_start, INTERVAL 4 HOUR) AS time,
+            SELECT $__timeInterval(received_at) AS time,
               sumIf(count, lag_s <= 600) AS "10 min",
               sumIf(count, lag_s > 600 AND lag_s <= 3600) AS "1 h",
               sumIf(count, lag_s > 3600 AND lag_s <= 21600) AS "6 h",
@@ -267,14 +271,14 @@ export default () =>
               sumIf(count, lag_s > 86400 AND lag_s <= 259200) AS "3 d",
               sumIf(count, lag_s > 259200) AS "8 d"
             FROM (
-              SELECT window_start, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
+              SELECT received_at, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
               FROM v_rollup_1m
-              WHERE metric = 'idb_write_ms' AND source = 'rum' AND $__timeFilter(window_start) AND ${q.SQL_STORES}
+              WHERE metric = 'idb_write_ms' AND source = 'rum' AND window_start >= $__fromTime - INTERVAL 8 DAY AND $__timeFilter(received_at) AND ${q.SQL_STORES}
             )
             GROUP BY time ORDER BY time`),
         ],
         unit: 'short',
-        timeFrom: '7d',
+        maxDataPoints: 30,
         w: 8,
       }),
       g.timeseries({
@@ -287,7 +291,7 @@ export default () =>
               sumIf(sum, metric = 'offline_logins') AS "logins"
             FROM ${q.history().view}
             WHERE metric IN ('offline_transactions', 'offline_logins') AND source = 'rum' AND $__timeFilter(${q.history().time}) AND ${q.SQL_STORES}
-            GROUP BY time ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         overrides: [g.colour('transactions', g.HUES[2]), g.colour('logins', g.HUES[1])],
         fill: 20,

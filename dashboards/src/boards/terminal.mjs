@@ -14,7 +14,7 @@ const hours = (name, columns) =>
     SELECT toStartOfHour(hour_start) AS time, ${columns}
     FROM v_rollup_terminal_1h
     WHERE metric = '${name}' AND ${WHERE}
-    GROUP BY time ORDER BY time`);
+    GROUP BY time ${q.BY_HOUR}`);
 const headline = (title, name, expression, description, extra) =>
   g.stat({
     title,
@@ -29,7 +29,8 @@ const timed = (title, name, columns, description, extra = {}) =>
   g.timeseries({ title, description, needs: 'terminals', targets: [hours(name, columns)], w: 8, points: 'auto', ...extra });
 const limits = (name) => ({ thresholds: g.higherIsWorse(thresholds(name), 'transparent'), showThresholds: true });
 const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g.HUES[1]), g.colour('greatest', g.HUES[1]), g.samplesAxis()];
-const durations = "sum(sum_wire) / sum(count) / 1000 AS average, max(max_wire) / 1000 AS longest, sum(count) AS samples";
+const durations = 'toNullable(sum(sum_wire) / sum(count) / 1000) AS average, toNullable(max(max_wire) / 1000) AS longest, sum(count) AS samples';
+const KINDS = metric('errors').label.values;
 const here = q.ONE_STORE;
 
 export default () =>
@@ -53,62 +54,62 @@ export default () =>
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('sync_duration_ms')),
       }),
-      headline('Syncs over the limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue.', {
+      headline('Syncs over the limit', 'sync_duration_ms', 'sum(over_high) / sum(count)', 'Share of synchronisations over the critical limit of the catalogue. More than its neighbours have: exchange the till\'s cable or move its radio.', {
         unit: 'percentunit',
         decimals: 2,
         thresholds: g.higherIsWorse([0.01, 0.05]),
       }),
-      headline('Network average', 'network_latency_ms', 'sum(sum_wire) / sum(count) / 1000', 'Round trip to the back office. A till slower than its neighbours: its cable or its radio.', {
+      headline('Network average', 'network_latency_ms', 'sum(sum_wire) / sum(count) / 1000', 'Average round trip to the back office. A till slower than its neighbours: its cable or its radio; as slow as they are: the store\'s line.', {
         unit: 's',
         thresholds: g.higherIsWorse(thresholds('network_latency_ms')),
       }),
-      headline('Memory, maximum', 'memory_used_mb', 'max(max_wire) * 1000000', 'Most memory in the selected range. Over the limit: reload the till between customers.', {
+      headline('Memory, maximum', 'memory_used_mb', 'max(max_wire) * 1000000', 'Most memory in the selected range. Over the limit: reload the till between customers; over it every day: look for what its cashiers do that others do not.', {
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
       }),
-      headline('Longest queue', 'pending_transactions', 'max(max_wire)', 'Most transactions that waited on this till.', {
+      headline('Longest queue', 'pending_transactions', 'max(max_wire)', 'Most transactions that waited on this till. Near the limit it stops selling offline: was it cut off, or does it not synchronise? See by hour below.', {
         thresholds: g.higherIsWorse(thresholds('pending_transactions')),
         decimals: 0,
       }),
-      headline('Errors', 'errors', 'sum(sum_wire)', 'Errors of the application in the selected range.', { decimals: 0 }),
-      timed('Synchronisation by hour', 'sync_duration_ms', durations, 'Average and longest synchronisation of each hour, with the number of samples.', {
+      headline('Errors', 'errors', 'sum(sum_wire)', 'Errors of the application in the selected range. Many on this till alone: its browser or its hardware; see which kind below.', { decimals: 0 }),
+      timed('Synchronisation by hour', 'sync_duration_ms', durations, 'Average and longest synchronisation of each hour, with the number of samples. The longest alone high: one hang; the average with it: the line or the till.', {
         unit: 's',
         ...limits('sync_duration_ms'),
         overrides: averageAndLongest,
       }),
-      timed('Network latency by hour', 'network_latency_ms', durations, 'Average and longest round trip of each hour. Holes: the till was off or offline.', {
+      timed('Network latency by hour', 'network_latency_ms', durations, 'Average and longest round trip of each hour. Holes are nights, or the till was off or offline. High at the same hours each day: the line is shared.', {
         unit: 's',
         ...limits('network_latency_ms'),
         overrides: averageAndLongest,
       }),
-      timed('Offline login by hour', 'offline_login_duration_ms', durations, 'Logins while the till was offline. Holes are good: it was online.', {
+      timed('Offline login by hour', 'offline_login_duration_ms', durations.replace('sum(count) AS samples', 'toNullable(sum(count)) AS samples'), 'Logins while the till was offline. Holes are good: it was online. Points over the limit: its storage is slow, clear the browser\'s data after a synchronisation.', {
         unit: 's',
         ...limits('offline_login_duration_ms'),
         overrides: averageAndLongest,
         points: 'always',
       }),
-      timed('Memory by hour', 'memory_used_mb', 'sum(sum_wire) / sum(count) * 1000000 AS average, max(max_wire) * 1000000 AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak.', {
+      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak; note the release and tell the developers.', {
         unit: 'decbytes',
         ...limits('memory_used_mb'),
         overrides: averageAndLongest,
       }),
-      timed('Transactions waiting by hour', 'pending_transactions', 'max(max_wire) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
+      timed('Transactions waiting by hour', 'pending_transactions', 'toNullable(max(max_wire)) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
         decimals: 0,
         ...limits('pending_transactions'),
         overrides: averageAndLongest,
       }),
       g.timeseries({
         title: 'Errors by hour and kind',
-        description: 'What went wrong on this till. script: tell the developers which release it ran.',
+        description: 'What went wrong on this till. network: its line; storage_quota: clear the browser\'s data; script: tell the developers which release it ran.',
         needs: 'terminals',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(hour_start) AS time, label AS kind, sum(sum_wire) AS errors
+            SELECT toStartOfHour(hour_start) AS time,
+              ${KINDS.map((kind) => `sumIf(sum_wire, label = '${kind}') AS "${kind}"`).join(', ')}
             FROM v_rollup_terminal_1h WHERE metric = 'errors' AND ${WHERE}
-            GROUP BY time, kind ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
-        displayName: '${__field.labels.kind}',
-        overrides: g.hues(metric('errors').label.values),
+        overrides: g.hues(KINDS),
         stack: 'normal',
         draw: 'bars',
         w: 8,
@@ -141,7 +142,7 @@ export default () =>
       g.row('All tills of the store'),
       g.stat({
         title: 'Terminals reporting',
-        description: 'Terminals of the store that posted in the last ten minutes.',
+        description: 'Terminals of the store that posted in the last ten minutes. Fewer than tills in use: ask the store which one is off.',
         targets: [g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'now', { instant: true })],
         decimals: 0,
         spark: false,
@@ -149,7 +150,7 @@ export default () =>
       }),
       g.stat({
         title: 'Over the memory limit',
-        description: 'Terminals of the store that use more memory than the limit.',
+        description: 'Terminals of the store that use more memory than the limit. Reload them between customers; all at once: the release.',
         targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
@@ -158,7 +159,7 @@ export default () =>
       }),
       g.stat({
         title: 'Over the queue limit',
-        description: 'Terminals of the store with more transactions waiting than the first limit.',
+        description: 'Terminals of the store with more transactions waiting than the first limit. Get them online before they stop selling.',
         targets: [g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="pending_transactions"')})`, 'now', { instant: true })],
         thresholds: g.anyIsFair,
         decimals: 0,
@@ -167,7 +168,7 @@ export default () =>
       }),
       g.stat({
         title: 'Memory, worst till',
-        description: 'The terminal of the store that uses most memory now.',
+        description: 'The terminal of the store that uses most memory now. Over the limit: reload it between customers.',
         targets: [g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'now', { instant: true })],
         unit: 'decbytes',
         thresholds: g.higherIsWorse(thresholds('memory_used_mb')),
@@ -192,24 +193,21 @@ export default () =>
         w: 4,
       }),
       g.timeseries({
-        title: 'Samples of the store by delay and hour',
-        description: 'When samples were measured, coloured by how late they came. Tills that were offline show as late colours in the hours of the outage.',
+        title: 'Samples of the store by hour, connected and offline',
+        description: 'What the tills of the store measured in each hour, and what of it without a network: that arrived later and stands where it belongs. A tall offline part: an outage, ask the provider. A hole in opening hours: tills that have not come back, look at them.',
         targets: [
           g.sql(`
-            SELECT toStartOfInterval(window_start, INTERVAL 2 HOUR) AS time,
-              sumIf(count, lag_s <= 600) AS "within 10 min",
-              sumIf(count, lag_s > 600 AND lag_s <= 86400) AS "within a day",
-              sumIf(count, lag_s > 86400) AS "later"
-            FROM (
-              SELECT window_start, count, dateDiff('second', window_start, received_at) - span_s AS lag_s
-              FROM v_rollup_1m
-              WHERE metric = 'idb_write_ms' AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(window_start)
-            )
-            GROUP BY time ORDER BY time`),
+            SELECT toStartOfHour(${q.history().time}) AS time,
+              sumIf(count, connection != 'offline') AS connected,
+              sumIf(count, connection = 'offline') AS offline
+            FROM ${q.history().view}
+            WHERE metric IN ('idb_write_ms', 'product_search_ms') AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         draw: 'bars',
         stack: 'normal',
-        overrides: g.hues(['within 10 min', 'within a day', 'later']),
+        unit: 'sishort',
+        overrides: [g.colour('connected', g.HUES[0]), g.colour('offline', g.HUES[3])],
         w: 12,
       }),
       g.timeseries({
@@ -217,10 +215,10 @@ export default () =>
         description: 'Average and greatest memory of all tills of the store. The greatest far above the average: one till; both rising for days: a leak in the release.',
         targets: [
           g.sql(`
-            SELECT toStartOfHour(${q.history().time}) AS time, sum(sum_wire) / sum(count) * 1000000 AS average, max(max_wire) * 1000000 AS greatest
+            SELECT toStartOfHour(${q.history().time}) AS time, toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest
             FROM ${q.history().view}
             WHERE metric = 'memory_used_mb' AND source = 'rum' AND ${q.SQL_ONE_STORE} AND $__timeFilter(${q.history().time})
-            GROUP BY time ORDER BY time`),
+            GROUP BY time ${q.BY_HOUR}`),
         ],
         unit: 'decbytes',
         ...limits('memory_used_mb'),

@@ -152,6 +152,11 @@ impl Terminal {
         if let Some(at_ms) = self.returns_at_ms.filter(|at_ms| *at_ms <= now_ms) {
             self.come_back(at_ms);
         }
+        if self.meter.is_silent(self.measure_at_ms) {
+            // Nothing is heard of its store any more, whatever it still does.
+            self.measure_at_ms = i64::MAX;
+            return;
+        }
         let due_ms = self.rules.pace.real_ms(self.measure_at_ms);
         let is_paced = self.rules.interval_ms.is_some();
         if due_ms > now_ms || !(is_paced || self.may_measure_unpaced()) {
