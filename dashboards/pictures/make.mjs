@@ -43,15 +43,15 @@ function openingHours() {
 }
 
 /**
- * The simulated day: a healthy fleet with a week behind it, four stores in trouble, and a slower release that goes from none to a
- * tenth and then to a quarter of the stores.
+ * The simulated day: a healthy fleet with a week behind it, four stores in trouble, and a slower release that goes from a pilot
+ * store to a tenth and then to a quarter of the stores.
  */
 function fleetOf(minutes) {
   const at = (share) => `${Math.round(share * minutes * 60)}s`;
   return [
     ...['--stores', '50', '--terminals', '500', '--rate', '1000', '--opening-hours', openingHours(), '--backfill', '7d'],
     ...['--slowdown', '0.72', '--store-spread', '0.1', '--skew-share', '0.002', '--late-share', '0.02', '--return-within', at(1)],
-    ...['--canary-slowdown', '1.4', '--rollout', `${at(0.35)}=0.1,${at(0.65)}=0.25`],
+    ...['--canary-slowdown', '1.4', `--rollout=-2d=0.02,${at(0.35)}=0.1,${at(0.65)}=0.25`],
     ...['--trouble', `slow-sync:7@${at(0.4)},bad-network:31,memory:18@${at(0.2)},silent:44@${at(0.3)}`],
   ];
 }

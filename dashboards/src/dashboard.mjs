@@ -60,16 +60,19 @@ export const sqlVariable = (name, label, rawSql) => ({
   options: [],
 });
 
+/** A release's share of the terminals. */
+const share = (offset = '') => `sum by (release) (pos_terminals${offset}) / on () group_left () sum(pos_terminals${offset})`;
 const ANNOTATIONS = [
   {
-    name: 'New releases',
+    // Its first terminals, or a step of its rollout: a twentieth of all terminals within five minutes.
+    name: 'Rollout of releases',
     datasource: PROMETHEUS,
     enable: true,
     hide: false,
     iconColor: '#B877D9',
-    expr: 'count by (release) (pos_terminals > 0) unless count by (release) (pos_terminals offset 5m > 0) and on () count(pos_terminals offset 5m)',
+    expr: `${share()} - (${share(' offset 5m')}) > 0.05 or (${share()} > 0 unless ${share(' offset 5m')} > 0) and on () count(pos_terminals offset 5m)`,
     step: '60s',
-    titleFormat: 'Release {{release}} reached its first terminals',
+    titleFormat: 'Release {{release}} reached more terminals',
     tagKeys: 'release',
     useValueForTime: 'false',
   },

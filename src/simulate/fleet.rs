@@ -126,7 +126,7 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
                 usual
             };
             let next_release = canary_from_ms
-                .filter(|from_ms| *from_ms > 0)
+                .filter(|from_ms| *from_ms != 0)
                 .map(|from_ms| (from_ms, options.release_canary.clone()));
             let troubles = options.trouble.iter();
             let troubles = troubles.filter(|one| one.store as usize == store + 1);

@@ -138,8 +138,9 @@ pub struct Options {
     pub canary_slowdown: f64,
 
     /// When the canary release reaches which share of the stores, such as 15m=0.1,30m=0.25: after the
-    /// beginning of the run, in this order. Instead of --canary-share.
-    #[arg(long, value_name = "TIME=SHARE", value_parser = Step::parse, value_delimiter = ',', help_heading = "Fleet")]
+    /// beginning of the run, or before it (-2d=0.02) in what --backfill makes; in this order. Instead of
+    /// --canary-share.
+    #[arg(long, allow_hyphen_values = true, value_name = "TIME=SHARE", value_parser = Step::parse, value_delimiter = ',', help_heading = "Fleet")]
     pub rollout: Vec<Step>,
 
     /// How long everything takes on every release: 0.8 is a fifth shorter than usual.

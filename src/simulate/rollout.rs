@@ -7,7 +7,7 @@ use crate::simulate::duration::parse_duration;
 /// A step of a rollout: this share of the stores has the release from then on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// How long after the beginning of the run, ms.
+    /// How long after the beginning of the run, ms; below 0 in the history before it.
     pub from_ms: i64,
     /// Share of the stores, 0 to 1.
     pub share: f64,
@@ -16,22 +16,26 @@ pub struct Step {
 /// Why a text is no step of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no step of a rollout; write a time after the beginning and a share of the stores, such as 15m=0.1"
+    "no step of a rollout; write a time after the beginning and a share of the stores, such as 15m=0.1, or -2d=0.1 for a time before it"
 )]
 pub struct StepError;
 
 impl Step {
-    /// Reads `15m=0.1`.
+    /// Reads `15m=0.1`, or `-2d=0.1` for a time before the beginning.
     ///
     /// # Errors
     /// When the text is anything else.
     pub fn parse(text: &str) -> Result<Self, StepError> {
         let (from, share) = text.split_once('=').ok_or(StepError)?;
+        let (from, sign) = match from.trim().strip_prefix('-') {
+            Some(before) => (before, -1),
+            None => (from, 1),
+        };
         let from = parse_duration(from).ok().ok_or(StepError)?;
         let share: f64 = share.trim().parse().ok().ok_or(StepError)?;
         if (0.0..=1.0).contains(&share) {
             Ok(Self {
-                from_ms: millis(from),
+                from_ms: sign * millis(from),
                 share,
             })
         } else {
@@ -112,7 +116,12 @@ mod tests {
         }
         let always = canaries(&options(&[]), &store_z);
         assert_eq!(always.iter().flatten().collect::<Vec<_>>(), [&0; 5]);
-        for bad in ["15m", "15m=2", "soon=0.1", "=", "15m=x"] {
+        let before = Step {
+            from_ms: -172_800_000,
+            share: 0.02,
+        };
+        assert_eq!(Step::parse("-2d=0.02"), Ok(before));
+        for bad in ["--2d=0.1", "15m", "15m=2", "soon=0.1", "=", "15m=x"] {
             assert_eq!(Step::parse(bad), Err(StepError), "{bad}");
         }
     }
