@@ -4,6 +4,7 @@
 
 pub mod model;
 pub mod wire;
+pub mod clock;
 
 pub mod config;
 pub mod logging;

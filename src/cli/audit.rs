@@ -11,7 +11,7 @@ use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
-use crate::model::time::{DAY_MS, now_ms};
+use crate::model::time::{DAY_MS, wall_ms};
 use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::repair::{self, Repaired, date};
 use crate::persist::rows::DayLedger;
@@ -115,7 +115,7 @@ async fn compare(
         .accepted_samples()
         .map_err(|error| Failure::of(&error))?;
     let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
-    let oldest_day = u32::try_from(now_ms() / DAY_MS)
+    let oldest_day = u32::try_from(wall_ms() / DAY_MS)
         .unwrap_or(0)
         .saturating_sub(KEPT_DAYS - 1);
     let mut days: BTreeMap<u32, Day> = BTreeMap::new();
@@ -229,7 +229,7 @@ async fn repair_all(
     let all = differing.len() as u64;
     for (done, info) in (0..).zip(differing) {
         progress.step("repair", (done, all), "epochs");
-        let repaired = repair::repair(clickhouse, state, info, now_ms())
+        let repaired = repair::repair(clickhouse, state, info, wall_ms())
             .await
             .map_err(|error| Failure::of(&error))?;
         let what = match repaired {
@@ -274,7 +274,7 @@ async fn repair_all(
 /// Rows under numbers that the ledger does not know; whether any of them bears this collector's id.
 async fn tell_strays(state: &Arc<State>, clickhouse: &ClickHouse) -> Result<bool, Failure> {
     let mine = state.collector_id();
-    let found = repair::strays(clickhouse, &runs(&ledger(state)?, mine), now_ms())
+    let found = repair::strays(clickhouse, &runs(&ledger(state)?, mine), wall_ms())
         .await
         .map_err(|error| Failure::of(&error))?;
     // Asked again: `serve` may have sealed and shipped since the ledger was read.
@@ -310,7 +310,7 @@ async fn tell_strays(state: &Arc<State>, clickhouse: &ClickHouse) -> Result<bool
     own.push(mine);
     own.sort_unstable();
     own.dedup();
-    let others = repair::others(clickhouse, &own, now_ms())
+    let others = repair::others(clickhouse, &own, wall_ms())
         .await
         .map_err(|error| Failure::of(&error))?;
     for other in others {

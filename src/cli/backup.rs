@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::{Failure, Outcome, admin_post, say};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
-use crate::model::time::now_ms;
+use crate::model::time::wall_ms;
 use crate::persist::backup::{self, Manifest};
 use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
@@ -72,7 +72,7 @@ impl Backup {
         let (data_dir, target) = (self.data_dir, self.target.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new(false, PLAIN_EVERY);
-            backup::create(&data_dir, &target, now_ms(), &mut |done, all| {
+            backup::create(&data_dir, &target, wall_ms(), &mut |done, all| {
                 progress.step("backup", (done >> 20, all >> 20), "MiB");
             })
         });

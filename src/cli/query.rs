@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::sparkline::{Style, sparkline};
 use crate::cli::{Failure, Outcome, say, table};
-use crate::model::time::now_ms;
+use crate::model::time::wall_ms;
 
 /// Windows of a series that an answer can have.
 const WINDOWS_MAX: usize = 11_000;
@@ -109,7 +109,7 @@ struct Point {
 
 impl Query {
     pub(super) async fn run(self) -> Outcome {
-        let now_ms = now_ms();
+        let now_ms = wall_ms();
         let mut parameters = vec![
             ("metric", self.metric.clone()),
             ("q", self.q.clone()),

@@ -26,7 +26,7 @@ use crate::ingest::settings::Settings;
 use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::RequestTime;
 use crate::journal::Journal;
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::model::{Catalogue, Outcomes};
 use crate::request_id::RequestId;
 use crate::wire::terminal_v1::{self, Format, Limits, ParseError, Parsed, Request};

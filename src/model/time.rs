@@ -9,9 +9,10 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// Milliseconds in a day.
 pub const DAY_MS: i64 = 86_400_000;
 
-/// Milliseconds since 1970-01-01T00:00:00Z by this machine's clock.
+/// Milliseconds since 1970-01-01T00:00:00Z by this machine's wall clock, right or wrong. What judges or
+/// destroys asks [`clock`](crate::clock) instead.
 #[must_use]
-pub fn now_ms() -> i64 {
+pub fn wall_ms() -> i64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the wall clock"

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use clickhouse::Row;
 
-use crate::model::time::{DAY_MS, now_ms};
+use crate::clock::now_ms;
+use crate::model::time::DAY_MS;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::{ClickHouseError, StateError};

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::holdings::Holdings;
 use crate::ingest::Ingest;
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::pipeline::seal::Sealer;
 use crate::wire::journal_act_v1::Act;
 

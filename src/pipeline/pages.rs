@@ -17,7 +17,7 @@ use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
 use crate::journal::{Journal, Recovery};
 use crate::model::metric::to_float;
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::persist::State;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::process;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Keys};
 use crate::journal::{Journal, Position};
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
 use crate::self_metrics as names;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::holdings::Holdings;
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, migrate};

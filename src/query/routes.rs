@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::model::Pseudonym;
 use crate::model::metric::Kind;
-use crate::model::time::now_ms;
+use crate::clock::now_ms;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 
-use crate::model::time::{millis, now_ms};
+use crate::model::time::{millis, wall_ms};
 use crate::simulate::client::{Answer, Client};
 use crate::simulate::clock::RunClock;
 use crate::simulate::ledger::Ledger;
@@ -67,7 +67,7 @@ enum Event {
 impl Fleet {
     /// A fleet that begins now.
     pub fn new(options: &Options, queues: Queues, world: World, ledger: Ledger) -> Self {
-        let started_ms = now_ms();
+        let started_ms = wall_ms();
         let (rules, terminals) = muster(options, &queues, &world, started_ms);
         let mut fleet = Self {
             world,

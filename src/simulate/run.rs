@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::task::JoinError;
 
-use crate::model::time::now_ms;
+use crate::model::time::wall_ms;
 use crate::simulate::client::{Client, ClientError};
 use crate::simulate::compare::Comparer;
 use crate::simulate::driver::Fleet;
@@ -104,7 +104,7 @@ impl Run {
         let world = World::new(options.samples_per_batch, options.opening_hours)
             .measured_every(options.interval_ms());
         let comparer = match &options.admin_url {
-            Some(url) => Some(Comparer::start(url, options, &world, now_ms()).await?),
+            Some(url) => Some(Comparer::start(url, options, &world, wall_ms()).await?),
             None => None,
         };
         let keep = if comparer.is_some() {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::model::time::now_ms;
+use crate::model::time::wall_ms;
 
 /// The store it pretends to be in; nobody else's batches are in it.
 const STORE: &str = "hostile-store";
@@ -62,9 +62,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// A right batch of one sample, to be spoilt.
 fn batch(seq: u64) -> Value {
     json!({
-        "v": 1, "sent_at_ms": now_ms(), "store_id": STORE, "terminal_id": "till-1",
+        "v": 1, "sent_at_ms": wall_ms(), "store_id": STORE, "terminal_id": "till-1",
         "queue": "5f0c6a52-6f3f-4c0e-8f43-2a6b2f1f8f10", "seq": seq, "release": "6.6.6",
-        "consent": true, "samples": [{"m": "sync_duration_ms", "t": now_ms(), "v": 1}]
+        "consent": true, "samples": [{"m": "sync_duration_ms", "t": wall_ms(), "v": 1}]
     })
 }
 
@@ -98,7 +98,7 @@ fn harms() -> Vec<Harm> {
     const MANY: usize = 200;
     // Packed once: it would keep the simulator busy.
     let bomb = gzip(&vec![b' '; 64_000_000]);
-    let sample = |metric: String, value: Value| json!([{"m": metric, "t": now_ms(), "v": value}]);
+    let sample = |metric: String, value: Value| json!([{"m": metric, "t": wall_ms(), "v": value}]);
     vec![
         harm("no JSON", 50, (400, "malformed_body", 0), |_| {
             b"<xml/>".to_vec()
@@ -136,7 +136,7 @@ fn harms() -> Vec<Harm> {
             vec![b' '; 3 * 1024 * 1024]
         }),
         harm("1,000 batches", 20, (413, "too_many_batches", 0), |_| {
-            json!({"sent_at_ms": now_ms(), "batches": vec![json!({}); 1_000]})
+            json!({"sent_at_ms": wall_ms(), "batches": vec![json!({}); 1_000]})
                 .to_string()
                 .into_bytes()
         }),
@@ -173,7 +173,7 @@ fn harms() -> Vec<Harm> {
             (202, "unknown_metric", MANY as u64),
             move |seq| {
                 let samples: Vec<Value> = (0..MANY)
-                    .map(|number| json!({"m": format!("m_{seq}_{number}"), "t": now_ms(), "v": 1}))
+                    .map(|number| json!({"m": format!("m_{seq}_{number}"), "t": wall_ms(), "v": 1}))
                     .collect();
                 with(batch(2_000 + seq), "samples", json!(samples))
             },
@@ -183,7 +183,7 @@ fn harms() -> Vec<Harm> {
             100,
             (202, "unknown_label", 1),
             move |seq| {
-                let label = json!([{"m": "cache_requests", "t": now_ms(), "v": 1, "label": format!("l{seq}")}]);
+                let label = json!([{"m": "cache_requests", "t": wall_ms(), "v": 1, "label": format!("l{seq}")}]);
                 with(batch(3_000 + seq), "samples", label)
             },
         ),
