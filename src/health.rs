@@ -8,6 +8,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use crate::clock;
+
 /// Which conditions of readiness hold.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -21,7 +23,9 @@ pub struct Health {
 
 impl Health {
     fn faults(&self) -> Vec<&'static str> {
+        let doubt = clock::status().doubt;
         [
+            (doubt.is_some(), "clock unsure"),
             (self.is_stopping.load(Ordering::Relaxed), "stopping"),
             (self.is_halted.load(Ordering::Relaxed), "journal halted"),
             (

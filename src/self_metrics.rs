@@ -44,6 +44,11 @@ metrics_of_self! {
     BODY_BYTES = Counter "tillwatch_request_body_bytes_total" "Bytes of request bodies as they came.";
     UNKNOWN_KEYS = Counter "tillwatch_unknown_keys_total" "Keys in batches that mean nothing in this version.";
     INVALID_RELEASES = Counter "tillwatch_invalid_releases_total" "Batches whose release was not written as releases are and became __invalid__.";
+    CLOCK_UNSURE = Gauge "tillwatch_clock_unsure" "1 while the collector's clock cannot be trusted: batches are answered 503 clock_unsure.";
+    CLOCK_SETTLED = Gauge "tillwatch_clock_settled" "1 while what is too old may be destroyed: the clock is trusted, has not moved for ten minutes, and the terminals do not agree on another time.";
+    CLOCK_DOUBTS = Counter "tillwatch_clock_doubts_total" "How often the clock began to be doubted, or was still, every five minutes, by why: before_release, before_journal, moved.";
+    CLOCK_FLEET_AHEAD = Gauge "tillwatch_clock_fleet_ahead_seconds" "How far the terminals' clocks are ahead of the collector's, at the median of those heard within the hour; negative: behind.";
+    CLOCK_FLEET_TERMINALS = Gauge "tillwatch_clock_fleet_terminals" "Terminals of which that is the median, at most 1,024.";
     LEDGER = Gauge "tillwatch_ledger_samples" "Samples by where they are, over the life of the state file: accepted = sealed + open, sealed = confirmed + outbox.";
     TOTALS = Gauge "tillwatch_journal_samples" "What the journal's records added up to over the life of the state file, by outcome: rejected, repeated records, unreadable records, unknown metrics, overflowed batches.";
     JOURNAL_DURABLE = Gauge "tillwatch_journal_durable_position" "Highest durable position of the journal.";

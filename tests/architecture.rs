@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("wire", &["model"]),
+    ("clock", &["model"]),
     ("logging", &[]),
     ("throttle", &[]),
     ("request_id", &[]),
     ("recorder", &["model"]),
     ("self_metrics", &["recorder"]),
-    ("health", &[]),
+    ("health", &["clock"]),
     ("listener", &["self_metrics", "request_id", "throttle"]),
     ("progress", &[]),
     ("journal", &[]),
@@ -28,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "model",
             "wire",
+            "clock",
             "journal",
             "recorder",
             "self_metrics",
@@ -37,12 +39,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("aggregate", &["model", "wire"]),
-    ("persist", &["model", "aggregate"]),
+    ("persist", &["model", "clock", "aggregate"]),
     ("holdings", &["model", "aggregate", "persist"]),
     (
         "query",
         &[
             "model",
+            "clock",
             "aggregate",
             "persist",
             "holdings",
@@ -58,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "model",
             "wire",
+            "clock",
             "logging",
             "throttle",
             "request_id",
@@ -81,8 +85,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "logging", "journal", "embedded", "config", "persist", "pipeline", "progress",
-            "simulate",
+            "model", "clock", "logging", "journal", "embedded", "config", "persist", "pipeline",
+            "progress", "simulate",
         ],
     ),
 ];
@@ -95,6 +99,7 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
         &["tokio", "axum", "hyper", "metrics", "tracing"],
     ),
     ("wire", &["tokio", "axum", "hyper", "metrics", "tracing"]),
+    ("clock", &["tokio", "axum", "hyper", "metrics", "tracing"]),
     ("journal", &["tokio", "axum", "hyper", "metrics"]),
     ("export", &["tokio", "axum", "hyper", "metrics"]),
     ("persist", &["axum", "hyper"]),

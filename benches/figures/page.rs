@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::export::{Format, Snapshot, negotiate, render};
-use tillwatch::model::time::now_ms;
+use tillwatch::model::time::wall_ms as now_ms;
 use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use tillwatch::wire::journal_record_v1::Encoder;
 

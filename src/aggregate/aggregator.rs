@@ -72,7 +72,6 @@ pub struct Aggregator {
     pub(super) totals: Totals,
     pub(super) applied: u64,
     pub(super) journal_ms: i64,
-    pub(super) aged_ms: i64,
 }
 
 impl Aggregator {
@@ -92,7 +91,6 @@ impl Aggregator {
             totals: restored.totals,
             applied: restored.applied,
             journal_ms: restored.journal_ms,
-            aged_ms: restored.journal_ms,
             catalogue,
             layout,
         };
@@ -217,6 +215,12 @@ impl Aggregator {
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.applied
+    }
+
+    /// The time of the last record applied, Unix ms.
+    #[must_use]
+    pub fn journal_ms(&self) -> i64 {
+        self.journal_ms
     }
 
     /// Sums over everything applied.

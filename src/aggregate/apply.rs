@@ -4,14 +4,10 @@ use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::live::Brought;
 use crate::aggregate::open::Shared;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
-use crate::aggregate::terminals::{Terminal, TerminalRef};
-use crate::model::time::HOUR_MS;
+use crate::aggregate::terminals::{LastValue, TerminalRef};
 use crate::model::{Entry, FirstResult};
 use crate::wire::journal_act_v1::{self, Act};
 use crate::wire::journal_record_v1::{self, Entries, RecordError};
-
-/// How often, in journal time, silent queues are looked for.
-const AGE_EVERY_MS: i64 = HOUR_MS;
 
 impl Aggregator {
     /// Applies the record at `position`. One that cannot be read is counted and passed over.
@@ -36,7 +32,7 @@ impl Aggregator {
         }
         let (header, entries) = journal_record_v1::decode(payload)?;
         let received_at_ms = header.received_at_ms;
-        self.journal_ms = self.journal_ms.max(received_at_ms);
+        self.journal_ms = received_at_ms;
         let overflowed = self.stores.overflowed + self.releases.overflowed;
         let shared = Shared {
             store: self.stores.index(header.store_id, received_at_ms),
@@ -111,33 +107,53 @@ impl Aggregator {
             let is_live = self.live.add(shared, metric, times, what);
             if is_live && let Some(at) = self.layout.place(metric).level {
                 // Of a histogram the greatest value stands for its end: what limits are about.
-                let last = histogram.as_ref().map_or((t_ms, value), |histogram| {
-                    (t_ms.saturating_add(histogram.span_ms), histogram.max)
-                });
-                keep_last(terminal, at, last);
+                let (span_ms, value) = histogram
+                    .as_ref()
+                    .map_or((0, value), |histogram| (histogram.span_ms, histogram.max));
+                let last = LastValue {
+                    t_ms: t_ms.saturating_add(span_ms),
+                    t_raw_ms: reading.t_raw_ms.saturating_add(span_ms),
+                    value,
+                };
+                terminal.keep_level(at, last);
             }
-        }
-        if self.journal_ms.saturating_sub(self.aged_ms) > AGE_EVERY_MS {
-            self.age();
         }
         Ok(())
     }
 
     /// Gives up what has been silent for too long.
-    fn age(&mut self) {
-        self.aged_ms = self.journal_ms;
+    fn age(&mut self, now_ms: i64) {
         let live = &mut self.live;
         let lost = |store, batches| live.lost(store, batches);
-        self.totals.lost_batches += self.terminals.age(self.journal_ms, lost);
-        for store_id in self.stores.silent(self.journal_ms) {
+        self.totals.lost_batches += self.terminals.age(now_ms, lost);
+        for store_id in self.stores.silent() {
             self.retire_store(&store_id);
         }
     }
 
+    /// Puts right what was noted while the clock was ahead.
+    fn set_right(&mut self, at_ms: i64) {
+        self.terminals.set_right(at_ms);
+        self.live.set_right(at_ms);
+        self.stores.set_right(at_ms);
+        self.releases.set_right(at_ms);
+    }
+
     fn apply_act(&mut self, act: Act<'_>) {
-        let Act::RetireStore { store_id, at_ms } = act;
-        self.journal_ms = self.journal_ms.max(at_ms);
-        self.retire_store(store_id);
+        match act {
+            Act::RetireStore { store_id, at_ms } => {
+                self.journal_ms = at_ms;
+                self.retire_store(store_id);
+            }
+            Act::Clock { at_ms, is_settled } => {
+                self.journal_ms = at_ms;
+                self.set_right(at_ms);
+                // No batch's time is good enough: one that came while the clock was wrong would do.
+                if is_settled {
+                    self.age(at_ms);
+                }
+            }
+        }
     }
 
     /// Ends a store's series. Its open windows, its rows at rest and its sequence windows stay: a batch
@@ -147,15 +163,6 @@ impl Aggregator {
             self.live.forget_store(index);
         }
         self.terminals.retire(store_id);
-    }
-}
-
-/// Keeps the value of a level with the latest time.
-fn keep_last(terminal: &mut Terminal, at: usize, (t_ms, value): (i64, u64)) {
-    if let Some(slot) = terminal.levels.get_mut(at)
-        && slot.is_none_or(|(last_ms, _)| t_ms >= last_ms)
-    {
-        *slot = Some((t_ms, value));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::aggregate::layout::Layout;
 use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
 use crate::model::metric::Metric;
-use crate::model::time::{DAY_MS, HOUR_MS};
+use crate::model::time::{DAY_MS, HOUR_MS, put_right};
 use crate::model::{HistogramReading, Source, SparseHistogram};
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
@@ -160,13 +160,21 @@ impl LiveSeries {
         let store = self.store_mut(shared.store);
         store.batches_received += 1;
         if shared.source == Source::Rum {
-            store.last_report_ms = store.last_report_ms.max(received_at_ms);
+            // Not the latest of all: the clock may have been set back.
+            store.last_report_ms = received_at_ms;
             // 0: it did not say, or was right.
             if offset_ms != 0 {
                 let off_ms = offset_ms.unsigned_abs();
                 store.skew.count(&SKEW_BOUNDS_MS, off_ms, 1);
                 store.skew.sum = store.skew.sum.wrapping_add(off_ms);
             }
+        }
+    }
+
+    /// The clock was trusted at this time: later ones were noted when it was wrong.
+    pub fn set_right(&mut self, at_ms: i64) {
+        for store in &mut self.stores {
+            store.is_dirty |= put_right(&mut store.last_report_ms, at_ms);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::dimension::{INVALID_RELEASE, OVERFLOW, UNKNOWN_RELEASE};
+use crate::model::time::put_right;
 
 /// A name that found no place is looked for a place again after this much journal time.
 const RETRY_MS: i64 = 60_000;
@@ -20,6 +21,8 @@ pub struct NameSet {
     last_seen_ms: Vec<i64>,
     by_name: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     full_at_ms: i64,
+    /// When the clock was last known to be right: what a name's silence is measured by.
+    settled_ms: i64,
     /// Names that have left since the last cut.
     dropped: Vec<String>,
     /// Batches whose name found no place.
@@ -38,6 +41,7 @@ impl NameSet {
             last_seen_ms: Vec::new(),
             by_name: HashMap::default(),
             full_at_ms: i64::MIN,
+            settled_ms: i64::MIN,
             dropped: Vec::new(),
             overflowed: 0,
         };
@@ -52,7 +56,7 @@ impl NameSet {
     pub fn index(&mut self, name: &str, now_ms: i64) -> u32 {
         if let Some(index) = self.by_name.get(name).copied() {
             if let Some(seen) = self.last_seen_ms.get_mut(index as usize) {
-                *seen = (*seen).max(now_ms);
+                *seen = now_ms;
             }
             return index;
         }
@@ -121,12 +125,22 @@ impl NameSet {
         Some(index)
     }
 
+    /// The clock was right at this time: later ones were noted when it was wrong. From now on it is known
+    /// who has been silent until then.
+    pub fn set_right(&mut self, at_ms: i64) {
+        for seen_ms in self.last_seen_ms.iter_mut().skip(1) {
+            put_right(seen_ms, at_ms);
+        }
+        put_right(&mut self.full_at_ms, at_ms);
+        self.settled_ms = at_ms;
+    }
+
     /// Names that have been silent for as long as this set allows.
     #[must_use]
-    pub fn silent(&self, now_ms: i64) -> Vec<Arc<str>> {
+    pub fn silent(&self) -> Vec<Arc<str>> {
         let is_silent = |index: u32| {
             let seen = self.last_seen_ms.get(index as usize);
-            seen.is_some_and(|seen| now_ms.saturating_sub(*seen) > self.idle_ms_max)
+            seen.is_some_and(|seen| self.settled_ms.saturating_sub(*seen) > self.idle_ms_max)
         };
         let silent = self.by_name.iter().filter(|(_, index)| is_silent(**index));
         silent.map(|(name, _)| Arc::clone(name)).collect()
@@ -169,7 +183,7 @@ impl NameSet {
             .filter_map(|(name, index)| Some((*self.last_seen_ms.get(*index as usize)?, name)))
             .min();
         if let Some((seen_ms, name)) = oldest
-            && now_ms.saturating_sub(seen_ms) > self.idle_ms_max
+            && self.settled_ms.saturating_sub(seen_ms) > self.idle_ms_max
         {
             let name = Arc::clone(name);
             return self.remove(&name).is_some();
@@ -193,7 +207,13 @@ mod tests {
         assert_eq!(set.overflowed, 1);
         // `b` has been silent for longer than the others and than allowed.
         set.index("a", 600_000);
-        assert_ne!(set.index("c", 600_001), OVERFLOW_INDEX);
+        assert_eq!(
+            set.index("c", 600_001),
+            OVERFLOW_INDEX,
+            "a batch's time is no reason to forget"
+        );
+        set.set_right(600_002);
+        assert_ne!(set.index("c", 700_000), OVERFLOW_INDEX);
         assert_eq!(set.find("b"), None);
         assert_eq!(&*set.name(b), "b", "open windows still resolve it");
     }

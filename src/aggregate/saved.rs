@@ -9,7 +9,7 @@ use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
 use crate::aggregate::minutes::{RecentMinutes, SavedMinutes};
-use crate::aggregate::terminals::Terminal;
+use crate::aggregate::terminals::{LastValue, Terminal};
 use crate::model::{Catalogue, Metric};
 
 /// A histogram with the bounds it was counted in.
@@ -196,6 +196,9 @@ pub struct SavedTerminal {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
     levels: BTreeMap<String, (i64, u64)>,
+    /// Of levels whose time was corrected: by how much.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    corrected_ms: BTreeMap<String, i64>,
 }
 
 impl SavedTerminal {
@@ -203,19 +206,23 @@ impl SavedTerminal {
     #[must_use]
     pub fn of(terminal: &Terminal, release: &str, layout: &Layout) -> Self {
         let level = |metric: &Metric| {
-            let value = (*terminal.levels.get(layout.place(metric).level?)?)?;
-            Some((metric.name.to_owned(), value))
+            let last = (*terminal.levels.get(layout.place(metric).level?)?)?;
+            Some((metric.name.to_owned(), last))
         };
+        let known = layout.catalogue().metrics().iter();
+        let levels: Vec<(String, LastValue)> = known.filter_map(level).collect();
+        let corrected = levels.iter().filter(|(_, last)| last.t_ms != last.t_raw_ms);
         Self {
             release: release.to_owned(),
             last_seen_ms: terminal.last_seen_ms,
             offset_ms: terminal.offset_ms,
             is_retired: terminal.is_retired,
-            levels: layout
-                .catalogue()
-                .metrics()
+            corrected_ms: corrected
+                .map(|(name, last)| (name.clone(), last.t_ms - last.t_raw_ms))
+                .collect(),
+            levels: levels
                 .iter()
-                .filter_map(level)
+                .map(|(name, last)| (name.clone(), (last.t_ms, last.value)))
                 .collect(),
         }
     }
@@ -223,12 +230,17 @@ impl SavedTerminal {
     /// Puts the last values back.
     pub fn restore_levels(&self, terminal: &mut Terminal, layout: &Layout, catalogue: &Catalogue) {
         terminal.levels.resize(layout.levels(), None);
-        for (name, value) in &self.levels {
+        for (name, (t_ms, value)) in &self.levels {
             let place = catalogue
                 .named(name)
                 .and_then(|metric| layout.place(metric).level);
             if let Some(slot) = place.and_then(|at| terminal.levels.get_mut(at)) {
-                *slot = Some(*value);
+                let corrected_ms = self.corrected_ms.get(name).copied().unwrap_or(0);
+                *slot = Some(LastValue {
+                    t_ms: *t_ms,
+                    t_raw_ms: t_ms.saturating_sub(corrected_ms),
+                    value: *value,
+                });
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::{Equivalent, HashMap};
 
 use crate::model::sequence::LOST_AFTER_MS;
+use crate::model::time::{IN_FUTURE_MS_MAX, put_right};
 use crate::model::{Seen, SeqWindow};
 
 /// A terminal of a store.
@@ -40,8 +41,24 @@ impl From<&TerminalRef<'_>> for TerminalKey {
     }
 }
 
-/// The last value of a level, and its time.
-pub type LastValue = Option<(i64, u64)>;
+/// The last value of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastValue {
+    /// When it was measured, corrected, Unix ms.
+    pub t_ms: i64,
+    /// The same by the terminal's clock.
+    pub t_raw_ms: i64,
+    /// The value, recording unit.
+    pub value: u64,
+}
+
+impl LastValue {
+    /// Whether this takes the place of `other`. Two clocks may have been moved between the two, the
+    /// terminal's and the collector's: what is later by either is later.
+    fn is_newer_than(&self, other: &Self) -> bool {
+        self.t_ms >= other.t_ms || self.t_raw_ms >= other.t_raw_ms
+    }
+}
 
 /// One terminal.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +74,7 @@ pub struct Terminal {
     /// Its queues.
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
-    pub levels: Vec<LastValue>,
+    pub levels: Vec<Option<LastValue>>,
     /// Its store was retired and it has not posted since: only its queues are kept.
     pub is_retired: bool,
     /// Its number among those that have changed since the last cut; `None`: it has not.
@@ -71,6 +88,17 @@ pub struct TerminalChange {
     pub key: TerminalKey,
     /// As it is at the cut; `None`: forgotten.
     pub terminal: Option<Terminal>,
+}
+
+impl Terminal {
+    /// Keeps the value of a level, unless a newer one is known.
+    pub(super) fn keep_level(&mut self, at: usize, last: LastValue) {
+        if let Some(slot) = self.levels.get_mut(at)
+            && slot.is_none_or(|known| last.is_newer_than(&known))
+        {
+            *slot = Some(last);
+        }
+    }
 }
 
 /// All terminals.
@@ -98,7 +126,8 @@ impl Terminals {
             entry.changed = u32::try_from(self.dirty.len()).ok();
             self.dirty.push((&terminal).into());
         }
-        entry.last_seen_ms = entry.last_seen_ms.max(now_ms);
+        // Not the latest of all: the clock may have been set back.
+        entry.last_seen_ms = now_ms;
         entry.is_retired = false;
         entry
     }
@@ -167,6 +196,28 @@ impl Terminals {
             true
         });
         lost_with_queues
+    }
+
+    /// The clock was trusted at this time: what lies behind it was written when it was wrong.
+    pub fn set_right(&mut self, at_ms: i64) {
+        let Self { by_key, dirty, .. } = self;
+        for (key, terminal) in by_key {
+            let mut is_wrong = put_right(&mut terminal.last_seen_ms, at_ms);
+            for (_, window) in &mut terminal.queues {
+                is_wrong |= window.set_right(at_ms);
+            }
+            for level in terminal.levels.iter_mut().flatten() {
+                if level.t_ms > at_ms + IN_FUTURE_MS_MAX {
+                    // When it was measured nobody knows; whatever comes now is newer.
+                    level.t_ms = at_ms - IN_FUTURE_MS_MAX;
+                    is_wrong = true;
+                }
+            }
+            if is_wrong && terminal.changed.is_none() {
+                terminal.changed = u32::try_from(dirty.len()).ok();
+                dirty.push(key.clone());
+            }
+        }
     }
 
     /// Keeps of a store's terminals only what tells a resend from a new batch.

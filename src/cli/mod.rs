@@ -20,6 +20,7 @@
 
 mod audit;
 mod backup;
+mod clock;
 mod journal;
 mod pseudonym;
 mod query;
@@ -70,6 +71,9 @@ enum Command {
     /// Act on one store of a running collector.
     #[command(subcommand)]
     Store(store::Store),
+    /// Say that the clock of a running collector is right, or ask what it takes for the time.
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Print a script with which a shell completes the commands.
     Completions {
         /// The shell.
@@ -135,6 +139,7 @@ async fn run(command: Command) -> Outcome {
         Command::Backup(backup) => backup.run().await,
         Command::Restore(restore) => restore.run().await,
         Command::Store(store) => store.run().await,
+        Command::Clock(clock) => clock.run().await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();
@@ -173,11 +178,25 @@ async fn run(command: Command) -> Outcome {
 
 /// Asks a running collector to do something; gives back the body of its answer.
 async fn admin_post(admin_url: &str, path: &str) -> Result<String, Failure> {
-    let url = format!("{}{path}", admin_url.trim_end_matches('/'));
-    let request = reqwest::Client::new()
-        .post(&url)
-        .header("content-type", "application/json")
-        .body("{}");
+    let request = reqwest::Client::new().post(admin_path(admin_url, path));
+    ask_admin(
+        request
+            .header("content-type", "application/json")
+            .body("{}"),
+    )
+    .await
+}
+
+/// Asks a running collector.
+async fn admin_get(admin_url: &str, path: &str) -> Result<String, Failure> {
+    ask_admin(reqwest::Client::new().get(admin_path(admin_url, path))).await
+}
+
+fn admin_path(admin_url: &str, path: &str) -> String {
+    format!("{}{path}", admin_url.trim_end_matches('/'))
+}
+
+async fn ask_admin(request: reqwest::RequestBuilder) -> Result<String, Failure> {
     let response = request.send().await.map_err(|error| {
         Failure(format!(
             "{}; is the collector running, and --admin-url right?",

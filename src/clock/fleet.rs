@@ -103,7 +103,10 @@ mod tests {
         fleet.heard(2, 5, 10);
         fleet.heard(3, 7, 20);
         let opinion = fleet.opinion(30).unwrap();
-        assert_eq!((opinion.median_ms, opinion.terminals, opinion.agreeing), (5, 3, 2));
+        assert_eq!(
+            (opinion.median_ms, opinion.terminals, opinion.agreeing),
+            (5, 3, 2)
+        );
         assert!(opinion.contradicts(2 * HOUR_MS));
         assert!(!opinion.contradicts(HOUR_MS));
         assert_eq!(fleet.opinion(15 + VOTE_MS).unwrap().terminals, 1);
@@ -114,7 +117,11 @@ mod tests {
     fn terminals_that_do_not_agree_contradict_nobody() {
         let fleet = Fleet::new();
         for terminal in 0..9 {
-            fleet.heard(terminal, -i64::try_from(terminal).unwrap() * HOUR_MS * 24, 0);
+            fleet.heard(
+                terminal,
+                -i64::try_from(terminal).unwrap() * HOUR_MS * 24,
+                0,
+            );
         }
         assert!(!fleet.opinion(0).unwrap().contradicts(100 * HOUR_MS));
     }

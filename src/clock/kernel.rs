@@ -22,10 +22,16 @@ pub(super) fn is_synchronised(wall_ms: i64) -> bool {
     /// Read a moment apart.
     const APART_MS_MAX: i64 = 1_000;
     // SAFETY: `timex` is plain numbers, for which zeros are valid.
-    #[expect(unsafe_code, reason = "the kernel's word has no safe wrapper in the crates used here")]
+    #[expect(
+        unsafe_code,
+        reason = "the kernel's word has no safe wrapper in the crates used here"
+    )]
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: with `modes` 0 the call only writes into the `timex` that it is given.
-    #[expect(unsafe_code, reason = "the kernel's word has no safe wrapper in the crates used here")]
+    #[expect(
+        unsafe_code,
+        reason = "the kernel's word has no safe wrapper in the crates used here"
+    )]
     let state = unsafe { libc::adjtimex(&raw mut timex) };
     let kernel_ms = timex.time.tv_sec.saturating_mul(1_000);
     let is_this_clock = (kernel_ms - wall_ms).abs() <= APART_MS_MAX + 1_000;

@@ -152,9 +152,9 @@ impl Line {
         } else {
             is_near(self.trusted_ms)
         };
-        let agrees_with_fleet = reading
-            .fleet_ms
-            .is_some_and(|fleet_ms| is_near(fleet_ms) && (fleet_ms - self.trusted_ms).abs() > STEP_MS_MAX);
+        let agrees_with_fleet = reading.fleet_ms.is_some_and(|fleet_ms| {
+            is_near(fleet_ms) && (fleet_ms - self.trusted_ms).abs() > STEP_MS_MAX
+        });
         let grounds = if has_reached {
             Grounds::Returned
         } else if reading.is_synchronised {
@@ -269,7 +269,13 @@ mod tests {
             assert_eq!(line.observe(at(5_000, -behind_ms)), None);
             let change = line.observe(at(6_000, 0));
             assert!(
-                matches!(change, Some(Change::Believed { grounds: Grounds::Returned, .. })),
+                matches!(
+                    change,
+                    Some(Change::Believed {
+                        grounds: Grounds::Returned,
+                        ..
+                    })
+                ),
                 "{change:?}"
             );
         }
@@ -306,21 +312,36 @@ mod tests {
             assert!(line.observe(at(1_000, by_ms)).is_some());
             line
         };
-        let believed = |grounds| Some(Change::Believed { grounds, moved_ms: by_ms });
+        let believed = |grounds| {
+            Some(Change::Believed {
+                grounds,
+                moved_ms: by_ms,
+            })
+        };
         let later = at(2_000, by_ms);
         let synchronised = Reading {
             is_synchronised: true,
             ..later
         };
-        assert_eq!(doubted().observe(synchronised), believed(Grounds::Synchronised));
+        assert_eq!(
+            doubted().observe(synchronised),
+            believed(Grounds::Synchronised)
+        );
         let witness = |fleet_ms| Reading {
             fleet_ms: Some(fleet_ms),
             ..later
         };
         let (old_ms, new_ms) = (NOW_MS - BOOT_MS, NOW_MS - BOOT_MS + by_ms);
-        assert_eq!(doubted().observe(witness(new_ms + 60_000)), believed(Grounds::Fleet));
+        assert_eq!(
+            doubted().observe(witness(new_ms + 60_000)),
+            believed(Grounds::Fleet)
+        );
         assert_eq!(doubted().observe(witness(old_ms)), None);
-        assert_eq!(doubted().observe(witness(0)), None, "terminals with flat batteries");
+        assert_eq!(
+            doubted().observe(witness(0)),
+            None,
+            "terminals with flat batteries"
+        );
         assert_eq!(doubted().accept(later), Ok(believed(Grounds::Operator)));
         let mut line = doubted();
         for second in 2..601 {

@@ -38,10 +38,6 @@ static WATCH: Mutex<Watch> = Mutex::new(Watch {
     changes: Vec::new(),
 });
 static FLEET: Fleet = Fleet::new();
-/// When the clocks were last judged, by the boot-time clock.
-static LOOKED_AT_MS: AtomicI64 = AtomicI64::new(0);
-/// In doubt requests have them judged no more often than this.
-const LOOK_EVERY_MS: i64 = 20;
 
 struct Watch {
     line: Option<Line>,
@@ -100,10 +96,7 @@ pub fn received_at_ms() -> Result<i64, InDoubt> {
     if (-STEP_MS_MAX..=STEP_MS_MAX).contains(&step_ms) {
         return Ok(wall_ms);
     }
-    let looked_ago_ms = boot_ms().saturating_sub(LOOKED_AT_MS.load(Ordering::Relaxed));
-    if trusted_ms != IN_DOUBT || looked_ago_ms >= LOOK_EVERY_MS {
-        look();
-    }
+    look();
     let is_believed = TRUSTED_MS.load(Ordering::Relaxed) != IN_DOUBT;
     is_believed.then(kernel::wall_ms).ok_or(InDoubt)
 }
@@ -164,13 +157,13 @@ pub fn status() -> Status {
     let (reading, opinion) = (read(), FLEET.opinion(boot_ms()));
     let line = watch().line;
     let offset_ms = reading.wall_ms - reading.boot_ms;
-    let contradicts = |line: &Line| opinion.is_some_and(|fleet| fleet.contradicts(line.trusted_ms()));
+    let contradicts =
+        |line: &Line| opinion.is_some_and(|fleet| fleet.contradicts(line.trusted_ms()));
     Status {
         wall_ms: reading.wall_ms,
         now_ms,
         doubt: line.and_then(|line| line.doubt()),
-        is_settled: line
-            .is_some_and(|line| line.is_steady(reading.boot_ms) && !contradicts(&line)),
+        is_settled: line.is_none_or(|line| line.is_steady(reading.boot_ms) && !contradicts(&line)),
         fleet: opinion.map(|fleet| (fleet.median_ms - offset_ms, fleet.terminals)),
     }
 }
@@ -197,5 +190,4 @@ fn note(watch: &mut Watch, line: Line, change: Option<Change>) {
         Some(_) => IN_DOUBT,
     };
     TRUSTED_MS.store(trusted_ms, Ordering::Relaxed);
-    LOOKED_AT_MS.store(boot_ms(), Ordering::Relaxed);
 }

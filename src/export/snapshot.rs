@@ -81,10 +81,10 @@ impl Snapshot {
             *reporting += 1;
             levels.resize(layout.levels(), Levels::default());
             for (level, last) in levels.iter_mut().zip(&terminal.levels) {
-                if let Some((t_ms, value)) = last
-                    && now_ms - t_ms <= REPORTING_MS
+                if let Some(last) = last
+                    && now_ms - last.t_ms <= REPORTING_MS
                 {
-                    level.values.push(*value);
+                    level.values.push(last.value);
                 }
             }
         }

@@ -17,7 +17,6 @@ impl Ingest {
     /// When the journal refuses it, or does not answer in time: then it may still take effect.
     pub async fn act(&self, act: &Act<'_>) -> Result<Position, AppendError> {
         let (reply, durable) = oneshot::channel();
-        let Act::RetireStore { at_ms, .. } = act;
         let acknowledgement = Acknowledgement {
             dedup: Arc::clone(&self.dedup),
             keys: Arc::clone(&self.keys),
@@ -25,7 +24,7 @@ impl Ingest {
             weighed: Weighed::default(),
             reserved: Vec::new(),
             keyed: Vec::new(),
-            received_at_ms: *at_ms,
+            received_at_ms: act.at_ms(),
             reply,
         };
         let payloads = Payloads::one(&journal_act_v1::encode(act));

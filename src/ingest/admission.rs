@@ -136,6 +136,11 @@ impl Admission {
             })
     }
 
+    /// A number that tells terminals apart, and that nobody can choose.
+    pub fn number(&self, terminal: (&str, &str)) -> u64 {
+        self.hasher.hash_one(terminal)
+    }
+
     /// Takes other rates; every store begins with a full bucket then.
     pub fn set_rates(&self, settings: Settings) {
         let rates = (settings.store_requests_per_s, settings.store_burst);

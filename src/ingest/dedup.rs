@@ -286,6 +286,20 @@ impl Dedup {
         }
     }
 
+    /// The clock was trusted at this time: later ones were noted when it was wrong. Locks one shard at a time.
+    pub fn set_right(&self, at_ms: i64) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for window in shard
+                .values_mut()
+                .flatten()
+                .filter_map(|queue| queue.window.as_mut())
+            {
+                window.set_right(at_ms);
+            }
+        }
+    }
+
     /// Queues remembered.
     #[must_use]
     pub fn queues(&self) -> usize {

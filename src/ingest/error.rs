@@ -61,6 +61,11 @@ pub enum IngestError {
     /// Something inside failed; the log says what.
     #[error("it cannot be stored now; wait and send it again")]
     Internal,
+    /// The collector does not know what time it is.
+    #[error(
+        "the collector's clock cannot be trusted now, so nothing is judged by it; keep the batch and send it again"
+    )]
+    ClockUnsure,
     /// The process is stopping.
     #[error("the collector is stopping; send it again")]
     Stopping,

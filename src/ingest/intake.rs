@@ -221,8 +221,8 @@ impl<'a, 't> Intake<'a, 't> {
         identity: Identity<'_>,
         (looked_up, append): (&LookedUp, &mut Append),
     ) -> Option<Wait> {
-        let (keys, now_ms) = (&self.ingest.keys, self.time.received_at_ms);
-        match keys.reserve(&identity.queue, looked_up, now_ms) {
+        let keys = &self.ingest.keys;
+        match keys.reserve(&identity.queue, looked_up) {
             keys::Reserve::Fresh if self.batches[index].consent.value() != Some(&true) => {
                 // There is no number that would be missed (ADR 4): nothing of it is written.
                 keys.settle(&identity.queue, None);

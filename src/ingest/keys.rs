@@ -4,7 +4,7 @@
 //! *kept* once a seal has written it. Pending keys are all in memory; of those kept, the ones last
 //! used are cached, and the rest are looked up. A second post of a reserved key waits for the first.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
@@ -130,6 +130,9 @@ pub struct Keys {
     kept: AtomicUsize,
     /// Keys reserved or pending.
     in_memory: AtomicUsize,
+    /// Keys received before this are forgotten, Unix ms. No batch's time is good enough for that: one that
+    /// came while the clock was wrong would make keys fresh that were counted.
+    kept_since_ms: AtomicI64,
     /// Seals that moved keys from memory to the disk.
     seals: AtomicU64,
 }
@@ -162,6 +165,7 @@ impl Keys {
             cached: AtomicUsize::new(0),
             kept: AtomicUsize::new(kept),
             in_memory: AtomicUsize::new(0),
+            kept_since_ms: AtomicI64::new(i64::MIN),
             seals: AtomicU64::new(0),
         };
         // Fewer in the cache than there are on disk: it never holds all.
@@ -208,7 +212,7 @@ impl Keys {
     }
 
     /// Reserves a key, or says what is known of it.
-    pub fn reserve(&self, id: &KeyId, looked_up: &LookedUp, now_ms: i64) -> Reserve {
+    pub fn reserve(&self, id: &KeyId, looked_up: &LookedUp) -> Reserve {
         let mut shard = self.shard(id);
         match shard.get_mut(id) {
             Some(Entry::Pending(first)) => return Reserve::Known(*first),
@@ -224,7 +228,9 @@ impl Keys {
             .cache
             .get(id)
             .or_else(|| was_found().map(|(_, first)| *first));
-        if let Some(first) = known.filter(|first| first.is_kept(now_ms)) {
+        // What has been forgotten may still be cached.
+        let kept_since_ms = self.kept_since_ms.load(Ordering::Relaxed);
+        if let Some(first) = known.filter(|first| first.received_at_ms >= kept_since_ms) {
             return Reserve::Known(first);
         }
         let is_current = looked_up.as_of == Some(self.seals.load(Ordering::SeqCst));
@@ -282,9 +288,11 @@ impl Keys {
         }
     }
 
-    /// Forgets keys that have been kept for long enough. Blocks.
+    /// Forgets keys that have been kept for long enough by a clock that can be trusted. Blocks.
     pub fn forget(&self, now_ms: i64) {
-        let forgotten = self.source.forget(now_ms - KEY_KEPT_MS, FORGET_MAX);
+        let since_ms = now_ms.saturating_sub(KEY_KEPT_MS);
+        self.kept_since_ms.fetch_max(since_ms, Ordering::Relaxed);
+        let forgotten = self.source.forget(since_ms, FORGET_MAX);
         let less = |kept: usize| Some(kept.saturating_sub(forgotten));
         let _always_some = self
             .kept
@@ -388,10 +396,10 @@ mod tests {
                 for _ in 0..random.u8(0..3) {
                     seal(&keys, &disk, &mut cut);
                 }
-                let mut reserved = keys.reserve(&id, &looked_up, 0);
+                let mut reserved = keys.reserve(&id, &looked_up);
                 while matches!(reserved, Reserve::LookUp) {
                     looked_up = keys.look_up(vec![id]).await.unwrap();
-                    reserved = keys.reserve(&id, &looked_up, 0);
+                    reserved = keys.reserve(&id, &looked_up);
                 }
                 match reserved {
                     Reserve::Known(known) => {
@@ -429,8 +437,8 @@ mod tests {
     async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
         let (keys, _) = keys(10, 10);
         let nothing = LookedUp::default();
-        assert!(matches!(keys.reserve(&id(1), &nothing, 0), Reserve::Fresh));
-        let Reserve::InFlight(mut waiting) = keys.reserve(&id(1), &nothing, 0) else {
+        assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
+        let Reserve::InFlight(mut waiting) = keys.reserve(&id(1), &nothing) else {
             panic!("it is not durable yet");
         };
         assert!(
@@ -441,10 +449,10 @@ mod tests {
         keys.settle(&id(1), None);
         assert!(waiting.await.is_err(), "the channel is closed");
         assert_eq!(keys.count(), 0, "the key is not used up");
-        assert!(matches!(keys.reserve(&id(1), &nothing, 0), Reserve::Fresh));
+        assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
         keys.settle(&id(1), Some(first(5, 7)));
         assert!(
-            matches!(keys.reserve(&id(1), &nothing, 6), Reserve::Known(known) if known == first(5, 7))
+            matches!(keys.reserve(&id(1), &nothing), Reserve::Known(known) if known == first(5, 7))
         );
     }
 
@@ -454,22 +462,22 @@ mod tests {
         let mut cut = Vec::new();
         for number in [1, 2] {
             assert!(matches!(
-                keys.reserve(&id(number), &LookedUp::default(), 0),
+                keys.reserve(&id(number), &LookedUp::default()),
                 Reserve::Fresh
             ));
             keys.settle(&id(number), Some(first(0, 1)));
             cut.push((id(number), first(0, 1)));
         }
         seal(&keys, &disk, &mut cut);
-        let reserve = |number, now_ms| keys.reserve(&id(number), &LookedUp::default(), now_ms);
-        assert!(matches!(reserve(3, KEY_KEPT_MS), Reserve::Full));
+        let reserve = |number| keys.reserve(&id(number), &LookedUp::default());
+        assert!(matches!(reserve(3), Reserve::Full));
         keys.forget(KEY_KEPT_MS);
-        assert!(matches!(reserve(1, KEY_KEPT_MS), Reserve::Known(_)));
-        assert!(matches!(reserve(3, KEY_KEPT_MS), Reserve::Full));
+        assert!(matches!(reserve(1), Reserve::Known(_)));
+        assert!(matches!(reserve(3), Reserve::Full));
         keys.forget(KEY_KEPT_MS + 1);
         assert_eq!(keys.count(), 0);
-        assert!(matches!(reserve(1, KEY_KEPT_MS + 1), Reserve::Fresh));
-        assert!(matches!(reserve(3, KEY_KEPT_MS + 1), Reserve::Fresh));
+        assert!(matches!(reserve(1), Reserve::Fresh));
+        assert!(matches!(reserve(3), Reserve::Fresh));
     }
 
     #[test]

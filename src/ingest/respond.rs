@@ -123,7 +123,7 @@ fn elsewhere(status: StatusCode, code: &'static str, message: &str) -> (Response
 pub fn codes() -> impl Iterator<Item = &'static str> {
     /// Codes below are of single samples.
     const FIRST_OF_BATCHES: u8 = 32;
-    const CODES: [&str; 18] = [
+    const CODES: [&str; 19] = [
         "not_found",
         "method_not_allowed",
         "malformed_body",
@@ -140,6 +140,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
         "storage_full",
         "stopping",
         "halted",
+        "clock_unsure",
         "outbox_full",
         "internal",
     ];
@@ -238,6 +239,7 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
             }
         },
         IngestError::OutboxFull => (StatusCode::SERVICE_UNAVAILABLE, "outbox_full", LATER),
+        IngestError::ClockUnsure => (StatusCode::SERVICE_UNAVAILABLE, "clock_unsure", LATER),
         IngestError::Internal => (StatusCode::SERVICE_UNAVAILABLE, "internal", SOON),
         IngestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON),
     }
@@ -287,6 +289,7 @@ mod tests {
             IngestError::RateLimited { wait_ms: 1 },
             IngestError::Busy,
             IngestError::OutboxFull,
+            IngestError::ClockUnsure,
             IngestError::Internal,
             IngestError::Stopping,
         ];

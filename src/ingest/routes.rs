@@ -11,6 +11,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use tracing::Instrument;
 
+use crate::clock::{self, InDoubt};
 use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
 use crate::ingest::body::{self, Held};
@@ -26,7 +27,6 @@ use crate::ingest::settings::Settings;
 use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::RequestTime;
 use crate::journal::Journal;
-use crate::clock::now_ms;
 use crate::model::{Catalogue, Outcomes};
 use crate::request_id::RequestId;
 use crate::wire::terminal_v1::{self, Format, Limits, ParseError, Parsed, Request};
@@ -79,7 +79,7 @@ async fn post_batches(
     State(ingest): State<Arc<Ingest>>,
     request: axum::extract::Request,
 ) -> Response {
-    let received_at_ms = now_ms();
+    let received_at_ms = clock::received_at_ms();
     let mut trace = ingest.trace(&request);
     let span = tracing::debug_span!("request", request_id = %trace.id());
     let taking = ingest.take(received_at_ms, request, &mut trace);
@@ -123,7 +123,7 @@ impl Ingest {
 
     async fn take(
         &self,
-        received_at_ms: i64,
+        received_at_ms: Result<i64, InDoubt>,
         request: axum::extract::Request,
         trace: &mut Trace<'_>,
     ) -> Result<Taken, IngestError> {
@@ -132,9 +132,13 @@ impl Ingest {
         }
         let (parts, body) = request.into_parts();
         let key = Key::of(&parts.headers);
-        let head = Packing::of(&parts.headers)
-            .and_then(|packing| Ok((packing, key?, self.announced(&parts.headers)?)));
-        let (packing, key, announced) = match head {
+        let head = received_at_ms
+            .map_err(|InDoubt| IngestError::ClockUnsure)
+            .and_then(|at_ms| Ok((at_ms, Packing::of(&parts.headers)?)))
+            .and_then(|(at_ms, packing)| {
+                Ok((at_ms, packing, key?, self.announced(&parts.headers)?))
+            });
+        let (received_at_ms, packing, key, announced) = match head {
             Ok(head) => head,
             Err(error) => {
                 body::discard(&parts.headers, body).await;
@@ -161,12 +165,24 @@ impl Ingest {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
         let time = RequestTime::new(received_at_ms, &request.sent_at_ms);
+        self.hear(&request, &time);
         let intake = Intake::new(self, &request, (time, key), &mut *trace);
         // Not before the samples are counted: each has an outcome, this one is deferred.
         let is_full = self.is_outbox_full.load(Ordering::Relaxed);
         let taken = intake.run(is_full.then_some(IngestError::OutboxFull)).await;
         trace.note(&request.batches, taken.is_err());
         taken
+    }
+
+    /// Takes what the terminal's clock says as a witness of this machine's.
+    fn hear(&self, request: &Request<'_>, time: &RequestTime) {
+        if let (Some(sent_at_ms), Some(batch)) = (time.sent_at_ms(), request.batches.first())
+            && let (Some(store_id), Some(terminal_id)) =
+                (batch.store_id.value(), batch.terminal_id.value())
+        {
+            let terminal = self.admission.number((store_id, terminal_id));
+            clock::heard(terminal, sent_at_ms);
+        }
     }
 
     fn unpack(

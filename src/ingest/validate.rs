@@ -7,7 +7,7 @@ use crate::ingest::respond::Report;
 use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
 use crate::model::keyed::KEYED_AGE_MS_MAX;
 use crate::model::metric::label_code;
-use crate::model::time::{DAY_MS, MINUTE_MS};
+use crate::model::time::{DAY_MS, IN_FUTURE_MS_MAX, MINUTE_MS};
 use crate::model::{
     BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
     Unit,
@@ -20,7 +20,7 @@ const OFFSET_LEAST_MS: i64 = 60_000;
 /// Seven days offline and one to send it all.
 const AGE_MS_MAX: i64 = 8 * DAY_MS;
 /// What a clock may be ahead after correction.
-const AHEAD_MS_MAX: i64 = 5 * MINUTE_MS;
+const AHEAD_MS_MAX: i64 = IN_FUTURE_MS_MAX;
 /// Values one histogram may stand for.
 pub(super) const HISTOGRAM_COUNT_MAX: u64 = 1 << 32;
 /// Spans a histogram may cover: a minute, five, an hour.
@@ -31,6 +31,7 @@ const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
 pub struct RequestTime {
     /// When its headers arrived, Unix ms.
     pub received_at_ms: i64,
+    sent_at_ms: Option<i64>,
     offset_ms: i64,
     applied_offset_ms: i64,
     age_ms_max: i64,
@@ -44,6 +45,7 @@ impl RequestTime {
         let offset_ms = sent_at_ms.map_or(0, |sent| received_at_ms.saturating_sub(sent));
         Self {
             received_at_ms,
+            sent_at_ms,
             offset_ms,
             applied_offset_ms: if offset_ms.saturating_abs() > OFFSET_LEAST_MS {
                 offset_ms
@@ -52,6 +54,12 @@ impl RequestTime {
             },
             age_ms_max: AGE_MS_MAX,
         }
+    }
+
+    /// What the terminal's clock said.
+    #[must_use]
+    pub fn sent_at_ms(&self) -> Option<i64> {
+        self.sent_at_ms
     }
 
     /// The same for a batch of this identity: samples of a keyed one may be no older than its key.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::model::time::IN_FUTURE_MS_MAX;
+
 /// Seconds in an hour.
 pub const HOUR_S: u32 = 3_600;
 /// Hours in a day.
@@ -176,8 +178,17 @@ impl DirtyHours {
             end_ms + due.quiet_ms <= due.now_ms
         };
         let is_due = |touch: &Touch| {
-            let is_quiet = due.now_ms - touch.touched_ms >= due.quiet_ms;
-            let is_overdue = due.now_ms - touch.since_ms >= due.dirty_ms_max;
+            // What was noted while the clock was ahead must not wait until it is as late as that.
+            let since_ms = |noted_ms: i64| {
+                let is_wrong = noted_ms > due.now_ms + IN_FUTURE_MS_MAX;
+                if is_wrong {
+                    i64::MAX
+                } else {
+                    due.now_ms - noted_ms
+                }
+            };
+            let is_quiet = since_ms(touch.touched_ms) >= due.quiet_ms;
+            let is_overdue = since_ms(touch.since_ms) >= due.dirty_ms_max;
             touch.epoch <= due.confirmed && (is_quiet || is_overdue)
         };
         let later = self.hours.range(first_hour..);

@@ -21,11 +21,3 @@ pub struct FirstResult {
     /// Samples rejected.
     pub rejected: u64,
 }
-
-impl FirstResult {
-    /// Whether it still holds.
-    #[must_use]
-    pub fn is_kept(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.received_at_ms) <= KEY_KEPT_MS
-    }
-}

@@ -3,7 +3,7 @@
 //! After RFC 6479's sliding window, with ranges in place of bits: a queue that sends in order costs
 //! no memory beyond its highest number, and each missing range knows since when it is missing.
 
-use crate::model::time::DAY_MS;
+use crate::model::time::{DAY_MS, put_right};
 
 /// How far below the highest number a missing one may still come: 11 days at a batch a minute.
 pub const DEPTH: u64 = 16_384;
@@ -92,7 +92,8 @@ impl SeqWindow {
 
     /// Marks a fresh `seq` as seen.
     pub fn insert(&mut self, seq: u64, now_ms: i64) {
-        self.last_seen_ms = self.last_seen_ms.max(now_ms);
+        // Not the latest of all: the clock may have been set back.
+        self.last_seen_ms = now_ms;
         if seq > self.high {
             if seq - self.high > 1 {
                 self.gaps.push(Gap {
@@ -128,6 +129,16 @@ impl SeqWindow {
                 gap.since_ms = UNCOUNTED;
             }
         }
+    }
+
+    /// The clock was trusted at this time: what is noted of later times was noted when it was wrong. Whether
+    /// there was any.
+    pub fn set_right(&mut self, at_ms: i64) -> bool {
+        let mut is_wrong = put_right(&mut self.last_seen_ms, at_ms);
+        for gap in &mut self.gaps {
+            is_wrong |= gap.since_ms != UNCOUNTED && put_right(&mut gap.since_ms, at_ms);
+        }
+        is_wrong
     }
 
     /// Batches that are missing and may still come.

@@ -34,6 +34,19 @@ pub fn window_start_ms(t_ms: i64, span_ms: i64) -> i64 {
     t_ms.div_euclid(span_ms) * span_ms
 }
 
+/// A sample, corrected, may lie this far ahead of its arrival.
+pub const IN_FUTURE_MS_MAX: i64 = 5 * MINUTE_MS;
+
+/// Brings a time that was noted while the clock was ahead down to `at_ms`, when the clock was right again.
+/// Requests under way at that moment may bear a slightly later one. Whether it was wrong.
+pub fn put_right(noted_ms: &mut i64, at_ms: i64) -> bool {
+    let is_wrong = *noted_ms > at_ms.saturating_add(MINUTE_MS);
+    if is_wrong {
+        *noted_ms = at_ms;
+    }
+    is_wrong
+}
+
 /// The day (days since 1970-01-01, UTC) that holds `t_ms`.
 #[must_use]
 pub fn day_of(t_ms: i64) -> i32 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, params};
 
-use crate::model::hours::{HOUR_S, Touch};
 use crate::clock::now_ms;
+use crate::model::hours::{HOUR_S, Touch};
 use crate::model::time::day_of;
 use crate::model::{DirtyHours, Rollup, StoreHour};
 use crate::persist::error::StateError;

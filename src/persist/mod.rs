@@ -28,12 +28,15 @@
 //! | `audit.rs` | the ledger against what ClickHouse holds |
 //! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
+//! | `expiry.rs` | the end of rows in the embedded engine, by a clock that is trusted |
+//! | `set_right.rs` | times noted while the clock was ahead |
 //! | `error.rs` | what can go wrong, by what must be done about it |
 
 pub mod audit;
 pub mod backup;
 pub mod clickhouse;
 pub mod error;
+pub mod expiry;
 pub mod hours;
 mod identity;
 mod keys;
@@ -44,6 +47,7 @@ pub mod repair;
 pub mod rows;
 pub mod session_keys;
 mod sealing;
+mod set_right;
 pub mod ship;
 pub mod side_outbox;
 pub mod side_tables;

@@ -7,14 +7,15 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use crate::clock::{self, now_ms};
 use crate::holdings::Holdings;
 use crate::ingest::Ingest;
-use crate::clock::now_ms;
+use crate::pipeline::clock::words;
 use crate::pipeline::seal::Sealer;
 use crate::wire::journal_act_v1::Act;
 
@@ -34,6 +35,8 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/api/v1/stores/{store_id}/retire", post(retire))
         .route("/api/v1/seal", post(seal))
+        .route("/api/v1/clock", get(clock_status))
+        .route("/api/v1/clock/accept", post(accept_clock))
         .with_state(admin)
 }
 
@@ -131,6 +134,37 @@ async fn seal(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
             "seal_unavailable",
             "the seal did not end in time; look at the collector's log",
         ),
+    }
+}
+
+/// How things stand with the clock.
+async fn clock_status() -> Response {
+    let status = clock::status();
+    let doubt = status.doubt.map(|doubt| words(doubt).0);
+    let fleet = status
+        .fleet
+        .map(|(ahead_ms, terminals)| json!({"ahead_ms": ahead_ms, "terminals": terminals}));
+    let body = json!({
+        "clock_ms": status.wall_ms,
+        "now_ms": status.now_ms,
+        "doubt": doubt,
+        "is_settled": status.is_settled,
+        "fleet": fleet,
+    });
+    Json(body).into_response()
+}
+
+/// An operator says that the clock is right.
+async fn accept_clock(headers: HeaderMap) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    match clock::accept() {
+        Ok(()) => clock_status().await,
+        Err(doubt) => {
+            let message = format!("{}: set the clock right first", words(doubt).0);
+            refused(StatusCode::CONFLICT, "clock_impossible", &message)
+        }
     }
 }
 

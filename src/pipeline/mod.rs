@@ -8,6 +8,7 @@
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
 //! | `folder.rs` | the data folder: made, held against other processes, whose journal lies in it |
 //! | `apply.rs` | durable records into the aggregate, in order |
+//! | `clock.rs` | watches the clock, puts right what was noted while it was wrong |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
@@ -21,6 +22,7 @@
 
 mod admin;
 mod apply;
+mod clock;
 mod engine;
 mod error;
 mod folder;

@@ -12,12 +12,12 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use metrics::gauge;
 
+use crate::clock::{self, now_ms};
 use crate::export::{self, Format, Snapshot, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
 use crate::journal::{Journal, Recovery};
 use crate::model::metric::to_float;
-use crate::clock::now_ms;
 use crate::persist::State;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::process;
@@ -137,6 +137,7 @@ impl Pages {
     fn own(&self, _accept: Option<&str>) -> Option<Rendered> {
         self.look_at_aggregate();
         self.look_at_journal();
+        Self::look_at_clock();
         self.look_at_outbox();
         process::look_at_process();
         process::look_at_disk(&self.data_dir);
@@ -196,6 +197,17 @@ impl Pages {
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));
         gauge!(names::DIRTY_HOURS).set(to_float(levels.dirty_hours as u64));
         gauge!(names::UNCHECKED_DAYS).set(to_float(levels.unchecked_days as u64));
+    }
+
+    fn look_at_clock() {
+        let status = clock::status();
+        let flag = |is_so: bool| f64::from(u8::from(is_so));
+        gauge!(names::CLOCK_UNSURE).set(flag(status.doubt.is_some()));
+        gauge!(names::CLOCK_SETTLED).set(flag(status.is_settled));
+        let (ahead_ms, terminals) = status.fleet.unwrap_or((0, 0));
+        let ahead_s = to_float(ahead_ms.unsigned_abs()) / 1_000.0;
+        gauge!(names::CLOCK_FLEET_AHEAD).set(if ahead_ms < 0 { -ahead_s } else { ahead_s });
+        gauge!(names::CLOCK_FLEET_TERMINALS).set(to_float(terminals as u64));
     }
 
     fn look_at_journal(&self) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::clock::now_ms;
 use crate::holdings::Holdings;
 use crate::model::StoreHour;
 use crate::model::hours::Due;
-use crate::clock::now_ms;
 use crate::model::time::millis;
 use crate::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use crate::persist::ship::{back_off, on_disk};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::clock::now_ms;
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Keys};
 use crate::journal::{Journal, Position};
-use crate::clock::now_ms;
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
 use crate::self_metrics as names;

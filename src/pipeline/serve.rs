@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
+use crate::clock;
 use crate::config::Config;
 use crate::health::{self, Health};
 use crate::ingest::{self, Ingest};
@@ -19,6 +20,7 @@ use crate::model::Catalogue;
 use crate::persist::State;
 use crate::pipeline::admin::{self, Admin};
 use crate::pipeline::apply;
+use crate::pipeline::clock::Watcher;
 use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder;
@@ -70,6 +72,8 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         work.await
             .map_err(|_panicked| ServeError::Died("replay"))??
     };
+    // Before anything is judged.
+    clock::start(started.aggregator.journal_ms());
     pages::note_recovery(&started.recovery);
     tracing::info!(
         replayed = started.recovery.replayed,
@@ -202,6 +206,7 @@ impl Running {
             holdings: Arc::clone(&holdings),
             is_outbox_full: Arc::clone(&health.is_outbox_full),
             budget_bytes: Arc::clone(&outbox_budget),
+            is_embedded: database.supervisor.is_some(),
             is_prepared: std::sync::atomic::AtomicBool::new(false),
         });
         let reloader = Arc::new(Reloader::new(
@@ -276,6 +281,11 @@ impl Running {
         tokio::spawn(self.rebuilder.clone().run(stopping));
         let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
         let telling = tokio::spawn(tell_what_was_held_back());
+        let watcher = Watcher {
+            ingest: Arc::clone(&self.ingest),
+            state: Arc::clone(&self.shipper.state),
+        };
+        let watching = tokio::spawn(watcher.run());
 
         let reloading = tokio::spawn(reload_on(
             hangup,
@@ -294,6 +304,7 @@ impl Running {
         forgetting.abort();
         reloading.abort();
         telling.abort();
+        watching.abort();
         if is_halted {
             // What is on disk is unknown: nothing is sealed from memory. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;

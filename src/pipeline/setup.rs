@@ -10,13 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::aggregate::{self, Aggregator};
+use crate::clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::ingest::keys::KeySource as IdempotencyKeys;
 use crate::ingest::session::{KeySource, Pseudonyms};
 use crate::ingest::{self, Ingest, admission};
-use crate::clock::now_ms;
 use crate::model::time::day_of;
 use crate::model::{Catalogue, FirstResult, KeyId};
 use crate::persist::{State, StateError};
@@ -198,7 +198,7 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
 
 pub(super) async fn forget(ingest: Arc<Ingest>) {
     loop {
-        let today = day_of(now_ms());
+        let today = day_of(clock::now_ms());
         let keys = Arc::clone(&ingest);
         let prepared = tokio::task::spawn_blocking(move || {
             keys.pseudonyms.prepare(today);
@@ -208,9 +208,14 @@ pub(super) async fn forget(ingest: Arc<Ingest>) {
         let _prepared = prepared.await;
         tokio::time::sleep(FORGET_EVERY).await;
         ingest.admission.forget();
-        ingest.dedup.forget(now_ms());
+        // Nothing is forgotten on the word of a clock that may be wrong.
+        if !clock::is_settled() {
+            continue;
+        }
+        let now_ms = clock::now_ms();
+        ingest.dedup.forget(now_ms);
         let keys = Arc::clone(&ingest.keys);
-        let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms()));
+        let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
         // What was not forgotten now is forgotten the next time.
         let _forgotten = forgotten.await;
     }

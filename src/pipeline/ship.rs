@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::holdings::Holdings;
-use crate::clock::now_ms;
 use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
-use crate::persist::{ClickHouse, ClickHouseError, State, migrate};
+use crate::persist::{ClickHouse, ClickHouseError, State, expiry, migrate};
 use crate::self_metrics as names;
 
 /// How often blobs, ledger rows and session keys whose time is over are deleted.
@@ -32,6 +32,8 @@ pub struct Shipper {
     pub is_outbox_full: Arc<AtomicBool>,
     /// The most bytes that may wait.
     pub budget_bytes: Arc<AtomicU64>,
+    /// Whether it is the embedded engine, whose clock is that of this machine.
+    pub is_embedded: bool,
     /// Whether the tables are there and the epochs' numbers have not been used by another copy of the
     /// state file. Nothing is sent before.
     pub is_prepared: AtomicBool,
@@ -94,10 +96,15 @@ impl Shipper {
                 }
             }
             failures_now.set(failures);
-            // Also soon after each start: a key's time may have run out while nothing ran.
-            if expired.is_none_or(|last| last.elapsed() >= EXPIRE_EVERY) {
+            // Also soon after each start: a key's time may have run out while nothing ran. Not before the clock
+            // is known to be right: what is destroyed does not come back.
+            let is_due = expired.is_none_or(|last: Instant| last.elapsed() >= EXPIRE_EVERY);
+            if is_due && clock::is_settled() {
                 expired = Some(Instant::now());
-                if let Err(error) = on_disk(&self.state, |state| state.expire(now_ms())).await {
+                self.expire_rows().await;
+                if let Err(error) =
+                    on_disk(&self.state, |state| state.expire(clock::now_ms())).await
+                {
                     tracing::warn!(
                         error = crate::logging::chain(&error),
                         "old epochs and session keys could not be deleted"
@@ -127,6 +134,21 @@ impl Shipper {
         }
     }
 
+    /// Drops what the embedded engine holds of days that are over.
+    async fn expire_rows(&self) {
+        if !self.is_embedded || !self.is_prepared.load(Ordering::Relaxed) {
+            return;
+        }
+        match expiry::drop_expired(&self.clickhouse, clock::now_ms()).await {
+            Ok(0) => {}
+            Ok(partitions) => tracing::info!(partitions, "dropped rows older than 90 days"),
+            Err(error) => tracing::warn!(
+                error = crate::logging::chain(&error),
+                "rows older than 90 days could not be dropped; it is tried again"
+            ),
+        }
+    }
+
     /// One round; whether it confirmed anything.
     async fn round(&self, is_retry: bool) -> Result<bool, ClickHouseError> {
         self.prepare().await?;
@@ -145,6 +167,9 @@ impl Shipper {
         let migrated = migrate::migrate(&self.clickhouse).await?;
         if !migrated.applied.is_empty() {
             tracing::info!(applied = ?migrated.applied, "migrated the database");
+        }
+        if self.is_embedded {
+            expiry::forget_ttl(&self.clickhouse).await?;
         }
         // Before anybody reads: of a table that this state file has not filled, no hour is known.
         let table = hourly_table(&self.clickhouse).await?;

@@ -7,10 +7,10 @@ use std::sync::mpsc::Receiver;
 use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
-use crate::clock::now_ms;
 use crate::model::{Catalogue, QueueKey};
 use crate::persist::State;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};

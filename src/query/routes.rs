@@ -14,9 +14,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::clock::now_ms;
 use crate::model::Pseudonym;
 use crate::model::metric::Kind;
-use crate::clock::now_ms;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;

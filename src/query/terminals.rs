@@ -284,9 +284,15 @@ fn known(aggregator: &Aggregator, (key, terminal): (&TerminalKey, &Terminal), no
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
     let level = |metric: &crate::model::Metric| {
-        let (t, value) = (*terminal.levels.get(layout.place(metric).level?)?)?;
-        let value = metric.unit.to_wire(value);
-        Some((metric.name, Last { t, value }))
+        let last = (*terminal.levels.get(layout.place(metric).level?)?)?;
+        let value = metric.unit.to_wire(last.value);
+        Some((
+            metric.name,
+            Last {
+                t: last.t_ms,
+                value,
+            },
+        ))
     };
     let metrics = layout.catalogue().metrics().iter();
     Line {

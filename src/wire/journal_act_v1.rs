@@ -8,6 +8,7 @@ use crate::wire::journal_record_v1::RecordError;
 /// The first byte of every act.
 const VERSION: u8 = 2;
 const RETIRE_STORE: u8 = 1;
+const CLOCK: u8 = 2;
 
 /// What an operator did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,23 @@ pub enum Act<'a> {
         /// When, Unix ms.
         at_ms: i64,
     },
+    /// The clock was trusted: later times that are noted anywhere were noted when it was wrong.
+    Clock {
+        /// What it said, Unix ms.
+        at_ms: i64,
+        /// Whether what is too old by it may be forgotten.
+        is_settled: bool,
+    },
+}
+
+impl Act<'_> {
+    /// When it was done, Unix ms.
+    #[must_use]
+    pub fn at_ms(&self) -> i64 {
+        match self {
+            Self::RetireStore { at_ms, .. } | Self::Clock { at_ms, .. } => *at_ms,
+        }
+    }
 }
 
 /// Whether a record is an act, and not a batch.
@@ -30,10 +48,13 @@ pub fn is_act(payload: &[u8]) -> bool {
 /// Writes an act.
 #[must_use]
 pub fn encode(act: &Act<'_>) -> Vec<u8> {
-    let Act::RetireStore { store_id, at_ms } = act;
-    let mut bytes = vec![VERSION, RETIRE_STORE];
-    bytes.extend_from_slice(&at_ms.to_le_bytes());
-    bytes.extend_from_slice(store_id.as_bytes());
+    let (kind, rest): (u8, &[u8]) = match act {
+        Act::RetireStore { store_id, .. } => (RETIRE_STORE, store_id.as_bytes()),
+        Act::Clock { is_settled, .. } => (CLOCK, if *is_settled { &[1] } else { &[0] }),
+    };
+    let mut bytes = vec![VERSION, kind];
+    bytes.extend_from_slice(&act.at_ms().to_le_bytes());
+    bytes.extend_from_slice(rest);
     bytes
 }
 
@@ -45,18 +66,27 @@ pub fn decode(payload: &[u8]) -> Result<Act<'_>, RecordError> {
     let (head, rest) = payload
         .split_first_chunk::<2>()
         .ok_or(RecordError::Field("act"))?;
-    if head != &[VERSION, RETIRE_STORE] {
-        return Err(RecordError::Field("act"));
-    }
-    let (at_ms, store_id) = rest
+    let (at_ms, rest) = rest
         .split_first_chunk::<8>()
         .ok_or(RecordError::Field("time"))?;
-    let store_id =
-        std::str::from_utf8(store_id).map_err(|_not_utf8| RecordError::Field("store_id"))?;
-    Ok(Act::RetireStore {
-        store_id,
-        at_ms: i64::from_le_bytes(*at_ms),
-    })
+    let at_ms = i64::from_le_bytes(*at_ms);
+    match *head {
+        [VERSION, RETIRE_STORE] => {
+            let store_id = std::str::from_utf8(rest);
+            let store_id = store_id.map_err(|_not_utf8| RecordError::Field("store_id"))?;
+            Ok(Act::RetireStore { store_id, at_ms })
+        }
+        [VERSION, CLOCK] => {
+            let [settled] = *rest else {
+                return Err(RecordError::Field("settled"));
+            };
+            Ok(Act::Clock {
+                at_ms,
+                is_settled: settled != 0,
+            })
+        }
+        _ => Err(RecordError::Field("act")),
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +111,17 @@ mod tests {
         for end in 0..10 {
             assert!(decode(&bytes[..end]).is_err(), "{end} bytes");
         }
+        let act = Act::Clock {
+            at_ms: 1_763_683_200_123,
+            is_settled: true,
+        };
+        let bytes = encode(&act);
+        let mut expected = vec![2, 2];
+        expected.extend_from_slice(&1_763_683_200_123_i64.to_le_bytes());
+        expected.push(1);
+        assert_eq!(bytes, expected);
+        assert_eq!(decode(&bytes), Ok(act));
+        assert!(decode(&bytes[..10]).is_err());
         assert!(decode(&[2, 9, 0, 0, 0, 0, 0, 0, 0, 0, b'a']).is_err());
     }
 }

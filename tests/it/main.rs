@@ -25,6 +25,8 @@
 )]
 
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod exactly_once;

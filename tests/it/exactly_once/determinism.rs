@@ -12,7 +12,7 @@ use tillwatch::persist::{SideTable, State, side_tables};
 use uuid::Uuid;
 
 use crate::support::records::{
-    START_MS, aggregator, fleet_page, one_keyed_sample, one_sample, random_records,
+    START_MS, aggregator, fleet_page, one_keyed_sample, one_sample, random_records, settled,
 };
 
 const SEEDS: std::ops::Range<u64> = 0..40;
@@ -305,9 +305,14 @@ fn a_keyed_record_counts_once_and_its_key_is_sealed_with_it() {
 
     // A terminal without queues is known for nine days, as one with them is.
     let quiet = |aggregator: &mut Aggregator, days: i64| {
-        let seq = u64::try_from(days).unwrap();
-        let record = one_sample("store-2", (seq, START_MS + days * DAY_MS), 1);
-        aggregator.apply(100 + seq, &record).unwrap();
+        let position = 100 + 2 * u64::try_from(days).unwrap();
+        let at_ms = START_MS + days * DAY_MS;
+        let record = one_sample("store-2", (position, at_ms), 1);
+        aggregator.apply(position, &record).unwrap();
+        let all = aggregator.terminals().iter();
+        let before = all.filter(|(key, _)| *key.store_id == *"store-1").count();
+        assert_eq!(before, 1, "no batch's time is reason enough");
+        aggregator.apply(position + 1, &settled(at_ms)).unwrap();
         let all = aggregator.terminals().iter();
         all.filter(|(key, _)| *key.store_id == *"store-1").count()
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tillwatch::aggregate::Restored;
 use tillwatch::holdings::Holdings;
-use tillwatch::model::time::now_ms;
+use tillwatch::model::time::wall_ms as now_ms;
 use tillwatch::model::{Catalogue, Quantile, histogram::values_at};
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rebuild::hourly_table;

@@ -2,10 +2,10 @@
 
 use tillwatch::model::Quantile;
 use tillwatch::model::histogram::{bucket_highest, bucket_index, values_at};
-use tillwatch::persist::ClickHouseError;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate};
+use tillwatch::persist::{ClickHouseError, expiry};
 
-use crate::support::Engine;
+use crate::support::{Engine, now_ms};
 
 async fn tables(engine: &Engine) -> String {
     let sql = "SELECT name, create_table_query FROM system.tables WHERE database = 'tillwatch' ORDER BY name";
@@ -114,6 +114,43 @@ async fn rows_older_than_ninety_days_are_deleted_and_younger_ones_kept() {
     }
     let parts = "SELECT sum(rows) FROM system.parts WHERE table = 'rollup_1m' AND active AND partition < toString(toDate(now() - INTERVAL 91 DAY))";
     assert_eq!(engine.sql(parts).await.trim(), "0");
+}
+
+/// The embedded engine has this machine's clock, which may be wrong: the collector says what is too old.
+#[tokio::test]
+async fn in_the_embedded_engine_rows_go_by_the_collectors_clock_alone() {
+    const DAY_MS: i64 = 86_400_000;
+    let engine = Engine::start();
+    let clickhouse = engine.clickhouse();
+    migrate(&clickhouse).await.unwrap();
+    for _again in 0..2 {
+        expiry::forget_ttl(&clickhouse).await.unwrap();
+    }
+    let with_ttl = "SELECT count() FROM system.tables WHERE database = 'tillwatch' AND engine_full LIKE '% TTL %'";
+    assert_eq!(engine.sql(with_ttl).await.trim(), "0");
+    engine
+        .sql(&rows_of_age(&[0, 1, 45, 89, 92, 100, 200]))
+        .await;
+    engine.sql("OPTIMIZE TABLE tillwatch.rollup_1m FINAL").await;
+    let kept = "SELECT groupArray(row_hash) FROM (SELECT row_hash FROM tillwatch.rollup_1m ORDER BY row_hash)";
+    let in_2000_ms = 946_684_800_000;
+    assert_eq!(
+        expiry::drop_expired(&clickhouse, in_2000_ms).await.unwrap(),
+        0
+    );
+    assert_eq!(engine.sql(kept).await.trim(), "[0,1,45,89,92,100,200]");
+    assert_eq!(
+        expiry::drop_expired(&clickhouse, now_ms()).await.unwrap(),
+        3
+    );
+    assert_eq!(engine.sql(kept).await.trim(), "[0,1,45,89]");
+    assert_eq!(
+        expiry::drop_expired(&clickhouse, now_ms() + 50 * DAY_MS)
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(engine.sql(kept).await.trim(), "[0,1]");
 }
 
 #[tokio::test]

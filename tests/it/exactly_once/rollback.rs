@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tillwatch::model::StoreHour;
-use tillwatch::model::time::now_ms;
+use tillwatch::model::time::wall_ms as now_ms;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate, migrate_with};
 use tillwatch::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use tillwatch::persist::{ClickHouseError, State, StateError};

@@ -6,7 +6,7 @@ use tillwatch::wire::journal_record_v1::Encoder;
 
 use serde_json::json;
 
-use crate::support::records::fleet_page;
+use crate::support::records::{fleet_page, settled};
 use crate::support::{Batch, Exposition, Server, now_ms};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -70,6 +70,9 @@ fn a_missing_batch_is_lost_after_nine_days_once_and_for_its_own_store() {
             seq,
             BASE_MS + 9 * DAY_MS + hours * HOUR_MS,
         );
+        let settled = settled(BASE_MS + 9 * DAY_MS + hours * HOUR_MS);
+        let position = aggregator.applied() + 1;
+        aggregator.apply(position, &settled).unwrap();
     }
     let now = BASE_MS + 9 * DAY_MS + 3 * HOUR_MS;
     assert_eq!(coverage(&aggregator, "a", now), [8.0, 0.0, 1.0]);

@@ -9,6 +9,7 @@ use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch::model::{
     BatchHeader, Catalogue, Connection, HistogramReading, KeyId, Kind, Reading, Source,
 };
+use tillwatch::wire::journal_act_v1::{self, Act};
 use tillwatch::wire::journal_record_v1::Encoder;
 
 const MINUTE_MS: i64 = 60_000;
@@ -26,6 +27,13 @@ pub fn aggregator(restored: Restored) -> Aggregator {
         native_histograms: false,
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
+}
+
+/// The record that says that the clock is known to be right: by it, and by no batch's time, what is too old is
+/// forgotten.
+pub fn settled(at_ms: i64) -> Vec<u8> {
+    let is_settled = true;
+    journal_act_v1::encode(&Act::Clock { at_ms, is_settled })
 }
 
 /// The page of `/metrics/fleet`, as text.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::Restored;
-use tillwatch::model::time::now_ms;
+use tillwatch::model::time::wall_ms as now_ms;
 use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rows::{self, RowOrigin};

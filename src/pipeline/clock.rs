@@ -1,0 +1,160 @@
+//! Watches the clock: says what has changed, puts right what was noted while it was wrong, and has the
+//! aggregate forget what is too old once it is known to be right.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::{self, Change, Doubt, Grounds};
+use crate::ingest::Ingest;
+use crate::persist::State;
+use crate::persist::ship::on_disk;
+use crate::self_metrics as names;
+use crate::wire::journal_act_v1::Act;
+
+/// How often the clocks are read.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often it is said that the doubt goes on.
+const REMIND_EVERY: Duration = Duration::from_secs(300);
+/// How often what is too old is forgotten. A queue is remembered for an hour longer by `ingest`.
+const AGE_EVERY: Duration = Duration::from_secs(1_800);
+
+/// What it acts on.
+pub(super) struct Watcher {
+    pub(super) ingest: Arc<Ingest>,
+    pub(super) state: Arc<State>,
+}
+
+impl Watcher {
+    /// Watches until it is aborted.
+    pub(super) async fn run(self) {
+        names::start(
+            (
+                names::CLOCK_DOUBTS,
+                "why",
+                &["before_release", "before_journal", "moved"],
+            ),
+            &[],
+        );
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        let mut reminded = Instant::now();
+        let mut aged: Option<Instant> = None;
+        loop {
+            every.tick().await;
+            clock::look();
+            let mut is_ahead = false;
+            for change in clock::take_changes() {
+                tell(change);
+                reminded = Instant::now();
+                is_ahead |= matches!(
+                    change,
+                    Change::Believed { moved_ms, .. } | Change::Moved { moved_ms, .. }
+                        if moved_ms < -clock::STEP_MS_MAX
+                );
+            }
+            if is_ahead {
+                self.set_right().await;
+            }
+            if aged.is_none_or(|last| last.elapsed() >= AGE_EVERY) && clock::is_settled() {
+                aged = Some(Instant::now());
+                self.act(true).await;
+            }
+            if reminded.elapsed() >= REMIND_EVERY
+                && let Some(doubt) = clock::status().doubt
+            {
+                reminded = Instant::now();
+                tell(Change::Doubted(doubt));
+            }
+        }
+    }
+
+    /// Times later than now were noted while the clock was ahead.
+    async fn set_right(&self) {
+        let at_ms = clock::now_ms();
+        self.act(false).await;
+        self.ingest.dedup.set_right(at_ms);
+        if let Err(error) = on_disk(&self.state, move |state| state.set_right(at_ms)).await {
+            tracing::warn!(
+                error = crate::logging::chain(&error),
+                "times in the state file that were noted while the clock was ahead could not be put right"
+            );
+        }
+    }
+
+    async fn act(&self, is_settled: bool) {
+        let act = Act::Clock {
+            at_ms: clock::now_ms(),
+            is_settled,
+        };
+        if let Err(error) = self.ingest.act(&act).await {
+            tracing::warn!(%error, "the journal did not take the time; it is tried again in half an hour");
+        }
+    }
+}
+
+fn tell(change: Change) {
+    match change {
+        Change::Doubted(doubt) => {
+            let (why, label) = words(doubt);
+            metrics::counter!(names::CLOCK_DOUBTS, "why" => label).increment(1);
+            tracing::error!(
+                clock = %time(clock::status().wall_ms),
+                "the clock cannot be trusted: {why}. Batches are answered 503 clock_unsure until it is set right, \
+                 the kernel says that it is synchronised, or it has run evenly for ten minutes. If it is right, \
+                 run `tillwatch clock accept`"
+            );
+        }
+        Change::Believed { grounds, moved_ms } => tracing::info!(
+            clock = %time(clock::now_ms()),
+            moved_s = moved_ms / 1_000,
+            "the clock is trusted again: {}",
+            because(grounds)
+        ),
+        Change::Moved { grounds, moved_ms } => tracing::warn!(
+            clock = %time(clock::now_ms()),
+            moved_s = moved_ms / 1_000,
+            "the clock was moved, and is trusted: {}",
+            because(grounds)
+        ),
+    }
+}
+
+/// For people.
+pub(super) fn words(doubt: Doubt) -> (String, &'static str) {
+    match doubt {
+        Doubt::BeforeRelease => (
+            "it lies before the date of this release".to_owned(),
+            "before_release",
+        ),
+        Doubt::BeforeJournal { journal_ms } => (
+            format!(
+                "it lies before the last time in the journal, {}",
+                time(journal_ms)
+            ),
+            "before_journal",
+        ),
+        Doubt::Moved { by_ms } => {
+            let way = if by_ms > 0 { "ahead" } else { "back" };
+            let by_s = by_ms.unsigned_abs() / 1_000;
+            (format!("it was moved {way} by {by_s} s"), "moved")
+        }
+    }
+}
+
+fn because(grounds: Grounds) -> &'static str {
+    match grounds {
+        Grounds::Returned => "it is where it has to be",
+        Grounds::Synchronised => "the kernel says that it is synchronised",
+        Grounds::Fleet => "it agrees with the terminals now, and did not before",
+        Grounds::Steady => "it has run evenly for ten minutes",
+        Grounds::Operator => "an operator says so",
+    }
+}
+
+fn time(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(
+        |_out_of_range| format!("{unix_ms} ms"),
+        |time| format!("{time:.0}"),
+    )
+}
