@@ -138,8 +138,12 @@ pub fn take_changes() -> Vec<Change> {
 /// Notes what a terminal's clock says now. `terminal` is any number that tells terminals apart.
 #[inline]
 pub fn heard(terminal: u64, sent_at_ms: i64) {
-    let boot_ms = boot_ms();
-    FLEET.heard(terminal, sent_at_ms.saturating_sub(boot_ms), boot_ms);
+    /// The year 2200. Beyond it, and before 1970, is no clock but a mistake.
+    const LATEST_MS: i64 = 7_258_118_400_000;
+    if (0..LATEST_MS).contains(&sent_at_ms) {
+        let boot_ms = boot_ms();
+        FLEET.heard(terminal, sent_at_ms - boot_ms, boot_ms);
+    }
 }
 
 /// Whether what is too old by this clock may be destroyed: there is no doubt, the clock has not moved for

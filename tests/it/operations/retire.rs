@@ -5,7 +5,7 @@ use tillwatch::aggregate::Restored;
 use tillwatch::persist::State;
 use tillwatch::wire::journal_act_v1::{Act, encode};
 
-use crate::support::records::{START_MS, aggregator, one_sample};
+use crate::support::records::{START_MS, aggregator, one_sample, settled};
 use crate::support::{Batch, Exposition, Server, data, run, said};
 
 fn visit(store_id: &str) -> Batch {
@@ -176,6 +176,7 @@ fn a_store_silent_for_thirty_days_is_retired() {
             one_sample("a", (1, START_MS), 10),
             one_sample("b", (2, later), 20),
             one_sample("b", (3, later + 1), 20),
+            settled(later + 2),
         ]
     };
     let names = |pause_days| -> Vec<String> {
