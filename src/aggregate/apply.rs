@@ -5,7 +5,7 @@ use crate::aggregate::live::Brought;
 use crate::aggregate::open::Shared;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, TerminalRef};
-use crate::model::{Entry, FirstResult};
+use crate::model::{Entry, FirstResult, HistogramReading};
 use crate::wire::journal_act_v1::{self, Act};
 use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
@@ -106,15 +106,7 @@ impl Aggregator {
             let (times, what) = ((t_ms, received_at_ms), (reading.label, brought));
             let is_live = self.live.add(shared, metric, times, what);
             if is_live && let Some(at) = self.layout.place(metric).level {
-                // Of a histogram the greatest value stands for its end: what limits are about.
-                let (span_ms, value) = histogram
-                    .as_ref()
-                    .map_or((0, value), |histogram| (histogram.span_ms, histogram.max));
-                let last = LastValue {
-                    t_ms: t_ms.saturating_add(span_ms),
-                    t_raw_ms: reading.t_raw_ms.saturating_add(span_ms),
-                    value,
-                };
+                let last = last_value(histogram.as_ref(), (t_ms, reading.t_raw_ms, value));
                 terminal.keep_level(at, last);
             }
         }
@@ -163,6 +155,20 @@ impl Aggregator {
             self.live.forget_store(index);
         }
         self.terminals.retire(store_id);
+    }
+}
+
+/// Of a histogram the greatest value stands for its end: what limits are about.
+fn last_value(
+    histogram: Option<&HistogramReading>,
+    (t_ms, t_raw_ms, value): (i64, i64, u64),
+) -> LastValue {
+    let (span_ms, value) =
+        histogram.map_or((0, value), |histogram| (histogram.span_ms, histogram.max));
+    LastValue {
+        t_ms: t_ms.saturating_add(span_ms),
+        t_raw_ms: t_raw_ms.saturating_add(span_ms),
+        value,
     }
 }
 
