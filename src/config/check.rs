@@ -42,6 +42,12 @@ impl Config {
             ("connections_max", self.connections_max, 10_000_000),
             ("batches_max", self.batches_max, 1_000_000),
             ("samples_max", self.samples_max, 10_000_000),
+            // A minute's histogram stands for at most 2^32 values.
+            (
+                "histogram_values_per_s",
+                self.histogram_values_per_s,
+                71_582_788,
+            ),
             (
                 "store_requests_per_s",
                 of_u32(self.store_requests_per_s),
@@ -350,6 +356,7 @@ mod tests {
         ("decoded_bytes_max", "9MiB", "half of journal_segment, 8MiB"),
         ("batches_max", "0", "between 1 and"),
         ("samples_max", "0", "between 1 and"),
+        ("histogram_values_per_s", "0", "between 1 and 71582788"),
         ("in_flight_bytes_max", "1KiB", "between 64KiB"),
         ("store_requests_per_s", "0", "between 1 and"),
         ("store_burst", "0", "between 1 and"),

@@ -114,6 +114,7 @@ settings! {
     "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413", reload;
     "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413", reload;
     "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413", reload;
+    "TILLWATCH_HISTOGRAM_VALUES_PER_S" histogram_values_per_s: usize = "1000", "Values a terminal's histogram may stand for, for each second of its span; past it the histogram is rejected. Too large: one mistaken histogram outweighs a fleet", reload;
     "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
     "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429", reload;
     "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429", reload;

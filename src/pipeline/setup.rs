@@ -185,6 +185,9 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
             .map_or(defaults.body_timeout, |span| span.0),
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        histogram_values_per_s: config
+            .histogram_values_per_s
+            .map_or(defaults.histogram_values_per_s, |values| values as u64),
         slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
         admission: admission::Settings {
             in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX),
