@@ -166,6 +166,12 @@ impl Holdings {
         read(&self.lock().aggregator)
     }
 
+    /// Lets go of what no window gauge can read at `now_ms`: it goes with the records that come, and so
+    /// when none comes.
+    pub fn forget_minutes(&self, now_ms: i64) {
+        self.lock().aggregator.forget_minutes(now_ms);
+    }
+
     /// Takes a cut, unless nothing has been applied since the last one. Its rows can be read again
     /// once [`Holdings::sealing`] has been called.
     pub fn cut(&self, sealed_position: u64) -> Option<(Cut, u64)> {

@@ -79,6 +79,9 @@ metrics_of_self! {
     OPEN_ROWS = Gauge "tillwatch_open_rows" "Rows that a seal would write now.";
     STORES = Gauge "tillwatch_stores" "Stores with series of their own.";
     RELEASES = Gauge "tillwatch_releases" "Releases with series of their own.";
+    WINDOW_BYTES = Gauge "tillwatch_window_bytes" "Memory of the last minutes that window gauges read, about.";
+    WINDOW_LIMIT = Gauge "tillwatch_window_limit_bytes" "The most memory they may take; past it the store that takes most loses its oldest minutes.";
+    WINDOWS_GIVEN_UP = Gauge "tillwatch_windows_given_up" "Minutes of a metric in a store that were lost so since the start: the gauges stand on fewer samples.";
     TERMINALS = Gauge "tillwatch_terminals" "Terminals known.";
     QUEUES = Gauge "tillwatch_queues" "Queues whose sequence numbers are remembered.";
     KEYS = Gauge "tillwatch_idempotency_keys" "Idempotency keys remembered, on disk and in memory.";

@@ -26,6 +26,8 @@ pub struct Settings {
     pub releases_max: usize,
     /// Whether live histograms have exponential buckets beside the exact ones.
     pub native_histograms: bool,
+    /// Memory for the minutes that window gauges read. Unit: bytes.
+    pub window_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             stores_max: 5_000,
             releases_max: 32,
             native_histograms: false,
+            window_bytes_max: 128 * 1024 * 1024,
         }
     }
 }
@@ -85,7 +88,11 @@ impl Aggregator {
             windows: OpenWindows::default(),
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
-            live: LiveSeries::new(Arc::clone(&layout), settings.native_histograms),
+            live: LiveSeries::new(
+                Arc::clone(&layout),
+                settings.native_histograms,
+                settings.window_bytes_max,
+            ),
             terminals: Terminals::default(),
             keys: HashMap::default(),
             totals: restored.totals,
@@ -233,6 +240,12 @@ impl Aggregator {
     #[must_use]
     pub fn live(&self) -> &LiveSeries {
         &self.live
+    }
+
+    /// Lets go of minutes that no window gauge can read at `now_ms`. What records give does not depend on
+    /// them, so a clock may come in here.
+    pub fn forget_minutes(&mut self, now_ms: i64) {
+        self.live.forget_minutes(now_ms);
     }
 
     /// The terminals.

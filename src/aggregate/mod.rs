@@ -20,7 +20,7 @@
 //! | `exponential.rs` | exponential buckets, for native histograms |
 //! | `layout.rs` | where each metric's live series stand |
 //! | `live.rs` | cumulative and window series for Prometheus |
-//! | `minutes.rs` | the last minutes of a metric, for window gauges |
+//! | `minutes.rs` | the last minutes of every metric in every store, for window gauges |
 //! | `saved.rs` | those series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //!

@@ -91,6 +91,7 @@ impl Config {
 
     fn check_bytes(&self) -> Result<(), Fault> {
         for (name, value, least, most) in [
+            ("window_memory", self.window_memory, MIB, TIB),
             ("engine_memory", self.engine_memory, 256 * MIB, 16 * TIB),
             ("seal_journal_bytes", self.seal_journal_bytes, 64 * KIB, TIB),
             // The longest request has to fit.
@@ -347,6 +348,7 @@ mod tests {
         ),
         ("native_histograms", "maybe", "true"),
         ("releases_max", "70000", "between 1 and 60000"),
+        ("window_memory", "1KiB", "between 1MiB and 1TiB"),
         ("queues_max", "0", "between 1 and"),
         ("connections_max", "0", "between 1 and"),
         ("head_timeout", "0s", "between 1s and 10m"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::aggregate::Aggregator;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ReleaseLive, StoreLive};
+use crate::aggregate::minutes::{RecentCopies, Series};
 use crate::model::Quantile;
 use crate::model::histogram::values_at;
 
@@ -16,12 +17,12 @@ const REPORTING_MS: i64 = 10 * 60_000;
 pub const WINDOW_QUANTILES: [&str; 3] = ["0.5", "0.75", "0.95"];
 
 /// The window gauge of one metric of one store.
-#[derive(Debug, Clone)]
-pub struct Window {
+#[derive(Debug)]
+pub(super) struct Window {
     /// Samples in the window.
-    pub samples: u64,
+    pub(super) samples: u64,
     /// Values at [`WINDOW_QUANTILES`], recording unit.
-    pub values: Vec<u64>,
+    pub(super) values: Vec<u64>,
 }
 
 /// Last values of one level over a store's reporting terminals.
@@ -36,10 +37,10 @@ pub struct Levels {
 pub struct StoreSnapshot {
     /// Its name.
     pub store_id: Arc<str>,
+    /// Its number.
+    pub(super) number: u32,
     /// Its cumulative series.
     pub series: StoreLive,
-    /// By place of the store's histograms.
-    pub windows: Vec<Option<Window>>,
     /// By place of the levels.
     pub levels: Vec<Levels>,
     /// Terminals that posted in the last ten minutes.
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreSnapshot>,
     /// The releases with their reporting terminals.
     pub releases: Vec<(Arc<str>, ReleaseLive, u64)>,
+    /// What window gauges are made of.
+    recent: RecentCopies,
 }
 
 impl Snapshot {
@@ -88,21 +91,11 @@ impl Snapshot {
                 }
             }
         }
-        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
-            .iter()
-            .filter_map(|text| Quantile::parse(text))
-            .collect();
         let mut stores = Vec::new();
         for (index, series) in (0_u32..).zip(live.stores()) {
             if series.last_report_ms == 0 || !stores_known.is_current(index) {
                 continue;
             }
-            let window = |at: usize| {
-                let (indices, counts) = series.window(at, now_ms).into_parts();
-                let values = values_at(&indices, &counts, &quantiles)?;
-                let samples = counts.iter().sum();
-                Some(Window { samples, values })
-            };
             let (terminals_reporting, mut levels) = of_store.remove(&index).unwrap_or_default();
             for level in &mut levels {
                 level.values.sort_unstable();
@@ -112,8 +105,8 @@ impl Snapshot {
             };
             stores.push(StoreSnapshot {
                 store_id: Arc::clone(store_id),
-                windows: (0..series.histograms.len()).map(window).collect(),
-                series: series.cumulative(),
+                number: index,
+                series: series.clone(),
                 levels,
                 terminals_reporting,
                 batches_missing: missing.remove(&index).unwrap_or(0),
@@ -131,6 +124,23 @@ impl Snapshot {
             releases: (0_u32..).zip(live.releases()).filter_map(release).collect(),
             layout,
             stores,
+            recent: live.recent().copies(now_ms),
         }
+    }
+
+    /// The window gauges by store and metric. Merged here, and not while the aggregate waits.
+    pub(super) fn windows(&mut self) -> HashMap<Series, Window> {
+        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
+            .iter()
+            .filter_map(|text| Quantile::parse(text))
+            .collect();
+        let mut windows = HashMap::new();
+        std::mem::take(&mut self.recent).merge(|series, indices, counts| {
+            if let Some(values) = values_at(indices, counts, &quantiles) {
+                let samples = counts.iter().sum();
+                windows.insert(series, Window { samples, values });
+            }
+        });
+        windows
     }
 }

@@ -146,7 +146,7 @@ impl Pages {
     }
 
     fn look_at_aggregate(&self) {
-        let (totals, rows, counts, terminals, gaps) = self.holdings.read(|aggregator| {
+        let (totals, rows, counts, terminals, gaps, windows) = self.holdings.read(|aggregator| {
             let windows = aggregator
                 .terminals()
                 .iter()
@@ -161,6 +161,7 @@ impl Pages {
                 aggregator.name_counts(),
                 terminals,
                 gaps,
+                aggregator.live().recent().usage(),
             )
         });
         // Of one moment.
@@ -188,6 +189,9 @@ impl Pages {
         gauge!(names::OPEN_ROWS).set(to_float(rows as u64));
         gauge!(names::STORES).set(to_float(counts.0 as u64));
         gauge!(names::RELEASES).set(to_float(counts.1 as u64));
+        gauge!(names::WINDOW_BYTES).set(to_float(windows.bytes as u64));
+        gauge!(names::WINDOW_LIMIT).set(to_float(windows.bytes_max as u64));
+        gauge!(names::WINDOWS_GIVEN_UP).set(to_float(windows.given_up));
         gauge!(names::TERMINALS).set(to_float(terminals as u64));
         gauge!(names::SEQ_GAPS).set(to_float(gaps.0));
         gauge!(names::SEQ_LOST).set(to_float(gaps.1 + totals.lost_batches));

@@ -145,6 +145,9 @@ pub(super) fn aggregate_settings(config: &Config) -> aggregate::Settings {
         stores_max: config.stores_max.unwrap_or(5_000),
         releases_max: config.releases_max.unwrap_or(32),
         native_histograms: config.native_histograms.unwrap_or(false),
+        window_bytes_max: config.window_memory.map_or(128 << 20, |bytes| {
+            usize::try_from(bytes.0).unwrap_or(usize::MAX)
+        }),
     }
 }
 
@@ -199,7 +202,7 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
     }
 }
 
-pub(super) async fn forget(ingest: Arc<Ingest>) {
+pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>) {
     loop {
         let today = day_of(clock::now_ms());
         let keys = Arc::clone(&ingest);
@@ -217,6 +220,7 @@ pub(super) async fn forget(ingest: Arc<Ingest>) {
         }
         let now_ms = clock::now_ms();
         ingest.dedup.forget(now_ms);
+        holdings.forget_minutes(now_ms);
         let keys = Arc::clone(&ingest.keys);
         let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
         // What was not forgotten now is forgotten the next time.

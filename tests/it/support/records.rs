@@ -24,7 +24,7 @@ pub fn aggregator(restored: Restored) -> Aggregator {
     let settings = Settings {
         stores_max: 4,
         releases_max: 3,
-        native_histograms: false,
+        ..Settings::default()
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
 }
