@@ -12,7 +12,7 @@ use crate::aggregate::open::{OpenWindows, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
-use crate::aggregate::terminals::{Terminal, TerminalKey, Terminals};
+use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::DAY_MS;
 use crate::model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
@@ -26,6 +26,8 @@ pub struct Settings {
     pub releases_max: usize,
     /// Whether live histograms have exponential buckets beside the exact ones.
     pub native_histograms: bool,
+    /// How many terminals there may be.
+    pub terminals: Limits,
     /// Memory for the minutes that window gauges read. Unit: bytes.
     pub window_bytes_max: usize,
 }
@@ -36,6 +38,10 @@ impl Default for Settings {
             stores_max: 5_000,
             releases_max: 32,
             native_histograms: false,
+            terminals: Limits {
+                terminals_max: 400_000,
+                store_terminals_max: 10_000,
+            },
             window_bytes_max: 128 * 1024 * 1024,
         }
     }
@@ -93,7 +99,7 @@ impl Aggregator {
                 settings.native_histograms,
                 settings.window_bytes_max,
             ),
-            terminals: Terminals::default(),
+            terminals: Terminals::new(settings.terminals),
             keys: HashMap::default(),
             totals: restored.totals,
             applied: restored.applied,
@@ -141,7 +147,8 @@ impl Aggregator {
                 .push((queue, window));
         }
         for (key, terminal) in terminals {
-            self.terminals.restore(key, terminal);
+            let is_named = self.stores.find(&key.store_id).is_some();
+            self.terminals.restore(key, terminal, is_named);
         }
         // Restoring is no change.
         self.live.take_changed();

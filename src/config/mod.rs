@@ -104,7 +104,8 @@ settings! {
     "TILLWATCH_RELEASES_MAX" releases_max: usize = "32", "Releases with series of their own; later ones become __overflow__ until one is silent for 9 days";
     "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms: bool = "false", "Whether /metrics/fleet answers a Prometheus that asks for protobuf with native histograms; turning it on starts the histograms at 0, as a restart of a counter";
     "TILLWATCH_WINDOW_MEMORY" window_memory: Bytes = "128MiB", "Memory for the last minutes that window gauges read, over all stores; past it the store that takes most loses its oldest minutes";
-    "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503";
+    "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503. With so many terminals, new ones without a queue are counted as __overflow__";
+    "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max: usize = "10000", "Terminals of one store; past it new ones with a queue are answered 503, and new ones without are counted as __overflow__. Too large: one store with invented terminals takes the queues of all";
     "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max: usize = "5000000", "Idempotency keys remembered, each for 25 hours and with about 80 bytes of the state file; past it new ones are answered 503";
     "TILLWATCH_IDEMPOTENCY_KEYS_CACHED" idempotency_keys_cached: usize = "100000", "Idempotency keys held in memory, about 350 bytes each; the others are looked up in the state file";
     "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";

@@ -215,6 +215,7 @@ impl<'a, 't> Intake<'a, 't> {
                 return Some(Wait::InFlight(receiver));
             }
             dedup::Reserve::Full => append.refused = Some(IngestError::Busy),
+            dedup::Reserve::StoreFull => append.refused = Some(IngestError::TerminalsFull),
         }
         None
     }

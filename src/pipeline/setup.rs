@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::aggregate::terminals::Limits;
 use crate::aggregate::{self, Aggregator};
 use crate::clock;
 use crate::config::Config;
@@ -145,6 +146,10 @@ pub(super) fn aggregate_settings(config: &Config) -> aggregate::Settings {
         stores_max: config.stores_max.unwrap_or(5_000),
         releases_max: config.releases_max.unwrap_or(32),
         native_histograms: config.native_histograms.unwrap_or(false),
+        terminals: Limits {
+            terminals_max: config.queues_max.unwrap_or(400_000),
+            store_terminals_max: config.store_terminals_max.unwrap_or(10_000),
+        },
         window_bytes_max: config.window_memory.map_or(128 << 20, |bytes| {
             usize::try_from(bytes.0).unwrap_or(usize::MAX)
         }),
