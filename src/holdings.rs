@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -53,6 +54,9 @@ struct Inner {
     /// How often that was, from the start.
     rebuilds_begun: u64,
 }
+
+/// How long others may have the aggregate between two pieces.
+const BETWEEN_PIECES: Duration = Duration::from_micros(200);
 
 /// So many of the last rebuilds are remembered; a reader that took longer reads again.
 const REBUILDS_KEPT: usize = 64;
@@ -164,6 +168,21 @@ impl Holdings {
     /// Reads the aggregate.
     pub fn read<R>(&self, read: impl FnOnce(&Aggregator) -> R) -> R {
         read(&self.lock().aggregator)
+    }
+
+    /// Lets go of what no window gauge can read at `now_ms`: it goes with the records that come, and so
+    /// when none comes.
+    pub fn forget_minutes(&self, now_ms: i64) {
+        self.lock().aggregator.forget_minutes(now_ms);
+    }
+
+    /// Reads the aggregate a piece at a time, until `read` says that there is no more: what is long to look at
+    /// must not keep records waiting. Blocks.
+    pub fn read_in_pieces(&self, mut read: impl FnMut(&Aggregator) -> bool) {
+        while self.read(&mut read) {
+            // A lock that is taken again at once goes to whoever had it, not to whoever waits for it.
+            std::thread::sleep(BETWEEN_PIECES);
+        }
     }
 
     /// Takes a cut, unless nothing has been applied since the last one. Its rows can be read again

@@ -50,7 +50,7 @@ metrics_of_self! {
     CLOCK_FLEET_AHEAD = Gauge "tillwatch_clock_fleet_ahead_seconds" "How far the terminals' clocks are ahead of the collector's, at the median of those heard within the hour; negative: behind.";
     CLOCK_FLEET_TERMINALS = Gauge "tillwatch_clock_fleet_terminals" "Terminals of which that is the median, at most 1,024.";
     LEDGER = Gauge "tillwatch_ledger_samples" "Samples by where they are, over the life of the state file: accepted = sealed + open, sealed = confirmed + outbox.";
-    TOTALS = Gauge "tillwatch_journal_samples" "What the journal's records added up to over the life of the state file, by outcome: rejected, repeated records, unreadable records, unknown metrics, overflowed batches.";
+    TOTALS = Gauge "tillwatch_journal_samples" "What the journal's records added up to over the life of the state file, by outcome: rejected, repeated records, unreadable records, unknown metrics, overflowed batches (of a store or a release without room), overflowed terminals (batches with a key whose terminal found no room).";
     JOURNAL_DURABLE = Gauge "tillwatch_journal_durable_position" "Highest durable position of the journal.";
     JOURNAL_APPLIED = Gauge "tillwatch_journal_applied_position" "Highest position the aggregate has applied.";
     JOURNAL_USED = Gauge "tillwatch_journal_used_bytes" "Bytes of the journal's segments.";
@@ -79,6 +79,9 @@ metrics_of_self! {
     OPEN_ROWS = Gauge "tillwatch_open_rows" "Rows that a seal would write now.";
     STORES = Gauge "tillwatch_stores" "Stores with series of their own.";
     RELEASES = Gauge "tillwatch_releases" "Releases with series of their own.";
+    WINDOW_BYTES = Gauge "tillwatch_window_bytes" "Memory of the last minutes that window gauges read, about.";
+    WINDOW_LIMIT = Gauge "tillwatch_window_limit_bytes" "The most memory they may take; past it the store that takes most loses its oldest minutes.";
+    WINDOWS_GIVEN_UP = Gauge "tillwatch_windows_given_up" "Minutes of a metric in a store that were lost so since the start: the gauges stand on fewer samples.";
     TERMINALS = Gauge "tillwatch_terminals" "Terminals known.";
     QUEUES = Gauge "tillwatch_queues" "Queues whose sequence numbers are remembered.";
     KEYS = Gauge "tillwatch_idempotency_keys" "Idempotency keys remembered, on disk and in memory.";

@@ -62,7 +62,7 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         terminal. `live`: when a sample moves the series in Prometheus: `event` if received within 10 minutes of its time, \
         `arrival` within 24 hours, `always` at any age. In Prometheus counters end in `_total`; durations are in seconds, sizes in \
         bytes. Distributions with *store* have buckets and window gauges by store (`…_window_…{quantile}` over the event-time minutes from 6 \
-        to 1 minutes ago, with `…_window_samples`; gone when the store is silent). What has *store, release* is there by \
+        to 1 minutes ago, with `…_window_samples`; gone when the store is silent; how exact they are stands below). What has *store, release* is there by \
         release as `pos_release_…`; a distribution with *release* alone has its buckets by release under its own name.\n\n\
         | wire name (aliases) | kind | unit | label | live | thresholds | Prometheus | by | meaning |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -100,6 +100,15 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         )
         .unwrap();
     }
+    page.push_str(
+        "\n**Window gauges** are never too low. As everywhere they are at most 0.1 % too high, as long as a minute of a metric in a \
+        store has at most 1,024 different buckets. With more of them neighbours merge: at most 0.8 % if its greatest value is at most \
+        256 times its least, 3.2 % at worst; below 2,048 recording units (2 ms) at most 31 units. A limit that must not be missed by so \
+        much is better asked of the buckets, which are exact. The minutes are bounded by `window_memory` over all stores; past it \
+        the store that takes most loses its oldest (`tillwatch_windows_given_up`). They are not kept over a restart: for the \
+        first six minutes after it a gauge stands on what the journal brought back and on what has come since. In both cases it is a \
+        true quantile of fewer samples, and `…_window_samples` says of how many: let an alert ask for enough of them.\n",
+    );
     page.push_str(
         "\nBeside them on the same page:\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
     );

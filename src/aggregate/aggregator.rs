@@ -12,7 +12,7 @@ use crate::aggregate::open::{OpenWindows, Tables};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
-use crate::aggregate::terminals::{Terminal, TerminalKey, Terminals};
+use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 use crate::model::metric::Metric;
 use crate::model::time::DAY_MS;
 use crate::model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
@@ -26,6 +26,10 @@ pub struct Settings {
     pub releases_max: usize,
     /// Whether live histograms have exponential buckets beside the exact ones.
     pub native_histograms: bool,
+    /// How many terminals there may be.
+    pub terminals: Limits,
+    /// Memory for the minutes that window gauges read. Unit: bytes.
+    pub window_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -34,6 +38,11 @@ impl Default for Settings {
             stores_max: 5_000,
             releases_max: 32,
             native_histograms: false,
+            terminals: Limits {
+                terminals_max: 400_000,
+                store_terminals_max: 10_000,
+            },
+            window_bytes_max: 128 * 1024 * 1024,
         }
     }
 }
@@ -85,8 +94,12 @@ impl Aggregator {
             windows: OpenWindows::default(),
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
-            live: LiveSeries::new(Arc::clone(&layout), settings.native_histograms),
-            terminals: Terminals::default(),
+            live: LiveSeries::new(
+                Arc::clone(&layout),
+                settings.native_histograms,
+                settings.window_bytes_max,
+            ),
+            terminals: Terminals::new(settings.terminals),
             keys: HashMap::default(),
             totals: restored.totals,
             applied: restored.applied,
@@ -134,7 +147,8 @@ impl Aggregator {
                 .push((queue, window));
         }
         for (key, terminal) in terminals {
-            self.terminals.restore(key, terminal);
+            let is_named = self.stores.find(&key.store_id).is_some();
+            self.terminals.restore(key, terminal, is_named);
         }
         // Restoring is no change.
         self.live.take_changed();
@@ -233,6 +247,12 @@ impl Aggregator {
     #[must_use]
     pub fn live(&self) -> &LiveSeries {
         &self.live
+    }
+
+    /// Lets go of minutes that no window gauge can read at `now_ms`. What records give does not depend on
+    /// them, so a clock may come in here.
+    pub fn forget_minutes(&mut self, now_ms: i64) {
+        self.live.forget_minutes(now_ms);
     }
 
     /// The terminals.

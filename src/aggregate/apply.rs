@@ -4,8 +4,8 @@ use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::live::Brought;
 use crate::aggregate::open::Shared;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
-use crate::aggregate::terminals::{LastValue, TerminalRef};
-use crate::model::{Entry, FirstResult, HistogramReading};
+use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
+use crate::model::{BatchHeader, Entry, FirstResult, HistogramReading};
 use crate::wire::journal_act_v1::{self, Act};
 use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
@@ -41,29 +41,28 @@ impl Aggregator {
         };
         // The sets count since the start, the totals since ever.
         self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
-        let key = TerminalRef {
-            store_id: header.store_id,
-            terminal_id: header.terminal_id,
-        };
-        let (terminal, is_fresh, lost) = if header.is_keyed {
+        let is_named = self.stores.is_named(shared.store);
+        let (mut terminal, is_fresh, lost) = if header.is_keyed {
             let is_fresh = !self.keys.contains_key(&header.queue);
-            (self.terminals.touch(key, received_at_ms), is_fresh, 0)
+            let terminal = touch(&mut self.terminals, &header, (shared, is_named));
+            (terminal, is_fresh, 0)
         } else {
-            let order = (header.seq, received_at_ms);
-            self.terminals.apply(key, header.queue, order)
+            let order = (header.seq, shared.store, received_at_ms);
+            let applied = self.terminals.apply(key_of(&header), header.queue, order);
+            (Some(applied.0), applied.1, applied.2)
         };
         if !is_fresh {
             self.totals.repeated += 1;
             return Ok(());
         }
-        terminal.store = shared.store;
-        terminal.release = shared.release;
-        terminal.offset_ms = header.offset_ms;
-        terminal.levels.resize(self.layout.levels(), None);
-        let number = match terminal.changed {
-            Some(number) if self.stores.is_named(shared.store) => number,
-            _ => OVERFLOW_TERMINAL,
-        };
+        self.totals.terminals_overflowed += u64::from(terminal.is_none());
+        if let Some(terminal) = &mut terminal {
+            terminal.release = shared.release;
+            terminal.offset_ms = header.offset_ms;
+            terminal.levels.resize(self.layout.levels(), None);
+        }
+        let number = terminal.as_ref().and_then(|terminal| terminal.changed);
+        let number = number.filter(|_| is_named).unwrap_or(OVERFLOW_TERMINAL);
         self.sessions.begin(header.session, shared.store);
         self.live.report(shared, received_at_ms, header.offset_ms);
         self.live.lost(shared.store, lost);
@@ -105,7 +104,10 @@ impl Aggregator {
             }
             let (times, what) = ((t_ms, received_at_ms), (reading.label, brought));
             let is_live = self.live.add(shared, metric, times, what);
-            if is_live && let Some(at) = self.layout.place(metric).level {
+            if is_live
+                && let Some(at) = self.layout.place(metric).level
+                && let Some(terminal) = &mut terminal
+            {
                 let last = last_value(histogram.as_ref(), (t_ms, reading.t_raw_ms, value));
                 terminal.keep_level(at, last);
             }
@@ -170,6 +172,24 @@ fn last_value(
         t_raw_ms: t_raw_ms.saturating_add(span_ms),
         value,
     }
+}
+
+fn key_of<'h>(header: &BatchHeader<'h>) -> TerminalRef<'h> {
+    TerminalRef {
+        store_id: header.store_id,
+        terminal_id: header.terminal_id,
+    }
+}
+
+/// The terminal of a keyed batch; `None`: it has no place. In a store without series it gets none: nobody
+/// would see it.
+fn touch<'t>(
+    terminals: &'t mut Terminals,
+    header: &BatchHeader<'_>,
+    (shared, is_named): (Shared, bool),
+) -> Option<&'t mut Terminal> {
+    let at = (shared.store, header.received_at_ms);
+    is_named.then(|| terminals.touch(key_of(header), at))?
 }
 
 /// What a batch came to, as its sender was told.

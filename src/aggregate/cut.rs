@@ -27,6 +27,9 @@ pub struct Totals {
     pub unknown: u64,
     /// Batches whose store or release became `__overflow__`.
     pub overflowed: u64,
+    /// Batches with a key whose terminal found no place.
+    #[serde(default)]
+    pub terminals_overflowed: u64,
 }
 
 /// What a state file holds for the aggregate.

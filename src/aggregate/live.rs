@@ -12,7 +12,7 @@ use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
 use crate::model::metric::Metric;
 use crate::model::time::{DAY_MS, HOUR_MS, put_right};
-use crate::model::{HistogramReading, Source, SparseHistogram};
+use crate::model::{HistogramReading, Source};
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
 pub const LATE_AGES: [(i64, &str); 4] = [
@@ -88,8 +88,6 @@ pub struct StoreLive {
     pub batches_received: u64,
     /// Batches that never came: missing for nine days, or too far below the newest.
     pub batches_lost: u64,
-    /// Histograms of the last minutes by event time, by [`store_histogram`](crate::aggregate::layout::Place::store_histogram).
-    windows: Vec<RecentMinutes>,
     is_dirty: bool,
 }
 
@@ -111,6 +109,8 @@ pub struct LiveSeries {
     empty: ClassicHistogram,
     stores: Vec<StoreLive>,
     releases: Vec<ReleaseLive>,
+    /// What window gauges read.
+    recent: RecentMinutes,
 }
 
 /// What a reading brings.
@@ -141,10 +141,12 @@ impl Brought<'_> {
 }
 
 impl LiveSeries {
-    /// No series yet; with exponential buckets beside the exact ones if they are asked for.
+    /// No series yet; with exponential buckets beside the exact ones if they are asked for, and at most so
+    /// many bytes for window gauges.
     #[must_use]
-    pub fn new(layout: Arc<Layout>, has_native: bool) -> Self {
+    pub fn new(layout: Arc<Layout>, has_native: bool, window_bytes_max: usize) -> Self {
         Self {
+            recent: RecentMinutes::new(layout.store_histograms, window_bytes_max),
             layout,
             empty: ClassicHistogram {
                 native: has_native.then(Box::default),
@@ -157,6 +159,7 @@ impl LiveSeries {
 
     /// Notes that a batch of this store was received, and how far the terminal's clock was off.
     pub fn report(&mut self, shared: Shared, received_at_ms: i64, offset_ms: i64) {
+        self.recent.receive(received_at_ms);
         let store = self.store_mut(shared.store);
         store.batches_received += 1;
         if shared.source == Source::Rum {
@@ -222,9 +225,9 @@ impl LiveSeries {
                 (metric, metric.bounds),
                 brought,
             );
-            if let Some(minutes) = store.windows.get_mut(index) {
-                minutes.add((t_ms, received_at_ms), brought);
-            }
+            // The catalogue has some dozens of metrics.
+            let place = u16::try_from(index).unwrap_or(u16::MAX);
+            self.recent.add((shared.store, place), t_ms, brought);
         }
         if let Some(index) = place.release_histogram {
             let release = self.release_mut(shared.release);
@@ -246,6 +249,17 @@ impl LiveSeries {
         &self.releases
     }
 
+    /// What window gauges read.
+    #[must_use]
+    pub fn recent(&self) -> &RecentMinutes {
+        &self.recent
+    }
+
+    /// Lets go of minutes that no window gauge can read at `now_ms`. No rollup depends on them.
+    pub fn forget_minutes(&mut self, now_ms: i64) {
+        self.recent.forget(now_ms);
+    }
+
     /// Where each metric's series stand.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {
@@ -261,7 +275,6 @@ impl LiveSeries {
         if store.histograms.len() < histograms {
             store.histograms.resize(histograms, self.empty.clone());
         }
-        store.windows.resize(histograms, RecentMinutes::default());
         store
     }
 
@@ -329,41 +342,5 @@ fn add_to(
     match brought {
         Brought::Value(value) => classic.record(buckets, value),
         Brought::Histogram(histogram) => classic.record_histogram(buckets, histogram),
-    }
-}
-
-impl StoreLive {
-    /// A copy without the window histograms.
-    #[must_use]
-    pub fn cumulative(&self) -> Self {
-        Self {
-            counters: self.counters.clone(),
-            histograms: self.histograms.clone(),
-            last_report_ms: self.last_report_ms,
-            late: self.late,
-            skew: self.skew.clone(),
-            batches_received: self.batches_received,
-            batches_lost: self.batches_lost,
-            windows: Vec::new(),
-            is_dirty: false,
-        }
-    }
-
-    /// The values of the window gauge of a metric at a time.
-    #[must_use]
-    pub fn window(&self, histogram: usize, now_ms: i64) -> SparseHistogram {
-        let minutes = self.windows.get(histogram);
-        minutes.map_or_else(SparseHistogram::default, |minutes| minutes.read(now_ms))
-    }
-
-    /// The minutes behind the window gauge of a metric.
-    #[must_use]
-    pub fn minutes(&self, histogram: usize) -> Option<&RecentMinutes> {
-        self.windows.get(histogram)
-    }
-
-    /// The minutes behind the window gauge of a metric, for restoring.
-    pub fn minutes_mut(&mut self, histogram: usize) -> Option<&mut RecentMinutes> {
-        self.windows.get_mut(histogram)
     }
 }

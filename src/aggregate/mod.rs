@@ -16,11 +16,13 @@
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
-//! | `terminals.rs` | what is known of each terminal: sequence windows, last values |
+//! | `terminal.rs` | what is known of a terminal: sequence windows, last values |
+//! | `store_terminals.rs` | those of one store |
+//! | `terminals.rs` | all of them, by store, bounded and counted |
 //! | `exponential.rs` | exponential buckets, for native histograms |
 //! | `layout.rs` | where each metric's live series stand |
 //! | `live.rs` | cumulative and window series for Prometheus |
-//! | `minutes.rs` | the last minutes of a metric, for window gauges |
+//! | `minutes.rs` | the last minutes of every metric in every store, for window gauges |
 //! | `saved.rs` | those series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //!
@@ -39,6 +41,8 @@ pub mod open;
 pub mod saved;
 pub mod sessions;
 pub mod terminal_hours;
+pub mod store_terminals;
+pub mod terminal;
 pub mod terminals;
 
 pub use aggregator::{Aggregator, Filter, Settings};

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
-use crate::aggregate::minutes::{RecentMinutes, SavedMinutes};
 use crate::aggregate::terminals::{LastValue, Terminal};
 use crate::model::{Catalogue, Metric};
 
@@ -47,7 +46,8 @@ impl SavedHistogram {
     }
 }
 
-/// One store's, or one release's, cumulative series.
+/// One store's, or one release's, cumulative series. Files of earlier releases have `windows` beside them,
+/// the minutes of the window gauges: passed over, and gone when the store is next written.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SavedSeries {
     #[serde(default)]
@@ -64,9 +64,6 @@ pub struct SavedSeries {
     counters: BTreeMap<String, Vec<u64>>,
     #[serde(default)]
     histograms: BTreeMap<String, SavedHistogram>,
-    /// By metric and minute: bucket indices and counts of the window gauges.
-    #[serde(default)]
-    windows: BTreeMap<String, SavedMinutes>,
 }
 
 impl SavedSeries {
@@ -88,12 +85,6 @@ impl SavedSeries {
                 .store_histogram
                 .and_then(|at| store.histograms.get(at));
             saved.keep((metric, metric.bounds), histogram);
-            if let Some(at) = place.store_histogram {
-                let minutes = store.minutes(at).map(RecentMinutes::saved);
-                if let Some(minutes) = minutes.filter(|minutes| !minutes.is_empty()) {
-                    saved.windows.insert(metric.name.to_owned(), minutes);
-                }
-            }
         }
         saved
     }
@@ -164,10 +155,6 @@ impl SavedSeries {
             let at = place.store_histogram;
             let buckets = (metric, metric.bounds);
             self.restore_histogram(buckets, at.and_then(|at| store.histograms.get_mut(at)));
-            let minutes = place.store_histogram.and_then(|at| store.minutes_mut(at));
-            if let (Some(minutes), Some(saved)) = (minutes, self.windows.get(metric.name)) {
-                minutes.restore(saved);
-            }
         }
     }
 

@@ -1,135 +1,155 @@
 //! What is known of each terminal: its queues' sequence windows, its release, its last values.
+//!
+//! How many there are is bounded. A terminal with a queue always has its place: its sequence window is
+//! what makes a resend count once, and ingest has bounded queues before the journal, in all and by store.
+//! One that posts with keys alone gets a place while there is one; past it its batches count all the same,
+//! as those of `__overflow__` in its store. Stores keep their terminals apart and counted, so that nobody
+//! has to look at all of them for one number.
 
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 
 use crate::model::sequence::LOST_AFTER_MS;
-use crate::model::time::{IN_FUTURE_MS_MAX, put_right};
 use crate::model::{Seen, SeqWindow};
 
-/// A terminal of a store.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TerminalKey {
-    /// The shop.
-    pub store_id: Box<str>,
-    /// The terminal in it.
-    pub terminal_id: Box<str>,
-}
+use crate::aggregate::store_terminals::ById;
+pub use crate::aggregate::store_terminals::StoreTerminals;
+pub use crate::aggregate::terminal::{
+    Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
+};
 
-/// A [`TerminalKey`] that is only looked at.
-#[derive(Debug, Clone, Copy, Hash)]
-pub struct TerminalRef<'a> {
-    /// The shop.
-    pub store_id: &'a str,
-    /// The terminal in it.
-    pub terminal_id: &'a str,
-}
-
-impl Equivalent<TerminalKey> for TerminalRef<'_> {
-    fn equivalent(&self, key: &TerminalKey) -> bool {
-        *self.terminal_id == *key.terminal_id && *self.store_id == *key.store_id
-    }
-}
-
-impl From<&TerminalRef<'_>> for TerminalKey {
-    fn from(terminal: &TerminalRef<'_>) -> Self {
-        Self {
-            store_id: terminal.store_id.into(),
-            terminal_id: terminal.terminal_id.into(),
-        }
-    }
-}
-
-/// The last value of a level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastValue {
-    /// When it was measured, corrected, Unix ms.
-    pub t_ms: i64,
-    /// The same by the terminal's clock.
-    pub t_raw_ms: i64,
-    /// The value, recording unit.
-    pub value: u64,
-}
-
-impl LastValue {
-    /// Whether this takes the place of `other`. Two clocks may have been moved between the two, the
-    /// terminal's and the collector's: what is later by either is later.
-    fn is_newer_than(&self, other: &Self) -> bool {
-        self.t_ms >= other.t_ms || self.t_raw_ms >= other.t_raw_ms
-    }
-}
-
-/// One terminal.
-#[derive(Debug, Clone, Default)]
-pub struct Terminal {
-    /// Number of its store.
-    pub store: u32,
-    /// Number of the release it last reported.
-    pub release: u32,
-    /// When its last batch was received, Unix ms.
-    pub last_seen_ms: i64,
-    /// How far its clock is behind, ms, as of its last batch.
-    pub offset_ms: i64,
-    /// Its queues.
-    pub queues: Vec<([u8; 16], SeqWindow)>,
-    /// Last values of the level metrics, by their position among them.
-    pub levels: Vec<Option<LastValue>>,
-    /// Its store was retired and it has not posted since: only its queues are kept.
-    pub is_retired: bool,
-    /// Its number among those that have changed since the last cut; `None`: it has not.
-    pub(super) changed: Option<u32>,
-}
-
-/// A terminal as it is written at a seal.
-#[derive(Debug, Clone)]
-pub struct TerminalChange {
-    /// Whose.
-    pub key: TerminalKey,
-    /// As it is at the cut; `None`: forgotten.
-    pub terminal: Option<Terminal>,
-}
-
-impl Terminal {
-    /// Keeps the value of a level, unless a newer one is known.
-    pub(super) fn keep_level(&mut self, at: usize, last: LastValue) {
-        if let Some(slot) = self.levels.get_mut(at)
-            && slot.is_none_or(|known| last.is_newer_than(&known))
-        {
-            *slot = Some(last);
-        }
-    }
+/// How many terminals there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// In all; past it one without a queue gets no place. Unit: terminals.
+    pub terminals_max: usize,
+    /// Of one store, likewise. Unit: terminals.
+    pub store_terminals_max: usize,
 }
 
 /// All terminals.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Terminals {
-    by_key: HashMap<TerminalKey, Terminal, foldhash::fast::RandomState>,
+    limits: Limits,
+    /// Places by store.
+    by_store: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
+    stores: Vec<StoreTerminals>,
+    /// Places of stores that are forgotten.
+    free: Vec<usize>,
+    count: usize,
+    gaps: Gaps,
     dirty: Vec<TerminalKey>,
     forgotten: Vec<TerminalKey>,
 }
 
 impl Terminals {
-    /// Puts back what a state file held.
-    pub fn restore(&mut self, key: TerminalKey, terminal: Terminal) {
-        self.by_key.insert(key, terminal);
+    /// None yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            by_store: HashMap::default(),
+            stores: Vec::new(),
+            free: Vec::new(),
+            count: 0,
+            gaps: Gaps::default(),
+            dirty: Vec::new(),
+            forgotten: Vec::new(),
+        }
     }
 
-    /// Notes that something of a terminal was applied, and gives the terminal to fill in.
-    pub fn touch(&mut self, terminal: TerminalRef<'_>, now_ms: i64) -> &mut Terminal {
-        if !self.by_key.contains_key(&terminal) {
-            self.by_key.insert((&terminal).into(), Terminal::default());
+    /// Puts back what a state file held. A terminal without a queue for which there is no room, or whose
+    /// store has no series (`is_named`), is forgotten there, too.
+    pub fn restore(&mut self, key: TerminalKey, terminal: Terminal, is_named: bool) {
+        let has_room = is_named && self.has_room(&key.store_id);
+        if terminal.queues.is_empty() && !has_room {
+            self.forgotten.push(key);
+            return;
         }
-        let entry = self.by_key.get_mut(&terminal);
-        let entry = entry.expect("it was there or has just been put there");
+        let place = self.place(&key.store_id);
+        let gaps = Gaps::of(&terminal);
+        self.count += 1;
+        self.gaps.change(Gaps::default(), gaps);
+        let store = &mut self.stores[place];
+        store.gaps.change(Gaps::default(), gaps);
+        store.active += usize::from(!terminal.is_retired);
+        store.number = terminal.store;
+        store.by_id.insert(key.terminal_id, terminal);
+    }
+
+    fn has_room(&self, store_id: &str) -> bool {
+        let of_store = self.of_store(store_id).map_or(0, StoreTerminals::len);
+        self.count < self.limits.terminals_max && of_store < self.limits.store_terminals_max
+    }
+
+    /// The place of a store, a new one if it has none.
+    fn place(&mut self, store_id: &str) -> usize {
+        if let Some(place) = self.by_store.get(store_id) {
+            return *place;
+        }
+        let store = StoreTerminals::new(store_id);
+        let name = Arc::clone(&store.store_id);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.stores[place] = store;
+                place
+            }
+            None => {
+                self.stores.push(store);
+                self.stores.len() - 1
+            }
+        };
+        self.by_store.insert(name, place);
+        place
+    }
+
+    /// Notes that a keyed batch of a terminal was applied, and gives the terminal to fill in; `None` when
+    /// it is not known and there is no room for it.
+    pub fn touch(
+        &mut self,
+        terminal: TerminalRef<'_>,
+        (store, now_ms): (u32, i64),
+    ) -> Option<&mut Terminal> {
+        let known = self.of_store(terminal.store_id);
+        let is_known = known.is_some_and(|store| store.by_id.contains_key(terminal.terminal_id));
+        if !is_known && !self.has_room(terminal.store_id) {
+            return None;
+        }
+        Some(self.enter(terminal, (store, now_ms)).0)
+    }
+
+    /// The terminal, put there if it is new; with what is counted of its store, and of all.
+    fn enter(
+        &mut self,
+        terminal: TerminalRef<'_>,
+        (number, now_ms): (u32, i64),
+    ) -> (&mut Terminal, &mut Gaps, &mut Gaps) {
+        let place = self.place(terminal.store_id);
+        let store = &mut self.stores[place];
+        store.number = number;
+        let entry = match store.by_id.entry_ref(terminal.terminal_id) {
+            EntryRef::Occupied(known) => {
+                let entry = known.into_mut();
+                store.active += usize::from(entry.is_retired);
+                entry
+            }
+            EntryRef::Vacant(free) => {
+                self.count += 1;
+                store.active += 1;
+                free.insert_with_key(terminal.terminal_id.into(), Terminal::default())
+            }
+        };
         if entry.changed.is_none() {
             entry.changed = u32::try_from(self.dirty.len()).ok();
             self.dirty.push((&terminal).into());
         }
+        entry.store = number;
         // Not the latest of all: the clock may have been set back.
         entry.last_seen_ms = now_ms;
         entry.is_retired = false;
-        entry
+        (entry, &mut store.gaps, &mut self.gaps)
     }
 
     /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
@@ -139,16 +159,28 @@ impl Terminals {
         &mut self,
         terminal: TerminalRef<'_>,
         queue: [u8; 16],
-        (seq, now_ms): (u64, i64),
+        (seq, store, now_ms): (u64, u32, i64),
     ) -> (&mut Terminal, bool, u64) {
-        let entry = self.touch(terminal, now_ms);
+        let (entry, of_store, of_all) = self.enter(terminal, (store, now_ms));
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let (is_fresh, lost) = if let Some((_, window)) = known {
             // Ingest has let it in; only a second copy is not counted.
-            let (is_fresh, lost) = (window.seen(seq) != Seen::Duplicate, window.lost());
-            window.insert(seq, now_ms);
-            (is_fresh, window.lost() - lost)
+            let is_fresh = window.seen(seq) != Seen::Duplicate;
+            let [before, after] = {
+                let gaps = |window: &SeqWindow| Gaps {
+                    missing: window.open_gaps(),
+                    lost: window.lost(),
+                };
+                let before = gaps(window);
+                window.insert(seq, now_ms);
+                [before, gaps(window)]
+            };
+            of_store.change(before, after);
+            of_all.change(before, after);
+            (is_fresh, after.lost - before.lost)
         } else {
+            // Most terminals have one queue for long.
+            entry.queues.reserve_exact(1);
             entry.queues.push((queue, SeqWindow::new(seq, now_ms)));
             (true, 0)
         };
@@ -161,75 +193,71 @@ impl Terminals {
     /// was not counted before, with the number of its store.
     pub fn age(&mut self, now_ms: i64, mut lost: impl FnMut(u32, u64)) -> u64 {
         let mut lost_with_queues = 0;
-        let Self {
-            by_key,
-            dirty,
-            forgotten,
-        } = self;
-        by_key.retain(|key, terminal| {
-            let before = terminal.queues.len();
-            terminal.queues.retain(|(_, window)| {
-                let is_kept = now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS;
-                if !is_kept {
-                    lost_with_queues += window.lost() + window.open_gaps();
-                    lost(terminal.store, window.open_gaps());
+        for (place, store) in self.stores.iter_mut().enumerate() {
+            let StoreTerminals {
+                store_id,
+                by_id,
+                active,
+                gaps,
+                ..
+            } = store;
+            let was_empty = by_id.is_empty();
+            by_id.retain(|terminal_id, terminal| {
+                let before = Gaps::of(terminal);
+                lost_with_queues += terminal.age(now_ms, &mut lost);
+                let after = Gaps::of(terminal);
+                gaps.change(before, after);
+                self.gaps.change(before, after);
+                let key = || TerminalKey {
+                    store_id: (**store_id).into(),
+                    terminal_id: terminal_id.clone(),
+                };
+                // One that sends with keys has no queues.
+                let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
+                if terminal.queues.is_empty() && is_silent {
+                    self.forgotten.push(key());
+                    self.count -= 1;
+                    *active -= usize::from(!terminal.is_retired);
+                    return false;
                 }
-                is_kept
+                if after != before && terminal.changed.is_none() {
+                    terminal.changed = u32::try_from(self.dirty.len()).ok();
+                    self.dirty.push(key());
+                }
+                true
             });
-            let mut has_changed = terminal.queues.len() != before;
-            for (_, window) in &mut terminal.queues {
-                let before = window.lost();
-                window.age(now_ms);
-                has_changed |= window.lost() != before;
-                lost(terminal.store, window.lost() - before);
+            if by_id.is_empty() && !was_empty {
+                // The room it had is given back.
+                *by_id = ById::default();
+                self.by_store.remove(&**store_id);
+                self.free.push(place);
             }
-            // One that sends with keys has no queues.
-            let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
-            if terminal.queues.is_empty() && is_silent {
-                forgotten.push(key.clone());
-                return false;
-            }
-            if has_changed && terminal.changed.is_none() {
-                terminal.changed = u32::try_from(dirty.len()).ok();
-                dirty.push(key.clone());
-            }
-            true
-        });
+        }
         lost_with_queues
     }
 
     /// The clock was trusted at this time: what lies behind it was written when it was wrong.
     pub fn set_right(&mut self, at_ms: i64) {
-        let Self { by_key, dirty, .. } = self;
-        for (key, terminal) in by_key {
-            let mut is_wrong = put_right(&mut terminal.last_seen_ms, at_ms);
-            for (_, window) in &mut terminal.queues {
-                is_wrong |= window.set_right(at_ms);
-            }
-            for level in terminal.levels.iter_mut().flatten() {
-                if level.t_ms > at_ms + IN_FUTURE_MS_MAX {
-                    // When it was measured nobody knows; whatever comes now is newer.
-                    level.t_ms = at_ms - IN_FUTURE_MS_MAX;
-                    is_wrong = true;
-                }
-            }
-            if is_wrong && terminal.changed.is_none() {
-                terminal.changed = u32::try_from(dirty.len()).ok();
-                dirty.push(key.clone());
-            }
-        }
+        self.change_all(|terminal| terminal.set_right(at_ms));
     }
 
     /// Keeps of a store's terminals only what tells a resend from a new batch.
     pub fn retire(&mut self, store_id: &str) {
-        let of_store = self.by_key.iter_mut();
-        for (key, terminal) in of_store.filter(|(key, _)| *key.store_id == *store_id) {
+        let Some(place) = self.by_store.get(store_id) else {
+            return;
+        };
+        let store = &mut self.stores[*place];
+        store.active = 0;
+        store.change(&mut self.dirty, |terminal| {
             terminal.is_retired = true;
             terminal.levels.clear();
-            if terminal.changed.is_none() {
-                terminal.changed = u32::try_from(self.dirty.len()).ok();
-                self.dirty.push(key.clone());
-            }
+            true
+        });
+    }
+
+    fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
+        for store in &mut self.stores {
+            store.change(&mut self.dirty, &mut change_one);
         }
     }
 
@@ -257,7 +285,9 @@ impl Terminals {
             });
         }
         for key in self.dirty.drain(..) {
-            if let Some(terminal) = self.by_key.get_mut(&key) {
+            let place = self.by_store.get(&*key.store_id);
+            let store = place.and_then(|place| self.stores.get_mut(*place));
+            if let Some(terminal) = store.and_then(|store| store.by_id.get_mut(&key.terminal_id)) {
                 terminal.changed = None;
                 let terminal = Some(terminal.clone());
                 changes.push(TerminalChange { key, terminal });
@@ -266,20 +296,50 @@ impl Terminals {
         changes
     }
 
-    /// Every terminal.
-    pub fn iter(&self) -> impl Iterator<Item = (&TerminalKey, &Terminal)> {
-        self.by_key.iter()
+    /// Every terminal. To be asked where nobody waits: there may be hundreds of thousands.
+    pub fn iter(&self) -> impl Iterator<Item = (TerminalRef<'_>, &Terminal)> {
+        self.stores.iter().flat_map(|store| {
+            let terminals = store.iter();
+            terminals.map(|(terminal_id, terminal)| {
+                let store_id = &store.store_id;
+                (
+                    TerminalRef {
+                        store_id,
+                        terminal_id,
+                    },
+                    terminal,
+                )
+            })
+        })
+    }
+
+    /// The stores by place. A place may be empty, and get another store.
+    #[must_use]
+    pub fn stores(&self) -> &[StoreTerminals] {
+        &self.stores
+    }
+
+    /// The terminals of a store.
+    #[must_use]
+    pub fn of_store(&self, store_id: &str) -> Option<&StoreTerminals> {
+        self.stores.get(*self.by_store.get(store_id)?)
+    }
+
+    /// Batches of all queues that are missing, and that are lost.
+    #[must_use]
+    pub fn gaps(&self) -> Gaps {
+        self.gaps
     }
 
     /// How many terminals are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_key.len()
+        self.count
     }
 
     /// Whether none is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.count == 0
     }
 }

@@ -39,9 +39,16 @@ impl Config {
             ("stores_max", self.stores_max, 1_000_000),
             ("releases_max", self.releases_max, RELEASES_MAX),
             ("queues_max", self.queues_max, 100_000_000),
+            ("store_terminals_max", self.store_terminals_max, 100_000_000),
             ("connections_max", self.connections_max, 10_000_000),
             ("batches_max", self.batches_max, 1_000_000),
             ("samples_max", self.samples_max, 10_000_000),
+            // A minute's histogram stands for at most 2^32 values.
+            (
+                "histogram_values_per_s",
+                self.histogram_values_per_s,
+                71_582_788,
+            ),
             (
                 "store_requests_per_s",
                 of_u32(self.store_requests_per_s),
@@ -85,6 +92,7 @@ impl Config {
 
     fn check_bytes(&self) -> Result<(), Fault> {
         for (name, value, least, most) in [
+            ("window_memory", self.window_memory, MIB, TIB),
             ("engine_memory", self.engine_memory, 256 * MIB, 16 * TIB),
             ("seal_journal_bytes", self.seal_journal_bytes, 64 * KIB, TIB),
             // The longest request has to fit.
@@ -341,7 +349,9 @@ mod tests {
         ),
         ("native_histograms", "maybe", "true"),
         ("releases_max", "70000", "between 1 and 60000"),
+        ("window_memory", "1KiB", "between 1MiB and 1TiB"),
         ("queues_max", "0", "between 1 and"),
+        ("store_terminals_max", "0", "between 1 and"),
         ("connections_max", "0", "between 1 and"),
         ("head_timeout", "0s", "between 1s and 10m"),
         ("idle_timeout", "2d", "between 1s and 1d"),
@@ -350,6 +360,7 @@ mod tests {
         ("decoded_bytes_max", "9MiB", "half of journal_segment, 8MiB"),
         ("batches_max", "0", "between 1 and"),
         ("samples_max", "0", "between 1 and"),
+        ("histogram_values_per_s", "0", "between 1 and 71582788"),
         ("in_flight_bytes_max", "1KiB", "between 64KiB"),
         ("store_requests_per_s", "0", "between 1 and"),
         ("store_burst", "0", "between 1 and"),

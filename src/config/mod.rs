@@ -103,7 +103,9 @@ settings! {
     "TILLWATCH_STORES_MAX" stores_max: usize = "5000", "Stores with series of their own; later ones become __overflow__";
     "TILLWATCH_RELEASES_MAX" releases_max: usize = "32", "Releases with series of their own; later ones become __overflow__ until one is silent for 9 days";
     "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms: bool = "false", "Whether /metrics/fleet answers a Prometheus that asks for protobuf with native histograms; turning it on starts the histograms at 0, as a restart of a counter";
-    "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503";
+    "TILLWATCH_WINDOW_MEMORY" window_memory: Bytes = "128MiB", "Memory for the last minutes that window gauges read, over all stores; past it the store that takes most loses its oldest minutes";
+    "TILLWATCH_QUEUES_MAX" queues_max: usize = "400000", "Terminals' queues whose sequence numbers are remembered; past it new queues are answered 503. With so many terminals, new ones without a queue are counted as __overflow__";
+    "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max: usize = "10000", "Terminals of one store; past it new ones with a queue are answered 503, and new ones without are counted as __overflow__. Too large: one store with invented terminals takes the queues of all";
     "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max: usize = "5000000", "Idempotency keys remembered, each for 25 hours and with about 80 bytes of the state file; past it new ones are answered 503";
     "TILLWATCH_IDEMPOTENCY_KEYS_CACHED" idempotency_keys_cached: usize = "100000", "Idempotency keys held in memory, about 350 bytes each; the others are looked up in the state file";
     "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";
@@ -114,6 +116,7 @@ settings! {
     "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413", reload;
     "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413", reload;
     "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413", reload;
+    "TILLWATCH_HISTOGRAM_VALUES_PER_S" histogram_values_per_s: usize = "1000", "Values a terminal's histogram may stand for, for each second of its span; past it the histogram is rejected. Too large: one mistaken histogram outweighs a fleet", reload;
     "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
     "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429", reload;
     "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429", reload;

@@ -18,4 +18,4 @@ pub mod snapshot;
 
 pub use negotiate::Format;
 pub use page::render;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Taking};

@@ -1,5 +1,6 @@
 //! The page of `/metrics/fleet`: a family or more for every metric of the catalogue, then the others.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -13,9 +14,10 @@ use prometheus_client::registry::Registry;
 
 use crate::aggregate::exponential::SCHEMA;
 use crate::aggregate::live::ClassicHistogram;
+use crate::aggregate::minutes::Series;
 use crate::export::families;
 use crate::export::negotiate::Format;
-use crate::export::snapshot::{Snapshot, StoreSnapshot, WINDOW_QUANTILES};
+use crate::export::snapshot::{Snapshot, WINDOW_QUANTILES, Window};
 use crate::model::metric::{Metric, to_float};
 use crate::model::{Kind, Quantile};
 
@@ -23,9 +25,10 @@ use crate::model::{Kind, Quantile};
 ///
 /// # Errors
 /// Never in practice: memory takes all that is written to it.
-pub fn render(snapshot: Snapshot, format: Format) -> Result<Vec<u8>, RenderError> {
+pub fn render(mut snapshot: Snapshot, format: Format) -> Result<Vec<u8>, RenderError> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page(snapshot)));
+    let windows = snapshot.windows();
+    registry.register_collector(Box::new(Page { snapshot, windows }));
     if format == Format::Protobuf {
         return Ok(prometheus_client::encoding::prometheus_protobuf::encode_to_vec(&registry)?);
     }
@@ -74,15 +77,23 @@ fn plain(open_metrics: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Page(Snapshot);
+struct Page {
+    snapshot: Snapshot,
+    windows: Windows,
+}
+
+/// The window gauges by store and metric.
+type Windows = HashMap<Series, Window>;
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let snapshot = &self.0;
+        let snapshot = &self.snapshot;
         for metric in snapshot.layout.catalogue().metrics() {
             match metric.kind {
                 Kind::Counter => counters(&mut encoder, snapshot, metric)?,
-                Kind::Distribution => distributions(&mut encoder, snapshot, metric)?,
+                Kind::Distribution => {
+                    distributions(&mut encoder, (snapshot, &self.windows), metric)?;
+                }
                 Kind::Level => levels(&mut encoder, snapshot, metric)?,
             }
         }
@@ -152,7 +163,7 @@ fn counter_lines<'s>(
 
 fn distributions(
     encoder: &mut DescriptorEncoder<'_>,
-    snapshot: &Snapshot,
+    (snapshot, of_windows): (&Snapshot, &Windows),
     metric: &Metric,
 ) -> fmt::Result {
     let place = snapshot.layout.place(metric);
@@ -170,7 +181,7 @@ fn distributions(
             let bounds = (metric.bounds, metric.unit.prometheus_scale());
             histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
         }
-        windows(encoder, snapshot, metric, at)?;
+        windows(encoder, (snapshot, of_windows), metric, at)?;
     }
     if let Some(at) = place.release_histogram {
         let name = if place.store_histogram.is_some() {
@@ -235,16 +246,16 @@ fn window_name(metric: &Metric) -> String {
 
 fn windows(
     encoder: &mut DescriptorEncoder<'_>,
-    snapshot: &Snapshot,
+    (snapshot, windows): (&Snapshot, &Windows),
     metric: &Metric,
     at: usize,
 ) -> fmt::Result {
     let name = window_name(metric);
-    let window = |store: &'_ StoreSnapshot| store.windows.get(at).cloned().flatten();
+    let place = u16::try_from(at).unwrap_or(u16::MAX);
     let mut lines = Vec::new();
     let mut samples = Vec::new();
     for store in &snapshot.stores {
-        let Some(window) = window(store) else {
+        let Some(window) = windows.get(&(store.number, place)) else {
             continue;
         };
         for (quantile, value) in WINDOW_QUANTILES.iter().zip(&window.values) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::aggregate::Aggregator;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ReleaseLive, StoreLive};
+use crate::aggregate::minutes::{RecentCopies, Series};
+use crate::aggregate::terminals::Terminal;
 use crate::model::Quantile;
 use crate::model::histogram::values_at;
 
@@ -16,12 +18,12 @@ const REPORTING_MS: i64 = 10 * 60_000;
 pub const WINDOW_QUANTILES: [&str; 3] = ["0.5", "0.75", "0.95"];
 
 /// The window gauge of one metric of one store.
-#[derive(Debug, Clone)]
-pub struct Window {
+#[derive(Debug)]
+pub(super) struct Window {
     /// Samples in the window.
-    pub samples: u64,
+    pub(super) samples: u64,
     /// Values at [`WINDOW_QUANTILES`], recording unit.
-    pub values: Vec<u64>,
+    pub(super) values: Vec<u64>,
 }
 
 /// Last values of one level over a store's reporting terminals.
@@ -36,10 +38,10 @@ pub struct Levels {
 pub struct StoreSnapshot {
     /// Its name.
     pub store_id: Arc<str>,
+    /// Its number.
+    pub(super) number: u32,
     /// Its cumulative series.
     pub series: StoreLive,
-    /// By place of the store's histograms.
-    pub windows: Vec<Option<Window>>,
     /// By place of the levels.
     pub levels: Vec<Levels>,
     /// Terminals that posted in the last ten minutes.
@@ -57,52 +59,91 @@ pub struct Snapshot {
     pub stores: Vec<StoreSnapshot>,
     /// The releases with their reporting terminals.
     pub releases: Vec<(Arc<str>, ReleaseLive, u64)>,
+    /// What window gauges are made of.
+    recent: RecentCopies,
 }
 
-impl Snapshot {
-    /// What the page shows at `now_ms`.
+/// Terminals looked at while the aggregate waits, at least; the rest of their store comes with them.
+const PIECE: usize = 4_096;
+
+/// A snapshot that is being taken: first the terminals, a piece at a time, then the rest.
+#[derive(Debug)]
+pub struct Taking {
+    now_ms: i64,
+    /// Stores whose terminals have been looked at.
+    looked_at: usize,
+    of_release: HashMap<u32, u64>,
+    of_store: HashMap<u32, (u64, Vec<Levels>)>,
+    missing: HashMap<u32, u64>,
+}
+
+impl Taking {
+    /// Nothing yet of what the page shows at `now_ms`.
     #[must_use]
-    pub fn take(aggregator: &Aggregator, now_ms: i64) -> Self {
+    pub fn new(now_ms: i64) -> Self {
+        Self {
+            now_ms,
+            looked_at: 0,
+            of_release: HashMap::new(),
+            of_store: HashMap::new(),
+            missing: HashMap::new(),
+        }
+    }
+
+    /// Looks at the next terminals; says whether there are more.
+    pub fn look(&mut self, aggregator: &Aggregator) -> bool {
+        let stores = aggregator.terminals().stores();
+        let mut seen = 0;
+        for store in stores.iter().skip(self.looked_at) {
+            *self.missing.entry(store.number()).or_default() += store.gaps().missing;
+            for (_, terminal) in store.iter() {
+                self.add(terminal, aggregator.live().layout().levels());
+            }
+            self.looked_at += 1;
+            seen += 1 + store.len();
+            if seen >= PIECE {
+                break;
+            }
+        }
+        self.looked_at < stores.len()
+    }
+
+    fn add(&mut self, terminal: &Terminal, level_count: usize) {
+        if terminal.is_retired || self.now_ms - terminal.last_seen_ms > REPORTING_MS {
+            return;
+        }
+        *self.of_release.entry(terminal.release).or_default() += 1;
+        let (reporting, levels) = self.of_store.entry(terminal.store).or_default();
+        *reporting += 1;
+        levels.resize(level_count, Levels::default());
+        for (level, last) in levels.iter_mut().zip(&terminal.levels) {
+            if let Some(last) = last
+                && self.now_ms - last.t_ms <= REPORTING_MS
+            {
+                level.values.push(last.value);
+            }
+        }
+    }
+
+    /// The snapshot, with everything else as it is now.
+    #[must_use]
+    pub fn finish(self, aggregator: &Aggregator) -> Snapshot {
+        let Self {
+            now_ms,
+            of_release,
+            mut of_store,
+            mut missing,
+            ..
+        } = self;
         let (live, tables) = (aggregator.live(), aggregator.tables());
         let layout = Arc::clone(live.layout());
         // A name that gave up its place and came back has two numbers: only the newer one counts.
         let (stores_known, releases_known) = aggregator.names();
-        let mut of_release: HashMap<u32, u64> = HashMap::new();
-        let mut of_store: HashMap<u32, (u64, Vec<Levels>)> = HashMap::new();
-        let mut missing: HashMap<u32, u64> = HashMap::new();
-        for (_, terminal) in aggregator.terminals().iter() {
-            let gaps = terminal.queues.iter().map(|(_, window)| window.open_gaps());
-            *missing.entry(terminal.store).or_default() += gaps.sum::<u64>();
-            if terminal.is_retired || now_ms - terminal.last_seen_ms > REPORTING_MS {
-                continue;
-            }
-            *of_release.entry(terminal.release).or_default() += 1;
-            let (reporting, levels) = of_store.entry(terminal.store).or_default();
-            *reporting += 1;
-            levels.resize(layout.levels(), Levels::default());
-            for (level, last) in levels.iter_mut().zip(&terminal.levels) {
-                if let Some(last) = last
-                    && now_ms - last.t_ms <= REPORTING_MS
-                {
-                    level.values.push(last.value);
-                }
-            }
-        }
-        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
-            .iter()
-            .filter_map(|text| Quantile::parse(text))
-            .collect();
         let mut stores = Vec::new();
         for (index, series) in (0_u32..).zip(live.stores()) {
             if series.last_report_ms == 0 || !stores_known.is_current(index) {
                 continue;
             }
-            let window = |at: usize| {
-                let (indices, counts) = series.window(at, now_ms).into_parts();
-                let values = values_at(&indices, &counts, &quantiles)?;
-                let samples = counts.iter().sum();
-                Some(Window { samples, values })
-            };
             let (terminals_reporting, mut levels) = of_store.remove(&index).unwrap_or_default();
             for level in &mut levels {
                 level.values.sort_unstable();
@@ -112,8 +153,8 @@ impl Snapshot {
             };
             stores.push(StoreSnapshot {
                 store_id: Arc::clone(store_id),
-                windows: (0..series.histograms.len()).map(window).collect(),
-                series: series.cumulative(),
+                number: index,
+                series: series.clone(),
                 levels,
                 terminals_reporting,
                 batches_missing: missing.remove(&index).unwrap_or(0),
@@ -127,10 +168,37 @@ impl Snapshot {
             let reporting = of_release.get(&index).copied().unwrap_or(0);
             Some((Arc::clone(name), series.clone(), reporting))
         };
-        Self {
+        Snapshot {
             releases: (0_u32..).zip(live.releases()).filter_map(release).collect(),
             layout,
             stores,
+            recent: live.recent().copies(now_ms),
         }
+    }
+}
+
+impl Snapshot {
+    /// What the page shows at `now_ms`, in one go.
+    #[must_use]
+    pub fn take(aggregator: &Aggregator, now_ms: i64) -> Self {
+        let mut taking = Taking::new(now_ms);
+        while taking.look(aggregator) {}
+        taking.finish(aggregator)
+    }
+
+    /// The window gauges by store and metric. Merged here, and not while the aggregate waits.
+    pub(super) fn windows(&mut self) -> HashMap<Series, Window> {
+        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
+            .iter()
+            .filter_map(|text| Quantile::parse(text))
+            .collect();
+        let mut windows = HashMap::new();
+        std::mem::take(&mut self.recent).merge(|series, indices, counts| {
+            if let Some(values) = values_at(indices, counts, &quantiles) {
+                let samples = counts.iter().sum();
+                windows.insert(series, Window { samples, values });
+            }
+        });
+        windows
     }
 }

@@ -1,14 +1,14 @@
 //! Whether a terminal's own histogram can be what it says it is.
 
-use crate::ingest::validate::HISTOGRAM_COUNT_MAX;
 use crate::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use crate::model::{HistogramReading, Metric, Reason};
 use crate::wire::terminal_v1::BUCKETS_MAX;
 
-/// A histogram's buckets, if they ascend, are within the metric's range and fit the summary.
+/// A histogram's buckets, if they ascend, are within the metric's range, fit the summary and stand for no
+/// more than so many values.
 pub(super) fn check_buckets(
     metric: &Metric,
-    span_ms: i64,
+    (span_ms, values_max): (i64, u64),
     buckets: &[(u64, u64)],
     (sum, min, max): (u64, u64, u64),
 ) -> Result<HistogramReading, Reason> {
@@ -40,11 +40,10 @@ pub(super) fn check_buckets(
     let sum_fits = (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
     let is_in =
         |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
-    if total > HISTOGRAM_COUNT_MAX
-        || !sum_fits
-        || !is_in(min, indices.first())
-        || !is_in(max, indices.last())
-    {
+    if total > values_max {
+        return Err(Reason::HistogramTooHeavy);
+    }
+    if !sum_fits || !is_in(min, indices.first()) || !is_in(max, indices.last()) {
         return Err(Reason::InvalidHistogram);
     }
     if max > metric.value_max {

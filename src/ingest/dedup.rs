@@ -28,6 +28,8 @@ const FORGET_AFTER_MS: i64 = LOST_AFTER_MS + HOUR_MS;
 pub struct Settings {
     /// Queues in all; past it a batch of a new queue is answered 503. Unit: queues.
     pub queues_max: usize,
+    /// Terminals of one store; past it a batch of a new terminal is answered 503. Unit: terminals.
+    pub store_terminals_max: usize,
     /// Missing ranges in all; past it a batch that would leave a new gap is answered 503. Unit: ranges.
     pub gaps_max: usize,
 }
@@ -36,6 +38,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             queues_max: 400_000,
+            store_terminals_max: 10_000,
             gaps_max: 1_000_000,
         }
     }
@@ -54,6 +57,8 @@ pub enum Reserve {
     Refused(Reason),
     /// There is no memory for it now.
     Full,
+    /// Its store has as many terminals as it may, and this is a new one.
+    StoreFull,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,6 +101,8 @@ pub struct Dedup {
     settings: Settings,
     hasher: foldhash::fast::RandomState,
     shards: Vec<Mutex<Shard>>,
+    /// Terminals by store; only asked when one comes or goes.
+    terminals: Mutex<HashMap<Box<str>, usize, foldhash::fast::RandomState>>,
     queues: AtomicUsize,
     gaps: AtomicUsize,
 }
@@ -136,6 +143,7 @@ impl Dedup {
             settings,
             hasher: foldhash::fast::RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            terminals: Mutex::default(),
             queues: AtomicUsize::new(0),
             gaps: AtomicUsize::new(0),
         })
@@ -150,6 +158,9 @@ impl Dedup {
         };
         self.queues.fetch_add(1, Ordering::Relaxed);
         self.gaps.fetch_add(window.gap_count(), Ordering::Relaxed);
+        if !shard.contains_key(&terminal) {
+            self.enter(&key.store_id, usize::MAX);
+        }
         shard.entry(terminal).or_default().push(Queue {
             id: key.queue,
             window: Some(window),
@@ -187,6 +198,10 @@ impl Dedup {
         };
         match shard.get_mut(&terminal) {
             Some(queues) => queues.push(queue),
+            None if !self.enter(identity.store_id, self.settings.store_terminals_max) => {
+                self.queues.fetch_sub(1, Ordering::Relaxed);
+                return Reserve::StoreFull;
+            }
             None => {
                 let key = Terminal {
                     store_id: identity.store_id.into(),
@@ -269,7 +284,7 @@ impl Dedup {
     pub fn forget(&self, now_ms: i64) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|_, queues| {
+            shard.retain(|terminal, queues| {
                 queues.retain(|queue| {
                     let last_seen_ms = queue.window.as_ref().map(SeqWindow::last_seen_ms);
                     let is_kept = !queue.in_flight.is_empty()
@@ -281,6 +296,9 @@ impl Dedup {
                     }
                     is_kept
                 });
+                if queues.is_empty() {
+                    self.leave(&terminal.store_id);
+                }
                 !queues.is_empty()
             });
         }
@@ -304,6 +322,34 @@ impl Dedup {
     #[must_use]
     pub fn queues(&self) -> usize {
         self.queues.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new terminal of a store, unless it has `most`.
+    fn enter(&self, store_id: &str, most: usize) -> bool {
+        let mut terminals = self.terminals();
+        let count = match terminals.get_mut(store_id) {
+            Some(count) => count,
+            None => terminals.entry(store_id.into()).or_default(),
+        };
+        let has_room = *count < most;
+        *count += usize::from(has_room);
+        has_room
+    }
+
+    fn leave(&self, store_id: &str) {
+        let mut terminals = self.terminals();
+        if let Some(count) = terminals.get_mut(store_id) {
+            *count -= 1;
+            if *count == 0 {
+                terminals.remove(store_id);
+            }
+        }
+    }
+
+    fn terminals(&self) -> MutexGuard<'_, HashMap<Box<str>, usize, foldhash::fast::RandomState>> {
+        self.terminals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count_gaps(&self, before: usize, after: usize) {
@@ -384,6 +430,7 @@ mod tests {
         let dedup = Dedup::new(Settings {
             queues_max: 1,
             gaps_max: 2,
+            ..Settings::default()
         });
         for seq in [0, 2] {
             assert!(matches!(dedup.reserve(identity(seq)), Reserve::Fresh));
@@ -404,5 +451,43 @@ mod tests {
             matches!(dedup.reserve(identity(5)), Reserve::Fresh),
             "in order costs nothing"
         );
+    }
+    #[test]
+    fn a_store_has_so_many_terminals_and_the_others_keep_their_room() {
+        let dedup = Dedup::new(Settings {
+            store_terminals_max: 2,
+            ..Settings::default()
+        });
+        let of = |store_id, terminal_id| Identity {
+            store_id,
+            terminal_id,
+            ..identity(1)
+        };
+        for terminal_id in ["a", "b"] {
+            assert!(matches!(
+                dedup.reserve(of("s", terminal_id)),
+                Reserve::Fresh
+            ));
+        }
+        assert!(matches!(dedup.reserve(of("s", "c")), Reserve::StoreFull));
+        assert_eq!(dedup.queues(), 2);
+        assert!(matches!(dedup.reserve(of("other", "c")), Reserve::Fresh));
+        // Known ones go on, also with another queue.
+        let second = Identity {
+            queue: [2; 16],
+            ..of("s", "a")
+        };
+        assert!(matches!(dedup.reserve(second), Reserve::Fresh));
+        // A terminal of which nothing became durable, and one that fell silent, give their room back.
+        dedup.settle(&of("s", "a").to_owned(), Some(1_000));
+        dedup.settle(&second.to_owned(), None);
+        dedup.settle(&of("s", "b").to_owned(), None);
+        dedup.settle(&of("other", "c").to_owned(), None);
+        dedup.forget(2_000);
+        assert!(matches!(dedup.reserve(of("s", "c")), Reserve::Fresh));
+        assert!(matches!(dedup.reserve(of("s", "d")), Reserve::StoreFull));
+        dedup.settle(&of("s", "c").to_owned(), None);
+        dedup.forget(FORGET_AFTER_MS + 1_001);
+        assert_eq!(dedup.terminals().len(), 0);
     }
 }

@@ -52,6 +52,11 @@ pub enum IngestError {
     /// Too much is under way, or memory for sequence numbers is used up.
     #[error("too much is under way; wait and send it again")]
     Busy,
+    /// The store has as many terminals as it may, and this is a new one.
+    #[error(
+        "this store has as many terminals as it may (store_terminals_max); give each till one lasting terminal_id, or have the setting raised, and send it again"
+    )]
+    TerminalsFull,
     /// The journal cannot take it now.
     #[error("it cannot be stored now; wait and send it again")]
     Journal(#[from] AppendError),

@@ -13,6 +13,7 @@ use crate::ingest::respond::Report;
 use crate::ingest::routes::Ingest;
 use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::validate::{self, RequestTime, Writer};
+use crate::ingest::weight;
 use crate::journal::{Completion, Payloads};
 use crate::model::{FirstResult, KeyId, Outcomes, QueueKey, Reason};
 use crate::wire::terminal_v1::{Batch, Field, Request};
@@ -40,6 +41,8 @@ pub(super) struct Intake<'a, 't> {
     is_many: bool,
     time: RequestTime,
     key: Option<Key<'a>>,
+    /// Values a histogram may stand for, for each second of its span: one number for all of the request.
+    values_per_s: u64,
     outcomes: Outcomes,
     /// Samples that have met an outcome, be it deferral.
     counted: u64,
@@ -86,6 +89,7 @@ impl<'a, 't> Intake<'a, 't> {
             is_many: request.is_many,
             time,
             key,
+            values_per_s: ingest.settings.load().histogram_values_per_s,
             outcomes: Outcomes::default(),
             counted: 0,
             replayed: 0,
@@ -106,7 +110,7 @@ impl<'a, 't> Intake<'a, 't> {
         };
         if let Err(error) = result {
             // What has met no other outcome on its way.
-            let weight: u64 = self.batches.iter().map(validate::weight).sum();
+            let weight: u64 = self.batches.iter().map(|batch| self.weight(batch)).sum();
             let counters = &self.ingest.counters;
             counters.defer(weight.saturating_sub(self.counted));
             return Err(error);
@@ -211,6 +215,7 @@ impl<'a, 't> Intake<'a, 't> {
                 return Some(Wait::InFlight(receiver));
             }
             dedup::Reserve::Full => append.refused = Some(IngestError::Busy),
+            dedup::Reserve::StoreFull => append.refused = Some(IngestError::TerminalsFull),
         }
         None
     }
@@ -240,7 +245,7 @@ impl<'a, 't> Intake<'a, 't> {
     /// Answers what the first post of the key was answered. Its own samples, whatever they are, are not
     /// counted again.
     fn replay(&mut self, index: usize, first: FirstResult) {
-        let samples = validate::weight(&self.batches[index]);
+        let samples = self.weight(&self.batches[index]);
         self.ingest.counters.duplicate(samples);
         self.ingest.counters.replayed.increment(1);
         self.counted += samples;
@@ -258,15 +263,19 @@ impl<'a, 't> Intake<'a, 't> {
         }
     }
 
+    fn weight(&self, batch: &Batch<'_>) -> u64 {
+        weight::of_batch(batch, self.values_per_s)
+    }
+
     fn duplicate(&mut self, batch: &Batch<'_>) {
-        let samples = validate::weight(batch);
+        let samples = self.weight(batch);
         self.outcomes.duplicate += samples;
         self.ingest.counters.duplicate(samples);
         self.counted += samples;
     }
 
     fn refuse(&mut self, index: usize, reason: Reason) {
-        let samples = validate::weight(&self.batches[index]);
+        let samples = self.weight(&self.batches[index]);
         self.outcomes.rejected += samples;
         self.ingest.counters.reject(reason, samples);
         self.counted += samples;
@@ -294,6 +303,7 @@ impl<'a, 't> Intake<'a, 't> {
         let writer = Writer {
             catalogue: &self.ingest.catalogue,
             time,
+            values_per_s: self.values_per_s,
         };
         let report = (&mut self.report, index);
         append.scratch.clear();

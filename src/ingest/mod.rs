@@ -16,6 +16,7 @@
 //! | `body.rs` | reads the body, whole and in time |
 //! | `decode.rs` | undoes compression under a cap; says how a body is written |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
+//! | `weight.rs` | how many samples a batch stands for |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `acts.rs` | an operator's act on its way through the journal |
@@ -48,6 +49,7 @@ mod settings;
 mod tests;
 pub mod trace;
 pub mod validate;
+mod weight;
 
 pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;

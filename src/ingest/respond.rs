@@ -123,7 +123,7 @@ fn elsewhere(status: StatusCode, code: &'static str, message: &str) -> (Response
 pub fn codes() -> impl Iterator<Item = &'static str> {
     /// Codes below are of single samples.
     const FIRST_OF_BATCHES: u8 = 32;
-    const CODES: [&str; 19] = [
+    const CODES: [&str; 20] = [
         "not_found",
         "method_not_allowed",
         "malformed_body",
@@ -137,6 +137,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
         "unsupported_content_encoding",
         "rate_limited",
         "busy",
+        "terminals_full",
         "storage_full",
         "stopping",
         "halted",
@@ -209,6 +210,7 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
             "idempotency_keys_full",
             LATER,
         ),
+        IngestError::TerminalsFull => (StatusCode::SERVICE_UNAVAILABLE, "terminals_full", LATER),
         IngestError::Refused(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason.name(), None),
         IngestError::RateLimited { wait_ms } => {
             let wait_s = u32::try_from(wait_ms.div_ceil(1_000))
@@ -288,6 +290,7 @@ mod tests {
             IngestError::Refused(Reason::MalformedBatch),
             IngestError::RateLimited { wait_ms: 1 },
             IngestError::Busy,
+            IngestError::TerminalsFull,
             IngestError::OutboxFull,
             IngestError::ClockUnsure,
             IngestError::Internal,

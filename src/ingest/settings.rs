@@ -17,6 +17,8 @@ pub struct Settings {
     pub batches_max: usize,
     /// Samples and histograms in a request.
     pub samples_max: usize,
+    /// Values a terminal's histogram may stand for, for each second of its span.
+    pub histogram_values_per_s: u64,
     /// A request that takes this long is logged.
     pub slow: Duration,
     /// What is under way.
@@ -31,6 +33,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(15),
             batches_max: 500,
             samples_max: 50_000,
+            histogram_values_per_s: 1_000,
             slow: Duration::from_secs(1),
             admission: admission::Settings::default(),
         }

@@ -52,6 +52,7 @@ fn records(request: &Request<'_>) -> Vec<Result<Vec<u8>, &'static str>> {
     let writer = Writer {
         catalogue: &catalogue,
         time: RequestTime::new(NOW_MS, &request.sent_at_ms),
+        values_per_s: 1_000,
     };
     let record = |(index, batch)| {
         let identity = validate::identify(batch, (None, index)).map_err(|reason| reason.name())?;
@@ -258,6 +259,7 @@ fn counts(body: &[u8]) -> (u64, u64) {
     let writer = Writer {
         catalogue: &catalogue,
         time,
+        values_per_s: 1_000,
     };
     let batch = &request.batches[0];
     let identity = validate::identify(batch, (None, 0)).unwrap();

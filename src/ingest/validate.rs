@@ -4,10 +4,11 @@ use crate::ingest::buckets::check_buckets;
 use crate::ingest::dedup::Identity;
 use crate::ingest::keys::Key;
 use crate::ingest::respond::Report;
+use crate::ingest::weight;
 use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
 use crate::model::keyed::KEYED_AGE_MS_MAX;
 use crate::model::metric::label_code;
-use crate::model::time::{DAY_MS, IN_FUTURE_MS_MAX, MINUTE_MS};
+use crate::model::time::{DAY_MS, IN_FUTURE_MS_MAX};
 use crate::model::{
     BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
     Unit,
@@ -21,10 +22,6 @@ const OFFSET_LEAST_MS: i64 = 60_000;
 const AGE_MS_MAX: i64 = 8 * DAY_MS;
 /// What a clock may be ahead after correction.
 const AHEAD_MS_MAX: i64 = IN_FUTURE_MS_MAX;
-/// Values one histogram may stand for.
-pub(super) const HISTOGRAM_COUNT_MAX: u64 = 1 << 32;
-/// Spans a histogram may cover: a minute, five, an hour.
-const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
 
 /// What is known of a request's time.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +86,7 @@ impl RequestTime {
 }
 
 /// A time in whole milliseconds; a fraction is cut off.
-fn to_millis(number: Number) -> Option<i64> {
+pub(super) fn to_millis(number: Number) -> Option<i64> {
     match number {
         Number::Unsigned(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
         #[expect(
@@ -168,28 +165,6 @@ pub fn session_day(batch: &Batch<'_>, time: &RequestTime) -> i32 {
     crate::model::time::day_of(first.unwrap_or(time.received_at_ms))
 }
 
-/// Samples a batch stands for, whatever becomes of them; a histogram weighs its counts.
-#[must_use]
-pub fn weight(batch: &Batch<'_>) -> u64 {
-    let histograms = batch.histograms.iter().map(histogram_weight);
-    batch.samples.len() as u64 + histograms.sum::<u64>()
-}
-
-/// What a histogram's counts add up to; one that is not readable stands for one sample.
-fn histogram_weight(histogram: &Histogram<'_>) -> u64 {
-    let Some(buckets) = histogram.buckets.value() else {
-        return 1;
-    };
-    let total = buckets
-        .iter()
-        .fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-    if total == 0 || total > HISTOGRAM_COUNT_MAX {
-        1
-    } else {
-        total
-    }
-}
-
 /// Writes a batch's journal record.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
@@ -197,6 +172,8 @@ pub struct Writer<'a> {
     pub catalogue: &'a Catalogue,
     /// The request's time.
     pub time: RequestTime,
+    /// Values a histogram may stand for, for each second of its span.
+    pub values_per_s: u64,
 }
 
 /// What became of a batch's samples.
@@ -260,7 +237,7 @@ impl Writer<'_> {
                 }
             }
             for (index, histogram) in batch.histograms.iter().enumerate() {
-                let weight = histogram_weight(histogram);
+                let weight = weight::of_histogram(histogram, self.values_per_s);
                 match self.histogram(histogram) {
                     Ok((reading, histogram)) => {
                         encoder.histogram(&reading, &histogram);
@@ -273,7 +250,8 @@ impl Writer<'_> {
                 }
             }
         } else {
-            written.rejected[usize::from(Reason::NoConsent.code())] = weight(batch);
+            written.rejected[usize::from(Reason::NoConsent.code())] =
+                weight::of_batch(batch, self.values_per_s);
             report.whole_batch(batch_index, Reason::NoConsent);
         }
         for (code, samples) in (0_u8..)
@@ -328,12 +306,7 @@ impl Writer<'_> {
             return Err(Reason::NotADistribution);
         }
         let t_raw_ms = time_of(sample)?;
-        let span_ms = histogram
-            .span_ms
-            .value()
-            .and_then(|number| to_millis(*number));
-        let span_ms = span_ms.filter(|span_ms| SPANS_MS.contains(span_ms));
-        let span_ms = span_ms.ok_or(Reason::InvalidHistogram)?;
+        let span_ms = weight::span_of(histogram).ok_or(Reason::InvalidHistogram)?;
         if t_raw_ms.rem_euclid(span_ms) != 0 {
             return Err(Reason::InvalidHistogram);
         }
@@ -355,7 +328,8 @@ impl Writer<'_> {
             connection: connection_of(sample),
             t_raw_ms,
         };
-        Ok((reading, check_buckets(metric, span_ms, buckets, summary)?))
+        let most = (span_ms, weight::values_max(span_ms, self.values_per_s));
+        Ok((reading, check_buckets(metric, most, buckets, summary)?))
     }
 }
 

@@ -84,7 +84,12 @@ impl SparseHistogram {
 
     /// Records one value.
     pub fn record(&mut self, value: u64) {
-        self.pending.push(bucket_index(value));
+        self.record_bucket(bucket_index(value));
+    }
+
+    /// Records one value of a bucket.
+    pub fn record_bucket(&mut self, index: u32) {
+        self.pending.push(index);
         if self.pending.len() >= PENDING_MIN.max(self.indices.len()) {
             self.settle();
         }
@@ -119,6 +124,22 @@ impl SparseHistogram {
     #[must_use]
     pub fn buckets_max(&self) -> usize {
         self.indices.len() + self.pending.len()
+    }
+
+    /// Buckets that are sorted in: each is there once.
+    #[must_use]
+    pub fn buckets_sorted(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// The pairs as they are kept: in no order, and a bucket perhaps more than once.
+    pub fn pairs(&self) -> impl Iterator<Item = (u32, u64)> {
+        let sorted = self
+            .indices
+            .iter()
+            .copied()
+            .zip(self.counts.iter().copied());
+        sorted.chain(self.pending.iter().map(|index| (*index, 1)))
     }
 
     fn settle(&mut self) {

@@ -27,6 +27,8 @@ enumerated! {
         InvalidHistogram = 10 "invalid_histogram",
         /// A histogram of a metric that is not a distribution.
         NotADistribution = 11 "not_a_distribution",
+        /// A histogram of more values than its span can hold.
+        HistogramTooHeavy = 12 "histogram_too_heavy",
         /// The person did not consent, so nothing is stored.
         NoConsent = 32 "no_consent",
         /// `v` is not a version of the format that is understood here.
@@ -73,6 +75,9 @@ impl Reason {
             }
             Self::NotADistribution => {
                 "A histogram was sent for a metric that is not a distribution."
+            }
+            Self::HistogramTooHeavy => {
+                "The histogram stands for more values than its span can hold: 1,000 for each second, unless the collector's histogram_values_per_s says otherwise. Check its counts, or send several."
             }
             Self::NoConsent => {
                 "The batch does not carry consent (\"consent\": true), so nothing was stored."

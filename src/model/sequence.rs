@@ -51,6 +51,8 @@ pub struct SeqWindow {
     gaps: Vec<Gap>,
     last_seen_ms: i64,
     lost: u64,
+    /// Numbers in the gaps that count: kept, because scrapes ask for it.
+    missing: u64,
 }
 
 impl SeqWindow {
@@ -68,6 +70,7 @@ impl SeqWindow {
             gaps: gap.into_iter().collect(),
             last_seen_ms: now_ms,
             lost: 0,
+            missing: 0,
         }
     }
 
@@ -101,11 +104,13 @@ impl SeqWindow {
                     to: seq - 1,
                     since_ms: now_ms,
                 });
+                self.missing += seq - 1 - self.high;
             }
             self.high = seq;
             self.trim();
         } else if let Some(index) = self.gap_at(seq) {
             let gap = self.gaps.remove(index);
+            self.missing -= u64::from(gap.since_ms != UNCOUNTED);
             if gap.to > seq {
                 self.gaps.insert(
                     index,
@@ -126,6 +131,7 @@ impl SeqWindow {
         for gap in &mut self.gaps {
             if gap.since_ms != UNCOUNTED && now_ms.saturating_sub(gap.since_ms) > LOST_AFTER_MS {
                 self.lost += gap.length();
+                self.missing -= gap.length();
                 gap.since_ms = UNCOUNTED;
             }
         }
@@ -144,8 +150,7 @@ impl SeqWindow {
     /// Batches that are missing and may still come.
     #[must_use]
     pub fn open_gaps(&self) -> u64 {
-        let open = self.gaps.iter().filter(|gap| gap.since_ms != UNCOUNTED);
-        open.map(|gap| gap.length()).sum()
+        self.missing
     }
 
     /// Batches that will not come any more.
@@ -202,13 +207,16 @@ impl SeqWindow {
             to: u64::from_le_bytes(*to),
             since_ms: i64::from_le_bytes(*since),
         };
+        let gaps: Vec<Gap> = gaps
+            .iter()
+            .map(gap)
+            .filter(|gap| gap.from <= gap.to)
+            .collect();
+        let open = gaps.iter().filter(|gap| gap.since_ms != UNCOUNTED);
         Some(Self {
             high: u64::from_le_bytes(*high),
-            gaps: gaps
-                .iter()
-                .map(gap)
-                .filter(|gap| gap.from <= gap.to)
-                .collect(),
+            missing: open.map(|gap| gap.length()).sum(),
+            gaps,
             last_seen_ms: i64::from_le_bytes(*last_seen),
             lost: u64::from_le_bytes(*lost),
         })
@@ -229,6 +237,7 @@ impl SeqWindow {
         for gap in self.gaps.drain(..fallen) {
             if gap.since_ms != UNCOUNTED {
                 self.lost += gap.length();
+                self.missing -= gap.length();
             }
         }
         if let Some(gap) = self.gaps.first_mut()
@@ -236,6 +245,7 @@ impl SeqWindow {
         {
             if gap.since_ms != UNCOUNTED {
                 self.lost += floor - gap.from;
+                self.missing -= floor - gap.from;
             }
             gap.from = floor;
         }

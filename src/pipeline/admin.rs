@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use crate::aggregate::terminals::StoreTerminals;
 use crate::clock::{self, now_ms};
 use crate::holdings::Holdings;
 use crate::ingest::Ingest;
@@ -72,12 +73,10 @@ async fn retire(
     // What was acknowledged before belongs to the series that end.
     let is_applied = admin.wait_applied(admin.ingest.journal.durable().0).await;
     let (is_known, terminals) = admin.holdings.read(|aggregator| {
-        let terminals = aggregator.terminals().iter();
-        let of_store =
-            terminals.filter(|(key, terminal)| *key.store_id == *store_id && !terminal.is_retired);
+        let of_store = aggregator.terminals().of_store(&store_id);
         (
             aggregator.names().0.find(&store_id).is_some(),
-            of_store.count(),
+            of_store.map_or(0, StoreTerminals::active),
         )
     });
     if is_applied && !is_known && terminals == 0 {

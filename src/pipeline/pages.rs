@@ -13,7 +13,7 @@ use axum::routing::get;
 use metrics::gauge;
 
 use crate::clock::{self, now_ms};
-use crate::export::{self, Format, Snapshot, negotiate};
+use crate::export::{self, Format, Taking, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
 use crate::journal::{Journal, Recovery};
@@ -124,9 +124,10 @@ pub fn note_recovery(recovery: &Recovery) {
 impl Pages {
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
         let now_ms = now_ms();
-        let snapshot = self
-            .holdings
-            .read(|aggregator| Snapshot::take(aggregator, now_ms));
+        let mut taking = Taking::new(now_ms);
+        self.holdings
+            .read_in_pieces(|aggregator| taking.look(aggregator));
+        let snapshot = self.holdings.read(|aggregator| taking.finish(aggregator));
         let format = Format::accepted(accept, self.native_histograms);
         Some((
             format.content_type(),
@@ -146,21 +147,15 @@ impl Pages {
     }
 
     fn look_at_aggregate(&self) {
-        let (totals, rows, counts, terminals, gaps) = self.holdings.read(|aggregator| {
-            let windows = aggregator
-                .terminals()
-                .iter()
-                .flat_map(|(_, terminal)| &terminal.queues);
-            let gaps = windows.fold((0, 0), |(open, lost), (_, window)| {
-                (open + window.open_gaps(), lost + window.lost())
-            });
-            let terminals = aggregator.terminals().len();
+        let (totals, rows, counts, terminals, gaps, windows) = self.holdings.read(|aggregator| {
+            let terminals = aggregator.terminals();
             (
                 aggregator.totals(),
                 aggregator.rows(),
                 aggregator.name_counts(),
-                terminals,
-                gaps,
+                terminals.len(),
+                terminals.gaps(),
+                aggregator.live().recent().usage(),
             )
         });
         // Of one moment.
@@ -181,6 +176,7 @@ impl Pages {
             ("unreadable_records", totals.unreadable),
             ("unknown_metrics", totals.unknown),
             ("overflowed_batches", totals.overflowed),
+            ("overflowed_terminals", totals.terminals_overflowed),
         ] {
             gauge!(names::TOTALS, "what" => what).set(to_float(number));
         }
@@ -188,9 +184,12 @@ impl Pages {
         gauge!(names::OPEN_ROWS).set(to_float(rows as u64));
         gauge!(names::STORES).set(to_float(counts.0 as u64));
         gauge!(names::RELEASES).set(to_float(counts.1 as u64));
+        gauge!(names::WINDOW_BYTES).set(to_float(windows.bytes as u64));
+        gauge!(names::WINDOW_LIMIT).set(to_float(windows.bytes_max as u64));
+        gauge!(names::WINDOWS_GIVEN_UP).set(to_float(windows.given_up));
         gauge!(names::TERMINALS).set(to_float(terminals as u64));
-        gauge!(names::SEQ_GAPS).set(to_float(gaps.0));
-        gauge!(names::SEQ_LOST).set(to_float(gaps.1 + totals.lost_batches));
+        gauge!(names::SEQ_GAPS).set(to_float(gaps.missing));
+        gauge!(names::SEQ_LOST).set(to_float(gaps.lost + totals.lost_batches));
         gauge!(names::QUEUES).set(to_float(self.ingest.dedup.queues() as u64));
         gauge!(names::KEYS).set(to_float(self.ingest.keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));

@@ -279,7 +279,10 @@ impl Running {
         );
         // Ends by itself; what it was about is found dirty at the next start.
         tokio::spawn(self.rebuilder.clone().run(stopping));
-        let forgetting = tokio::spawn(forget(Arc::clone(&self.ingest)));
+        let forgetting = tokio::spawn(forget(
+            Arc::clone(&self.ingest),
+            Arc::clone(&self.pages.holdings),
+        ));
         let telling = tokio::spawn(tell_what_was_held_back());
         let watcher = Watcher {
             ingest: Arc::clone(&self.ingest),

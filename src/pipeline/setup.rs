@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::aggregate::terminals::Limits;
 use crate::aggregate::{self, Aggregator};
 use crate::clock;
 use crate::config::Config;
@@ -145,6 +146,13 @@ pub(super) fn aggregate_settings(config: &Config) -> aggregate::Settings {
         stores_max: config.stores_max.unwrap_or(5_000),
         releases_max: config.releases_max.unwrap_or(32),
         native_histograms: config.native_histograms.unwrap_or(false),
+        terminals: Limits {
+            terminals_max: config.queues_max.unwrap_or(400_000),
+            store_terminals_max: config.store_terminals_max.unwrap_or(10_000),
+        },
+        window_bytes_max: config.window_memory.map_or(128 << 20, |bytes| {
+            usize::try_from(bytes.0).unwrap_or(usize::MAX)
+        }),
     }
 }
 
@@ -185,6 +193,9 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
             .map_or(defaults.body_timeout, |span| span.0),
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        histogram_values_per_s: config
+            .histogram_values_per_s
+            .map_or(defaults.histogram_values_per_s, |values| values as u64),
         slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
         admission: admission::Settings {
             in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX),
@@ -196,7 +207,7 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
     }
 }
 
-pub(super) async fn forget(ingest: Arc<Ingest>) {
+pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>) {
     loop {
         let today = day_of(clock::now_ms());
         let keys = Arc::clone(&ingest);
@@ -214,6 +225,7 @@ pub(super) async fn forget(ingest: Arc<Ingest>) {
         }
         let now_ms = clock::now_ms();
         ingest.dedup.forget(now_ms);
+        holdings.forget_minutes(now_ms);
         let keys = Arc::clone(&ingest.keys);
         let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
         // What was not forgotten now is forgotten the next time.

@@ -94,13 +94,14 @@ pub fn start(
     journal.release(Position(sealed_position));
     let dedup = Dedup::new(dedup::Settings {
         queues_max: config.queues_max.unwrap_or(400_000),
+        store_terminals_max: config.store_terminals_max.unwrap_or(10_000),
         ..dedup::Settings::default()
     });
     for (key, terminal) in aggregator.terminals().iter() {
         for (queue, window) in &terminal.queues {
             let key = QueueKey {
-                store_id: key.store_id.clone(),
-                terminal_id: key.terminal_id.clone(),
+                store_id: key.store_id.into(),
+                terminal_id: key.terminal_id.into(),
                 queue: *queue,
             };
             dedup.restore(&key, window.clone());

@@ -11,6 +11,7 @@
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges what is at rest with what is not |
 //! | `plan.rs` | which hours are read from the hourly rollups |
+//! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
 //! | `terminal_metrics.rs` | how they were over some hours |
 //! | `sessions.rs` | one session, by store and day |
@@ -24,6 +25,7 @@ pub mod request;
 pub mod routes;
 pub mod sessions;
 pub mod statement;
+pub mod stores;
 pub mod terminal_metrics;
 pub mod terminals;
 

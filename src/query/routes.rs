@@ -21,7 +21,8 @@ use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
 use crate::query::sessions;
-use crate::query::terminals::{self, REPORTING_MS, TerminalsRequest};
+use crate::query::stores::{self, StoresRequest};
+use crate::query::terminals::{self, TerminalsRequest};
 use crate::request_id::RequestId;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
@@ -134,6 +135,23 @@ async fn get_terminals(
     .await
 }
 
+async fn get_stores(
+    State(query): State<Arc<Query>>,
+    id: Option<Extension<RequestId>>,
+    parameters: Given,
+) -> Response {
+    timed(id, async {
+        let request = StoresRequest::parse(&given(parameters)?)?;
+        let (holdings, now_ms) = (Arc::clone(&query.sources.holdings), now_ms());
+        let answer = move || stores::answer(&holdings, &request, now_ms);
+        match tokio::task::spawn_blocking(answer).await {
+            Ok(answer) => Ok(answer),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    })
+    .await
+}
+
 async fn get_session(
     State(query): State<Arc<Query>>,
     id: Option<Extension<RequestId>>,
@@ -226,35 +244,6 @@ fn refused(error: &QueryError, id: Option<RequestId>) -> Response {
     }
     let body = json!({"error": {"code": code, "message": error.to_string()}});
     (status, Json(body)).into_response()
-}
-
-#[derive(Default, Serialize)]
-struct StoreLine {
-    store_id: String,
-    last_report_ms: i64,
-    terminals: usize,
-    terminals_reporting: usize,
-}
-
-async fn get_stores(State(query): State<Arc<Query>>) -> Response {
-    let now_ms = now_ms();
-    let stores = query.sources.holdings.read(|aggregator| {
-        let mut stores: HashMap<String, StoreLine> = HashMap::new();
-        let terminals = aggregator.terminals().iter();
-        for (key, terminal) in terminals.filter(|(_, terminal)| !terminal.is_retired) {
-            let line = stores.entry(key.store_id.to_string()).or_default();
-            line.terminals += 1;
-            line.last_report_ms = line.last_report_ms.max(terminal.last_seen_ms);
-            line.terminals_reporting += usize::from(now_ms - terminal.last_seen_ms <= REPORTING_MS);
-        }
-        stores
-    });
-    let mut lines: Vec<StoreLine> = stores
-        .into_iter()
-        .map(|(store_id, line)| StoreLine { store_id, ..line })
-        .collect();
-    lines.sort_by(|left, right| left.store_id.cmp(&right.store_id));
-    Json(json!({ "stores": lines })).into_response()
 }
 
 async fn get_metrics(State(query): State<Arc<Query>>) -> Response {

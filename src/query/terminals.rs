@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::aggregate::Aggregator;
-use crate::aggregate::terminals::{Terminal, TerminalKey};
+use crate::aggregate::terminals::{StoreTerminals, Terminal};
 use crate::model::dimension::is_identifier;
 use crate::model::time::HOUR_MS;
 use crate::model::{Scalars, TerminalHour};
@@ -269,18 +269,17 @@ fn metric_lines(
 }
 
 fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
-    let of_store = aggregator
-        .terminals()
-        .iter()
-        .filter(|(key, _)| *key.store_id == *request.store_id && request.wants(&key.terminal_id));
-    let lines = of_store
-        .map(|(key, terminal)| known(aggregator, (key, terminal), request.now_ms))
+    let of_store = aggregator.terminals().of_store(&request.store_id);
+    let terminals = of_store.into_iter().flat_map(StoreTerminals::iter);
+    let lines = terminals
+        .filter(|(terminal_id, _)| request.wants(terminal_id))
+        .map(|terminal| known(aggregator, terminal, request.now_ms))
         .collect();
     let rows = aggregator.open_terminal_hours(&request.store_id, request.first_hour_s());
     (lines, rows)
 }
 
-fn known(aggregator: &Aggregator, (key, terminal): (&TerminalKey, &Terminal), now_ms: i64) -> Line {
+fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), now_ms: i64) -> Line {
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
     let level = |metric: &crate::model::Metric| {
@@ -296,7 +295,7 @@ fn known(aggregator: &Aggregator, (key, terminal): (&TerminalKey, &Terminal), no
     };
     let metrics = layout.catalogue().metrics().iter();
     Line {
-        terminal_id: key.terminal_id.to_string(),
+        terminal_id: terminal_id.to_owned(),
         last_seen_ms: Some(terminal.last_seen_ms),
         is_reporting: now_ms - terminal.last_seen_ms <= REPORTING_MS,
         release: Some(aggregator.names().1.name(terminal.release).to_string()),

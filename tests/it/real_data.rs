@@ -82,7 +82,12 @@ fn float(value: u64) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::too_many_lines, reason = "one story from beginning to end")]
 async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
-    let server = Server::start_with(&[("TILLWATCH_SEAL_INTERVAL", "300ms")]).await;
+    // A window of a terminal stands for 64,000 page views: more than a till can have.
+    let server = Server::start_with(&[
+        ("TILLWATCH_SEAL_INTERVAL", "300ms"),
+        ("TILLWATCH_HISTOGRAM_VALUES_PER_S", "2000"),
+    ])
+    .await;
     let bins = page_views();
     // Shared out over 4 stores, 3 terminals each, and 5 windows a terminal on each of the last 7 days:
     // most of it late. Where a bin does not divide, some windows have one more.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tillwatch::aggregate::saved::SavedSeries;
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
+use tillwatch::model::{BatchHeader, Catalogue, Connection, HistogramReading, Reading, Source};
 use tillwatch::wire::journal_record_v1::Encoder;
 
 use crate::support::Exposition;
@@ -154,4 +155,160 @@ fn a_cut_changes_nothing_on_the_page() {
         page.get("pos_web_vitals_lcp_seconds_bucket", &[store, ("le", "2.5")]),
         Some(8.0)
     );
+}
+
+/// What a state file keeps of the aggregate's stores and terminals, and puts back.
+fn restored(aggregator: &mut Aggregator) -> (Restored, String) {
+    let cut = aggregator.take();
+    let saved = |(name, series): &(String, SavedSeries)| {
+        (name.clone(), serde_json::to_string(series).unwrap())
+    };
+    let texts: Vec<(String, String)> = cut.store_series.iter().map(saved).collect();
+    let series =
+        |(name, text): &(String, String)| (name.clone(), serde_json::from_str(text).unwrap());
+    let restored = Restored {
+        applied: cut.applied,
+        journal_ms: cut.journal_ms,
+        stores: cut.stores,
+        releases: cut.releases,
+        store_series: texts.iter().map(series).collect(),
+        ..Restored::default()
+    };
+    let text = texts.into_iter().map(|(_, text)| text).collect();
+    (restored, text)
+}
+
+#[test]
+fn after_a_restart_a_gauge_stands_on_what_came_since_and_says_on_how_much() {
+    let catalogue = Arc::new(Catalogue::default());
+    let mut before = Aggregator::new(
+        Arc::clone(&catalogue),
+        Settings::default(),
+        Restored::default(),
+    );
+    apply(
+        &mut before,
+        BASE_MS,
+        &[("sync_duration_ms", BASE_MS, 1_000_000)],
+    );
+    let (restored, text) = restored(&mut before);
+    assert!(!text.contains("windows"), "{text}");
+    let mut after = Aggregator::new(catalogue, Settings::default(), restored);
+    let now_ms = BASE_MS + 2 * MINUTE_MS;
+    let store = ("store_id", "s");
+    let samples =
+        |aggregator: &Aggregator, name: &str| page(aggregator, now_ms).get(name, &[store]);
+    let (window, ever) = (
+        "pos_sync_duration_window_samples",
+        "pos_sync_duration_seconds_count",
+    );
+    assert_eq!(samples(&before, window), Some(1.0));
+    assert_eq!(
+        (samples(&after, window), samples(&after, ever)),
+        (None, Some(1.0))
+    );
+    let late = [
+        ("sync_duration_ms", BASE_MS + MINUTE_MS, 3_000_000),
+        ("sync_duration_ms", BASE_MS, 3_000_000),
+    ];
+    apply(&mut after, BASE_MS + MINUTE_MS + 1, &late);
+    assert_eq!(
+        (samples(&after, window), samples(&after, ever)),
+        (Some(2.0), Some(3.0))
+    );
+}
+
+#[test]
+fn a_state_file_that_still_holds_the_minutes_is_read_without_them() {
+    let text = r#"{"last_report_ms": 1795255200000, "batches_received": 3, "counters": {"sync_items_count": [5]},
+        "windows": {"sync_duration_ms": {"29920920": [[4048, 4049], [7, 9]]}, "lcp_ms": {"x": null}}}"#;
+    let restored = Restored {
+        stores: vec![("s".to_owned(), BASE_MS)],
+        store_series: vec![("s".to_owned(), serde_json::from_str(text).unwrap())],
+        ..Restored::default()
+    };
+    let aggregator = Aggregator::new(
+        Arc::new(Catalogue::default()),
+        Settings::default(),
+        restored,
+    );
+    let page = page(&aggregator, 29_920_922 * MINUTE_MS);
+    let store = ("store_id", "s");
+    assert_eq!(page.get("pos_sync_items_total", &[store]), Some(5.0));
+    assert_eq!(page.get("pos_sync_duration_window_samples", &[store]), None);
+}
+
+/// 98 histograms of 4,096 buckets, 28.6 kB as a terminal sends them, in each of its requests: they left
+/// 3.5 MB for as long as the store did not post the metric again, in memory and in every seal.
+#[test]
+fn heavy_histograms_leave_neither_memory_nor_a_large_seal() {
+    let settings = Settings {
+        window_bytes_max: 4 * 1024 * 1024,
+        ..Settings::default()
+    };
+    let catalogue = Arc::new(Catalogue::default());
+    let mut aggregator = Aggregator::new(Arc::clone(&catalogue), settings, Restored::default());
+    let honest = [("lcp_ms", BASE_MS - MINUTE_MS, 2_500_000); 20];
+    apply(&mut aggregator, BASE_MS, &honest);
+    let metrics = [
+        "lcp_ms",
+        "inp_ms",
+        "cls_score",
+        "sync_duration_ms",
+        "offline_login_duration_ms",
+        "network_latency_ms",
+        "reconnect_to_synced_ms",
+    ];
+    for store in 0..4 {
+        let header = BatchHeader {
+            received_at_ms: BASE_MS + 1,
+            offset_ms: 0,
+            applied_offset_ms: 0,
+            store_id: &format!("heavy-{store}"),
+            terminal_id: "t",
+            queue: [7; 16],
+            seq: 1,
+            is_keyed: false,
+            release: "1.0",
+            source: Source::Rum,
+            session: None,
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, &header);
+        for (number, name) in (0..).zip(metrics.iter().cycle().take(98)) {
+            let histogram = HistogramReading {
+                span_ms: MINUTE_MS,
+                indices: (1..=4_096).map(|number| 7 * number).collect(),
+                counts: vec![1; 4_096],
+                sum: 0,
+                min: 1,
+                max: 1,
+            };
+            let reading = Reading {
+                metric: catalogue.named(name).unwrap().code,
+                label: 0,
+                connection: Connection::Online,
+                t_raw_ms: BASE_MS + (4 - number / 7) * MINUTE_MS,
+            };
+            encoder.histogram(&reading, &histogram);
+        }
+        let position = aggregator.applied() + 1;
+        aggregator.apply(position, &bytes).unwrap();
+        assert!(aggregator.live().recent().usage().bytes <= settings.window_bytes_max);
+    }
+    assert!(aggregator.live().recent().usage().given_up > 0);
+    // Every sample counts all the same.
+    assert_eq!(aggregator.open_samples(), 20 + 4 * 98 * 4_096);
+    let page = page(&aggregator, BASE_MS + 1);
+    let name = "pos_web_vitals_lcp_window_samples";
+    assert_eq!(
+        page.get(name, &[("store_id", "s")]),
+        Some(20.0),
+        "the others keep theirs"
+    );
+    let (_, text) = restored(&mut aggregator);
+    assert!(text.len() < 5 * 8_192, "{} bytes of series", text.len());
+    // And they go when their minutes have passed, although these stores post nothing more.
+    apply(&mut aggregator, BASE_MS + 15 * MINUTE_MS, &[]);
+    assert_eq!(aggregator.live().recent().usage().bytes, 0);
 }

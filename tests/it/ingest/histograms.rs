@@ -121,29 +121,106 @@ async fn each_bad_histogram_is_rejected_alone_and_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_histogram_may_stand_for_two_to_the_thirty_two_values() {
+async fn a_histogram_may_stand_for_as_many_values_as_its_span_can_hold() {
     let server = Server::start().await;
+    let too_heavy = Some("histogram_too_heavy");
+    let heavy = |span_ms: i64, count: u64| {
+        let mut histogram = one_bucket(1_000, count, 1_000);
+        histogram["span_ms"] = json!(span_ms);
+        histogram["t"] = json!((now_ms() - 2 * span_ms) / span_ms * span_ms);
+        histogram
+    };
+    let mut spanless = one_bucket(1_000, 1 << 31, 1_000);
+    spanless.as_object_mut().unwrap().remove("span_ms");
+    let cases: Vec<Case> = vec![
+        ("a minute", heavy(MINUTE_MS, 60_000), None),
+        ("a minute, and one", heavy(MINUTE_MS, 60_001), too_heavy),
+        ("five minutes", heavy(5 * MINUTE_MS, 300_000), None),
+        ("and one", heavy(5 * MINUTE_MS, 300_001), too_heavy),
+        ("an hour", heavy(60 * MINUTE_MS, 3_600_000), None),
+        ("and one", heavy(60 * MINUTE_MS, 3_600_001), too_heavy),
+        ("no end", heavy(60 * MINUTE_MS, u64::MAX), too_heavy),
+        ("without a span", spanless, Some("invalid_histogram")),
+    ];
+    each_meets_its_fate(&server, Batch::new("heavy"), "histograms", &cases).await;
+    let page = server.metrics().await;
+    let samples = |outcome| page.value("tillwatch_samples_total", &[("outcome", outcome)]);
+    assert_eq!(samples("accepted"), 3_960_000.0);
+    for (reason, samples) in [("histogram_too_heavy", 4.0), ("invalid_histogram", 1.0)] {
+        assert_eq!(
+            page.value("tillwatch_samples_rejected_total", &[("reason", reason)]),
+            samples,
+            "{reason}: counts that are not believed do not outweigh the others here either"
+        );
+    }
+    server.outcomes_add_up().await;
+    server.stop().await;
+}
+
+/// The setting raises it, up to what a count can be trusted to hold.
+#[tokio::test]
+async fn a_histogram_may_stand_for_two_to_the_thirty_two_values_if_it_is_let() {
+    let most_per_s = ("TILLWATCH_HISTOGRAM_VALUES_PER_S", "71582788");
+    let server = Server::start_with(&[most_per_s]).await;
     let most = 1_u64 << 32;
-    let batch = Batch::new("heavy").push_histogram(one_bucket(1_000, most, 1_000));
+    let hour = |count: u64| {
+        let mut histogram = one_bucket(1_000, count, 1_000);
+        histogram["span_ms"] = json!(60 * MINUTE_MS);
+        histogram["t"] = json!((now_ms() / (60 * MINUTE_MS) - 2) * 60 * MINUTE_MS);
+        histogram
+    };
+    let batch = Batch::new("heavy").push_histogram(hour(most));
     assert_eq!(server.taken(&batch.0).await, (most, 0, 0));
     assert_eq!(server.taken(&batch.0).await, (0, most, 0));
-    let over = batch
-        .next()
-        .push_histogram(one_bucket(1_000, most + 1, 1_000));
+    let over = batch.next().push_histogram(hour(most + 1));
     let reply = server.post(&over.0).await;
     assert_eq!(
         (reply.counts(), reply.reasons()[0].2.as_str()),
-        ((0, 0, 1), "invalid_histogram")
+        ((0, 0, 1), "histogram_too_heavy")
     );
     let huge = batch
         .next()
         .next()
         .push_histogram(but("buckets", json!([[1, u64::MAX], [2, u64::MAX]])));
     assert_eq!(server.taken(&huge.0).await, (0, 0, 1));
+    let from = (now_ms() - 240 * MINUTE_MS).to_string();
     let answer = server
-        .percentiles(&[("metric", "idb_write_ms"), ("store_id", "heavy")])
+        .percentiles(&[
+            ("metric", "idb_write_ms"),
+            ("store_id", "heavy"),
+            ("from", &from),
+        ])
         .await;
     assert_eq!(answer["series"][0]["points"][0]["count"], most);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_histogram_does_not_outweigh_a_fleet() {
+    let server = Server::start().await;
+    for store in 0..10 {
+        let mut batch = Batch::new(&format!("honest-{store}"));
+        for _ in 0..1_000 {
+            batch = batch.value_now("lcp_ms", 1_000.0);
+        }
+        assert_eq!(server.taken(&batch.0).await, (1_000, 0, 0));
+    }
+    // 2 ms, 2^32 times: valid but for its weight.
+    let mut histogram = one_bucket(2_000, 1 << 32, 2_000);
+    histogram["m"] = json!("lcp_ms");
+    let batch = Batch::new("mistaken").push_histogram(histogram);
+    let reply = server.post(&batch.0).await;
+    assert_eq!(
+        (reply.counts(), reply.reasons()[0].2.as_str()),
+        ((0, 0, 1), "histogram_too_heavy")
+    );
+    let answer = server
+        .percentiles(&[("metric", "lcp_ms"), ("q", "0.5")])
+        .await;
+    let point = &answer["series"][0]["points"][0];
+    assert_eq!(point["count"], 10_000);
+    let p50 = point["values"]["0.5"].as_f64().unwrap();
+    assert!((p50 / 1_000.0 - 1.0).abs() <= 0.001, "{p50}");
     server.stop().await;
 }
 

@@ -24,7 +24,7 @@ pub fn aggregator(restored: Restored) -> Aggregator {
     let settings = Settings {
         stores_max: 4,
         releases_max: 3,
-        native_histograms: false,
+        ..Settings::default()
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
 }
@@ -155,16 +155,19 @@ pub fn one_sample(store_id: &str, (seq, received_at_ms): (u64, i64), value: u64)
 
 /// As [`one_sample`], at any time.
 pub fn sample_at(store_id: &str, (seq, received_at_ms): (u64, i64), at: (i64, u64)) -> Vec<u8> {
-    one_sample_of(store_id, ([7; 16], seq, false), received_at_ms, at)
+    let terminal = (store_id, "till-1");
+    one_sample_of(terminal, ([7; 16], seq, false), received_at_ms, at)
 }
 
 /// As [`one_sample`], of a batch that came with a key.
 pub fn one_keyed_sample(store_id: &str, (id, received_at_ms): (KeyId, i64), value: u64) -> Vec<u8> {
-    one_sample_of(store_id, (id, 0, true), received_at_ms, (START_MS, value))
+    let (terminal, at) = ((store_id, "till-1"), (START_MS, value));
+    one_sample_of(terminal, (id, 0, true), received_at_ms, at)
 }
 
-fn one_sample_of(
-    store_id: &str,
+/// One record with one LCP sample, of a terminal of a store.
+pub fn one_sample_of(
+    (store_id, terminal_id): (&str, &str),
     (queue, seq, is_keyed): ([u8; 16], u64, bool),
     received_at_ms: i64,
     (t_ms, value): (i64, u64),
@@ -175,7 +178,7 @@ fn one_sample_of(
         offset_ms: 0,
         applied_offset_ms: 0,
         store_id,
-        terminal_id: "till-1",
+        terminal_id,
         queue,
         seq,
         is_keyed,

@@ -1,5 +1,6 @@
 //! Depth below the store: what each terminal and each session measured, kept once, wherever it is.
 
+mod bounds;
 mod continuity;
 mod cost;
 mod fleet;

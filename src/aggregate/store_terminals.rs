@@ -1,0 +1,91 @@
+//! The terminals of one store, apart from those of the others and counted as they change.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::aggregate::terminal::{Gaps, Terminal, TerminalKey};
+
+pub(super) type ById = HashMap<Box<str>, Terminal, foldhash::fast::RandomState>;
+
+/// The terminals of one store.
+#[derive(Debug)]
+pub struct StoreTerminals {
+    pub(super) store_id: Arc<str>,
+    pub(super) by_id: ById,
+    /// Those that have posted since the store was last retired.
+    pub(super) active: usize,
+    pub(super) gaps: Gaps,
+    /// Number of the store as of its last batch.
+    pub(super) number: u32,
+}
+
+impl StoreTerminals {
+    pub(super) fn new(store_id: &str) -> Self {
+        Self {
+            store_id: Arc::from(store_id),
+            by_id: ById::default(),
+            active: 0,
+            gaps: Gaps::default(),
+            number: 0,
+        }
+    }
+
+    /// The shop.
+    #[must_use]
+    pub fn store_id(&self) -> &Arc<str> {
+        &self.store_id
+    }
+
+    /// Its number, as of its last batch.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How many are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is known: the place is free.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// How many have posted since the store was last retired.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Batches of their queues that are missing, and that are lost.
+    #[must_use]
+    pub fn gaps(&self) -> Gaps {
+        self.gaps
+    }
+
+    /// Each with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Terminal)> {
+        self.by_id.iter().map(|(id, terminal)| (&**id, terminal))
+    }
+
+    /// Changes its terminals, and notes those of which `change_one` says that they did.
+    pub(super) fn change(
+        &mut self,
+        dirty: &mut Vec<TerminalKey>,
+        mut change_one: impl FnMut(&mut Terminal) -> bool,
+    ) {
+        for (terminal_id, terminal) in &mut self.by_id {
+            if change_one(terminal) && terminal.changed.is_none() {
+                terminal.changed = u32::try_from(dirty.len()).ok();
+                dirty.push(TerminalKey {
+                    store_id: (*self.store_id).into(),
+                    terminal_id: terminal_id.clone(),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How many terminals there may be, and what becomes of those past it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tillwatch::aggregate::terminals::Limits;
+use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::model::Catalogue;
+use tillwatch::persist::State;
+
+use crate::support::records::{START_MS, one_sample_of};
+use crate::support::{Batch, Server, many, now_ms};
+
+const AT: (i64, u64) = (START_MS, 5);
+
+fn aggregator(
+    (terminals_max, store_terminals_max): (usize, usize),
+    restored: Restored,
+) -> Aggregator {
+    let settings = Settings {
+        stores_max: 3,
+        terminals: Limits {
+            terminals_max,
+            store_terminals_max,
+        },
+        ..Settings::default()
+    };
+    Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
+}
+
+/// A batch with a key of its own, of a terminal.
+fn keyed(aggregator: &mut Aggregator, store_id: &str, terminal_id: &str) {
+    let position = aggregator.applied() + 1;
+    let key = u128::from(position).to_be_bytes();
+    let record = one_sample_of((store_id, terminal_id), (key, 0, true), START_MS, AT);
+    aggregator.apply(position, &record).unwrap();
+}
+
+/// A batch of a terminal's queue.
+fn queued(aggregator: &mut Aggregator, store_id: &str, terminal_id: &str, seq: u64) {
+    let position = aggregator.applied() + 1;
+    let record = one_sample_of((store_id, terminal_id), ([7; 16], seq, false), START_MS, AT);
+    aggregator.apply(position, &record).unwrap();
+}
+
+fn seal(state: &State, aggregator: &mut Aggregator) {
+    let epoch = state.last_epoch().unwrap() + 1;
+    let sealing = state.encode(aggregator.take(), epoch).unwrap();
+    state.seal(&sealing, START_MS).unwrap();
+}
+
+fn names(aggregator: &Aggregator) -> Vec<String> {
+    let all = aggregator.terminals().iter();
+    let mut names: Vec<String> = all
+        .map(|(key, _)| format!("{}/{}", key.store_id, key.terminal_id))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn past_the_bound_keyed_terminals_are_one_and_those_with_queues_keep_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let mut first = aggregator((5, 3), Restored::default());
+    queued(&mut first, "a", "till", 1);
+    for terminal in 0..100 {
+        // Three of store a, with the one that has a queue; two of store b; none of a store without series.
+        for store in ["a", "b", "c", "past-the-cap"] {
+            keyed(&mut first, store, &format!("t-{terminal}"));
+        }
+    }
+    let known = ["a/t-0", "a/t-1", "a/till", "b/t-0", "c/t-0"];
+    assert_eq!(names(&first), known);
+    let totals = first.totals();
+    assert_eq!(
+        (totals.accepted, totals.terminals_overflowed),
+        (401, 400 - 4)
+    );
+    // Those with queues come in whatever there is.
+    queued(&mut first, "a", "late-till", 1);
+    assert_eq!(names(&first).len(), 6);
+    // What has no place counts, as one terminal of its store.
+    let cut = first.take();
+    let by_terminal: u64 = {
+        let hours = cut.terminal_hours.into_rows(&cut.tables);
+        hours.iter().map(|row| row.scalars.count).sum()
+    };
+    assert_eq!(by_terminal, 0, "LCP is not kept by terminal");
+    drop(cut.terminals);
+
+    let mut second = aggregator((5, 3), Restored::default());
+    queued(&mut second, "a", "till", 1);
+    keyed(&mut second, "a", "t-0");
+    keyed(&mut second, "a", "t-1");
+    seal(&state, &mut second);
+    let mut again = aggregator((5, 3), state.restore().unwrap());
+    keyed(&mut again, "a", "t-2");
+    assert_eq!(
+        names(&again),
+        ["a/t-0", "a/t-1", "a/till"],
+        "after a restart as before"
+    );
+    queued(&mut again, "a", "till", 1);
+    assert_eq!(again.totals().repeated, 1, "its window is there");
+}
+
+#[test]
+fn what_an_earlier_release_let_in_is_forgotten_by_the_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let mut lavish = aggregator((1_000, 1_000), Restored::default());
+    queued(&mut lavish, "a", "till", 1);
+    for terminal in 0..500 {
+        keyed(&mut lavish, "a", &format!("t-{terminal:03}"));
+    }
+    seal(&state, &mut lavish);
+    let mut sparing = aggregator((1_000, 10), state.restore().unwrap());
+    assert_eq!(sparing.terminals().len(), 11);
+    queued(&mut sparing, "a", "till", 2);
+    seal(&state, &mut sparing);
+    assert_eq!(state.restore().unwrap().terminals.len(), 11);
+    queued(&mut sparing, "a", "till", 2);
+    assert_eq!(sparing.totals().repeated, 1);
+}
+
+/// Batches without a queue, each of a store and a terminal of its own with the longest names there are.
+fn invented(request: usize, batches: usize) -> Value {
+    let name = |number| format!("{}{request:06}{number:06}", "m".repeat(52));
+    let batches: Vec<Batch> = (0..batches)
+        .map(|number| {
+            let batch = Batch::new(&name(number)).with("terminal_id", name(number));
+            let batch = batch.without("queue").without("seq");
+            batch.value_now("memory_used_mb", 1.0)
+        })
+        .collect();
+    many(&batches)
+}
+
+#[tokio::test]
+async fn invented_terminals_neither_crowd_others_out_nor_fill_a_page() {
+    let server = Server::start_with(&[
+        ("TILLWATCH_QUEUES_MAX", "50"),
+        ("TILLWATCH_STORE_TERMINALS_MAX", "3"),
+        ("TILLWATCH_STORES_MAX", "1000"),
+    ])
+    .await;
+    let honest = Batch::new("honest").value_now("lcp_ms", 1.0);
+    server.taken(&honest.0).await;
+    for request in 0..4 {
+        let key = format!("k-{request}");
+        let headers = [("idempotency-key", &*key)];
+        let body = invented(request, 400).to_string();
+        assert_eq!(server.post_with(&headers, body).await.status, 202);
+    }
+    // Everything counts; only the names have a bound.
+    let check = async |server: &Server| {
+        server.wait_applied().await;
+        let page = server.metrics().await;
+        assert_eq!(page.value("tillwatch_terminals", &[]), 50.0);
+        let accepted = page.value("tillwatch_ledger_samples", &[("place", "accepted")]);
+        assert_eq!(accepted, 1_601.0);
+        let overflowed = [("what", "overflowed_terminals")];
+        assert_eq!(
+            page.value("tillwatch_journal_samples", &overflowed),
+            1_551.0
+        );
+    };
+    check(&server).await;
+    let server = server.kill_and_restart().await;
+    check(&server).await;
+    let (_, duplicate, _) = server.taken(&honest.0).await;
+    assert_eq!(duplicate, 1);
+
+    // Stores are told some at a time, by name.
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let query = [("limit", "7"), ("after", &*after)];
+        let answer = server.get("/api/v1/stores", &query).await.json();
+        assert_eq!(answer["total"], 50);
+        let stores = answer["stores"].as_array().unwrap();
+        found.extend(
+            stores
+                .iter()
+                .map(|store| store["store_id"].as_str().unwrap().to_owned()),
+        );
+        match answer["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+        assert_eq!(stores.len(), 7);
+    }
+    assert_eq!(
+        (found.len(), found.is_sorted(), &*found[0]),
+        (50, true, "honest")
+    );
+    for (query, word) in [
+        ([("limit", "0")], "1 to 5000"),
+        ([("limit", "5001")], "1 to 5000"),
+        ([("after", "a b")], "A-Z"),
+        ([("store_id", "s")], "limit, after"),
+    ] {
+        let reply = server.get("/api/v1/stores", &query).await;
+        assert_eq!((reply.status, &*reply.code()), (400, "bad_parameter"));
+        assert!(reply.text().contains(word), "{}", reply.text());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_with_all_its_terminals_is_told_to_wait_and_they_go_on() {
+    let server = Server::start_with(&[("TILLWATCH_STORE_TERMINALS_MAX", "2")]).await;
+    let of = |store_id: &str, terminal: u32| {
+        Batch::new(store_id)
+            .with("terminal_id", format!("till-{terminal}"))
+            .push(json!({"m": "lcp_ms", "t": now_ms(), "v": 1}))
+    };
+    let known = [of("full", 1), of("full", 2)];
+    for batch in &known {
+        server.taken(&batch.0).await;
+    }
+    let third = of("full", 3);
+    let reply = server.post(&third.0).await;
+    assert_eq!((reply.status, &*reply.code()), (503, "terminals_full"));
+    assert!(
+        reply.text().contains("store_terminals_max"),
+        "{}",
+        reply.text()
+    );
+    let wait_s: u32 = reply.header("retry-after").parse().unwrap();
+    assert!((30..=120).contains(&wait_s));
+    for batch in [known[0].next().value_now("lcp_ms", 1.0), of("other", 3)] {
+        assert_eq!(server.taken(&batch.0).await, (1, 0, 0));
+    }
+    // It is remembered over a restart who was there first.
+    let server = server.kill_and_restart().await;
+    assert_eq!(server.taken(&known[1].0).await, (0, 1, 0));
+    assert_eq!(server.post(&third.0).await.code(), "terminals_full");
+    server.outcomes_add_up().await;
+    server.stop().await;
+}
