@@ -112,6 +112,12 @@ fn blocking_threads_max() -> usize {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Command::Clickhouse(clickhouse) = &arguments.command
+        && let Err(failure) = clickhouse.prepare()
+    {
+        complain(&format!("tillwatch: {failure}"));
+        return ExitCode::FAILURE;
+    }
     let outcome = match tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(blocking_threads_max())
         .enable_all()

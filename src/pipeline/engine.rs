@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::embedded::{EngineState, Supervisor, SupervisorSettings, locate};
+use crate::embedded::{EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
 
@@ -57,6 +57,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
             "--log-format".to_owned(),
             config.text_of("log_format").unwrap_or_default(),
         ],
+        pulse: PulseSettings::default(),
     });
     let (sender, receiver) = watch::channel(None);
     let mut moves = supervisor.endpoint();
