@@ -32,6 +32,9 @@ impl Default for PulseSettings {
     }
 }
 
+/// The pause after a question without an answer.
+const AFTER_MISS: Duration = Duration::from_secs(1);
+
 /// Asks again and again; completes when the engine counts as hung.
 pub(super) async fn lost(url: &str, (user, password): (&str, &str), settings: PulseSettings) {
     let client = reqwest::Client::builder()
@@ -49,7 +52,13 @@ pub(super) async fn lost(url: &str, (user, password): (&str, &str), settings: Pu
     };
     let mut misses = 0;
     loop {
-        tokio::time::sleep(settings.every).await;
+        // Who has not answered is asked again soon: the time until then was long enough.
+        let pause = if misses == 0 {
+            settings.every
+        } else {
+            AFTER_MISS.min(settings.every)
+        };
+        tokio::time::sleep(pause).await;
         let request = client
             .get(format!("{url}{PATH}"))
             .header("X-ClickHouse-User", user)
