@@ -17,6 +17,8 @@ pub struct Health {
     pub is_stopping: Arc<AtomicBool>,
     /// Set when a write or sync of the journal failed.
     pub is_halted: AtomicBool,
+    /// Set while a write or sync has been under way for too long.
+    pub is_disk_silent: AtomicBool,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
 }
@@ -28,6 +30,10 @@ impl Health {
             (doubt.is_some(), "clock unsure"),
             (self.is_stopping.load(Ordering::Relaxed), "stopping"),
             (self.is_halted.load(Ordering::Relaxed), "journal halted"),
+            (
+                self.is_disk_silent.load(Ordering::Relaxed),
+                "disk does not answer",
+            ),
             (
                 self.is_outbox_full.load(Ordering::Relaxed),
                 "outbox over its budget",

@@ -13,6 +13,7 @@ pub mod request_id;
 pub mod health;
 pub mod recorder;
 pub mod self_metrics;
+pub mod hosts;
 pub mod listener;
 pub mod progress;
 

@@ -32,6 +32,7 @@ metrics_of_self! {
     CONNECTIONS_ACCEPTED = Counter "tillwatch_connections_accepted_total" "Connections accepted, by listener.";
     CONNECTIONS_CLOSED = Counter "tillwatch_connections_closed_total" "Connections closed by tillwatch, by listener and reason: no_room (at the limit, none idle), made_room (the longest idle one, for a new one), head_timeout, idle_timeout.";
     ACCEPT_ERRORS = Counter "tillwatch_connection_accept_errors_total" "Connections that could not be accepted, by listener; too few file descriptors, as a rule.";
+    ADMIN_REFUSED = Counter "tillwatch_admin_requests_refused_total" "Requests that were not meant for the admin listener, by reason: invalid_host, host_not_allowed (a name that is not in admin_hosts), foreign_origin.";
     REQUESTS = Counter "tillwatch_requests_total" "Requests to the ingest listener, by status.";
     REFUSED = Counter "tillwatch_requests_refused_total" "Requests answered with an error, by its code.";
     ABANDONED = Counter "tillwatch_requests_abandoned_total" "Requests whose client went away before the answer.";
@@ -66,6 +67,7 @@ metrics_of_self! {
     JOURNAL_GROUPS = Gauge "tillwatch_journal_groups" "Groups written since the start, each with one fdatasync.";
     JOURNAL_RECORDS = Gauge "tillwatch_journal_records" "Records made durable since the start.";
     JOURNAL_SYNC_SECONDS = Gauge "tillwatch_journal_sync_seconds" "Time spent in fdatasync since the start.";
+    JOURNAL_DISK_WAIT = Gauge "tillwatch_journal_disk_wait_seconds" "How long the write or sync of the journal that is under way has taken so far; 0 when there is none. Past 5 s /readyz says that the disk does not answer.";
     JOURNAL_HALTED = Gauge "tillwatch_journal_halted" "1 after a failed write or sync: nothing is acknowledged any more.";
     JOURNAL_FULL = Gauge "tillwatch_journal_full" "1 while appends are refused because budget or disk are full.";
     RECOVERY_TORN = Gauge "tillwatch_recovery_torn_records" "Records of a torn tail that the last start cut off; none was acknowledged.";
@@ -112,6 +114,7 @@ metrics_of_self! {
     REBUILDS = Counter "tillwatch_rebuilds_total" "Rounds of summing up hours, by result.";
     REBUILD_SECONDS = Histogram "tillwatch_rebuild_duration_seconds" "How long a round took: insert and read back.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";
+    ENGINE_ENDS = Counter "tillwatch_engine_restarts_total" "Times the embedded engine was started again, by what was before: ended (by itself, or killed), hung (no answer for half a minute), not_ready (the start failed).";
     QUERY_READS = Counter "tillwatch_query_reads_total" "Times ClickHouse was read for a query, by the finest table that whole hours were read from: rollup_1h, rollup_1m; again counts those read again because hours were summed up meanwhile.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "How long a query of the API took.";
     CONFIG_RELOADS = Counter "tillwatch_config_reloads_total" "Times the settings were read again on SIGHUP, by result.";
@@ -120,6 +123,7 @@ metrics_of_self! {
     QUERIES_WAITING = Gauge "tillwatch_queries_in_flight" "Queries of the API that wait for their turn or are being answered.";
     PAGE_SECONDS = Histogram "tillwatch_page_duration_seconds" "How long /metrics (own) and /metrics/fleet (fleet) took to render; of own, that of the scrapes before.";
     PAGE_BYTES = Gauge "tillwatch_page_bytes" "Bytes of the page when it was last rendered.";
+    DISK_LOOK_AGE = Gauge "tillwatch_disk_look_age_seconds" "How old are the numbers that only the disk can tell: the outbox, the state file, the room on the disk. Rises when the disk does not answer.";
     STATE_BYTES = Gauge "tillwatch_state_bytes" "Bytes of the state file and its log.";
     DISK_FREE = Gauge "tillwatch_disk_free_bytes" "Bytes that tillwatch may still write on the disk of its data folder.";
     DISK_SIZE = Gauge "tillwatch_disk_size_bytes" "Bytes of that disk.";

@@ -19,11 +19,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("recorder", &["model"]),
     ("self_metrics", &["recorder"]),
     ("health", &["clock"]),
+    ("hosts", &[]),
     ("listener", &["self_metrics", "request_id", "throttle"]),
     ("progress", &[]),
     ("journal", &[]),
-    ("embedded", &[]),
-    ("config", &["logging"]),
+    ("embedded", &["hosts"]),
+    ("config", &["logging", "hosts"]),
     (
         "ingest",
         &[
@@ -68,6 +69,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "recorder",
             "self_metrics",
             "health",
+            "hosts",
             "listener",
             "journal",
             "embedded",

@@ -121,6 +121,16 @@ fn what_is_mounted_or_waited_for_exists() {
             );
         }
     }
+    // Who scrapes by a name must be let in by it.
+    let admin_hosts = &compose.services["tillwatch"].environment["TILLWATCH_ADMIN_HOSTS"];
+    for line in read("alerts/prometheus.yml").lines() {
+        if let Some((_, rest)) = line.split_once("targets: [\"")
+            && let Some(host) = rest.strip_suffix(":9090\"]")
+            && host.starts_with("tillwatch")
+        {
+            assert_eq!(host, admin_hosts);
+        }
+    }
     let retention = &compose.services["prometheus"].command;
     assert!(
         retention

@@ -31,10 +31,12 @@ mod sql;
 mod store;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::logging::{self, Format};
+use crate::pipeline;
 use crate::simulate;
 
 /// Collects what point-of-sale terminals measure: durable, counted once, true percentiles.
@@ -88,6 +90,23 @@ enum Command {
     Simulate(Box<simulate::Options>),
 }
 
+impl Command {
+    /// Whether it makes files that hold what terminals sent, or keys.
+    fn keeps_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve(_)
+                | Self::Clickhouse(_)
+                | Self::Migrate(_)
+                | Self::Audit(_)
+                | Self::Backup(_)
+                | Self::Restore(_)
+                | Self::Pseudonym(_)
+                | Self::Journal(_)
+        )
+    }
+}
+
 /// Why a command failed: one line, with its causes, for the terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -108,16 +127,33 @@ fn blocking_threads_max() -> usize {
     16 + 2 * processors
 }
 
+/// How long work that blocks may go on after everything else has ended.
+const BLOCKED_MAX: Duration = Duration::from_millis(300);
+
 /// Reads the command line, runs the command, and says what became of it.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.command.keeps_data() {
+        pipeline::keep_to_oneself();
+    }
+    if let Command::Clickhouse(clickhouse) = &arguments.command
+        && let Err(failure) = clickhouse.prepare()
+    {
+        complain(&format!("tillwatch: {failure}"));
+        return ExitCode::FAILURE;
+    }
     let outcome = match tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(blocking_threads_max())
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(run(arguments.command)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(arguments.command));
+            // What still blocks then hangs: a disk, as a rule.
+            runtime.shutdown_timeout(BLOCKED_MAX);
+            outcome
+        }
         Err(error) => Err(Failure::of(&error)),
     };
     outcome.unwrap_or_else(|failure| {

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
-use crate::embedded::{self, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
+use crate::embedded::{self, Confinement, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline;
@@ -75,8 +75,28 @@ pub(super) struct Clickhouse {
 }
 
 impl Clickhouse {
-    pub(super) async fn run(self) -> Outcome {
+    /// Confines the process, while it has one thread.
+    pub(super) fn prepare(&self) -> Result<(), Failure> {
         logging::init(self.log_format, "info");
+        let library = embedded::locate(self.libchdb.as_deref()).ok();
+        let confined = embedded::confine(&self.path, library.as_deref()).map_err(|error| {
+            let (path, error) = (self.path.display(), logging::chain(&error));
+            Failure(format!("cannot use {path}: {error}"))
+        })?;
+        match confined {
+            Confinement::Full => {}
+            Confinement::Files => tracing::warn!(
+                "this kernel cannot keep the engine from connecting elsewhere; its user has no right to"
+            ),
+            Confinement::None => tracing::warn!(
+                "this system cannot confine the engine (Landlock): SQL can read this user's files with the \
+                 function file()"
+            ),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run(self) -> Outcome {
         let mut engine = EngineSettings::new(self.path);
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;

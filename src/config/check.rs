@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::{Bytes, Config, Span};
+use crate::hosts;
 
 /// A setting that cannot be right: its name, what is wrong, and what would be right.
 pub(super) type Fault = (&'static str, String);
@@ -142,6 +143,9 @@ impl Config {
         if let Some(url) = self.clickhouse_url.as_deref() {
             check_server(url).map_err(|message| ("clickhouse_url", message))?;
         }
+        for name in self.admin_hosts.iter().flat_map(|list| &list.0) {
+            check_host(name).map_err(|message| ("admin_hosts", message))?;
+        }
         let origins = self.cors_origins.iter().flat_map(|list| &list.0);
         for origin in origins {
             check_origin(origin).map_err(|message| ("cors_origins", message))?;
@@ -256,6 +260,20 @@ fn check_server(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn check_host(text: &str) -> Result<(), String> {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err(format!(
+            "{text:?} is an address, and by those it may always be asked"
+        ));
+    }
+    if hosts::is_name(text.strip_suffix('.').unwrap_or(text)) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not the name of a host; write it without scheme, port and wildcards: tillwatch.example.com"
+    ))
+}
+
 fn check_origin(text: &str) -> Result<(), String> {
     let Ok(url) = reqwest::Url::parse(text) else {
         return Err(format!(
@@ -309,6 +327,13 @@ mod tests {
     const WRONG: &[(&str, &str, &str)] = &[
         ("listen", "0.0.0.0:1", "allow_unauthenticated"),
         ("admin_listen", "127.0.0.1:8080", "another port"),
+        (
+            "admin_hosts",
+            "http://tillwatch:9090",
+            "without scheme, port",
+        ),
+        ("admin_hosts", "*.example.com", "wildcards"),
+        ("admin_hosts", "10.0.0.1", "always be asked"),
         (
             "cors_origins",
             "https://a.example/",

@@ -85,6 +85,7 @@ settings! {
     "TILLWATCH_DATA_DIR" data_dir: PathBuf = "tillwatch-data", "Folder of the journal, the state file and the embedded engine. Nothing else may use it";
     "TILLWATCH_LISTEN" listen: SocketAddr = "127.0.0.1:8080", "Where terminals post. Port 0 takes a free one";
     "TILLWATCH_ADMIN_LISTEN" admin_listen: SocketAddr = "127.0.0.1:9090", "Where metrics, the query API and health are served. Whoever reaches it reads everything";
+    "TILLWATCH_ADMIN_HOSTS" admin_hosts: List = "", "Names by which the admin listener may be asked, beside its addresses and localhost, with commas and without ports: a container's service name, the name of a proxy. Requests that name another host are refused, because a page of any site could send them", reload;
     "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated: bool = "false", "Listen on other addresses than loopback although nobody is asked who he is: only behind a proxy that asks";
     "TILLWATCH_CORS_ORIGINS" cors_origins: List = "", "Origins whose pages may post, exactly as browsers send them (https://pos.example.com), with commas", reload;
     "TILLWATCH_CLICKHOUSE_URL" clickhouse_url: String = "", "A ClickHouse server, http://host:8123. Without it the embedded engine is started";

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::confine;
 use super::connection::{Connection, quoted_name};
 use super::error::{EngineError, Exception, code};
 use super::libchdb::{Library, RawCounts};
@@ -151,8 +152,13 @@ impl Engine {
             format!("--max_threads={}", settings.statement_threads_max),
         ];
         arguments.extend(CONNECTION_OPTIONS.map(str::to_owned));
+        let config = confine::write_configuration(&path).map_err(|source| EngineError::Path {
+            path: path.clone(),
+            source,
+        })?;
         let mut boot = arguments.clone();
         boot.extend(SERVER_OPTIONS.map(str::to_owned));
+        boot.push(format!("--config-file={}", config.display()));
         let raw = library
             .connect(&boot)
             .ok_or_else(|| EngineError::Refused { path: path.clone() })?;

@@ -158,6 +158,7 @@ pub(super) mod code {
     pub(in crate::embedded) const SESSION_IS_LOCKED: u32 = 373;
     pub(in crate::embedded) const QUERY_WAS_CANCELLED: u32 = 394;
     pub(in crate::embedded) const AUTHENTICATION_FAILED: u32 = 516;
+    pub(in crate::embedded) const SETTING_CONSTRAINT_VIOLATION: u32 = 452;
     pub(in crate::embedded) const UNKNOWN_EXCEPTION: u32 = 1002;
 }
 

@@ -18,6 +18,8 @@
 //! 6. **No orphan**: the process ends when its supervisor does, however that died; and it never hangs
 //!    at its end.
 //! 7. **One process per path**: a second one waits ten seconds and then names the first.
+//! 8. **A statement reaches tables, and nothing else of the machine**: no file, address or program.
+//! 9. **An engine that hangs is started again**: a supervisor asks it, and waits half a minute.
 //!
 //! # On disk
 //!
@@ -31,12 +33,14 @@
 //! | `locate.rs` | finds libchdb |
 //! | `libchdb.rs` | its C functions; the only `unsafe` in the tree |
 //! | `lock.rs` | one process per path |
+//! | `confine.rs` | what statements may reach |
 //! | `engine.rs` | opens the engine and its connections; threads and cancelling |
 //! | `connection.rs` | statements and inserts on a connection; safe Rust |
 //! | `sql.rs` | reads as much of a statement as must be known to run it |
 //! | `frames.rs` | ClickHouse's compressed blocks |
 //! | `front/` | ClickHouse's HTTP interface |
 //! | `supervise.rs` | starts, watches and restarts the process |
+//! | `pulse.rs` | whether the process answers |
 //! | `error.rs` | what can go wrong |
 //!
 //! # Words
@@ -50,6 +54,7 @@
 //! No TLS, users, roles, clusters or native protocol: the front is for loopback. Nothing here knows
 //! what is stored; tables and migrations are the business of those who ship and read.
 
+mod confine;
 mod connection;
 mod engine;
 mod error;
@@ -58,11 +63,14 @@ mod front;
 mod libchdb;
 mod locate;
 mod lock;
+mod pulse;
 mod sql;
 mod supervise;
 
+pub use confine::{Confinement, confine};
 pub use engine::{Engine, EngineSettings};
 pub use error::{EngineError, Exception, FrontError};
 pub use front::{FrontSettings, PASSWORD_VARIABLE, run, until_told_to_stop};
 pub use locate::{LIBCHDB_VARIABLE, locate};
-pub use supervise::{Endpoint, EngineState, SuperviseError, Supervisor, SupervisorSettings};
+pub use pulse::PulseSettings;
+pub use supervise::{Endpoint, Ends, EngineState, SuperviseError, Supervisor, SupervisorSettings};

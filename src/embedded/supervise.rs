@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::front::{PASSWORD_VARIABLE, READY_PREFIX};
+use super::pulse::{self, PulseSettings};
 
 /// The first pause before a restart.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -21,7 +22,9 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// How long a start may take: ten seconds for the path's lock, the rest for loading parts.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
-/// How long a child may take to end by itself.
+/// How long a killed child may take to be gone; one that waits for a disk that hangs is not.
+const KILL_TIME_MAX: Duration = Duration::from_millis(500);
+/// How long a child may take to end by itself, unless it is told otherwise.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// The longest line of the child that is looked at; its announcement has about 60 bytes.
 const LINE_BYTES_MAX: u64 = 4096;
@@ -37,6 +40,8 @@ pub struct SupervisorSettings {
     pub executable: PathBuf,
     /// More arguments for `tillwatch clickhouse`.
     pub extra_arguments: Vec<String>,
+    /// When it counts as hung.
+    pub pulse: PulseSettings,
 }
 
 /// Whether the engine can be used.
@@ -48,6 +53,17 @@ pub enum EngineState {
     Ready,
     /// The process ended; the next start comes after a pause. After `stop` there is none.
     Down,
+}
+
+/// How often it has ended, by cause, `stop` not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// It ended by itself, or was killed by another.
+    pub ended: u64,
+    /// It did not answer, and was killed.
+    pub hung: u64,
+    /// It was not ready in time, or could not be started.
+    pub not_ready: u64,
 }
 
 /// Where the engine is. Look again before each use: a restart may move it.
@@ -63,6 +79,8 @@ pub struct Endpoint {
     pub password: String,
     /// The process, for the log.
     pub pid: Option<u32>,
+    /// Its ends so far: each was followed by a start.
+    pub ends: Ends,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -97,7 +115,7 @@ pub enum SuperviseError {
 #[derive(Debug)]
 pub struct Supervisor {
     endpoint: watch::Receiver<Endpoint>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Duration>>,
     task: JoinHandle<()>,
 }
 
@@ -113,6 +131,7 @@ impl Supervisor {
             user: "default".to_owned(),
             password: new_password(),
             pid: None,
+            ends: Ends::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(
@@ -135,8 +154,16 @@ impl Supervisor {
     }
 
     /// Closes the child's standard input, waits five seconds, then kills its process group.
-    pub async fn stop(mut self) {
-        drop(self.stop.take());
+    pub async fn stop(self) {
+        self.stop_within(STOP_TIME_MAX).await;
+    }
+
+    /// The same, with less time or more before the kill.
+    pub async fn stop_within(mut self, limit: Duration) {
+        if let Some(stop) = self.stop.take() {
+            // It is gone if the task has ended, which then says so below.
+            let _gone = stop.send(limit);
+        }
         if let Err(error) = (&mut self.task).await
             && error.is_panic()
         {
@@ -177,7 +204,7 @@ struct Started {
 }
 
 impl Watcher {
-    async fn run(self, mut stopped: oneshot::Receiver<()>) {
+    async fn run(self, mut stopped: oneshot::Receiver<Duration>) {
         let mut pause = RESTART_PAUSE_MIN;
         let mut port = 0;
         loop {
@@ -198,6 +225,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "no engine");
+                    self.count(|ends| ends.not_ready += 1);
                     // Perhaps another process took the port meanwhile.
                     port = 0;
                 }
@@ -254,7 +282,7 @@ impl Watcher {
     }
 
     /// Waits until the child ends or must end; true when it was told to stop.
-    async fn watch(&self, started: Started, stopped: &mut oneshot::Receiver<()>) -> bool {
+    async fn watch(&self, started: Started, stopped: &mut oneshot::Receiver<Duration>) -> bool {
         let Started {
             mut child,
             stdin,
@@ -262,26 +290,41 @@ impl Watcher {
             address,
         } = started;
         let pid = child.id();
-        self.set(EngineState::Ready, Some(format!("http://{address}")), pid);
+        let url = format!("http://{address}");
+        self.set(EngineState::Ready, Some(url.clone()), pid);
         tracing::info!(pid, %address, "the embedded engine is ready");
         // Read on, so that the child never blocks on a full pipe.
         let forget = tokio::spawn(async move {
             let mut sink = tokio::io::sink();
             let _ = tokio::io::copy(&mut stdout, &mut sink).await;
         });
+        let endpoint = self.endpoint.borrow().clone();
+        let credentials = (endpoint.user.as_str(), endpoint.password.as_str());
         let was_told = tokio::select! {
             status = child.wait() => {
                 tracing::warn!(pid, ?status, "the embedded engine ended");
+                self.count(|ends| ends.ended += 1);
                 false
             }
-            _ = stopped => {
+            () = pulse::lost(&url, credentials, self.settings.pulse) => {
+                tracing::error!(pid, "the embedded engine hangs; it is killed and started again");
+                self.count(|ends| ends.hung += 1);
+                kill_child(&mut child).await;
+                false
+            }
+            limit = stopped => {
                 drop(stdin);
-                stop_child(child).await;
+                stop_child(child, limit.unwrap_or(STOP_TIME_MAX)).await;
                 true
             }
         };
         forget.abort();
         was_told
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Ends)) {
+        self.endpoint
+            .send_modify(|endpoint| count(&mut endpoint.ends));
     }
 
     fn set(&self, state: EngineState, url: Option<String>, pid: Option<u32>) {
@@ -317,14 +360,16 @@ async fn announced_address(stdout: &mut BufReader<ChildStdout>) -> io::Result<Op
     }
 }
 
-async fn stop_child(mut child: Child) {
-    if tokio::time::timeout(STOP_TIME_MAX, child.wait())
-        .await
-        .is_ok()
-    {
+async fn stop_child(mut child: Child, limit: Duration) {
+    if tokio::time::timeout(limit, child.wait()).await.is_ok() {
         return;
     }
     tracing::warn!("the embedded engine did not end in time; killing it");
+    kill_child(&mut child).await;
+}
+
+/// Kills a child with all of its process group, and waits for its end.
+async fn kill_child(child: &mut Child) {
     let group = child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
@@ -335,7 +380,9 @@ async fn stop_child(mut child: Child) {
     {
         tracing::warn!(%error, "could not kill the engine's process group");
     }
-    if let Err(error) = child.wait().await {
-        tracing::warn!(%error, "could not wait for the engine's end");
+    match tokio::time::timeout(KILL_TIME_MAX, child.wait()).await {
+        Ok(Ok(_status)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not wait for the engine's end"),
+        Err(_elapsed) => tracing::warn!("the killed engine is still there: it waits for its disk"),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A good request costs a few looks at the clock here: it is written about at debug level only, and
 //! nothing is copied or allocated for a line that is not written. A line names the batch (store,
-//! terminal, queue, number, release), never a session, an address, or anything of the body that is not
-//! written as an identifier.
+//! terminal, number, release), never a session, an address, or anything of the body that is not written
+//! as an identifier. Nor a queue or a key: whoever knows one can post in a terminal's place.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -79,7 +79,6 @@ pub struct Trace<'a> {
 struct Who {
     store_id: Option<Box<str>>,
     terminal_id: Option<Box<str>>,
-    queue: Option<uuid::Uuid>,
     seq: Option<u64>,
     release: Option<Box<str>>,
 }
@@ -90,11 +89,9 @@ impl Who {
             let text = field.value().map(AsRef::as_ref);
             text.filter(|text| is_good(text)).map(Box::from)
         };
-        let queue = batch.queue.value();
         Self {
             store_id: text(&batch.store_id, is_identifier),
             terminal_id: text(&batch.terminal_id, is_identifier),
-            queue: queue.and_then(|text| uuid::Uuid::try_parse(text).ok()),
             seq: match batch.seq {
                 Field::Is(Number::Unsigned(seq)) => Some(seq),
                 _ => None,
@@ -232,7 +229,6 @@ macro_rules! line {
             request_id = %$trace.id,
             store_id = who.and_then(|who| who.store_id.as_deref()),
             terminal_id = who.and_then(|who| who.terminal_id.as_deref()),
-            queue = who.and_then(|who| who.queue).map(tracing::field::display),
             seq = who.and_then(|who| who.seq),
             release = who.and_then(|who| who.release.as_deref()),
             batches = $trace.batches,

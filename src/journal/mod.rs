@@ -383,6 +383,12 @@ impl<C: Completion> Journal<C> {
         }
     }
 
+    /// How long the write or sync under way has taken so far; zero when there is none. A disk that
+    /// hangs fails nothing: this is how it shows.
+    pub fn disk_wait(&self) -> Duration {
+        self.inner.shared.under_way.age()
+    }
+
     /// The most bytes that may wait for the disk.
     pub fn queue_bytes_max(&self) -> usize {
         self.inner.shared.settings.queue_bytes_max

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Completion;
 use super::error::AppendError;
@@ -19,6 +20,7 @@ pub(super) struct Shared<C> {
     pub(super) pool: Arc<Pool>,
     pub(super) settings: Settings,
     pub(super) counters: Counters,
+    pub(super) under_way: UnderWay,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,36 @@ pub(super) struct Counters {
     pub(super) halted: AtomicBool,
 }
 
+/// Since when the writer has waited for the disk: a disk that hangs fails nothing, and the writer
+/// cannot say so itself.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    base: Instant,
+    /// Since `base`; 0: it does not wait.
+    since_ns: AtomicU64,
+}
+
+impl UnderWay {
+    /// The writer calls the disk.
+    pub(super) fn begin(&self) {
+        let since = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.since_ns.store(since.max(1), Ordering::Relaxed);
+    }
+
+    /// The disk has answered.
+    pub(super) fn end(&self) {
+        self.since_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// How long the call under way has taken so far.
+    pub(super) fn age(&self) -> Duration {
+        match self.since_ns.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => (self.base.elapsed()).saturating_sub(Duration::from_nanos(since)),
+        }
+    }
+}
+
 impl<C: Completion> Shared<C> {
     pub(super) fn new(settings: Settings, pool: Arc<Pool>, durable: u64) -> Self {
         let queue = Queue {
@@ -78,6 +110,10 @@ impl<C: Completion> Shared<C> {
             pool,
             settings,
             counters,
+            under_way: UnderWay {
+                base: Instant::now(),
+                since_ns: AtomicU64::new(0),
+            },
         }
     }
 

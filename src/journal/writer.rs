@@ -70,14 +70,22 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 }
                 Taken::Idle => {
                     spare = VecDeque::new();
-                    self.write_mark()?;
+                    self.waiting(Self::write_mark)?;
                 }
                 Taken::Closed => {
-                    self.write_mark()?;
-                    return self.sync().map(|_sync| ());
+                    self.waiting(Self::write_mark)?;
+                    return self.waiting(|writer| writer.sync()).map(|_sync| ());
                 }
             }
         }
+    }
+
+    /// Calls the disk, and lets others see for how long.
+    fn waiting<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
+        self.shared.under_way.begin();
+        let outcome = call(self);
+        self.shared.under_way.end();
+        outcome
     }
 
     /// Makes all of `appends` durable, in as many groups as segments ask for. After an error the
@@ -89,7 +97,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
             let group_count = self.gather(appends);
             if group_count > 0 {
                 // On an error `appends` still holds the group: the caller completes all of it.
-                let sync = self.commit()?;
+                let sync = self.waiting(Self::commit)?;
                 let synced = Instant::now();
                 self.sink.committed(Commit {
                     records: self.next_position - first_position,
@@ -102,7 +110,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 );
                 continue;
             }
-            if let Err(error) = self.rotate()? {
+            if let Err(error) = self.waiting(Self::rotate)? {
                 let refused = appends.len();
                 let refused_bytes = appends
                     .iter()

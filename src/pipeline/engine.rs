@@ -5,12 +5,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use metrics::counter;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::embedded::{EngineState, Supervisor, SupervisorSettings, locate};
+use crate::embedded::{Ends, EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
+use crate::self_metrics as names;
 
 /// Where ClickHouse is, and the engine's supervisor if it is ours.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
             "--log-format".to_owned(),
             config.text_of("log_format").unwrap_or_default(),
         ],
+        pulse: PulseSettings::default(),
     });
     let (sender, receiver) = watch::channel(None);
     let mut moves = supervisor.endpoint();
@@ -66,6 +69,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
         let mut is_ours = false;
         loop {
             let now = moves.borrow_and_update().clone();
+            count(now.ends);
             let endpoint = match (now.state, now.url) {
                 (EngineState::Ready, Some(url)) => Some(Endpoint {
                     url,
@@ -87,6 +91,17 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
         clickhouse: ClickHouse::new(receiver, timeout),
         supervisor: Some(supervisor),
     })
+}
+
+/// Each of them is followed by a start.
+fn count(ends: Ends) {
+    for (reason, number) in [
+        ("ended", ends.ended),
+        ("hung", ends.hung),
+        ("not_ready", ends.not_ready),
+    ] {
+        counter!(names::ENGINE_ENDS, "reason" => reason).absolute(number);
+    }
 }
 
 fn password(config: &Config) -> Result<String, ServeError> {

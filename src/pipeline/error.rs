@@ -75,6 +75,11 @@ pub enum ServeError {
         "a write or sync of the journal failed; nothing is acknowledged any more. Look at the disk, then start again"
     )]
     Halted,
+    /// The end came while a write or sync was under way.
+    #[error(
+        "the disk did not answer in time; what was acknowledged is on it. Look at the disk, then start again"
+    )]
+    DiskSilent,
     /// A thread or task ended that must not.
     #[error("the {0} ended unexpectedly")]
     Died(&'static str),

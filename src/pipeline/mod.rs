@@ -3,10 +3,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `serve.rs` | starts everything, waits, stops everything |
+//! | `serve.rs` | starts everything, and waits |
+//! | `stop.rs` | stops everything, in time |
 //! | `setup.rs` | sockets, limits, session keys, housekeeping |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
 //! | `folder.rs` | the data folder: made, held against other processes, whose journal lies in it |
+//! | `modes.rs` | who may read the data folder |
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `clock.rs` | watches the clock, puts right what was noted while it was wrong |
 //! | `seal.rs` | when a seal is due, and the seal |
@@ -16,16 +18,21 @@
 //! | `replay.rs` | a journal's records into a database made for it |
 //! | `admin.rs` | what an operator's commands ask of a running collector |
 //! | `reload.rs` | settings that change without a restart |
+//! | `guard.rs` | whether a request was meant for the admin listener |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
+//! | `disk.rs` | what only the disk can tell, and whether it answers |
 //! | `process.rs` | what the process and its disk take |
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod admin;
 mod apply;
 mod clock;
+mod disk;
 mod engine;
 mod error;
 mod folder;
+mod guard;
+mod modes;
 mod pages;
 mod process;
 mod rebuild;
@@ -36,10 +43,12 @@ mod serve;
 mod setup;
 mod ship;
 mod start;
+mod stop;
 
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
 pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};
+pub use modes::keep_to_oneself;
 pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};

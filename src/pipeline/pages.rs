@@ -1,6 +1,5 @@
 //! `/metrics` and `/metrics/fleet`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use metrics::gauge;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::clock::{self, now_ms};
 use crate::export::{self, Format, Taking, negotiate};
@@ -18,32 +19,34 @@ use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
 use crate::journal::{Journal, Recovery};
 use crate::model::metric::to_float;
-use crate::persist::State;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
+use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
-use crate::recorder::Handle;
+use crate::recorder;
 use crate::self_metrics as names;
-use crate::throttle::Throttle;
 
 /// How long a page waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
 
+/// Pages rendered at once; a large one takes as many megabytes as it has.
+static RENDERS: Semaphore = Semaphore::const_new(4);
+/// How long a page waits for its turn.
+const RENDER_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// What the pages are made of.
-pub struct Pages {
+pub(super) struct Pages {
     /// The recorder.
-    pub recorder: Handle,
+    pub recorder: recorder::Handle,
     /// What is held.
     pub holdings: Arc<Holdings>,
-    /// The outbox.
-    pub state: Arc<State>,
+    /// What only the disk can tell.
+    pub disk: DiskLook,
     /// The journal.
     pub journal: Journal<Acknowledgement>,
     /// What is under way, and what has been seen.
     pub ingest: Arc<Ingest>,
     /// Groups that wait for the aggregate.
     pub backlog: Arc<Backlog>,
-    /// The folder whose disk is looked at.
-    pub data_dir: PathBuf,
     /// Whether those who ask for protobuf get it, with native histograms.
     pub native_histograms: bool,
     /// The outbox's budget.
@@ -51,7 +54,7 @@ pub struct Pages {
 }
 
 /// The routes.
-pub fn router(pages: Arc<Pages>) -> Router {
+pub(super) fn router(pages: Arc<Pages>) -> Router {
     let own = Arc::clone(&pages);
     let own = move |headers| page(Arc::clone(&own), &OWN, headers);
     let fleet = move |headers| page(Arc::clone(&pages), &FLEET, headers);
@@ -63,6 +66,7 @@ pub fn router(pages: Arc<Pages>) -> Router {
 /// A page: what it is called in metrics, and how it is made for what a client takes.
 struct Page {
     name: &'static str,
+    looks_at_disk: bool,
     render: fn(&Pages, Option<&str>) -> Option<Rendered>,
 }
 
@@ -71,23 +75,30 @@ type Rendered = (&'static str, Vec<u8>);
 
 const OWN: Page = Page {
     name: "own",
+    looks_at_disk: true,
     render: Pages::own,
 };
 const FLEET: Page = Page {
     name: "fleet",
+    looks_at_disk: false,
     render: Pages::fleet,
 };
 
-static NO_OUTBOX: Throttle = Throttle::new("the outbox could not be read");
-
-/// Renders where blocking is allowed.
+/// Renders on a thread of its own: those of the runtime that may block are few, and while the disk
+/// hangs all of them may wait for it.
 async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Response {
     // What was acknowledged before a scrape is on its page; a page that is late is better than none.
     let durable = pages.journal.durable().0;
     let applied = pages.holdings.wait_applied(durable);
     let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
+    if page.looks_at_disk {
+        pages.disk.refresh().await;
+    }
+    let Ok(Ok(permit)) = tokio::time::timeout(RENDER_WAIT_MAX, RENDERS.acquire()).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     let started = Instant::now();
-    let rendered = tokio::task::spawn_blocking(move || {
+    let rendered = on_a_thread(permit, move || {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let (content_type, body) = (page.render)(&pages, text(ACCEPT))?;
         metrics::histogram!(names::PAGE_SECONDS, "page" => page.name).record(started.elapsed());
@@ -101,7 +112,7 @@ async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Res
         Some((content_type, is_gzip, body))
     });
     match rendered.await {
-        Ok(Some((content_type, is_gzip, body))) => {
+        Some((content_type, is_gzip, body)) => {
             let encoding = is_gzip.then_some((CONTENT_ENCODING, "gzip"));
             let headers = [
                 (CONTENT_TYPE, content_type),
@@ -109,8 +120,27 @@ async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Res
             ];
             (AppendHeaders(encoding), headers, body).into_response()
         }
-        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    permit: SemaphorePermit<'static>,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    let runtime = Handle::current();
+    let render = move || {
+        // What is counted of the runtime is looked up in it.
+        let _entered = runtime.enter();
+        let outcome = work();
+        drop(permit);
+        // Whoever asked may have gone.
+        let _gone = sender.send(outcome);
+    };
+    let thread = std::thread::Builder::new().name("page".to_owned());
+    thread.spawn(render).ok()?;
+    receiver.await.ok().flatten()
 }
 
 /// What a start found, once.
@@ -139,9 +169,9 @@ impl Pages {
         self.look_at_aggregate();
         self.look_at_journal();
         Self::look_at_clock();
-        self.look_at_outbox();
+        gauge!(names::OUTBOX_BUDGET)
+            .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         process::look_at_process();
-        process::look_at_disk(&self.data_dir);
         let page = self.recorder.render().into_bytes();
         Some((Format::Text.content_type(), page))
     }
@@ -234,32 +264,8 @@ impl Pages {
         gauge!(names::JOURNAL_GROUPS).set(to_float(stats.groups));
         gauge!(names::JOURNAL_RECORDS).set(to_float(stats.records));
         gauge!(names::JOURNAL_SYNC_SECONDS).set(stats.sync_time.as_secs_f64());
+        gauge!(names::JOURNAL_DISK_WAIT).set(self.journal.disk_wait().as_secs_f64());
         gauge!(names::JOURNAL_HALTED).set(f64::from(u8::from(stats.is_halted)));
         gauge!(names::JOURNAL_FULL).set(f64::from(u8::from(stats.is_full)));
-    }
-
-    fn look_at_outbox(&self) {
-        gauge!(names::OUTBOX_BUDGET)
-            .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
-        match self.state.outbox_totals() {
-            Ok(totals) => {
-                gauge!(names::OUTBOX_EPOCHS).set(to_float(totals.epochs));
-                gauge!(names::OUTBOX_BYTES).set(to_float(totals.bytes));
-                let oldest_ms = totals.oldest_ms.unwrap_or(0).max(0).cast_unsigned();
-                gauge!(names::OUTBOX_OLDEST).set(to_float(oldest_ms) / 1_000.0);
-                let age_ms = totals.oldest_ms.map_or(0, |oldest_ms| now_ms() - oldest_ms);
-                let age_ms = age_ms.max(0).cast_unsigned();
-                gauge!(names::OUTBOX_LAG).set(to_float(age_ms) / 1_000.0);
-            }
-            Err(error) => {
-                if let Some(suppressed) = NO_OUTBOX.pass() {
-                    tracing::warn!(
-                        error = crate::logging::chain(&error),
-                        suppressed,
-                        "the outbox could not be read"
-                    );
-                }
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::{Config, ConfigError, SETTINGS};
 use crate::ingest::Ingest;
 use crate::ingest::cors::Origins;
+use crate::pipeline::guard::AdminHosts;
 use crate::pipeline::seal::Due;
 use crate::pipeline::setup::{due, ingest_settings, outbox_budget_bytes};
 use crate::self_metrics as names;
@@ -24,6 +25,7 @@ pub(super) struct Reloader {
     load: Load,
     ingest: Arc<Ingest>,
     pub(super) origins: Arc<Origins>,
+    pub(super) admin_hosts: Arc<AdminHosts>,
     pub(super) due: watch::Sender<Due>,
     outbox_budget_bytes: Arc<AtomicU64>,
     /// Told to look at the budget anew.
@@ -79,10 +81,13 @@ impl Reloader {
     ) -> Self {
         let origins = Arc::new(Origins::default());
         origins.set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
+        let admin_hosts = Arc::new(AdminHosts::default());
+        admin_hosts.set(config.admin_hosts.as_ref());
         Self {
             load,
             ingest,
             origins,
+            admin_hosts,
             due: watch::Sender::new(due(config)),
             outbox_budget_bytes,
             ship_wanted,
@@ -126,6 +131,7 @@ impl Reloader {
         self.ingest.reload(ingest_settings(&config));
         self.origins
             .set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
+        self.admin_hosts.set(config.admin_hosts.as_ref());
         self.due.send_replace(due(&config));
         self.outbox_budget_bytes
             .store(outbox_budget_bytes(&config), Ordering::Relaxed);

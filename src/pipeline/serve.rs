@@ -21,9 +21,12 @@ use crate::persist::State;
 use crate::pipeline::admin::{self, Admin};
 use crate::pipeline::apply;
 use crate::pipeline::clock::Watcher;
+use crate::pipeline::disk::{self, DiskLook};
 use crate::pipeline::engine::{self, Database};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder;
+use crate::pipeline::guard;
+use crate::pipeline::modes;
 use crate::pipeline::pages::{self, Pages};
 use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
@@ -33,15 +36,9 @@ use crate::pipeline::setup::{
 };
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
+use crate::pipeline::stop::{self, Stop};
 use crate::query::{self, percentiles::Sources};
 use crate::{recorder, self_metrics, throttle};
-
-/// Requests under way may finish for this long.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// The last try to ship may take this long.
-const LAST_SHIP_MAX: Duration = Duration::from_secs(5);
-/// A seal that fails is tried for this long; on a full disk it would never end.
-const LAST_SEAL_MAX: Duration = Duration::from_secs(10);
 
 /// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns. On SIGHUP
 /// it takes what `load` gives.
@@ -56,6 +53,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
     // Held until the end: nobody else may change the state file meanwhile.
     let _lock = folder::lock_data_dir(&data_dir)?;
+    modes::close(&data_dir);
     let state = Arc::new(folder::open_state(&data_dir)?);
     let public = bind("listen", config.listen)?;
     let admin = bind("admin_listen", config.admin_listen)?;
@@ -120,15 +118,8 @@ async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Con
     }
 }
 
-/// The switch that ends the tasks, and the tasks: sealing, shipping.
-type Tasks = (
-    watch::Sender<bool>,
-    tokio::task::JoinHandle<()>,
-    tokio::task::JoinHandle<()>,
-);
-
 /// Everything that runs.
-struct Running {
+pub(super) struct Running {
     config: Config,
     reloader: Arc<Reloader>,
     admin: Arc<Admin>,
@@ -136,11 +127,11 @@ struct Running {
     health: Arc<Health>,
     pages: Arc<Pages>,
     query: Arc<query::Query>,
-    sealer: Arc<Sealer>,
-    shipper: Arc<Shipper>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) shipper: Arc<Shipper>,
     rebuilder: Rebuilder,
-    database: Database,
-    aggregate: JoinHandle<()>,
+    pub(super) database: Database,
+    pub(super) aggregate: Option<JoinHandle<()>>,
     seal_wanted: Arc<Notify>,
     ship_wanted: Arc<Notify>,
 }
@@ -172,14 +163,16 @@ impl Running {
         };
         let journal = started.journal.clone();
         let query = query::Query::new(sources, Box::new(move || journal.durable().0));
+        let data_dir = config.data_dir.clone().unwrap_or_default();
+        let disk = DiskLook::start(Arc::clone(&state), data_dir)
+            .map_err(|error| ServeError::Setup(error.to_string()))?;
         let pages = Arc::new(Pages {
             recorder,
             holdings: Arc::clone(&holdings),
-            state: Arc::clone(&state),
+            disk,
             journal: started.journal.clone(),
             ingest: Arc::clone(&ingest),
             backlog: started.backlog,
-            data_dir: config.data_dir.clone().unwrap_or_default(),
             native_histograms: config.native_histograms.unwrap_or(false),
             outbox_budget_bytes: Arc::clone(&outbox_budget),
         });
@@ -233,7 +226,7 @@ impl Running {
             shipper,
             rebuilder,
             database,
-            aggregate,
+            aggregate: Some(aggregate),
             seal_wanted,
             ship_wanted,
         })
@@ -249,7 +242,7 @@ impl Running {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(setup)?;
         let (close_public, public_closed) = watch::channel(false);
         let (close_admin, admin_closed) = watch::channel(false);
-        let (stop, stopping) = watch::channel(false);
+        let (end_tasks, stopping) = watch::channel(false);
         let settings = self.listen_settings();
         let addresses = (
             public.local_addr().map_err(setup)?,
@@ -260,14 +253,14 @@ impl Running {
             self.public_router(),
             settings,
             public_closed,
-            DRAIN_MAX,
+            stop::DRAINED_BY,
         ));
         let admin = tokio::spawn(listener::serve(
             admin,
             self.admin_router(),
             listener::Settings::default(),
             admin_closed,
-            DRAIN_MAX,
+            stop::ADMIN_GRACE,
         ));
         let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
@@ -289,6 +282,8 @@ impl Running {
             state: Arc::clone(&self.shipper.state),
         };
         let watching = tokio::spawn(watcher.run());
+        let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
+        let looking = tokio::spawn(looking);
 
         let reloading = tokio::spawn(reload_on(
             hangup,
@@ -308,61 +303,21 @@ impl Running {
         reloading.abort();
         telling.abort();
         watching.abort();
+        looking.abort();
+        let end = Stop::begin();
         if is_halted {
             // What is on disk is unknown: nothing is sealed from memory. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
-            if let Some(supervisor) = self.database.supervisor {
-                supervisor.stop().await;
-            }
+            end.end_engine(self.database.supervisor).await;
             return Err(ServeError::Halted);
         }
         let _listening = close_public.send(true);
-        let _ended = public.await;
-        let outcome = self.drain((stop, sealing, shipping)).await;
+        end.close(public, stop::DRAINED_BY).await;
+        let outcome = self.drain(end, (end_tasks, sealing, shipping)).await;
         let _listening = close_admin.send(true);
-        let _ended = admin.await;
+        end.close_admin(admin).await;
         throttle::flush();
         outcome
-    }
-
-    /// Everything taken in goes to disk, into an epoch and, if ClickHouse answers in time, to it.
-    async fn drain(self, (stop, sealing, shipping): Tasks) -> Result<(), ServeError> {
-        tracing::info!("stopping: sealing and shipping");
-        let journal = self.sealer.journal.clone();
-        let drained = tokio::task::spawn_blocking(move || journal.shutdown()).await;
-        if !matches!(drained, Ok(Ok(()))) {
-            return Err(ServeError::Halted);
-        }
-        let aggregate = self.aggregate;
-        let applied = tokio::task::spawn_blocking(move || aggregate.join()).await;
-        if !matches!(applied, Ok(Ok(()))) {
-            return Err(ServeError::Died("aggregate"));
-        }
-        // Not before: the aggregate may be waiting for a seal to make room.
-        let _running = stop.send(true);
-        let _ended = shipping.await;
-        let last_seal = async {
-            let _ended = sealing.await;
-            self.sealer.seal().await;
-        };
-        if tokio::time::timeout(LAST_SEAL_MAX, last_seal)
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                "stopping without the last seal; its samples wait in the journal for the next start"
-            );
-        }
-        match tokio::time::timeout(LAST_SHIP_MAX, self.shipper.ship_rest()).await {
-            Ok(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
-            _ => tracing::info!(
-                "stopped; what is not confirmed waits in the outbox for the next start"
-            ),
-        }
-        if let Some(supervisor) = self.database.supervisor {
-            supervisor.stop().await;
-        }
-        Ok(())
     }
 
     fn listen_settings(&self) -> listener::Settings {
@@ -391,9 +346,11 @@ impl Running {
     }
 
     fn admin_router(&self) -> Router {
-        query::router(Arc::clone(&self.query))
+        let asked = query::router(Arc::clone(&self.query))
             .merge(admin::router(Arc::clone(&self.admin)))
-            .merge(pages::router(Arc::clone(&self.pages)))
-            .merge(health::router(Arc::clone(&self.health)))
+            .merge(pages::router(Arc::clone(&self.pages)));
+        // Whoever probes may do so by any name: health tells nothing that is anybody's.
+        let guarded = guard::guard(asked, Arc::clone(&self.reloader.admin_hosts));
+        health::router(Arc::clone(&self.health)).fallback_service(guarded)
     }
 }

@@ -163,7 +163,7 @@ async fn a_broken_off_insert_is_cancelled() {
         .sql("CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
         .await;
     let mut stream = TcpStream::connect(engine.address).await.unwrap();
-    let head = "POST /?query=INSERT%20INTO%20t%20FORMAT%20CSV HTTP/1.1\r\nHost: x\r\n\
+    let head = "POST /?query=INSERT%20INTO%20t%20FORMAT%20CSV HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Length: 1000000\r\n\r\n1\n2\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let running = "SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'";

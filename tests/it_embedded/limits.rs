@@ -65,7 +65,7 @@ async fn a_client_that_goes_away_takes_its_statement_with_it() {
     ] {
         let mut stream = TcpStream::connect(engine.address).await.unwrap();
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{statement}",
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{statement}",
             statement.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -81,7 +81,7 @@ async fn clients_that_leave_at_once_cost_no_turn() {
     let engine = Engine::start();
     let endless = "SELECT number FROM numbers(100000000000)";
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{endless}",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{endless}",
         endless.len()
     );
     for delay_us in (0..100).map(|index| index * 50) {
@@ -126,8 +126,8 @@ async fn futures<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> V
 async fn half_sent_requests_time_out() {
     let engine = Engine::start_with(&["--timeout-ms", "1000"], None);
     for half in [
-        "POST / HTTP/1.1\r\nHost: x\r\n",
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nSELECT",
+        "POST / HTTP/1.1\r\nHost: localhost\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nSELECT",
     ] {
         let started = Instant::now();
         let mut stream = TcpStream::connect(engine.address).await.unwrap();

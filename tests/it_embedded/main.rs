@@ -4,6 +4,8 @@
 //! The modules are marked as tests, so that their helpers may panic as tests may.
 
 #[cfg(test)]
+mod fences;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod inserts;

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use tillwatch::embedded::{Endpoint, EngineState, Supervisor, SupervisorSettings};
+use tillwatch::embedded::{Endpoint, EngineState, PulseSettings, Supervisor, SupervisorSettings};
 use tokio::sync::watch;
 
 use crate::harness::{Engine, PATIENCE, executable, http, is_alive, library, signal, wait_for};
@@ -18,6 +19,7 @@ fn settings(path: &Path) -> SupervisorSettings {
         libchdb: Some(library()),
         executable: executable(),
         extra_arguments: Vec::new(),
+        pulse: PulseSettings::default(),
     }
 }
 
@@ -123,4 +125,75 @@ async fn a_killed_parent_leaves_no_orphan() {
     );
     let engine = Engine::start_on(folder.path(), &[], None);
     assert_eq!(engine.sql("SELECT 1").await, "1\n");
+}
+
+/// An engine's children that answer nothing are as good as dead.
+fn impatient(path: &Path) -> SupervisorSettings {
+    SupervisorSettings {
+        pulse: PulseSettings {
+            every: Duration::from_millis(100),
+            patience: Duration::from_secs(1),
+            misses_max: 3,
+        },
+        ..settings(path)
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_killed_and_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::spawn(impatient(folder.path()));
+    let mut endpoint = supervisor.endpoint();
+    let first = ready(&mut endpoint).await;
+    select(
+        &first,
+        "CREATE TABLE t ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a",
+    )
+    .await;
+    let pid = first.pid.unwrap();
+    signal(pid, rustix::process::Signal::STOP);
+    let down = endpoint.wait_for(|endpoint| endpoint.pid != Some(pid));
+    tokio::time::timeout(PATIENCE, down).await.unwrap().unwrap();
+    let second = ready(&mut endpoint).await;
+    assert!(!is_alive(pid));
+    assert_eq!((second.ends.hung, second.ends.ended), (1, 0));
+    assert_eq!(select(&second, "SELECT a FROM t").await, "1\n");
+    supervisor.stop().await;
+}
+
+/// More heavy statements than have their turn at once: the others wait, and a pulse does not.
+#[tokio::test]
+async fn a_child_with_much_to_do_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::spawn(impatient(folder.path()));
+    let mut endpoint = supervisor.endpoint();
+    let first = ready(&mut endpoint).await;
+    let heavy = "SELECT count() FROM numbers(100000000000) WHERE sipHash64(number) = 1 SETTINGS max_execution_time = 4";
+    let statements = (0..10).map(|_| {
+        let first = first.clone();
+        tokio::spawn(async move { select(&first, heavy).await })
+    });
+    for statement in statements.collect::<Vec<_>>() {
+        let _too_slow = statement.await.unwrap();
+    }
+    let now = endpoint.borrow().clone();
+    assert_eq!((now.pid, now.ends.hung), (first.pid, 0));
+    supervisor.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_at_the_end_is_waited_for_only_as_long_as_there_is_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::spawn(settings(folder.path()));
+    let mut endpoint = supervisor.endpoint();
+    let pid = ready(&mut endpoint).await.pid.unwrap();
+    signal(pid, rustix::process::Signal::STOP);
+    let started = std::time::Instant::now();
+    supervisor.stop_within(Duration::from_millis(500)).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(!is_alive(pid));
 }

@@ -10,6 +10,7 @@
 //! | `read.rs` | answers that stream |
 //! | `insert.rs` | inserts that stream |
 //! | `session.rs` | connections that outlive their request |
+//! | `pulse.rs` | whether the engine answers, for a supervisor |
 //! | `encode.rs` | how an answer is packed |
 //! | `answer.rs` | headers, statuses, the text of an exception |
 
@@ -19,6 +20,7 @@ mod encode;
 mod insert;
 mod job;
 mod multipart;
+mod pulse;
 mod read;
 mod request;
 mod session;
@@ -117,6 +119,8 @@ struct Front {
     sessions: Sessions,
     /// One permit per statement, held by the statement's thread until it has ended.
     turns: Arc<Semaphore>,
+    /// Held by the thread of a pulse.
+    pulse: Arc<Semaphore>,
     /// Sweeps so far: a coarse clock.
     sweeps: AtomicU64,
     /// The sweep after which the last statement began.
@@ -150,6 +154,7 @@ pub async fn run(
         engine: Arc::new(engine),
         sessions: Sessions::default(),
         turns: Arc::new(Semaphore::new(settings.statement_count_max)),
+        pulse: Arc::new(Semaphore::new(1)),
         sweeps: AtomicU64::new(0),
         last_used_sweep: AtomicU64::new(0),
         settings,
@@ -333,6 +338,10 @@ async fn route(front: Arc<Front>, request: Request<Incoming>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => {
             answer::text(StatusCode::OK, "Ok.\n")
+        }
+        (&Method::GET, super::pulse::PATH) => {
+            let (parts, _nothing) = request.into_parts();
+            pulse::answer(&front, &parts).await
         }
         (&Method::GET | &Method::POST, "/") => statement::answer(front, request).await,
         (_, "/") => answer::text(StatusCode::METHOD_NOT_ALLOWED, "Use GET or POST.\n"),

@@ -8,6 +8,7 @@ use hyper::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
 use super::encode::Coding;
+use crate::embedded::confine;
 use crate::embedded::engine::Engine;
 use crate::embedded::error::{Exception, code};
 
@@ -125,6 +126,14 @@ impl Call {
             _ => {
                 if let Some(parameter) = name.strip_prefix("param_") {
                     self.parameters.push((parameter.to_owned(), value));
+                } else if confine::FIXED_SETTINGS.contains(&name.as_str()) {
+                    // A connection is made with its settings, and the engine checks only those that
+                    // a statement sets.
+                    return Err(Exception::new(
+                        code::SETTING_CONSTRAINT_VIOLATION,
+                        "SETTING_CONSTRAINT_VIOLATION",
+                        format!("Setting {name} should not be changed"),
+                    ));
                 } else if engine.knows_setting(&name) {
                     self.settings.push((name, value));
                 } else {

@@ -18,9 +18,11 @@ use super::job::{Job, no_resource, outcome_of, take_turn};
 use super::multipart;
 use super::read::read_answer;
 use super::request::{Call, header_text};
+use crate::embedded::confine;
 use crate::embedded::engine::{Canceller, Counts};
 use crate::embedded::error::{Exception, code};
 use crate::embedded::sql::{self, Head, Statement};
+use crate::hosts;
 
 /// The longest head of an `INSERT`; ClickHouse's own limit for a statement.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -63,6 +65,7 @@ async fn serve(
     let front = Arc::clone(&context.front);
     let engine = &front.engine;
     let mut call = Call::from_parts(parts, engine)?;
+    check_host(&front, parts)?;
     call.authenticate(front.settings.password.as_deref())?;
     if parts.headers.contains_key("origin") {
         return Err(Exception::new(
@@ -98,6 +101,7 @@ async fn serve(
     }
     let head = read_head(&mut text, &mut body).await?;
     if let Head::Insert(insert) = head {
+        confine::check_words(&insert.sql)?;
         let job = take_turn(&front, call, None).await?;
         return insert_answer(context, job, insert, Bytes::from(text), body).await;
     }
@@ -120,6 +124,21 @@ async fn serve(
         Statement::Read(read) => read_answer(context, job, read).await,
         Statement::Run { sql } => run_answer(context, job, sql).await,
     }
+}
+
+/// On loopback a name may be that of a page's site, led here by its DNS. Elsewhere there is a
+/// password, and the name is that of this machine.
+fn check_host(front: &Front, parts: &Parts) -> Result<(), Exception> {
+    let asked = (parts.version, &parts.uri);
+    if !front.settings.listen.ip().is_loopback() || hosts::check(asked, &parts.headers, &[]).is_ok()
+    {
+        return Ok(());
+    }
+    Err(Exception::new(
+        code::AUTHENTICATION_FAILED,
+        "AUTHENTICATION_FAILED",
+        "Ask by an address or by localhost: Host names another machine",
+    ))
 }
 
 async fn read_head(text: &mut Vec<u8>, body: &mut BodyReader) -> Result<Head, Exception> {

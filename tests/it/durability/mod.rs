@@ -5,11 +5,13 @@
 //! | `kill.rs` | kill -9 of the collector, of its engine; SIGTERM under load |
 //! | `away.rs` | ClickHouse is away, or its answers are lost |
 //! | `disk_full.rs` | there is no room |
+//! | `hung.rs`, `hang.c` | the disk or the engine hangs |
 //! | `seal_fails.rs` | the state file cannot be written |
 //! | `damage.rs` | the journal's bytes change while nobody looks |
 
 mod away;
 mod damage;
 mod disk_full;
+mod hung;
 mod kill;
 mod seal_fails;

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `fences.rs` | who may ask the admin listener, what SQL reaches, who may read the data folder |
 //! | `backup.rs` | backup, restore, whose journal and state belong together |
 //! | `retire.rs` | a store's series end |
 //! | `reload.rs` | settings change without a restart |
@@ -10,6 +11,7 @@
 //! | `terminal.rs` | what is drawn and completed in a shell |
 
 mod backup;
+mod fences;
 mod reload;
 mod repair;
 mod replay;

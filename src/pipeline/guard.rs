@@ -1,0 +1,79 @@
+//! Before every handler of the admin listener: was the request meant for it? See `hosts.rs`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::config::List;
+use crate::hosts::{self, Stranger};
+use crate::self_metrics as names;
+use crate::throttle::Throttle;
+
+/// The names that the admin listener answers to, beside addresses and `localhost`. A reload may
+/// replace them.
+#[derive(Debug, Default)]
+pub(super) struct AdminHosts(ArcSwap<Vec<String>>);
+
+impl AdminHosts {
+    /// Takes these in place of all others.
+    pub(super) fn set(&self, list: Option<&List>) {
+        let names = list.into_iter().flat_map(|list| &list.0);
+        let lower = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        self.0.store(Arc::new(lower.collect()));
+    }
+}
+
+static STRANGERS: Throttle = Throttle::new("requests that were not meant for the admin listener");
+
+/// Lets only requests that were meant for this listener come to the router.
+pub(super) fn guard(router: Router, hosts: Arc<AdminHosts>) -> Router {
+    let reasons = &["invalid_host", "host_not_allowed", "foreign_origin"];
+    names::start((names::ADMIN_REFUSED, "reason", reasons), &[]);
+    router.layer(from_fn_with_state(hosts, check))
+}
+
+async fn check(State(known): State<Arc<AdminHosts>>, request: Request, next: Next) -> Response {
+    let asked = (request.version(), request.uri());
+    match hosts::check(asked, request.headers(), &known.0.load()) {
+        Ok(()) => next.run(request).await,
+        Err(stranger) => refuse(&request, stranger),
+    }
+}
+
+fn refuse(request: &Request, stranger: Stranger) -> Response {
+    let (status, code, message) = match stranger {
+        Stranger::InvalidHost => (
+            StatusCode::BAD_REQUEST,
+            "invalid_host",
+            "send one Host header, with a name or an address",
+        ),
+        Stranger::UnknownHost => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "host_not_allowed",
+            "ask by an address or by localhost, or add the name in Host to the setting admin_hosts",
+        ),
+        Stranger::ForeignOrigin => (
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "pages of other origins may not ask; a client that is no page sends no Origin header",
+        ),
+    };
+    metrics::counter!(names::ADMIN_REFUSED, "reason" => code).increment(1);
+    if let Some(suppressed) = STRANGERS.pass() {
+        let host = hosts::shown(request.uri(), request.headers());
+        tracing::warn!(
+            code,
+            host,
+            suppressed,
+            "refused a request to the admin listener"
+        );
+    }
+    let body = json!({"error": {"code": code, "message": message}});
+    (status, Json(body)).into_response()
+}

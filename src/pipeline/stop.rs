@@ -1,0 +1,147 @@
+//! The end, in an order and in time.
+//!
+//! A container's runtime kills what has not ended 10 s after it was told to. So the whole end has one
+//! budget, whatever hangs: clients, the disk, the engine. Each step ends at a moment counted from the
+//! beginning; what one does not need, the next may have. Nothing that was acknowledged depends on any
+//! of it: it is in the journal, and the next start goes on from there.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::embedded::Supervisor;
+use crate::pipeline::error::ServeError;
+use crate::pipeline::serve::Running;
+
+/// Requests under way are answered by then.
+pub(super) const DRAINED_BY: Duration = Duration::from_millis(2_500);
+/// The journal has synced and closed, the aggregate has applied its last record.
+const CLOSED_BY: Duration = Duration::from_millis(4_000);
+/// What is open is an epoch.
+const SEALED_BY: Duration = Duration::from_millis(5_500);
+/// The outbox is shipped, if ClickHouse answers.
+const SHIPPED_BY: Duration = Duration::from_millis(6_500);
+/// The embedded engine has finished, or is killed.
+const ENGINE_BY: Duration = Duration::from_millis(7_200);
+/// Requests to the admin listener are answered, and the process ends.
+const ENDED_BY: Duration = Duration::from_millis(7_700);
+/// So long a request to the admin listener may go on then.
+pub(super) const ADMIN_GRACE: Duration = Duration::from_millis(400);
+
+/// What the engine gets at the least, before it is killed.
+const ENGINE_MIN: Duration = Duration::from_millis(300);
+
+const _: () = {
+    // With the time that the process needs to go, below the 10 s after which it would be killed.
+    assert!(ENDED_BY.as_millis() + ADMIN_GRACE.as_millis() < 9_000);
+};
+
+/// The switch that ends the tasks, and the tasks: sealing, shipping.
+pub(super) type Tasks = (watch::Sender<bool>, JoinHandle<()>, JoinHandle<()>);
+
+/// An end that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stop {
+    began: Instant,
+}
+
+impl Stop {
+    pub(super) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+        }
+    }
+
+    /// What comes of `work`; `None` if it has not by then.
+    async fn by<T>(self, moment: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.began + moment, work)
+            .await
+            .ok()
+    }
+
+    /// Waits for a listener's end, and ends it if that does not come.
+    pub(super) async fn close(self, listener: JoinHandle<()>, moment: Duration) {
+        let abort = listener.abort_handle();
+        // A listener ends by itself before; this is for one that hangs.
+        if self.by(moment + ADMIN_GRACE, listener).await.is_none() {
+            abort.abort();
+        }
+    }
+
+    pub(super) async fn close_admin(self, listener: JoinHandle<()>) {
+        self.close(listener, ENDED_BY).await;
+    }
+
+    pub(super) async fn end_engine(self, supervisor: Option<Supervisor>) {
+        if let Some(supervisor) = supervisor {
+            let left = (self.began + ENGINE_BY).saturating_duration_since(Instant::now());
+            supervisor.stop_within(left.max(ENGINE_MIN)).await;
+        }
+    }
+}
+
+impl Running {
+    /// Everything taken in goes to disk, into an epoch and, if ClickHouse answers in time, to it.
+    pub(super) async fn drain(mut self, stop: Stop, tasks: Tasks) -> Result<(), ServeError> {
+        let supervisor = self.database.supervisor.take();
+        let settled = self.settle(stop, tasks).await;
+        stop.end_engine(supervisor).await;
+        if !matches!(settled, Ok(true)) {
+            // Closing the state file needs the disk, which may be what hangs; its own log is enough for
+            // the next start.
+            std::mem::forget(Arc::clone(&self.sealer.state));
+        }
+        settled.map(drop)
+    }
+
+    /// Whether everything was done in time.
+    async fn settle(&mut self, stop: Stop, tasks: Tasks) -> Result<bool, ServeError> {
+        tracing::info!("stopping: sealing and shipping");
+        let (end_tasks, sealing, shipping) = tasks;
+        let journal = self.sealer.journal.clone();
+        let closing = tokio::task::spawn_blocking(move || journal.shutdown());
+        match stop.by(CLOSED_BY, closing).await {
+            Some(Ok(Ok(()))) => {}
+            Some(_) => return Err(ServeError::Halted),
+            None => return Err(ServeError::DiskSilent),
+        }
+        if let Some(aggregate) = self.aggregate.take() {
+            let applying = tokio::task::spawn_blocking(move || aggregate.join());
+            match stop.by(CLOSED_BY, applying).await {
+                Some(Ok(Ok(()))) => {}
+                Some(_) => return Err(ServeError::Died("aggregate")),
+                None => return Ok(late("the aggregate was behind")),
+            }
+        }
+        // Not before: the aggregate may be waiting for a seal to make room.
+        let _running = end_tasks.send(true);
+        let last_seal = async {
+            let _ended = shipping.await;
+            let _ended = sealing.await;
+            self.sealer.seal().await;
+        };
+        if stop.by(SEALED_BY, last_seal).await.is_none() {
+            return Ok(late("the last seal takes too long"));
+        }
+        match stop.by(SHIPPED_BY, self.shipper.ship_rest()).await {
+            Some(Ok(())) => tracing::info!("stopped; everything sealed is confirmed"),
+            _ => tracing::info!(
+                "stopped; what is not confirmed waits in the outbox for the next start"
+            ),
+        }
+        Ok(true)
+    }
+}
+
+/// The end comes before everything is done; nothing is lost.
+fn late(why: &'static str) -> bool {
+    tracing::error!(
+        why,
+        "stopping without the last seal; its samples wait in the journal for the next start"
+    );
+    false
+}
