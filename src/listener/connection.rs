@@ -140,7 +140,10 @@ fn close(watched: &Watched, rest: &[u8], order: Order, refusals: &Refusals) -> b
 /// Counts what was no request, and answers it if hyper has not. Whether there was an answer.
 fn refuse(watched: &Watched, rest: &[u8], error: &hyper::Error, refusals: &Refusals) -> bool {
     let Some(refused) = Refused::of(error, rest) else {
-        // A client that goes away in the middle is its own affair.
+        // It broke. In the middle of a request that is seen where the request is worked on.
+        if watched.status.phase() == Phase::Head {
+            refusals.note(Refused::Incomplete);
+        }
         return false;
     };
     refusals.note(refused);

@@ -24,10 +24,8 @@ pub(super) struct Watched {
     pub(super) has_ended: bool,
     /// An end was kept from hyper once, while the last of a body was on its way to the handler.
     was_end_held: bool,
-    /// A write waits for the client to read; until it does, nothing is read from it.
-    is_blocked: bool,
-    /// hyper waits for bytes that were kept from it.
-    is_read_wanted: bool,
+    /// An end is kept from hyper until the answer is out.
+    is_end_kept: bool,
 }
 
 impl Watched {
@@ -37,8 +35,7 @@ impl Watched {
             status,
             has_ended: false,
             was_end_held: false,
-            is_blocked: false,
-            is_read_wanted: false,
+            is_end_kept: false,
         }
     }
 
@@ -62,7 +59,7 @@ impl Watched {
             }
             _ => return Poll::Ready(Ok(())),
         }
-        self.is_read_wanted = true;
+        self.is_end_kept = true;
         Poll::Pending
     }
 
@@ -73,27 +70,13 @@ impl Watched {
         }
     }
 
-    fn written(
-        &mut self,
-        result: Poll<io::Result<usize>>,
-        context: &Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        self.is_blocked = result.is_pending();
+    fn written(&self, result: &Poll<io::Result<usize>>) {
         match self.status.phase() {
-            // A part of the answer is out; or its next part is made.
-            Phase::Answer if !self.is_blocked => self.status.enter(Phase::Answer),
+            // A part of the answer is out; until its client has read that, hyper reads nothing of it.
+            Phase::Answer if result.is_ready() => self.status.enter(Phase::Answer),
+            // The next part is made.
             Phase::Idle => self.status.enter(Phase::Answer),
             _ => {}
-        }
-        if !self.is_blocked {
-            self.wake_reader(context);
-        }
-        result
-    }
-
-    fn wake_reader(&mut self, context: &Context<'_>) {
-        if std::mem::take(&mut self.is_read_wanted) {
-            context.waker().wake_by_ref();
         }
     }
 }
@@ -104,10 +87,6 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_blocked {
-            self.is_read_wanted = true;
-            return Poll::Pending;
-        }
         if self.has_ended {
             return self.end(context);
         }
@@ -133,14 +112,17 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(result, context)
+        self.written(&result);
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Everything is out: hyper flushes when its own buffer is empty.
         if self.status.phase() == Phase::Answer {
             self.status.enter(Phase::Idle);
-            self.wake_reader(context);
+            if std::mem::take(&mut self.is_end_kept) {
+                context.waker().wake_by_ref();
+            }
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -159,6 +141,7 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.written(result, context)
+        self.written(&result);
+        result
     }
 }
