@@ -30,7 +30,8 @@ metrics_of_self! {
     CONNECTIONS = Gauge "tillwatch_connections" "Connections open, by listener.";
     CONNECTIONS_MAX = Gauge "tillwatch_connections_limit" "The most connections a listener holds open at once.";
     CONNECTIONS_ACCEPTED = Counter "tillwatch_connections_accepted_total" "Connections accepted, by listener.";
-    CONNECTIONS_CLOSED = Counter "tillwatch_connections_closed_total" "Connections closed by tillwatch, by listener and reason: no_room (at the limit, none idle), made_room (the longest idle one, for a new one), head_timeout, idle_timeout.";
+    CONNECTIONS_CLOSED = Counter "tillwatch_connections_closed_total" "Connections closed by tillwatch, by listener and reason: no_room (at the limit, all worked on), made_room (for a new one: the longest idle, then the slowest), head_timeout, idle_timeout, body_timeout (far over body_timeout, which cuts first), unread (nothing of an answer was read for 30 s), left (its side closed for 5 s while it was worked on).";
+    HEADS_REFUSED = Counter "tillwatch_heads_refused_total" "What came and never became a request, by listener and reason: too_large (over 16 KiB or 100 fields; 431), malformed, tls, http2, proxy (400), incomplete (closed in the middle of a head), timeout (408).";
     ACCEPT_ERRORS = Counter "tillwatch_connection_accept_errors_total" "Connections that could not be accepted, by listener; too few file descriptors, as a rule.";
     ADMIN_REFUSED = Counter "tillwatch_admin_requests_refused_total" "Requests that were not meant for the admin listener, by reason: invalid_host, host_not_allowed (a name that is not in admin_hosts), foreign_origin.";
     REQUESTS = Counter "tillwatch_requests_total" "Requests to the ingest listener, by status.";

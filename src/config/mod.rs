@@ -109,8 +109,8 @@ settings! {
     "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max: usize = "10000", "Terminals of one store; past it new ones with a queue are answered 503, and new ones without are counted as __overflow__. Too large: one store with invented terminals takes the queues of all";
     "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max: usize = "5000000", "Idempotency keys remembered, each for 25 hours and with about 80 bytes of the state file; past it new ones are answered 503";
     "TILLWATCH_IDEMPOTENCY_KEYS_CACHED" idempotency_keys_cached: usize = "100000", "Idempotency keys held in memory, about 350 bytes each; the others are looked up in the state file";
-    "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once; past it the longest idle one is closed";
-    "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head";
+    "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once, no more than the limit of open files allows; past it the longest idle one is closed, then the slowest";
+    "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head; past it 408";
     "TILLWATCH_IDLE_TIMEOUT" idle_timeout: Span = "120s", "How long a connection may be idle. Terminals post about once a minute";
     "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "15s", "From the end of a request's head to the end of its body", reload;
     "TILLWATCH_BODY_BYTES_MAX" body_bytes_max: Bytes = "2MiB", "A request's body as it comes; past it 413", reload;

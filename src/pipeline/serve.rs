@@ -32,7 +32,8 @@ use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
-    announce, bind, forget, hold, make_ingest, outbox_budget_bytes, tell_what_was_held_back,
+    announce, bind, forget, hold, listen_settings, make_ingest, outbox_budget_bytes,
+    tell_what_was_held_back,
 };
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
@@ -46,6 +47,7 @@ use crate::{recorder, self_metrics, throttle};
 /// # Errors
 /// When it cannot start, or when the journal halts.
 pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
+    listener::raise_open_files();
     let data_dir: PathBuf = config.data_dir.clone().unwrap_or_default();
     // From the beginning: without a receiver the signal ends the process.
     let hangup =
@@ -243,7 +245,7 @@ impl Running {
         let (close_public, public_closed) = watch::channel(false);
         let (close_admin, admin_closed) = watch::channel(false);
         let (end_tasks, stopping) = watch::channel(false);
-        let settings = self.listen_settings();
+        let (settings, admin_settings) = listen_settings(&self.config);
         let addresses = (
             public.local_addr().map_err(setup)?,
             admin.local_addr().map_err(setup)?,
@@ -253,14 +255,14 @@ impl Running {
             self.public_router(),
             settings,
             public_closed,
-            stop::DRAINED_BY,
+            stop::DRAIN,
         ));
         let admin = tokio::spawn(listener::serve(
             admin,
             self.admin_router(),
-            listener::Settings::default(),
+            admin_settings,
             admin_closed,
-            stop::ADMIN_GRACE,
+            stop::ADMIN_DRAIN,
         ));
         let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
@@ -318,25 +320,6 @@ impl Running {
         end.close_admin(admin).await;
         throttle::flush();
         outcome
-    }
-
-    fn listen_settings(&self) -> listener::Settings {
-        let seconds = |span: Option<crate::config::Span>, default: u32| {
-            span.map_or(default, |span| {
-                u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX).max(1)
-            })
-        };
-        let defaults = listener::Settings::default();
-        listener::Settings {
-            name: "ingest",
-            connections_max: listener::connections_allowed(
-                self.config
-                    .connections_max
-                    .unwrap_or(defaults.connections_max),
-            ),
-            head_s_max: seconds(self.config.head_timeout, defaults.head_s_max),
-            idle_s_max: seconds(self.config.idle_timeout, defaults.idle_s_max),
-        }
     }
 
     fn public_router(&self) -> Router {

@@ -12,12 +12,13 @@ use tokio::net::TcpListener;
 use crate::aggregate::terminals::Limits;
 use crate::aggregate::{self, Aggregator};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Span};
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::ingest::keys::KeySource as IdempotencyKeys;
 use crate::ingest::session::{KeySource, Pseudonyms};
 use crate::ingest::{self, Ingest, admission};
+use crate::listener;
 use crate::model::time::day_of;
 use crate::model::{Catalogue, FirstResult, KeyId};
 use crate::persist::{State, StateError};
@@ -205,6 +206,38 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
             store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
         },
     }
+}
+
+/// Limits of the ingest listener and of the admin listener.
+pub(super) fn listen_settings(config: &Config) -> (listener::Settings, listener::Settings) {
+    let seconds = |span: Option<Span>, default: u32| {
+        span.map_or(default, |span| {
+            u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX).max(1)
+        })
+    };
+    let defaults = listener::Settings::default();
+    let asked = config.connections_max;
+    let asked = asked.unwrap_or(defaults.connections_max);
+    let (connections_max, admin_connections_max) = listener::connections_allowed(asked);
+    if connections_max < asked {
+        tracing::warn!(
+            connections_max = asked,
+            allowed = connections_max,
+            "fewer connections than connections_max: each is an open file; raise the limit (ulimit -n, LimitNOFILE, nofile)"
+        );
+    }
+    let ingest = listener::Settings {
+        name: "ingest",
+        connections_max,
+        head_s_max: seconds(config.head_timeout, defaults.head_s_max),
+        idle_s_max: seconds(config.idle_timeout, defaults.idle_s_max),
+        has_large_answers: false,
+    };
+    let admin = listener::Settings {
+        connections_max: admin_connections_max,
+        ..defaults
+    };
+    (ingest, admin)
 }
 
 pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>) {

@@ -14,11 +14,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::embedded::Supervisor;
+use crate::listener::Drain;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::serve::Running;
 
 /// Requests under way are answered by then.
 pub(super) const DRAINED_BY: Duration = Duration::from_millis(2_500);
+/// What waits for a client has less: the rest of a body, an answer that is read slowly.
+pub(super) const DRAIN: Drain = Drain {
+    clients: Duration::from_millis(2_000),
+    all: DRAINED_BY,
+};
 /// The journal has synced and closed, the aggregate has applied its last record.
 const CLOSED_BY: Duration = Duration::from_millis(4_000);
 /// What is open is an epoch.
@@ -30,7 +36,11 @@ const ENGINE_BY: Duration = Duration::from_millis(7_200);
 /// Requests to the admin listener are answered, and the process ends.
 const ENDED_BY: Duration = Duration::from_millis(7_700);
 /// So long a request to the admin listener may go on then.
-pub(super) const ADMIN_GRACE: Duration = Duration::from_millis(400);
+const ADMIN_GRACE: Duration = Duration::from_millis(400);
+pub(super) const ADMIN_DRAIN: Drain = Drain {
+    clients: Duration::from_millis(300),
+    all: ADMIN_GRACE,
+};
 
 /// What the engine gets at the least, before it is killed.
 const ENGINE_MIN: Duration = Duration::from_millis(300);

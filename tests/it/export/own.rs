@@ -310,11 +310,18 @@ async fn the_process_its_disk_and_its_connections_are_shown() {
     .await;
     wait_metric(&server, "tillwatch_requests_in_flight", &[], 0.0).await;
     let ingest = ("listener", "ingest");
+    let _idle = (
+        server.raw().await,
+        server.raw().await,
+        server.raw().await,
+        server.raw().await,
+    );
     let mut half = server.raw().await;
     half.send("POST /v1/ba").await;
-    let _idle = (server.raw().await, server.raw().await, server.raw().await);
     let closed = "tillwatch_connections_closed_total";
     wait_metric(&server, closed, &[ingest, ("reason", "head_timeout")], 1.0).await;
+    let refused = "tillwatch_heads_refused_total";
+    wait_metric(&server, refused, &[ingest, ("reason", "timeout")], 1.0).await;
     let page = server.metrics().await;
     assert!(page.value(closed, &[ingest, ("reason", "made_room")]) >= 1.0);
     assert_eq!(page.value("tillwatch_connections_limit", &[ingest]), 3.0);

@@ -3,6 +3,7 @@
 mod batches;
 mod bodies;
 mod clock;
+mod connections;
 mod dedup;
 mod encodings;
 mod example;

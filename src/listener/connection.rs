@@ -1,0 +1,260 @@
+//! One connection, from its first byte to its end.
+//!
+//! hyper speaks HTTP; this file tells the listener what it is about ([`Phase`]), and sees to what hyper
+//! leaves open: that a client that does not read its answers is not read from, that one that has closed
+//! its side is answered all the same, that whatever was no request has an answer and is counted, and that
+//! the answer is not lost because the connection is reset behind it.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1::Builder;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tower_service::Service as _;
+
+use crate::listener::refused::{BAD_REQUEST, REQUEST_TIMEOUT, Refusals, Refused};
+use crate::listener::status::{Order, Phase, Status};
+use crate::listener::watched::{Watched, is_line_end};
+use crate::request_id::{Answered, RequestId};
+
+/// Bytes of a request's head: room for forty headers of ordinary size.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What is read off behind the last answer, at most.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How connections of one listener are served.
+#[derive(Clone)]
+pub(super) struct Speech {
+    builder: Builder,
+    router: Router,
+    refusals: Arc<Refusals>,
+}
+
+impl Speech {
+    /// Large answers go out from where they are; small ones are copied behind their heads, into one
+    /// write.
+    pub(super) fn new(router: Router, has_large_answers: bool, refusals: Refusals) -> Self {
+        let mut builder = Builder::new();
+        // Not `pipeline_flush`: with it nothing goes out while a byte of the next request is there, and
+        // answers that nobody reads pile up without end.
+        builder
+            .max_buf_size(HEAD_BYTES_MAX)
+            .half_close(false)
+            .writev(has_large_answers);
+        Self {
+            builder,
+            router,
+            refusals: Arc::new(refusals),
+        }
+    }
+}
+
+/// How hyper's part ended.
+enum End {
+    ByItself(hyper::Result<()>),
+    Told(Order),
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(stream: TcpStream, speech: Speech, status: Arc<Status>) {
+    // Answers are small: waiting to fill a packet would only delay them.
+    let _ignored = stream.set_nodelay(true);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&status)));
+    let noting = Noting {
+        router: speech.router,
+        status: Arc::clone(&status),
+    };
+    let mut connection = speech.builder.serve_connection(io, noting);
+    let (mut is_known, mut is_stopping, mut was_idle) = (false, false, false);
+    let end = poll_fn(|context| {
+        if !is_known {
+            status.wakes(context.waker());
+            is_known = true;
+        }
+        // First: what has come in the meantime overtakes an order to close.
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(End::ByItself(result));
+        }
+        match status.order() {
+            Order::GoOn => Poll::Pending,
+            Order::Stop if is_stopping => Poll::Pending,
+            Order::Stop => {
+                is_stopping = true;
+                was_idle = status.phase() == Phase::Idle;
+                Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).poll(context).map(End::ByItself)
+            }
+            order => Poll::Ready(End::Told(order)),
+        }
+    })
+    .await;
+    let parts = connection.into_parts();
+    let watched = parts.io.into_inner();
+    let lingers = match end {
+        End::Told(order) => close(&watched, &parts.read_buf, order, &speech.refusals),
+        End::ByItself(Ok(())) => !was_idle,
+        End::ByItself(Err(error)) => refuse(&watched, &parts.read_buf, &error, &speech.refusals),
+    };
+    if lingers && !watched.has_ended {
+        status.enter(Phase::Closing);
+        // Apart, so that a connection that goes on is not the larger for it.
+        Box::pin(linger(watched.stream)).await;
+    }
+}
+
+/// Ends a connection as the listener wants it. Whether there was an answer that must not be lost.
+fn close(watched: &Watched, rest: &[u8], order: Order, refusals: &Refusals) -> bool {
+    let phase = watched.status.phase();
+    if phase == Phase::Answer {
+        // What it has not read by now would stay in the kernel for minutes.
+        let _ignored = watched.stream.set_zero_linger();
+    }
+    // The next head may have begun in the packet of the last request.
+    let has_begun = match phase {
+        Phase::Head => true,
+        Phase::Idle => rest.iter().any(|byte| !is_line_end(*byte)),
+        _ => false,
+    };
+    if has_begun && order == Order::TimeOut {
+        refusals.note(Refused::TimedOut);
+    }
+    let is_answered = order == Order::TimeOut && (has_begun || phase == Phase::Body);
+    if is_answered {
+        watched.say(REQUEST_TIMEOUT);
+    }
+    is_answered
+}
+
+/// Counts what was no request, and answers it if hyper has not. Whether there was an answer.
+fn refuse(watched: &Watched, rest: &[u8], error: &hyper::Error, refusals: &Refusals) -> bool {
+    let Some(refused) = Refused::of(error, rest) else {
+        // It broke. In the middle of a request that is seen where the request is worked on.
+        if watched.status.phase() == Phase::Head {
+            refusals.note(Refused::Incomplete);
+        }
+        return false;
+    };
+    refusals.note(refused);
+    if !refused.is_answered_by_hyper(error) {
+        watched.say(BAD_REQUEST);
+    }
+    true
+}
+
+/// Closes this side, and reads off what the client still sends: a connection that is closed with bytes
+/// unread is reset, and the client may lose the answer that says why.
+async fn linger(mut stream: TcpStream) {
+    let reading = async {
+        let _ignored = stream.shutdown().await;
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 && stream.readable().await.is_ok() {
+            match read_off(&stream) {
+                Ok(0) => return,
+                Ok(bytes) => left = left.saturating_sub(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    // A client that is slower than this loses its answer.
+    let _is_slow = tokio::time::timeout(LINGER_MAX, reading).await.is_err();
+}
+
+fn read_off(stream: &TcpStream) -> io::Result<usize> {
+    let mut waste = [0_u8; 8 * 1024];
+    stream.try_read(&mut waste)
+}
+
+/// Notes when a request's head is complete, and names the request.
+struct Noting {
+    router: Router,
+    status: Arc<Status>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Noting {
+    type Response = Response<axum::body::Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
+        let is_whole = request.body().is_end_stream();
+        self.status
+            .enter(if is_whole { Phase::Work } else { Phase::Body });
+        let id = RequestId::of(request.headers());
+        request.extensions_mut().insert(id.clone());
+        let request = request.map(|body| Arriving {
+            body,
+            status: Arc::clone(&self.status),
+        });
+        Answering {
+            answered: Answered::new(self.router.clone().call(request), id),
+            status: Arc::clone(&self.status),
+        }
+    }
+}
+
+type Routed = <Router as tower_service::Service<Request<Arriving>>>::Future;
+
+/// Notes when the answer is made.
+struct Answering {
+    answered: Answered<Routed>,
+    status: Arc<Status>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<axum::body::Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(Pin::new(&mut self.answered).poll(context));
+        self.status.enter(Phase::Answer);
+        Poll::Ready(response)
+    }
+}
+
+/// A request's body; notes when it is whole, or no longer wanted.
+struct Arriving {
+    body: Incoming,
+    status: Arc<Status>,
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.status.turn(Phase::Body, Phase::Work);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.status.turn(Phase::Body, Phase::Work);
+    }
+}

@@ -1,0 +1,183 @@
+//! Accepts connections and serves a router on them, with the limits that `axum::serve` has not.
+//!
+//! **Promises**
+//! 1. What comes is answered: a request by its handler, whatever stands behind it in the same packet or
+//!    a later one; what is no request by a bare 400, 408 or 431, counted and said in the log.
+//! 2. Nobody holds a connection for ever. It is about one thing at a time (`status.rs`), and each thing
+//!    that waits for the client has its limit. While the server itself has something to do for it (a
+//!    batch waits for the disk) it is not touched.
+//! 3. Nobody locks others out. At the limit of connections others make room for a new one, unless all are
+//!    worked on: first who loses nothing by it (`crowd.rs`).
+//! 4. What a connection takes is bounded: nothing is read from a client that does not read its answers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `status.rs` | what a connection is about, since when, what it is told to do |
+//! | `connection.rs` | one connection, from its first byte to its end |
+//! | `watched.rs` | its stream as hyper sees it |
+//! | `crowd.rs` | all of them: who is over its time, who makes room |
+//! | `refused.rs` | what never became a request |
+//! | `counts.rs` | what is counted |
+//! | `files.rs` | the limit of open files, and how the listeners share it |
+//!
+//! One sweep a second closes what is over its time: no timer is armed on the path of a request. A
+//! request's body has its own deadline where it is read.
+
+mod connection;
+mod counts;
+mod crowd;
+mod files;
+mod refused;
+mod status;
+mod watched;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use rustix::io::Errno;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::listener::connection::Speech;
+use crate::listener::counts::Counts;
+use crate::listener::crowd::Crowd;
+use crate::listener::refused::Refusals;
+use crate::listener::status::Clock;
+use crate::throttle::Throttle;
+
+pub use crate::listener::files::{connections_allowed, raise_open_files};
+
+/// A body that is still not whole: longer than any `body_timeout`, which cuts it before.
+const BODY_MS_MAX: u64 = 11 * 60 * 1_000;
+/// An answer of which the client reads nothing.
+const UNREAD_MS_MAX: u64 = 30_000;
+/// A client that has closed its side may wait so long for its answer.
+const LEFT_MS_MAX: u64 = 5_000;
+/// Longer than what is left to be done takes.
+const CLOSING_MS_MAX: u64 = 5_000;
+/// The clock that phases are measured by goes in steps of this, or finer when connections come.
+const CLOCK_STEP: Duration = Duration::from_millis(100);
+
+/// Limits of one listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What it is called in metrics.
+    pub name: &'static str,
+    /// Connections open at once. Unit: connections.
+    pub connections_max: usize,
+    /// From the first byte of a request to the end of its head. Unit: whole seconds.
+    pub head_s_max: u32,
+    /// Between two requests. Unit: whole seconds.
+    pub idle_s_max: u32,
+    /// Whether answers may be large: they are not copied then.
+    pub has_large_answers: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "admin",
+            connections_max: 25_000,
+            head_s_max: 5,
+            idle_s_max: 120,
+            has_large_answers: true,
+        }
+    }
+}
+
+/// How long the end of a listener may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    /// For what a client still has to do: send a body, read an answer.
+    pub clients: Duration,
+    /// For all of it, the server's own work included.
+    pub all: Duration,
+}
+
+static NO_ROOM: Throttle = Throttle::new("connections refused");
+static NOT_ACCEPTED: Throttle = Throttle::new("connections not accepted");
+
+/// Serves `router` on `listener` until `shutdown` turns true, then lets requests under way finish, within
+/// the limits of `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: Settings,
+    mut shutdown: watch::Receiver<bool>,
+    drain: Drain,
+) {
+    let clock = Clock::new();
+    let counts = Counts::new(settings);
+    let errors = counts.errors.clone();
+    let refusals = Refusals::new(settings.name);
+    let speech = Speech::new(router, settings.has_large_answers, refusals);
+    let mut crowd = Crowd::new(settings, counts, clock.clone());
+    let mut every_step = tokio::time::interval(CLOCK_STEP);
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                // Where it comes from is not logged: an address may be a person's.
+                Ok((stream, _peer)) => {
+                    clock.advance();
+                    if crowd.has_room() {
+                        let (status, open) = crowd.enters();
+                        let work = connection::serve(stream, speech.clone(), status.clone());
+                        let task = tokio::spawn(async move {
+                            let _open = open;
+                            work.await;
+                        });
+                        crowd.push(status, task.abort_handle());
+                    } else if let Some(suppressed) = NO_ROOM.pass() {
+                        tracing::warn!(listener = settings.name, suppressed, "connection refused: too many are open, and all are worked on");
+                    }
+                }
+                Err(error) => {
+                    errors.increment(1);
+                    if let Some(suppressed) = NOT_ACCEPTED.pass() {
+                        tracing::warn!(listener = settings.name, %error, suppressed, "could not accept a connection");
+                    }
+                    // Else the peer is gone already, and the next one waits.
+                    if is_exhausted(&error) {
+                        crowd.make_room();
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            },
+            _ = every_step.tick() => clock.advance(),
+            _ = every_second.tick() => crowd.sweep(),
+            // An error means that nobody can ask for a shutdown any more.
+            () = async { let _asked = shutdown.wait_for(|is_asked| *is_asked).await.is_ok(); } => break,
+        }
+    }
+    drop(listener);
+    end(crowd, drain).await;
+}
+
+/// Whether there are too few files, or too little memory, for another connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}
+
+async fn end(mut crowd: Crowd, drain: Drain) {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    crowd.stop();
+    let began = Instant::now();
+    while began.elapsed() < drain.all {
+        let is_over = if began.elapsed() < drain.clients {
+            crowd.is_empty()
+        } else {
+            crowd.only_work()
+        };
+        if is_over {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    crowd.end();
+}

@@ -1,0 +1,220 @@
+//! What a connection is about, and since when: written by its own task, read by the listener.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+/// What a connection is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Between two requests.
+    Idle,
+    /// Some of a request's head has come.
+    Head,
+    /// Its head is whole, its body is not.
+    Body,
+    /// The request is whole, and worked on: its client has done what it has to.
+    Work,
+    /// The same, but the client has closed its side: it is gone, or still waits for the answer.
+    Left,
+    /// The answer is made, and not all of it is out.
+    Answer,
+    /// All is said; what the client still sends is read off.
+    Closing,
+}
+
+impl Phase {
+    const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Head,
+        Self::Body,
+        Self::Work,
+        Self::Left,
+        Self::Answer,
+        Self::Closing,
+    ];
+}
+
+/// What the listener wants of a connection. The greater one stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// Nothing.
+    GoOn,
+    /// Finish what is under way, and close.
+    Stop,
+    /// Close now, and say that it took too long.
+    TimeOut,
+    /// Close now, without a word.
+    Leave,
+}
+
+/// Time since the listener began, as of its last look at the clock: a request's path reads it with one
+/// load.
+#[derive(Debug, Clone)]
+pub(super) struct Clock {
+    began: Instant,
+    now_ms: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            now_ms: Arc::default(),
+        }
+    }
+
+    pub(super) fn advance(&self) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX >> 3);
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// A phase and when it began, as one number: nobody sees half of a change, and two equal ones mean that
+/// nothing has happened in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State(u64);
+
+impl State {
+    const PHASE_BITS: u32 = 3;
+    /// None that ever is.
+    const NONE: Self = Self(u64::MAX);
+
+    pub(super) fn new(phase: Phase, since_ms: u64) -> Self {
+        Self(since_ms << Self::PHASE_BITS | phase as u64)
+    }
+
+    pub(super) fn phase(self) -> Phase {
+        let at = usize::try_from(self.0 & ((1 << Self::PHASE_BITS) - 1));
+        let phase = at.ok().and_then(|at| Phase::ALL.get(at));
+        phase.copied().unwrap_or(Phase::Closing)
+    }
+
+    pub(super) fn age_ms(self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.0 >> Self::PHASE_BITS)
+    }
+}
+
+/// What the listener and a connection know of each other.
+#[derive(Debug)]
+pub(super) struct Status {
+    state: AtomicU64,
+    clock: Arc<AtomicU64>,
+    order: AtomicU8,
+    /// The state for which an order to close was given: it means nothing in another.
+    judged: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Status {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            state: AtomicU64::new(State::new(Phase::Idle, clock.now_ms()).0),
+            clock: Arc::clone(&clock.now_ms),
+            order: AtomicU8::new(Order::GoOn as u8),
+            judged: AtomicU64::new(State::NONE.0),
+            waker: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State(self.state.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state().phase()
+    }
+
+    /// From now on. Only the connection's own task calls it.
+    pub(super) fn enter(&self, phase: Phase) {
+        let now_ms = self.clock.load(Ordering::Relaxed);
+        self.state
+            .store(State::new(phase, now_ms).0, Ordering::Relaxed);
+    }
+
+    /// The same, if it is in this one.
+    pub(super) fn turn(&self, from: Phase, to: Phase) {
+        if self.phase() == from {
+            self.enter(to);
+        }
+    }
+
+    /// Whom to wake when there is an order.
+    pub(super) fn wakes(&self, waker: &Waker) {
+        *self.lock_waker() = Some(waker.clone());
+    }
+
+    fn lock_waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives an order; one to close holds only while the connection is still as it was judged.
+    pub(super) fn tell(&self, order: Order, judged: State) {
+        if order > Order::Stop {
+            self.judged.store(judged.0, Ordering::Relaxed);
+        }
+        self.order.fetch_max(order as u8, Ordering::Relaxed);
+        // The lock orders this with `wakes`: either the waker is there, or the order is seen.
+        if let Some(waker) = self.lock_waker().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether it was told to close, and has not done so.
+    pub(super) fn is_told_to_close(&self) -> bool {
+        self.order.load(Ordering::Relaxed) > Order::Stop as u8
+    }
+
+    /// What it is told to do. An order to close that something has overtaken is taken back.
+    pub(super) fn order(&self) -> Order {
+        let order = match self.order.load(Ordering::Relaxed) {
+            0 => return Order::GoOn,
+            1 => return Order::Stop,
+            2 => Order::TimeOut,
+            _ => Order::Leave,
+        };
+        if self.judged.load(Ordering::Relaxed) == self.state().0 {
+            return order;
+        }
+        self.order.store(Order::GoOn as u8, Ordering::Relaxed);
+        Order::GoOn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_and_its_beginning_are_one_number() {
+        for phase in Phase::ALL {
+            let state = State::new(phase, 1 << 50);
+            assert_eq!(state.phase(), phase);
+            assert_eq!(state.age_ms((1 << 50) + 7), 7);
+            assert_eq!(state.age_ms(0), 0);
+            assert_ne!(state, State::NONE);
+        }
+    }
+
+    #[test]
+    fn an_order_to_close_holds_only_for_what_was_judged() {
+        let clock = Clock::new();
+        let status = Status::new(&clock);
+        status.tell(Order::Leave, status.state());
+        assert_eq!(status.order(), Order::Leave);
+        // A request has come meanwhile.
+        status.enter(Phase::Work);
+        assert_eq!(status.order(), Order::GoOn);
+        assert!(!status.is_told_to_close());
+        status.tell(Order::Stop, status.state());
+        status.enter(Phase::Answer);
+        assert_eq!(status.order(), Order::Stop);
+    }
+}

@@ -1,0 +1,147 @@
+//! A connection's stream as hyper sees it: what comes and goes tells what the connection is about, and
+//! some of it hyper must not see.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::listener::status::{Phase, Status};
+
+/// Whether this ends a line.
+pub(super) fn is_line_end(byte: u8) -> bool {
+    byte == b'\r' || byte == b'\n'
+}
+
+/// Notes when a request begins and when an answer moves. Reads and writes are of one task.
+pub(super) struct Watched {
+    pub(super) stream: TcpStream,
+    pub(super) status: Arc<Status>,
+    /// The client has closed its side, or the connection broke.
+    pub(super) has_ended: bool,
+    /// An end was kept from hyper once, while the last of a body was on its way to the handler.
+    was_end_held: bool,
+    /// An end is kept from hyper until the answer is out.
+    is_end_kept: bool,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, status: Arc<Status>) -> Self {
+        Self {
+            stream,
+            status,
+            has_ended: false,
+            was_end_held: false,
+            is_end_kept: false,
+        }
+    }
+
+    /// Says something behind hyper's back, if there is room for it.
+    pub(super) fn say(&self, bytes: &[u8]) {
+        // To a client that has left it cannot be said.
+        let _ignored = self.stream.try_write(bytes);
+    }
+
+    /// Whether hyper hears that the client has closed its side. While a request of his is worked on it
+    /// does not: it would drop the request, and a client may close its side and wait for the answer.
+    fn end(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.status.phase() {
+            Phase::Work => self.status.enter(Phase::Left),
+            Phase::Left => {}
+            // Whether the body is whole is known when the handler has had what came before the end.
+            Phase::Body if !self.was_end_held => {
+                self.was_end_held = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            _ => return Poll::Ready(Ok(())),
+        }
+        self.is_end_kept = true;
+        Poll::Pending
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        // Empty lines between two requests begin none.
+        if self.status.phase() == Phase::Idle && bytes.iter().any(|byte| !is_line_end(*byte)) {
+            self.status.enter(Phase::Head);
+        }
+    }
+
+    fn written(&self, result: &Poll<io::Result<usize>>) {
+        match self.status.phase() {
+            // A part of the answer is out; until its client has read that, hyper reads nothing of it.
+            Phase::Answer if result.is_ready() => self.status.enter(Phase::Answer),
+            // The next part is made.
+            Phase::Idle => self.status.enter(Phase::Answer),
+            _ => {}
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_ended {
+            return self.end(context);
+        }
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        if result.is_err() {
+            self.has_ended = true;
+        } else if bytes.is_empty() {
+            self.has_ended = true;
+            return self.end(context);
+        } else {
+            self.received(bytes);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(&result);
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Everything is out: hyper flushes when its own buffer is empty.
+        if self.status.phase() == Phase::Answer {
+            self.status.enter(Phase::Idle);
+            if std::mem::take(&mut self.is_end_kept) {
+                context.waker().wake_by_ref();
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(&result);
+        result
+    }
+}
