@@ -13,6 +13,7 @@ use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HeaderFault, SegmentHeader};
+use super::note::{self, Noted};
 use super::payloads::Record;
 use super::reader::{Item, payload_at};
 use super::survey::{self, End, Surroundings, Tally};
@@ -47,10 +48,16 @@ pub struct Verification {
     pub damaged: Tally,
     /// Unreadable but applied before.
     pub damaged_applied_records: u64,
-    /// Segments that should lie between others and do not.
+    /// Segments that should be there and are not: between others, or at the end.
     pub missing_segments: u64,
-    /// Segments whose first page is unreadable or belongs to another journal.
+    /// Segments whose first page is unreadable or belongs to another journal, or is that of another
+    /// segment.
     pub damaged_headers: u64,
+    /// Segments that are shorter than they were made.
+    pub short_segments: u64,
+    /// The note beside the folder could not be read, or speaks of another journal: a missing end is not
+    /// noticed.
+    pub is_note_unusable: bool,
     /// The highest position proven durable.
     pub durable: Position,
 }
@@ -60,7 +67,10 @@ impl Verification {
     pub fn is_intact(&self) -> bool {
         self.damaged == Tally::default()
             && self.damaged_applied_records == 0
+            && self.missing_segments == 0
             && self.damaged_headers == 0
+            && self.short_segments == 0
+            && !self.is_note_unusable
     }
 }
 
@@ -105,9 +115,42 @@ pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
     }
 }
 
-/// Which journal lies in `dir`, as its last readable segment says; `None` without one.
-pub fn journal_id(disk: &dyn Disk, dir: &Path) -> Result<Option<u128>, OpenError> {
-    Ok(survey::list(disk, dir)?.journal_id)
+/// What lies in a journal's folder and beside it, as names, headers and the note say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Segment files, readable or not.
+    pub segments: u64,
+    /// Which journal they belong to; of unreadable ones, what the note says.
+    pub journal_id: Option<u128>,
+    /// Whether there has ever been a record in it, as far as can be told.
+    pub is_used: bool,
+    /// What the note beside the folder says, whatever lies in the folder.
+    pub noted: Option<Noted>,
+}
+
+/// Outlines the journal in `dir`, which need not exist.
+pub fn outline(disk: &dyn Disk, dir: &Path) -> Result<Outline, OpenError> {
+    let noted = match note::read(disk, dir) {
+        note::Found::Note(noted, _) => Some(noted),
+        note::Found::Nothing | note::Found::Damaged => None,
+    };
+    let listing = match survey::list(disk, dir) {
+        Err(OpenError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Outline {
+                noted,
+                ..Outline::default()
+            });
+        }
+        listing => listing?,
+    };
+    let end = End::read(disk, &listing, 0)?;
+    let is_unreadable = end.index.is_none() && !listing.segments.is_empty();
+    Ok(Outline {
+        segments: listing.segments.len() as u64,
+        journal_id: listing.journal_id.filter(|_| !listing.segments.is_empty()),
+        is_used: is_unreadable || end.durable > 0 || end.highest_position > 0,
+        noted,
+    })
 }
 
 /// Hands every record in `dir` to `take`, in order, as a start that has applied nothing would; says
@@ -169,18 +212,23 @@ pub fn verify_with(
         .find_map(|found| found.first_position);
     let applied = applied.map_or(first.unwrap_or(1).saturating_sub(1), |applied| applied.0);
     let end = End::read(disk, &listing, applied)?;
+    let (missing_from, missing_end) = listing.missing_before(applied);
     let mut found_all = Verification {
         segments: listing.segments.len() as u64,
         damaged: Tally {
-            records: listing.missing_before(applied),
+            records: missing_end - missing_from,
             bytes: 0,
         },
+        missing_segments: listing.missing_at_end(),
+        is_note_unusable: listing.is_note_unusable,
         torn: end.verdict.torn,
         ..Verification::default()
     };
     let mut durable = end.durable;
     for (index, found) in listing.segments.iter().enumerate() {
-        found_all.damaged_headers += u64::from(found.has_damaged_header);
+        let is_headless = found.has_damaged_header || found.is_misnamed;
+        found_all.damaged_headers += u64::from(is_headless);
+        found_all.short_segments += u64::from(found.is_short);
         let Some(first_position) = found.first_position else {
             continue;
         };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HEADER_PAGE_BYTES, HeaderFault, Kind, RecordHeader, SegmentHeader, VERSION};
+use super::note::{self, Noted};
 use super::reader::{Item, Scan, scan_as};
 use super::segment::{Name, segment_path};
 
@@ -22,6 +23,18 @@ pub(super) struct Found {
     pub(super) first_position: Option<u64>,
     /// The header cannot be read or belongs to another journal.
     pub(super) has_damaged_header: bool,
+    /// The header is intact and says another sequence than the name: it is the header's that counts.
+    pub(super) is_misnamed: bool,
+    /// The file is shorter than its header says. A power cut cannot do that: its length was durable
+    /// before its name.
+    pub(super) is_short: bool,
+}
+
+impl Found {
+    /// Whether the file itself, whatever records it holds, is not as it was left.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.has_damaged_header || self.is_misnamed || self.is_short
+    }
 }
 
 /// What lies in the folder.
@@ -32,12 +45,18 @@ pub(super) struct Listing {
     pub(super) ready: Vec<u64>,
     pub(super) unfinished: Vec<String>,
     pub(super) journal_id: Option<u128>,
+    /// What the note beside the folder says of this journal.
+    pub(super) noted: Option<Noted>,
+    /// The note is there, and cannot be read or speaks of another journal.
+    pub(super) is_note_unusable: bool,
 }
 
 /// Names and headers of all segments.
 pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
     let mut listing = Listing::default();
     let mut headers = Vec::new();
+    // Before anything else: of a journal in use, the segments are then further than the note.
+    let note = note::read(disk, dir);
     for name in disk.list(dir).map_err(OpenError::disk("list", dir))? {
         match Name::parse(&name) {
             Name::Segment(sequence) => {
@@ -50,32 +69,68 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
     }
     headers.sort_unstable_by_key(|(sequence, _)| *sequence);
     listing.ready.sort_unstable();
-    let is_own = |sequence: u64, header: &SegmentHeader| header.sequence == sequence;
-    listing.journal_id = headers
-        .iter()
-        .rev()
-        .find_map(|(sequence, header)| header.ok().filter(|header| is_own(*sequence, header)))
-        .map(|header| header.journal_id);
-    for (sequence, header) in headers {
-        let path = segment_path(dir, sequence);
+    listing.journal_id = id_of(&headers);
+    match note {
+        note::Found::Note(noted, _)
+            if listing.journal_id.is_none_or(|id| id == noted.journal_id) =>
+        {
+            listing.journal_id = Some(noted.journal_id);
+            listing.noted = Some(noted);
+        }
+        note::Found::Nothing => {}
+        note::Found::Note(..) | note::Found::Damaged => listing.is_note_unusable = true,
+    }
+    for (named, header) in &headers {
+        let path = segment_path(dir, *named);
         let file_bytes = disk.len(&path).map_err(OpenError::disk("measure", &path))?;
-        let header = header.ok().filter(|header| is_own(sequence, header));
-        let is_foreign = header.is_some_and(|header| Some(header.journal_id) != listing.journal_id);
-        let first_position = match header {
-            Some(header) if !is_foreign => Some(header.first_position),
-            Some(_) => None,
-            None => first_record(&read_segment(disk, &path, sequence)?.1),
+        let own = header.ok().filter(|header| {
+            Some(header.journal_id) == listing.journal_id
+                && (header.sequence == *named || is_only_claim(&headers, header))
+        });
+        let sequence = own.map_or(*named, |header| header.sequence);
+        let first_position = match (own, header) {
+            (Some(header), _) => Some(header.first_position),
+            // Of another journal, or a copy of a segment that is there under its own name.
+            (None, Ok(_)) => None,
+            (None, Err(_)) => first_record(&read_segment(disk, &path, sequence)?.1),
         };
-        let has_damaged_header = header.is_none() || is_foreign;
         listing.segments.push(Found {
             sequence,
             path,
             file_bytes,
             first_position,
-            has_damaged_header,
+            has_damaged_header: own.is_none(),
+            is_misnamed: sequence != *named,
+            is_short: own.is_some_and(|header| file_bytes < header.segment_bytes),
         });
     }
+    listing.segments.sort_by_key(|found| found.sequence);
     Ok(listing)
+}
+
+/// The sequence in a file's name, and its header.
+type Head = (u64, Result<SegmentHeader, HeaderFault>);
+
+/// The journal of the newest segment that bears its own name, else of the newest at all.
+fn id_of(headers: &[Head]) -> Option<u128> {
+    let own = headers
+        .iter()
+        .filter_map(|(named, header)| header.ok().filter(|header| header.sequence == *named));
+    let any = headers.iter().filter_map(|(_, header)| header.ok());
+    let newest = own
+        .max_by_key(|header| header.sequence)
+        .or_else(|| any.max_by_key(|header| header.sequence));
+    newest.map(|header| header.journal_id)
+}
+
+/// Whether a file under another name is the segment that its header says: no other file claims to be, and
+/// the one that bears the name says itself that it is another.
+fn is_only_claim(headers: &[Head], claimed: &SegmentHeader) -> bool {
+    let claims = headers
+        .iter()
+        .filter(|(_, header)| header.is_ok_and(|header| header.sequence == claimed.sequence));
+    let named = headers.iter().find(|(named, _)| *named == claimed.sequence);
+    claims.count() == 1 && named.is_none_or(|(_, header)| header.is_ok())
 }
 
 impl Listing {
@@ -100,13 +155,41 @@ impl Listing {
             .segments
             .iter()
             .filter_map(|found| found.first_position);
-        firsts.max().unwrap_or(1).saturating_sub(1)
+        let noted = self.noted.map_or(0, |noted| noted.durable.0);
+        noted.max(firsts.max().unwrap_or(1).saturating_sub(1))
     }
 
-    /// Records that lay before the first segment and were not applied.
-    pub(super) fn missing_before(&self, applied: u64) -> u64 {
+    /// Positions that lay before the first segment, or in no segment at all, and were not applied: from
+    /// the first up to but without the second.
+    pub(super) fn missing_before(&self, applied: u64) -> (u64, u64) {
         let first = self.segments.iter().find_map(|found| found.first_position);
-        first.unwrap_or(0).saturating_sub(applied.saturating_add(1))
+        let end = first.unwrap_or_else(|| self.durable().saturating_add(1));
+        let from = applied.saturating_add(1).min(end);
+        (from, end)
+    }
+
+    /// Segments that were in use after the last one that is there. Some may never have been: a start
+    /// that is cut short uses up a sequence.
+    pub(super) fn missing_at_end(&self) -> u64 {
+        let noted = self.noted.map_or(0, |noted| noted.sequence);
+        noted.saturating_sub(self.highest_sequence())
+    }
+
+    /// The highest sequence of a segment that is there, whatever is left of it.
+    fn highest_sequence(&self) -> u64 {
+        self.segments.last().map_or(0, |found| found.sequence)
+    }
+
+    /// The highest sequence that was ever given out, as far as is known.
+    pub(super) fn given_out(&self) -> u64 {
+        let noted = self.noted.map_or(0, |noted| noted.sequence);
+        noted.max(self.highest_sequence())
+    }
+
+    /// Files behind the end of which nothing can be read: what they held is not known.
+    pub(super) fn unreadable_at_end(&self) -> impl Iterator<Item = &Found> {
+        let behind = self.end_index().map_or(0, |index| index + 1);
+        self.segments.iter().skip(behind)
     }
 
     /// How many sequences are left out after the segment at `index`. Alone that says nothing: a
@@ -114,7 +197,7 @@ impl Listing {
     pub(super) fn missing_after(&self, index: usize) -> u64 {
         let mut sequences = self.segments.iter().skip(index).map(|found| found.sequence);
         match (sequences.next(), sequences.next()) {
-            (Some(sequence), Some(next)) => next - sequence - 1,
+            (Some(sequence), Some(next)) => next.saturating_sub(sequence + 1),
             _ => 0,
         }
     }
@@ -264,6 +347,8 @@ pub(super) struct Verdict {
     pub(super) kept: Vec<(usize, RecordHeader)>,
     /// Acknowledged, needed and unreadable.
     pub(super) damaged: Tally,
+    /// The first and the last position of it.
+    pub(super) lost: Option<(u64, u64)>,
     /// Unreadable too, but at rest elsewhere.
     pub(super) damaged_applied_records: u64,
     /// Cut: never acknowledged.
@@ -370,6 +455,10 @@ impl Verdict {
         let needed_from = from.max(applied.saturating_add(1));
         let needed = to.saturating_sub(needed_from);
         self.damaged.records += needed;
+        if needed > 0 {
+            let first = self.lost.map_or(needed_from, |(first, _)| first);
+            self.lost = Some((first, to - 1));
+        }
         if bytes > 0 {
             self.damaged.bytes += bytes;
             self.damaged_applied_records += to.saturating_sub(from) - needed;

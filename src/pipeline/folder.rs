@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Disk, Lock, RealDisk, journal_id};
+use crate::journal::{Disk, Lock, RealDisk, outline};
 use crate::persist::State;
 use crate::pipeline::error::ServeError;
 
@@ -96,7 +96,7 @@ fn found_id(data_dir: &Path) -> Result<Option<u128>, ServeError> {
     if !dir.exists() {
         return Ok(None);
     }
-    Ok(journal_id(&RealDisk, &dir)?)
+    Ok(outline(&RealDisk, &dir)?.journal_id)
 }
 
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> ServeError {
