@@ -73,10 +73,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 Taken::Idle => {
                     spare = VecDeque::new();
                     self.waiting(Self::write_mark)?;
-                    self.waiting(|writer| {
-                        writer.note.rests(writer.durable);
-                        Ok(())
-                    })?;
+                    self.waiting(|writer| writer.note.rests(writer.durable));
                 }
                 Taken::Closed => {
                     self.waiting(Self::write_mark)?;
@@ -116,7 +113,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                     (group_count, first_position),
                     CommitTimes { taken, synced },
                 );
-                self.note.reached(self.durable, synced);
+                self.waiting(|writer| writer.note.reached(writer.durable, synced));
                 continue;
             }
             if let Err(error) = self.waiting(Self::rotate)? {
