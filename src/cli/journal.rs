@@ -183,7 +183,7 @@ fn abandon(data_dir: &Path) -> Outcome {
     let abandoned = pipeline::abandon(data_dir).map_err(|error| Failure::of(&error))?;
     match abandoned.lost {
         Some((first, last)) => say(&format!(
-            "Lost: what was acknowledged at positions {first} to {last}, {} records at most. It is noted; `tillwatch \
+            "Lost: what was acknowledged from position {first} to {last}, and what came after; {} records at least. It is noted; `tillwatch \
              audit` lists it.",
             last - first + 1
         )),

@@ -16,6 +16,7 @@ use super::format::{HeaderFault, SegmentHeader};
 use super::note::{self, Noted};
 use super::payloads::Record;
 use super::reader::{Item, payload_at};
+use super::segment::{LOCK, Name};
 use super::survey::{self, End, Surroundings, Tally};
 
 /// One segment file.
@@ -120,6 +121,8 @@ pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
 pub struct Outline {
     /// Segment files, readable or not.
     pub segments: u64,
+    /// Whether the folder holds anything of a journal, be it only its lock or prepared files.
+    pub is_there: bool,
     /// Which journal they belong to; of unreadable ones, what the note says.
     pub journal_id: Option<u128>,
     /// Whether there has ever been a record in it, as far as can be told.
@@ -145,7 +148,10 @@ pub fn outline(disk: &dyn Disk, dir: &Path) -> Result<Outline, OpenError> {
     };
     let end = End::read(disk, &listing, 0)?;
     let is_unreadable = end.index.is_none() && !listing.segments.is_empty();
+    let names = disk.list(dir).map_err(OpenError::disk("list", dir))?;
+    let is_own = |name: &String| *name == LOCK || Name::parse(name) != Name::Other;
     Ok(Outline {
+        is_there: names.iter().any(is_own),
         segments: listing.segments.len() as u64,
         journal_id: listing.journal_id.filter(|_| !listing.segments.is_empty()),
         is_used: is_unreadable || end.durable > 0 || end.highest_position > 0,

@@ -127,6 +127,9 @@ async fn gone(
     clickhouse: &ClickHouse,
     applied: &[&Migration],
 ) -> Result<Vec<String>, ClickHouseError> {
+    if applied.is_empty() {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT name FROM system.tables WHERE database = {database:String}
          UNION ALL SELECT name FROM system.functions WHERE origin = 'SQLUserDefined'";
     let found: Vec<Named> = clickhouse

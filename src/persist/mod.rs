@@ -27,6 +27,7 @@
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
 //! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
+//! | `deep.rs` | every part and every row of it against checksums and hashes |
 //! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
 //! | `expiry.rs` | the end of rows in the embedded engine, by a clock that is trusted |
@@ -36,6 +37,7 @@
 pub mod audit;
 pub mod backup;
 pub mod clickhouse;
+pub mod deep;
 pub mod error;
 pub mod expiry;
 pub mod hours;

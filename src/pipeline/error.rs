@@ -46,8 +46,8 @@ pub enum ServeError {
     /// The journal that the state file goes with is not there.
     #[error(
         "the state file goes with journal {ours}, and there is none in {}: is it deleted, or not mounted? Records up to \
-         position {durable} were acknowledged, and those after {applied} lie there alone. Put it back and start again; \
-         to go on without it, `tillwatch journal abandon`, which notes what is lost",
+         position {durable} at least were acknowledged, and those after {applied} lie there alone. Put it back and start again; \
+         a copied state file is brought up with `tillwatch restore`; to go on without the journal, `tillwatch journal abandon`, which notes what is lost",
         .journal.display()
     )]
     JournalGone {

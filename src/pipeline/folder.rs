@@ -116,10 +116,15 @@ pub fn check_belonging(known: Belonging, data_dir: &Path) -> Result<(), ServeErr
             ours: Uuid::from_u128(ours),
             found: Uuid::from_u128(found),
         }),
-        (Some(ours), None) if found.segments == 0 => Err(gone(
-            ours,
-            found.noted.filter(|noted| noted.journal_id == ours),
-        )),
+        (Some(ours), None) if found.segments == 0 => {
+            let noted = found.noted.filter(|noted| noted.journal_id == ours);
+            if noted.is_some() && found.is_there {
+                // The folder is the journal's, and its segments are gone: opening it counts them.
+                Ok(())
+            } else {
+                Err(gone(ours, noted))
+            }
+        }
         (None, _) if found.is_used => Err(state_gone(data_dir)),
         (None, None) => match found.noted {
             Some(noted) if noted.durable > Position(0) => Err(gone(noted.journal_id, Some(noted))),

@@ -13,43 +13,48 @@ use crate::persist::ship::guard_epochs;
 use crate::persist::{ClickHouse, ClickHouseError, JournalLoss, LossKind, State};
 use crate::pipeline::{self, ServeError};
 
-/// What is amiss beside the sums.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    /// The journal is damaged, or not that of the state file.
-    journal: bool,
+/// What is amiss beside the sums, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// Rows are other than their hash says.
+    WrongRows,
     /// Something was lost before it was sealed, and nobody has accepted it.
-    losses: bool,
+    Losses,
+    /// The journal is damaged, or not that of the state file.
+    Journal,
     /// Another copy of the state file has shipped more.
-    older: bool,
+    Older,
 }
 
-impl Faults {
-    /// Looks for them, and says what it finds.
-    pub(super) async fn look(
-        (state, clickhouse): (&Arc<State>, &ClickHouse),
-        data_dir: &Path,
-        accept_losses: bool,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            journal: journal_is_damaged(data_dir)?,
-            losses: tell_losses(state, accept_losses)?,
-            older: tell_older(state, clickhouse).await,
-        })
-    }
-
-    /// The gravest of them, in words that end the line of sums.
-    pub(super) fn first(&self) -> Option<&'static str> {
-        if self.losses {
-            Some("whole, BUT WHAT IS LISTED ABOVE WAS LOST before it was sealed")
-        } else if self.journal {
-            Some("whole, BUT THE JOURNAL IS DAMAGED, see above")
-        } else if self.older {
-            Some("whole, BUT THIS STATE FILE IS AN OLDER COPY and ships nothing, see above")
-        } else {
-            None
+impl Fault {
+    /// In words that end the line of sums.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::WrongRows => {
+                "BUT ROWS ARE OTHER THAN THEY WERE SENT, see above; `audit --repair` sends what is still kept"
+            }
+            Self::Losses => "whole, BUT WHAT IS LISTED ABOVE WAS LOST before it was sealed",
+            Self::Journal => "whole, BUT THE JOURNAL IS DAMAGED, see above",
+            Self::Older => {
+                "whole, BUT THIS STATE FILE IS AN OLDER COPY and ships nothing, see above"
+            }
         }
     }
+}
+
+/// Looks for what can be amiss beside the database, and says what it finds.
+pub(super) async fn look_around(
+    (state, clickhouse): (&Arc<State>, &ClickHouse),
+    data_dir: &Path,
+    accept_losses: bool,
+) -> Result<Vec<Fault>, Failure> {
+    let found = [
+        (Fault::Journal, journal_is_damaged(data_dir)?),
+        (Fault::Losses, tell_losses(state, accept_losses)?),
+        (Fault::Older, tell_older(state, clickhouse).await),
+    ];
+    let amiss = found.into_iter().filter(|(_, is_so)| *is_so);
+    Ok(amiss.map(|(fault, _)| fault).collect())
 }
 
 /// Of a collector that does not run: whether its journal is damaged, or is not the one it goes with. A
@@ -105,7 +110,7 @@ fn text_of(loss: &JournalLoss) -> String {
             "it is missing or cannot be read, and nothing tells whether it held acknowledged records".to_owned()
         }
         (LossKind::Abandoned, _) => {
-            format!("the journal was abandoned; {} acknowledged records at most are lost", loss.records)
+            format!("the journal was abandoned; {} acknowledged records at least are lost", loss.records)
         }
         (LossKind::SealedElsewhere, _) => {
             "another state file had sealed them; what it had not shipped is lost with it".to_owned()

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `faults.rs` | the journal, what was lost before it was sealed, an older copy of the state file |
 //! | `strays.rs` | rows that the ledger does not know |
+//! | `deep.rs` | what `--deep` reads |
 //! | `repair.rs` | what `--repair` does |
 
+mod deep;
 mod faults;
 mod repair;
 mod strays;
@@ -24,20 +26,22 @@ use crate::logging::{self, Format};
 use crate::model::time::{DAY_MS, wall_ms};
 use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::identity::has_state;
-use crate::persist::repair::date;
+use crate::persist::repair::{Merge, date};
 use crate::persist::rows::DayLedger;
 use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
 use crate::pipeline;
 use crate::progress::Progress;
 
-use faults::Faults;
-use repair::repair_all;
-use strays::tell_strays;
+use deep::{look_at_parts, look_at_rows};
+use faults::{Fault, look_around};
+use repair::{detach_all, repair_all};
+use strays::{ledger, tell_strays};
 
 /// Epochs asked for in one statement.
 const EPOCHS_AT_ONCE: usize = 1_000;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub(super) struct Audit {
     /// File with settings (TOML).
     #[arg(long, env = "TILLWATCH_CONFIG")]
@@ -45,11 +49,15 @@ pub(super) struct Audit {
     /// One line for each epoch and day that differs, not only the sums by day.
     #[arg(long)]
     verbose: bool,
-    /// Send the rows of epochs that differ again, while their blobs are kept (48 hours after they were
+    /// Detach broken parts, send the rows of epochs that differ again, while their blobs are kept (48 hours after they were
     /// confirmed), read back, and say what could not be repaired. What waits in the outbox is shipped too,
     /// unless `serve` is running and does so itself.
     #[arg(long)]
     repair: bool,
+    /// Read everything: each part against its checksums (CHECK TABLE), each row against its hash. Without it only
+    /// the hashes are read. --repair does so, too.
+    #[arg(long)]
+    deep: bool,
     /// Say that the losses of the journal that are listed have been seen: they are still listed, and no longer
     /// make the command fail.
     #[arg(long)]
@@ -98,15 +106,31 @@ impl Audit {
     }
 
     async fn audit(&self, state: &Arc<State>, clickhouse: &ClickHouse, data_dir: &Path) -> Outcome {
-        let mut compared = compare(state, clickhouse, self.verbose).await?;
-        if self.repair {
-            repair_all(state, clickhouse, &compared.differing, data_dir).await?;
-            compared = compare(state, clickhouse, self.verbose).await?;
+        let is_deep = self.deep || self.repair;
+        let mut broken = Vec::new();
+        if is_deep {
+            broken = look_at_parts(clickhouse).await?;
         }
+        if self.repair {
+            detach_all(state, clickhouse, &broken).await?;
+            let differing = self.differing(state, clickhouse).await?;
+            repair_all((state, clickhouse), &differing, data_dir).await?;
+            broken = look_at_parts(clickhouse).await?;
+        }
+        if !broken.is_empty() {
+            // What it holds cannot be compared: each statement that meets one of them fails.
+            say(
+                "THE DATABASE IS DAMAGED; `audit --repair` detaches broken parts and sends again what is still kept",
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        let compared = compare(state, clickhouse, self.verbose).await?;
+        let is_wrong = is_deep && !look_at_rows(state, clickhouse).await?.is_empty();
         for line in &compared.lines {
             say(line);
         }
-        let faults = Faults::look((state, clickhouse), data_dir, self.accept_losses).await?;
+        let mut faults = look_around((state, clickhouse), data_dir, self.accept_losses).await?;
+        faults.extend(is_wrong.then_some(Fault::WrongRows));
         let has_strays = tell_strays(state, clickhouse).await?;
         let is_whole = report(&compared.days, &faults);
         Ok(if is_whole && !has_strays {
@@ -114,6 +138,29 @@ impl Audit {
         } else {
             ExitCode::FAILURE
         })
+    }
+}
+
+impl Audit {
+    /// What is to be sent again: what is missing, and what is other than its hash says.
+    async fn differing(
+        &self,
+        state: &Arc<State>,
+        clickhouse: &ClickHouse,
+    ) -> Result<Vec<(EpochInfo, Merge)>, Failure> {
+        let compared = compare(state, clickhouse, false).await?;
+        let wrong = look_at_rows(state, clickhouse).await?;
+        let is_wrong = |info: &EpochInfo| wrong.iter().any(|rows| rows.epoch == info.epoch);
+        let of_rows = ledger(state)?.into_iter().filter(is_wrong);
+        let of_rows = of_rows.filter(|info| info.confirmed_at_ms.is_some());
+        let mut all: Vec<_> = of_rows.map(|info| (info, Merge::Always)).collect();
+        for info in compared.differing {
+            if !is_wrong(&info) {
+                all.push((info, Merge::IfNeeded));
+            }
+        }
+        all.sort_by_key(|(info, _)| info.epoch);
+        Ok(all)
     }
 }
 
@@ -234,7 +281,7 @@ fn note(
 }
 
 /// Prints the sums; whether they agree and nothing else is amiss.
-fn report(days: &BTreeMap<u32, Day>, faults: &Faults) -> bool {
+fn report(days: &BTreeMap<u32, Day>, faults: &[Fault]) -> bool {
     let mut total = Day::default();
     let mut rows = Vec::new();
     for (day, sums) in days {
@@ -260,16 +307,16 @@ fn report(days: &BTreeMap<u32, Day>, faults: &Faults) -> bool {
     say(&table(&head, &rows));
     let agrees =
         total.differing == 0 && total.ledger.samples == total.held.samples + total.outbox.samples;
-    let verdict = match (agrees, faults.first()) {
+    let verdict = match (agrees, faults.iter().min()) {
         (false, _) => "THE SUMS DIFFER; run with --verbose",
-        (true, Some(fault)) => fault,
+        (true, Some(fault)) => fault.text(),
         (true, None) => "nothing lost, nothing doubled",
     };
     say(&format!(
         "sealed {} = confirmed {} + outbox {}: {verdict}",
         total.ledger.samples, total.held.samples, total.outbox.samples,
     ));
-    agrees && faults.first().is_none()
+    agrees && faults.is_empty()
 }
 
 fn line(name: String, day: &Day) -> Vec<String> {

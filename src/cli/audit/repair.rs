@@ -1,4 +1,4 @@
-//! `audit --repair`: sends again what ClickHouse has lost, and says what became of it.
+//! `audit --repair`: detaches broken parts, sends again what ClickHouse has lost, and says what became of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,17 +6,52 @@ use std::sync::Arc;
 use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::{Failure, say};
 use crate::model::time::wall_ms;
-use crate::persist::repair::{self, Repaired};
+use crate::persist::deep::{self, BrokenPart};
+use crate::persist::migrate::migrate;
+use crate::persist::repair::{self, Merge, Repaired};
 use crate::persist::ship::{guard_epochs, ship_once};
 use crate::persist::{ClickHouse, EpochInfo, State};
 use crate::pipeline::{self, ServeError};
 use crate::progress::Progress;
 
-/// Sends again what differs, and says what became of it.
-pub(super) async fn repair_all(
+/// Takes broken parts out of their tables: while they are there, every query that meets one fails.
+pub(super) async fn detach_all(
     state: &Arc<State>,
     clickhouse: &ClickHouse,
-    differing: &[EpochInfo],
+    broken: &[BrokenPart],
+) -> Result<(), Failure> {
+    for part in broken {
+        deep::detach(clickhouse, part)
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        let then = if part.table == deep::HOURLY {
+            let days = deep::days_of_week(part);
+            state
+                .uncheck_days(&days)
+                .map_err(|error| Failure::of(&error))?;
+            "`serve` makes it anew from the minutes, after its next start"
+        } else {
+            "what is still kept here of its rows is sent again; those of other collectors on this ClickHouse, by their \
+             own `audit --repair`"
+        };
+        say(&format!(
+            "part {} of {} is detached: it lies in the folder `detached` of its table; {then}",
+            part.part, part.table
+        ));
+    }
+    if !broken.is_empty() {
+        // Its own table may be among them.
+        migrate(clickhouse)
+            .await
+            .map_err(|error| Failure::of(&error))?;
+    }
+    Ok(())
+}
+
+/// Sends again what differs, and says what became of it.
+pub(super) async fn repair_all(
+    (state, clickhouse): (&Arc<State>, &ClickHouse),
+    differing: &[(EpochInfo, Merge)],
     data_dir: &Path,
 ) -> Result<(), Failure> {
     // Numbers that another copy of the state file has used must not be sent under.
@@ -25,9 +60,9 @@ pub(super) async fn repair_all(
         .map_err(|error| Failure::of(&error))?;
     let mut progress = Progress::new(false, PLAIN_EVERY);
     let all = differing.len() as u64;
-    for (done, info) in (0..).zip(differing) {
+    for (done, (info, merge)) in (0..).zip(differing) {
         progress.step("repair", (done, all), "epochs");
-        let repaired = repair::repair(clickhouse, state, info, wall_ms())
+        let repaired = repair::repair(clickhouse, state, info, (wall_ms(), *merge))
             .await
             .map_err(|error| Failure::of(&error))?;
         let what = match repaired {

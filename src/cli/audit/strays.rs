@@ -61,7 +61,7 @@ pub(super) async fn tell_strays(
     Ok(has_strays)
 }
 
-fn ledger(state: &State) -> Result<Vec<EpochInfo>, Failure> {
+pub(super) fn ledger(state: &State) -> Result<Vec<EpochInfo>, Failure> {
     state.ledger(0).map_err(|error| Failure::of(&error))
 }
 
