@@ -96,13 +96,15 @@ pub fn inspect<'a>(
 /// The pid of the process that has the journal in `dir` open, `unknown` if it does not say; `None` when
 /// nobody has.
 pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
-    let file = match std::fs::File::open(dir.join(super::segment::LOCK)) {
+    let file = match std::fs::File::open(dir.join(LOCK)) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(folder_holder(dir));
+        }
         Err(error) => return Err(error),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => Ok(folder_holder(dir)),
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // The id only helps a person.
@@ -113,6 +115,15 @@ pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
             ))
         }
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Somebody who holds the folder itself: its lock file was deleted under it, and says nothing.
+fn folder_holder(dir: &Path) -> Option<String> {
+    let folder = std::fs::File::open(dir).ok()?;
+    match folder.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some("unknown".to_owned()),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
 

@@ -126,6 +126,12 @@ pub(super) fn open(
 ) -> Result<Opened, OpenError> {
     let started = Instant::now();
     let listing = survey::list(disk, &settings.dir)?;
+    if listing.noted.is_none() && !listing.is_note_unusable && !listing.segments.is_empty() {
+        tracing::warn!(
+            "no note lies beside the journal's folder: an earlier release has written it, or somebody has deleted the \
+             note; whether the journal's end is missing is not known this once"
+        );
+    }
     let end = End::read(disk, &listing, applied)?;
     let sealed = seal_all(&listing, end.durable);
     let recovery = Recovery {

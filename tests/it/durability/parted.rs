@@ -316,3 +316,52 @@ async fn swapped_segments_cost_nothing_and_are_said() {
     audit_is_clean(&data, &[]).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_deleted_under_a_running_collector_let_nobody_else_in_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminals = [Terminal::new("store-a")];
+    let server = Server::start_on(folder.path(), &[SOON]).await;
+    terminals[0].post_fresh(&server, 3, 3).await;
+    server.wait_confirmed().await;
+    let data = data(&server);
+    for name in ["LOCK", "journal/LOCK", "clickhouse.endpoint"] {
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    let text = refused(&data).await;
+    assert!(text.contains("in use by process"), "{text}");
+    let endpoint = data.join("clickhouse.endpoint");
+    wait_until("the engine's address", || endpoint.exists().then_some(())).await;
+    terminals[0].post_fresh(&server, 3, 3).await;
+    server.wait_confirmed().await;
+    assert_exactly(&terminals, &sql(&data, CELLS).await);
+    // The journal's note is written anew at the next start; until then its loss costs nothing else.
+    std::fs::remove_file(data.join("journal.note")).unwrap();
+    let server = server.restart().await;
+    assert!(data.join("journal.note").exists());
+    terminals[0].post_fresh(&server, 1, 3).await;
+    server.wait_confirmed().await;
+    audit_is_clean(&data, &[]).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_state_file_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminals = [Terminal::new("store-a"), Terminal::new("store-b")];
+    let data = killed(folder.path(), &mut terminals, 1).await;
+    let file = data.join("state.sqlite");
+    let mut bytes = std::fs::read(&file).unwrap();
+    for page in bytes.chunks_mut(4_096).skip(1) {
+        page[..200].fill(0xa5);
+    }
+    std::fs::write(&file, bytes).unwrap();
+    for log in ["state.sqlite-wal", "state.sqlite-shm"] {
+        let _ = std::fs::remove_file(data.join(log));
+    }
+    let text = refused(&data).await;
+    assert!(
+        text.contains("state file is damaged") && text.contains("tillwatch restore"),
+        "{text}"
+    );
+}
