@@ -13,6 +13,7 @@ use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HeaderFault, SegmentHeader};
+use super::listing;
 use super::note::{self, Noted};
 use super::payloads::Record;
 use super::reader::{Item, payload_at};
@@ -80,9 +81,9 @@ pub fn inspect<'a>(
     disk: &'a dyn Disk,
     dir: &Path,
 ) -> Result<impl Iterator<Item = Result<SegmentReport, OpenError>> + use<'a>, OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     Ok(listing.segments.into_iter().map(move |found| {
-        let (_, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let (_, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
         Ok(SegmentReport {
             path: found.path,
             sequence: found.sequence,
@@ -148,7 +149,7 @@ pub fn outline(disk: &dyn Disk, dir: &Path) -> Result<Outline, OpenError> {
         note::Found::Note(noted, _) => Some(noted),
         note::Found::Nothing | note::Found::Damaged => None,
     };
-    let listing = match survey::list(disk, dir) {
+    let listing = match listing::list(disk, dir) {
         Err(OpenError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             return Ok(Outline {
                 noted,
@@ -178,13 +179,13 @@ pub fn read_records(
     take: &mut dyn FnMut(Record) -> ControlFlow<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     let end = End::read(disk, &listing, 0)?;
     for (index, found) in listing.segments.iter().enumerate() {
         let Some(first_position) = found.first_position else {
             continue;
         };
-        let (bytes, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let (bytes, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
         let around = Surroundings {
             first_position,
             void_from: listing.void_from(index),
@@ -222,7 +223,7 @@ pub fn verify_with(
     applied: Option<Position>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification, OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     let first = listing
         .segments
         .iter()
@@ -253,7 +254,7 @@ pub fn verify_with(
         let verdict = if listing.end_index() == Some(index) {
             end.verdict.clone()
         } else {
-            let (_, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+            let (_, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
             survey::judge(
                 &scan,
                 &Surroundings {

@@ -54,10 +54,12 @@
 //! | `pool.rs` | the thread that prepares segments and takes released ones back |
 //! | `segment.rs` | one file: prepared, started, retired |
 //! | `reader.rs` | the records in the bytes of a segment, whatever the bytes are |
-//! | `survey.rs` | what lies in the folder; torn tail or damage |
+//! | `listing.rs` | what lies in the folder, by names, first pages and the note |
+//! | `survey.rs` | torn tail or damage |
 //! | `note.rs` | how far it has come, noted outside the folder |
 //! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
+//! | `told.rs` | what opening finds and tells |
 //! | `inspect.rs` | looking without opening |
 //! | `disk.rs` | the file system as the journal sees it |
 //! | `error.rs` | what can go wrong, and what to do about it |
@@ -79,6 +81,7 @@ mod disk;
 mod error;
 mod format;
 mod inspect;
+mod listing;
 mod note;
 mod payloads;
 mod pool;
@@ -89,6 +92,7 @@ mod recovery;
 mod segment;
 mod settings;
 mod survey;
+mod told;
 mod writer;
 
 #[cfg(test)]
@@ -112,9 +116,9 @@ pub use self::inspect::{
 };
 pub use self::note::{Noted, note_path};
 pub use self::payloads::{PayloadWriter, Payloads, Record};
-pub use self::recovery::{Loss, Recovery, Replay};
 pub use self::settings::{SEGMENT_BYTES_MIN, Settings};
 pub use self::survey::Tally;
+pub use self::told::{Loss, Recovery, Replay};
 
 use self::note::Note;
 use self::pool::Pool;

@@ -11,10 +11,9 @@
 //! 6. hand out every record after `applied`, setting copies of damaged segments aside.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -22,87 +21,15 @@ use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HEADER_PAGE_BYTES, HeaderFault, RecordHeader, SegmentHeader, push_record};
+use super::listing::{self, Found, Listing};
 use super::note::{Note, Noted};
 use super::payloads::Record;
 use super::quarantine;
 use super::reader::payload_at;
 use super::segment::{self, Active, Sealed};
 use super::settings::Settings;
-use super::survey::{self, End, Found, Listing, Surroundings, Tally, Verdict};
-
-/// What opening a journal found and did.
-///
-/// Damage is found again at every start until `applied` has passed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Records handed to the replay.
-    pub replayed: u64,
-    /// Cut from the end: written, perhaps in part, and never acknowledged. At least so many.
-    pub torn: Tally,
-    /// Acknowledged, not applied, and unreadable: lost. Page somebody.
-    pub damaged: Tally,
-    /// Unreadable but applied before: nothing is lost, but the disk is not well.
-    pub damaged_applied_records: u64,
-    /// Segments that should be there and are not: between others, or at the end.
-    pub missing_segments: u64,
-    /// Segments whose first page is unreadable or belongs to another journal, or is that of another
-    /// segment.
-    pub damaged_headers: u64,
-    /// Segments that are shorter than they were made.
-    pub short_segments: u64,
-    /// The note beside the folder could not be read, or speaks of another journal.
-    pub is_note_unusable: bool,
-    /// Copies of damaged segments.
-    pub quarantined: Vec<PathBuf>,
-    /// Damaged segments that could not be copied; they will be moved there instead of reused.
-    pub quarantine_failures: u64,
-    /// The highest position that was ever durable.
-    pub durable: Position,
-    /// The journal's own number, made with it.
-    pub journal_id: u128,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-impl Recovery {
-    /// Segments that are missing or not as they were left, whatever could be read of them.
-    #[must_use]
-    pub fn damaged_segments(&self) -> u64 {
-        self.missing_segments + self.damaged_headers + self.short_segments
-    }
-}
-
-/// Acknowledged records that are not there any more, at one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The first and the last position that is missing; between them some may be there. `None`: nothing
-    /// tells whether the place held any.
-    pub positions: Option<(Position, Position)>,
-    /// How many are missing, as far as is known.
-    pub records: u64,
-    /// Unreadable bytes.
-    pub bytes: u64,
-    /// The segment in which, or behind which, they lay.
-    pub sequence: u64,
-}
-
-/// Receives what a journal holds when it is opened, in order. A break ends the opening; nothing is lost
-/// by it.
-pub trait Replay {
-    /// A record.
-    fn record(&mut self, record: Record) -> ControlFlow<()>;
-
-    /// Before the records behind it: some are missing. Told again at every start until they are applied.
-    fn lost(&mut self, _loss: &Loss) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
-
-impl<F: FnMut(Record) -> ControlFlow<()>> Replay for F {
-    fn record(&mut self, record: Record) -> ControlFlow<()> {
-        self(record)
-    }
-}
+use super::survey::{self, End, Surroundings, Verdict};
+use super::told::{Loss, Recovery, Replay, tell};
 
 /// A journal ready for its threads.
 #[derive(Debug)]
@@ -125,7 +52,7 @@ pub(super) fn open(
     replay: &mut dyn Replay,
 ) -> Result<Opened, OpenError> {
     let started = Instant::now();
-    let listing = survey::list(disk, &settings.dir)?;
+    let listing = listing::list(disk, &settings.dir)?;
     if listing.noted.is_none() && !listing.is_note_unusable && !listing.segments.is_empty() {
         tracing::warn!(
             "no note lies beside the journal's folder: an earlier release has written it, or somebody has deleted the \
@@ -376,7 +303,7 @@ impl Session<'_> {
                 self.replay_segment(found, &end.bytes, &end.verdict, replay)?;
                 continue;
             }
-            let (bytes, scan) = survey::read_segment(self.disk, &found.path, found.sequence)?;
+            let (bytes, scan) = listing::read_segment(self.disk, &found.path, found.sequence)?;
             let verdict = match (found.first_position, void_from) {
                 (Some(first_position), Some(_)) => {
                     let durable = end.durable;
@@ -469,22 +396,5 @@ impl Session<'_> {
                 self.recovery.quarantine_failures += 1;
             }
         }
-    }
-}
-
-fn tell(replay: &mut dyn Replay, loss: &Loss) -> Result<(), OpenError> {
-    tracing::error!(
-        first_position = loss.positions.map(|(first, _)| first.0),
-        last_position = loss.positions.map(|(_, last)| last.0),
-        records = loss.records,
-        bytes = loss.bytes,
-        segment = loss.sequence,
-        "acknowledged records are missing from the journal"
-    );
-    match replay.lost(loss) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(OpenError::ReplayStopped {
-            position: loss.positions.map_or(Position(0), |(first, _)| first),
-        }),
     }
 }
