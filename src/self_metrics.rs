@@ -72,7 +72,8 @@ metrics_of_self! {
     JOURNAL_HALTED = Gauge "tillwatch_journal_halted" "1 after a failed write or sync: nothing is acknowledged any more.";
     JOURNAL_FULL = Gauge "tillwatch_journal_full" "1 while appends are refused because budget or disk are full.";
     RECOVERY_TORN = Gauge "tillwatch_recovery_torn_records" "Records of a torn tail that the last start cut off; none was acknowledged.";
-    RECOVERY_DAMAGED = Gauge "tillwatch_recovery_damaged_records" "Acknowledged records that the last start could not read; their segments are in quarantine.";
+    RECOVERY_DAMAGED = Gauge "tillwatch_recovery_damaged_records" "Acknowledged records that the last start could not read or find; what there is of their segments is in quarantine.";
+    RECOVERY_DAMAGED_SEGMENTS = Gauge "tillwatch_recovery_damaged_segments" "Segments of the journal that the last start found missing, cut short, renamed or without a readable head, whatever could be read of them.";
     RECOVERY_SECONDS = Gauge "tillwatch_recovery_seconds" "How long the last start took to recover and replay the journal.";
     APPLY_QUEUE = Gauge "tillwatch_apply_queue_groups" "Durable groups that wait for the aggregate or are being applied.";
     APPLY_QUEUE_LIMIT = Gauge "tillwatch_apply_queue_limit_groups" "The most groups that may wait; past it the journal waits.";
@@ -114,6 +115,7 @@ metrics_of_self! {
     REBUILT_HOURS = Counter "tillwatch_rebuilt_rollups_total" "Hours of stores summed up in rollup_1h and read back.";
     REBUILDS = Counter "tillwatch_rebuilds_total" "Rounds of summing up hours, by result.";
     REBUILD_SECONDS = Histogram "tillwatch_rebuild_duration_seconds" "How long a round took: insert and read back.";
+    TABLES_MADE_AGAIN = Gauge "tillwatch_database_tables_made_again" "Tables, views and functions that were gone from the database when it was last prepared, and were made again, empty.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "1 if the last round of shipping or the last look at ClickHouse went well.";
     ENGINE_ENDS = Counter "tillwatch_engine_restarts_total" "Times the embedded engine was started again, by what was before: ended (by itself, or killed), hung (no answer for half a minute), not_ready (the start failed).";
     QUERY_READS = Counter "tillwatch_query_reads_total" "Times ClickHouse was read for a query, by the finest table that whole hours were read from: rollup_1h, rollup_1m; again counts those read again because hours were summed up meanwhile.";

@@ -12,6 +12,7 @@ use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::model::time::wall_ms;
 use crate::persist::backup::{self, Manifest};
+use crate::persist::identity::has_state;
 use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
 use crate::pipeline;
@@ -48,7 +49,7 @@ impl Backup {
     pub(super) async fn run(self) -> Outcome {
         logging::init(Format::Text, "warn");
         backup::check_empty(&self.target).map_err(|error| Failure::of(&error))?;
-        if !self.data_dir.join(backup::STATE_FILE).exists() {
+        if !has_state(&self.data_dir) {
             let error = backup::BackupError::NoState(self.data_dir);
             return Err(Failure::of(&error));
         }
@@ -190,6 +191,7 @@ pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usi
             .await
             .map_err(|error| Failure::of(&error))?;
         let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        pipeline::pass_over_sealed(&state, &data_dir).map_err(|error| Failure::of(&error))?;
         let used = used_epochs(database.clickhouse(), &state)
             .await
             .map_err(|error| Failure::of(&error))?;

@@ -9,9 +9,9 @@
 //! | `query.rs` | `query`: percentiles as a table in the terminal |
 //! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
 //! | `sparkline.rs` | a row of windows in a few characters |
-//! | `audit.rs` | `audit`: the ledger against what ClickHouse holds, and repair |
+//! | `audit/` | `audit`: the ledger against what ClickHouse holds, and repair |
 //! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
-//! | `journal.rs` | `journal inspect`, `journal verify` |
+//! | `journal.rs` | `journal inspect`, `verify`, `adopt`, `abandon` |
 
 #![expect(
     clippy::doc_markdown,

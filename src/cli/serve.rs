@@ -153,6 +153,9 @@ impl Migrate {
                 "the collector id is now {id}; {moved} epochs that wait moved to it"
             ));
         }
+        for name in &migrated.made_again {
+            say(&format!("{name} was gone and is made again, empty"));
+        }
         say(&format!(
             "{} applied before, {} applied now{}",
             migrated.before,

@@ -122,10 +122,14 @@ impl Disk for RealDisk {
             .truncate(false)
             .open(path)?;
         match file.try_lock() {
+            // The folder, too: under a lock file that somebody has deleted, another would be free.
             Ok(()) => {
+                let Some(folder) = lock_folder(path)? else {
+                    return Ok(Lock::HeldBy(None));
+                };
                 file.set_len(0)?;
                 file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
-                Ok(Lock::Held(Box::new(file)))
+                Ok(Lock::Held(Box::new((file, folder))))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -139,6 +143,24 @@ impl Disk for RealDisk {
             }
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Locks the folder of a lock file; `None` when somebody else has it. Some file systems lock no folders:
+/// there the file alone has to do.
+fn lock_folder(file: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(folder_of(file))?;
+    match folder.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(folder)),
+    }
+}
+
+/// The folder that a file lies in.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 

@@ -13,8 +13,11 @@ use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HeaderFault, SegmentHeader};
+use super::listing;
+use super::note::{self, Noted};
 use super::payloads::Record;
 use super::reader::{Item, payload_at};
+use super::segment::{LOCK, Name};
 use super::survey::{self, End, Surroundings, Tally};
 
 /// One segment file.
@@ -47,10 +50,16 @@ pub struct Verification {
     pub damaged: Tally,
     /// Unreadable but applied before.
     pub damaged_applied_records: u64,
-    /// Segments that should lie between others and do not.
+    /// Segments that should be there and are not: between others, or at the end.
     pub missing_segments: u64,
-    /// Segments whose first page is unreadable or belongs to another journal.
+    /// Segments whose first page is unreadable or belongs to another journal, or is that of another
+    /// segment.
     pub damaged_headers: u64,
+    /// Segments that are shorter than they were made.
+    pub short_segments: u64,
+    /// The note beside the folder could not be read, or speaks of another journal: a missing end is not
+    /// noticed.
+    pub is_note_unusable: bool,
     /// The highest position proven durable.
     pub durable: Position,
 }
@@ -60,7 +69,10 @@ impl Verification {
     pub fn is_intact(&self) -> bool {
         self.damaged == Tally::default()
             && self.damaged_applied_records == 0
+            && self.missing_segments == 0
             && self.damaged_headers == 0
+            && self.short_segments == 0
+            && !self.is_note_unusable
     }
 }
 
@@ -69,9 +81,9 @@ pub fn inspect<'a>(
     disk: &'a dyn Disk,
     dir: &Path,
 ) -> Result<impl Iterator<Item = Result<SegmentReport, OpenError>> + use<'a>, OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     Ok(listing.segments.into_iter().map(move |found| {
-        let (_, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let (_, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
         Ok(SegmentReport {
             path: found.path,
             sequence: found.sequence,
@@ -85,13 +97,15 @@ pub fn inspect<'a>(
 /// The pid of the process that has the journal in `dir` open, `unknown` if it does not say; `None` when
 /// nobody has.
 pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
-    let file = match std::fs::File::open(dir.join(super::segment::LOCK)) {
+    let file = match std::fs::File::open(dir.join(LOCK)) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(folder_holder(dir));
+        }
         Err(error) => return Err(error),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => Ok(folder_holder(dir)),
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // The id only helps a person.
@@ -105,9 +119,56 @@ pub fn holder(dir: &Path) -> std::io::Result<Option<String>> {
     }
 }
 
-/// Which journal lies in `dir`, as its last readable segment says; `None` without one.
-pub fn journal_id(disk: &dyn Disk, dir: &Path) -> Result<Option<u128>, OpenError> {
-    Ok(survey::list(disk, dir)?.journal_id)
+/// Somebody who holds the folder itself: its lock file was deleted under it, and says nothing.
+fn folder_holder(dir: &Path) -> Option<String> {
+    let folder = std::fs::File::open(dir).ok()?;
+    match folder.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some("unknown".to_owned()),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// What lies in a journal's folder and beside it, as names, headers and the note say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Segment files, readable or not.
+    pub segments: u64,
+    /// Whether the folder holds anything of a journal, be it only its lock or prepared files.
+    pub is_there: bool,
+    /// Which journal they belong to; of unreadable ones, what the note says.
+    pub journal_id: Option<u128>,
+    /// Whether there has ever been a record in it, as far as can be told.
+    pub is_used: bool,
+    /// What the note beside the folder says, whatever lies in the folder.
+    pub noted: Option<Noted>,
+}
+
+/// Outlines the journal in `dir`, which need not exist.
+pub fn outline(disk: &dyn Disk, dir: &Path) -> Result<Outline, OpenError> {
+    let noted = match note::read(disk, dir) {
+        note::Found::Note(noted, _) => Some(noted),
+        note::Found::Nothing | note::Found::Damaged => None,
+    };
+    let listing = match listing::list(disk, dir) {
+        Err(OpenError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Outline {
+                noted,
+                ..Outline::default()
+            });
+        }
+        listing => listing?,
+    };
+    let end = End::read(disk, &listing, 0)?;
+    let is_unreadable = end.index.is_none() && !listing.segments.is_empty();
+    let names = disk.list(dir).map_err(OpenError::disk("list", dir))?;
+    let is_own = |name: &String| *name == LOCK || Name::parse(name) != Name::Other;
+    Ok(Outline {
+        is_there: names.iter().any(is_own),
+        segments: listing.segments.len() as u64,
+        journal_id: listing.journal_id.filter(|_| !listing.segments.is_empty()),
+        is_used: is_unreadable || end.durable > 0 || end.highest_position > 0,
+        noted,
+    })
 }
 
 /// Hands every record in `dir` to `take`, in order, as a start that has applied nothing would; says
@@ -118,13 +179,13 @@ pub fn read_records(
     take: &mut dyn FnMut(Record) -> ControlFlow<()>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     let end = End::read(disk, &listing, 0)?;
     for (index, found) in listing.segments.iter().enumerate() {
         let Some(first_position) = found.first_position else {
             continue;
         };
-        let (bytes, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+        let (bytes, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
         let around = Surroundings {
             first_position,
             void_from: listing.void_from(index),
@@ -162,25 +223,30 @@ pub fn verify_with(
     applied: Option<Position>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verification, OpenError> {
-    let listing = survey::list(disk, dir)?;
+    let listing = listing::list(disk, dir)?;
     let first = listing
         .segments
         .iter()
         .find_map(|found| found.first_position);
     let applied = applied.map_or(first.unwrap_or(1).saturating_sub(1), |applied| applied.0);
     let end = End::read(disk, &listing, applied)?;
+    let (missing_from, missing_end) = listing.missing_before(applied);
     let mut found_all = Verification {
         segments: listing.segments.len() as u64,
         damaged: Tally {
-            records: listing.missing_before(applied),
+            records: missing_end - missing_from,
             bytes: 0,
         },
+        missing_segments: listing.missing_at_end(),
+        is_note_unusable: listing.is_note_unusable,
         torn: end.verdict.torn,
         ..Verification::default()
     };
     let mut durable = end.durable;
     for (index, found) in listing.segments.iter().enumerate() {
-        found_all.damaged_headers += u64::from(found.has_damaged_header);
+        let is_headless = found.has_damaged_header || found.is_misnamed;
+        found_all.damaged_headers += u64::from(is_headless);
+        found_all.short_segments += u64::from(found.is_short);
         let Some(first_position) = found.first_position else {
             continue;
         };
@@ -188,7 +254,7 @@ pub fn verify_with(
         let verdict = if listing.end_index() == Some(index) {
             end.verdict.clone()
         } else {
-            let (_, scan) = survey::read_segment(disk, &found.path, found.sequence)?;
+            let (_, scan) = listing::read_segment(disk, &found.path, found.sequence)?;
             survey::judge(
                 &scan,
                 &Surroundings {

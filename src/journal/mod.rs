@@ -17,9 +17,13 @@
 //!    released is deleted.
 //! 6. Memory and disk have limits: queue, segments, records.
 //!
-//! Not promised: if the disk itself destroys the last acknowledged group, and nothing written
-//! later says that it was durable, that looks like a torn tail. [`Settings::idle_mark`] says how
-//! soon something does.
+//! 7. What is missing, unreadable or under another name is told: of the end, as far as the note
+//!    beside the folder says that it was there.
+//!
+//! Not promised: if the disk destroys the last acknowledged groups, and neither anything written
+//! later nor the note says that they were durable, that looks like a torn tail. The note says so
+//! within 100 ms of traffic, and [`Settings::idle_mark`] after it; power cuts may take its last
+//! seconds, never that a segment was in use.
 //!
 //! # On disk
 //!
@@ -29,6 +33,7 @@
 //! ready-<id>.seg                prepared: zero-filled or released before, taken for the next segment
 //! ready-<id>.tmp                being prepared
 //! quarantine/j-<sequence>.seg   copies of damaged segments, for people
+//! ../<folder>.note              how far the journal has come
 //! ```
 //!
 //! The bytes of a segment are in `format.rs` and `docs/formats/journal_v1.md`.
@@ -49,9 +54,12 @@
 //! | `pool.rs` | the thread that prepares segments and takes released ones back |
 //! | `segment.rs` | one file: prepared, started, retired |
 //! | `reader.rs` | the records in the bytes of a segment, whatever the bytes are |
-//! | `survey.rs` | what lies in the folder; torn tail or damage |
+//! | `listing.rs` | what lies in the folder, by names, first pages and the note |
+//! | `survey.rs` | torn tail or damage |
+//! | `note.rs` | how far it has come, noted outside the folder |
 //! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
+//! | `told.rs` | what opening finds and tells |
 //! | `inspect.rs` | looking without opening |
 //! | `disk.rs` | the file system as the journal sees it |
 //! | `error.rs` | what can go wrong, and what to do about it |
@@ -61,7 +69,9 @@
 //! **record**: one payload at one position. **append**: one or more payloads that become durable
 //! together. **group**: the appends that share a write and a sync. **segment**: a file of records.
 //! **durable mark**: a note of the highest position known durable. **applied**: the position up to
-//! which the caller has everything at rest elsewhere. **release**: telling the journal so.
+//! which the caller has everything at rest elsewhere. **release**: telling the journal so. **note**:
+//! the file beside the folder that says how far the journal has come. **loss**: acknowledged records
+//! that are not there any more.
 //!
 //! # Not here
 //!
@@ -71,6 +81,8 @@ mod disk;
 mod error;
 mod format;
 mod inspect;
+mod listing;
+mod note;
 mod payloads;
 mod pool;
 mod quarantine;
@@ -80,6 +92,7 @@ mod recovery;
 mod segment;
 mod settings;
 mod survey;
+mod told;
 mod writer;
 
 #[cfg(test)]
@@ -88,10 +101,9 @@ mod tests;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -99,13 +111,16 @@ pub use self::disk::{Disk, DiskFile, Lock, RealDisk};
 pub use self::error::{AppendError, HaltCause, OpenError};
 pub use self::format::{HeaderFault, Kind, PAYLOAD_BYTES_MAX, RecordHeader, SegmentHeader};
 pub use self::inspect::{
-    SegmentReport, Verification, holder, inspect, journal_id, read_records, verify, verify_with,
+    Outline, SegmentReport, Verification, holder, inspect, outline, read_records, verify,
+    verify_with,
 };
+pub use self::note::{Noted, note_path};
 pub use self::payloads::{PayloadWriter, Payloads, Record};
-pub use self::recovery::Recovery;
 pub use self::settings::{SEGMENT_BYTES_MIN, Settings};
 pub use self::survey::Tally;
+pub use self::told::{Loss, Recovery, Replay};
 
+use self::note::Note;
 use self::pool::Pool;
 use self::queue::Shared;
 use self::writer::Writer;
@@ -206,6 +221,8 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Failed tries to prepare a segment or to take one back.
     pub segment_failures: u64,
+    /// Failed tries to note how far it is; the note lags then.
+    pub note_failures: u64,
     /// Whether appends are refused because budget or disk are full.
     pub is_full: bool,
     /// Whether a write or a sync failed: end the process.
@@ -220,6 +237,7 @@ pub struct Journal<C: Completion> {
 
 struct Inner<C: Completion> {
     shared: Arc<Shared<C>>,
+    note: Arc<Note>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -255,7 +273,7 @@ impl<C: Completion> Journal<C> {
         settings: Settings,
         disk: Arc<dyn Disk>,
         applied: Position,
-        replay: &mut dyn FnMut(Record) -> ControlFlow<()>,
+        replay: &mut dyn Replay,
         sink: S,
     ) -> Result<(Self, Recovery), OpenError> {
         settings.check()?;
@@ -272,10 +290,9 @@ impl<C: Completion> Journal<C> {
         };
         let opened = recovery::open(&settings, &*disk, applied.0, replay)?;
         let pool = Arc::new(Pool::new(
-            Arc::clone(&disk),
+            (Arc::clone(&disk), Arc::clone(&opened.note)),
             settings.clone(),
-            opened.sealed,
-            opened.ready,
+            (opened.sealed, opened.ready),
             opened.ready_id_next,
             applied.0,
         ));
@@ -287,6 +304,7 @@ impl<C: Completion> Journal<C> {
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk,
+            note: Arc::clone(&opened.note),
             journal_id: opened.recovery.journal_id,
             active: opened.active,
             durable: opened.durable,
@@ -321,7 +339,11 @@ impl<C: Completion> Journal<C> {
         }));
         Ok((
             Self {
-                inner: Arc::new(Inner { shared, threads }),
+                inner: Arc::new(Inner {
+                    shared,
+                    note: opened.note,
+                    threads,
+                }),
             },
             opened.recovery,
         ))
@@ -338,10 +360,12 @@ impl<C: Completion> Journal<C> {
     /// reused. Never goes back.
     pub fn release(&self, applied: Position) {
         // What is not even durable here cannot be at rest elsewhere.
-        self.inner
-            .shared
-            .pool
-            .release(applied.0.min(self.durable().0));
+        let applied = applied.0.min(self.durable().0);
+        self.inner.shared.pool.release(applied);
+        // After a shutdown nobody else notes it.
+        if self.inner.threads().is_none() {
+            self.inner.note.released(applied);
+        }
     }
 
     /// The highest durable position.
@@ -378,6 +402,7 @@ impl<C: Completion> Journal<C> {
             queued_appends,
             queued_bytes,
             segment_failures: level.failures,
+            note_failures: self.inner.note.failures(),
             is_full: shared.pool.no_room().is_some(),
             is_halted: self.is_halted(),
         }
@@ -414,13 +439,13 @@ impl<C: Completion> Journal<C> {
 }
 
 impl<C: Completion> Inner<C> {
+    fn threads(&self) -> MutexGuard<'_, Option<Threads>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn shut_down(&self) {
         self.shared.close();
-        let threads = self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let threads = self.threads().take();
         let Some(threads) = threads else { return };
         // The last clone may die in a completion, on the writer's own thread, which then ends by
         // itself.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::Disk;
 use super::error::AppendError;
+use super::note::Note;
 use super::segment::{self, Sealed};
 use super::settings::Settings;
 
@@ -21,6 +22,7 @@ const NO_SEGMENT: u8 = 2;
 pub(super) struct Pool {
     disk: Arc<dyn Disk>,
     settings: Settings,
+    note: Arc<Note>,
     state: Mutex<State>,
     changed: Condvar,
     /// Whether a segment can be had, as the writer last found out. Read without the lock by every
@@ -36,6 +38,8 @@ struct State {
     /// Segments being taken back right now; they still count as holding records.
     retiring: u64,
     applied: u64,
+    /// What of it the note says.
+    noted: u64,
     /// The pause before the next try and its end, while making a segment fails.
     pause: Option<(Duration, Instant)>,
     failures: u64,
@@ -53,6 +57,9 @@ pub(super) struct Level {
 }
 
 enum Job {
+    Note {
+        applied: u64,
+    },
     Retire {
         sealed: Sealed,
         ready_id: Option<u64>,
@@ -65,10 +72,9 @@ enum Job {
 
 impl Pool {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        (disk, note): (Arc<dyn Disk>, Arc<Note>),
         settings: Settings,
-        sealed: VecDeque<Sealed>,
-        ready: Vec<PathBuf>,
+        (sealed, ready): (VecDeque<Sealed>, Vec<PathBuf>),
         ready_id_next: u64,
         applied: u64,
     ) -> Self {
@@ -77,11 +83,13 @@ impl Pool {
             ready_id_next,
             sealed,
             applied,
+            noted: applied,
             ..State::default()
         };
         Self {
             disk,
             settings,
+            note,
             state: Mutex::new(state),
             changed: Condvar::new(),
             room: AtomicU8::new(ROOM),
@@ -175,6 +183,7 @@ impl Pool {
         loop {
             match self.next_job() {
                 Job::Stop => return,
+                Job::Note { applied } => self.note.released(applied),
                 Job::Retire { sealed, ready_id } => self.retire(&sealed, ready_id),
                 Job::Prepare { id } => self.prepare(id),
             }
@@ -186,6 +195,12 @@ impl Pool {
         loop {
             if state.stopping {
                 return Job::Stop;
+            }
+            // Before anything is reused: an older copy of what holds the released records is told by it.
+            if state.applied > state.noted {
+                state.noted = state.applied;
+                let applied = state.applied;
+                return Job::Note { applied };
             }
             // After a failure nothing is tried before the pause is over, except what frees space.
             if let Some(sealed) = state.pop_released() {
@@ -227,11 +242,7 @@ impl Pool {
                 state.pause = None;
             }
             // It is out of the way already, only its sync failed: the next start tidies up.
-            Err(_)
-                if self
-                    .disk
-                    .len(&segment::segment_path(&self.settings.dir, sealed.sequence))
-                    .is_err() => {}
+            Err(_) if self.disk.len(&sealed.path).is_err() => {}
             Err(error) => {
                 tracing::error!(sequence = sealed.sequence, %error, "could not free a released journal segment");
                 // Left where it is until the next start; trying at once again would spin.

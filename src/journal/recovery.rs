@@ -7,12 +7,13 @@
 //! 4. copy the records that are not proven durable into a fresh segment and sync it. They may be
 //!    in memory only, after a sync that failed under an earlier process: read back, acknowledged
 //!    as a resend, and lost with the next power cut;
-//! 5. hand out every record after `applied`, setting copies of damaged segments aside.
+//! 5. note beside the folder that this segment is in use;
+//! 6. hand out every record after `applied`, setting copies of damaged segments aside.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -20,46 +21,21 @@ use super::Position;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::format::{HEADER_PAGE_BYTES, HeaderFault, RecordHeader, SegmentHeader, push_record};
+use super::listing::{self, Found, Listing};
+use super::note::{Note, Noted};
 use super::payloads::Record;
 use super::quarantine;
 use super::reader::payload_at;
 use super::segment::{self, Active, Sealed};
 use super::settings::Settings;
-use super::survey::{self, End, Found, Listing, Surroundings, Tally, Verdict};
-
-/// What opening a journal found and did.
-///
-/// Damage is found again at every start until `applied` has passed it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Records handed to the replay.
-    pub replayed: u64,
-    /// Cut from the end: written, perhaps in part, and never acknowledged. At least so many.
-    pub torn: Tally,
-    /// Acknowledged, not applied, and unreadable: lost. Page somebody.
-    pub damaged: Tally,
-    /// Unreadable but applied before: nothing is lost, but the disk is not well.
-    pub damaged_applied_records: u64,
-    /// Segments that should lie between others and do not.
-    pub missing_segments: u64,
-    /// Segments whose first page is unreadable or belongs to another journal.
-    pub damaged_headers: u64,
-    /// Copies of damaged segments.
-    pub quarantined: Vec<PathBuf>,
-    /// Damaged segments that could not be copied; they will be moved there instead of reused.
-    pub quarantine_failures: u64,
-    /// The highest position that was ever durable.
-    pub durable: Position,
-    /// The journal's own number, made with it.
-    pub journal_id: u128,
-    /// How long it took.
-    pub duration: Duration,
-}
+use super::survey::{self, End, Surroundings, Verdict};
+use super::told::{Loss, Recovery, Replay, tell};
 
 /// A journal ready for its threads.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) recovery: Recovery,
+    pub(super) note: Arc<Note>,
     pub(super) active: Active,
     pub(super) durable: u64,
     pub(super) next_position: u64,
@@ -69,24 +45,24 @@ pub(super) struct Opened {
     pub(super) ready_id_next: u64,
 }
 
-/// Receives the records of a replay, in order.
-pub(super) type Replay<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
-
 pub(super) fn open(
     settings: &Settings,
     disk: &dyn Disk,
     applied: u64,
-    replay: Replay<'_>,
+    replay: &mut dyn Replay,
 ) -> Result<Opened, OpenError> {
     let started = Instant::now();
-    let listing = survey::list(disk, &settings.dir)?;
+    let listing = listing::list(disk, &settings.dir)?;
+    if listing.noted.is_none() && !listing.is_note_unusable && !listing.segments.is_empty() {
+        tracing::warn!(
+            "no note lies beside the journal's folder: an earlier release has written it, or somebody has deleted the \
+             note; whether the journal's end is missing is not known this once"
+        );
+    }
     let end = End::read(disk, &listing, applied)?;
     let sealed = seal_all(&listing, end.durable);
     let recovery = Recovery {
-        damaged: Tally {
-            records: listing.missing_before(applied),
-            bytes: 0,
-        },
+        is_note_unusable: listing.is_note_unusable,
         ..Recovery::default()
     };
     let mut session = Session {
@@ -100,8 +76,18 @@ pub(super) fn open(
         ready_id: 0,
         recovery,
     };
+    // Before a new segment takes the place of what is missing.
+    session.tell_missing(replay)?;
     let sequence = session.tidy()? + 1;
     let (active, journal_id, last_position) = session.start_fresh(sequence)?;
+    let noted = Noted {
+        journal_id,
+        sequence,
+        durable: Position(session.end.durable.max(last_position)),
+        released: Position(applied),
+    };
+    let note = Note::open(disk, settings, noted);
+    let note = note.map_err(OpenError::disk("note the end of", &settings.dir))?;
     session.replay_all(replay)?;
 
     let Session {
@@ -118,6 +104,7 @@ pub(super) fn open(
     recovery.duration = started.elapsed();
     Ok(Opened {
         recovery,
+        note: Arc::new(note),
         active,
         durable,
         next_position: durable.max(end.highest_position) + 1,
@@ -132,6 +119,7 @@ pub(super) fn open(
 fn seal_all(listing: &Listing, durable: u64) -> VecDeque<Sealed> {
     let seal = |(index, found): (usize, &Found)| Sealed {
         sequence: found.sequence,
+        path: found.path.clone(),
         last_position: listing
             .void_from(index)
             .map_or(durable, |void_from| void_from.saturating_sub(1)),
@@ -156,6 +144,37 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Counts and tells what is missing before the first segment and behind the last.
+    fn tell_missing(&mut self, replay: &mut dyn Replay) -> Result<(), OpenError> {
+        let (from, end) = self.listing.missing_before(self.applied);
+        if from < end {
+            self.recovery.damaged.records += end - from;
+            let first = self.listing.segments.first();
+            let loss = Loss {
+                positions: Some((Position(from), Position(end - 1))),
+                records: end - from,
+                bytes: 0,
+                sequence: first.map_or(0, |found| found.sequence),
+            };
+            tell(replay, &loss)?;
+        }
+        let missing = self.listing.missing_at_end();
+        self.recovery.missing_segments += missing;
+        // What is known to have been durable is counted with the last segment that can be read.
+        let is_counted = self.end.verdict.lost.is_some() || from < end;
+        let unreadable = self.listing.unreadable_at_end().last();
+        if !is_counted && (missing > 0 || unreadable.is_some()) {
+            let loss = Loss {
+                positions: None,
+                records: 0,
+                bytes: unreadable.map_or(0, |found| found.file_bytes),
+                sequence: self.listing.given_out(),
+            };
+            tell(replay, &loss)?;
+        }
+        Ok(())
+    }
+
     /// Removes what was never finished, finds the prepared files, and returns the highest sequence
     /// that was ever given out.
     fn tidy(&mut self) -> Result<u64, OpenError> {
@@ -166,11 +185,7 @@ impl Session<'_> {
                 .remove(&path)
                 .map_err(OpenError::disk("remove", &path))?;
         }
-        let mut sequence = self
-            .listing
-            .segments
-            .last()
-            .map_or(0, |found| found.sequence);
+        let mut sequence = self.listing.given_out();
         for id in &self.listing.ready {
             self.ready_id = self.ready_id.max(*id);
             let path = segment::ready_path(dir, *id);
@@ -275,7 +290,7 @@ impl Session<'_> {
         }
     }
 
-    fn replay_all(&mut self, replay: Replay<'_>) -> Result<(), OpenError> {
+    fn replay_all(&mut self, replay: &mut dyn Replay) -> Result<(), OpenError> {
         let end = std::mem::take(&mut self.end);
         let listing = std::mem::take(&mut self.listing);
         for (index, found) in listing.segments.iter().enumerate() {
@@ -288,7 +303,7 @@ impl Session<'_> {
                 self.replay_segment(found, &end.bytes, &end.verdict, replay)?;
                 continue;
             }
-            let (bytes, scan) = survey::read_segment(self.disk, &found.path, found.sequence)?;
+            let (bytes, scan) = listing::read_segment(self.disk, &found.path, found.sequence)?;
             let verdict = match (found.first_position, void_from) {
                 (Some(first_position), Some(_)) => {
                     let durable = end.durable;
@@ -319,11 +334,32 @@ impl Session<'_> {
         found: &Found,
         bytes: &[u8],
         verdict: &Verdict,
-        replay: Replay<'_>,
+        replay: &mut dyn Replay,
     ) -> Result<(), OpenError> {
         self.recovery.damaged.add(verdict.damaged);
         self.recovery.damaged_applied_records += verdict.damaged_applied_records;
-        self.recovery.damaged_headers += u64::from(found.has_damaged_header);
+        let is_headless = found.has_damaged_header || found.is_misnamed;
+        self.recovery.damaged_headers += u64::from(is_headless);
+        self.recovery.short_segments += u64::from(found.is_short);
+        if let Some((first, last)) = verdict.lost {
+            let loss = Loss {
+                positions: Some((Position(first), Position(last))),
+                records: verdict.damaged.records,
+                bytes: verdict.damaged.bytes,
+                sequence: found.sequence,
+            };
+            tell(replay, &loss)?;
+        }
+        if found.is_damaged() {
+            tracing::error!(
+                path = %found.path.display(),
+                sequence = found.sequence,
+                has_damaged_header = found.has_damaged_header,
+                is_misnamed = found.is_misnamed,
+                is_short = found.is_short,
+                "a journal segment is not as it was left; what can be read of it is used"
+            );
+        }
         if found.has_damaged_header || verdict.is_damaged() {
             self.set_aside(found.sequence, bytes);
         }
@@ -333,7 +369,8 @@ impl Session<'_> {
             }
             let position = Position(header.position);
             let payload = Bytes::copy_from_slice(payload_at(bytes, *offset, header));
-            if replay(Record { position, payload }).is_break() {
+            let taken = replay.record(Record { position, payload });
+            if taken.is_break() {
                 return Err(OpenError::ReplayStopped { position });
             }
             self.recovery.replayed += 1;

@@ -153,6 +153,8 @@ pub(super) fn start(
 #[derive(Clone, Debug)]
 pub(super) struct Sealed {
     pub(super) sequence: u64,
+    /// Where it lies: under the name of its sequence, unless somebody has renamed it.
+    pub(super) path: PathBuf,
     /// Its highest position that counts.
     pub(super) last_position: u64,
     /// Length of the file.
@@ -171,13 +173,13 @@ pub(super) fn retire(
     sealed: &Sealed,
     ready_id: Option<u64>,
 ) -> io::Result<Option<PathBuf>> {
-    let path = segment_path(dir, sealed.sequence);
+    let path = &sealed.path;
     let kept = match ready_id {
         _ if sealed.belongs_in_quarantine => {
             let folder = dir.join(quarantine::FOLDER);
             disk.create_dir(&folder)?;
             disk.rename(
-                &path,
+                path,
                 &quarantine::path_of(&folder, sealed.sequence, quarantine::MOVED),
             )?;
             disk.sync_dir(&folder)?;
@@ -185,11 +187,11 @@ pub(super) fn retire(
         }
         Some(id) => {
             let ready = ready_path(dir, id);
-            disk.rename(&path, &ready)?;
+            disk.rename(path, &ready)?;
             Some(ready)
         }
         None => {
-            disk.remove(&path)?;
+            disk.remove(path)?;
             None
         }
     };

@@ -4,159 +4,11 @@
 //! so, or if the caller already applied it: then it is damage, and reading goes on behind it. Else
 //! it is a **torn tail**, of which nobody was told, and reading ends there.
 
-use std::path::{Path, PathBuf};
-
 use super::disk::Disk;
 use super::error::OpenError;
-use super::format::{HEADER_PAGE_BYTES, HeaderFault, Kind, RecordHeader, SegmentHeader, VERSION};
-use super::reader::{Item, Scan, scan_as};
-use super::segment::{Name, segment_path};
-
-/// A segment file and what its name and first page say.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) sequence: u64,
-    pub(super) path: PathBuf,
-    pub(super) file_bytes: u64,
-    /// Its first position; of a segment with a damaged header, that of its first intact record.
-    pub(super) first_position: Option<u64>,
-    /// The header cannot be read or belongs to another journal.
-    pub(super) has_damaged_header: bool,
-}
-
-/// What lies in the folder.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    /// In the order of their sequence.
-    pub(super) segments: Vec<Found>,
-    pub(super) ready: Vec<u64>,
-    pub(super) unfinished: Vec<String>,
-    pub(super) journal_id: Option<u128>,
-}
-
-/// Names and headers of all segments.
-pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
-    let mut listing = Listing::default();
-    let mut headers = Vec::new();
-    for name in disk.list(dir).map_err(OpenError::disk("list", dir))? {
-        match Name::parse(&name) {
-            Name::Segment(sequence) => {
-                headers.push((sequence, read_header(disk, &dir.join(&name))?))
-            }
-            Name::Ready(id) => listing.ready.push(id),
-            Name::Unfinished => listing.unfinished.push(name),
-            Name::Other => {}
-        }
-    }
-    headers.sort_unstable_by_key(|(sequence, _)| *sequence);
-    listing.ready.sort_unstable();
-    let is_own = |sequence: u64, header: &SegmentHeader| header.sequence == sequence;
-    listing.journal_id = headers
-        .iter()
-        .rev()
-        .find_map(|(sequence, header)| header.ok().filter(|header| is_own(*sequence, header)))
-        .map(|header| header.journal_id);
-    for (sequence, header) in headers {
-        let path = segment_path(dir, sequence);
-        let file_bytes = disk.len(&path).map_err(OpenError::disk("measure", &path))?;
-        let header = header.ok().filter(|header| is_own(sequence, header));
-        let is_foreign = header.is_some_and(|header| Some(header.journal_id) != listing.journal_id);
-        let first_position = match header {
-            Some(header) if !is_foreign => Some(header.first_position),
-            Some(_) => None,
-            None => first_record(&read_segment(disk, &path, sequence)?.1),
-        };
-        let has_damaged_header = header.is_none() || is_foreign;
-        listing.segments.push(Found {
-            sequence,
-            path,
-            file_bytes,
-            first_position,
-            has_damaged_header,
-        });
-    }
-    Ok(listing)
-}
-
-impl Listing {
-    /// First position of the next segment after `index` that has one.
-    pub(super) fn void_from(&self, index: usize) -> Option<u64> {
-        self.segments
-            .iter()
-            .skip(index + 1)
-            .find_map(|found| found.first_position)
-    }
-
-    /// The last segment that holds anything readable.
-    pub(super) fn end_index(&self) -> Option<usize> {
-        self.segments
-            .iter()
-            .rposition(|found| found.first_position.is_some())
-    }
-
-    /// What the headers alone prove durable.
-    pub(super) fn durable(&self) -> u64 {
-        let firsts = self
-            .segments
-            .iter()
-            .filter_map(|found| found.first_position);
-        firsts.max().unwrap_or(1).saturating_sub(1)
-    }
-
-    /// Records that lay before the first segment and were not applied.
-    pub(super) fn missing_before(&self, applied: u64) -> u64 {
-        let first = self.segments.iter().find_map(|found| found.first_position);
-        first.unwrap_or(0).saturating_sub(applied.saturating_add(1))
-    }
-
-    /// How many sequences are left out after the segment at `index`. Alone that says nothing: a
-    /// crash in the middle of a recovery uses one up.
-    pub(super) fn missing_after(&self, index: usize) -> u64 {
-        let mut sequences = self.segments.iter().skip(index).map(|found| found.sequence);
-        match (sequences.next(), sequences.next()) {
-            (Some(sequence), Some(next)) => next - sequence - 1,
-            _ => 0,
-        }
-    }
-}
-
-pub(super) fn read_header(
-    disk: &dyn Disk,
-    path: &Path,
-) -> Result<Result<SegmentHeader, HeaderFault>, OpenError> {
-    let bytes = disk
-        .read(path, HEADER_PAGE_BYTES as u64)
-        .map_err(OpenError::disk("read", path))?;
-    match SegmentHeader::decode(&bytes) {
-        Err(HeaderFault::Version(version)) => Err(OpenError::Version {
-            path: path.to_owned(),
-            version,
-            supported: VERSION,
-        }),
-        header => Ok(header),
-    }
-}
-
-/// The bytes of a segment and what is in them.
-pub(super) fn read_segment(
-    disk: &dyn Disk,
-    path: &Path,
-    sequence: u64,
-) -> Result<(Vec<u8>, Scan), OpenError> {
-    let bytes = disk
-        .read(path, u64::MAX)
-        .map_err(OpenError::disk("read", path))?;
-    let scan = scan_as(&bytes, sequence);
-    Ok((bytes, scan))
-}
-
-fn first_record(scan: &Scan) -> Option<u64> {
-    scan.items.iter().find_map(|item| match item {
-        Item::Record { header, .. } if header.kind == Kind::Data => Some(header.position),
-        Item::Record { header, .. } => Some(header.position.saturating_add(1)),
-        Item::Unreadable { .. } => None,
-    })
-}
+use super::format::{Kind, RecordHeader};
+use super::listing::{Listing, read_segment};
+use super::reader::{Item, Scan};
 
 /// The highest durable position that any record of a scan knows of.
 fn highest_mark(scan: &Scan) -> u64 {
@@ -264,6 +116,8 @@ pub(super) struct Verdict {
     pub(super) kept: Vec<(usize, RecordHeader)>,
     /// Acknowledged, needed and unreadable.
     pub(super) damaged: Tally,
+    /// The first and the last position of it.
+    pub(super) lost: Option<(u64, u64)>,
     /// Unreadable too, but at rest elsewhere.
     pub(super) damaged_applied_records: u64,
     /// Cut: never acknowledged.
@@ -370,6 +224,10 @@ impl Verdict {
         let needed_from = from.max(applied.saturating_add(1));
         let needed = to.saturating_sub(needed_from);
         self.damaged.records += needed;
+        if needed > 0 {
+            let first = self.lost.map_or(needed_from, |(first, _)| first);
+            self.lost = Some((first, to - 1));
+        }
         if bytes > 0 {
             self.damaged.bytes += bytes;
             self.damaged_applied_records += to.saturating_sub(from) - needed;

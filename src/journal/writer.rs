@@ -13,6 +13,7 @@ use super::format::{
     HEADER_PAGE_BYTES, Kind, RecordHeader, SegmentHeader, TERMINATOR, push_record, record_bytes,
     seal_record,
 };
+use super::note::Note;
 use super::payloads::frame_bounds;
 use super::queue::{Pending, Shared, Taken};
 use super::segment::{self, Active, Sealed};
@@ -22,6 +23,7 @@ use super::{Commit, CommitTimes, Completion, Position, Sink};
 pub(super) struct Writer<C, S> {
     pub(super) shared: Arc<Shared<C>>,
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) note: Arc<Note>,
     pub(super) journal_id: u128,
     pub(super) active: Active,
     /// The highest durable position.
@@ -71,10 +73,13 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 Taken::Idle => {
                     spare = VecDeque::new();
                     self.waiting(Self::write_mark)?;
+                    self.waiting(|writer| writer.note.rests(writer.durable));
                 }
                 Taken::Closed => {
                     self.waiting(Self::write_mark)?;
-                    return self.waiting(|writer| writer.sync()).map(|_sync| ());
+                    self.waiting(|writer| writer.sync())?;
+                    let sequence = self.active.sequence;
+                    return self.waiting(|writer| writer.note_segment(sequence));
                 }
             }
         }
@@ -108,6 +113,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                     (group_count, first_position),
                     CommitTimes { taken, synced },
                 );
+                self.waiting(|writer| writer.note.reached(writer.durable, synced));
                 continue;
             }
             if let Err(error) = self.waiting(Self::rotate)? {
@@ -259,6 +265,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
         };
         let started = segment::start(&*self.disk, &settings.dir, &ready, &header, &[]);
         let active = started.map_err(|source| self.cause("start the one after", source))?;
+        self.note_segment(header.sequence)?;
         let sealed = std::mem::replace(&mut self.active, active);
         self.shared
             .counters
@@ -268,12 +275,19 @@ impl<C: Completion, S: Sink> Writer<C, S> {
         self.marked = self.durable;
         self.shared.pool.seal(Sealed {
             sequence: sealed.sequence,
+            path: segment::segment_path(&settings.dir, sealed.sequence),
             last_position: self.durable,
             segment_bytes: sealed.segment_bytes,
             written_bytes: sealed.offset,
             belongs_in_quarantine: false,
         });
         Ok(Ok(()))
+    }
+
+    /// Notes outside the folder that this segment is in use, and what is durable before it.
+    fn note_segment(&self, sequence: u64) -> Result<(), HaltCause> {
+        let noted = self.note.begin(sequence, self.durable);
+        noted.map_err(|source| self.cause("note the use of the one after", source))
     }
 
     /// Notes that everything so far is durable. Not synced: it only adds to what is known.

@@ -7,6 +7,7 @@ use clickhouse::Row;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 use crate::persist::outbox::EpochInfo;
+use crate::persist::repair::table_of;
 use crate::persist::rows::DayLedger;
 use crate::persist::side_tables::SideTable;
 
@@ -86,10 +87,7 @@ async fn held_in(
     let mut days: Vec<u32> = epochs.iter().flat_map(of_table).collect();
     days.sort_unstable();
     days.dedup();
-    let (table, time, samples) = match side {
-        None => ("rollup_1m", "window_start", "count"),
-        Some(table) => (table.name(), table.time_column(), "toUInt64(0)"),
-    };
+    let (table, time, samples) = table_of(side);
     let sql = format!(
         "SELECT epoch, of_day, count() AS rows, sum(samples) AS samples, sum(row_hash) AS hash_sum,
                 sum(copies) AS physical_rows

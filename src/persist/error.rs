@@ -5,7 +5,13 @@
 pub enum StateError {
     /// SQLite says no. Sealing is tried again; nothing is lost meanwhile, the journal holds it.
     #[error("the state file could not be read or written")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
+    /// Its pages or fields hold what SQLite never wrote.
+    #[error(
+        "the state file is damaged. Copy the data folder to another disk before anything else, and look at this one; \
+         then bring the collector back from a backup with `tillwatch restore`"
+    )]
+    Corrupt(#[source] rusqlite::Error),
     /// A blob could not be compressed or read back.
     #[error("an outbox blob could not be packed or unpacked")]
     Blob(#[source] std::io::Error),
@@ -25,6 +31,27 @@ pub enum StateError {
     /// A field holds what it cannot hold.
     #[error("the state file holds an unreadable {0}")]
     Damaged(&'static str),
+}
+
+impl From<rusqlite::Error> for StateError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let is_corrupt = match &error {
+            // A text that is none, a number that is a text.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..) => true,
+            other => matches!(
+                other.sqlite_error_code(),
+                Some(DatabaseCorrupt | NotADatabase)
+            ),
+        };
+        if is_corrupt {
+            Self::Corrupt(error)
+        } else {
+            Self::Sqlite(error)
+        }
+    }
 }
 
 /// ClickHouse did not do what was asked.

@@ -2,6 +2,10 @@
 //!
 //! Migrations only add. Each names the oldest release that may run on the database it leaves, so that
 //! a release can be rolled back unless a migration says otherwise.
+//!
+//! What was applied may be gone again, dropped by somebody. So the tables, views and functions that the
+//! applied ones make are looked for; if one is missing, all are applied again, in order. Each of their
+//! statements changes nothing where its work is done already.
 
 use clickhouse::Row;
 use sha2::{Digest, Sha256};
@@ -74,6 +78,24 @@ impl Migration {
             .trim()
     }
 
+    /// The tables, views and functions that it makes.
+    pub fn makes(&self) -> impl Iterator<Item = &'static str> {
+        self.statements().filter_map(|statement| {
+            let code = statement
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"));
+            let mut words = code.flat_map(str::split_whitespace);
+            let is_make = ["CREATE", "", "IF", "NOT", "EXISTS"]
+                .into_iter()
+                .all(|expected| {
+                    words
+                        .next()
+                        .is_some_and(|word| expected.is_empty() || word == expected)
+                });
+            words.next().filter(|_| is_make)
+        })
+    }
+
     /// Its statements: each ends with a semicolon at the end of a line.
     pub fn statements(&self) -> impl Iterator<Item = &'static str> {
         let statements = self.sql.split(";\n");
@@ -88,6 +110,37 @@ pub struct Migrated {
     pub applied: Vec<String>,
     /// How many had been applied before.
     pub before: usize,
+    /// Tables, views and functions of theirs that were gone, and are made again, empty.
+    pub made_again: Vec<String>,
+}
+
+#[derive(Debug, Row, serde::Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// What the applied ones of these migrations have made and is not there any more.
+///
+/// # Errors
+/// When ClickHouse does not answer or refuses.
+async fn gone(
+    clickhouse: &ClickHouse,
+    applied: &[&Migration],
+) -> Result<Vec<String>, ClickHouseError> {
+    if applied.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT name FROM system.tables WHERE database = {database:String}
+         UNION ALL SELECT name FROM system.functions WHERE origin = 'SQLUserDefined'";
+    let found: Vec<Named> = clickhouse
+        .fetch(sql, |query| query.param("database", clickhouse.database()))
+        .await?;
+    let is_there = |name: &str| found.iter().any(|row| row.name == name);
+    let all = applied.iter().flat_map(|migration| migration.makes());
+    Ok(all
+        .filter(|name| !is_there(name))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Makes the database if need be and applies what has not been applied.
@@ -120,16 +173,24 @@ pub async fn migrate_with(
     for row in &applied {
         check(row, known, release)?;
     }
+    let is_applied =
+        |migration: &Migration| applied.iter().any(|row| row.number == migration.number);
+    let before: Vec<&Migration> = known.iter().filter(|known| is_applied(known)).collect();
     let mut migrated = Migrated {
         applied: Vec::new(),
         before: applied.len(),
+        made_again: gone(clickhouse, &before).await?,
     };
     for migration in known {
-        if applied.iter().any(|row| row.number == migration.number) {
+        let is_before = is_applied(migration);
+        if is_before && migrated.made_again.is_empty() {
             continue;
         }
         for statement in migration.statements() {
             clickhouse.execute(statement).await?;
+        }
+        if is_before {
+            continue;
         }
         let record = format!(
             "INSERT INTO migration VALUES ({}, '{}', '{}', '{}', '{release}', now64(3))",
@@ -192,7 +253,23 @@ mod tests {
             assert!(migration.name.starts_with(&format!("{number:04}_")));
             assert!(migration.sql.starts_with("-- oldest_binary: "));
             assert!(migration.statements().count() >= 1);
+            // It may be applied again over what is there.
+            for statement in migration.statements() {
+                assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
+            }
         }
+    }
+
+    #[test]
+    fn what_a_migration_makes_is_read_from_its_statements() {
+        let makes: Vec<&str> = MIGRATIONS[0].makes().collect();
+        let expected = [
+            "rollup_1m",
+            "tillwatch_bucket_value_v1",
+            "tillwatch_scale_v1",
+            "v_rollup_1m",
+        ];
+        assert_eq!(makes, expected);
     }
 
     #[test]

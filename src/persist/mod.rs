@@ -15,6 +15,7 @@
 //! | `side_outbox.rs` | an epoch's rows of those tables, in the outbox and the ledger |
 //! | `state.rs` | the SQLite file: seal, restore, confirm |
 //! | `identity.rs` | which journal the file goes with |
+//! | `losses.rs` | what was found missing from the journal |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `tables.rs` | its tables: layout, rows written and read |
@@ -26,6 +27,7 @@
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
 //! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
+//! | `deep.rs` | every part and every row of it against checksums and hashes |
 //! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
 //! | `expiry.rs` | the end of rows in the embedded engine, by a clock that is trusted |
@@ -35,11 +37,13 @@
 pub mod audit;
 pub mod backup;
 pub mod clickhouse;
+pub mod deep;
 pub mod error;
 pub mod expiry;
 pub mod hours;
-mod identity;
+pub mod identity;
 mod keys;
+pub mod losses;
 pub mod migrate;
 pub mod outbox;
 pub mod rebuild;
@@ -56,6 +60,7 @@ mod tables;
 
 pub use clickhouse::{ClickHouse, Endpoint};
 pub use error::{ClickHouseError, StateError};
+pub use losses::{JournalLoss, LossKind};
 pub use outbox::EpochInfo;
 pub use side_tables::SideTable;
 pub use state::{SealedEpoch, State};

@@ -177,6 +177,10 @@ impl State {
              AND epoch NOT IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)",
             [times.1],
         )?;
+        transaction.execute(
+            "DELETE FROM journal_loss WHERE found_at_ms < ?1 AND accepted_at_ms IS NOT NULL",
+            [times.1],
+        )?;
         session_keys::destroy(&transaction, now_ms)?;
         transaction.commit()?;
         drop(writer);

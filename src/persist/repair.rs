@@ -10,7 +10,7 @@ use crate::persist::error::ClickHouseError;
 use crate::persist::outbox::EpochInfo;
 use crate::persist::rows;
 use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, on_disk};
-use crate::persist::side_tables;
+use crate::persist::side_tables::{self, SideTable};
 use crate::persist::state::State;
 
 use clickhouse::Row;
@@ -28,6 +28,15 @@ pub enum Repaired {
     HasOthers,
 }
 
+/// Whether identical rows may be left to be merged by and by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// Rows are missing, or bear other hashes: the read-back tells whether it is done.
+    IfNeeded,
+    /// Rows bear the right hash and are other than it says: only the merge makes them give way.
+    Always,
+}
+
 /// Sends the rows of a confirmed epoch again and reads back.
 ///
 /// The caller has made sure that no other copy of the state file has used this number. Identical rows
@@ -39,7 +48,7 @@ pub async fn repair(
     clickhouse: &ClickHouse,
     state: &Arc<State>,
     info: &EpochInfo,
-    now_ms: i64,
+    (now_ms, merge): (i64, Merge),
 ) -> Result<Repaired, ClickHouseError> {
     let epoch = info.epoch;
     let mut blobs = Vec::new();
@@ -73,7 +82,7 @@ pub async fn repair(
     // The hours that were summed up without these rows are found and summed up again by `serve`, at its next start.
     let days: Vec<u32> = info.days.keys().copied().collect();
     on_disk(state, move |state| state.uncheck_days(&days)).await?;
-    if is_whole(clickhouse, info, now_ms).await? {
+    if merge == Merge::IfNeeded && is_whole(clickhouse, info, now_ms).await? {
         return Ok(Repaired::Whole);
     }
     // A row that was changed is still there until its part is merged with the one that replaces it.
@@ -108,6 +117,14 @@ async fn is_whole(
     let group = std::slice::from_ref(info);
     let held = audit::held(clickhouse, group).await?;
     Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
+}
+
+/// The name of `rollup_1m` (`None`) or of a table beside it, its column of time, and its samples.
+pub(super) fn table_of(side: Option<SideTable>) -> (&'static str, &'static str, &'static str) {
+    match side {
+        None => ("rollup_1m", "window_start", "count"),
+        Some(table) => (table.name(), table.time_column(), "toUInt64(0)"),
+    }
 }
 
 /// A day as ClickHouse writes it.

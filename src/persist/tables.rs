@@ -10,14 +10,14 @@ use crate::persist::hours::uncheck_unmarked;
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 4;
+pub(super) const LAYOUT: i64 = 5;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 4] = ["
+pub(super) const LAYOUTS: [&str; 5] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -62,6 +62,12 @@ pub(super) const LAYOUTS: [&str; 4] = ["
     CREATE TABLE IF NOT EXISTS epoch_side_day (
         epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
         hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;
+", "
+    -- What was found missing from the journal, until a person has seen it, and for as long as the ledger.
+    CREATE TABLE IF NOT EXISTS journal_loss (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, first_position INTEGER, last_position INTEGER,
+        records INTEGER NOT NULL, bytes INTEGER NOT NULL, segment INTEGER NOT NULL,
+        found_at_ms INTEGER NOT NULL, accepted_at_ms INTEGER);
 "];
 
 /// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may

@@ -26,6 +26,9 @@ pub struct Database {
 /// The file that says where the embedded engine is, for people with a shell on this machine.
 const ENDPOINT_FILE: &str = "clickhouse.endpoint";
 
+/// How often it is made sure that the file is there.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// Takes the configured server, or starts the embedded engine.
 ///
 /// # Errors
@@ -82,8 +85,26 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
             if is_ours && let Err(error) = note(&file, endpoint.as_ref()) {
                 tracing::warn!(%error, file = %file.display(), "could not note where the engine is");
             }
-            if sender.send(endpoint).is_err() || moves.changed().await.is_err() {
+            let is_known = is_ours && endpoint.is_some();
+            if sender.send(endpoint.clone()).is_err() {
                 return;
+            }
+            // Until it moves; and where somebody has deleted the file, it is written again.
+            loop {
+                match tokio::time::timeout(LOOK_EVERY, moves.changed()).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_gone)) => return,
+                    Err(_nothing) if sender.is_closed() => return,
+                    Err(_nothing) if is_known && !file.exists() => {
+                        let noted = note(&file, endpoint.as_ref());
+                        tracing::warn!(
+                            file = %file.display(),
+                            is_written = noted.is_ok(),
+                            "the file that says where the engine is was gone"
+                        );
+                    }
+                    Err(_nothing) => {}
+                }
             }
         }
     });

@@ -31,7 +31,8 @@ pub enum ServeError {
     #[error(
         "the journal in {} has id {found}, but the state file beside it goes with journal {ours}: one of them comes \
          from another collector. Put back what belongs together; to bring a collector back from a backup, use \
-         `tillwatch restore`",
+         `tillwatch restore`; to set this journal aside and note what is lost with the other, `tillwatch journal \
+         abandon`",
         .journal.display()
     )]
     OtherJournal {
@@ -42,6 +43,53 @@ pub enum ServeError {
         /// The journal that is there.
         found: uuid::Uuid,
     },
+    /// The journal that the state file goes with is not there.
+    #[error(
+        "the state file goes with journal {ours}, and there is none in {}: is it deleted, or not mounted? Records up to \
+         position {durable} at least were acknowledged, and those after {applied} lie there alone. Put it back and start again; \
+         a copied state file is brought up with `tillwatch restore`; to go on without the journal, `tillwatch journal abandon`, which notes what is lost",
+        .journal.display()
+    )]
+    JournalGone {
+        /// The journal's folder.
+        journal: PathBuf,
+        /// The journal that the state file, or the note beside the folder, knows.
+        ours: uuid::Uuid,
+        /// What the state file holds.
+        applied: u64,
+        /// How far the journal had come at least.
+        durable: u64,
+    },
+    /// A journal with records, and no state file that goes with it.
+    #[error(
+        "there is a journal with records in {}, and no state file that goes with it: is {} deleted or emptied? Without \
+         it nobody knows what has been counted. Put it back and start again, or bring the collector back from a backup \
+         with `tillwatch restore`. To go on with a new one: `tillwatch journal adopt` takes what no state file had \
+         sealed; `tillwatch journal abandon` sets the journal aside",
+        .journal.display(), .state.display()
+    )]
+    StateGone {
+        /// The journal's folder.
+        journal: PathBuf,
+        /// The state file.
+        state: PathBuf,
+    },
+    /// Another copy of the state file has sealed more of the journal.
+    #[error(
+        "the state file holds the journal's records up to position {applied}, but those up to {released} have been \
+         sealed: it is an older copy, or its write-ahead log is gone. Put the newer one back and start again. To go on \
+         with this one, `tillwatch migrate --new-collector-id`: what has been sealed is not counted again, and what of \
+         it had not been shipped is lost"
+    )]
+    OlderState {
+        /// What the state file holds.
+        applied: u64,
+        /// What another had sealed.
+        released: u64,
+    },
+    /// A command was asked to do what there is nothing to do about.
+    #[error("{0}")]
+    NothingToDo(String),
     /// An address cannot be listened on.
     #[error(
         "could not listen on {address}: another process may use it; stop that one, or choose another {setting}"

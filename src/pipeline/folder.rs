@@ -1,10 +1,14 @@
-//! The data folder: made, held against other processes, and whose journal lies in it.
+//! The data folder: made, held against other processes, and whether what lies in it belongs together.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Disk, Lock, RealDisk, journal_id};
+use crate::journal::{Disk, Lock, Noted, Position, RealDisk, outline};
+use uuid::Uuid;
+
 use crate::persist::State;
+use crate::persist::backup::STATE_FILE;
+use crate::persist::identity::{Belonging, has_state};
 use crate::pipeline::error::ServeError;
 
 /// The lock's file; it holds the pid of the process that has the folder.
@@ -48,13 +52,27 @@ pub fn lock_data_dir(path: &Path) -> Result<DataDirLock, ServeError> {
     }
 }
 
-/// Opens the state file of a data folder.
+/// Opens the state file of a data folder, or makes one where there is nothing else.
 ///
 /// # Errors
-/// When the folder or the file cannot be used.
+/// [`ServeError::StateGone`] when there is none beside a journal with records; nothing is made then. Else
+/// when the folder or the file cannot be used.
 pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
     make_data_dir(data_dir)?;
+    if !has_state(data_dir) {
+        let found = outline(&RealDisk, &journal_dir(data_dir))?;
+        if found.is_used || found.noted.is_some_and(|noted| noted.durable > Position(0)) {
+            return Err(state_gone(data_dir));
+        }
+    }
     Ok(State::open(data_dir)?)
+}
+
+fn state_gone(data_dir: &Path) -> ServeError {
+    ServeError::StateGone {
+        journal: journal_dir(data_dir),
+        state: data_dir.join(STATE_FILE),
+    }
 }
 
 /// Where the journal of a data folder is.
@@ -64,18 +82,64 @@ pub fn journal_dir(data_dir: &Path) -> PathBuf {
 }
 
 /// Refuses a journal that is not the one this state file has applied records of: positions of another
-/// one mean other records, and some of them would be passed over in silence.
+/// one mean other records, and some of them would be passed over in silence. So it refuses one that is not
+/// there, one that nobody knows, and one of which another copy of the state file has sealed more.
 ///
 /// # Errors
-/// [`ServeError::OtherJournal`] then; else when the folder cannot be read.
+/// [`ServeError::OtherJournal`], [`ServeError::JournalGone`], [`ServeError::StateGone`] and
+/// [`ServeError::OlderState`] then; else when the folder cannot be read.
 pub(super) fn check_journal(state: &State, data_dir: &Path) -> Result<(), ServeError> {
-    match (state.journal_id()?, found_id(data_dir)?) {
+    let known = Belonging {
+        journal_id: state.journal_id()?,
+        applied: state.applied()?,
+    };
+    check_belonging(known, data_dir)
+}
+
+/// The same, of what a state file says that is not opened for use.
+///
+/// # Errors
+/// The same.
+pub fn check_belonging(known: Belonging, data_dir: &Path) -> Result<(), ServeError> {
+    let journal = journal_dir(data_dir);
+    let found = outline(&RealDisk, &journal)?;
+    let applied = known.applied;
+    let gone = |ours, noted: Option<Noted>| ServeError::JournalGone {
+        journal: journal.clone(),
+        ours: Uuid::from_u128(ours),
+        applied,
+        durable: noted.map_or(0, |noted| noted.durable.0).max(applied),
+    };
+    match (known.journal_id, found.journal_id) {
         (Some(ours), Some(found)) if ours != found => Err(ServeError::OtherJournal {
-            journal: journal_dir(data_dir),
-            ours: uuid::Uuid::from_u128(ours),
-            found: uuid::Uuid::from_u128(found),
+            journal,
+            ours: Uuid::from_u128(ours),
+            found: Uuid::from_u128(found),
         }),
-        _ => Ok(()),
+        (Some(ours), None) if found.segments == 0 => {
+            let noted = found.noted.filter(|noted| noted.journal_id == ours);
+            if noted.is_some() && found.is_there {
+                // The folder is the journal's, and its segments are gone: opening it counts them.
+                Ok(())
+            } else {
+                Err(gone(ours, noted))
+            }
+        }
+        (None, _) if found.is_used => Err(state_gone(data_dir)),
+        (None, None) => match found.noted {
+            Some(noted) if noted.durable > Position(0) => Err(gone(noted.journal_id, Some(noted))),
+            _ => Ok(()),
+        },
+        (Some(ours), _) => match found.noted {
+            Some(noted) if noted.journal_id == ours && noted.released.0 > applied => {
+                Err(ServeError::OlderState {
+                    applied,
+                    released: noted.released.0,
+                })
+            }
+            _ => Ok(()),
+        },
+        (None, Some(_)) => Ok(()),
     }
 }
 
@@ -89,14 +153,6 @@ pub(super) fn note_journal(state: &State, opened: u128) -> Result<(), ServeError
         state.note_journal_id(opened)?;
     }
     Ok(())
-}
-
-fn found_id(data_dir: &Path) -> Result<Option<u128>, ServeError> {
-    let dir = journal_dir(data_dir);
-    if !dir.exists() {
-        return Ok(None);
-    }
-    Ok(journal_id(&RealDisk, &dir)?)
 }
 
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> ServeError {

@@ -7,8 +7,9 @@
 //! | `stop.rs` | stops everything, in time |
 //! | `setup.rs` | sockets, limits, session keys, housekeeping |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
-//! | `folder.rs` | the data folder: made, held against other processes, whose journal lies in it |
+//! | `folder.rs` | the data folder: made, held against other processes, whether what is in it belongs together |
 //! | `modes.rs` | who may read the data folder |
+//! | `parted.rs` | going on though state file and journal have lost one another |
 //! | `apply.rs` | durable records into the aggregate, in order |
 //! | `clock.rs` | watches the clock, puts right what was noted while it was wrong |
 //! | `seal.rs` | when a seal is due, and the seal |
@@ -34,6 +35,7 @@ mod folder;
 mod guard;
 mod modes;
 mod pages;
+mod parted;
 mod process;
 mod rebuild;
 mod reload;
@@ -47,8 +49,11 @@ mod stop;
 
 pub use engine::{OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
-pub use folder::{DataDirLock, journal_dir, lock_data_dir, make_data_dir, open_state};
+pub use folder::{
+    DataDirLock, check_belonging, journal_dir, lock_data_dir, make_data_dir, open_state,
+};
 pub use modes::keep_to_oneself;
+pub use parted::{Abandoned, Adopted, abandon, adopt, pass_over_sealed};
 pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};

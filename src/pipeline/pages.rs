@@ -147,6 +147,7 @@ async fn on_a_thread<T: Send + 'static>(
 pub fn note_recovery(recovery: &Recovery) {
     gauge!(names::RECOVERY_TORN).set(to_float(recovery.torn.records));
     gauge!(names::RECOVERY_DAMAGED).set(to_float(recovery.damaged.records));
+    gauge!(names::RECOVERY_DAMAGED_SEGMENTS).set(to_float(recovery.damaged_segments()));
     gauge!(names::RECOVERY_SECONDS).set(recovery.duration.as_secs_f64());
     gauge!(names::UPTIME).set(to_float(now_ms().max(0).cast_unsigned()) / 1_000.0);
 }

@@ -75,20 +75,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     // Before anything is judged.
     clock::start(started.aggregator.journal_ms());
     pages::note_recovery(&started.recovery);
-    tracing::info!(
-        replayed = started.recovery.replayed,
-        torn = started.recovery.torn.records,
-        damaged = started.recovery.damaged.records,
-        duration_ms = millis(started.recovery.duration),
-        "recovered the journal"
-    );
-    if started.recovery.damaged.records > 0 {
-        tracing::error!(
-            records = started.recovery.damaged.records,
-            quarantined = ?started.recovery.quarantined,
-            "acknowledged records could not be read; their segments are kept in quarantine"
-        );
-    }
+    start::tell_recovery(&started.recovery);
     let running = Running::start(
         (config, load),
         (catalogue, state, database, started),
@@ -98,10 +85,6 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     running
         .until_stopped((public, admin), (halted, hangup))
         .await
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reloads whenever the signal comes.

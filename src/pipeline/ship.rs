@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::holdings::Holdings;
+use crate::model::metric::to_float;
 use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, expiry, migrate};
@@ -168,6 +169,7 @@ impl Shipper {
         if !migrated.applied.is_empty() {
             tracing::info!(applied = ?migrated.applied, "migrated the database");
         }
+        self.tell_what_is_gone(&migrated).await?;
         if self.is_embedded {
             expiry::forget_ttl(&self.clickhouse).await?;
         }
@@ -180,6 +182,30 @@ impl Shipper {
         self.clickhouse.set_prepared();
         guard_epochs(&self.clickhouse, &self.state).await?;
         self.is_prepared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tables that were there once, and data with them, are a person's concern.
+    async fn tell_what_is_gone(&self, migrated: &migrate::Migrated) -> Result<(), ClickHouseError> {
+        let sent_epoch = on_disk(&self.state, State::sent_epoch).await?;
+        let is_empty = migrated.before == 0 && sent_epoch > 0;
+        let tables = migrated.made_again.len() + if is_empty { migrated.applied.len() } else { 0 };
+        metrics::gauge!(names::TABLES_MADE_AGAIN).set(to_float(tables as u64));
+        if !migrated.made_again.is_empty() {
+            tracing::error!(
+                made_again = ?migrated.made_again,
+                "tables, views or functions were gone from the database and are made again, empty; `tillwatch audit` \
+                 says which rows are missing, `audit --repair` sends those that are still kept"
+            );
+        }
+        if is_empty {
+            tracing::error!(
+                sent_epoch,
+                "the database is new to tillwatch, though epochs up to this one have been sent: its data are gone, or \
+                 it is another one; if nobody meant it, `tillwatch audit` says what is missing, `audit --repair` sends \
+                 what is still kept"
+            );
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
 use crate::model::{Catalogue, QueueKey};
-use crate::persist::State;
+use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
@@ -51,44 +51,35 @@ pub fn start(
     let data_dir = config.data_dir.clone().unwrap_or_default();
     check_journal(state, &data_dir)?;
     let restored = state.restore()?;
-    let mut sealed_position = restored.applied;
+    let restored_position = restored.applied;
     let settings = aggregate_settings(config);
-    let mut aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
+    let aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal_rows.unwrap_or(200_000);
     let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
     let backlog = Arc::new(Backlog::default());
     let sink = GroupSink::new(groups_in, Arc::clone(&backlog), halted);
-    let mut failed = None;
-    let first_position = sealed_position;
-    let mut replay = |record: Record| {
-        if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
-            tracing::error!(position = record.position.0, %error, "a record could not be read");
-        }
-        if aggregator.rows() < rows_max {
-            return ControlFlow::Continue(());
-        }
-        // A journal longer than memory is sealed on the way.
-        match seal_now(&mut aggregator, state) {
-            Ok(position) => {
-                sealed_position = position;
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+    let mut replayer = Replayer {
+        aggregator,
+        state,
+        rows_max,
+        sealed_position: restored_position,
+        failed: None,
     };
     let opened = Journal::open(
-        journal_settings(config),
+        journal_settings(config, state.journal_id()?),
         Arc::new(RealDisk),
-        Position(first_position),
-        &mut replay,
+        Position(restored_position),
+        &mut replayer,
         sink,
     );
-    if let Some(error) = failed {
+    if let Some(error) = replayer.failed {
         return Err(error);
     }
+    let Replayer {
+        aggregator,
+        sealed_position,
+        ..
+    } = replayer;
     let (journal, recovery) = opened?;
     note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
@@ -118,6 +109,57 @@ pub fn start(
         groups,
         backlog,
     })
+}
+
+/// Applies what the journal replays, and notes what it has lost.
+struct Replayer<'a> {
+    aggregator: Aggregator,
+    state: &'a State,
+    rows_max: usize,
+    sealed_position: u64,
+    failed: Option<ServeError>,
+}
+
+impl Replayer<'_> {
+    fn go_on(&mut self, done: Result<(), ServeError>) -> ControlFlow<()> {
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl journal::Replay for Replayer<'_> {
+    fn record(&mut self, record: Record) -> ControlFlow<()> {
+        let applied = self.aggregator.apply(record.position.0, &record.payload);
+        if let Err(error) = applied {
+            tracing::error!(position = record.position.0, %error, "a record could not be read");
+        }
+        if self.aggregator.rows() < self.rows_max {
+            return ControlFlow::Continue(());
+        }
+        // A journal longer than memory is sealed on the way.
+        let sealed = seal_now(&mut self.aggregator, self.state);
+        let sealed = sealed.map(|position| self.sealed_position = position);
+        self.go_on(sealed)
+    }
+
+    /// Before anything behind it can be sealed: then the journal itself would no longer tell.
+    fn lost(&mut self, loss: &journal::Loss) -> ControlFlow<()> {
+        let noted = self.state.note_loss(&JournalLoss {
+            kind: LossKind::Journal,
+            positions: loss.positions.map(|(first, last)| (first.0, last.0)),
+            records: loss.records,
+            bytes: loss.bytes,
+            segment: loss.sequence,
+            found_at_ms: now_ms(),
+            accepted_at_ms: None,
+        });
+        self.go_on(noted.map(|_is_new| ()).map_err(ServeError::from))
+    }
 }
 
 /// The keys that seals have written, and those that wait for one.
@@ -152,14 +194,19 @@ fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeErro
     Ok(sealing.applied())
 }
 
-fn journal_settings(config: &Config) -> journal::Settings {
+/// The journal's settings. One that is made new, or of which no segment can be read, gets the id that the
+/// state file knows.
+fn journal_settings(config: &Config, known_id: Option<u128>) -> journal::Settings {
     let folder = journal_dir(
         config
             .data_dir
             .as_deref()
             .unwrap_or(std::path::Path::new("")),
     );
-    let mut settings = journal::Settings::new(folder, uuid::Uuid::new_v4().as_u128());
+    let mut settings = journal::Settings::new(
+        folder,
+        known_id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()),
+    );
     if let Some(segment) = config.journal_segment {
         settings.segment_bytes = segment.0.next_multiple_of(4_096);
     }
@@ -167,4 +214,33 @@ fn journal_settings(config: &Config) -> journal::Settings {
         settings.budget_bytes = budget.0;
     }
     settings
+}
+
+/// Says what opening the journal found.
+pub(super) fn tell_recovery(recovery: &Recovery) {
+    tracing::info!(
+        replayed = recovery.replayed,
+        torn = recovery.torn.records,
+        damaged = recovery.damaged.records,
+        damaged_segments = recovery.damaged_segments(),
+        duration_ms = u64::try_from(recovery.duration.as_millis()).unwrap_or(u64::MAX),
+        "recovered the journal"
+    );
+    if recovery.damaged.records > 0 || recovery.damaged_segments() > 0 {
+        tracing::error!(
+            records = recovery.damaged.records,
+            missing_segments = recovery.missing_segments,
+            damaged_headers = recovery.damaged_headers,
+            short_segments = recovery.short_segments,
+            quarantined = ?recovery.quarantined,
+            "the journal is damaged: acknowledged records may be lost; what cannot be read is kept in quarantine, \
+             and `tillwatch audit` lists what is lost"
+        );
+    }
+    if recovery.is_note_unusable {
+        tracing::error!(
+            "the note beside the journal's folder could not be used: whether the journal's end is missing is not known \
+             this once"
+        );
+    }
 }

@@ -12,7 +12,7 @@ fn real() -> Arc<dyn Disk> {
 #[test]
 fn what_was_appended_is_replayed_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = small(dir.path());
+    let settings = small(dir.path().join("journal"));
     let opened = open(&settings, &real(), 0).unwrap();
     let mut expected = Vec::new();
     for number in 1..=200 {
@@ -38,16 +38,18 @@ fn what_was_appended_is_replayed_in_order() {
     assert_eq!(later.append(b"next"), Ok(201));
     later.journal.shutdown().unwrap();
 
-    let report = verify(&RealDisk, dir.path(), None).unwrap();
+    let report = verify(&RealDisk, &dir.path().join("journal"), None).unwrap();
     assert!(report.is_intact(), "{report:?}");
-    let reports: Result<Vec<_>, _> = inspect(&RealDisk, dir.path()).unwrap().collect();
+    let reports: Result<Vec<_>, _> = inspect(&RealDisk, &dir.path().join("journal"))
+        .unwrap()
+        .collect();
     assert_eq!(reports.unwrap().len() as u64, report.segments);
 }
 
 #[test]
 fn a_second_opener_is_told_who_has_it() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = small(dir.path());
+    let settings = small(dir.path().join("journal"));
     let first = open(&settings, &real(), 0).unwrap();
     match open(&settings, &real(), 0).err() {
         Some(OpenError::InUse { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
@@ -60,7 +62,7 @@ fn a_second_opener_is_told_who_has_it() {
 #[test]
 fn what_can_never_be_written_is_refused_and_given_back() {
     let dir = tempfile::tempdir().unwrap();
-    let opened = open(&small(dir.path()), &real(), 0).unwrap();
+    let opened = open(&small(dir.path().join("journal")), &real(), 0).unwrap();
     assert_eq!(opened.append_all(Payloads::new()), Err(AppendError::Empty));
     let too_large = opened.append(&vec![1; 4096]).unwrap_err();
     assert_eq!(

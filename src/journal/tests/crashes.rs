@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::simulated::{Event, Image, Loss, SimulatedDisk};
 use super::support::{Opened, Pairs, open, pair, payload, small};
-use crate::journal::{Disk, Payloads, Position, Recovery, Settings, recovery};
+use crate::journal::{Disk, Payloads, Position, Record, Recovery, Settings, recovery};
 
 const DIR: &str = "/journal";
 
@@ -60,7 +60,7 @@ pub(super) fn recover(
     applied: u64,
 ) -> (Pairs, Recovery) {
     let mut replayed = Vec::new();
-    let opened = recovery::open(settings, disk, applied, &mut |record| {
+    let opened = recovery::open(settings, disk, applied, &mut |record: Record| {
         replayed.push(pair(&record));
         ControlFlow::Continue(())
     });

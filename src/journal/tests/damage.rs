@@ -8,12 +8,20 @@ use std::time::Duration;
 use super::crashes::recover;
 use super::simulated::{Faults, Image, SimulatedDisk};
 use super::support::{open, payload, small};
-use crate::journal::{Disk, Position, Settings, Tally, verify};
+use crate::journal::{Disk, Noted, Position, Settings, Tally, note_path, outline, verify};
 
 const DIR: &str = "/journal";
 
-/// A journal whose records were each a group of their own, as it was while open: no closing mark.
+/// A journal whose records were each a group of their own, as it was while open: no closing mark. Without
+/// its note, as a release that kept none has left it, and as far as a note may lag.
 fn journal_of(settings: &Settings, count: u64) -> Image {
+    let mut image = noted_journal_of(settings, count);
+    image.names.remove(&note_path(&settings.dir)).unwrap();
+    image
+}
+
+/// The same, with the note of every position.
+pub(super) fn noted_journal_of(settings: &Settings, count: u64) -> Image {
     let disk = SimulatedDisk::new(Image::default());
     let as_disk: Arc<dyn Disk> = disk.clone();
     let opened = open(settings, &as_disk, 0).unwrap();
@@ -23,9 +31,18 @@ fn journal_of(settings: &Settings, count: u64) -> Image {
     while opened.journal.stats().ready_segments < settings.reserve_segments as u64 {
         std::thread::yield_now();
     }
+    // It is written after the answer.
+    while noted(&*disk, settings).durable.0 < count {
+        std::thread::yield_now();
+    }
     let image = disk.now();
     opened.journal.shutdown().unwrap();
     image
+}
+
+/// What the note says.
+pub(super) fn noted(disk: &dyn Disk, settings: &Settings) -> Noted {
+    outline(disk, &settings.dir).unwrap().noted.unwrap()
 }
 
 /// Offsets of the records in a segment, and the end of the last.
@@ -200,6 +217,7 @@ fn a_torn_group_is_cut_at_the_first_bad_record_and_its_positions_are_not_used_ag
         .append_all(vec![payload(1), payload(2), payload(3)].into())
         .unwrap();
     let mut image = disk.now();
+    image.names.remove(&note_path(&settings.dir)).unwrap();
     let path = image.segments()[0].clone();
     let bounds = bounds(&mut image, &path);
     image.file(&path)[bounds[1] + 50] ^= 1;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::support::{open, pair, small};
 use crate::journal::format::{Kind, RecordHeader, SegmentHeader, push_record};
-use crate::journal::{Disk, RealDisk, recovery, verify};
+use crate::journal::{Disk, RealDisk, Record, recovery, verify};
 
 const V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/journal/v1");
 
@@ -20,15 +20,25 @@ const PAYLOADS: [&[u8]; 4] = [b"first record", b"second, of the same append", b"
 fn the_journal_of_version_1_is_read() {
     // Opening changes a folder, and fixtures stay as they are.
     let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("journal")).unwrap();
     for entry in fs::read_dir(V1).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+        fs::copy(
+            entry.path(),
+            dir.path().join("journal").join(entry.file_name()),
+        )
+        .unwrap();
     }
     let mut replayed = Vec::new();
-    let opened = recovery::open(&small(dir.path()), &RealDisk, 0, &mut |record| {
-        replayed.push(pair(&record));
-        ControlFlow::Continue(())
-    });
+    let opened = recovery::open(
+        &small(dir.path().join("journal")),
+        &RealDisk,
+        0,
+        &mut |record: Record| {
+            replayed.push(pair(&record));
+            ControlFlow::Continue(())
+        },
+    );
     let opened = opened.unwrap();
     let expected: Vec<_> = (1..).zip(PAYLOADS.map(<[u8]>::to_vec)).collect();
     assert_eq!(replayed, expected);
@@ -36,7 +46,11 @@ fn the_journal_of_version_1_is_read() {
         opened.recovery.journal_id,
         0x0123_4567_89ab_cdef_0123_4567_89ab_cdef
     );
-    assert!(verify(&RealDisk, dir.path(), None).unwrap().is_intact());
+    assert!(
+        verify(&RealDisk, &dir.path().join("journal"), None)
+            .unwrap()
+            .is_intact()
+    );
 }
 
 /// The bytes of the fixture, made again from the tables in `format.rs`.
@@ -85,9 +99,12 @@ fn a_newer_version_is_refused_and_left_alone() {
     page[8] = 2;
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&page[0..12]), &page[16..64]);
     page[12..16].copy_from_slice(&checksum.to_le_bytes());
-    let path = dir.path().join("j-0000000000000001.seg");
+    fs::create_dir(dir.path().join("journal")).unwrap();
+    let path = dir.path().join("journal/j-0000000000000001.seg");
     fs::write(&path, &page).unwrap();
-    let refused = open(&small(dir.path()), &disk, 0).err().unwrap();
+    let refused = open(&small(dir.path().join("journal")), &disk, 0)
+        .err()
+        .unwrap();
     assert!(matches!(
         refused,
         crate::journal::OpenError::Version {

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestCaseError};
 use super::simulated::{Image, Loss, SimulatedDisk};
 use super::support::{Memory, Told, open, payload, small};
 use crate::journal::reader::{Item, scan, scan_as};
-use crate::journal::{Disk, Journal, Payloads, Position, RealDisk, SegmentHeader, Sink};
+use crate::journal::{Disk, Journal, Payloads, Position, RealDisk, Record, SegmentHeader, Sink};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -172,7 +172,7 @@ fn appends_of_many_threads_keep_their_payloads_together() {
     let settings = crate::journal::Settings {
         budget_bytes: 1 << 30,
         segment_bytes: 65_536,
-        ..small(dir.path())
+        ..small(dir.path().join("journal"))
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open(&settings, &disk, 0).unwrap();
@@ -239,7 +239,7 @@ fn appends_of_many_threads_keep_their_payloads_together() {
 struct Gate(std::sync::mpsc::Receiver<()>, Memory);
 
 impl Sink for Gate {
-    fn durable(&mut self, records: Vec<crate::journal::Record>) {
+    fn durable(&mut self, records: Vec<Record>) {
         let _ = self.0.recv();
         self.1.durable(records);
     }
@@ -250,7 +250,7 @@ fn a_blocked_sink_fills_the_queue_and_what_is_over_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let settings = crate::journal::Settings {
         queue_appends_max: 10,
-        ..small(dir.path())
+        ..small(dir.path().join("journal"))
     };
     let (go, gate) = std::sync::mpsc::sync_channel(100);
     let memory = Memory::default();
@@ -260,7 +260,7 @@ fn a_blocked_sink_fills_the_queue_and_what_is_over_is_given_back() {
         settings,
         disk,
         Position(0),
-        &mut |_| ControlFlow::Continue(()),
+        &mut |_: Record| ControlFlow::Continue(()),
         sink,
     )
     .unwrap();
@@ -294,7 +294,7 @@ fn a_blocked_sink_fills_the_queue_and_what_is_over_is_given_back() {
 #[test]
 fn a_replay_that_is_stopped_can_be_started_again() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = small(dir.path());
+    let settings = small(dir.path().join("journal"));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let opened = open(&settings, &disk, 0).unwrap();
     (1..=5).for_each(|number| assert!(opened.append(&payload(number)).is_ok()));
@@ -303,7 +303,7 @@ fn a_replay_that_is_stopped_can_be_started_again() {
         settings.clone(),
         Arc::clone(&disk),
         Position(0),
-        &mut |record| {
+        &mut |record: Record| {
             if record.position.0 == 3 {
                 ControlFlow::Break(())
             } else {
@@ -324,7 +324,7 @@ fn a_replay_that_is_stopped_can_be_started_again() {
 struct Panics;
 
 impl Sink for Panics {
-    fn durable(&mut self, _records: Vec<crate::journal::Record>) {
+    fn durable(&mut self, _records: Vec<Record>) {
         panic!("a fault of the receiver");
     }
 }
@@ -333,9 +333,15 @@ impl Sink for Panics {
 fn a_panic_of_the_sink_halts_and_nobody_waits_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let replay = &mut |_| ControlFlow::Continue(());
-    let (journal, _) =
-        Journal::<Told>::open(small(dir.path()), disk, Position(0), replay, Panics).unwrap();
+    let replay = &mut |_: Record| ControlFlow::Continue(());
+    let (journal, _) = Journal::<Told>::open(
+        small(dir.path().join("journal")),
+        disk,
+        Position(0),
+        replay,
+        Panics,
+    )
+    .unwrap();
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     assert!(journal.append(Payloads::one(b"x"), Told(sender)).is_ok());
     // Dropped, not acknowledged.

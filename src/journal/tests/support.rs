@@ -54,6 +54,7 @@ pub(super) fn small(dir: impl Into<PathBuf>) -> Settings {
         segment_bytes: 8192,
         budget_bytes: 20 * 8192,
         idle_mark: Duration::ZERO,
+        note_every: Duration::ZERO,
         retry_min: Duration::from_millis(1),
         retry_max: Duration::from_millis(2),
         ..Settings::new(dir, 7)
@@ -79,7 +80,7 @@ pub(super) fn open(
         settings.clone(),
         Arc::clone(disk),
         Position(applied),
-        &mut |record| {
+        &mut |record: Record| {
             replayed.push(pair(&record));
             ControlFlow::Continue(())
         },

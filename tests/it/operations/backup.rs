@@ -96,6 +96,16 @@ async fn restored_once(original_ships: bool) {
             naive.path().join("data/state.sqlite"),
         )
         .unwrap();
+        // It misses its journal, and says how it is meant to be done; told to, it goes on without.
+        let here = naive.path().join("data").display().to_string();
+        for (what, is_allowed, word) in [
+            ("verify", false, "tillwatch restore"),
+            ("abandon", true, "Nothing is known to be lost"),
+        ] {
+            let arguments = [what, "--data-dir", &here].map(str::to_owned);
+            let (is_good, output) = said(&run("journal", arguments.to_vec()).await);
+            assert!(is_good == is_allowed && output.contains(word), "{output}");
+        }
         let server = Server::start_on(naive.path(), &settings).await;
         let refusal = "tillwatch migrate --new-collector-id";
         crate::support::wait_until("the refusal", || {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fences.rs` | who may ask the admin listener, what SQL reaches, who may read the data folder |
 //! | `backup.rs` | backup, restore, whose journal and state belong together |
+//! | `deep.rs` | what ClickHouse holds is damaged, dropped or gone |
 //! | `retire.rs` | a store's series end |
 //! | `reload.rs` | settings change without a restart |
 //! | `repair.rs` | rows that ClickHouse has lost are sent again |
@@ -12,6 +13,7 @@
 
 mod backup;
 mod fences;
+mod deep;
 mod reload;
 mod repair;
 mod replay;

@@ -48,6 +48,12 @@ async fn a_journal_is_replayed_into_a_database_of_its_own_and_stays_as_it_was() 
     let (is_good, said) = replay(&["--data-dir", path, "--clickhouse-url", &url]).await;
     let pid = format!("in use by process {}", server.pid());
     assert!(!is_good && said.contains(&pid), "{said}");
+    // Its tables are there before it is killed.
+    let tables =
+        "SELECT count() FROM system.tables WHERE database = 'tillwatch' AND name = 'v_session'";
+    while engine.sql(tables).await.trim() == "0" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     server.kill();
 
     let before = state_of(&data.join("journal"));

@@ -1,4 +1,16 @@
 //! `audit`: the ledger against what ClickHouse holds; `--repair` sends again what it has lost.
+//!
+//! | file | what |
+//! |---|---|
+//! | `faults.rs` | the journal, what was lost before it was sealed, an older copy of the state file |
+//! | `strays.rs` | rows that the ledger does not know |
+//! | `deep.rs` | what `--deep` reads |
+//! | `repair.rs` | what `--repair` does |
+
+mod deep;
+mod faults;
+mod repair;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,17 +25,23 @@ use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::model::time::{DAY_MS, wall_ms};
 use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
-use crate::persist::repair::{self, Repaired, date};
+use crate::persist::identity::has_state;
+use crate::persist::repair::{Merge, date};
 use crate::persist::rows::DayLedger;
-use crate::persist::ship::{guard_epochs, ship_once};
 use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
-use crate::pipeline::{self, ServeError};
+use crate::pipeline;
 use crate::progress::Progress;
+
+use deep::{look_at_parts, look_at_rows};
+use faults::{Fault, look_around};
+use repair::{detach_all, repair_all};
+use strays::{ledger, tell_strays};
 
 /// Epochs asked for in one statement.
 const EPOCHS_AT_ONCE: usize = 1_000;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub(super) struct Audit {
     /// File with settings (TOML).
     #[arg(long, env = "TILLWATCH_CONFIG")]
@@ -31,11 +49,19 @@ pub(super) struct Audit {
     /// One line for each epoch and day that differs, not only the sums by day.
     #[arg(long)]
     verbose: bool,
-    /// Send the rows of epochs that differ again, while their blobs are kept (48 hours after they were
+    /// Detach broken parts, send the rows of epochs that differ again, while their blobs are kept (48 hours after they were
     /// confirmed), read back, and say what could not be repaired. What waits in the outbox is shipped too,
     /// unless `serve` is running and does so itself.
     #[arg(long)]
     repair: bool,
+    /// Read everything: each part against its checksums (CHECK TABLE), each row against its hash. Without it only
+    /// the hashes are read. --repair does so, too.
+    #[arg(long)]
+    deep: bool,
+    /// Say that the losses of the journal that are listed have been seen: they are still listed, and no longer
+    /// make the command fail.
+    #[arg(long)]
+    accept_losses: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -64,7 +90,7 @@ impl Audit {
         let config = Config::load(self.flags.clone(), self.config.as_deref())
             .map_err(|error| Failure::of(&error))?;
         let data_dir = config.data_dir.clone().unwrap_or_default();
-        if !data_dir.join("state.sqlite").exists() {
+        if !has_state(&data_dir) {
             return Err(Failure(format!(
                 "there is no state file in {}",
                 data_dir.display()
@@ -80,21 +106,61 @@ impl Audit {
     }
 
     async fn audit(&self, state: &Arc<State>, clickhouse: &ClickHouse, data_dir: &Path) -> Outcome {
-        let mut compared = compare(state, clickhouse, self.verbose).await?;
-        if self.repair {
-            repair_all(state, clickhouse, &compared.differing, data_dir).await?;
-            compared = compare(state, clickhouse, self.verbose).await?;
+        let is_deep = self.deep || self.repair;
+        let mut broken = Vec::new();
+        if is_deep {
+            broken = look_at_parts(clickhouse).await?;
         }
+        if self.repair {
+            detach_all(state, clickhouse, &broken).await?;
+            let differing = self.differing(state, clickhouse).await?;
+            repair_all((state, clickhouse), &differing, data_dir).await?;
+            broken = look_at_parts(clickhouse).await?;
+        }
+        if !broken.is_empty() {
+            // What it holds cannot be compared: each statement that meets one of them fails.
+            say(
+                "THE DATABASE IS DAMAGED; `audit --repair` detaches broken parts and sends again what is still kept",
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        let compared = compare(state, clickhouse, self.verbose).await?;
+        let is_wrong = is_deep && !look_at_rows(state, clickhouse).await?.is_empty();
         for line in &compared.lines {
             say(line);
         }
-        let is_whole = report(&compared.days);
+        let mut faults = look_around((state, clickhouse), data_dir, self.accept_losses).await?;
+        faults.extend(is_wrong.then_some(Fault::WrongRows));
         let has_strays = tell_strays(state, clickhouse).await?;
+        let is_whole = report(&compared.days, &faults);
         Ok(if is_whole && !has_strays {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         })
+    }
+}
+
+impl Audit {
+    /// What is to be sent again: what is missing, and what is other than its hash says.
+    async fn differing(
+        &self,
+        state: &Arc<State>,
+        clickhouse: &ClickHouse,
+    ) -> Result<Vec<(EpochInfo, Merge)>, Failure> {
+        let compared = compare(state, clickhouse, false).await?;
+        let wrong = look_at_rows(state, clickhouse).await?;
+        let is_wrong = |info: &EpochInfo| wrong.iter().any(|rows| rows.epoch == info.epoch);
+        let of_rows = ledger(state)?.into_iter().filter(is_wrong);
+        let of_rows = of_rows.filter(|info| info.confirmed_at_ms.is_some());
+        let mut all: Vec<_> = of_rows.map(|info| (info, Merge::Always)).collect();
+        for info in compared.differing {
+            if !is_wrong(&info) {
+                all.push((info, Merge::IfNeeded));
+            }
+        }
+        all.sort_by_key(|(info, _)| info.epoch);
+        Ok(all)
     }
 }
 
@@ -214,137 +280,8 @@ fn note(
     false
 }
 
-/// Sends again what differs, and says what became of it.
-async fn repair_all(
-    state: &Arc<State>,
-    clickhouse: &ClickHouse,
-    differing: &[EpochInfo],
-    data_dir: &Path,
-) -> Result<(), Failure> {
-    // Numbers that another copy of the state file has used must not be sent under.
-    guard_epochs(clickhouse, state)
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let mut progress = Progress::new(false, PLAIN_EVERY);
-    let all = differing.len() as u64;
-    for (done, info) in (0..).zip(differing) {
-        progress.step("repair", (done, all), "epochs");
-        let repaired = repair::repair(clickhouse, state, info, wall_ms())
-            .await
-            .map_err(|error| Failure::of(&error))?;
-        let what = match repaired {
-            Repaired::Whole => "repaired: sent again and read back",
-            Repaired::BlobGone => {
-                "cannot be repaired: its rows are kept here for 48 hours after they were confirmed, and are gone. \
-                 Take them from a backup of ClickHouse"
-            }
-            Repaired::BlobDamaged => {
-                "cannot be repaired: its blob in the state file is not what the ledger says. Look at the disk"
-            }
-            Repaired::HasOthers => {
-                "cannot be repaired by sending: ClickHouse holds rows under its number that were never sent. Look at \
-                 them: SELECT * FROM rollup_1m WHERE epoch = its number"
-            }
-        };
-        progress.finish();
-        say(&format!(
-            "epoch {} of collector {} ({} rows) {what}",
-            info.epoch,
-            info.collector_id,
-            info.rows()
-        ));
-    }
-    // While `serve` holds the folder it ships itself.
-    match pipeline::lock_data_dir(data_dir) {
-        Err(ServeError::InUse { .. }) => Ok(()),
-        Err(error) => Err(Failure::of(&error)),
-        Ok(_lock) => loop {
-            let shipped = ship_once(clickhouse, state, true)
-                .await
-                .map_err(|error| Failure::of(&error))?;
-            let (Some(first), Some(last)) = (shipped.confirmed.first(), shipped.confirmed.last())
-            else {
-                break Ok(());
-            };
-            say(&format!("epochs {first} to {last} shipped from the outbox"));
-        },
-    }
-}
-
-/// Rows under numbers that the ledger does not know; whether any of them bears this collector's id.
-async fn tell_strays(state: &Arc<State>, clickhouse: &ClickHouse) -> Result<bool, Failure> {
-    let mine = state.collector_id();
-    let found = repair::strays(clickhouse, &runs(&ledger(state)?, mine), wall_ms())
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    // Asked again: `serve` may have sealed and shipped since the ledger was read.
-    let ledger = ledger(state)?;
-    let is_known = |stray: &repair::Stray| {
-        ledger
-            .iter()
-            .any(|info| (info.collector_id, info.epoch) == (stray.collector_id, stray.epoch))
-    };
-    let mut has_strays = false;
-    for stray in found.iter().filter(|stray| !is_known(stray)) {
-        let is_mine = stray.collector_id == mine;
-        has_strays |= is_mine;
-        say(&format!(
-            "epoch {} of {} {} is not in the ledger: {} rows, {} samples{}",
-            stray.epoch,
-            if is_mine {
-                "this collector"
-            } else {
-                "the former id"
-            },
-            stray.collector_id,
-            stray.rows,
-            stray.samples,
-            if is_mine {
-                ". UNKNOWN: another copy of this state file has shipped it"
-            } else {
-                ", shipped by the copy that this state was restored from or moved away from"
-            }
-        ));
-    }
-    let mut own: Vec<uuid::Uuid> = ledger.iter().map(|info| info.collector_id).collect();
-    own.push(mine);
-    own.sort_unstable();
-    own.dedup();
-    let others = repair::others(clickhouse, &own, wall_ms())
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    for other in others {
-        say(&format!(
-            "another collector {}: {} epochs, {} rows, {} samples; not in this ledger, as it should be",
-            other.collector_id, other.epochs, other.rows, other.samples
-        ));
-    }
-    Ok(has_strays)
-}
-
-fn ledger(state: &State) -> Result<Vec<EpochInfo>, Failure> {
-    state.ledger(0).map_err(|error| Failure::of(&error))
-}
-
-/// The runs of neighbouring epochs of each id, and at least one of `mine`.
-fn runs(ledger: &[EpochInfo], mine: uuid::Uuid) -> Vec<(uuid::Uuid, u64, u64)> {
-    let is_next = |left: &EpochInfo, right: &EpochInfo| {
-        left.collector_id == right.collector_id && left.epoch + 1 == right.epoch
-    };
-    let mut runs: Vec<_> = ledger
-        .chunk_by(is_next)
-        .filter_map(|run| Some((run.first()?, run.last()?)))
-        .map(|(first, last)| (first.collector_id, first.epoch, last.epoch))
-        .collect();
-    if runs.iter().all(|(id, _, _)| *id != mine) {
-        // Under a new id nothing was sealed yet.
-        runs.push((mine, 0, 0));
-    }
-    runs
-}
-
-/// Prints the sums; whether they agree.
-fn report(days: &BTreeMap<u32, Day>) -> bool {
+/// Prints the sums; whether they agree and nothing else is amiss.
+fn report(days: &BTreeMap<u32, Day>, faults: &[Fault]) -> bool {
     let mut total = Day::default();
     let mut rows = Vec::new();
     for (day, sums) in days {
@@ -368,20 +305,18 @@ fn report(days: &BTreeMap<u32, Day>) -> bool {
         "differing",
     ];
     say(&table(&head, &rows));
-    let is_whole =
+    let agrees =
         total.differing == 0 && total.ledger.samples == total.held.samples + total.outbox.samples;
+    let verdict = match (agrees, faults.iter().min()) {
+        (false, _) => "THE SUMS DIFFER; run with --verbose",
+        (true, Some(fault)) => fault.text(),
+        (true, None) => "nothing lost, nothing doubled",
+    };
     say(&format!(
-        "sealed {} = confirmed {} + outbox {}: {}",
-        total.ledger.samples,
-        total.held.samples,
-        total.outbox.samples,
-        if is_whole {
-            "nothing lost, nothing doubled"
-        } else {
-            "THE SUMS DIFFER; run with --verbose"
-        }
+        "sealed {} = confirmed {} + outbox {}: {verdict}",
+        total.ledger.samples, total.held.samples, total.outbox.samples,
     ));
-    is_whole
+    agrees && faults.is_empty()
 }
 
 fn line(name: String, day: &Day) -> Vec<String> {
