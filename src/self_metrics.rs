@@ -51,6 +51,9 @@ metrics_of_self! {
     CLOCK_DOUBTS = Counter "tillwatch_clock_doubts_total" "How often the clock began to be doubted, or was still, every five minutes, by why: before_release, before_journal, moved.";
     CLOCK_FLEET_AHEAD = Gauge "tillwatch_clock_fleet_ahead_seconds" "How far the terminals' clocks are ahead of the collector's, at the median of those heard within the hour; negative: behind.";
     CLOCK_FLEET_TERMINALS = Gauge "tillwatch_clock_fleet_terminals" "Terminals of which that is the median, at most 1,024.";
+    IGNORED_VALUES = Counter "tillwatch_ignored_values_total" "Values passed over while the sample or the batch was taken in, by what they were: connection_type (no text), connection_unknown (none of those known), session_id_type (neither text nor digits).";
+    MISLABELLED = Counter "tillwatch_mislabelled_bodies_total" "Bodies marked as compressed that were plain, and were read as plain.";
+    CONFLICTING = Counter "tillwatch_conflicting_batches_total" "Batches of a queue and number that were taken in before with other samples: duplicates whose content is lost. Two pages or tills use one queue.";
     LEDGER = Gauge "tillwatch_ledger_samples" "Samples by where they are, over the life of the state file: accepted = sealed + open, sealed = confirmed + outbox.";
     TOTALS = Gauge "tillwatch_journal_samples" "What the journal's records added up to over the life of the state file, by outcome: rejected, repeated records, unreadable records, unknown metrics, overflowed batches (of a store or a release without room), overflowed terminals (batches with a key whose terminal found no room).";
     JOURNAL_DURABLE = Gauge "tillwatch_journal_durable_position" "Highest durable position of the journal.";

@@ -26,7 +26,8 @@ fn check(name: &str, made: &str) {
 fn the_configuration_page_is_that_of_the_settings() {
     let mut page = "# Configuration\n\nMade from `src/config/mod.rs`; a test fails when it differs.\n\n\
         Each setting is a key of the TOML file (`serve --config FILE`), a variable, and a flag of `serve` \
-        (`data_dir` is `--data-dir`). A flag wins over a variable, a variable over the file. \
+        (`data_dir` is `--data-dir`). A flag wins over a variable, a variable over the file; \
+        an empty variable is as if unset. \
         `tillwatch check-config FILE` prints what a file comes to.\n\n\
         SIGHUP makes `serve` read the file again and take new values of the settings marked *reload*; a file with an \
         error changes nothing. Others need a restart.\n\n\

@@ -23,14 +23,15 @@ fuzz_target!(|input: &[u8]| {
     let mut headers = HeaderMap::new();
     headers.insert("content-encoding", HeaderValue::from_static(coding));
     let packing = Packing::of(&headers).expect("a known coding");
-    let Ok((decoded, format)) = packing.open(Bytes::copy_from_slice(body), CAP) else {
+    let Ok(opened) = packing.open(Bytes::copy_from_slice(body), CAP) else {
         return;
     };
-    assert!(decoded.len() <= CAP || coding == "identity");
-    if format == Format::Json
-        && let Ok(Parsed::Envelope(envelope)) = parse(&decoded, format, LIMITS)
+    assert!(opened.body.len() <= CAP || coding == "identity");
+    assert!(!opened.is_mislabelled || (opened.body == *body && coding != "identity"));
+    if opened.format == Format::Json
+        && let Ok(Parsed::Envelope(envelope)) = parse(&opened.body, opened.format, LIMITS)
         && let Ok(inner) = open_envelope(&envelope, CAP)
     {
-        assert!(inner.len() <= CAP);
+        assert!(inner.body.len() <= CAP);
     }
 });

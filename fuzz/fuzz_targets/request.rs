@@ -5,8 +5,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tillwatch::ingest::request_time::RequestTime;
 use tillwatch::ingest::respond::Report;
-use tillwatch::ingest::validate::{self, RequestTime, Writer};
+use tillwatch::ingest::validate::{self, Writer};
+use tillwatch::ingest::weight;
 use tillwatch::model::{Catalogue, Entry};
 use tillwatch::wire::journal_record_v1::decode;
 use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
@@ -16,16 +18,19 @@ const LIMITS: Limits = Limits {
     samples_max: 1_000,
 };
 
+const VALUES_PER_S: u64 = 1_000;
+
 /// The records of a body's batches; `None` when it is no request.
 fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
     let Ok(Parsed::Request(request)) = parse(body, format, LIMITS) else {
         return None;
     };
     let catalogue = Catalogue::default();
-    let time = RequestTime::new(1_763_683_200_000, &request.sent_at_ms);
+    let time = RequestTime::new(1_763_683_200_000, &request);
     let writer = Writer {
         catalogue: &catalogue,
         time,
+        values_per_s: VALUES_PER_S,
     };
     let mut report = Report::default();
     let mut records = Vec::new();
@@ -35,7 +40,7 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
         };
         let mut record = Vec::new();
         let written = writer.write(&mut record, (batch, identity), None, (&mut report, index));
-        assert_eq!(written.accepted + written.rejected.iter().sum::<u64>(), validate::weight(batch));
+        assert_eq!(written.accepted + written.rejected.iter().sum::<u64>(), weight::of_batch(batch, VALUES_PER_S));
         let (header, entries) = decode(&record).expect("what was written can be read");
         assert_eq!((header.store_id, header.seq), (identity.store_id, identity.seq));
         let mut samples = 0;
@@ -46,7 +51,7 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
                 Entry::Rejected(_, rejected) => rejected,
             };
         }
-        assert_eq!(samples, validate::weight(batch));
+        assert_eq!(samples, weight::of_batch(batch, VALUES_PER_S));
         records.push(record);
     }
     Some(records)

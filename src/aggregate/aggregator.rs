@@ -132,6 +132,8 @@ impl Aggregator {
                     release: self.releases.find(&saved.release).unwrap_or(0),
                     last_seen_ms: saved.last_seen_ms,
                     offset_ms: saved.offset_ms,
+                    offset_at_ms: saved.offset_at_ms,
+                    clock_jumps: saved.clock_jumps,
                     is_retired: saved.is_retired,
                     ..Terminal::default()
                 };

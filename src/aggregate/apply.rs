@@ -58,7 +58,9 @@ impl Aggregator {
         self.totals.terminals_overflowed += u64::from(terminal.is_none());
         if let Some(terminal) = &mut terminal {
             terminal.release = shared.release;
-            terminal.offset_ms = header.offset_ms;
+            if terminal.take_offset(header.offset_ms, received_at_ms) {
+                self.live.clock_jumped(shared.store);
+            }
             terminal.levels.resize(self.layout.levels(), None);
         }
         let number = terminal.as_ref().and_then(|terminal| terminal.changed);

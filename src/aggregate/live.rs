@@ -88,6 +88,8 @@ pub struct StoreLive {
     pub batches_received: u64,
     /// Batches that never came: missing for nine days, or too far below the newest.
     pub batches_lost: u64,
+    /// How often a terminal's clock was moved between two posts.
+    pub clock_jumps: u64,
     is_dirty: bool,
 }
 
@@ -179,6 +181,11 @@ impl LiveSeries {
         for store in &mut self.stores {
             store.is_dirty |= put_right(&mut store.last_report_ms, at_ms);
         }
+    }
+
+    /// Notes that the clock of one of a store's terminals was moved between two posts.
+    pub fn clock_jumped(&mut self, store: u32) {
+        self.store_mut(store).clock_jumps += 1;
     }
 
     /// Notes batches of a store that will never come.

@@ -60,6 +60,8 @@ pub struct SavedSeries {
     batches_received: u64,
     #[serde(default)]
     batches_lost: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    clock_jumps: u64,
     #[serde(default)]
     counters: BTreeMap<String, Vec<u64>>,
     #[serde(default)]
@@ -76,6 +78,7 @@ impl SavedSeries {
             skew: SavedHistogram::of(&SKEW_BOUNDS_MS, &store.skew),
             batches_received: store.batches_received,
             batches_lost: store.batches_lost,
+            clock_jumps: store.clock_jumps,
             ..Self::default()
         };
         for metric in layout.catalogue().metrics() {
@@ -146,6 +149,7 @@ impl SavedSeries {
         }
         store.batches_received = self.batches_received;
         store.batches_lost = self.batches_lost;
+        store.clock_jumps = self.clock_jumps;
         if let Some(skew) = &self.skew {
             skew.restore(&SKEW_BOUNDS_MS, &mut store.skew);
         }
@@ -170,6 +174,11 @@ impl SavedSeries {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// One terminal's last state, beside its queues.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SavedTerminal {
@@ -179,6 +188,12 @@ pub struct SavedTerminal {
     pub last_seen_ms: i64,
     /// How far its clock is behind, ms.
     pub offset_ms: i64,
+    /// When it said so, Unix ms.
+    #[serde(default)]
+    pub offset_at_ms: i64,
+    /// How often its clock was moved between two posts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_jumps: u64,
     /// Whether its store was retired since it last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
@@ -203,6 +218,8 @@ impl SavedTerminal {
             release: release.to_owned(),
             last_seen_ms: terminal.last_seen_ms,
             offset_ms: terminal.offset_ms,
+            offset_at_ms: terminal.offset_at_ms,
+            clock_jumps: terminal.clock_jumps,
             is_retired: terminal.is_retired,
             corrected_ms: corrected
                 .map(|(name, last)| (name.clone(), last.t_ms - last.t_raw_ms))

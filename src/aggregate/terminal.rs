@@ -59,8 +59,12 @@ pub struct Terminal {
     pub release: u32,
     /// When its last batch was received, Unix ms.
     pub last_seen_ms: i64,
-    /// How far its clock is behind, ms, as of its last batch.
+    /// How far its clock is behind, ms, as of the last batch that said so.
     pub offset_ms: i64,
+    /// When that batch was received, Unix ms; 0: none has said so.
+    pub offset_at_ms: i64,
+    /// How often its clock was moved between two posts: or, two tills use its name.
+    pub clock_jumps: u64,
     /// Its queues.
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
@@ -80,7 +84,26 @@ pub struct TerminalChange {
     pub terminal: Option<Terminal>,
 }
 
+/// Two posts no further apart tell of one clock, or of two. Unit: ms.
+const JUMP_WITHIN_MS: u64 = 10 * 60_000;
+/// What the offset of one clock may change by in that time. Unit: ms.
+const JUMP_LEAST_MS: u64 = 60_000;
+
 impl Terminal {
+    /// Takes the offset that a batch came with (0: it did not say). Says whether the clock was moved
+    /// since the post before it.
+    pub(super) fn take_offset(&mut self, offset_ms: i64, received_at_ms: i64) -> bool {
+        if offset_ms == 0 {
+            return false;
+        }
+        let has_jumped = self.offset_at_ms != 0
+            && received_at_ms.abs_diff(self.offset_at_ms) <= JUMP_WITHIN_MS
+            && offset_ms.abs_diff(self.offset_ms) > JUMP_LEAST_MS;
+        self.clock_jumps += u64::from(has_jumped);
+        (self.offset_ms, self.offset_at_ms) = (offset_ms, received_at_ms);
+        has_jumped
+    }
+
     /// Keeps the value of a level, unless a newer one is known.
     pub(super) fn keep_level(&mut self, at: usize, last: LastValue) {
         if let Some(slot) = self.levels.get_mut(at)
@@ -114,6 +137,11 @@ impl Terminal {
     /// The clock was trusted at this time. Whether anything was noted of a later one.
     pub(super) fn set_right(&mut self, at_ms: i64) -> bool {
         let mut is_wrong = put_right(&mut self.last_seen_ms, at_ms);
+        if self.offset_at_ms > at_ms {
+            // Measured by a wrong clock: nothing to hold the next one against.
+            self.offset_at_ms = 0;
+            is_wrong = true;
+        }
         for (_, window) in &mut self.queues {
             is_wrong |= window.set_right(at_ms);
         }
@@ -150,5 +178,39 @@ impl Gaps {
     pub(super) fn change(&mut self, before: Self, after: Self) {
         self.missing = self.missing + after.missing - before.missing;
         self.lost = self.lost + after.lost - before.lost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_has_jumped_when_two_posts_of_minutes_apart_differ_by_more_than_a_minute() {
+        let mut terminal = Terminal::default();
+        // Minute of arrival, offset, whether that is a jump.
+        let posts = [
+            (100, 30_000, false),
+            (101, 90_000, false),
+            (102, 150_001, true),
+            (103, 0, false),
+            (104, -3_600_000, true),
+            // Two tills of one name.
+            (105, 1, true),
+            (106, -3_600_000, true),
+            // It was away for a while.
+            (117, 1, false),
+            (127, 60_002, true),
+        ];
+        for (minute, offset_ms, expected) in posts {
+            let before = terminal.clock_jumps;
+            let has_jumped = terminal.take_offset(offset_ms, minute * 60_000);
+            assert_eq!(has_jumped, expected, "{minute}");
+            assert_eq!(terminal.clock_jumps, before + u64::from(expected));
+        }
+        assert_eq!(terminal.offset_ms, 60_002);
+        // What the collector's own clock measured while it was ahead is held against nothing.
+        assert!(terminal.set_right(126 * 60_000));
+        assert!(!terminal.take_offset(1, 128 * 60_000));
     }
 }

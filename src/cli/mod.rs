@@ -30,10 +30,12 @@ mod sparkline;
 mod sql;
 mod store;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::builder::{OsStr as Name, Resettable};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::logging::{self, Format};
 use crate::pipeline;
@@ -130,10 +132,22 @@ fn blocking_threads_max() -> usize {
 /// How long work that blocks may go on after everything else has ended.
 const BLOCKED_MAX: Duration = Duration::from_millis(300);
 
+/// An empty variable is as good as none: it is how a service manager or a compose file leaves one out.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|argument| match argument.get_env() {
+            Some(name) if is_empty(name) => argument.env(Resettable::<Name>::Reset),
+            _ => argument,
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// Reads the command line, runs the command, and says what became of it.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let line = without_empty_variables(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
     if arguments.command.keeps_data() {
         pipeline::keep_to_oneself();
     }
@@ -164,7 +178,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Outcome {
     match command {
-        Command::Serve(serve) => serve.run().await,
+        Command::Serve(serve) => Box::pin(serve.run()).await,
         Command::Clickhouse(clickhouse) => clickhouse.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::CheckConfig(check) => check.run(),

@@ -199,7 +199,8 @@ impl Config {
                 Bytes(largest)
             ));
         }
-        let set = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        let set = set.filter_map(|(name, _)| name.into_string().ok());
         let mut unknown: Vec<String> = set.filter(|name| is_unknown(name)).collect();
         unknown.sort();
         for name in unknown {

@@ -42,6 +42,7 @@ families! {
     BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Batches of the store received, each once. With the lost ones: what its terminals sent.";
     BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Batches of the store that never came: missing for nine days, or too far behind.";
     BATCHES_MISSING = "gauge" "pos_sdk_batches_missing" ["store_id"], "Batches of the store that are missing between others and may still come.";
+    CLOCK_JUMPS = "counter" "pos_terminal_clock_jumps" ["store_id"], "Times two posts of one terminal, at most ten minutes apart, came from clocks more than a minute apart: its clock was moved, or two tills use its name.";
     SKEW = "histogram" "pos_terminal_clock_skew_seconds" ["store_id"], "How far terminals' clocks were off, either way, at each batch that said when it was sent.";
 }
 
@@ -67,6 +68,9 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
     })?;
     store_gauge(encoder, snapshot, BATCHES_MISSING, |store| {
         to_float(store.batches_missing)
+    })?;
+    store_counter(encoder, snapshot, CLOCK_JUMPS, |store| {
+        store.series.clock_jumps
     })?;
     let mut family =
         encoder.encode_descriptor(SKEW.name, SKEW.help, None, MetricType::Histogram)?;

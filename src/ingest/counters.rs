@@ -5,10 +5,34 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 
+use crate::ingest::dedup::Identity;
 use crate::ingest::respond;
 use crate::ingest::trace::Stage;
 use crate::model::Reason;
 use crate::self_metrics as names;
+use crate::throttle::Throttle;
+
+static CONFLICTS: Throttle = Throttle::new("batches with the queue and number of another one");
+
+/// What was passed over although the sample, or the batch, was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ignored {
+    /// A connection that is no text.
+    ConnectionType,
+    /// A connection that is none of those known.
+    ConnectionUnknown,
+    /// A session id that is neither text nor digits.
+    SessionIdType,
+}
+
+impl Ignored {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [(Self, &'static str); 3] = [
+        (Self::ConnectionType, "connection_type"),
+        (Self::ConnectionUnknown, "connection_unknown"),
+        (Self::SessionIdType, "session_id_type"),
+    ];
+}
 
 /// Handles to ingest's counters; looking one up by name for every batch would cost more than counting.
 #[derive(Debug)]
@@ -28,6 +52,10 @@ pub struct Counters {
     pub replayed: Counter,
     /// Releases that are not written as releases are.
     pub invalid_releases: Counter,
+    /// Bodies that were marked as packed and were not.
+    pub mislabelled: Counter,
+    conflicting: Counter,
+    ignored: [Counter; Ignored::ALL.len()],
     /// Requests that took long.
     pub slow: Counter,
     /// Requests whose client went away.
@@ -67,6 +95,10 @@ impl Default for Counters {
             unknown_keys: metrics::counter!(names::UNKNOWN_KEYS),
             replayed: metrics::counter!(names::KEYS_REPLAYED),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),
+            mislabelled: metrics::counter!(names::MISLABELLED),
+            conflicting: metrics::counter!(names::CONFLICTING),
+            ignored: Ignored::ALL
+                .map(|(_, value)| metrics::counter!(names::IGNORED_VALUES, "value" => value)),
             slow: metrics::counter!(names::SLOW),
             abandoned: metrics::counter!(names::ABANDONED),
             in_flight: metrics::gauge!(names::IN_FLIGHT),
@@ -115,6 +147,30 @@ impl Counters {
         match self.refused.get(code) {
             Some(counter) => counter.increment(1),
             None => metrics::counter!(names::REFUSED, "code" => code).increment(1),
+        }
+    }
+
+    /// Counts a batch of a number that was taken in before with other content, and says whose: its
+    /// terminal loses data.
+    pub fn conflict(&self, identity: Identity<'_>) {
+        self.conflicting.increment(1);
+        if let Some(suppressed) = CONFLICTS.pass() {
+            tracing::warn!(
+                store_id = identity.store_id,
+                terminal_id = identity.terminal_id,
+                seq = identity.seq,
+                suppressed,
+                "a batch has the queue and number of another one, and is lost: do two pages use one queue?"
+            );
+        }
+    }
+
+    /// Counts values that were passed over, by [`Ignored`].
+    pub fn ignore(&self, ignored: &[u64; Ignored::ALL.len()]) {
+        for (counter, values) in self.ignored.iter().zip(ignored) {
+            if *values > 0 {
+                counter.increment(*values);
+            }
         }
     }
 

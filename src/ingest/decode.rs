@@ -16,7 +16,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::ingest::error::IngestError;
-use crate::wire::terminal_v1::{Envelope, Format};
+use crate::wire::terminal_v1::{self, Envelope, Format};
 
 /// Why a body could not be unpacked.
 enum Fault {
@@ -124,18 +124,60 @@ impl Packing {
     ///
     /// # Errors
     /// When it is damaged, or would be longer than `decoded_bytes_max`.
-    pub fn open(
-        self,
-        body: Bytes,
-        decoded_bytes_max: usize,
-    ) -> Result<(Bytes, Format), IngestError> {
+    pub fn open(self, body: Bytes, decoded_bytes_max: usize) -> Result<Opened, IngestError> {
         let unnamed = body.starts_with(GZIP_MAGIC).then_some(&GZIP);
-        let body = match self.coding.or(unnamed) {
-            None => body,
-            Some(coding) => unpack(coding, &body, decoded_bytes_max)?.into(),
+        let (body, is_mislabelled) = match self.coding.or(unnamed) {
+            None => (body, false),
+            Some(coding) => unpack_or_plain(coding, body, self.format, decoded_bytes_max)?,
         };
         let format = self.format.unwrap_or_else(|| written_as(&body));
-        Ok((body, format))
+        Ok(Opened {
+            body,
+            format,
+            is_mislabelled,
+        })
+    }
+}
+
+/// A body as it is to be taken apart.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its bytes.
+    pub body: Bytes,
+    /// How it is written.
+    pub format: Format,
+    /// Whether it was marked as packed and was not.
+    pub is_mislabelled: bool,
+}
+
+/// Unpacks; but what is no packed body and reads as a plain one is taken as that: a proxy has unpacked it
+/// and left its mark. Says whether it was so.
+fn unpack_or_plain(
+    coding: &Coding,
+    body: Bytes,
+    format: Option<Format>,
+    bytes_max: usize,
+) -> Result<(Bytes, bool), IngestError> {
+    match unpack(coding, &body, bytes_max) {
+        Err(IngestError::Damaged(_)) if is_plain(&body, format) => {
+            if body.len() > bytes_max {
+                return Err(IngestError::TooLarge(bytes_max, "after decompression"));
+            }
+            Ok((body, true))
+        }
+        unpacked => Ok((unpacked?.into(), false)),
+    }
+}
+
+/// Whether a body begins as JSON does, or is MessagePack from end to end. A packed one that was damaged
+/// may begin with a MessagePack map.
+fn is_plain(body: &[u8], format: Option<Format>) -> bool {
+    match format.unwrap_or_else(|| written_as(body)) {
+        Format::Json => {
+            let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+            text.trim_ascii_start().starts_with(b"{")
+        }
+        Format::MessagePack => terminal_v1::is_messagepack_map(body),
     }
 }
 
@@ -177,27 +219,32 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The JSON in an envelope.
+/// The JSON in an envelope; plain JSON, too, if it is marked as compressed.
 ///
 /// # Errors
 /// When its format is another, when it is damaged, or when it would be longer than `decoded_bytes_max`.
 pub fn open_envelope(
     envelope: &Envelope<'_>,
     decoded_bytes_max: usize,
-) -> Result<Bytes, IngestError> {
+) -> Result<Opened, IngestError> {
     if envelope.format != ENVELOPE_FORMAT {
         return Err(IngestError::EnvelopeFormat);
     }
     let bytes = BASE64
         .decode(envelope.data.as_bytes())
         .map_err(|_not_base64| IngestError::Damaged("base64"))?;
-    if envelope.is_compressed {
-        return Ok(unpack(&GZIP, &bytes, decoded_bytes_max)?.into());
-    }
-    if bytes.len() > decoded_bytes_max {
+    let (body, is_mislabelled) = if envelope.is_compressed {
+        unpack_or_plain(&GZIP, bytes.into(), Some(Format::Json), decoded_bytes_max)?
+    } else if bytes.len() > decoded_bytes_max {
         return Err(IngestError::TooLarge(decoded_bytes_max, "as base64"));
-    }
-    Ok(bytes.into())
+    } else {
+        (bytes.into(), false)
+    };
+    Ok(Opened {
+        body,
+        format: Format::Json,
+        is_mislabelled,
+    })
 }
 
 /// Room for the first bytes, in proportion to what has come.

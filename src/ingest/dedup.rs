@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::{Equivalent, HashMap};
 use tokio::sync::oneshot;
 
+use crate::ingest::contents::Contents;
 use crate::model::sequence::{DEPTH, LOST_AFTER_MS};
 use crate::model::time::HOUR_MS;
 use crate::model::{QueueKey, Reason, Seen, SeqWindow};
@@ -51,6 +52,8 @@ pub enum Reserve {
     Fresh,
     /// It is durable already.
     Duplicate,
+    /// One of its number is durable already, and held something else.
+    Conflicting,
     /// It is on its way to the disk. The channel closes when that is over; then ask again.
     InFlight(oneshot::Receiver<()>),
     /// It can never be taken in.
@@ -85,11 +88,13 @@ struct Queue {
     /// `None` until a batch of it is durable.
     window: Option<SeqWindow>,
     in_flight: Vec<InFlight>,
+    contents: Contents,
 }
 
 #[derive(Debug)]
 struct InFlight {
     seq: u64,
+    content: u64,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -118,6 +123,8 @@ pub struct Identity<'a> {
     pub queue: [u8; 16],
     /// The number in it; 0 of a keyed batch.
     pub seq: u64,
+    /// Stands for what the batch holds: no part of who it is, but two of one number should agree in it.
+    pub content: u64,
     /// Whether it has an idempotency key in place of queue and number.
     pub is_keyed: bool,
 }
@@ -165,6 +172,7 @@ impl Dedup {
             id: key.queue,
             window: Some(window),
             in_flight: Vec::new(),
+            contents: Contents::default(),
         });
     }
 
@@ -177,6 +185,7 @@ impl Dedup {
         };
         let in_flight = InFlight {
             seq: identity.seq,
+            content: identity.content,
             waiting: Vec::new(),
         };
         if let Some(queues) = shard.get_mut(&terminal) {
@@ -195,6 +204,7 @@ impl Dedup {
             id: identity.queue,
             window: None,
             in_flight: vec![in_flight],
+            contents: Contents::default(),
         };
         match shard.get_mut(&terminal) {
             Some(queues) => queues.push(queue),
@@ -223,6 +233,9 @@ impl Dedup {
         if let Some(window) = &queue.window {
             match window.seen(seq) {
                 Seen::Fresh => {}
+                Seen::Duplicate if queue.contents.differ(seq, in_flight.content, window.high()) => {
+                    return Reserve::Conflicting;
+                }
                 Seen::Duplicate => return Reserve::Duplicate,
                 Seen::BeyondWindow => return Reserve::Refused(Reason::BeyondDedupWindow),
                 Seen::Jump => return Reserve::Refused(Reason::SeqJump),
@@ -262,7 +275,8 @@ impl Dedup {
         };
         let queue = &mut queues[at];
         // Dropping the senders wakes those who wait.
-        queue.in_flight.retain(|other| other.seq != *seq);
+        let at_in_flight = queue.in_flight.iter().position(|other| other.seq == *seq);
+        let settled = at_in_flight.map(|at| queue.in_flight.swap_remove(at));
         if let Some(received_at_ms) = durable_at_ms {
             if let Some(window) = &mut queue.window {
                 let before = window.gap_count();
@@ -272,6 +286,9 @@ impl Dedup {
                 let window = SeqWindow::new(*seq, received_at_ms);
                 self.count_gaps(0, window.gap_count());
                 queue.window = Some(window);
+            }
+            if let (Some(settled), Some(window)) = (settled, &queue.window) {
+                queue.contents.keep(*seq, settled.content, window.high());
             }
         } else if queue.window.is_none() && queue.in_flight.is_empty() {
             queues.swap_remove(at);
@@ -380,6 +397,7 @@ mod tests {
             terminal_id: "t",
             queue: [1; 16],
             seq,
+            content: 0,
             is_keyed: false,
         }
     }
@@ -452,6 +470,7 @@ mod tests {
             "in order costs nothing"
         );
     }
+
     #[test]
     fn a_store_has_so_many_terminals_and_the_others_keep_their_room() {
         let dedup = Dedup::new(Settings {
@@ -489,5 +508,40 @@ mod tests {
         dedup.settle(&of("s", "c").to_owned(), None);
         dedup.forget(FORGET_AFTER_MS + 1_001);
         assert_eq!(dedup.terminals().len(), 0);
+    }
+
+    #[test]
+    fn another_content_of_a_number_is_noticed_among_the_last_thirty_two() {
+        let dedup = Dedup::new(Settings::default());
+        let holding = |seq: u64, content: u64| Identity {
+            content: content << 32,
+            ..identity(seq)
+        };
+        let take = |identity: Identity<'_>| {
+            let outcome = dedup.reserve(identity);
+            if matches!(outcome, Reserve::Fresh) {
+                dedup.settle(&identity.to_owned(), Some(0));
+            }
+            outcome
+        };
+        // A state file gives the numbers and not what they held.
+        let key = identity(0).to_owned().0;
+        dedup.restore(&key, SeqWindow::new(9, 0));
+        assert!(matches!(take(holding(9, 5)), Reserve::Duplicate));
+        for seq in 10..100 {
+            assert!(matches!(take(holding(seq, seq)), Reserve::Fresh));
+        }
+        for seq in 10..100 {
+            assert!(matches!(take(holding(seq, seq)), Reserve::Duplicate));
+            let is_known = (68..100).contains(&seq);
+            let other = take(holding(seq, 200));
+            assert_eq!(matches!(other, Reserve::Conflicting), is_known, "{seq}");
+            assert_eq!(matches!(other, Reserve::Duplicate), !is_known, "{seq}");
+        }
+        // A number that comes late takes no place of a later one.
+        assert!(matches!(take(holding(164, 164)), Reserve::Fresh));
+        assert!(matches!(take(holding(132, 132)), Reserve::Fresh));
+        assert!(matches!(take(holding(164, 164)), Reserve::Duplicate));
+        assert!(matches!(take(holding(164, 132)), Reserve::Conflicting));
     }
 }

@@ -9,10 +9,11 @@ use crate::ingest::acknowledge::{Acknowledgement, Weighed};
 use crate::ingest::dedup::{self, Identity};
 use crate::ingest::error::IngestError;
 use crate::ingest::keys::{self, Key, LookedUp};
+use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond::Report;
 use crate::ingest::routes::Ingest;
 use crate::ingest::trace::{Stage, Trace};
-use crate::ingest::validate::{self, RequestTime, Writer};
+use crate::ingest::validate::{self, Writer};
 use crate::ingest::weight;
 use crate::journal::{Completion, Payloads};
 use crate::model::{FirstResult, KeyId, Outcomes, QueueKey, Reason};
@@ -61,6 +62,8 @@ struct Append {
     /// Where one record is written before it is framed.
     scratch: Vec<u8>,
     reserved: Vec<(QueueKey, u64)>,
+    /// What each of those holds.
+    contents: Vec<u64>,
     keyed: Vec<(KeyId, FirstResult)>,
     weighed: Weighed,
     /// What will be answered once this is durable: a batch beside it could not be taken.
@@ -204,15 +207,18 @@ impl<'a, 't> Intake<'a, 't> {
         match self.ingest.dedup.reserve(identity) {
             dedup::Reserve::Fresh => self.write(index, identity, append),
             dedup::Reserve::Duplicate => self.duplicate(batch),
+            dedup::Reserve::Conflicting => self.conflict(batch, identity),
             dedup::Reserve::Refused(reason) => self.refuse(index, reason),
             dedup::Reserve::InFlight(receiver) => {
                 let (key, seq) = identity.to_owned();
-                if append.reserved.contains(&(key, seq)) {
+                let is_it = |other: &(QueueKey, u64)| other.1 == seq && other.0 == key;
+                let twin = append.reserved.iter().position(is_it);
+                match twin.map(|at| append.contents[at] == identity.content) {
+                    None => return Some(Wait::InFlight(receiver)),
                     // The same batch twice in one request: the first copy is on its way with us.
-                    self.duplicate(batch);
-                    return None;
+                    Some(true) => self.duplicate(batch),
+                    Some(false) => self.conflict(batch, identity),
                 }
-                return Some(Wait::InFlight(receiver));
             }
             dedup::Reserve::Full => append.refused = Some(IngestError::Busy),
             dedup::Reserve::StoreFull => append.refused = Some(IngestError::TerminalsFull),
@@ -228,12 +234,14 @@ impl<'a, 't> Intake<'a, 't> {
     ) -> Option<Wait> {
         let keys = &self.ingest.keys;
         match keys.reserve(&identity.queue, looked_up) {
-            keys::Reserve::Fresh if self.batches[index].consent.value() != Some(&true) => {
-                // There is no number that would be missed (ADR 4): nothing of it is written.
-                keys.settle(&identity.queue, None);
-                self.refuse(index, Reason::NoConsent);
-            }
-            keys::Reserve::Fresh => self.write(index, identity, append),
+            keys::Reserve::Fresh => match validate::refusal(&self.batches[index], &self.time) {
+                None => self.write(index, identity, append),
+                Some(reason) => {
+                    // There is no number that would be missed (ADR 4): nothing of it is written.
+                    keys.settle(&identity.queue, None);
+                    self.refuse(index, reason);
+                }
+            },
             keys::Reserve::Known(first) => self.replay(index, first),
             keys::Reserve::InFlight(receiver) => return Some(Wait::InFlight(receiver)),
             keys::Reserve::LookUp => return Some(Wait::LookUp),
@@ -274,6 +282,13 @@ impl<'a, 't> Intake<'a, 't> {
         self.counted += samples;
     }
 
+    /// Counts a duplicate whose content is lost: its number was used before, for something else.
+    fn conflict(&mut self, batch: &Batch<'_>, identity: Identity<'_>) {
+        self.duplicate(batch);
+        self.report.conflict();
+        self.ingest.counters.conflict(identity);
+    }
+
     fn refuse(&mut self, index: usize, reason: Reason) {
         let samples = self.weight(&self.batches[index]);
         self.outcomes.rejected += samples;
@@ -286,9 +301,9 @@ impl<'a, 't> Intake<'a, 't> {
     fn write(&mut self, index: usize, identity: Identity<'_>, append: &mut Append) {
         let batch = &self.batches[index];
         let time = self.time.of(&identity);
-        let has_consent = batch.consent.value() == Some(&true);
+        let refusal = validate::refusal(batch, &time);
         let session = match &batch.session_id {
-            Field::Is(session_id) if has_consent && !session_id.is_empty() => {
+            Field::Is(session_id) if refusal.is_none() && !session_id.is_empty() => {
                 let day = validate::session_day(batch, &time);
                 let Some(pseudonym) = self.ingest.pseudonyms.of(session_id, day) else {
                     // Without the day's key nothing of the session may be written.
@@ -323,6 +338,7 @@ impl<'a, 't> Intake<'a, 't> {
             append.keyed.push((identity.queue, first));
         } else {
             append.reserved.push(identity.to_owned());
+            append.contents.push(identity.content);
         }
         self.written += 1;
         append.weighed.accepted += written.accepted;
@@ -336,9 +352,8 @@ impl<'a, 't> Intake<'a, 't> {
         if written.has_invalid_release {
             self.ingest.counters.invalid_releases.increment(1);
         }
-        if !has_consent {
-            self.refused = Some(Reason::NoConsent);
-        }
+        self.ingest.counters.ignore(&written.ignored);
+        self.refused = refusal.or(self.refused);
     }
 
     /// Makes what was written durable. Only then do its samples count.

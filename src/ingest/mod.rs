@@ -15,6 +15,7 @@
 //! | `admission.rs` | who may post now: bytes in flight, rate per store |
 //! | `body.rs` | reads the body, whole and in time |
 //! | `decode.rs` | undoes compression under a cap; says how a body is written |
+//! | `request_time.rs` | when a request was sent, whether that can be, and how times are corrected |
 //! | `validate.rs` | from what the terminal wrote to a journal record; each sample's outcome |
 //! | `weight.rs` | how many samples a batch stands for |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
@@ -22,6 +23,7 @@
 //! | `acts.rs` | an operator's act on its way through the journal |
 //! | `session.rs` | a session's pseudonym |
 //! | `dedup.rs` | which batches have been taken in, by queue and number |
+//! | `contents.rs` | whether two batches of one number hold the same |
 //! | `keys.rs` | which batches have been taken in, by idempotency key |
 //! | `cors.rs` | which pages of browsers may post |
 //! | `respond.rs` | the only place where an outcome becomes a status, a header and a body |
@@ -34,6 +36,7 @@ pub mod admission;
 mod acts;
 mod body;
 mod buckets;
+mod contents;
 pub mod cors;
 pub mod counters;
 pub mod decode;
@@ -41,6 +44,7 @@ pub mod dedup;
 pub mod error;
 mod intake;
 pub mod keys;
+pub mod request_time;
 pub mod respond;
 pub mod routes;
 pub mod session;
@@ -49,7 +53,7 @@ mod settings;
 mod tests;
 pub mod trace;
 pub mod validate;
-mod weight;
+pub mod weight;
 
 pub use acknowledge::Acknowledgement;
 pub use dedup::Dedup;

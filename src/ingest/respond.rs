@@ -18,6 +18,8 @@ const REASONS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub struct Report {
     reasons: Vec<Line>,
+    /// Batches of a number that was taken in before with other content.
+    conflicting: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,20 +32,30 @@ struct Line {
 impl Report {
     /// A sample was rejected. Histograms are numbered after the batch's samples.
     pub fn sample(&mut self, batch: usize, sample: usize, reason: Reason) {
-        self.push(batch, Some(sample), reason);
+        self.push(batch, Some(sample), reason.name());
     }
 
     /// A whole batch was refused.
     pub fn whole_batch(&mut self, batch: usize, reason: Reason) {
-        self.push(batch, None, reason);
+        self.push(batch, None, reason.name());
     }
 
-    fn push(&mut self, batch: usize, sample: Option<usize>, reason: Reason) {
+    /// A value of the wrong type was passed over; what it belongs to was taken in.
+    pub fn ignored(&mut self, batch: usize, sample: Option<usize>, what: &'static str) {
+        self.push(batch, sample, what);
+    }
+
+    /// A batch is a duplicate by its number, and not by its content.
+    pub fn conflict(&mut self) {
+        self.conflicting += 1;
+    }
+
+    fn push(&mut self, batch: usize, sample: Option<usize>, reason: &'static str) {
         if self.reasons.len() < REASONS_MAX {
             self.reasons.push(Line {
                 batch,
                 sample,
-                reason: reason.name(),
+                reason,
             });
         }
     }
@@ -54,7 +66,15 @@ struct Accepted<'a> {
     accepted: u64,
     duplicate: u64,
     rejected: u64,
+    /// Left out while there are none.
+    #[serde(skip_serializing_if = "is_none")]
+    conflicting: u64,
     reasons: &'a [Line],
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// 202: every accepted sample is on stable storage. A replayed answer says what the first post of its
@@ -65,6 +85,7 @@ pub fn accepted(outcomes: Outcomes, report: &Report, is_replayed: bool) -> Respo
         accepted: outcomes.accepted,
         duplicate: outcomes.duplicate,
         rejected: outcomes.rejected,
+        conflicting: report.conflicting,
         reasons: &report.reasons,
     };
     let mut response = json(StatusCode::ACCEPTED, &body);

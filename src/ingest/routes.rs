@@ -16,16 +16,16 @@ use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
 use crate::ingest::body::{self, Held};
 use crate::ingest::counters::Counters;
-use crate::ingest::decode::{self, Packing};
+use crate::ingest::decode::{self, Opened, Packing};
 use crate::ingest::dedup::Dedup;
 use crate::ingest::error::IngestError;
 use crate::ingest::intake::{Intake, Taken};
 use crate::ingest::keys::{Key, Keys};
+use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond;
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::settings::Settings;
 use crate::ingest::trace::{Stage, Trace};
-use crate::ingest::validate::RequestTime;
 use crate::journal::Journal;
 use crate::model::{Catalogue, Outcomes};
 use crate::request_id::RequestId;
@@ -164,7 +164,7 @@ impl Ingest {
         if request.unknown_keys > 0 {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
-        let time = RequestTime::new(received_at_ms, &request.sent_at_ms);
+        let time = RequestTime::new(received_at_ms, &request);
         self.hear(&request, &time);
         let intake = Intake::new(self, &request, (time, key), &mut *trace);
         // Not before the samples are counted: each has an outcome, this one is deferred.
@@ -192,10 +192,18 @@ impl Ingest {
         packing: Packing,
     ) -> Result<(Bytes, Format), IngestError> {
         let sent_bytes = body.len();
-        let (body, format) = packing.open(body, self.settings.load().decoded_bytes_max)?;
+        let opened = packing.open(body, self.settings.load().decoded_bytes_max)?;
+        self.count_mislabelled(&opened);
+        let Opened { body, format, .. } = opened;
         // What is made of a decoded body takes about twice its length while it is under way.
         held.grow(&self.admission, sent_bytes + 2 * body.len())?;
         Ok((body, format))
+    }
+
+    fn count_mislabelled(&self, opened: &Opened) {
+        if opened.is_mislabelled {
+            self.counters.mislabelled.increment(1);
+        }
     }
 
     /// Takes a body apart; one that is an envelope is opened, once.
@@ -214,6 +222,8 @@ impl Ingest {
             Parsed::Envelope(envelope) => envelope,
         };
         let inner = decode::open_envelope(&envelope, self.settings.load().decoded_bytes_max)?;
+        self.count_mislabelled(&inner);
+        let inner = inner.body;
         held.grow(&self.admission, 3 * body.len() + 2 * inner.len())?;
         match terminal_v1::parse(opened.insert(inner), Format::Json, limits)? {
             Parsed::Request(request) => Ok(request),

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use crate::ingest::decode::Packing;
 use crate::ingest::error::IngestError;
+use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond::Report;
-use crate::ingest::validate::{self, RequestTime, Writer};
+use crate::ingest::validate::{self, Writer};
 use crate::model::Catalogue;
 use crate::wire::terminal_v1::{Format, Limits, ParseError, Parsed, Request, parse};
 
@@ -30,6 +31,8 @@ enum Outcome {
         is_many: bool,
         unknown_keys: u64,
         batches: Vec<Result<Vec<u8>, &'static str>>,
+        /// What the answer would name.
+        report: String,
     },
 }
 
@@ -39,26 +42,29 @@ fn outcome(body: &[u8], format: Format) -> Outcome {
         Err(ParseError::TooManyBatches(_)) => Outcome::Refused("too many batches"),
         Err(ParseError::TooManySamples(_)) => Outcome::Refused("too many samples"),
         Ok(Parsed::Envelope(_)) => Outcome::Envelope,
-        Ok(Parsed::Request(request)) => Outcome::Taken {
-            is_many: request.is_many,
-            unknown_keys: request.unknown_keys,
-            batches: records(&request),
-        },
+        Ok(Parsed::Request(request)) => {
+            let mut report = Report::default();
+            Outcome::Taken {
+                is_many: request.is_many,
+                unknown_keys: request.unknown_keys,
+                batches: records(&request, &mut report),
+                report: format!("{report:?}"),
+            }
+        }
     }
 }
 
-fn records(request: &Request<'_>) -> Vec<Result<Vec<u8>, &'static str>> {
+fn records(request: &Request<'_>, report: &mut Report) -> Vec<Result<Vec<u8>, &'static str>> {
     let catalogue = Catalogue::default();
     let writer = Writer {
         catalogue: &catalogue,
-        time: RequestTime::new(NOW_MS, &request.sent_at_ms),
+        time: RequestTime::new(NOW_MS, request),
         values_per_s: 1_000,
     };
     let record = |(index, batch)| {
         let identity = validate::identify(batch, (None, index)).map_err(|reason| reason.name())?;
         let mut record = Vec::new();
-        let mut report = Report::default();
-        let _written = writer.write(&mut record, (batch, identity), None, (&mut report, index));
+        let _written = writer.write(&mut record, (batch, identity), None, (&mut *report, index));
         Ok(record)
     };
     request.batches.iter().enumerate().map(record).collect()
@@ -76,6 +82,10 @@ fn number() -> impl Strategy<Value = Value> {
         (0_u64..5_000).prop_map(|value| json!(value)),
         prop::sample::select(vec![
             json!(1),
+            json!(1.0),
+            json!(17),
+            json!(60_000.0),
+            json!(NOW_MS / 1_000),
             json!(60_000),
             json!(u64::MAX),
             json!(i64::MIN),
@@ -181,14 +191,25 @@ fn histogram() -> impl Strategy<Value = Value> {
     )
 }
 
+/// A whole number, written as one or as a float.
+fn whole(below: u32) -> impl Strategy<Value = Value> {
+    (0..below, any::<bool>()).prop_map(|(number, is_float)| {
+        if is_float {
+            json!(f64::from(number))
+        } else {
+            json!(number)
+        }
+    })
+}
+
 fn batch() -> impl Strategy<Value = Value> {
     let parts = (
         prop::collection::vec(sample(), 0..20),
         prop::collection::vec(histogram(), 0..2),
-        0_u64..3,
+        (whole(3), whole(100)),
     );
-    parts.prop_flat_map(|(samples, histograms, seq)| {
-        bent(json!({"v": 1, "store_id": "s", "terminal_id": "t", "seq": seq, "consent": true,
+    parts.prop_flat_map(|(samples, histograms, (seq, store_id))| {
+        bent(json!({"v": 1, "store_id": store_id, "terminal_id": "t", "seq": seq, "consent": true,
             "queue": "5f0c6a52-6f3f-4c0e-8f43-2a6b2f1f8f10", "samples": samples, "histograms": histograms}))
     })
 }
@@ -222,7 +243,9 @@ proptest! {
         bytes.splice(key..key + 9, [7]);
         let apart = outcome(&bytes, Format::MessagePack);
         match (whole, apart) {
-            (Outcome::Taken { batches, .. }, Outcome::Taken { batches: apart, .. }) => prop_assert_eq!(batches, apart),
+            (Outcome::Taken { batches, report, .. }, Outcome::Taken { batches: apart, report: of_apart, .. }) => {
+                prop_assert_eq!((batches, report), (apart, of_apart));
+            }
             (whole, apart) => prop_assert_eq!(whole, apart),
         }
     }
@@ -255,7 +278,7 @@ fn counts(body: &[u8]) -> (u64, u64) {
         return (0, 0);
     };
     let catalogue = Catalogue::default();
-    let time = RequestTime::new(NOW_MS, &request.sent_at_ms);
+    let time = RequestTime::new(NOW_MS, &request);
     let writer = Writer {
         catalogue: &catalogue,
         time,
@@ -477,7 +500,7 @@ fn open(coding: &str, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, &'static
     headers.insert("content-encoding", HeaderValue::from_str(coding).unwrap());
     let packing = Packing::of(&headers).unwrap();
     match packing.open(Bytes::copy_from_slice(body), bytes_max) {
-        Ok((bytes, _)) => Ok(bytes.into()),
+        Ok(opened) => Ok(opened.body.into()),
         Err(IngestError::Damaged(_)) => Err("damaged"),
         Err(IngestError::TooLarge(..)) => Err("too large"),
         Err(other) => panic!("{other}"),
@@ -606,5 +629,149 @@ fn headers_name_one_coding_and_one_type_or_are_refused() {
             matches!(packing(lines), Err(IngestError::ContentType)),
             "{lines:?}"
         );
+    }
+}
+
+/// What stands for the contents of a body's batches.
+fn contents(body: &str) -> Vec<u64> {
+    let contents = |body: &[u8], format| match parse(body, format, LIMITS) {
+        Ok(Parsed::Request(request)) => request.batches.iter().map(|batch| batch.content).collect(),
+        other => panic!("{other:?}"),
+    };
+    let streamed: Vec<u64> = contents(body.as_bytes(), Format::Json);
+    // A number that no field can be: the same body taken apart.
+    let apart = contents(body.replace("\"z\"", "1e999").as_bytes(), Format::Json);
+    assert_eq!(streamed, apart, "{body}");
+    streamed
+}
+
+#[test]
+fn the_content_of_a_batch_is_its_two_lists_as_they_are_written() {
+    let of = |body: &str| contents(body)[0];
+    let (one, two) = (
+        r#"[{"m":"lcp_ms"} ,5]"#,
+        r#"[{"m":"x", "a": ["]", "\\"] }]"#,
+    );
+    let base = of(&format!(
+        r#"{{"samples":{one},"histograms":{two},"seq":1,"x":"z"}}"#
+    ));
+    for same in [
+        format!(r#" {{ "histograms" : {two} , "x" : "z" , "samples" : {one} }} "#),
+        format!(r#"{{"x":"z","samples":{one},"release":"2","histograms":{two}}}"#),
+        format!(r#"{{"x":"z","\u0073amples":{one},"histograms":{two}}}"#),
+    ] {
+        assert_eq!(of(&same), base, "{same}");
+    }
+    let many = format!(
+        r#"{{"batches": [ {{"samples":{one} , "histograms": {two} }},{{"samples":{one},"histograms":{two}}} ], "x":"z"}}"#
+    );
+    assert_eq!(contents(&many), [base, base]);
+    for other in [
+        format!(r#"{{"samples":{two},"histograms":{one},"x":"z"}}"#),
+        format!(r#"{{"samples":{one},"x":"z"}}"#),
+        format!(r#"{{"samples":[{{"m":"lcp_ms"}},5],"histograms":{two},"x":"z"}}"#),
+    ] {
+        assert_ne!(of(&other), base, "{other}");
+    }
+    for empty in [
+        r#"{"x":"z"}"#,
+        r#"{"samples":[],"histograms":[ ],"x":"z"}"#,
+        r#"{"samples":null,"x":"z"}"#,
+    ] {
+        assert_eq!(of(empty), 0, "{empty}");
+    }
+    // The same in MessagePack: in whatever order, and the same bytes.
+    let packed = |value: &Value| match parse(&messagepack(value), Format::MessagePack, LIMITS) {
+        Ok(Parsed::Request(request)) => request
+            .batches
+            .iter()
+            .map(|batch| batch.content)
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let batch =
+        json!({"samples": [{"m": "lcp_ms", "v": 1.5}], "seq": 1, "histograms": [{"m": "x"}]});
+    let alone = packed(&batch);
+    assert_ne!(alone[0], 0);
+    assert_eq!(
+        packed(&json!({"a": 1, "batches": [batch, batch], "z": 1})),
+        [alone[0]; 2]
+    );
+    assert_eq!(
+        packed(&json!({"samples": batch["samples"], "histograms": batch["histograms"]})),
+        alone
+    );
+    assert_ne!(packed(&json!({"samples": batch["samples"]})), alone);
+}
+
+#[test]
+fn the_outer_objects_of_a_body_are_json_to_the_last_comma() {
+    for wrong in [
+        "",
+        " ",
+        "{",
+        "}",
+        "{}{}",
+        "{} x",
+        "{,}",
+        r#"{"v":1,}"#,
+        r#"{"v" 1}"#,
+        r#"{"v":1 "seq":2}"#,
+        r#"{"v":}"#,
+        r#"{v:1}"#,
+        r#"{1:1}"#,
+        r#"{"v":1]"#,
+        r#"{"batches":[{},]}"#,
+        r#"{"batches":[{} {}]}"#,
+        r#"{"batches":[,]}"#,
+        r#"{"batches":[{}}"#,
+        r#"{"samples":nul}"#,
+        r#"{"samples":nullx}"#,
+        r#"{"samples":null1}"#,
+        r#"{"samples":[],"histograms":[}"#,
+        r#"{"samples":[{}],}"#,
+        r#"{"v":01}"#,
+        r#"{"v":1e}"#,
+        "[]",
+        "null",
+        "{}\u{a0}",
+        "\u{b}{}",
+    ] {
+        assert_eq!(
+            outcome(wrong.as_bytes(), Format::Json),
+            Outcome::Refused("malformed"),
+            "{wrong}"
+        );
+        assert!(
+            serde_json::from_str::<Map<String, Value>>(wrong).is_err(),
+            "{wrong}"
+        );
+    }
+    for right in [
+        "{}",
+        " \r\n\t{ } \n",
+        r#"{"batches" : [ ] }"#,
+        r#"{"batches":[{ } , {}]}"#,
+        r#"{"samples":null}"#,
+    ] {
+        assert!(
+            matches!(
+                outcome(right.as_bytes(), Format::Json),
+                Outcome::Taken { .. }
+            ),
+            "{right}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_no_json_is_no_request(body in body(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = body.to_string().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
+        let outcome = outcome(&bytes, Format::Json);
+        prop_assert!(is_json || outcome == Outcome::Refused("malformed"), "{}", String::from_utf8_lossy(&bytes));
     }
 }

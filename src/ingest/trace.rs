@@ -19,7 +19,7 @@ use crate::model::Outcomes;
 use crate::model::dimension::{is_identifier, is_release};
 use crate::request_id::RequestId;
 use crate::throttle::Throttle;
-use crate::wire::terminal_v1::{Batch, Field, Number};
+use crate::wire::terminal_v1::{Batch, Field};
 
 /// A part of a request's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +92,7 @@ impl Who {
         Self {
             store_id: text(&batch.store_id, is_identifier),
             terminal_id: text(&batch.terminal_id, is_identifier),
-            seq: match batch.seq {
-                Field::Is(Number::Unsigned(seq)) => Some(seq),
-                _ => None,
-            },
+            seq: batch.seq.value().and_then(|number| number.whole()),
             release: text(&batch.release, is_release),
         }
     }

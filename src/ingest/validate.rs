@@ -1,101 +1,20 @@
 //! From what the terminal wrote to a journal record; each sample's outcome on the way.
 
 use crate::ingest::buckets::check_buckets;
+use crate::ingest::counters::Ignored;
 use crate::ingest::dedup::Identity;
 use crate::ingest::keys::Key;
+use crate::ingest::request_time::{RequestTime, millis_of};
 use crate::ingest::respond::Report;
 use crate::ingest::weight;
 use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
-use crate::model::keyed::KEYED_AGE_MS_MAX;
 use crate::model::metric::label_code;
-use crate::model::time::{DAY_MS, IN_FUTURE_MS_MAX};
 use crate::model::{
     BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
     Unit,
 };
 use crate::wire::journal_record_v1::Encoder;
 use crate::wire::terminal_v1::{Batch, Field, Histogram, Number, Sample};
-
-/// A clock that is off by less than this is left as it is: the network may be the reason.
-const OFFSET_LEAST_MS: i64 = 60_000;
-/// Seven days offline and one to send it all.
-const AGE_MS_MAX: i64 = 8 * DAY_MS;
-/// What a clock may be ahead after correction.
-const AHEAD_MS_MAX: i64 = IN_FUTURE_MS_MAX;
-
-/// What is known of a request's time.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestTime {
-    /// When its headers arrived, Unix ms.
-    pub received_at_ms: i64,
-    sent_at_ms: Option<i64>,
-    offset_ms: i64,
-    applied_offset_ms: i64,
-    age_ms_max: i64,
-}
-
-impl RequestTime {
-    /// The correction follows from when the terminal says it sent the request.
-    #[must_use]
-    pub fn new(received_at_ms: i64, sent_at_ms: &Field<Number>) -> Self {
-        let sent_at_ms = sent_at_ms.value().and_then(|number| to_millis(*number));
-        let offset_ms = sent_at_ms.map_or(0, |sent| received_at_ms.saturating_sub(sent));
-        Self {
-            received_at_ms,
-            sent_at_ms,
-            offset_ms,
-            applied_offset_ms: if offset_ms.saturating_abs() > OFFSET_LEAST_MS {
-                offset_ms
-            } else {
-                0
-            },
-            age_ms_max: AGE_MS_MAX,
-        }
-    }
-
-    /// What the terminal's clock said.
-    #[must_use]
-    pub fn sent_at_ms(&self) -> Option<i64> {
-        self.sent_at_ms
-    }
-
-    /// The same for a batch of this identity: samples of a keyed one may be no older than its key.
-    #[must_use]
-    pub fn of(self, identity: &Identity<'_>) -> Self {
-        Self {
-            age_ms_max: if identity.is_keyed {
-                KEYED_AGE_MS_MAX
-            } else {
-                AGE_MS_MAX
-            },
-            ..self
-        }
-    }
-
-    /// A corrected time, if it is one that is taken in.
-    fn corrected(&self, t_ms: i64) -> Result<i64, Reason> {
-        let corrected = t_ms.saturating_add(self.applied_offset_ms);
-        if corrected < self.received_at_ms - self.age_ms_max {
-            Err(Reason::TooOld)
-        } else if corrected > self.received_at_ms + AHEAD_MS_MAX {
-            Err(Reason::InFuture)
-        } else {
-            Ok(corrected)
-        }
-    }
-}
-
-/// A time in whole milliseconds; a fraction is cut off.
-pub(super) fn to_millis(number: Number) -> Option<i64> {
-    match number {
-        Number::Unsigned(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "saturates, and is then out of range"
-        )]
-        Number::Float(value) => (!value.is_nan()).then_some(value as i64),
-    }
-}
 
 /// Who posts a batch. One without queue and number is known by the request's key, if it has one, and by
 /// its place in the request.
@@ -109,7 +28,7 @@ pub fn identify<'a>(
     if batch.malformed {
         return Err(Reason::MalformedBatch);
     }
-    if !matches!(batch.v, Field::Is(Number::Unsigned(1))) {
+    if batch.v.value().and_then(|version| version.whole()) != Some(1) {
         return Err(Reason::UnsupportedVersion);
     }
     let identifier = |field: &'a Field<std::borrow::Cow<'_, str>>, reason| {
@@ -125,6 +44,7 @@ pub fn identify<'a>(
             terminal_id,
             queue: key.id(store_id, terminal_id, place),
             seq: 0,
+            content: batch.content,
             is_keyed: true,
         });
     }
@@ -132,15 +52,15 @@ pub fn identify<'a>(
         .queue
         .value()
         .and_then(|text| uuid::Uuid::try_parse(text).ok());
-    let Field::Is(Number::Unsigned(seq)) = batch.seq else {
-        return Err(Reason::InvalidSeq);
-    };
+    let seq = batch.seq.value().and_then(|number| number.whole());
+    let seq = seq.ok_or(Reason::InvalidSeq)?;
     source(batch)?;
     Ok(Identity {
         store_id,
         terminal_id,
         queue: queue.ok_or(Reason::InvalidQueue)?.into_bytes(),
         seq,
+        content: batch.content,
         is_keyed: false,
     })
 }
@@ -153,15 +73,28 @@ fn source(batch: &Batch<'_>) -> Result<Source, Reason> {
     }
 }
 
+/// Why nothing of a batch may be stored, although it is known who posted it.
+#[must_use]
+pub fn refusal(batch: &Batch<'_>, time: &RequestTime) -> Option<Reason> {
+    if batch.consent.value() != Some(&true) {
+        Some(Reason::NoConsent)
+    } else if time.is_implausible {
+        Some(Reason::ImplausibleSentAt)
+    } else {
+        None
+    }
+}
+
 /// The day whose key makes the pseudonym of a batch's session: that of its first sample (of its first
 /// histogram if it has none) whose time can be right, else of its arrival.
 #[must_use]
 pub fn session_day(batch: &Batch<'_>, time: &RequestTime) -> i32 {
     let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
-    let first = batch.samples.iter().chain(histograms).find_map(|sample| {
-        let t_ms = to_millis(*sample.t.value()?)?;
-        time.corrected(t_ms).ok()
-    });
+    let first = batch
+        .samples
+        .iter()
+        .chain(histograms)
+        .find_map(|sample| time.corrected(millis_of(sample)?).ok());
     crate::model::time::day_of(first.unwrap_or(time.received_at_ms))
 }
 
@@ -185,6 +118,8 @@ pub struct Written {
     pub rejected: [u64; Reason::CODES],
     /// Whether the release was not written as releases are.
     pub has_invalid_release: bool,
+    /// Values that were passed over, by [`Ignored`].
+    pub ignored: [u64; Ignored::ALL.len()],
 }
 
 impl Reason {
@@ -224,35 +159,40 @@ impl Writer<'_> {
             accepted: 0,
             rejected: [0; Reason::CODES],
             has_invalid_release: release == INVALID_RELEASE,
+            ignored: [0; Ignored::ALL.len()],
         };
         let mut encoder = Encoder::new(buffer, &header);
-        if batch.consent.value() == Some(&true) {
+        if let Some(reason) = refusal(batch, &self.time) {
+            written.rejected[usize::from(reason.code())] =
+                weight::of_batch(batch, self.values_per_s);
+            report.whole_batch(batch_index, reason);
+        } else {
+            written.ignore_of_batch(batch, (report, batch_index));
             for (index, sample) in batch.samples.iter().enumerate() {
                 match self.sample(sample) {
                     Ok((reading, value)) => {
                         encoder.sample(&reading, value);
                         written.accepted += 1;
+                        written.ignore_of(sample, &reading, (report, batch_index, index));
                     }
                     Err(reason) => written.reject(reason, 1, (report, batch_index, index)),
                 }
             }
             for (index, histogram) in batch.histograms.iter().enumerate() {
                 let weight = weight::of_histogram(histogram, self.values_per_s);
+                let index = batch.samples.len() + index;
                 match self.histogram(histogram) {
-                    Ok((reading, histogram)) => {
-                        encoder.histogram(&reading, &histogram);
+                    Ok((reading, buckets)) => {
+                        encoder.histogram(&reading, &buckets);
                         written.accepted += weight;
+                        let place = (&mut *report, batch_index, index);
+                        written.ignore_of(&histogram.sample, &reading, place);
                     }
                     Err(reason) => {
-                        let index = batch.samples.len() + index;
                         written.reject(reason, weight, (report, batch_index, index));
                     }
                 }
             }
-        } else {
-            written.rejected[usize::from(Reason::NoConsent.code())] =
-                weight::of_batch(batch, self.values_per_s);
-            report.whole_batch(batch_index, Reason::NoConsent);
         }
         for (code, samples) in (0_u8..)
             .zip(written.rejected)
@@ -343,11 +283,46 @@ impl Written {
         self.rejected[usize::from(reason.code())] += samples;
         report.sample(batch, sample, reason);
     }
+
+    /// Notes what of a batch was of the wrong type, and says so: the batch is taken in without it.
+    fn ignore_of_batch(&mut self, batch: &Batch<'_>, (report, index): (&mut Report, usize)) {
+        if batch.session_id == Field::Wrong {
+            self.ignored[Ignored::SessionIdType as usize] += 1;
+            report.ignored(index, None, "ignored_session_id");
+        }
+        if batch.release == Field::Wrong {
+            report.ignored(index, None, "ignored_release");
+        }
+    }
+
+    /// Notes a connection that is none of those known. One of the wrong type is named, of a batch the
+    /// first: there may be one in every sample.
+    fn ignore_of(
+        &mut self,
+        sample: &Sample<'_>,
+        reading: &Reading,
+        (report, batch, index): (&mut Report, usize, usize),
+    ) {
+        if reading.connection != Connection::Unknown {
+            return;
+        }
+        match &sample.connection {
+            Field::Absent => {}
+            Field::Is(name) if *name == Connection::Unknown.name() => {}
+            Field::Is(_) => self.ignored[Ignored::ConnectionUnknown as usize] += 1,
+            Field::Wrong => {
+                let ignored = &mut self.ignored[Ignored::ConnectionType as usize];
+                if *ignored == 0 {
+                    report.ignored(batch, Some(index), "ignored_connection");
+                }
+                *ignored += 1;
+            }
+        }
+    }
 }
 
 fn time_of(sample: &Sample<'_>) -> Result<i64, Reason> {
-    let number = sample.t.value().ok_or(Reason::InvalidTime)?;
-    to_millis(*number).ok_or(Reason::InvalidTime)
+    millis_of(sample).ok_or(Reason::InvalidTime)
 }
 
 fn connection_of(sample: &Sample<'_>) -> Connection {

@@ -1,6 +1,6 @@
 //! How many samples a batch stands for: a histogram weighs its counts, if they can be believed.
 
-use crate::ingest::validate::to_millis;
+use crate::ingest::request_time::to_millis;
 use crate::model::time::MINUTE_MS;
 use crate::wire::terminal_v1::{Batch, Histogram};
 

@@ -15,12 +15,29 @@ pub fn is_identifier(text: &str) -> bool {
     is_made_of(text, |byte| matches!(byte, b'_' | b'.' | b':' | b'-'))
 }
 
-/// Whether `text` matches `[A-Za-z0-9_.:+-]{1,64}`.
+/// Whether `text` matches `[A-Za-z0-9_.:+@-]{1,64}`, as `pos@2.4.1` does, and is no e-mail address.
 #[must_use]
 pub fn is_release(text: &str) -> bool {
     is_made_of(text, |byte| {
-        matches!(byte, b'_' | b'.' | b':' | b'+' | b'-')
-    })
+        matches!(byte, b'_' | b'.' | b':' | b'+' | b'@' | b'-')
+    }) && !is_address(text)
+}
+
+/// Whether behind an `@` stands a domain: it ends in a word, and does not begin as a version does.
+fn is_address(text: &str) -> bool {
+    let Some((_, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let is_word =
+        |part: &str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let has_top = domain.rsplit_once('.').is_some_and(|(_, top)| is_word(top));
+    let is_number = |part: &str| {
+        part.bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_digit())
+    };
+    let version = domain.strip_prefix('v').unwrap_or(domain);
+    has_top && !version.split('.').take(2).all(is_number)
 }
 
 fn is_made_of(text: &str, also: impl Fn(u8) -> bool) -> bool {
@@ -106,6 +123,24 @@ mod tests {
         assert!(!is_identifier("") && !is_identifier("a b") && !is_identifier("läden"));
         assert!(is_identifier(&"x".repeat(64)) && !is_identifier(&"x".repeat(65)));
         assert!(is_release("2.4.1+build.7") && !is_identifier("2.4.1+build.7"));
+        for release in [
+            "pos@2.4.1",
+            "pos@v2.4.0-rc.beta",
+            "@",
+            "a@main",
+            "pos@1.0.x",
+            "a@b@3.1.dev",
+        ] {
+            assert!(is_release(release) && !is_identifier(release), "{release}");
+        }
+        for address in [
+            "anna@example.com",
+            "anna@1und1.de",
+            "a@163.com",
+            "x@y@shop.co.uk",
+        ] {
+            assert!(!is_release(address), "{address}");
+        }
     }
 
     #[test]

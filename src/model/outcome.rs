@@ -51,6 +51,8 @@ enumerated! {
         TooManyQueues = 41 "too_many_queues",
         /// Not an object that could be a batch.
         MalformedBatch = 42 "malformed_batch",
+        /// `sent_at_ms` can be no clock's when the request was sent, so that no time in it can be corrected.
+        ImplausibleSentAt = 43 "implausible_sent_at",
     }
 }
 
@@ -102,6 +104,9 @@ impl Reason {
             }
             Self::TooManyQueues => "This terminal uses more than 16 queues.",
             Self::MalformedBatch => "This is not a batch.",
+            Self::ImplausibleSentAt => {
+                "sent_at_ms must be the terminal's clock when this request is sent, in Unix milliseconds as a number: it is none, in another unit, or not of the clock that measured the samples."
+            }
         }
     }
 }

@@ -116,8 +116,10 @@ struct Line {
     last_seen_ms: Option<i64>,
     is_reporting: bool,
     release: Option<String>,
-    /// How far its clock is behind, as of its last batch; negative: ahead.
+    /// How far its clock is behind, as of its last batch that said so; negative: ahead.
     clock_skew_ms: Option<i64>,
+    /// How often its clock was moved between two posts.
+    clock_jumps: u64,
     /// Batches that are missing in its queues and may still come.
     missing_batches: u64,
     /// Batches that never came.
@@ -300,6 +302,7 @@ fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), no
         is_reporting: now_ms - terminal.last_seen_ms <= REPORTING_MS,
         release: Some(aggregator.names().1.name(terminal.release).to_string()),
         clock_skew_ms: Some(terminal.offset_ms),
+        clock_jumps: terminal.clock_jumps,
         missing_batches: windows
             .clone()
             .map(crate::model::SeqWindow::open_gaps)

@@ -53,12 +53,12 @@ impl Options {
             (
                 !is_release(&self.release),
                 "--release",
-                "must match [A-Za-z0-9_.:+-]{1,64}",
+                "must match [A-Za-z0-9_.:+@-]{1,64} and be no e-mail address",
             ),
             (
                 !is_release(&self.release_canary),
                 "--release-canary",
-                "must match [A-Za-z0-9_.:+-]{1,64}",
+                "must match [A-Za-z0-9_.:+@-]{1,64} and be no e-mail address",
             ),
             (
                 !share(self.canary_share),

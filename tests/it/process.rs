@@ -3,6 +3,8 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use tillwatch::embedded::LIBCHDB_VARIABLE;
+
 use crate::support::{Batch, Server};
 
 /// Runs to its end; fails when that does not come.
@@ -283,4 +285,42 @@ async fn a_request_under_way_at_the_end_is_answered() {
     assert!(stopping.elapsed() < Duration::from_secs(15));
     let (status, body) = rest.await.unwrap().unwrap();
     assert_eq!(status, 202, "{body}");
+}
+
+#[tokio::test]
+async fn an_empty_variable_is_as_if_unset() {
+    let others = ["TILLWATCH_CONFIG", "TILLWATCH_CLICKHOUSE_PASSWORD"];
+    let settings = tillwatch::config::SETTINGS.iter();
+    let variables = settings.map(|setting| setting.variable).chain(others);
+    // The tests find the engine's library in their own way.
+    let variables = variables.filter(|variable| *variable != LIBCHDB_VARIABLE);
+    let empty: Vec<(&str, &str)> = variables.map(|variable| (variable, "")).collect();
+    assert!(empty.len() > 30);
+    let mut environment = empty.clone();
+    environment.push(("TILLWATCH_NO_SETTING", ""));
+    let server = Server::start_with(&environment).await;
+    assert_eq!(server.taken(&Batch::new("s").filled(1).0).await, (1, 0, 0));
+    assert!(
+        !server.log().contains("is not a setting"),
+        "{}",
+        server.log()
+    );
+    server.stop().await;
+
+    // Also where another command takes it, with a default of its own.
+    let mut command = Server::command("query");
+    let (output, text) = run(command.arg("lcp_ms").env("TILLWATCH_ADMIN_URL", ""));
+    assert!(
+        !output.status.success() && text.contains("127.0.0.1:9090"),
+        "{text}"
+    );
+    let mut command = Server::command("check-config");
+    let (output, text) = run(command.envs(empty));
+    assert!(output.status.success(), "{text}");
+    // A flag that is empty is still wrong.
+    let (output, text) = run(Server::command("serve").args(["--seal-interval", ""]));
+    assert!(
+        !output.status.success() && text.contains("--seal-interval"),
+        "{text}"
+    );
 }

@@ -1,35 +1,49 @@
-//! MessagePack: the stream that fails as a whole, and where a value ends, for what is taken apart.
+//! MessagePack: how it is walked through, and where a value ends.
 //!
 //! No length is believed before the bytes for it are there, and nothing is reserved for one. Nesting
 //! costs no stack here: values that are still to come are only counted.
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, IgnoredAny};
+use serde::de::DeserializeSeed;
 
-use super::read::{ItemSeed, Top};
-use super::request::Context;
-use super::{Field, FieldSeed, field, tolerant};
+use super::field::{FieldSeed, field};
+use super::walk::{Broken, Kind, Members, Walk};
+use super::{Field, tolerant};
 
+/// The marker of a null.
+const NULL: u8 = 0xc0;
 /// How deep the stream follows; a batch is six deep. What is deeper is taken apart and skipped.
 const DEPTH_MAX: usize = 64;
 
-/// Reads a body. Fails as a whole on what no field can be, as the stream of JSON does.
-pub(super) fn top<'a>(
-    body: &'a [u8],
-    context: &mut Context,
-) -> Result<Top<'a>, rmp_serde::decode::Error> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
-    deserializer.set_max_depth(DEPTH_MAX);
-    let top = ItemSeed::<Top<'_>>::new(context).deserialize(&mut deserializer)?;
-    // Where nothing follows, there is not even a marker to be read.
-    match IgnoredAny::deserialize(&mut deserializer) {
-        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(top),
-        _ => Err(rmp_serde::decode::Error::Uncategorized(
-            "something follows it".to_owned(),
-        )),
+/// How many bytes a value takes that begins with this one, if that says it all; else 0.
+const SHORT_BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut marker = 0_u8;
+    loop {
+        bytes[marker as usize] = match marker {
+            // Small integers, null, false and true.
+            0..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => 1,
+            0xa0..=0xbf => 1 + (marker & 0x1f),
+            // Numbers.
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 => 3,
+            0xca | 0xce | 0xd2 => 5,
+            0xcb | 0xcf | 0xd3 => 9,
+            _ => 0,
+        };
+        if marker == u8::MAX {
+            break bytes;
+        }
+        marker += 1;
     }
+};
+
+/// Whether these bytes are one MessagePack map, and no more.
+#[must_use]
+pub fn is_map(bytes: &[u8]) -> bool {
+    let whole = Piece::whole(bytes);
+    whole.is_some_and(|whole| Bytes(whole.0).open(Kind::Object).is_ok())
 }
 
 /// Exactly one value.
@@ -69,25 +83,27 @@ impl<'a> tolerant::Piece<'a> for Piece<'a> {
             .unwrap_or(Field::Wrong)
     }
 
+    fn float(self) -> Option<f64> {
+        None
+    }
+
+    fn is_null(self) -> bool {
+        self.0 == [NULL]
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     fn elements(self) -> Option<impl Iterator<Item = Self>> {
         let mut rest = Bytes(self.0);
-        let count = match rest.byte()? {
-            marker @ 0x90..=0x9f => u64::from(marker & 0x0f),
-            0xdc => rest.number(2)?,
-            0xdd => rest.number(4)?,
-            _ => return None,
-        };
+        let Members(count) = rest.open(Kind::List).ok()?;
         Some((0..count).map_while(move |_| rest.value()))
     }
 
     fn pairs(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>> {
         let mut rest = Bytes(self.0);
-        let count = match rest.byte()? {
-            marker @ 0x80..=0x8f => u64::from(marker & 0x0f),
-            0xde => rest.number(2)?,
-            0xdf => rest.number(4)?,
-            _ => return None,
-        };
+        let Members(count) = rest.open(Kind::Object).ok()?;
         Some((0..count).map_while(move |_| {
             let key = rest.value()?;
             let key = Cow::Borrowed(key.text().unwrap_or_default());
@@ -97,7 +113,59 @@ impl<'a> tolerant::Piece<'a> for Piece<'a> {
 }
 
 /// Bytes that are still to be read.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Walk<'a> for Bytes<'a> {
+    fn value<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Broken> {
+        // Its deserializer does not say how far it has come.
+        let piece = Self::value(self).ok_or(Broken)?;
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(piece.0);
+        deserializer.set_max_depth(DEPTH_MAX);
+        seed.deserialize(&mut deserializer)
+            .map_err(|_told_when_taken_apart| Broken)
+    }
+
+    fn null(&mut self) -> bool {
+        let rest = self.0.strip_prefix(&[NULL]);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+
+    fn open(&mut self, kind: Kind) -> Result<Members, Broken> {
+        let count = match (kind, self.byte().ok_or(Broken)?) {
+            (Kind::Object, marker @ 0x80..=0x8f) | (Kind::List, marker @ 0x90..=0x9f) => {
+                Some(u64::from(marker & 0x0f))
+            }
+            (Kind::Object, 0xde) | (Kind::List, 0xdc) => self.number(2),
+            (Kind::Object, 0xdf) | (Kind::List, 0xdd) => self.number(4),
+            _ => None,
+        };
+        count.map(Members).ok_or(Broken)
+    }
+
+    fn next(&mut self, _: Kind, Members(left): &mut Members) -> Result<bool, Broken> {
+        let is_there = *left > 0;
+        *left = left.saturating_sub(1);
+        Ok(is_there)
+    }
+
+    fn key(&mut self) -> Result<Cow<'a, str>, Broken> {
+        let key = Self::value(self).and_then(Piece::text).ok_or(Broken)?;
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn coming(&mut self) -> &'a [u8] {
+        self.0
+    }
+
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn float(_: &[u8]) -> Option<f64> {
+        None
+    }
+}
 
 impl<'a> Bytes<'a> {
     fn byte(&mut self) -> Option<u8> {
@@ -128,6 +196,11 @@ impl<'a> Bytes<'a> {
         let mut to_come = 1_u64;
         while to_come > 0 {
             to_come -= 1;
+            let bytes = SHORT_BYTES[usize::from(*self.0.first()?)];
+            if bytes > 0 {
+                self.0 = self.0.get(usize::from(bytes)..)?;
+                continue;
+            }
             let (payload_bytes, children) = self.extent()?;
             self.take(payload_bytes)?;
             to_come += children;
@@ -140,14 +213,11 @@ impl<'a> Bytes<'a> {
         start.get(..length).map(Piece)
     }
 
-    /// Reads a marker and its length: the bytes of the value itself, and the values in it.
+    /// Reads a marker and its length, of what is not short: the bytes of the value itself, and the values in it.
     fn extent(&mut self) -> Option<(u64, u64)> {
         Some(match self.byte()? {
             marker @ 0x80..=0x8f => (0, 2 * u64::from(marker & 0x0f)),
             marker @ 0x90..=0x9f => (0, u64::from(marker & 0x0f)),
-            marker @ 0xa0..=0xbf => (u64::from(marker & 0x1f), 0),
-            // Never used.
-            0xc1 => return None,
             // Bytes and texts.
             0xc4 | 0xd9 => (self.number(1)?, 0),
             0xc5 | 0xda => (self.number(2)?, 0),
@@ -157,18 +227,13 @@ impl<'a> Bytes<'a> {
             0xc8 => (self.number(2)? + 1, 0),
             0xc9 => (self.number(4)? + 1, 0),
             marker @ 0xd4..=0xd8 => ((1 << (marker - 0xd4)) + 1, 0),
-            // Numbers.
-            0xcc | 0xd0 => (1, 0),
-            0xcd | 0xd1 => (2, 0),
-            0xca | 0xce | 0xd2 => (4, 0),
-            0xcb | 0xcf | 0xd3 => (8, 0),
             // Lists and maps.
             0xdc => (0, self.number(2)?),
             0xdd => (0, self.number(4)?),
             0xde => (0, 2 * self.number(2)?),
             0xdf => (0, 2 * self.number(4)?),
-            // Null, false, true and small integers.
-            _ => (0, 0),
+            // Short, or never used.
+            _ => return None,
         })
     }
 }

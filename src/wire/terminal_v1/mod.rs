@@ -5,7 +5,10 @@
 //! | file | what |
 //! |---|---|
 //! | `request.rs` | one request: one batch, or many; the entry, `parse` |
-//! | `read.rs` | how objects are read key by key |
+//! | `walk.rs` | the outer objects, member by member: where a list begins and ends |
+//! | `stream.rs` | the lists in them, in one go |
+//! | `read.rs` | what each key of an object means |
+//! | `field.rs` | a value of any type: what it is, or that it is of the wrong type |
 //! | `messagepack.rs` | where a MessagePack value ends, without trusting a length it claims |
 //! | `tolerant.rs` | takes a body apart piece by piece, after the stream has failed |
 //!
@@ -15,16 +18,16 @@
 //! type) makes the whole body be read again by [`tolerant`], which takes it apart sample by sample.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
+mod field;
 mod messagepack;
 mod read;
 mod request;
+mod stream;
 mod tolerant;
+mod walk;
 
+pub use messagepack::is_map as is_messagepack_map;
 pub use request::{Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse};
 
 /// A field as it came.
@@ -47,7 +50,19 @@ impl<T> Field<T> {
             Self::Absent | Self::Wrong => None,
         }
     }
+
+    /// The same with another value, if there is one.
+    fn map<U>(self, of: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Is(value) => Field::Is(of(value)),
+            Self::Wrong => Field::Wrong,
+        }
+    }
 }
+
+/// 2^53: below it a float holds every whole number.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 /// A number as it came: integers keep all their digits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +80,34 @@ impl Number {
         match self {
             Self::Unsigned(value) => crate::model::metric::to_float(value),
             Self::Float(value) => value,
+        }
+    }
+
+    /// The whole number that this is, however it is written: `1`, `1.0`, `1e0`. A float from 2^53 on
+    /// may stand for several.
+    #[must_use]
+    pub fn whole(self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(value),
+            Self::Float(value) => {
+                let is_exact = (0.0..EXACT_BELOW).contains(&value) && value.fract() == 0.0;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "whole, not negative, and below 2^53"
+                )]
+                is_exact.then_some(value as u64)
+            }
+        }
+    }
+}
+
+impl Field<Number> {
+    /// The same, but a float as `written` has it: that of JSON may be read a last digit off.
+    fn exactly(self, written: impl FnOnce() -> Option<f64>) -> Self {
+        match self {
+            Self::Is(Number::Float(read)) => Self::Is(Number::Float(written().unwrap_or(read))),
+            other => other,
         }
     }
 }
@@ -86,6 +129,9 @@ pub struct Sample<'a> {
     pub malformed: bool,
 }
 
+/// The most bucket pairs in one histogram.
+pub const BUCKETS_MAX: usize = 4_096;
+
 /// Many values of one metric over one span.
 #[derive(Debug, Default)]
 pub struct Histogram<'a> {
@@ -101,192 +147,4 @@ pub struct Histogram<'a> {
     pub min: Field<Number>,
     /// Greatest value, wire unit.
     pub max: Field<Number>,
-}
-
-/// Reads any value into a field, noting a wrong type.
-struct FieldSeed<T>(PhantomData<T>);
-
-fn field<T>() -> FieldSeed<T> {
-    FieldSeed(PhantomData)
-}
-
-macro_rules! wrong {
-    ($($method:ident: $type:ty),*) => {
-        $(fn $method<E>(self, _: $type) -> Result<Self::Value, E> { Ok(Field::Wrong) })*
-    };
-}
-
-macro_rules! wrong_containers {
-    () => {
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Field::Absent)
-        }
-
-        fn visit_none<E>(self) -> Result<Self::Value, E> {
-            Ok(Field::Absent)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            Ok(Field::Wrong)
-        }
-    };
-}
-
-macro_rules! wrong_sequence {
-    () => {
-        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-            while sequence.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(Field::Wrong)
-        }
-    };
-}
-
-macro_rules! seed {
-    ($type:ty, $expecting:literal, { $($body:tt)* }) => {
-        impl<'de> DeserializeSeed<'de> for FieldSeed<$type> {
-            type Value = Field<$type>;
-
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-                deserializer.deserialize_any(self)
-            }
-        }
-
-        impl<'de> Visitor<'de> for FieldSeed<$type> {
-            type Value = Field<$type>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str($expecting)
-            }
-
-            $($body)*
-        }
-    };
-}
-
-seed!(Cow<'de, str>, "a string", {
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Field::Is(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Field::Is(Cow::Owned(text.to_owned())))
-    }
-
-    wrong!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_bytes: &[u8]);
-    wrong_sequence!();
-    wrong_containers!();
-});
-
-seed!(Number, "a number", {
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Field::Is(Number::Unsigned(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "negative: refused whatever its last digits"
-        )]
-        Ok(Field::Is(
-            u64::try_from(value).map_or(Number::Float(value as f64), Number::Unsigned),
-        ))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Field::Is(Number::Float(value)))
-    }
-
-    wrong!(visit_bool: bool, visit_str: &str, visit_bytes: &[u8]);
-    wrong_sequence!();
-    wrong_containers!();
-});
-
-seed!(bool, "true or false", {
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Field::Is(value))
-    }
-
-    wrong!(visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
-    wrong_sequence!();
-    wrong_containers!();
-});
-
-seed!(Vec<(u64, u64)>, "pairs of bucket index and count", {
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        let mut is_wrong = false;
-        while let Some(pair) = sequence.next_element_seed(PairSeed)? {
-            match pair {
-                // One past the limit is kept, so that it is seen to be too many.
-                Some(pair) if pairs.len() <= BUCKETS_MAX => pairs.push(pair),
-                Some(_) => {}
-                None => is_wrong = true,
-            }
-        }
-        Ok(if is_wrong {
-            Field::Wrong
-        } else {
-            Field::Is(pairs)
-        })
-    }
-
-    wrong!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
-    wrong_containers!();
-});
-
-/// The most bucket pairs in one histogram.
-pub const BUCKETS_MAX: usize = 4_096;
-
-/// Reads `[index, count]`; anything else is `None`.
-struct PairSeed;
-
-impl<'de> DeserializeSeed<'de> for PairSeed {
-    type Value = Option<(u64, u64)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-macro_rules! no_pair {
-    ($($method:ident: $type:ty),*) => {
-        $(fn $method<E>(self, _: $type) -> Result<Self::Value, E> { Ok(None) })*
-    };
-}
-
-impl<'de> Visitor<'de> for PairSeed {
-    type Value = Option<(u64, u64)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a pair of bucket index and count")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let first = sequence.next_element_seed(field::<Number>())?;
-        let second = sequence.next_element_seed(field::<Number>())?;
-        let mut is_longer = false;
-        while sequence.next_element::<IgnoredAny>()?.is_some() {
-            is_longer = true;
-        }
-        Ok(match (first, second, is_longer) {
-            (
-                Some(Field::Is(Number::Unsigned(index))),
-                Some(Field::Is(Number::Unsigned(count))),
-                false,
-            ) => Some((index, count)),
-            _ => None,
-        })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    no_pair!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
 }

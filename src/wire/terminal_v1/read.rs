@@ -1,15 +1,13 @@
-//! How objects are read key by key: from a stream that fails as a whole, or piece by piece.
+//! What each key of an object means, be it read from a stream that fails as a whole, or piece by piece.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::DeserializeSeed;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::field::{Digits, FieldSeed};
 use super::request::{Batch, Context, Envelope, Format, Parsed, Request};
-use super::{Field, FieldSeed, Histogram, Number, Sample, field};
+use super::{Field, Histogram, Number, Sample};
 
 /// One value of an object, not read yet: from a stream that fails as a whole, or from a piece of text
 /// that fails alone.
@@ -19,19 +17,33 @@ pub(super) trait Value<'de>: Sized {
     fn field<T>(self) -> Result<Field<T>, Self::Error>
     where
         FieldSeed<T>: DeserializeSeed<'de, Value = Field<T>>;
+    /// A number whose last digit matters, also where it is written as a float.
+    fn exact(self) -> Result<Field<Number>, Self::Error>;
     fn skip(self) -> Result<(), Self::Error>;
-    /// Reads a list, each element by `Item`; `false` when it is not a list.
+    /// Reads a list, each element by `Item`.
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
         context: &mut Context,
-    ) -> Result<bool, Self::Error>;
+    ) -> Result<Listed<'de>, Self::Error>;
+}
+
+/// What stood where a list may stand.
+pub(super) enum Listed<'de> {
+    /// Null.
+    Absent,
+    /// A list, as it is written.
+    Bytes(&'de [u8]),
+    /// Something else.
+    Wrong,
 }
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
     /// How many a list of them mostly holds: room for these is made at once.
     const USUAL: usize;
+    /// Whether there are lists in it whose bytes are wanted.
+    const HAS_LISTS: bool;
 
     fn admit(context: &mut Context) -> bool;
     fn set_malformed(&mut self);
@@ -46,6 +58,7 @@ pub(super) trait Item<'de>: Default {
 
 impl<'de> Item<'de> for Sample<'de> {
     const USUAL: usize = 48;
+    const HAS_LISTS: bool = false;
 
     fn admit(context: &mut Context) -> bool {
         context.admits_sample()
@@ -65,7 +78,7 @@ impl<'de> Item<'de> for Sample<'de> {
             "m" => self.metric = value.field()?,
             "t" => self.t = value.field()?,
             "v" => self.v = value.field()?,
-            "label" => self.label = value.field()?,
+            "label" => self.label = value.field()?.map(Digits::text),
             "connection" => self.connection = value.field()?,
             _ => return value.skip().map(|()| false),
         }
@@ -75,6 +88,7 @@ impl<'de> Item<'de> for Sample<'de> {
 
 impl<'de> Item<'de> for Histogram<'de> {
     const USUAL: usize = 4;
+    const HAS_LISTS: bool = false;
 
     fn admit(context: &mut Context) -> bool {
         context.admits_sample()
@@ -105,6 +119,7 @@ impl<'de> Item<'de> for Histogram<'de> {
 
 impl<'de> Item<'de> for Batch<'de> {
     const USUAL: usize = 4;
+    const HAS_LISTS: bool = true;
 
     fn admit(context: &mut Context) -> bool {
         context.admits_batch()
@@ -122,21 +137,46 @@ impl<'de> Item<'de> for Batch<'de> {
     ) -> Result<bool, V::Error> {
         match key {
             "v" => self.v = value.field()?,
-            "store_id" => self.store_id = value.field()?,
-            "terminal_id" => self.terminal_id = value.field()?,
+            "store_id" => self.store_id = value.field()?.map(Digits::text),
+            "terminal_id" => self.terminal_id = value.field()?.map(Digits::text),
             "queue" => self.queue = value.field()?,
-            "seq" => self.seq = value.field()?,
-            "release" => self.release = value.field()?,
-            "session_id" => self.session_id = value.field()?,
+            "seq" => self.seq = value.exact()?,
+            "release" => self.release = value.field::<Digits<'_>>()?.exactly(),
+            "session_id" => self.session_id = value.field()?.map(Digits::text),
             "consent" => self.consent = value.field()?,
             "source" => self.source = value.field()?,
-            "samples" => self.malformed |= !value.list(&mut self.samples, context)?,
-            "histograms" => self.malformed |= !value.list(&mut self.histograms, context)?,
+            "samples" => {
+                let listed = value.list(&mut self.samples, context)?;
+                self.take(&listed, (!self.samples.is_empty()).then_some(SAMPLES));
+            }
+            "histograms" => {
+                let listed = value.list(&mut self.histograms, context)?;
+                self.take(&listed, (!self.histograms.is_empty()).then_some(HISTOGRAMS));
+            }
             // Belongs to the request; inside a batch of many it means nothing, and is no stranger.
             "sent_at_ms" => value.skip()?,
             _ => return value.skip().map(|()| false),
         }
         Ok(true)
+    }
+}
+
+/// Seeds that keep the two lists apart.
+const SAMPLES: u64 = 1;
+const HISTOGRAMS: u64 = 2;
+
+impl Batch<'_> {
+    /// Notes what stood where a list may stand. An empty list is as good as none.
+    fn take(&mut self, listed: &Listed<'_>, seed: Option<u64>) {
+        match (listed, seed) {
+            (Listed::Bytes(bytes), Some(seed)) => {
+                // In whatever order they come.
+                let hash = xxh3_64_with_seed(bytes, seed);
+                self.content = self.content.wrapping_add(hash);
+            }
+            (Listed::Wrong, _) => self.malformed = true,
+            (Listed::Absent | Listed::Bytes(_), _) => {}
+        }
     }
 }
 
@@ -175,6 +215,7 @@ impl<'de> EnvelopeKeys<'de> {
 
 impl<'de> Item<'de> for Top<'de> {
     const USUAL: usize = 1;
+    const HAS_LISTS: bool = true;
 
     fn admit(_: &mut Context) -> bool {
         true
@@ -193,8 +234,13 @@ impl<'de> Item<'de> for Top<'de> {
         match key {
             "sent_at_ms" => self.sent_at_ms = value.field()?,
             "batches" => {
-                let batches = self.many.get_or_insert_with(Vec::new);
-                self.many_is_wrong |= !value.list(batches, context)?;
+                let mut batches = self.many.take().unwrap_or_default();
+                match value.list(&mut batches, context)? {
+                    Listed::Bytes(_) => self.many = Some(batches),
+                    // It may have been a list before.
+                    Listed::Absent => self.many = (!batches.is_empty()).then_some(batches),
+                    Listed::Wrong => self.many_is_wrong = true,
+                }
             }
             _ => {
                 return match self.envelope.key(key, value)? {
@@ -240,140 +286,5 @@ impl<'a> Top<'a> {
             is_many,
             unknown_keys: unknown_keys + keys.seen,
         }))
-    }
-}
-
-fn read_object<'de, I: Item<'de>, A: MapAccess<'de>>(
-    mut map: A,
-    context: &mut Context,
-) -> Result<I, A::Error> {
-    let mut item = I::default();
-    while let Some(key) = map.next_key_seed(KeySeed)? {
-        if !item.key(&key, StreamValue(&mut map), context)? {
-            context.unknown_keys += 1;
-        }
-    }
-    Ok(item)
-}
-
-/// Borrows a key from the body unless it has escapes.
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(key))
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(key.to_owned()))
-    }
-}
-
-/// The next value of an object that is being streamed.
-struct StreamValue<'a, A>(&'a mut A);
-
-impl<'de, A: MapAccess<'de>> Value<'de> for StreamValue<'_, A> {
-    type Error = A::Error;
-
-    fn field<T>(self) -> Result<Field<T>, A::Error>
-    where
-        FieldSeed<T>: DeserializeSeed<'de, Value = Field<T>>,
-    {
-        self.0.next_value_seed(field())
-    }
-
-    fn skip(self) -> Result<(), A::Error> {
-        self.0.next_value::<IgnoredAny>().map(|_| ())
-    }
-
-    fn list<I: Item<'de>>(
-        self,
-        into: &mut Vec<I>,
-        context: &mut Context,
-    ) -> Result<bool, A::Error> {
-        self.0.next_value_seed(ListSeed { into, context })
-    }
-}
-
-struct ListSeed<'c, I> {
-    into: &'c mut Vec<I>,
-    context: &'c mut Context,
-}
-
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, I> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
-    type Value = bool;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<bool, A::Error> {
-        while let Some(item) = sequence.next_element_seed(ItemSeed::<I>::new(self.context))? {
-            if !I::admit(self.context) {
-                return Err(A::Error::custom("too many"));
-            }
-            if self.into.capacity() == 0 {
-                self.into.reserve_exact(I::USUAL);
-            }
-            self.into.push(item);
-        }
-        Ok(true)
-    }
-}
-
-/// Reads an object.
-pub(super) struct ItemSeed<'c, I> {
-    context: &'c mut Context,
-    item: PhantomData<I>,
-}
-
-impl<'c, I> ItemSeed<'c, I> {
-    pub(super) fn new(context: &'c mut Context) -> Self {
-        Self {
-            context,
-            item: PhantomData,
-        }
-    }
-}
-
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, I> {
-    type Value = I;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<I, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, I: Item<'de>> Visitor<'de> for ItemSeed<'_, I> {
-    type Value = I;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<I, A::Error> {
-        read_object(map, self.context)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeSeed;
+use super::messagepack::Bytes;
+use super::read::Top;
+use super::walk::{self, Broken, Json, Walk};
+use super::{Field, Histogram, Number, Sample, tolerant};
 
-use super::read::{ItemSeed, Top};
-use super::{Field, Histogram, Number, Sample, messagepack, tolerant};
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Batch<'a> {
     pub samples: Vec<Sample<'a>>,
     /// Histograms.
     pub histograms: Vec<Histogram<'a>>,
+    /// Stands for the bytes of its samples and histograms as they are written; 0 when there are none.
+    pub content: u64,
     /// Not an object, or its samples are not a list.
     pub malformed: bool,
 }
@@ -109,8 +113,7 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
     let mut context = Context::new(limits);
     let top = match format {
         Format::Json => {
-            let text = std::str::from_utf8(body)
-                .map_err(|error| ParseError::Malformed(format!("it is not UTF-8 ({error})")))?;
+            let text = text_of(body)?;
             match json(text, &mut context) {
                 Ok(top) => top,
                 Err(_) if context.excess.is_some() => return Err(context.into_excess()),
@@ -121,7 +124,7 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
                 }
             }
         }
-        Format::MessagePack => match messagepack::top(body, &mut context) {
+        Format::MessagePack => match messagepack(body, &mut context) {
             Ok(top) => top,
             Err(_) if context.excess.is_some() => return Err(context.into_excess()),
             Err(_) => {
@@ -139,11 +142,29 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
         .map_err(|text| ParseError::Malformed(text.to_owned()))
 }
 
-fn json<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let top = ItemSeed::<Top<'_>>::new(context).deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(top)
+fn json<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, Broken> {
+    let mut rest = Json(text);
+    let top = walk::object(&mut rest, context)?;
+    rest.coming().is_empty().then_some(top).ok_or(Broken)
+}
+
+fn messagepack<'a>(body: &'a [u8], context: &mut Context) -> Result<Top<'a>, Broken> {
+    let mut rest = Bytes(body);
+    let top = walk::object(&mut rest, context)?;
+    rest.coming().is_empty().then_some(top).ok_or(Broken)
+}
+
+/// The text of a body, without the byte order mark that some programs write before it.
+fn text_of(body: &[u8]) -> Result<&str, ParseError> {
+    let malformed = |text: String| Err(ParseError::Malformed(text));
+    // With a mark, or as a brace and a zero, in either order.
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] = body {
+        return malformed("it is written in UTF-16 or UTF-32; send UTF-8".to_owned());
+    }
+    match std::str::from_utf8(body) {
+        Ok(text) => Ok(text.trim_start_matches(BYTE_ORDER_MARK)),
+        Err(error) => malformed(format!("it is not UTF-8 ({error})")),
+    }
 }
 
 /// What is counted while a request is read.

@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::field::{FieldSeed, field};
 use super::messagepack;
-use super::read::{Item, Top, Value};
+use super::read::{Item, Listed, Top, Value};
 use super::request::Context;
-use super::{Field, FieldSeed, field};
+use super::{Field, Number};
 
 /// Reads a body whose JSON is sound, whatever its pieces hold.
 pub(super) fn json_top<'a>(
@@ -42,7 +43,12 @@ fn item_of<'a, I: Item<'a>, P: Piece<'a>>(
 }
 
 /// A value that has not been looked into.
-pub(super) trait Piece<'a>: Sized {
+pub(super) trait Piece<'a>: Copy {
+    fn is_null(self) -> bool;
+    /// The float that it is, if reading it as a field may get its last digit wrong.
+    fn float(self) -> Option<f64>;
+    /// It, as it is written.
+    fn bytes(self) -> &'a [u8];
     /// What it is as a field: wrong, if it cannot be read.
     fn field<T>(self) -> Field<T>
     where
@@ -66,6 +72,11 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
         Ok(self.0.field())
     }
 
+    fn exact(self) -> Result<Field<Number>, Self::Error> {
+        let number: Field<Number> = self.0.field();
+        Ok(number.exactly(|| self.0.float()))
+    }
+
     fn skip(self) -> Result<(), Self::Error> {
         Ok(())
     }
@@ -74,9 +85,13 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
         self,
         into: &mut Vec<I>,
         context: &mut Context,
-    ) -> Result<bool, Self::Error> {
+    ) -> Result<Listed<'de>, Self::Error> {
+        if self.0.is_null() {
+            return Ok(Listed::Absent);
+        }
+        let bytes = self.0.bytes();
         let Some(elements) = self.0.elements() else {
-            return Ok(false);
+            return Ok(Listed::Wrong);
         };
         for element in elements {
             if !I::admit(context) {
@@ -91,11 +106,23 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
                 }
             });
         }
-        Ok(true)
+        Ok(Listed::Bytes(bytes))
     }
 }
 
 impl<'a> Piece<'a> for &'a RawValue {
+    fn float(self) -> Option<f64> {
+        self.get().parse().ok()
+    }
+
+    fn is_null(self) -> bool {
+        self.get() == "null"
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        self.get().as_bytes()
+    }
+
     fn field<T>(self) -> Field<T>
     where
         FieldSeed<T>: DeserializeSeed<'a, Value = Field<T>>,

@@ -111,10 +111,11 @@ async fn skew_and_coverage_and_counters_by_release_outlive_a_death() {
         let shop = ("store_id", "shop");
         let skew = "pos_terminal_clock_skew_seconds";
         #[rustfmt::skip]
-        let expected: [(&str, &[(&str, &str)], f64); 11] = [
+        let expected: [(&str, &[(&str, &str)], f64); 12] = [
             ("pos_sdk_batches_received_total", &[shop], 3.0),
             ("pos_sdk_batches_missing", &[shop], 2.0),
             ("pos_sdk_batches_lost_total", &[shop], 0.0),
+            ("pos_terminal_clock_jumps_total", &[shop], 1.0),
             (&format!("{skew}_bucket"), &[shop, ("le", "60.0")], 0.0),
             (&format!("{skew}_bucket"), &[shop, ("le", "300.0")], 2.0),
             (&format!("{skew}_count"), &[shop], 2.0),

@@ -16,7 +16,8 @@ async fn a_batch_that_cannot_be_identified_is_refused_with_its_reason() {
     };
     let odd = [
         json!(null),
-        json!(7),
+        json!(7.5),
+        json!(1e16),
         json!(""),
         json!(["a"]),
         json!({"a": 1}),
@@ -201,7 +202,8 @@ async fn an_odd_release_is_taken_under_a_name_that_says_so() {
         json!(""),
         json!("2.4.1 beta"),
         json!("v".repeat(65)),
-        json!(241),
+        json!(2.10),
+        json!(3.0),
         json!("ä"),
         json!({"a": 1}),
         json!([]),

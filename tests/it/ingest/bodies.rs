@@ -69,8 +69,8 @@ async fn what_is_no_json_is_malformed_and_what_is_odd_json_spoils_only_itself() 
         ("lines of batches", format!("{valid}\n{valid}\n").into()),
         ("something after it", format!("{valid}x").into()),
         (
-            "a byte-order mark",
-            [b"\xef\xbb\xbf", valid.as_bytes()].concat(),
+            "a byte-order mark after it",
+            [valid.as_bytes(), b"\xef\xbb\xbf"].concat(),
         ),
         (
             "UTF-16",
@@ -283,6 +283,7 @@ async fn gzip_is_read_with_and_without_its_name() {
             gzip(&body()),
         ),
         ("two members", vec![JSON, GZIP], halves(body())),
+        ("not packed at all", vec![JSON, GZIP], body()),
         ("gzip without a header", vec![JSON], gzip(&body())),
         ("gzip without any header", vec![], gzip(&body())),
         (
@@ -322,7 +323,6 @@ async fn gzip_is_read_with_and_without_its_name() {
     *flipped.last_mut().unwrap() ^= 1;
     let damaged = [
         ("wrong length", flipped),
-        ("not gzip at all", body()),
         ("garbage after it", [whole.clone(), vec![1, 2, 3]].concat()),
         ("nothing", Vec::new()),
     ];

@@ -181,3 +181,67 @@ async fn of_fifty_posts_of_one_batch_at_once_one_counts() {
     assert_eq!(answer["series"][0]["points"][0]["count"], expected);
     Arc::into_inner(server).unwrap().stop().await;
 }
+
+#[tokio::test]
+async fn another_content_under_a_number_is_a_duplicate_and_said_to_be_another() {
+    let server = Server::start().await;
+    let first = Batch::new("tabs").seq(4).filled(2);
+    is(&server.post(&first.0).await, (2, 0, 0));
+    let conflicting = |reply: &Reply| reply.json().get("conflicting").cloned();
+    // The same samples in another request: stamped, ordered and spaced otherwise.
+    let text = |samples: &str| {
+        format!(
+            "{{ \"samples\" :{samples}, \"consent\": true, \"sent_at_ms\":{}, \"seq\":4.0, \"queue\": {},\n\
+             \"store_id\": \"tabs\", \"terminal_id\": \"till-1\", \"release\": \"3\", \"v\": 1, \"histograms\":[ ]}}",
+            now_ms(),
+            first.0["queue"]
+        )
+    };
+    let samples = first.0["samples"].to_string();
+    let reply = server.post_with(&[], text(&samples)).await;
+    is(&reply, (0, 2, 0));
+    assert_eq!(conflicting(&reply), None, "{}", reply.text());
+    let reply = server.post(&many([&first, &first])).await;
+    assert_eq!((reply.counts(), conflicting(&reply)), ((0, 4, 0), None));
+
+    // Another value, another sample, a histogram beside them: another batch.
+    let mut value = first.clone();
+    value.0["samples"][1]["v"] = json!(1_001.0);
+    let histogram = json!({"m": "idb_write_ms", "t": 0, "span_ms": 60_000, "buckets": [[1, 1]], "sum": 0, "min": 0, "max": 0});
+    let others = [
+        (value.clone(), 2),
+        (first.clone().filled(1), 3),
+        (first.clone().push_histogram(histogram), 3),
+        (first.clone().with("samples", json!([])), 0),
+    ];
+    for (other, samples) in &others {
+        let reply = server.post(&other.0).await;
+        is(&reply, (0, *samples, 0));
+        assert_eq!(conflicting(&reply), Some(json!(1)), "{}", other.0);
+    }
+    // Twice in one request, and new.
+    let (one, two) = (first.clone().seq(5), value.clone().seq(5));
+    let reply = server.post(&many([&one, &two, &one])).await;
+    assert_eq!(
+        (reply.counts(), conflicting(&reply)),
+        ((2, 4, 0), Some(json!(1)))
+    );
+    let page = server.metrics().await;
+    assert_eq!(page.value("tillwatch_conflicting_batches_total", &[]), 5.0);
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("has the queue and number of another one"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        line.contains("store_id=\"tabs\" terminal_id=\"till-1\" seq=4"),
+        "{line}"
+    );
+    let queue = first.0["queue"].as_str().unwrap();
+    assert!(!line.contains(queue), "{line}");
+    // What was held is remembered since the start alone.
+    let server = server.restart().await;
+    let reply = server.post(&value.0).await;
+    assert_eq!((reply.counts(), conflicting(&reply)), ((0, 2, 0), None));
+    server.stop().await;
+}

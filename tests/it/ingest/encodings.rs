@@ -285,8 +285,8 @@ async fn an_envelope_holds_a_body_and_no_other_envelope() {
             "damaged_compression",
         ),
         (
-            "not gzip",
-            envelope(true, plain(&batch())),
+            "neither gzip nor JSON",
+            envelope(true, BASE64_STANDARD.encode("[1]")),
             400,
             "damaged_compression",
         ),
@@ -380,5 +380,108 @@ async fn bombs_of_every_coding_are_refused_and_take_no_memory() {
     // whole, thirty of them would take two gigabytes.
     assert!(grown < 256 << 20, "grown by {} MiB", grown >> 20);
     taken(&server.post(&batch()).await, "afterwards");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_body_that_is_marked_as_packed_is_read_as_plain_and_counted() {
+    let server = Server::start().await;
+    let mut posted = 0.0;
+    for coding in ["gzip", "x-gzip", "zstd", "br", "deflate"] {
+        let json = batch().to_string().into_bytes();
+        // The first of them again.
+        let spaced = [&b"\xef\xbb\xbf \n"[..], &json].concat();
+        let bodies = [
+            ("application/json", json),
+            ("text/plain", batch().to_string().into_bytes()),
+            ("application/octet-stream", batch().to_string().into_bytes()),
+            ("application/msgpack", messagepack(&batch())),
+            ("application/octet-stream", messagepack(&batch())),
+        ];
+        for (content_type, body) in bodies {
+            let headers = [("content-type", content_type), ("content-encoding", coding)];
+            let what = format!("{content_type}, {coding}");
+            taken(&server.post_with(&headers, body).await, &what);
+            posted += 1.0;
+        }
+        let reply = server
+            .post_with(&[("content-encoding", coding)], spaced)
+            .await;
+        assert_eq!(
+            reply.counts().1,
+            3,
+            "{coding}: with a mark before it: {}",
+            reply.text()
+        );
+        posted += 1.0;
+        // What is neither is still damaged.
+        for body in [&b""[..], b"[]", b"\x1f\x8b", b"\x80\x80", b"lorem"] {
+            let reply = server
+                .post_with(&[("content-encoding", coding)], body.to_vec())
+                .await;
+            assert_eq!(reply.code(), "damaged_compression", "{coding}: {body:?}");
+        }
+    }
+    let packed = BASE64_STANDARD.encode(batch().to_string());
+    taken(&server.post(&envelope(true, packed)).await, "an envelope");
+    posted += 1.0;
+    let page = server.metrics().await;
+    assert_eq!(
+        page.value("tillwatch_mislabelled_bodies_total", &[]),
+        posted
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_passed_over_and_other_encodings_are_named() {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let server = Server::start().await;
+    let marked = || [MARK, batch().to_string().as_bytes()].concat();
+    for headers in [
+        &[][..],
+        &[("content-type", "application/json")],
+        &[("content-type", "text/plain;charset=UTF-8")],
+    ] {
+        taken(&server.post_with(headers, marked()).await, "marked");
+        taken(
+            &server.post_with(headers, gzip(&marked())).await,
+            "marked, packed",
+        );
+    }
+    taken(
+        &server.post_with(&[], [MARK, &marked()].concat()).await,
+        "marked twice",
+    );
+    let data = BASE64_STANDARD.encode(gzip(&marked()));
+    taken(&server.post(&envelope(true, data)).await, "in an envelope");
+    let outer = [
+        MARK,
+        envelope(false, BASE64_STANDARD.encode(marked()))
+            .to_string()
+            .as_bytes(),
+    ]
+    .concat();
+    taken(&server.post_with(&[], outer).await, "around an envelope");
+
+    let text = batch().to_string();
+    let wide =
+        |write: fn(u16) -> [u8; 2]| -> Vec<u8> { text.encode_utf16().flat_map(write).collect() };
+    let bodies = [
+        [&[0xff, 0xfe][..], &wide(u16::to_le_bytes)].concat(),
+        [&[0xfe, 0xff][..], &wide(u16::to_be_bytes)].concat(),
+        wide(u16::to_le_bytes),
+        wide(u16::to_be_bytes),
+    ];
+    for body in bodies {
+        let reply = server
+            .post_with(&[("content-type", "application/json")], body)
+            .await;
+        assert_eq!(reply.code(), "malformed_body");
+        assert!(reply.text().contains("UTF-16"), "{}", reply.text());
+    }
+    for body in [MARK.to_vec(), [b" ", MARK, b"{}"].concat()] {
+        assert_eq!(server.post_with(&[], body).await.code(), "malformed_body");
+    }
     server.stop().await;
 }

@@ -73,6 +73,7 @@ async fn each_bad_histogram_is_rejected_alone_and_with_its_reason() {
         ("many pairs more", ascending(20_000), invalid),
         ("of a counter", but("m", "sync_items_count"), Some("not_a_distribution")),
         ("of nothing known", but("m", "nope"), Some("unknown_metric")),
+        ("whole numbers as floats", { let mut h = good(); h["buckets"] = json!([[4048.0, 1.0], [4297, 1e0], [4322.0, 1], [4609, 1]]); h["span_ms"] = json!(6e4); h }, None),
         ("another span", but("span_ms", 120_000), invalid),
         ("a span of zero", but("span_ms", 0), invalid),
         ("no span", without("span_ms"), invalid),
@@ -114,7 +115,7 @@ async fn each_bad_histogram_is_rejected_alone_and_with_its_reason() {
         .value("tillwatch_samples_total", &[("outcome", "accepted")]);
     assert_eq!(
         accepted,
-        4.0 * 4.0 + 2.0 + 5.0 + 4_096.0,
+        5.0 * 4.0 + 2.0 + 5.0 + 4_096.0,
         "a histogram weighs its counts"
     );
     server.stop().await;

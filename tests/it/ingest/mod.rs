@@ -12,6 +12,7 @@ mod keys;
 mod limits;
 mod mutations;
 mod samples;
+mod types;
 
 use serde_json::Value;
 
