@@ -29,6 +29,23 @@ const ENDPOINT_FILE: &str = "clickhouse.endpoint";
 /// How often it is made sure that the file is there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Writes the file again if somebody has deleted it. On a thread of its own: a disk that hangs must not hold
+/// up what serves requests.
+async fn put_back(file: PathBuf, endpoint: Option<Endpoint>) {
+    let looked = tokio::task::spawn_blocking(move || {
+        if !file.exists() {
+            let noted = note(&file, endpoint.as_ref());
+            tracing::warn!(
+                file = %file.display(),
+                is_written = noted.is_ok(),
+                "the file that says where the engine is was gone"
+            );
+        }
+    });
+    // It is looked at again in a moment.
+    let _looked = looked.await;
+}
+
 /// Takes the configured server, or starts the embedded engine.
 ///
 /// # Errors
@@ -82,8 +99,16 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
                 _ => None,
             };
             is_ours |= endpoint.is_some();
-            if is_ours && let Err(error) = note(&file, endpoint.as_ref()) {
-                tracing::warn!(%error, file = %file.display(), "could not note where the engine is");
+            if is_ours {
+                let (file, endpoint) = (file.clone(), endpoint.clone());
+                let noted = tokio::task::spawn_blocking(move || {
+                    let noted = note(&file, endpoint.as_ref());
+                    noted.inspect_err(|error| {
+                        tracing::warn!(%error, file = %file.display(), "could not note where the engine is");
+                    })
+                });
+                // A warning has been given.
+                let _noted = noted.await;
             }
             let is_known = is_ours && endpoint.is_some();
             if sender.send(endpoint.clone()).is_err() {
@@ -95,14 +120,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
                     Ok(Ok(())) => break,
                     Ok(Err(_gone)) => return,
                     Err(_nothing) if sender.is_closed() => return,
-                    Err(_nothing) if is_known && !file.exists() => {
-                        let noted = note(&file, endpoint.as_ref());
-                        tracing::warn!(
-                            file = %file.display(),
-                            is_written = noted.is_ok(),
-                            "the file that says where the engine is was gone"
-                        );
-                    }
+                    Err(_nothing) if is_known => put_back(file.clone(), endpoint.clone()).await,
                     Err(_nothing) => {}
                 }
             }
