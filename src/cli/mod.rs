@@ -164,7 +164,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Outcome {
     match command {
-        Command::Serve(serve) => serve.run().await,
+        Command::Serve(serve) => Box::pin(serve.run()).await,
         Command::Clickhouse(clickhouse) => clickhouse.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::CheckConfig(check) => check.run(),

@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 64;
 /// Reads a body. Fails as a whole on what no field can be, as the stream of JSON does.
 pub(super) fn top<'a>(
     body: &'a [u8],
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> Result<Top<'a>, rmp_serde::decode::Error> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     deserializer.set_max_depth(DEPTH_MAX);

@@ -25,7 +25,9 @@ mod read;
 mod request;
 mod tolerant;
 
-pub use request::{Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse};
+pub use request::{
+    Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse, parse_within,
+};
 
 /// A field as it came.
 #[derive(Debug, Clone, PartialEq, Default)]

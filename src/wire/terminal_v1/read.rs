@@ -24,30 +24,31 @@ pub(super) trait Value<'de>: Sized {
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, Self::Error>;
 }
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
     /// How many a list of them mostly holds: room for these is made at once.
-    const USUAL: usize;
-
-    fn admit(context: &mut Context) -> bool;
+    fn usual(context: &Context<'_>) -> usize;
+    fn admit(context: &mut Context<'_>) -> bool;
     fn set_malformed(&mut self);
     /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).
     fn key<V: Value<'de>>(
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error>;
 }
 
 impl<'de> Item<'de> for Sample<'de> {
-    const USUAL: usize = 48;
+    fn usual(context: &Context<'_>) -> usize {
+        context.samples_usual()
+    }
 
-    fn admit(context: &mut Context) -> bool {
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_sample()
     }
 
@@ -59,7 +60,7 @@ impl<'de> Item<'de> for Sample<'de> {
         &mut self,
         key: &str,
         value: V,
-        _: &mut Context,
+        _: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "m" => self.metric = value.field()?,
@@ -74,9 +75,11 @@ impl<'de> Item<'de> for Sample<'de> {
 }
 
 impl<'de> Item<'de> for Histogram<'de> {
-    const USUAL: usize = 4;
+    fn usual(_: &Context<'_>) -> usize {
+        2
+    }
 
-    fn admit(context: &mut Context) -> bool {
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_sample()
     }
 
@@ -88,11 +91,16 @@ impl<'de> Item<'de> for Histogram<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "span_ms" => self.span_ms = value.field()?,
-            "buckets" => self.buckets = value.field()?,
+            "buckets" => {
+                self.buckets = value.field()?;
+                // No more than the pairs of one histogram: asked for once they are there.
+                let pairs = self.buckets.value().map_or(0, Vec::capacity);
+                let _is_refused = !context.takes(pairs * size_of::<(u64, u64)>());
+            }
             "sum" => self.sum = value.field()?,
             "min" => self.min = value.field()?,
             "max" => self.max = value.field()?,
@@ -104,9 +112,11 @@ impl<'de> Item<'de> for Histogram<'de> {
 }
 
 impl<'de> Item<'de> for Batch<'de> {
-    const USUAL: usize = 4;
+    fn usual(_: &Context<'_>) -> usize {
+        4
+    }
 
-    fn admit(context: &mut Context) -> bool {
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_batch()
     }
 
@@ -118,7 +128,7 @@ impl<'de> Item<'de> for Batch<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "v" => self.v = value.field()?,
@@ -130,7 +140,10 @@ impl<'de> Item<'de> for Batch<'de> {
             "session_id" => self.session_id = value.field()?,
             "consent" => self.consent = value.field()?,
             "source" => self.source = value.field()?,
-            "samples" => self.malformed |= !value.list(&mut self.samples, context)?,
+            "samples" => {
+                self.malformed |= !value.list(&mut self.samples, context)?;
+                context.samples_before = self.samples.len();
+            }
             "histograms" => self.malformed |= !value.list(&mut self.histograms, context)?,
             // Belongs to the request; inside a batch of many it means nothing, and is no stranger.
             "sent_at_ms" => value.skip()?,
@@ -174,9 +187,11 @@ impl<'de> EnvelopeKeys<'de> {
 }
 
 impl<'de> Item<'de> for Top<'de> {
-    const USUAL: usize = 1;
+    fn usual(_: &Context<'_>) -> usize {
+        1
+    }
 
-    fn admit(_: &mut Context) -> bool {
+    fn admit(_: &mut Context<'_>) -> bool {
         true
     }
 
@@ -188,7 +203,7 @@ impl<'de> Item<'de> for Top<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "sent_at_ms" => self.sent_at_ms = value.field()?,
@@ -245,7 +260,7 @@ impl<'a> Top<'a> {
 
 fn read_object<'de, I: Item<'de>, A: MapAccess<'de>>(
     mut map: A,
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> Result<I, A::Error> {
     let mut item = I::default();
     while let Some(key) = map.next_key_seed(KeySeed)? {
@@ -303,18 +318,18 @@ impl<'de, A: MapAccess<'de>> Value<'de> for StreamValue<'_, A> {
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, A::Error> {
         self.0.next_value_seed(ListSeed { into, context })
     }
 }
 
-struct ListSeed<'c, I> {
+struct ListSeed<'c, 't, I> {
     into: &'c mut Vec<I>,
-    context: &'c mut Context,
+    context: &'c mut Context<'t>,
 }
 
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, I> {
+impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, '_, I> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -322,7 +337,7 @@ impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, I> {
     }
 }
 
-impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
+impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, '_, I> {
     type Value = bool;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,11 +346,8 @@ impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<bool, A::Error> {
         while let Some(item) = sequence.next_element_seed(ItemSeed::<I>::new(self.context))? {
-            if !I::admit(self.context) {
+            if !I::admit(self.context) || !self.context.makes_room(self.into) {
                 return Err(A::Error::custom("too many"));
-            }
-            if self.into.capacity() == 0 {
-                self.into.reserve_exact(I::USUAL);
             }
             self.into.push(item);
         }
@@ -344,13 +356,13 @@ impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
 }
 
 /// Reads an object.
-pub(super) struct ItemSeed<'c, I> {
-    context: &'c mut Context,
+pub(super) struct ItemSeed<'c, 't, I> {
+    context: &'c mut Context<'t>,
     item: PhantomData<I>,
 }
 
-impl<'c, I> ItemSeed<'c, I> {
-    pub(super) fn new(context: &'c mut Context) -> Self {
+impl<'c, 't, I> ItemSeed<'c, 't, I> {
+    pub(super) fn new(context: &'c mut Context<'t>) -> Self {
         Self {
             context,
             item: PhantomData,
@@ -358,7 +370,7 @@ impl<'c, I> ItemSeed<'c, I> {
     }
 }
 
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, I> {
+impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, '_, I> {
     type Value = I;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<I, D::Error> {
@@ -366,7 +378,7 @@ impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, I> {
     }
 }
 
-impl<'de, I: Item<'de>> Visitor<'de> for ItemSeed<'_, I> {
+impl<'de, I: Item<'de>> Visitor<'de> for ItemSeed<'_, '_, I> {
     type Value = I;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
