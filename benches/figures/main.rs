@@ -212,7 +212,7 @@ fn trace() {
                 synced: now,
             };
             trace.durable(Position(1), Some(times));
-            trace.note(&[], false);
+            trace.note(&[]);
             trace.finish(axum::http::StatusCode::ACCEPTED, None, Outcomes::default());
         }
         (spent() - started).as_secs_f64() / f64::from(BATCHES) * 1e9

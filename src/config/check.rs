@@ -102,6 +102,7 @@ impl Config {
             ("outbox_budget", self.outbox_budget, KIB, 1024 * TIB),
             ("body_bytes_max", self.body_bytes_max, KIB, 64 * MIB),
             ("decoded_bytes_max", self.decoded_bytes_max, KIB, 64 * MIB),
+            ("body_bytes_per_s_min", self.body_bytes_per_s_min, 1, MIB),
             (
                 "in_flight_bytes_max",
                 self.in_flight_bytes_max,
@@ -191,11 +192,14 @@ impl Config {
                     .to_owned(),
             );
         }
-        let largest = bytes(self.body_bytes_max) + 2 * bytes(self.decoded_bytes_max);
+        // A body that comes in pieces shares three quarters; an empty sample takes twice a hundred bytes.
+        let samples = of_u64(self.samples_max);
+        let largest = (4 * bytes(self.body_bytes_max) / 3)
+            .max(2 * bytes(self.decoded_bytes_max) + 256 * samples);
         if bytes(self.in_flight_bytes_max) < largest {
             doubts.push(format!(
-                "in_flight_bytes_max is below body_bytes_max + 2 × decoded_bytes_max, {}: the largest requests are \
-                 always answered 503",
+                "in_flight_bytes_max is below what the largest requests take in memory, {}: they are always answered \
+                 503. Raise it, or lower body_bytes_max, decoded_bytes_max or samples_max",
                 Bytes(largest)
             ));
         }
@@ -212,6 +216,10 @@ impl Config {
         }
         doubts
     }
+}
+
+fn of_u64(number: Option<usize>) -> u64 {
+    number.map_or(0, |number| u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 fn of_u32(number: Option<u32>) -> Option<usize> {
@@ -383,6 +391,7 @@ mod tests {
         ("idle_timeout", "2d", "between 1s and 1d"),
         ("body_timeout", "1d", "between 100ms and 10m"),
         ("body_bytes_max", "1", "between 1KiB and 64MiB"),
+        ("body_bytes_per_s_min", "0", "between 1 and 1MiB"),
         ("decoded_bytes_max", "9MiB", "half of journal_segment, 8MiB"),
         ("batches_max", "0", "between 1 and"),
         ("samples_max", "0", "between 1 and"),

@@ -112,13 +112,14 @@ settings! {
     "TILLWATCH_CONNECTIONS_MAX" connections_max: usize = "25000", "Connections open at once, no more than the limit of open files allows; past it the longest idle one is closed, then the slowest";
     "TILLWATCH_HEAD_TIMEOUT" head_timeout: Span = "5s", "From a request's first byte to the end of its head; past it 408";
     "TILLWATCH_IDLE_TIMEOUT" idle_timeout: Span = "120s", "How long a connection may be idle. Terminals post about once a minute";
-    "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "15s", "From the end of a request's head to the end of its body", reload;
+    "TILLWATCH_BODY_TIMEOUT" body_timeout: Span = "120s", "From the end of a request's head to the end of its body; past it 503", reload;
+    "TILLWATCH_BODY_BYTES_PER_S_MIN" body_bytes_per_s_min: Bytes = "1KiB", "Bytes a second that a body must bring on average after its first 10 s; a slower one is answered 503", reload;
     "TILLWATCH_BODY_BYTES_MAX" body_bytes_max: Bytes = "2MiB", "A request's body as it comes; past it 413", reload;
     "TILLWATCH_DECODED_BYTES_MAX" decoded_bytes_max: Bytes = "2MiB", "A request's body after decompression; past it 413", reload;
     "TILLWATCH_BATCHES_MAX" batches_max: usize = "500", "Batches in a request; past it 413", reload;
     "TILLWATCH_SAMPLES_MAX" samples_max: usize = "50000", "Samples and histograms in a request; past it 413", reload;
     "TILLWATCH_HISTOGRAM_VALUES_PER_S" histogram_values_per_s: usize = "1000", "Values a terminal's histogram may stand for, for each second of its span; past it the histogram is rejected. Too large: one mistaken histogram outweighs a fleet", reload;
-    "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Bodies held in memory at once; past it 503";
+    "TILLWATCH_IN_FLIGHT_BYTES_MAX" in_flight_bytes_max: Bytes = "256MiB", "Memory of all requests under way: what has come of their bodies, what is made of them, what waits for the disk. Past it the slowest bodies are answered 503, then everybody";
     "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s: u32 = "1000", "Requests a second of one store in the long run; past it 429", reload;
     "TILLWATCH_STORE_BURST" store_burst: u32 = "5000", "Requests of one store at once after a quiet time; past it 429", reload;
     "TILLWATCH_LOG_SLOW_REQUEST" log_slow_request: Span = "1s", "A request that takes this long is logged, with what each part of it took. A failed one always is", reload;

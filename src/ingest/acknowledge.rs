@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use crate::ingest::counters::Counters;
 use crate::ingest::dedup::Dedup;
 use crate::ingest::keys::Keys;
+use crate::ingest::room::Held;
 use crate::journal::{AppendError, CommitTimes, Completion, Position};
 use crate::model::{FirstResult, KeyId, QueueKey, Reason};
 
@@ -42,6 +43,8 @@ pub struct Acknowledgement {
     pub(super) reserved: Vec<(QueueKey, u64)>,
     pub(super) keyed: Vec<(KeyId, FirstResult)>,
     pub(super) received_at_ms: i64,
+    /// The memory of all this, if it is much, also after the request has ended without waiting for it.
+    pub(super) _held: Option<Held>,
     pub(super) reply: oneshot::Sender<Told>,
 }
 

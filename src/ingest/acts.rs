@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::ingest::acknowledge::{Acknowledgement, Weighed};
-use crate::ingest::intake::ACKNOWLEDGE_MAX;
 use crate::ingest::routes::Ingest;
 use crate::journal::{AppendError, Completion, Payloads, Position};
 use crate::wire::journal_act_v1::{self, Act};
@@ -25,13 +24,14 @@ impl Ingest {
             reserved: Vec::new(),
             keyed: Vec::new(),
             received_at_ms: act.at_ms(),
+            _held: None,
             reply,
         };
         let payloads = Payloads::one(&journal_act_v1::encode(act));
         if let Err((error, acknowledgement)) = self.journal.append(payloads, acknowledgement) {
             acknowledgement.complete(Err(error));
         }
-        match tokio::time::timeout(ACKNOWLEDGE_MAX, durable).await {
+        match tokio::time::timeout(self.settings.load().acknowledge_max, durable).await {
             Ok(Ok(result)) => result.map(|(position, _times)| position),
             // The journal is gone, or the disk is not answering.
             Ok(Err(_)) | Err(_) => Err(AppendError::Halted),

@@ -1,4 +1,4 @@
-//! Who may post now: bytes in flight, and a rate for each store.
+//! Who may post now: memory for what is under way, and a rate for each store.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
@@ -7,14 +7,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::ingest::error::IngestError;
+use crate::ingest::room::Room;
 
 /// Limits of what is under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Bytes of request bodies held at once, decoded ones included; past it 503. Unit: bytes.
+    /// Bytes that requests under way take together; past it 503. Unit: bytes.
     pub in_flight_bytes_max: u32,
     /// Requests a second of one store, in the long run; past it 429.
     pub store_requests_per_s: u32,
@@ -57,8 +58,7 @@ const BUCKETS_MAX: u64 = 1 << 20;
 /// Lets requests in, or says when to come again.
 #[derive(Debug)]
 pub struct Admission {
-    in_flight: Arc<Semaphore>,
-    in_flight_bytes_max: usize,
+    room: Arc<Room>,
     /// A turn for each processor, for work that would hold up others.
     turns: Semaphore,
     stores: ArcSwap<Buckets>,
@@ -71,8 +71,7 @@ impl Admission {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            in_flight_bytes_max: settings.in_flight_bytes_max as usize,
-            in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes_max as usize)),
+            room: Room::new(settings.in_flight_bytes_max as usize),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             stores: ArcSwap::from_pointee(Buckets::new(settings)),
             hasher: foldhash::quality::RandomState::default(),
@@ -80,15 +79,9 @@ impl Admission {
         }
     }
 
-    /// Sets bytes aside for a request's body until the permit is dropped.
-    ///
-    /// # Errors
-    /// [`IngestError::Busy`] when there is no room.
-    pub fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, IngestError> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.in_flight)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_none_free| IngestError::Busy)
+    /// Memory for requests under way.
+    pub(super) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Does work; what takes long, where it holds up no other request, and as much at once as there are
@@ -110,11 +103,7 @@ impl Admission {
     /// Bytes set aside now, and the most that may be.
     #[must_use]
     pub fn in_flight_bytes(&self) -> (usize, usize) {
-        let free = self.in_flight.available_permits();
-        (
-            self.in_flight_bytes_max.saturating_sub(free),
-            self.in_flight_bytes_max,
-        )
+        self.room.used()
     }
 
     /// Takes one request from a store's bucket. Stores are told apart by a keyed hash, so that no

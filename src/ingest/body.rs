@@ -1,23 +1,21 @@
-//! A request's body: the room it needs, and reading it.
+//! A request's body: reading it, whole and in time.
+//!
+//! A body may take long if it keeps coming: it has a deadline and, after the first seconds, a rate. What
+//! it takes meanwhile is in `room.rs`.
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
-use crate::ingest::admission::Admission;
 use crate::ingest::error::IngestError;
+use crate::ingest::room::{Arriving, Held};
 use crate::ingest::routes::Ingest;
-
-/// Room set aside for a body before any of it has come, at most: a client that announces much and sends
-/// nothing holds no more than this.
-const FIRST_BYTES: usize = 64 * 1024;
-/// Room grows in steps of this, so that a body in many small pieces does not ask for each of them.
-const STEP_BYTES: usize = 4 * 1024;
+use crate::ingest::settings::Settings;
 
 /// Of a body that is refused so much is read off, in this time: a connection that is closed with bytes
 /// unread is reset, and the client may lose the answer that says why.
@@ -60,79 +58,115 @@ impl Ingest {
     /// The body, whole and in time, and the memory it holds.
     pub(super) async fn read(
         &self,
-        body: Body,
+        mut body: Body,
         announced: Option<usize>,
     ) -> Result<(Bytes, Held), IngestError> {
-        let first_bytes = announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES);
-        let held = Held::new(&self.admission, first_bytes)?;
-        match tokio::time::timeout(self.settings.load().body_timeout, self.collect(body, held))
-            .await
-        {
-            Ok(result) => result,
-            Err(_elapsed) => Err(IngestError::TooSlow(
-                self.settings.load().body_timeout.as_secs(),
-            )),
-        }
-    }
-
-    async fn collect(&self, mut body: Body, mut held: Held) -> Result<(Bytes, Held), IngestError> {
-        let mut first = Bytes::new();
-        // Most bodies come in one piece and are never copied.
-        let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_broken| IngestError::Incomplete)?;
-            let Ok(piece) = frame.into_data() else {
-                continue;
-            };
-            let total = first.len().max(rest.len()) + piece.len();
-            if total > self.settings.load().body_bytes_max {
-                read_off(body).await;
-                return Err(self.too_large());
-            }
-            held.grow(&self.admission, total)?;
-            if first.is_empty() && rest.is_empty() {
-                first = piece;
-            } else {
-                if rest.is_empty() {
-                    rest.extend_from_slice(&first);
-                }
-                rest.extend_from_slice(&piece);
-            }
-        }
-        let whole = if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
+        let (time, bytes_max) = {
+            let settings = self.settings.load();
+            (Time::new(&settings), settings.body_bytes_max)
         };
-        Ok((whole, held))
+        let first = timeout_at(time.due(0), piece(&mut body)).await;
+        let first = first.unwrap_or_else(|_elapsed| Err(time.over()))?;
+        let room = self.admission.room();
+        // Most bodies come in one piece and are never copied.
+        let taken = if body.is_end_stream() && first.len() <= bytes_max {
+            Held::new(room, first.len()).map(|held| (first, held))
+        } else {
+            collect(
+                &mut body,
+                first,
+                (time, bytes_max),
+                Arriving::new(room, announced)?,
+            )
+            .await
+        };
+        // Of these there may be more to come.
+        if let Err(IngestError::TooLarge(..) | IngestError::Busy | IngestError::Slowest) = &taken {
+            read_off(body).await;
+        }
+        taken
     }
 
     fn too_large(&self) -> IngestError {
-        IngestError::TooLarge(self.settings.load().body_bytes_max, "as sent")
+        too_large(self.settings.load().body_bytes_max)
     }
 }
 
-/// Memory set aside for a request, given back when it ends.
-pub(super) struct Held {
-    bytes: usize,
-    permits: OwnedSemaphorePermit,
+fn too_large(bytes_max: usize) -> IngestError {
+    IngestError::TooLarge(bytes_max, "as sent")
 }
 
-impl Held {
-    fn new(admission: &Admission, bytes: usize) -> Result<Self, IngestError> {
-        Ok(Self {
-            bytes,
-            permits: admission.hold(bytes)?,
-        })
-    }
-
-    /// Sets more aside, if this is more than is held.
-    pub(super) fn grow(&mut self, admission: &Admission, bytes: usize) -> Result<(), IngestError> {
-        if bytes > self.bytes {
-            let more = (bytes - self.bytes).next_multiple_of(STEP_BYTES);
-            self.permits.merge(admission.hold(more)?);
-            self.bytes += more;
+/// The rest of a body that comes in pieces.
+async fn collect(
+    body: &mut Body,
+    mut piece: Bytes,
+    (time, bytes_max): (Time, usize),
+    mut arriving: Arriving,
+) -> Result<(Bytes, Held), IngestError> {
+    // An empty piece is the end.
+    while !piece.is_empty() {
+        let total = arriving.len() + piece.len();
+        if total > bytes_max {
+            return Err(too_large(bytes_max));
         }
-        Ok(())
+        arriving.push(&piece)?;
+        // The piece is part of a buffer of the connection.
+        drop(piece);
+        piece = tokio::select! {
+            biased;
+            next = self::piece(body) => next?,
+            () = arriving.has_to_go() => return Err(IngestError::Slowest),
+            () = tokio::time::sleep_until(time.due(total)) => return Err(time.over()),
+        };
+    }
+    arriving.whole()
+}
+
+/// The next piece with something in it; an empty one at the end.
+async fn piece(body: &mut Body) -> Result<Bytes, IngestError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken| IngestError::Incomplete)?;
+        if let Ok(piece) = frame.into_data()
+            && !piece.is_empty()
+        {
+            return Ok(piece);
+        }
+    }
+    Ok(Bytes::new())
+}
+
+/// The time a body has: some in all, and after the first of it a rate to keep.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    begun: Instant,
+    all: Duration,
+    first: Duration,
+    bytes_per_s_min: u64,
+}
+
+impl Time {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            begun: Instant::now(),
+            all: settings.body_timeout,
+            first: settings.body_first,
+            bytes_per_s_min: settings.body_bytes_per_s_min,
+        }
+    }
+
+    /// When more must have come than these bytes.
+    fn due(self, bytes: usize) -> Instant {
+        let earned_ms = (bytes as u64).saturating_mul(1_000) / self.bytes_per_s_min.max(1);
+        let at_this_rate = self.first.saturating_add(Duration::from_millis(earned_ms));
+        self.begun + self.all.min(at_this_rate)
+    }
+
+    /// Why a body whose time is over is not taken.
+    fn over(self) -> IngestError {
+        if self.begun.elapsed() >= self.all {
+            IngestError::TooSlow(self.all.as_secs())
+        } else {
+            IngestError::BelowRate(self.bytes_per_s_min)
+        }
     }
 }

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{Equivalent, HashMap};
-use tokio::sync::oneshot;
 
 use crate::ingest::contents::Contents;
+use crate::ingest::under_way::{UnderWay, Waiter};
 use crate::model::sequence::{DEPTH, LOST_AFTER_MS};
 use crate::model::time::HOUR_MS;
 use crate::model::{QueueKey, Reason, Seen, SeqWindow};
@@ -54,8 +54,8 @@ pub enum Reserve {
     Duplicate,
     /// One of its number is durable already, and held something else.
     Conflicting,
-    /// It is on its way to the disk. The channel closes when that is over; then ask again.
-    InFlight(oneshot::Receiver<()>),
+    /// It is on its way to the disk. When that is over, ask again.
+    InFlight(Waiter),
     /// It can never be taken in.
     Refused(Reason),
     /// There is no memory for it now.
@@ -95,7 +95,7 @@ struct Queue {
 struct InFlight {
     seq: u64,
     content: u64,
-    waiting: Vec<oneshot::Sender<()>>,
+    under_way: UnderWay,
 }
 
 type Shard = HashMap<Terminal, Vec<Queue>, foldhash::fast::RandomState>;
@@ -186,7 +186,7 @@ impl Dedup {
         let in_flight = InFlight {
             seq: identity.seq,
             content: identity.content,
-            waiting: Vec::new(),
+            under_way: UnderWay::default(),
         };
         if let Some(queues) = shard.get_mut(&terminal) {
             if let Some(queue) = queues.iter_mut().find(|queue| queue.id == identity.queue) {
@@ -226,9 +226,7 @@ impl Dedup {
     fn reserve_in(&self, queue: &mut Queue, in_flight: InFlight) -> Reserve {
         let seq = in_flight.seq;
         if let Some(other) = queue.in_flight.iter_mut().find(|other| other.seq == seq) {
-            let (sender, receiver) = oneshot::channel();
-            other.waiting.push(sender);
-            return Reserve::InFlight(receiver);
+            return Reserve::InFlight(other.under_way.waiter());
         }
         if let Some(window) = &queue.window {
             match window.seen(seq) {
@@ -251,9 +249,7 @@ impl Dedup {
         if queue.window.is_none()
             && let Some(other) = queue.in_flight.iter_mut().find(is_far)
         {
-            let (sender, receiver) = oneshot::channel();
-            other.waiting.push(sender);
-            return Reserve::InFlight(receiver);
+            return Reserve::InFlight(other.under_way.waiter());
         }
         queue.in_flight.push(in_flight);
         Reserve::Fresh
@@ -274,7 +270,7 @@ impl Dedup {
             return;
         };
         let queue = &mut queues[at];
-        // Dropping the senders wakes those who wait.
+        // Dropping what is under way wakes those who wait.
         let at_in_flight = queue.in_flight.iter().position(|other| other.seq == *seq);
         let settled = at_in_flight.map(|at| queue.in_flight.swap_remove(at));
         if let Some(received_at_ms) = durable_at_ms {
@@ -369,6 +365,18 @@ impl Dedup {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Posts that wait for another one of the same batch.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let mut waiting = 0;
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let in_flight = shard.values().flatten().flat_map(|queue| &queue.in_flight);
+            waiting += in_flight.map(|one| one.under_way.waiting()).sum::<usize>();
+        }
+        waiting
+    }
+
     fn count_gaps(&self, before: usize, after: usize) {
         if after >= before {
             self.gaps.fetch_add(after - before, Ordering::Relaxed);
@@ -389,7 +397,12 @@ impl Dedup {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::ingest::error::IngestError;
 
     fn identity(seq: u64) -> Identity<'static> {
         Identity {
@@ -406,16 +419,23 @@ mod tests {
     async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
         let dedup = Dedup::new(Settings::default());
         assert!(matches!(dedup.reserve(identity(1)), Reserve::Fresh));
-        let Reserve::InFlight(mut waiting) = dedup.reserve(identity(1)) else {
-            panic!("it is not durable yet");
+        let wait = || match dedup.reserve(identity(1)) {
+            Reserve::InFlight(waiter) => waiter,
+            other => panic!("it is not durable yet: {other:?}"),
         };
-        assert!(
-            waiting
-                .try_recv()
-                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        let (waiter, goes_away) = (wait(), wait());
+        let too_late = wait().over(Instant::now()).await;
+        assert!(matches!(too_late, Err(IngestError::Busy)));
+        assert_eq!(
+            dedup.waiting(),
+            2,
+            "who has given up is no longer waited for"
         );
+        drop(goes_away);
+        assert_eq!(dedup.waiting(), 1);
         dedup.settle(&identity(1).to_owned(), None);
-        assert!(waiting.await.is_err(), "the channel is closed");
+        let an_hour = Instant::now() + Duration::from_secs(3_600);
+        assert!(waiter.over(an_hour).await.is_ok());
         assert_eq!(dedup.queues(), 0, "a queue that never was is not kept");
         assert!(matches!(dedup.reserve(identity(1)), Reserve::Fresh));
         dedup.settle(&identity(1).to_owned(), Some(5));

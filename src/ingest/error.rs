@@ -17,8 +17,18 @@ pub enum IngestError {
     #[error("the body did not arrive whole")]
     Incomplete,
     /// The body did not arrive in time.
-    #[error("the body did not arrive within {0} s")]
+    #[error("the body did not arrive within {0} s; send fewer batches at once, or compressed")]
     TooSlow(u64),
+    /// The body came slower than a body may.
+    #[error(
+        "the body came at less than {0} bytes a second; send it again, with fewer batches at once or compressed"
+    )]
+    BelowRate(u64),
+    /// The body had to make room for others.
+    #[error(
+        "memory is short and this body came slowest; wait and send it again, with fewer batches at once or compressed"
+    )]
+    Slowest,
     /// The body, as sent or decoded, is over the limit.
     #[error("the body is over {0} bytes {1}; send fewer batches at once")]
     TooLarge(usize, &'static str),

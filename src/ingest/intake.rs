@@ -1,26 +1,25 @@
 //! One request's batches on their way: identity, outcome, journal record, acknowledgement.
 
-use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
-use tokio::sync::oneshot;
-
-use crate::ingest::acknowledge::{Acknowledgement, Weighed};
+use crate::ingest::append::Append;
 use crate::ingest::dedup::{self, Identity};
 use crate::ingest::error::IngestError;
 use crate::ingest::keys::{self, Key, LookedUp};
 use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond::Report;
+use crate::ingest::room::{Held, REQUEST_BYTES};
 use crate::ingest::routes::Ingest;
 use crate::ingest::trace::{Stage, Trace};
+use crate::ingest::under_way::Waiter;
 use crate::ingest::validate::{self, Writer};
 use crate::ingest::weight;
-use crate::journal::{Completion, Payloads};
-use crate::model::{FirstResult, KeyId, Outcomes, QueueKey, Reason};
-use crate::wire::terminal_v1::{Batch, Field, Request};
+use crate::model::{FirstResult, Outcomes, Reason};
+use crate::wire::terminal_v1::{Batch, Field};
 
-/// How long a request waits for the disk before it is told to come again.
-pub(super) const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
+/// A batch and its place in the request.
+type Placed<'r, 'b> = (usize, &'b Batch<'r>);
+
 /// How often a batch that another request has under way is asked for again.
 const ROUNDS_MAX: usize = 8;
 
@@ -38,12 +37,13 @@ pub(super) struct Taken {
 pub(super) struct Intake<'a, 't> {
     ingest: &'a Ingest,
     trace: &'a mut Trace<'t>,
-    batches: &'a [Batch<'a>],
     is_many: bool,
     time: RequestTime,
     key: Option<Key<'a>>,
     /// Values a histogram may stand for, for each second of its span: one number for all of the request.
     values_per_s: u64,
+    /// When it is told to come again, whatever it waits for.
+    deadline: Instant,
     outcomes: Outcomes,
     /// Samples that have met an outcome, be it deferral.
     counted: u64,
@@ -55,25 +55,10 @@ pub(super) struct Intake<'a, 't> {
     refused: Option<Reason>,
 }
 
-/// What waits for the journal.
-#[derive(Default)]
-struct Append {
-    payloads: Payloads,
-    /// Where one record is written before it is framed.
-    scratch: Vec<u8>,
-    reserved: Vec<(QueueKey, u64)>,
-    /// What each of those holds.
-    contents: Vec<u64>,
-    keyed: Vec<(KeyId, FirstResult)>,
-    weighed: Weighed,
-    /// What will be answered once this is durable: a batch beside it could not be taken.
-    refused: Option<IngestError>,
-}
-
 /// What a batch waits for before it can be decided about.
 enum Wait {
     /// Another request has it under way.
-    InFlight(oneshot::Receiver<()>),
+    InFlight(Waiter),
     /// Its key has to be looked up.
     LookUp,
 }
@@ -81,18 +66,18 @@ enum Wait {
 impl<'a, 't> Intake<'a, 't> {
     pub(super) fn new(
         ingest: &'a Ingest,
-        request: &'a Request<'a>,
+        is_many: bool,
         (time, key): (RequestTime, Option<Key<'a>>),
         trace: &'a mut Trace<'t>,
     ) -> Self {
         Self {
             ingest,
             trace,
-            batches: &request.batches,
-            is_many: request.is_many,
+            is_many,
             time,
             key,
             values_per_s: ingest.settings.load().histogram_values_per_s,
+            deadline: Instant::now() + ingest.settings.load().acknowledge_max,
             outcomes: Outcomes::default(),
             counted: 0,
             replayed: 0,
@@ -102,20 +87,86 @@ impl<'a, 't> Intake<'a, 't> {
         }
     }
 
-    /// Takes the batches in, unless there is a reason to put all of them off.
+    /// Decides about the batches, unless there is a reason to put all of them off. What it gives back has
+    /// to become durable; the batches are not needed for that any more.
     ///
     /// # Errors
-    /// When some of them are to be sent again, or the only one is refused.
-    pub(super) async fn run(mut self, put_off: Option<IngestError>) -> Result<Taken, IngestError> {
-        let result = match put_off {
-            None => self.take().await,
+    /// When all that has met no outcome on the way is to be sent again.
+    pub(super) async fn decide(
+        &mut self,
+        batches: &[Batch<'_>],
+        put_off: Option<IngestError>,
+        held: &mut Held,
+    ) -> Result<Append, IngestError> {
+        let decided = match put_off {
+            None => self.take(batches, held).await,
             Some(error) => Err(error),
         };
-        if let Err(error) = result {
-            // What has met no other outcome on its way.
-            let weight: u64 = self.batches.iter().map(|batch| self.weight(batch)).sum();
-            let counters = &self.ingest.counters;
-            counters.defer(weight.saturating_sub(self.counted));
+        let on_their_way = match &decided {
+            Ok(append) if append.refused.is_none() => return decided,
+            Ok(append) => append.weighed.total(),
+            Err(_) => 0,
+        };
+        let weight: u64 = batches.iter().map(|batch| self.weight(batch)).sum();
+        let counters = &self.ingest.counters;
+        counters.defer(weight.saturating_sub(self.counted + on_their_way));
+        decided
+    }
+
+    async fn take(
+        &mut self,
+        batches: &[Batch<'_>],
+        held: &mut Held,
+    ) -> Result<Append, IngestError> {
+        self.check_rates(batches)?;
+        let mut open: Vec<usize> = (0..batches.len()).collect();
+        for _ in 0..ROUNDS_MAX {
+            let looked_up = timeout_at(self.deadline, self.look_up(batches, &open)).await;
+            let looked_up = looked_up.unwrap_or(Err(IngestError::Busy))?;
+            let mut append = Append::default();
+            let mut waiting = Vec::new();
+            let before = held.bytes();
+            for index in open.drain(..) {
+                let place = (index, &batches[index]);
+                if let Some(wait) = self.reserve(place, &looked_up, &mut append) {
+                    waiting.push((index, wait));
+                }
+                if held.set(before + append.bytes()).is_err() {
+                    append.refused = Some(IngestError::Busy);
+                    break;
+                }
+            }
+            append.finish();
+            if waiting.is_empty() || append.refused.is_some() {
+                return Ok(append);
+            }
+            let its_own = held.split(append.bytes());
+            self.append(append, its_own).await?;
+            for (index, wait) in waiting {
+                if let Wait::InFlight(waiter) = wait {
+                    waiter.over(self.deadline).await?;
+                    self.trace.lap(Stage::DedupWait);
+                }
+                open.push(index);
+            }
+        }
+        Err(IngestError::Busy)
+    }
+
+    /// Waits until what was written is durable.
+    ///
+    /// # Errors
+    /// When some batches are to be sent again, or the only one is refused.
+    pub(super) async fn finish(
+        mut self,
+        mut append: Append,
+        mut held: Held,
+    ) -> Result<Taken, IngestError> {
+        let put_off = append.refused.take();
+        let its_own = held.split(REQUEST_BYTES + append.bytes());
+        drop(held);
+        self.append(append, its_own).await?;
+        if let Some(error) = put_off {
             return Err(error);
         }
         match self.refused {
@@ -128,58 +179,30 @@ impl<'a, 't> Intake<'a, 't> {
         }
     }
 
-    async fn take(&mut self) -> Result<(), IngestError> {
-        self.check_rates()?;
-        let mut open: Vec<usize> = (0..self.batches.len()).collect();
-        for _ in 0..ROUNDS_MAX {
-            let looked_up = self.look_up(&open).await?;
-            let mut append = Append::default();
-            let (mut in_flight, mut again) = (Vec::new(), Vec::new());
-            for index in open.drain(..) {
-                match self.reserve(index, &looked_up, &mut append) {
-                    Some(Wait::InFlight(receiver)) => in_flight.push((index, receiver)),
-                    Some(Wait::LookUp) => again.push(index),
-                    None => {}
-                }
-            }
-            let refused = append.refused.take();
-            self.append(append).await?;
-            if let Some(error) = refused {
-                return Err(error);
-            }
-            open = again;
-            for (index, receiver) in in_flight {
-                // Closed when the other request's append is over, however it went.
-                let _closed = receiver.await;
-                self.trace.lap(Stage::DedupWait);
-                open.push(index);
-            }
-            if open.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(IngestError::Busy)
-    }
-
     /// What the disk knows of the keys of these batches.
-    async fn look_up(&self, open: &[usize]) -> Result<LookedUp, IngestError> {
+    async fn look_up(
+        &self,
+        batches: &[Batch<'_>],
+        open: &[usize],
+    ) -> Result<LookedUp, IngestError> {
         if self.key.is_none() {
             return Ok(LookedUp::default());
         }
-        let identities = open.iter().filter_map(|index| self.identify(*index).ok());
+        let identities = open.iter();
+        let identities = identities.filter_map(|at| self.identify((*at, &batches[*at])).ok());
         let keyed = identities.filter(|identity| identity.is_keyed);
         let ids = keyed.map(|identity| identity.queue).collect();
         self.ingest.keys.look_up(ids).await
     }
 
-    fn identify(&self, index: usize) -> Result<Identity<'a>, Reason> {
-        validate::identify(&self.batches[index], (self.key, index))
+    fn identify<'b>(&self, (index, batch): Placed<'_, 'b>) -> Result<Identity<'b>, Reason> {
+        validate::identify(batch, (self.key, index))
     }
 
     /// Takes one request from the bucket of every store in it.
-    fn check_rates(&self) -> Result<(), IngestError> {
+    fn check_rates(&self, batches: &[Batch<'_>]) -> Result<(), IngestError> {
         let mut last = None;
-        for batch in self.batches {
+        for batch in batches {
             let store_id = batch.store_id.value().map(AsRef::as_ref);
             if let Some(store_id) = store_id
                 && last != Some(store_id)
@@ -192,34 +215,33 @@ impl<'a, 't> Intake<'a, 't> {
     }
 
     /// Decides about one batch; a fresh one is written to `append`. Gives back what it has to wait for.
-    fn reserve(&mut self, index: usize, looked_up: &LookedUp, append: &mut Append) -> Option<Wait> {
-        let batch = &self.batches[index];
-        let identity = match self.identify(index) {
+    fn reserve(
+        &mut self,
+        placed: Placed<'_, '_>,
+        looked_up: &LookedUp,
+        append: &mut Append,
+    ) -> Option<Wait> {
+        let identity = match self.identify(placed) {
             Ok(identity) => identity,
             Err(reason) => {
-                self.refuse(index, reason);
+                self.refuse(placed, reason);
                 return None;
             }
         };
         if identity.is_keyed {
-            return self.reserve_key(index, identity, (looked_up, append));
+            return self.reserve_key(placed, identity, (looked_up, append));
         }
         match self.ingest.dedup.reserve(identity) {
-            dedup::Reserve::Fresh => self.write(index, identity, append),
-            dedup::Reserve::Duplicate => self.duplicate(batch),
-            dedup::Reserve::Conflicting => self.conflict(batch, identity),
-            dedup::Reserve::Refused(reason) => self.refuse(index, reason),
-            dedup::Reserve::InFlight(receiver) => {
-                let (key, seq) = identity.to_owned();
-                let is_it = |other: &(QueueKey, u64)| other.1 == seq && other.0 == key;
-                let twin = append.reserved.iter().position(is_it);
-                match twin.map(|at| append.contents[at] == identity.content) {
-                    None => return Some(Wait::InFlight(receiver)),
-                    // The same batch twice in one request: the first copy is on its way with us.
-                    Some(true) => self.duplicate(batch),
-                    Some(false) => self.conflict(batch, identity),
-                }
-            }
+            dedup::Reserve::Fresh => self.write(placed, identity, append),
+            dedup::Reserve::Duplicate => self.duplicate(placed.1),
+            dedup::Reserve::Conflicting => self.conflict(placed.1, identity),
+            dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
+            dedup::Reserve::InFlight(waiter) => match append.held_content(identity) {
+                None => return Some(Wait::InFlight(waiter)),
+                // The same batch twice in one request: the first copy is on its way with us.
+                Some(content) if content == identity.content => self.duplicate(placed.1),
+                Some(_other) => self.conflict(placed.1, identity),
+            },
             dedup::Reserve::Full => append.refused = Some(IngestError::Busy),
             dedup::Reserve::StoreFull => append.refused = Some(IngestError::TerminalsFull),
         }
@@ -228,22 +250,22 @@ impl<'a, 't> Intake<'a, 't> {
 
     fn reserve_key(
         &mut self,
-        index: usize,
+        placed: Placed<'_, '_>,
         identity: Identity<'_>,
         (looked_up, append): (&LookedUp, &mut Append),
     ) -> Option<Wait> {
         let keys = &self.ingest.keys;
         match keys.reserve(&identity.queue, looked_up) {
-            keys::Reserve::Fresh => match validate::refusal(&self.batches[index], &self.time) {
-                None => self.write(index, identity, append),
+            keys::Reserve::Fresh => match validate::refusal(placed.1, &self.time) {
+                None => self.write(placed, identity, append),
                 Some(reason) => {
                     // There is no number that would be missed (ADR 4): nothing of it is written.
                     keys.settle(&identity.queue, None);
-                    self.refuse(index, reason);
+                    self.refuse(placed, reason);
                 }
             },
-            keys::Reserve::Known(first) => self.replay(index, first),
-            keys::Reserve::InFlight(receiver) => return Some(Wait::InFlight(receiver)),
+            keys::Reserve::Known(first) => self.replay(placed.1, first),
+            keys::Reserve::InFlight(waiter) => return Some(Wait::InFlight(waiter)),
             keys::Reserve::LookUp => return Some(Wait::LookUp),
             keys::Reserve::Full => append.refused = Some(IngestError::KeysFull),
         }
@@ -252,8 +274,8 @@ impl<'a, 't> Intake<'a, 't> {
 
     /// Answers what the first post of the key was answered. Its own samples, whatever they are, are not
     /// counted again.
-    fn replay(&mut self, index: usize, first: FirstResult) {
-        let samples = self.weight(&self.batches[index]);
+    fn replay(&mut self, batch: &Batch<'_>, first: FirstResult) {
+        let samples = self.weight(batch);
         self.ingest.counters.duplicate(samples);
         self.ingest.counters.replayed.increment(1);
         self.counted += samples;
@@ -289,8 +311,8 @@ impl<'a, 't> Intake<'a, 't> {
         self.ingest.counters.conflict(identity);
     }
 
-    fn refuse(&mut self, index: usize, reason: Reason) {
-        let samples = self.weight(&self.batches[index]);
+    fn refuse(&mut self, (index, batch): Placed<'_, '_>, reason: Reason) {
+        let samples = self.weight(batch);
         self.outcomes.rejected += samples;
         self.ingest.counters.reject(reason, samples);
         self.counted += samples;
@@ -298,8 +320,12 @@ impl<'a, 't> Intake<'a, 't> {
         self.refused = Some(reason);
     }
 
-    fn write(&mut self, index: usize, identity: Identity<'_>, append: &mut Append) {
-        let batch = &self.batches[index];
+    fn write(
+        &mut self,
+        (index, batch): Placed<'_, '_>,
+        identity: Identity<'_>,
+        append: &mut Append,
+    ) {
         let time = self.time.of(&identity);
         let refusal = validate::refusal(batch, &time);
         let session = match &batch.session_id {
@@ -321,34 +347,12 @@ impl<'a, 't> Intake<'a, 't> {
             values_per_s: self.values_per_s,
         };
         let report = (&mut self.report, index);
-        append.scratch.clear();
-        // A sample takes about eleven bytes; the rest of a record about a hundred.
-        append.scratch.reserve(128 + 16 * batch.samples.len());
-        let written = writer.write(&mut append.scratch, (batch, identity), session, report);
-        if append.payloads.is_empty() {
-            append.payloads = Payloads::with_capacity(append.scratch.len());
-        }
-        append.payloads.push(&append.scratch);
-        if identity.is_keyed {
-            let first = FirstResult {
-                received_at_ms: time.received_at_ms,
-                accepted: written.accepted,
-                rejected: written.rejected.iter().sum(),
-            };
-            append.keyed.push((identity.queue, first));
-        } else {
-            append.reserved.push(identity.to_owned());
-            append.contents.push(identity.content);
-        }
+        let written = append.write(identity, time.received_at_ms, |record| {
+            // A sample takes about eleven bytes; the rest of a record about a hundred.
+            record.reserve(128 + 16 * batch.samples.len());
+            writer.write(record, (batch, identity), session, report)
+        });
         self.written += 1;
-        append.weighed.accepted += written.accepted;
-        let rejected = (0_u8..).zip(written.rejected);
-        let rejected = rejected.filter(|(_, samples)| *samples > 0);
-        append.weighed.rejected.extend(
-            rejected.filter_map(|(code, samples)| {
-                Reason::from_code(code).map(|reason| (reason, samples))
-            }),
-        );
         if written.has_invalid_release {
             self.ingest.counters.invalid_releases.increment(1);
         }
@@ -357,37 +361,19 @@ impl<'a, 't> Intake<'a, 't> {
     }
 
     /// Makes what was written durable. Only then do its samples count.
-    async fn append(&mut self, append: Append) -> Result<(), IngestError> {
+    async fn append(&mut self, append: Append, held: Held) -> Result<(), IngestError> {
         self.trace.lap(Stage::Check);
-        if append.payloads.is_empty() {
+        if append.is_empty() {
             return Ok(());
         }
-        let (reply, durable) = oneshot::channel();
         let weighed = append.weighed.clone();
-        let acknowledgement = Acknowledgement {
-            dedup: Arc::clone(&self.ingest.dedup),
-            keys: Arc::clone(&self.ingest.keys),
-            counters: Arc::clone(&self.ingest.counters),
-            weighed: append.weighed,
-            reserved: append.reserved,
-            keyed: append.keyed,
-            received_at_ms: self.time.received_at_ms,
-            reply,
-        };
-        if let Err((error, acknowledgement)) =
-            self.ingest.journal.append(append.payloads, acknowledgement)
-        {
-            acknowledgement.complete(Err(error));
-        }
-        // The journal completes every append; a closed channel means that it is gone.
-        let result = match tokio::time::timeout(ACKNOWLEDGE_MAX, durable).await {
-            Ok(answer) => answer.map_err(|_closed| IngestError::Stopping),
-            // It may still become durable: then a resend is a duplicate.
-            Err(_elapsed) => Err(IngestError::Busy),
-        };
+        let received_at_ms = self.time.received_at_ms;
+        let result = append
+            .send(self.ingest, (received_at_ms, held), self.deadline)
+            .await;
         // Counted under what became of them, by the acknowledgement.
         self.counted += weighed.total();
-        let (position, times) = result.and_then(|result| Ok(result?))?;
+        let (position, times) = result?;
         self.trace.durable(position, times);
         self.outcomes.accepted += weighed.accepted;
         self.outcomes.rejected += weighed.rejected();

@@ -12,9 +12,9 @@ use hashbrown::HashMap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
 use crate::ingest::error::IngestError;
+use crate::ingest::under_way::{UnderWay, Waiter};
 use crate::model::keyed::KEY_KEPT_MS;
 use crate::model::{FirstResult, KeyId};
 
@@ -90,8 +90,8 @@ pub enum Reserve {
     Fresh,
     /// Its batch is durable; this is what it came to.
     Known(FirstResult),
-    /// It is on its way to the disk. The channel closes when that is over; then ask again.
-    InFlight(oneshot::Receiver<()>),
+    /// It is on its way to the disk. When that is over, ask again.
+    InFlight(Waiter),
     /// Only the disk knows: look it up (again) and ask again.
     LookUp,
     /// There is no room for it now.
@@ -109,7 +109,7 @@ pub struct LookedUp {
 #[derive(Debug)]
 enum Entry {
     Reserved {
-        waiting: Vec<oneshot::Sender<()>>,
+        under_way: UnderWay,
         /// A seal has been quicker than the word that the batch is durable.
         is_sealed: bool,
     },
@@ -216,10 +216,8 @@ impl Keys {
         let mut shard = self.shard(id);
         match shard.get_mut(id) {
             Some(Entry::Pending(first)) => return Reserve::Known(*first),
-            Some(Entry::Reserved { waiting, .. }) => {
-                let (sender, receiver) = oneshot::channel();
-                waiting.push(sender);
-                return Reserve::InFlight(receiver);
+            Some(Entry::Reserved { under_way, .. }) => {
+                return Reserve::InFlight(under_way.waiter());
             }
             None => {}
         }
@@ -242,7 +240,7 @@ impl Keys {
         }
         self.in_memory.fetch_add(1, Ordering::Relaxed);
         let entry = Entry::Reserved {
-            waiting: Vec::new(),
+            under_way: UnderWay::default(),
             is_sealed: false,
         };
         shard.insert(*id, entry);
@@ -253,7 +251,7 @@ impl Keys {
     /// the key has not been used. Whoever waits for it is told to ask again.
     pub fn settle(&self, id: &KeyId, durable: Option<FirstResult>) {
         let mut shard = self.shard(id);
-        // Dropping the senders wakes those who wait.
+        // Dropping what is under way wakes those who wait.
         let is_sealed = match shard.get(id) {
             Some(Entry::Reserved { is_sealed, .. }) => *is_sealed,
             _ => return,
@@ -305,6 +303,21 @@ impl Keys {
         self.kept.load(Ordering::Relaxed) + self.in_memory.load(Ordering::Relaxed)
     }
 
+    /// Posts that wait for another one of the same key.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let mut waiting = 0;
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in shard.values() {
+                if let Entry::Reserved { under_way, .. } = entry {
+                    waiting += under_way.waiting();
+                }
+            }
+        }
+        waiting
+    }
+
     fn put_in_cache(&self, id: KeyId, first: FirstResult) {
         // Before it is put in: what pushes another key out must not be taken for a cache that holds all.
         self.cached.fetch_add(1, Ordering::SeqCst);
@@ -327,6 +340,10 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     /// A disk that remembers.
@@ -438,16 +455,23 @@ mod tests {
         let (keys, _) = keys(10, 10);
         let nothing = LookedUp::default();
         assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
-        let Reserve::InFlight(mut waiting) = keys.reserve(&id(1), &nothing) else {
-            panic!("it is not durable yet");
+        let wait = || match keys.reserve(&id(1), &nothing) {
+            Reserve::InFlight(waiter) => waiter,
+            other => panic!("it is not durable yet: {other:?}"),
         };
-        assert!(
-            waiting
-                .try_recv()
-                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        let (waiter, goes_away) = (wait(), wait());
+        let too_late = wait().over(Instant::now()).await;
+        assert!(matches!(too_late, Err(IngestError::Busy)));
+        assert_eq!(
+            keys.waiting(),
+            2,
+            "who has given up is no longer waited for"
         );
+        drop(goes_away);
+        assert_eq!(keys.waiting(), 1);
         keys.settle(&id(1), None);
-        assert!(waiting.await.is_err(), "the channel is closed");
+        let an_hour = Instant::now() + Duration::from_secs(3_600);
+        assert!(waiter.over(an_hour).await.is_ok());
         assert_eq!(keys.count(), 0, "the key is not used up");
         assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
         keys.settle(&id(1), Some(first(5, 7)));

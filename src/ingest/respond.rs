@@ -213,7 +213,9 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
         }
         IngestError::Damaged(_) => (StatusCode::BAD_REQUEST, "damaged_compression", None),
         IngestError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body", None),
-        IngestError::TooSlow(_) => (StatusCode::SERVICE_UNAVAILABLE, "body_timeout", SOON),
+        IngestError::TooSlow(_) | IngestError::BelowRate(_) | IngestError::Slowest => {
+            (StatusCode::SERVICE_UNAVAILABLE, "body_timeout", SOON)
+        }
         IngestError::TooLarge(..) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
         IngestError::ContentType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -243,7 +245,9 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
                 Some((wait_s, 2 * wait_s + 1)),
             )
         }
-        IngestError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON),
+        IngestError::Parse(ParseError::NoRoom) | IngestError::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON)
+        }
         IngestError::Journal(error) => match error {
             crate::journal::AppendError::QueueFull { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON)
@@ -301,9 +305,12 @@ mod tests {
             IngestError::Parse(ParseError::Malformed(String::new())),
             IngestError::Parse(ParseError::TooManyBatches(1)),
             IngestError::Parse(ParseError::TooManySamples(1)),
+            IngestError::Parse(ParseError::NoRoom),
             IngestError::Damaged("gzip"),
             IngestError::Incomplete,
             IngestError::TooSlow(1),
+            IngestError::BelowRate(1),
+            IngestError::Slowest,
             IngestError::TooLarge(1, ""),
             IngestError::ContentType,
             IngestError::ContentEncoding,

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::clock::{self, InDoubt};
 use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
-use crate::ingest::body::{self, Held};
+use crate::ingest::body;
 use crate::ingest::counters::Counters;
 use crate::ingest::decode::{self, Opened, Packing};
 use crate::ingest::dedup::Dedup;
@@ -23,6 +23,7 @@ use crate::ingest::intake::{Intake, Taken};
 use crate::ingest::keys::{Key, Keys};
 use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond;
+use crate::ingest::room::{Held, REQUEST_BYTES};
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::settings::Settings;
 use crate::ingest::trace::{Stage, Trace};
@@ -164,14 +165,18 @@ impl Ingest {
         if request.unknown_keys > 0 {
             self.counters.unknown_keys.increment(request.unknown_keys);
         }
+        trace.note(&request.batches);
         let time = RequestTime::new(received_at_ms, &request);
         self.hear(&request, &time);
-        let intake = Intake::new(self, &request, (time, key), &mut *trace);
+        let mut intake = Intake::new(self, request.is_many, (time, key), trace);
         // Not before the samples are counted: each has an outcome, this one is deferred.
         let is_full = self.is_outbox_full.load(Ordering::Relaxed);
-        let taken = intake.run(is_full.then_some(IngestError::OutboxFull)).await;
-        trace.note(&request.batches, taken.is_err());
-        taken
+        let put_off = is_full.then_some(IngestError::OutboxFull);
+        let append = intake.decide(&request.batches, put_off, &mut held).await?;
+        // What waits for the disk is no more than what is written: the rest is given back before.
+        drop(request);
+        drop((body, opened));
+        intake.finish(append, held).await
     }
 
     /// Takes what the terminal's clock says as a witness of this machine's.
@@ -191,12 +196,11 @@ impl Ingest {
         body: Bytes,
         packing: Packing,
     ) -> Result<(Bytes, Format), IngestError> {
-        let sent_bytes = body.len();
         let opened = packing.open(body, self.settings.load().decoded_bytes_max)?;
         self.count_mislabelled(&opened);
         let Opened { body, format, .. } = opened;
-        // What is made of a decoded body takes about twice its length while it is under way.
-        held.grow(&self.admission, sent_bytes + 2 * body.len())?;
+        // Texts with escapes are copied out of it: as much again.
+        held.set(REQUEST_BYTES + 2 * body.len())?;
         Ok((body, format))
     }
 
@@ -217,19 +221,28 @@ impl Ingest {
             batches_max: self.settings.load().batches_max,
             samples_max: self.settings.load().samples_max,
         };
-        let envelope = match terminal_v1::parse(body, *format, limits)? {
+        let envelope = match parse_within(body, *format, limits, held)? {
             Parsed::Request(request) => return Ok(request),
             Parsed::Envelope(envelope) => envelope,
         };
         let inner = decode::open_envelope(&envelope, self.settings.load().decoded_bytes_max)?;
         self.count_mislabelled(&inner);
         let inner = inner.body;
-        held.grow(&self.admission, 3 * body.len() + 2 * inner.len())?;
-        match terminal_v1::parse(opened.insert(inner), Format::Json, limits)? {
+        held.add(2 * inner.len())?;
+        match parse_within(opened.insert(inner), Format::Json, limits, held)? {
             Parsed::Request(request) => Ok(request),
             Parsed::Envelope(_) => Err(IngestError::Parse(ParseError::Malformed(
                 "it is an envelope in an envelope".to_owned(),
             ))),
         }
     }
+}
+
+fn parse_within<'b>(
+    body: &'b [u8],
+    format: Format,
+    limits: Limits,
+    held: &mut Held,
+) -> Result<Parsed<'b>, ParseError> {
+    terminal_v1::parse_within(body, format, limits, &mut |bytes| held.add(bytes).is_ok())
 }

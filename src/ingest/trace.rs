@@ -1,9 +1,9 @@
 //! What one request took, and the one line about it if it was slow or failed.
 //!
-//! A good request costs a few looks at the clock here: it is written about at debug level only, and
-//! nothing is copied or allocated for a line that is not written. A line names the batch (store,
-//! terminal, number, release), never a session, an address, or anything of the body that is not written
-//! as an identifier. Nor a queue or a key: whoever knows one can post in a terminal's place.
+//! A good request costs a few looks at the clock here, and one copy of who sent it: it is written about
+//! at debug level only. A line names the batch (store, terminal, number, release), never a session, an
+//! address, or anything of the body that is not written as an identifier. Nor a queue or a key: whoever
+//! knows one can post in a terminal's place.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ use crate::model::Outcomes;
 use crate::model::dimension::{is_identifier, is_release};
 use crate::request_id::RequestId;
 use crate::throttle::Throttle;
-use crate::wire::terminal_v1::{Batch, Field};
+use crate::wire::terminal_v1::Batch;
 
 /// A part of a request's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,33 +68,67 @@ pub struct Trace<'a> {
     /// `None` for a stage that it did not come to.
     stages: [Option<Duration>; Stage::ALL.len()],
     position: Option<Position>,
-    who: Option<Box<Who>>,
+    who: Option<Who>,
     batches: usize,
     body_bytes: usize,
     is_finished: bool,
 }
 
-/// The first batch of a request, as far as it says so in the right way.
+/// The first batch of a request as it says it, kept until its line is written or not needed: in one
+/// piece, and judged only for the line.
 #[derive(Debug)]
 struct Who {
-    store_id: Option<Box<str>>,
-    terminal_id: Option<Box<str>>,
+    /// Store, terminal and release, one after the other.
+    text: Box<str>,
+    /// Where each of them ends; one that is too long to be right is left out.
+    ends: [u16; 3],
     seq: Option<u64>,
-    release: Option<Box<str>>,
 }
 
 impl Who {
+    /// What any of them may have.
+    const LENGTH_MAX: usize = 64;
+
     fn of(batch: &Batch<'_>) -> Self {
-        let text = |field: &Field<std::borrow::Cow<'_, str>>, is_good: fn(&str) -> bool| {
-            let text = field.value().map(AsRef::as_ref);
-            text.filter(|text| is_good(text)).map(Box::from)
-        };
+        let fields = [&batch.store_id, &batch.terminal_id, &batch.release];
+        let texts = fields.map(|field| {
+            let text = field.value().map_or("", AsRef::as_ref);
+            if text.len() > Self::LENGTH_MAX {
+                ""
+            } else {
+                text
+            }
+        });
+        let mut text = String::with_capacity(texts.iter().map(|text| text.len()).sum());
+        let ends = texts.map(|one| {
+            text.push_str(one);
+            u16::try_from(text.len()).unwrap_or(u16::MAX)
+        });
         Self {
-            store_id: text(&batch.store_id, is_identifier),
-            terminal_id: text(&batch.terminal_id, is_identifier),
+            text: text.into_boxed_str(),
+            ends,
             seq: batch.seq.value().and_then(|number| number.whole()),
-            release: text(&batch.release, is_release),
         }
+    }
+
+    fn part(&self, at: usize, is_good: fn(&str) -> bool) -> Option<&str> {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let part = self
+            .text
+            .get(usize::from(start)..usize::from(self.ends[at]));
+        part.filter(|part| is_good(part))
+    }
+
+    fn store_id(&self) -> Option<&str> {
+        self.part(0, is_identifier)
+    }
+
+    fn terminal_id(&self) -> Option<&str> {
+        self.part(1, is_identifier)
+    }
+
+    fn release(&self) -> Option<&str> {
+        self.part(2, is_release)
     }
 }
 
@@ -163,17 +197,10 @@ impl<'a> Trace<'a> {
         self.lap(Stage::HandOn);
     }
 
-    /// Keeps who sent it, if a line will be written about it.
-    pub fn note(&mut self, batches: &[Batch<'_>], has_failed: bool) {
+    /// Keeps who sent it, for the line that may be written: what was sent is gone by then.
+    pub fn note(&mut self, batches: &[Batch<'_>]) {
         self.batches = batches.len();
-        let is_wanted = has_failed || self.is_slow() || tracing::enabled!(Level::DEBUG);
-        if is_wanted && let Some(first) = batches.first() {
-            self.who = Some(Box::new(Who::of(first)));
-        }
-    }
-
-    fn is_slow(&self) -> bool {
-        self.started.elapsed() >= self.slow
+        self.who = batches.first().map(Who::of);
     }
 
     /// The request is answered: with an error if it has a code.
@@ -219,15 +246,15 @@ impl Drop for Trace<'_> {
 /// The line, at a level that the macro wants as a constant.
 macro_rules! line {
     ($level:expr, $trace:ident, $status:ident, $code:ident, $outcomes:ident, $suppressed:expr, $message:expr) => {{
-        let who = $trace.who.as_deref();
+        let who = $trace.who.as_ref();
         let ms = |stage: Stage| $trace.stages.get(stage as usize).copied().flatten().map(millis);
         tracing::event!(
             $level,
             request_id = %$trace.id,
-            store_id = who.and_then(|who| who.store_id.as_deref()),
-            terminal_id = who.and_then(|who| who.terminal_id.as_deref()),
+            store_id = who.and_then(Who::store_id),
+            terminal_id = who.and_then(Who::terminal_id),
             seq = who.and_then(|who| who.seq),
-            release = who.and_then(|who| who.release.as_deref()),
+            release = who.and_then(Who::release),
             batches = $trace.batches,
             body_bytes = $trace.body_bytes,
             status = $status.as_u16(),

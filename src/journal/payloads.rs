@@ -90,6 +90,11 @@ impl Payloads {
         self.frames.len()
     }
 
+    /// Bytes they take in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.frames.capacity()
+    }
+
     /// The longest payload if it is over the limit of the format.
     pub(super) fn over_limit(&self) -> Option<usize> {
         (self.longest_bytes > PAYLOAD_BYTES_MAX).then_some(self.longest_bytes)

@@ -192,6 +192,11 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
         body_timeout: config
             .body_timeout
             .map_or(defaults.body_timeout, |span| span.0),
+        body_bytes_per_s_min: config
+            .body_bytes_per_s_min
+            .map_or(defaults.body_bytes_per_s_min, |bytes| bytes.0),
+        body_first: defaults.body_first,
+        acknowledge_max: defaults.acknowledge_max,
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
         histogram_values_per_s: config

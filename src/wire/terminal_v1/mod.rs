@@ -28,7 +28,9 @@ mod tolerant;
 mod walk;
 
 pub use messagepack::is_map as is_messagepack_map;
-pub use request::{Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse};
+pub use request::{
+    Batch, Envelope, Format, Limits, ParseError, Parsed, Request, parse, parse_within,
+};
 
 /// A field as it came.
 #[derive(Debug, Clone, PartialEq, Default)]

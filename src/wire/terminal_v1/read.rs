@@ -24,7 +24,7 @@ pub(super) trait Value<'de>: Sized {
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<Listed<'de>, Self::Error>;
 }
 
@@ -41,26 +41,29 @@ pub(super) enum Listed<'de> {
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
     /// How many a list of them mostly holds: room for these is made at once.
-    const USUAL: usize;
+    fn usual(context: &Context<'_>) -> usize;
     /// Whether there are lists in it whose bytes are wanted.
     const HAS_LISTS: bool;
 
-    fn admit(context: &mut Context) -> bool;
+    fn admit(context: &mut Context<'_>) -> bool;
     fn set_malformed(&mut self);
     /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).
     fn key<V: Value<'de>>(
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error>;
 }
 
 impl<'de> Item<'de> for Sample<'de> {
-    const USUAL: usize = 48;
     const HAS_LISTS: bool = false;
 
-    fn admit(context: &mut Context) -> bool {
+    fn usual(context: &Context<'_>) -> usize {
+        context.samples_usual()
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_sample()
     }
 
@@ -72,7 +75,7 @@ impl<'de> Item<'de> for Sample<'de> {
         &mut self,
         key: &str,
         value: V,
-        _: &mut Context,
+        _: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "m" => self.metric = value.field()?,
@@ -87,10 +90,13 @@ impl<'de> Item<'de> for Sample<'de> {
 }
 
 impl<'de> Item<'de> for Histogram<'de> {
-    const USUAL: usize = 4;
     const HAS_LISTS: bool = false;
 
-    fn admit(context: &mut Context) -> bool {
+    fn usual(_: &Context<'_>) -> usize {
+        2
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_sample()
     }
 
@@ -102,11 +108,16 @@ impl<'de> Item<'de> for Histogram<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "span_ms" => self.span_ms = value.field()?,
-            "buckets" => self.buckets = value.field()?,
+            "buckets" => {
+                self.buckets = value.field()?;
+                // No more than the pairs of one histogram: asked for once they are there.
+                let pairs = self.buckets.value().map_or(0, Vec::capacity);
+                let _is_refused = !context.takes(pairs * size_of::<(u64, u64)>());
+            }
             "sum" => self.sum = value.field()?,
             "min" => self.min = value.field()?,
             "max" => self.max = value.field()?,
@@ -118,10 +129,13 @@ impl<'de> Item<'de> for Histogram<'de> {
 }
 
 impl<'de> Item<'de> for Batch<'de> {
-    const USUAL: usize = 4;
     const HAS_LISTS: bool = true;
 
-    fn admit(context: &mut Context) -> bool {
+    fn usual(_: &Context<'_>) -> usize {
+        4
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
         context.admits_batch()
     }
 
@@ -133,7 +147,7 @@ impl<'de> Item<'de> for Batch<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "v" => self.v = value.field()?,
@@ -148,6 +162,7 @@ impl<'de> Item<'de> for Batch<'de> {
             "samples" => {
                 let listed = value.list(&mut self.samples, context)?;
                 self.take(&listed, (!self.samples.is_empty()).then_some(SAMPLES));
+                context.samples_before = self.samples.len();
             }
             "histograms" => {
                 let listed = value.list(&mut self.histograms, context)?;
@@ -214,10 +229,13 @@ impl<'de> EnvelopeKeys<'de> {
 }
 
 impl<'de> Item<'de> for Top<'de> {
-    const USUAL: usize = 1;
     const HAS_LISTS: bool = true;
 
-    fn admit(_: &mut Context) -> bool {
+    fn usual(_: &Context<'_>) -> usize {
+        1
+    }
+
+    fn admit(_: &mut Context<'_>) -> bool {
         true
     }
 
@@ -229,7 +247,7 @@ impl<'de> Item<'de> for Top<'de> {
         &mut self,
         key: &str,
         value: V,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
             "sent_at_ms" => self.sent_at_ms = value.field()?,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::messagepack::Bytes;
-use super::read::Top;
+use super::read::{Item, Top};
 use super::walk::{self, Broken, Json, Walk};
 use super::{Field, Histogram, Number, Sample, tolerant};
 
@@ -103,6 +103,9 @@ pub enum ParseError {
     /// More samples than one request may hold.
     #[error("the request holds more than {0} samples; send fewer at once")]
     TooManySamples(usize),
+    /// There is no memory now for what is in it.
+    #[error("too much is under way; wait and send it again")]
+    NoRoom,
 }
 
 /// Takes a body apart. One bad sample does not fail it.
@@ -110,7 +113,20 @@ pub enum ParseError {
 /// # Errors
 /// When there are no batches to be found in it, or too many.
 pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, ParseError> {
-    let mut context = Context::new(limits);
+    parse_within(body, format, limits, &mut |_bytes| true)
+}
+
+/// The same, asking for memory before it takes any for what is in the body.
+///
+/// # Errors
+/// When there are no batches to be found in it, or too many, or `take` refuses.
+pub fn parse_within<'b>(
+    body: &'b [u8],
+    format: Format,
+    limits: Limits,
+    take: Take<'_>,
+) -> Result<Parsed<'b>, ParseError> {
+    let mut context = Context::new(limits, take);
     let top = match format {
         Format::Json => {
             let text = text_of(body)?;
@@ -118,7 +134,10 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
                 Ok(top) => top,
                 Err(_) if context.excess.is_some() => return Err(context.into_excess()),
                 Err(_) => {
-                    context = Context::new(limits);
+                    context.begin_again();
+                    if !context.takes(tolerant::json_bytes(text)) {
+                        return Err(context.into_excess());
+                    }
                     tolerant::json_top(text, &mut context)
                         .map_err(|error| ParseError::Malformed(error.to_string()))?
                 }
@@ -128,7 +147,7 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
             Ok(top) => top,
             Err(_) if context.excess.is_some() => return Err(context.into_excess()),
             Err(_) => {
-                context = Context::new(limits);
+                context.begin_again();
                 tolerant::messagepack_top(body, &mut context).ok_or_else(|| {
                     ParseError::Malformed("it is not one whole MessagePack map".to_owned())
                 })?
@@ -142,13 +161,13 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
         .map_err(|text| ParseError::Malformed(text.to_owned()))
 }
 
-fn json<'a>(text: &'a str, context: &mut Context) -> Result<Top<'a>, Broken> {
+fn json<'a>(text: &'a str, context: &mut Context<'_>) -> Result<Top<'a>, Broken> {
     let mut rest = Json(text);
     let top = walk::object(&mut rest, context)?;
     rest.coming().is_empty().then_some(top).ok_or(Broken)
 }
 
-fn messagepack<'a>(body: &'a [u8], context: &mut Context) -> Result<Top<'a>, Broken> {
+fn messagepack<'a>(body: &'a [u8], context: &mut Context<'_>) -> Result<Top<'a>, Broken> {
     let mut rest = Bytes(body);
     let top = walk::object(&mut rest, context)?;
     rest.coming().is_empty().then_some(top).ok_or(Broken)
@@ -167,23 +186,73 @@ fn text_of(body: &[u8]) -> Result<&str, ParseError> {
     }
 }
 
+/// Asked for so many more bytes; `false` when there are none.
+pub(super) type Take<'t> = &'t mut dyn FnMut(usize) -> bool;
+
 /// What is counted while a request is read.
-pub(super) struct Context {
+pub(super) struct Context<'t> {
     limits: Limits,
+    take: Take<'t>,
     batches: usize,
     samples: usize,
+    /// Samples of the batch before this one: it has about as many.
+    pub(super) samples_before: usize,
     pub(super) unknown_keys: u64,
     excess: Option<ParseError>,
 }
 
-impl Context {
-    fn new(limits: Limits) -> Self {
+impl<'t> Context<'t> {
+    fn new(limits: Limits, take: Take<'t>) -> Self {
         Self {
             limits,
+            take,
             batches: 0,
             samples: 0,
+            samples_before: 0,
             unknown_keys: 0,
             excess: None,
+        }
+    }
+
+    /// The same body is read in another way.
+    fn begin_again(&mut self) {
+        (self.batches, self.samples, self.samples_before) = (0, 0, 0);
+        self.unknown_keys = 0;
+    }
+
+    /// Asks for memory; `false` when there is none and reading must stop.
+    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+        if !(self.take)(bytes) {
+            self.excess = Some(ParseError::NoRoom);
+        }
+        self.excess.is_none()
+    }
+
+    /// Makes room in a list for one more; `false` when there is no memory for it.
+    #[inline]
+    pub(super) fn makes_room<'de, I: Item<'de>>(&mut self, into: &mut Vec<I>) -> bool {
+        into.len() < into.capacity() || self.lengthens(into)
+    }
+
+    #[cold]
+    fn lengthens<'de, I: Item<'de>>(&mut self, into: &mut Vec<I>) -> bool {
+        let more = into.len().max(I::usual(self));
+        let has_room = self.takes(more * size_of::<I>());
+        if has_room {
+            into.reserve_exact(more);
+        }
+        has_room
+    }
+
+    /// How many samples a batch mostly has. Of many in one request each has about as many as the one
+    /// before: five hundred small ones do not take the room of five hundred large ones.
+    pub(super) fn samples_usual(&self) -> usize {
+        /// A batch a minute of all metrics.
+        const USUAL: usize = 48;
+        if self.batches == 0 {
+            USUAL
+        } else {
+            self.samples_before.clamp(1, USUAL)
         }
     }
 
@@ -209,5 +278,120 @@ impl Context {
             self.excess = Some(ParseError::TooManySamples(self.limits.samples_max));
         }
         self.excess.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        batches_max: 500,
+        samples_max: 50_000,
+    };
+
+    /// Bytes that the lists of a request take.
+    fn taken(request: &Request<'_>) -> usize {
+        let pairs = |histogram: &Histogram<'_>| {
+            let pairs = histogram.buckets.value().map_or(0, Vec::capacity);
+            pairs * size_of::<(u64, u64)>()
+        };
+        let batch = |batch: &Batch<'_>| {
+            batch.samples.capacity() * size_of::<Sample<'_>>()
+                + batch.histograms.capacity() * size_of::<Histogram<'_>>()
+                + batch.histograms.iter().map(pairs).sum::<usize>()
+        };
+        let many = if request.is_many {
+            request.batches.capacity()
+        } else {
+            0
+        };
+        many * size_of::<Batch<'_>>() + request.batches.iter().map(batch).sum::<usize>()
+    }
+
+    fn many(batch: &str, count: usize) -> Vec<u8> {
+        format!("{{\"batches\":[{}]}}", vec![batch; count].join(",")).into_bytes()
+    }
+
+    /// Bodies of which little makes much.
+    fn bodies() -> Vec<(&'static str, Vec<u8>, Format)> {
+        let list = |key: &str, item: &str, count: usize| {
+            format!("{{\"{key}\":[{}]}}", vec![item; count].join(",")).into_bytes()
+        };
+        let pairs = format!("{{\"buckets\":[{}]}}", vec!["[0,1]"; 4_096].join(","));
+        // A list of fifty thousand empty maps, a byte each.
+        let mut packed = b"\x81\xa7samples\xdd\x00\x00\xc3\x50".to_vec();
+        packed.resize(packed.len() + 50_000, 0x80);
+        vec![
+            ("empty samples", list("samples", "{}", 50_000), Format::Json),
+            ("packed", packed, Format::MessagePack),
+            (
+                "no samples at all",
+                list("samples", "5", 50_000),
+                Format::Json,
+            ),
+            ("histograms", list("histograms", "{}", 50_000), Format::Json),
+            ("pairs", list("histograms", &pairs, 80), Format::Json),
+            (
+                "many",
+                many("{\"samples\":[{}],\"histograms\":[{}]}", 500),
+                Format::Json,
+            ),
+        ]
+    }
+
+    #[test]
+    fn memory_is_asked_for_before_it_is_taken_and_where_there_is_none_reading_stops() {
+        for (name, body, format) in bodies() {
+            let mut asked = 0;
+            let parsed = parse_within(&body, format, LIMITS, &mut |bytes| {
+                asked += bytes;
+                true
+            });
+            let Ok(Parsed::Request(request)) = parsed else {
+                panic!("{name}: {parsed:?}");
+            };
+            let taken = taken(&request);
+            assert!(taken > 50_000, "{name}: {taken}");
+            assert!(asked >= taken, "{name}: {asked} asked for, {taken} taken");
+            let mut left = taken / 2;
+            let refused = parse_within(&body, format, LIMITS, &mut |bytes| {
+                let is_there = bytes <= left;
+                left = left.saturating_sub(bytes);
+                is_there
+            });
+            assert_eq!(refused.err(), Some(ParseError::NoRoom), "{name}");
+        }
+    }
+
+    #[test]
+    fn many_small_batches_do_not_take_the_room_of_large_ones() {
+        let small = many("{\"samples\":[{}]}", 500);
+        let Ok(Parsed::Request(request)) = parse(&small, Format::Json, LIMITS) else {
+            panic!("it is a request");
+        };
+        let samples: usize = request
+            .batches
+            .iter()
+            .map(|batch| batch.samples.capacity())
+            .sum();
+        assert!(
+            samples < 600,
+            "room for {samples} samples, and there are 500"
+        );
+        let usual = many(&format!("{{\"samples\":[{}]}}", ["{}"; 40].join(",")), 500);
+        let Ok(Parsed::Request(request)) = parse(&usual, Format::Json, LIMITS) else {
+            panic!("it is a request");
+        };
+        let of_one: Vec<usize> = request
+            .batches
+            .iter()
+            .map(|batch| batch.samples.capacity())
+            .collect();
+        assert_eq!(
+            of_one[1..],
+            [40; 499],
+            "made once, for as many as the one before had"
+        );
     }
 }

@@ -15,7 +15,7 @@ use super::{Field, Number};
 
 fn read_object<'de, I: Item<'de>, A: MapAccess<'de>>(
     mut map: A,
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> Result<I, A::Error> {
     let mut item = I::default();
     while let Some(key) = map.next_key_seed(KeySeed)? {
@@ -74,18 +74,22 @@ impl<'de, A: MapAccess<'de>> Value<'de> for StreamValue<'_, A> {
         self.0.next_value::<IgnoredAny>().map(|_| ())
     }
 
-    fn list<I: Item<'de>>(self, _: &mut Vec<I>, _: &mut Context) -> Result<Listed<'de>, A::Error> {
+    fn list<I: Item<'de>>(
+        self,
+        _: &mut Vec<I>,
+        _: &mut Context<'_>,
+    ) -> Result<Listed<'de>, A::Error> {
         Err(A::Error::custom("a list whose bytes are wanted is walked"))
     }
 }
 
 /// Reads a list to its end.
-pub(super) struct ListSeed<'c, I> {
+pub(super) struct ListSeed<'c, 't, I> {
     pub(super) into: &'c mut Vec<I>,
-    pub(super) context: &'c mut Context,
+    pub(super) context: &'c mut Context<'t>,
 }
 
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, I> {
+impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, '_, I> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -93,7 +97,7 @@ impl<'de, I: Item<'de>> DeserializeSeed<'de> for ListSeed<'_, I> {
     }
 }
 
-impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
+impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, '_, I> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,11 +106,8 @@ impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
         while let Some(item) = sequence.next_element_seed(ItemSeed::<I>::new(self.context))? {
-            if !I::admit(self.context) {
+            if !I::admit(self.context) || !self.context.makes_room(self.into) {
                 return Err(A::Error::custom("too many"));
-            }
-            if self.into.capacity() == 0 {
-                self.into.reserve_exact(I::USUAL);
             }
             self.into.push(item);
         }
@@ -115,13 +116,13 @@ impl<'de, I: Item<'de>> Visitor<'de> for ListSeed<'_, I> {
 }
 
 /// Reads an object.
-struct ItemSeed<'c, I> {
-    context: &'c mut Context,
+struct ItemSeed<'c, 't, I> {
+    context: &'c mut Context<'t>,
     item: PhantomData<I>,
 }
 
-impl<'c, I> ItemSeed<'c, I> {
-    fn new(context: &'c mut Context) -> Self {
+impl<'c, 't, I> ItemSeed<'c, 't, I> {
+    fn new(context: &'c mut Context<'t>) -> Self {
         Self {
             context,
             item: PhantomData,
@@ -129,7 +130,7 @@ impl<'c, I> ItemSeed<'c, I> {
     }
 }
 
-impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, I> {
+impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, '_, I> {
     type Value = I;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<I, D::Error> {
@@ -137,7 +138,7 @@ impl<'de, I: Item<'de>> DeserializeSeed<'de> for ItemSeed<'_, I> {
     }
 }
 
-impl<'de, I: Item<'de>> Visitor<'de> for ItemSeed<'_, I> {
+impl<'de, I: Item<'de>> Visitor<'de> for ItemSeed<'_, '_, I> {
     type Value = I;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

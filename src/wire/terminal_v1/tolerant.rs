@@ -13,24 +13,31 @@ use super::read::{Item, Listed, Top, Value};
 use super::request::Context;
 use super::{Field, Number};
 
+/// What the lists of pieces take while a body is taken apart, at most: there are no more pieces than
+/// commas, and one, and a list grows by doubling.
+pub(super) fn json_bytes(text: &str) -> usize {
+    let commas = text.bytes().filter(|byte| *byte == b',').count();
+    2 * size_of::<(Cow<'_, str>, &RawValue)>() * (commas + 1)
+}
+
 /// Reads a body whose JSON is sound, whatever its pieces hold.
 pub(super) fn json_top<'a>(
     text: &'a str,
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> Result<Top<'a>, serde_json::Error> {
     let pairs: Pairs<'a> = serde_json::from_str(text)?;
     Ok(item_of(pairs.0.into_iter(), context))
 }
 
 /// Reads a body that is one sound MessagePack map; `None` when it is not.
-pub(super) fn messagepack_top<'a>(body: &'a [u8], context: &mut Context) -> Option<Top<'a>> {
+pub(super) fn messagepack_top<'a>(body: &'a [u8], context: &mut Context<'_>) -> Option<Top<'a>> {
     let top = messagepack::Piece::whole(body)?;
     Some(item_of(Piece::pairs(top)?, context))
 }
 
 fn item_of<'a, I: Item<'a>, P: Piece<'a>>(
     pairs: impl Iterator<Item = (Cow<'a, str>, P)>,
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> I {
     let mut item = I::default();
     for (key, piece) in pairs {
@@ -84,7 +91,7 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<Listed<'de>, Self::Error> {
         if self.0.is_null() {
             return Ok(Listed::Absent);
@@ -94,7 +101,7 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
             return Ok(Listed::Wrong);
         };
         for element in elements {
-            if !I::admit(context) {
+            if !I::admit(context) || !context.makes_room(into) {
                 break;
             }
             into.push(match element.pairs() {

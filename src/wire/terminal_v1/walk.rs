@@ -52,7 +52,7 @@ pub(super) trait Walk<'a> {
 /// Reads an object member by member.
 pub(super) fn object<'a, W: Walk<'a>, I: Item<'a>>(
     walk: &mut W,
-    context: &mut Context,
+    context: &mut Context<'_>,
 ) -> Result<I, Broken> {
     let mut item = I::default();
     let mut members = walk.open(Kind::Object)?;
@@ -92,7 +92,7 @@ impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
     fn list<I: Item<'a>>(
         self,
         into: &mut Vec<I>,
-        context: &mut Context,
+        context: &mut Context<'_>,
     ) -> Result<Listed<'a>, Broken> {
         let walk = self.0;
         if walk.null() {
@@ -103,7 +103,7 @@ impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
             let mut members = walk.open(Kind::List)?;
             while walk.next(Kind::List, &mut members)? {
                 let item = object(walk, context)?;
-                if !I::admit(context) {
+                if !I::admit(context) || !context.makes_room(into) {
                     return Err(Broken);
                 }
                 into.push(item);

@@ -71,34 +71,79 @@ async fn one_busy_store_does_not_starve_another() {
     server.stop().await;
 }
 
+/// Waits until a metric without labels has this value.
+async fn until(server: &Server, metric: &str, value: f64) {
+    let started = Instant::now();
+    while server.metrics().await.value(metric, &[]) != value {
+        assert!(started.elapsed() < PATIENCE, "{metric} is never {value}");
+        pause(10).await;
+    }
+}
+
+/// Who announces much and sends little holds little; where there is no room, the slowest bodies go.
 #[tokio::test]
-async fn bytes_in_flight_are_bounded() {
+async fn half_requests_hold_what_they_have_sent_and_the_slowest_make_room() {
+    const LIMIT: f64 = 256.0 * 1024.0;
     let server = Server::start_with(&[("TILLWATCH_IN_FLIGHT_BYTES_MAX", "256KiB")]).await;
-    let text = batch("flight").0.to_string();
-    let padded = format!("{text}{}", " ".repeat(70_000));
-    let mut slow = server.raw().await;
-    let bytes = request(&padded).into_bytes();
-    slow.send(&bytes[..1_000]).await;
-    pause(100).await;
-    let reply = server.post_with(&[], padded.clone()).await;
+    let padded = |text: String| format!("{text}{}", " ".repeat(60_000));
+    let set_aside = async || {
+        let page = server.metrics().await;
+        page.value("tillwatch_request_in_flight_bytes", &[])
+    };
+
+    let mut silent: Vec<Raw> = Vec::new();
+    for _ in 0..100 {
+        let mut raw = server.raw().await;
+        raw.send("POST /v1/batches HTTP/1.1\r\nHost: t\r\nContent-Length: 65536\r\n\r\n")
+            .await;
+        silent.push(raw);
+    }
+    until(&server, "tillwatch_requests_in_flight", 100.0).await;
+    assert_eq!(set_aside().await, 0.0);
+    let whole = padded(batch("flight").0.to_string());
+    assert_eq!(server.post_with(&[], whole).await.status, 202);
+
+    // Each sends most of its body and then stands still: three of them fit in.
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let bytes = request(&padded(batch("flight").0.to_string())).into_bytes();
+        let mut raw = server.raw().await;
+        raw.send(&bytes[..45_000]).await;
+        slow.push((raw, bytes));
+        assert_eq!(server.post(&batch("flight").0).await.status, 202);
+        assert!(set_aside().await <= LIMIT);
+    }
+    let (mut taken, mut sent_away) = (0, 0);
+    until(&server, "tillwatch_requests_in_flight", 103.0).await;
+    for (raw, bytes) in &mut slow {
+        raw.send(&bytes[45_000..]).await;
+        let (status, text) = raw.answer(PATIENCE).await.unwrap();
+        if status == 202 {
+            taken += 1;
+            continue;
+        }
+        assert_eq!(
+            (status, text.contains("\"body_timeout\"")),
+            (503, true),
+            "{text}"
+        );
+        assert!(
+            text.contains("came slowest") && text.contains("fewer batches"),
+            "{text}"
+        );
+        sent_away += 1;
+    }
+    assert_eq!((taken, sent_away), (3, 5));
+
+    // What a body becomes counts as well: empty samples are many times as long in memory.
+    let long = batch("flight").with("samples", vec![json!({}); 3_000]);
+    let reply = server.post(&long.0).await;
     assert_eq!((reply.status, reply.code().as_str()), (503, "busy"));
     let wait: u32 = reply.header("retry-after").parse().unwrap();
     assert!((1..=5).contains(&wait), "{wait}");
-    // Small ones still have room.
-    assert_eq!(server.post(&batch("flight").0).await.status, 202);
-    slow.send(&bytes[1_000..]).await;
-    assert_eq!(slow.answer(PATIENCE).await.unwrap().0, 202);
-    // Its place is free again, also after it was given back without an answer.
-    assert_eq!(
-        server.taken(&serde_json::from_str(&padded).unwrap()).await,
-        (0, 1, 0)
-    );
-    let mut gone = server.raw().await;
-    gone.send(&bytes[..1_000]).await;
-    pause(100).await;
-    drop(gone);
-    pause(200).await;
-    assert_eq!(server.post_with(&[], padded).await.status, 202);
+    drop(silent);
+    until(&server, "tillwatch_requests_in_flight", 0.0).await;
+    until(&server, "tillwatch_request_in_flight_bytes", 0.0).await;
     server.stop().await;
 }
 
