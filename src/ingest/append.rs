@@ -77,11 +77,12 @@ impl Append {
         self.payloads.is_empty()
     }
 
-    /// What the batch of this identity holds, if it is in here.
-    pub(super) fn held_content(&self, identity: Identity<'_>) -> Option<u64> {
-        let wanted = identity.to_owned();
-        let at = self.reserved.iter().position(|other| *other == wanted)?;
-        self.contents.get(at).copied()
+    /// Whether a batch of this identity is in it, and if so, whether it holds the same.
+    pub(super) fn holds(&self, identity: Identity<'_>) -> Option<bool> {
+        let (key, seq) = identity.to_owned();
+        let is_it = |other: &(QueueKey, u64)| other.1 == seq && other.0 == key;
+        let at = self.reserved.iter().position(is_it)?;
+        Some(self.contents.get(at) == Some(&identity.content))
     }
 
     /// No more will be written.

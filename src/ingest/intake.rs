@@ -236,11 +236,11 @@ impl<'a, 't> Intake<'a, 't> {
             dedup::Reserve::Duplicate => self.duplicate(placed.1),
             dedup::Reserve::Conflicting => self.conflict(placed.1, identity),
             dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
-            dedup::Reserve::InFlight(waiter) => match append.held_content(identity) {
+            dedup::Reserve::InFlight(waiter) => match append.holds(identity) {
                 None => return Some(Wait::InFlight(waiter)),
                 // The same batch twice in one request: the first copy is on its way with us.
-                Some(content) if content == identity.content => self.duplicate(placed.1),
-                Some(_other) => self.conflict(placed.1, identity),
+                Some(true) => self.duplicate(placed.1),
+                Some(false) => self.conflict(placed.1, identity),
             },
             dedup::Reserve::Full => append.refused = Some(IngestError::Busy),
             dedup::Reserve::StoreFull => append.refused = Some(IngestError::TerminalsFull),

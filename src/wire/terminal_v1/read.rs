@@ -40,11 +40,11 @@ pub(super) enum Listed<'de> {
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
-    /// How many a list of them mostly holds: room for these is made at once.
-    fn usual(context: &Context<'_>) -> usize;
     /// Whether there are lists in it whose bytes are wanted.
     const HAS_LISTS: bool;
 
+    /// How many a list of them mostly holds: room for these is made at once.
+    fn usual(context: &Context<'_>) -> usize;
     fn admit(context: &mut Context<'_>) -> bool;
     fn set_malformed(&mut self);
     /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).

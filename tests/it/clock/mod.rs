@@ -255,11 +255,8 @@ async fn a_start_before_the_journals_last_time_waits_until_an_operator_says_so()
     clock.set(0);
     let server = clock.start().await;
     assert_unsure(&server.post(&batch("accept").0).await);
-    assert!(
-        server
-            .log()
-            .contains("it lies before the last time in the journal")
-    );
+    let said = "it lies before the last time in the journal";
+    wait_for(&server, said, async |server| server.log().contains(said)).await;
     let accepted = Server::command("clock")
         .args(["accept", "--admin-url", &format!("http://{}", server.admin)])
         .output()
