@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::embedded::{Ends, EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
+use crate::journal;
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
@@ -218,16 +219,12 @@ pub async fn open_database(config: &Config) -> Result<OpenDatabase, ServeError> 
         .clickhouse_timeout
         .map_or(Duration::from_secs(60), |span| span.0);
     if config.clickhouse_url.is_none()
-        && let Some(endpoint) = read_endpoint_file(&data_dir)
+        && let Some(clickhouse) = running_engine(&data_dir, timeout).await
     {
-        let clickhouse = ClickHouse::fixed(endpoint, timeout);
-        // The file of a `serve` that was killed leads nowhere.
-        if clickhouse.execute_outside("SELECT 1").await.is_ok() {
-            return Ok(OpenDatabase(Database {
-                clickhouse,
-                supervisor: None,
-            }));
-        }
+        return Ok(OpenDatabase(Database {
+            clickhouse,
+            supervisor: None,
+        }));
     }
     let mut own = config.clone();
     own.data_dir = Some(data_dir.clone());
@@ -239,5 +236,29 @@ pub async fn open_database(config: &Config) -> Result<OpenDatabase, ServeError> 
     Ok(OpenDatabase(database))
 }
 
-/// How long a command waits for an engine of its own.
+/// The engine of a `serve` that runs on this folder. One that has just been started says in a moment where
+/// its engine is; a second engine would only wait for the first to let go of the data.
+async fn running_engine(data_dir: &Path, timeout: Duration) -> Option<ClickHouse> {
+    /// How often it is looked for.
+    const LOOK_AGAIN: Duration = Duration::from_millis(100);
+    let own_pid = std::process::id().to_string();
+    let until = tokio::time::Instant::now() + START_MAX;
+    loop {
+        if let Some(endpoint) = read_endpoint_file(data_dir) {
+            let clickhouse = ClickHouse::fixed(endpoint, timeout);
+            // The file of a `serve` that was killed leads nowhere.
+            if clickhouse.execute_outside("SELECT 1").await.is_ok() {
+                return Some(clickhouse);
+            }
+        }
+        let holder = journal::holder(data_dir).ok().flatten();
+        let is_serve_running = holder.is_some_and(|pid| pid != own_pid);
+        if !is_serve_running || tokio::time::Instant::now() >= until {
+            return None;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// How long a command waits for an engine, its own or that of a `serve` that is starting.
 const START_MAX: Duration = Duration::from_secs(30);
