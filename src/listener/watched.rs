@@ -45,12 +45,13 @@ impl Watched {
         let _ignored = self.stream.try_write(bytes);
     }
 
-    /// Whether hyper hears that the client has closed its side. While a request of his is worked on it
-    /// does not: it would drop the request, and a client may close its side and wait for the answer.
+    /// Whether hyper hears that the client has closed its side. While a request of his is worked on or its
+    /// answer is on the way it does not: it would drop them, and a client may close its side and wait for
+    /// the answer.
     fn end(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         match self.status.phase() {
             Phase::Work => self.status.enter(Phase::Left),
-            Phase::Left => {}
+            Phase::Left | Phase::Answer => {}
             // Whether the body is whole is known when the handler has had what came before the end.
             Phase::Body if !self.was_end_held => {
                 self.was_end_held = true;
