@@ -25,7 +25,7 @@ pub(super) struct Append {
     scratch: Vec<u8>,
     reserved: Vec<(QueueKey, u64)>,
     /// What each of those holds.
-    contents: Vec<u64>,
+    contents: Vec<u32>,
     keyed: Vec<(KeyId, FirstResult)>,
     pub(super) weighed: Weighed,
     /// What will be answered once this is durable: a batch beside it could not be taken.
@@ -95,7 +95,7 @@ impl Append {
         self.payloads.held_bytes()
             + self.scratch.capacity()
             + self.reserved.capacity() * size_of::<(QueueKey, u64)>()
-            + self.contents.capacity() * size_of::<u64>()
+            + self.contents.capacity() * size_of::<u32>()
             + self.keyed.capacity() * size_of::<(KeyId, FirstResult)>()
             + self.weighed.rejected.capacity() * size_of::<(Reason, u64)>()
             + self.names_bytes

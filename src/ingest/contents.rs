@@ -1,6 +1,6 @@
 //! What the last batches of a queue held: a resend that holds something else is no resend.
 //!
-//! Half a hash a number, since the start: 128 bytes for each queue that has posted.
+//! A checksum a number, since the start: 128 bytes for each queue that has posted.
 
 /// Numbers of a queue, up to the highest, whose content is remembered. Unit: numbers.
 const CONTENTS: usize = 32;
@@ -11,14 +11,14 @@ pub(super) struct Contents(Option<Box<[u32; CONTENTS]>>);
 
 impl Contents {
     /// Keeps what the batch of this number holds, unless its place belongs to a later one.
-    pub(super) fn keep(&mut self, seq: u64, content: u64, high: u64) {
+    pub(super) fn keep(&mut self, seq: u64, content: u32, high: u64) {
         if high.saturating_sub(seq) < CONTENTS as u64 {
             self.0.get_or_insert_default()[place_of(seq)] = mark_of(content);
         }
     }
 
     /// Whether the batch of this number is known to have held something else.
-    pub(super) fn differ(&self, seq: u64, content: u64, high: u64) -> bool {
+    pub(super) fn differ(&self, seq: u64, content: u32, high: u64) -> bool {
         let kept = self.0.as_ref().map_or(0, |marks| marks[place_of(seq)]);
         high.saturating_sub(seq) < CONTENTS as u64 && kept != 0 && kept != mark_of(content)
     }
@@ -29,7 +29,7 @@ fn place_of(seq: u64) -> usize {
     usize::try_from(seq % CONTENTS as u64).unwrap_or(0)
 }
 
-/// Half of what stands for a content, to save memory; never 0, which stands for nothing known.
-fn mark_of(content: u64) -> u32 {
-    u32::try_from(content >> 32).unwrap_or(0).max(1)
+/// What stands for a content; never 0, which stands for nothing known.
+fn mark_of(content: u32) -> u32 {
+    content.max(1)
 }

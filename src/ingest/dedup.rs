@@ -94,7 +94,7 @@ struct Queue {
 #[derive(Debug)]
 struct InFlight {
     seq: u64,
-    content: u64,
+    content: u32,
     under_way: UnderWay,
 }
 
@@ -124,7 +124,7 @@ pub struct Identity<'a> {
     /// The number in it; 0 of a keyed batch.
     pub seq: u64,
     /// Stands for what the batch holds: no part of who it is, but two of one number should agree in it.
-    pub content: u64,
+    pub content: u32,
     /// Whether it has an idempotency key in place of queue and number.
     pub is_keyed: bool,
 }
@@ -533,8 +533,8 @@ mod tests {
     #[test]
     fn another_content_of_a_number_is_noticed_among_the_last_thirty_two() {
         let dedup = Dedup::new(Settings::default());
-        let holding = |seq: u64, content: u64| Identity {
-            content: content << 32,
+        let holding = |seq: u64, content: u32| Identity {
+            content,
             ..identity(seq)
         };
         let take = |identity: Identity<'_>| {
@@ -548,11 +548,12 @@ mod tests {
         let key = identity(0).to_owned().0;
         dedup.restore(&key, SeqWindow::new(9, 0));
         assert!(matches!(take(holding(9, 5)), Reserve::Duplicate));
+        let mark = |seq: u64| u32::try_from(seq).unwrap();
         for seq in 10..100 {
-            assert!(matches!(take(holding(seq, seq)), Reserve::Fresh));
+            assert!(matches!(take(holding(seq, mark(seq))), Reserve::Fresh));
         }
         for seq in 10..100 {
-            assert!(matches!(take(holding(seq, seq)), Reserve::Duplicate));
+            assert!(matches!(take(holding(seq, mark(seq))), Reserve::Duplicate));
             let is_known = (68..100).contains(&seq);
             let other = take(holding(seq, 200));
             assert_eq!(matches!(other, Reserve::Conflicting), is_known, "{seq}");

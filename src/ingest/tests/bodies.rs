@@ -634,12 +634,12 @@ fn headers_name_one_coding_and_one_type_or_are_refused() {
 }
 
 /// What stands for the contents of a body's batches.
-fn contents(body: &str) -> Vec<u64> {
+fn contents(body: &str) -> Vec<u32> {
     let contents = |body: &[u8], format| match parse(body, format, LIMITS) {
         Ok(Parsed::Request(request)) => request.batches.iter().map(|batch| batch.content).collect(),
         other => panic!("{other:?}"),
     };
-    let streamed: Vec<u64> = contents(body.as_bytes(), Format::Json);
+    let streamed: Vec<u32> = contents(body.as_bytes(), Format::Json);
     // A number that no field can be: the same body taken apart.
     let apart = contents(body.replace("\"z\"", "1e999").as_bytes(), Format::Json);
     assert_eq!(streamed, apart, "{body}");

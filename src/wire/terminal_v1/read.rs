@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::de::DeserializeSeed;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::field::{Digits, FieldSeed};
 use super::request::{Batch, Context, Envelope, Format, Parsed, Request};
@@ -177,17 +176,17 @@ impl<'de> Item<'de> for Batch<'de> {
 }
 
 /// Seeds that keep the two lists apart.
-const SAMPLES: u64 = 1;
-const HISTOGRAMS: u64 = 2;
+const SAMPLES: u32 = 1;
+const HISTOGRAMS: u32 = 2;
 
 impl Batch<'_> {
     /// Notes what stood where a list may stand. An empty list is as good as none.
-    fn take(&mut self, listed: &Listed<'_>, seed: Option<u64>) {
+    fn take(&mut self, listed: &Listed<'_>, seed: Option<u32>) {
         match (listed, seed) {
             (Listed::Bytes(bytes), Some(seed)) => {
                 // In whatever order they come.
-                let hash = xxh3_64_with_seed(bytes, seed);
-                self.content = self.content.wrapping_add(hash);
+                let checksum = crc32c::crc32c_append(seed, bytes);
+                self.content = self.content.wrapping_add(checksum);
             }
             (Listed::Wrong, _) => self.malformed = true,
             (Listed::Absent | Listed::Bytes(_), _) => {}

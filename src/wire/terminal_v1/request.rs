@@ -63,8 +63,9 @@ pub struct Batch<'a> {
     pub samples: Vec<Sample<'a>>,
     /// Histograms.
     pub histograms: Vec<Histogram<'a>>,
-    /// Stands for the bytes of its samples and histograms as they are written; 0 when there are none.
-    pub content: u64,
+    /// Stands for the bytes of its samples and histograms as they are written, by their checksums: a slip is
+    /// noticed by it, not a forgery. 0 when there are none.
+    pub content: u32,
     /// Not an object, or its samples are not a list.
     pub malformed: bool,
 }
