@@ -2,36 +2,24 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use crate::cli::{Failure, Outcome, admin_get, admin_post, say};
+use crate::cli::{Admin, Failure, Outcome, admin_get, admin_post, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
     /// Say that the clock of the collector's machine is right, although it was moved or lies before the
     /// journal's last time. Batches are taken in again; times noted while it was wrong are put right.
-    Accept(Where),
+    Accept(Admin),
     /// Print what the collector takes for the time, and whether it trusts its clock.
-    Show(Where),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Where {
-    /// Where the collector's admin listener is.
-    #[arg(
-        long,
-        env = "TILLWATCH_ADMIN_URL",
-        default_value = "http://127.0.0.1:9090",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    Show(Admin),
 }
 
 impl Clock {
     pub(super) async fn run(self) -> Outcome {
         let answer = match self {
-            Self::Accept(at) => admin_post(&at.admin_url, "/api/v1/clock/accept").await?,
-            Self::Show(at) => admin_get(&at.admin_url, "/api/v1/clock").await?,
+            Self::Accept(at) => admin_post(&at.url, "/api/v1/clock/accept").await?,
+            Self::Show(at) => admin_get(&at.url, "/api/v1/clock").await?,
         };
         let answer: serde_json::Value =
             serde_json::from_str(&answer).map_err(|error| Failure::of(&error))?;

@@ -122,6 +122,20 @@ impl Failure {
 
 type Outcome = Result<ExitCode, Failure>;
 
+/// The running collector that a command asks.
+#[derive(Debug, clap::Args)]
+struct Admin {
+    /// Where the collector's admin listener is.
+    #[arg(
+        id = "admin_url",
+        long = "admin-url",
+        env = "TILLWATCH_ADMIN_URL",
+        default_value = "http://127.0.0.1:9090",
+        value_name = "URL"
+    )]
+    url: String,
+}
+
 /// Threads beside the workers, for what blocks and for long bodies. Under load the runtime's own limit, 512, is used
 /// up, and each thread keeps a stock of large blocks in the allocator: gigabytes. Unit: threads.
 fn blocking_threads_max() -> usize {

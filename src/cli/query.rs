@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::sparkline::{Style, sparkline};
-use crate::cli::{Failure, Outcome, say, table};
+use crate::cli::{Admin, Failure, Outcome, say, table};
 use crate::model::time::wall_ms;
 
 /// Windows of a series that an answer can have.
@@ -16,14 +16,8 @@ const WINDOWS_MAX: usize = 11_000;
 pub(super) struct Query {
     /// The metric, such as sync_duration_ms.
     metric: String,
-    /// Where the collector's admin listener is.
-    #[arg(
-        long,
-        env = "TILLWATCH_ADMIN_URL",
-        default_value = "http://127.0.0.1:9090",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    #[command(flatten)]
+    admin: Admin,
     /// Quantiles, with commas.
     #[arg(long, default_value = "0.5,0.75,0.95,0.99")]
     q: String,
@@ -131,7 +125,7 @@ impl Query {
         }
         let url = format!(
             "{}/api/v1/percentiles",
-            self.admin_url.trim_end_matches('/')
+            self.admin.url.trim_end_matches('/')
         );
         let response = reqwest::Client::new()
             .get(&url)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{Failure, Outcome, admin_post, say};
+use crate::cli::{Admin, Failure, Outcome, admin_post, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
@@ -17,22 +17,13 @@ pub(super) enum Store {
 pub(super) struct Retire {
     /// The store.
     store_id: String,
-    /// Where the collector's admin listener is.
-    #[arg(
-        long,
-        env = "TILLWATCH_ADMIN_URL",
-        default_value = "http://127.0.0.1:9090",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    #[command(flatten)]
+    admin: Admin,
 }
 
 impl Store {
     pub(super) async fn run(self) -> Outcome {
-        let Self::Retire(Retire {
-            store_id,
-            admin_url,
-        }) = self;
+        let Self::Retire(Retire { store_id, admin }) = self;
         // As terminals write names: nothing that would need escaping in a path.
         let is_name = (1..=64).contains(&store_id.len())
             && store_id
@@ -43,7 +34,7 @@ impl Store {
                 "{store_id:?} is not a store's name: 1 to 64 of A-Z a-z 0-9 _ . : -"
             )));
         }
-        let answer = admin_post(&admin_url, &format!("/api/v1/stores/{store_id}/retire")).await?;
+        let answer = admin_post(&admin.url, &format!("/api/v1/stores/{store_id}/retire")).await?;
         let answer: serde_json::Value =
             serde_json::from_str(&answer).map_err(|error| Failure::of(&error))?;
         let terminals = answer.get("terminals").and_then(serde_json::Value::as_u64);
