@@ -136,7 +136,8 @@ pub(super) fn words(doubt: Doubt) -> (String, &'static str) {
         ),
         Doubt::Moved { by_ms } => {
             let way = if by_ms > 0 { "ahead" } else { "back" };
-            let by_s = by_ms.unsigned_abs() / 1_000;
+            // Rounded: the two clocks are read a moment apart, so a step of two hours may measure 1 ms less.
+            let by_s = (by_ms.unsigned_abs() + 500) / 1_000;
             (format!("it was moved {way} by {by_s} s"), "moved")
         }
     }
