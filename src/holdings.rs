@@ -14,12 +14,12 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tillwatch_model::hours::HOUR_S;
+use tillwatch_model::{DirtyHours, Rollup, StoreHour};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregator, Cut, Filter};
-use crate::model::hours::HOUR_S;
-use crate::model::{DirtyHours, Rollup, StoreHour};
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch};
 

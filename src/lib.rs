@@ -2,7 +2,6 @@
 //!
 //! The modules stand in the order in which a batch meets them.
 
-pub mod model;
 pub mod wire;
 pub mod clock;
 
@@ -18,10 +17,8 @@ pub mod listener;
 pub mod progress;
 
 pub mod ingest;
-pub mod journal;
 pub mod aggregate;
 pub mod persist;
-pub mod embedded;
 
 pub mod holdings;
 pub mod query;
@@ -29,5 +26,4 @@ pub mod export;
 
 pub mod pipeline;
 
-pub mod simulate;
 pub mod cli;

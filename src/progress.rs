@@ -4,30 +4,34 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use tillwatch_simulate::Display;
+
 /// Nothing is shown before.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// Between two looks at a terminal's line.
 const REWRITE_EVERY: Duration = Duration::from_millis(250);
+/// Between two plain lines, where nobody can rewrite one.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows lines on standard error, or nowhere.
+/// Shows lines on standard error.
 #[derive(Debug)]
 pub struct Progress {
-    is_quiet: bool,
     is_terminal: bool,
-    plain_every: Duration,
     started: Instant,
     shown: Option<Duration>,
     has_open_line: bool,
 }
 
 impl Progress {
-    /// Shows a plain line every `plain_every` where nobody can rewrite one.
+    /// Begins now.
     #[must_use]
-    pub fn new(is_quiet: bool, plain_every: Duration) -> Self {
+    #[expect(
+        clippy::new_without_default,
+        reason = "it notes the time, which a default should not"
+    )]
+    pub fn new() -> Self {
         Self {
-            is_quiet,
             is_terminal: std::io::stderr().is_terminal(),
-            plain_every,
             started: Instant::now(),
             shown: None,
             has_open_line: false,
@@ -40,7 +44,7 @@ impl Progress {
         let every = if self.is_terminal {
             REWRITE_EVERY
         } else {
-            self.plain_every
+            PLAIN_EVERY
         };
         let last = self
             .shown
@@ -51,9 +55,6 @@ impl Progress {
     /// Shows a line, whether it is due or not.
     pub fn show(&mut self, elapsed: Duration, text: &str) {
         self.shown = Some(elapsed);
-        if self.is_quiet {
-            return;
-        }
         let mut stderr = std::io::stderr().lock();
         // Nobody may be reading; that is no reason to stop.
         if self.is_terminal {
@@ -82,6 +83,20 @@ impl Progress {
     }
 }
 
+impl Display for Progress {
+    fn is_due(&self, elapsed: Duration) -> bool {
+        self.is_due(elapsed)
+    }
+
+    fn show(&mut self, elapsed: Duration, text: &str) {
+        self.show(elapsed, text);
+    }
+
+    fn finish(&mut self) {
+        self.finish();
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
@@ -104,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_quick_says_nothing_and_lines_are_apart() {
-        let mut progress = Progress::new(true, Duration::from_secs(5));
+        let mut progress = Progress::new();
         progress.is_terminal = false;
         assert!(!progress.is_due(Duration::from_millis(4_900)));
         assert!(progress.is_due(Duration::from_secs(5)));

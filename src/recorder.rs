@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
 use metrics_exporter_prometheus::formatting::{sanitize_description, sanitize_label_value};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-
-use crate::model::metric::to_float;
+use tillwatch_model::metric::to_float;
 
 /// A histogram that may be recorded: its name, its help, its upper bounds (rising).
 #[derive(Debug, Clone, Copy)]

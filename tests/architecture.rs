@@ -1,7 +1,7 @@
 //! The shape of the source: which module may use which, what stays out of it, how long files are.
 //!
-//! A reader relies on these rules and the compiler does not know them. The checks read text: a path
-//! made by a macro would escape them.
+//! Between the crates of the workspace the compiler holds these rules, from their manifests. Inside the
+//! server it does not know them, so the checks below read its text: a path made by a macro would escape them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,28 +10,23 @@ use std::path::{Path, PathBuf};
 /// A module and those it may import, beside itself. A row names only rows above it, so that the graph
 /// has no cycle; every module of `lib.rs` has a row.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("wire", &["model"]),
-    ("clock", &["model"]),
+    ("wire", &[]),
+    ("clock", &[]),
     ("logging", &[]),
     ("throttle", &[]),
     ("request_id", &[]),
-    ("recorder", &["model"]),
+    ("recorder", &[]),
     ("self_metrics", &["recorder"]),
     ("health", &["clock"]),
     ("hosts", &[]),
     ("listener", &["self_metrics", "request_id", "throttle"]),
     ("progress", &[]),
-    ("journal", &[]),
-    ("embedded", &["hosts"]),
     ("config", &["logging", "hosts"]),
     (
         "ingest",
         &[
-            "model",
             "wire",
             "clock",
-            "journal",
             "recorder",
             "self_metrics",
             "logging",
@@ -39,13 +34,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "request_id",
         ],
     ),
-    ("aggregate", &["model", "wire"]),
-    ("persist", &["model", "clock", "aggregate"]),
-    ("holdings", &["model", "aggregate", "persist"]),
+    ("aggregate", &[]),
+    ("persist", &["clock", "aggregate"]),
+    ("holdings", &["aggregate", "persist"]),
     (
         "query",
         &[
-            "model",
             "clock",
             "aggregate",
             "persist",
@@ -56,11 +50,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "request_id",
         ],
     ),
-    ("export", &["model", "aggregate"]),
+    ("export", &["aggregate"]),
     (
         "pipeline",
         &[
-            "model",
             "wire",
             "clock",
             "logging",
@@ -71,8 +64,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "hosts",
             "listener",
-            "journal",
-            "embedded",
             "config",
             "ingest",
             "aggregate",
@@ -82,30 +73,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "export",
         ],
     ),
-    // Speaks only the wire format: it can never lean on the server that it tests.
-    ("simulate", &["model", "progress"]),
     (
         "cli",
         &[
-            "model", "clock", "logging", "journal", "embedded", "config", "persist", "pipeline",
-            "progress", "simulate",
+            "clock", "logging", "hosts", "config", "persist", "pipeline", "progress",
         ],
     ),
 ];
 
 /// Crates that stay out of a module, so that it can be tested, and replayed, without them.
 const STAYS_OUT: &[(&str, &[&str])] = &[
-    ("model", &["tokio", "axum", "hyper", "metrics", "tracing"]),
     (
         "aggregate",
         &["tokio", "axum", "hyper", "metrics", "tracing"],
     ),
     ("wire", &["tokio", "axum", "hyper", "metrics", "tracing"]),
     ("clock", &["tokio", "axum", "hyper", "metrics", "tracing"]),
-    ("journal", &["tokio", "axum", "hyper", "metrics"]),
     ("export", &["tokio", "axum", "hyper", "metrics"]),
     ("persist", &["axum", "hyper"]),
-    ("simulate", &["axum", "hyper", "rusqlite", "clickhouse"]),
 ];
 
 /// Lines of a file before its tests. Past it, it holds more than one idea.
@@ -113,15 +98,16 @@ const LINES_MAX: usize = 400;
 
 /// Files that are longer, how long they may be, and why.
 const LONGER: &[(&str, usize, &str)] = &[(
-    "model/catalogue.rs",
+    "crates/model/src/catalogue.rs",
     600,
     "one entry for each metric; a table is not split",
 )];
 
 struct Source {
-    /// Below `src`.
+    /// Below the root of the workspace.
     path: String,
-    module: String,
+    /// The module of the server, of its files.
+    module: Option<String>,
     text: String,
 }
 
@@ -147,26 +133,28 @@ impl Source {
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    let mut folders: Vec<PathBuf> = vec![root().join("src"), root().join("crates")];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("src is readable") {
-            let path = entry.expect("src is readable").path();
+        for entry in fs::read_dir(folder).expect("the source is readable") {
+            let path = entry.expect("the source is readable").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path
-                    .strip_prefix(&root)
+                    .strip_prefix(root())
                     .expect("found below it")
                     .to_string_lossy()
                     .into_owned();
                 let module = below
-                    .split(['/', '.'])
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
+                    .strip_prefix("src/")
+                    .and_then(|path| path.split(['/', '.']).next())
+                    .map(str::to_owned);
                 found.push(Source {
                     path: below,
                     module,
@@ -230,16 +218,19 @@ fn uses(code: &str, name: &str) -> bool {
 fn modules_import_only_what_their_row_names() {
     let rows: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let mut faults = Vec::new();
-    for source in sources()
-        .iter()
-        .filter(|source| !["lib", "main"].contains(&source.module.as_str()))
-    {
-        let Some(row) = rows.get(source.module.as_str()) else {
-            faults.push(format!("{}: `{}` has no row", source.path, source.module));
+    for source in sources() {
+        let Some(module) = source.module.as_deref() else {
+            continue;
+        };
+        if ["lib", "main"].contains(&module) {
+            continue;
+        }
+        let Some(row) = rows.get(module) else {
+            faults.push(format!("{}: `{module}` has no row", source.path));
             continue;
         };
         for import in imports(&source.code()) {
-            if import != source.module
+            if import != module
                 && rows.contains_key(import.as_str())
                 && !row.contains(&import.as_str())
             {
@@ -266,8 +257,7 @@ fn rows_name_only_rows_above_and_every_module_has_one() {
         }
         assert!(above.insert(*module), "`{module}` has two rows");
     }
-    let library =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let declared = library
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
@@ -280,10 +270,65 @@ fn crates_stay_out_where_they_would_be_in_the_way() {
     for source in sources().iter().filter(|source| !source.is_tests()) {
         let banned = STAYS_OUT
             .iter()
-            .filter(|(module, _)| *module == source.module);
+            .filter(|(module, _)| Some(*module) == source.module.as_deref());
         for name in banned.flat_map(|(_, names)| *names) {
             if uses(&source.code(), name) {
                 faults.push(format!("{}: uses the crate `{name}`", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// The crates that the workspace has beside the server, and what of the workspace each leans on.
+const CRATES: &[(&str, &[&str])] = &[
+    ("engine", &[]),
+    ("journal", &[]),
+    ("model", &[]),
+    // Speaks only the wire format: it can never lean on the server that it tests.
+    ("simulate", &["tillwatch-model"]),
+];
+
+#[test]
+fn each_crate_leans_only_on_what_its_row_names() {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let leans_on: Vec<&str> = manifest
+            .lines()
+            .filter_map(|line| line.split(['.', ' ']).next())
+            .filter(|word| word.starts_with("tillwatch-"))
+            .collect();
+        let row = CRATES.iter().find(|(row, _)| *row == name);
+        assert_eq!(
+            Some(leans_on.as_slice()),
+            row.map(|(_, row)| *row),
+            "{name}"
+        );
+        found.insert(name);
+    }
+    assert_eq!(found.len(), CRATES.len());
+}
+
+/// Which modules of the server may use them. The vocabulary, `tillwatch_model`, is everybody's.
+const CRATE_USERS: &[(&str, &[&str])] = &[
+    ("tillwatch_engine", &["pipeline", "cli"]),
+    ("tillwatch_journal", &["ingest", "pipeline", "cli"]),
+    ("tillwatch_simulate", &["progress", "cli"]),
+];
+
+#[test]
+fn modules_use_only_the_crates_that_are_for_them() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let Some(module) = source.module.as_deref() else {
+            continue;
+        };
+        for (name, users) in CRATE_USERS {
+            if uses(&source.code(), name) && !users.contains(&module) {
+                faults.push(format!("{}: uses `{name}`", source.path));
             }
         }
     }

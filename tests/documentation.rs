@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use tillwatch::config::SETTINGS;
 use tillwatch::export::families;
-use tillwatch::model::Catalogue;
-use tillwatch::model::metric::{Kind, Metric};
 use tillwatch::self_metrics;
+use tillwatch_model::Catalogue;
+use tillwatch_model::metric::{Kind, Metric};
 
 fn check(name: &str, made: &str) {
     let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -58,7 +58,7 @@ fn threshold(metric: &Metric, at: usize) -> String {
 
 #[test]
 fn the_metrics_page_is_that_of_the_catalogue() {
-    let mut page = "# Metrics\n\nMade from `src/model/catalogue.rs` and `src/self_metrics.rs`; a test fails when it differs.\n\n\
+    let mut page = "# Metrics\n\nMade from `crates/model/src/catalogue.rs` and `src/self_metrics.rs`; a test fails when it differs.\n\n\
         ## What terminals measure\n\nKinds: a *distribution* has percentiles, a *counter* a sum, a *level* is the state of a \
         terminal. `live`: when a sample moves the series in Prometheus: `event` if received within 10 minutes of its time, \
         `arrival` within 24 hours, `always` at any age. In Prometheus counters end in `_total`; durations are in seconds, sizes in \

@@ -24,10 +24,10 @@ use child::{Child, bare_server};
 use load::{Closed, Identity, Measured, Trickle};
 use tillwatch::ingest::counters::Counters;
 use tillwatch::ingest::trace::{Stage, Trace};
-use tillwatch::journal::{CommitTimes, Position};
 use tillwatch::logging::Format;
-use tillwatch::model::Outcomes;
 use tillwatch::request_id::RequestId;
+use tillwatch_journal::{CommitTimes, Position};
+use tillwatch_model::Outcomes;
 
 /// Rounds of each server, taken in turn.
 const ROUNDS: usize = 5;

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::export::{Format, Snapshot, negotiate, render};
-use tillwatch::model::time::wall_ms as now_ms;
-use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
-use tillwatch::wire::journal_record_v1::Encoder;
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::time::wall_ms as now_ms;
+use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 
 const TERMINALS_A_STORE: usize = 10;
 const RELEASES: usize = 4;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::Catalogue;
+use tillwatch_model::Catalogue;
 
 fuzz_target!(|payload: &[u8]| {
     let mut aggregator = Aggregator::new(Arc::new(Catalogue::default()), Settings::default(), Restored::default());

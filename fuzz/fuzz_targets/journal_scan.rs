@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _scan = tillwatch::journal::reader::scan(bytes);
+    let _scan = tillwatch_journal::reader::scan(bytes);
 });

@@ -9,8 +9,8 @@ use tillwatch::ingest::request_time::RequestTime;
 use tillwatch::ingest::respond::Report;
 use tillwatch::ingest::validate::{self, Writer};
 use tillwatch::ingest::weight;
-use tillwatch::model::{Catalogue, Entry};
-use tillwatch::wire::journal_record_v1::decode;
+use tillwatch_model::{Catalogue, Entry};
+use tillwatch_model::journal_record_v1::decode;
 use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
 
 const LIMITS: Limits = Limits {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use tillwatch_model::metric::Metric;
+use tillwatch_model::time::DAY_MS;
+use tillwatch_model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
 
 use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::layout::Layout;
@@ -13,9 +16,6 @@ use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
 use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
-use crate::model::metric::Metric;
-use crate::model::time::DAY_MS;
-use crate::model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
 
 /// Caps of the aggregate.
 #[derive(Debug, Clone, Copy)]

@@ -1,13 +1,14 @@
 //! Applies one record after another.
 
+use tillwatch_model::journal_act_v1::{self, Act};
+use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
+use tillwatch_model::{BatchHeader, Entry, FirstResult, HistogramReading};
+
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::live::Brought;
 use crate::aggregate::open::Shared;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
-use crate::model::{BatchHeader, Entry, FirstResult, HistogramReading};
-use crate::wire::journal_act_v1::{self, Act};
-use crate::wire::journal_record_v1::{self, Entries, RecordError};
 
 impl Aggregator {
     /// Applies the record at `position`. One that cannot be read is counted and passed over.

@@ -1,11 +1,12 @@
 //! What a seal takes out of the aggregate, and what a start puts back.
 
+use tillwatch_model::{FirstResult, KeyId, SeqWindow};
+
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::TakenSessions;
 use crate::aggregate::terminal_hours::TakenTerminalHours;
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
-use crate::model::{FirstResult, KeyId, SeqWindow};
 
 /// Sums over everything ever applied, durable with the seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::metric::Metric;
-use crate::model::{Catalogue, Kind};
+use tillwatch_model::metric::Metric;
+use tillwatch_model::{Catalogue, Kind};
 
 /// Where each metric's series stand.
 #[derive(Debug)]

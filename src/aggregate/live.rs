@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use tillwatch_model::metric::Metric;
+use tillwatch_model::time::{DAY_MS, HOUR_MS, put_right};
+use tillwatch_model::{HistogramReading, Source};
+
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::minutes::RecentMinutes;
 use crate::aggregate::open::Shared;
-use crate::model::metric::Metric;
-use crate::model::time::{DAY_MS, HOUR_MS, put_right};
-use crate::model::{HistogramReading, Source};
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
 pub const LATE_AGES: [(i64, &str); 4] = [
@@ -63,7 +64,7 @@ impl ClassicHistogram {
         histogram: &HistogramReading,
     ) {
         for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
-            let highest = crate::model::histogram::bucket_highest(*index);
+            let highest = tillwatch_model::histogram::bucket_highest(*index);
             self.count(bounds, highest, *count);
             self.count_native(metric, highest, *count);
         }

@@ -5,11 +5,11 @@
 //! buckets merges neighbours; past the budget the store that takes most gives up its oldest minutes.
 
 use hashbrown::HashMap;
+use tillwatch_model::SparseHistogram;
+use tillwatch_model::histogram::bucket_index;
+use tillwatch_model::time::{MINUTE_MS, window_start_ms};
 
 use crate::aggregate::live::Brought;
-use crate::model::SparseHistogram;
-use crate::model::histogram::bucket_index;
-use crate::model::time::{MINUTE_MS, window_start_ms};
 
 /// A window gauge reads the event-time minutes in (now − 6 min, now − 1 min].
 pub const WINDOW_MINUTES: i64 = 5;
@@ -313,10 +313,10 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use tillwatch_model::histogram::{bucket_highest, values_at};
+    use tillwatch_model::{HistogramReading, Quantile};
 
     use super::*;
-    use crate::model::histogram::{bucket_highest, values_at};
-    use crate::model::{HistogramReading, Quantile};
 
     const BASE_MS: i64 = 1_795_255_200_000;
     const MIB: usize = 1024 * 1024;

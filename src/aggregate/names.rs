@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::dimension::{INVALID_RELEASE, OVERFLOW, UNKNOWN_RELEASE};
-use crate::model::time::put_right;
+use tillwatch_model::dimension::{INVALID_RELEASE, OVERFLOW, UNKNOWN_RELEASE};
+use tillwatch_model::time::put_right;
 
 /// A name that found no place is looked for a place again after this much journal time.
 const RETRY_MS: i64 = 60_000;

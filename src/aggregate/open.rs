@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-
-use crate::model::metric::Metric;
-use crate::model::time::{MINUTE_MS, window_start_ms};
-use crate::model::{
+use tillwatch_model::metric::Metric;
+use tillwatch_model::time::{MINUTE_MS, window_start_ms};
+use tillwatch_model::{
     Catalogue, Connection, HistogramReading, Kind, Reading, Rollup, RollupKey, Source, Summary,
 };
 
@@ -190,7 +189,7 @@ impl OpenWindows {
 pub fn count_over(histogram: &HistogramReading, limit: u64) -> u64 {
     let pairs = histogram.indices.iter().zip(&histogram.counts);
     pairs
-        .filter(|(index, _)| crate::model::histogram::bucket_highest(**index) > limit)
+        .filter(|(index, _)| tillwatch_model::histogram::bucket_highest(**index) > limit)
         .map(|(_, count)| *count)
         .sum()
 }

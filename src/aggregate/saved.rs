@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tillwatch_model::{Catalogue, Metric};
 
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
 use crate::aggregate::terminals::{LastValue, Terminal};
-use crate::model::{Catalogue, Metric};
 
 /// A histogram with the bounds it was counted in.
 #[derive(Debug, Clone, Serialize, Deserialize)]

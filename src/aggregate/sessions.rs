@@ -1,13 +1,13 @@
 //! What sessions measured, by day and store: everything since the last seal.
 
 use hashbrown::HashMap;
+use tillwatch_model::metric::Metric;
+use tillwatch_model::session::Values;
+use tillwatch_model::time::day_of;
+use tillwatch_model::{Catalogue, Pseudonym, SessionDay, SessionDayKey, SessionSums};
 
 use crate::aggregate::live::Brought;
 use crate::aggregate::open::Tables;
-use crate::model::metric::Metric;
-use crate::model::session::Values;
-use crate::model::time::day_of;
-use crate::model::{Catalogue, Pseudonym, SessionDay, SessionDayKey, SessionSums};
 
 /// What a metric is to a session.
 #[derive(Debug, Clone, Copy, Default)]

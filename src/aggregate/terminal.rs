@@ -1,8 +1,8 @@
 //! One terminal, and what it is known by.
 
-use crate::model::SeqWindow;
-use crate::model::sequence::LOST_AFTER_MS;
-use crate::model::time::{IN_FUTURE_MS_MAX, put_right};
+use tillwatch_model::SeqWindow;
+use tillwatch_model::sequence::LOST_AFTER_MS;
+use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
 
 /// A terminal of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

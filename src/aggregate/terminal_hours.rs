@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use tillwatch_model::dimension::OVERFLOW;
+use tillwatch_model::metric::Metric;
+use tillwatch_model::time::{HOUR_MS, window_start_ms};
+use tillwatch_model::{Kind, Reading, Scalars, Source, TerminalHour, TerminalHourKey};
 
 use crate::aggregate::live::Brought;
 use crate::aggregate::open::{Shared, Tables, count_over};
-use crate::model::dimension::OVERFLOW;
-use crate::model::metric::Metric;
-use crate::model::time::{HOUR_MS, window_start_ms};
-use crate::model::{Kind, Reading, Scalars, Source, TerminalHour, TerminalHourKey};
 
 /// What a cell's numbers are, packed so that looking one up hashes one integer.
 ///

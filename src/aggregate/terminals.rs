@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
-
-use crate::model::sequence::LOST_AFTER_MS;
-use crate::model::{Seen, SeqWindow};
+use tillwatch_model::sequence::LOST_AFTER_MS;
+use tillwatch_model::{Seen, SeqWindow};
 
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;

@@ -3,23 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
+use tillwatch_model::time::wall_ms;
 
 use crate::cli::{Failure, Outcome, admin_post, say};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
-use crate::model::time::wall_ms;
 use crate::persist::backup::{self, Manifest};
 use crate::persist::identity::has_state;
 use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
 use crate::pipeline;
 use crate::progress::Progress;
-
-/// Between two plain lines of progress.
-pub(super) const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -72,7 +68,7 @@ impl Backup {
         };
         let (data_dir, target) = (self.data_dir, self.target.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let mut progress = Progress::new(false, PLAIN_EVERY);
+            let mut progress = Progress::new();
             backup::create(&data_dir, &target, wall_ms(), &mut |done, all| {
                 progress.step("backup", (done >> 20, all >> 20), "MiB");
             })
@@ -100,7 +96,7 @@ impl Backup {
     async fn left_out(&self) -> Result<Option<String>, Failure> {
         let data_dir = self.data_dir.clone();
         let counted = tokio::task::spawn_blocking(move || {
-            let mut progress = Progress::new(false, PLAIN_EVERY);
+            let mut progress = Progress::new();
             pipeline::unsealed_records(&data_dir, &mut |done, all| {
                 progress.step("reading the journal", (done, all), "segments");
             })

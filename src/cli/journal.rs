@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use tillwatch_journal::{Position, RealDisk, Verification, holder, inspect, verify_with};
 
-use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::replay::Replay;
 use crate::cli::{Failure, Outcome, say};
-use crate::journal::{Position, RealDisk, Verification, holder, inspect, verify_with};
 use crate::persist::identity::{Belonging, look};
 use crate::pipeline::{self, ServeError, check_belonging, journal_dir};
 use crate::progress::Progress;
@@ -94,7 +93,7 @@ pub(super) fn verified(data_dir: &Path, known: Option<Belonging>) -> Result<Veri
     let mut tries = 0;
     loop {
         let applied = known.map(|known| Position(known.applied));
-        let mut progress = Progress::new(false, PLAIN_EVERY);
+        let mut progress = Progress::new();
         let verification = verify_with(&RealDisk, &dir, applied, &mut |done, all| {
             progress.step("verify", (done, all), "segments");
         })

@@ -39,7 +39,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::logging::{self, Format};
 use crate::pipeline;
-use crate::simulate;
+use crate::progress::Progress;
 
 /// Collects what point-of-sale terminals measure: durable, counted once, true percentiles.
 ///
@@ -89,7 +89,7 @@ enum Command {
     #[command(subcommand)]
     Journal(journal::Journal),
     /// Post as a fleet of terminals would, and compare what is stored with what was measured.
-    Simulate(Box<simulate::Options>),
+    Simulate(Box<tillwatch_simulate::Options>),
 }
 
 impl Command {
@@ -218,11 +218,14 @@ async fn run(command: Command) -> Outcome {
             let words = std::env::args_os()
                 .skip_while(|word| word != "simulate")
                 .skip(1);
-            let options = options
+            let mut options = options
                 .with_preset(words)
                 .map_err(|error| Failure::of(&error))?;
+            if !options.quiet {
+                options.display = Some(|| Box::new(Progress::new()));
+            }
             let is_json = options.json;
-            let report = simulate::run(options)
+            let report = tillwatch_simulate::run(options)
                 .await
                 .map_err(|error| Failure::of(&error))?;
             let text = if is_json {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use tillwatch_model::SessionKey;
 
 use crate::cli::{Failure, Outcome, complain, say};
-use crate::model::SessionKey;
 use crate::persist::session_keys::KeyOfDay;
 use crate::pipeline;
 

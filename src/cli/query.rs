@@ -4,10 +4,10 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use tillwatch_model::time::wall_ms;
 
 use crate::cli::sparkline::{Style, sparkline};
 use crate::cli::{Admin, Failure, Outcome, say, table};
-use crate::model::time::wall_ms;
 
 /// Windows of a series that an answer can have.
 const WINDOWS_MAX: usize = 11_000;
@@ -274,7 +274,7 @@ fn time(text: &str, now_ms: i64) -> Result<i64, Failure> {
         return Ok(ms);
     }
     let ago: crate::config::Span = text.parse().map_err(Failure)?;
-    Ok(now_ms - crate::model::time::millis(ago.0))
+    Ok(now_ms - tillwatch_model::time::millis(ago.0))
 }
 
 fn time_text(t_ms: i64) -> String {

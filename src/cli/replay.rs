@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
@@ -50,7 +49,7 @@ impl Replay {
             .unwrap_or_else(|| std::env::temp_dir().join(&into));
         config.data_dir = Some(scratch.clone());
         let is_own_engine = config.clickhouse_url.is_none();
-        let mut progress = Progress::new(false, PLAIN_EVERY);
+        let mut progress = Progress::new();
         let summary = pipeline::replay(&config, &journal, &into, &mut |done, all| {
             progress.step("replay", (done, all), "segments");
         })

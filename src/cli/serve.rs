@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tillwatch_engine::{Confinement, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
 
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
-use crate::embedded::{self, Confinement, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
+use crate::hosts;
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline;
@@ -78,11 +79,12 @@ impl Clickhouse {
     /// Confines the process, while it has one thread.
     pub(super) fn prepare(&self) -> Result<(), Failure> {
         logging::init(self.log_format, "info");
-        let library = embedded::locate(self.libchdb.as_deref()).ok();
-        let confined = embedded::confine(&self.path, library.as_deref()).map_err(|error| {
-            let (path, error) = (self.path.display(), logging::chain(&error));
-            Failure(format!("cannot use {path}: {error}"))
-        })?;
+        let library = tillwatch_engine::locate(self.libchdb.as_deref()).ok();
+        let confined =
+            tillwatch_engine::confine(&self.path, library.as_deref()).map_err(|error| {
+                let (path, error) = (self.path.display(), logging::chain(&error));
+                Failure(format!("cannot use {path}: {error}"))
+            })?;
         match confined {
             Confinement::Full => {}
             Confinement::Files => tracing::warn!(
@@ -100,18 +102,20 @@ impl Clickhouse {
         let mut engine = EngineSettings::new(self.path);
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;
-        let mut settings = FrontSettings::new(engine, self.listen);
+        let mut settings = FrontSettings::new(engine, self.listen, |asked| {
+            hosts::check((asked.version, &asked.uri), &asked.headers, &[]).is_ok()
+        });
         settings.password = std::env::var(PASSWORD_VARIABLE)
             .ok()
             .filter(|password| !password.is_empty());
         settings.header_timeout = Duration::from_millis(self.timeout_ms);
         settings.body_timeout = Duration::from_millis(self.timeout_ms);
         let shutdown = async {
-            if let Err(error) = embedded::until_told_to_stop(self.exit_on_stdin_eof).await {
+            if let Err(error) = tillwatch_engine::until_told_to_stop(self.exit_on_stdin_eof).await {
                 tracing::error!(%error, "cannot wait for signals");
             }
         };
-        let run = embedded::run(settings, shutdown).await;
+        let run = tillwatch_engine::run(settings, shutdown).await;
         run.map(|()| ExitCode::SUCCESS)
             .map_err(|error| Failure::of(&error))
     }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::model::time::{HOUR_MS, MINUTE_MS};
+use tillwatch_model::time::{HOUR_MS, MINUTE_MS};
 
 /// Places for votes: of two terminals that share one, the later counts.
 const PLACES: usize = 1_024;

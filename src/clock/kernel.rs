@@ -2,7 +2,7 @@
 
 use rustix::time::ClockId;
 
-pub(super) use crate::model::time::wall_ms;
+pub(super) use tillwatch_model::time::wall_ms;
 
 /// The clock that runs since the machine was started, also while it sleeps, ms.
 #[inline]

@@ -1,6 +1,6 @@
 //! The rules: when the wall clock is doubted, and on what grounds it is believed again.
 
-use crate::model::time::MINUTE_MS;
+use tillwatch_model::time::MINUTE_MS;
 
 /// A wall clock before this is wrong, because this program was made later: 2026-11-01, UTC. Moved on with
 /// each release.
@@ -214,8 +214,9 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use tillwatch_model::time::{DAY_MS, HOUR_MS};
+
     use super::*;
-    use crate::model::time::{DAY_MS, HOUR_MS};
 
     const NOW_MS: i64 = RELEASED_MS + 100 * DAY_MS;
     const BOOT_MS: i64 = 7 * HOUR_MS;

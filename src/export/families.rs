@@ -5,11 +5,11 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use tillwatch_model::metric::to_float;
 
 use crate::aggregate::live::{LATE_AGES, SKEW_BOUNDS_MS};
 use crate::export::page::{gauge_family, histogram_lines};
 use crate::export::snapshot::{Snapshot, StoreSnapshot};
-use crate::model::metric::to_float;
 
 /// One family of series.
 #[derive(Debug, Clone, Copy)]

@@ -11,6 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tillwatch_model::metric::{Metric, to_float};
+use tillwatch_model::{Kind, Quantile};
 
 use crate::aggregate::exponential::SCHEMA;
 use crate::aggregate::live::ClassicHistogram;
@@ -18,8 +20,6 @@ use crate::aggregate::minutes::Series;
 use crate::export::families;
 use crate::export::negotiate::Format;
 use crate::export::snapshot::{Snapshot, WINDOW_QUANTILES, Window};
-use crate::model::metric::{Metric, to_float};
-use crate::model::{Kind, Quantile};
 
 /// Renders a snapshot.
 ///

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tillwatch_model::Quantile;
+use tillwatch_model::histogram::values_at;
+
 use crate::aggregate::Aggregator;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ReleaseLive, StoreLive};
 use crate::aggregate::minutes::{RecentCopies, Series};
 use crate::aggregate::terminals::Terminal;
-use crate::model::Quantile;
-use crate::model::histogram::values_at;
 
 /// A terminal that posted within this time is reporting, and its last values count.
 const REPORTING_MS: i64 = 10 * 60_000;

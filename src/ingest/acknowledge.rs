@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use tillwatch_journal::{AppendError, CommitTimes, Completion, Position};
+use tillwatch_model::{FirstResult, KeyId, QueueKey, Reason};
 use tokio::sync::oneshot;
 
 use crate::ingest::counters::Counters;
 use crate::ingest::dedup::Dedup;
 use crate::ingest::keys::Keys;
 use crate::ingest::room::Held;
-use crate::journal::{AppendError, CommitTimes, Completion, Position};
-use crate::model::{FirstResult, KeyId, QueueKey, Reason};
 
 /// The samples of an append: outcomes once it is durable; deferred, all of them, if it fails.
 #[derive(Debug, Clone, Default)]

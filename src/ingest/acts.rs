@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use tillwatch_journal::{AppendError, Completion, Payloads, Position};
+use tillwatch_model::journal_act_v1::{self, Act};
 use tokio::sync::oneshot;
 
 use crate::ingest::acknowledge::{Acknowledgement, Weighed};
 use crate::ingest::routes::Ingest;
-use crate::journal::{AppendError, Completion, Payloads, Position};
-use crate::wire::journal_act_v1::{self, Act};
 
 impl Ingest {
     /// Appends an act; gives its position once it is durable.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tillwatch_journal::{CommitTimes, Completion, Payloads, Position};
+use tillwatch_model::{FirstResult, KeyId, QueueKey, Reason};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -11,8 +13,6 @@ use crate::ingest::error::IngestError;
 use crate::ingest::room::Held;
 use crate::ingest::routes::Ingest;
 use crate::ingest::validate::Written;
-use crate::journal::{CommitTimes, Completion, Payloads, Position};
-use crate::model::{FirstResult, KeyId, QueueKey, Reason};
 
 /// What an allocation takes beside its bytes, about.
 const ALLOCATION_BYTES: usize = 16;

@@ -1,7 +1,8 @@
 //! Whether a terminal's own histogram can be what it says it is.
 
-use crate::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
-use crate::model::{HistogramReading, Metric, Reason};
+use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
+use tillwatch_model::{HistogramReading, Metric, Reason};
+
 use crate::wire::terminal_v1::BUCKETS_MAX;
 
 /// A histogram's buckets, if they ascend, are within the metric's range, fit the summary and stand for no

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
+use tillwatch_model::Reason;
 
 use crate::ingest::dedup::Identity;
 use crate::ingest::respond;
 use crate::ingest::trace::Stage;
-use crate::model::Reason;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{Equivalent, HashMap};
+use tillwatch_model::sequence::{DEPTH, LOST_AFTER_MS};
+use tillwatch_model::time::HOUR_MS;
+use tillwatch_model::{QueueKey, Reason, Seen, SeqWindow};
 
 use crate::ingest::contents::Contents;
 use crate::ingest::under_way::{UnderWay, Waiter};
-use crate::model::sequence::{DEPTH, LOST_AFTER_MS};
-use crate::model::time::HOUR_MS;
-use crate::model::{QueueKey, Reason, Seen, SeqWindow};
 
 /// Queues one terminal may use: a new one a day, and some.
 const QUEUES_PER_TERMINAL_MAX: usize = 16;
@@ -119,7 +119,7 @@ pub struct Identity<'a> {
     pub store_id: &'a str,
     /// The terminal.
     pub terminal_id: &'a str,
-    /// The queue's UUID; of a keyed batch its [`KeyId`](crate::model::KeyId).
+    /// The queue's UUID; of a keyed batch its [`KeyId`](tillwatch_model::KeyId).
     pub queue: [u8; 16],
     /// The number in it; 0 of a keyed batch.
     pub seq: u64,

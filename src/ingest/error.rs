@@ -1,7 +1,8 @@
 //! Why a request was not taken.
 
-use crate::journal::AppendError;
-use crate::model::Reason;
+use tillwatch_journal::AppendError;
+use tillwatch_model::Reason;
+
 use crate::wire::terminal_v1::ParseError;
 
 /// Why a request was answered with something else than 202.

@@ -1,5 +1,6 @@
 //! One request's batches on their way: identity, outcome, journal record, acknowledgement.
 
+use tillwatch_model::{FirstResult, Outcomes, Reason};
 use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::append::Append;
@@ -14,7 +15,6 @@ use crate::ingest::trace::{Stage, Trace};
 use crate::ingest::under_way::Waiter;
 use crate::ingest::validate::{self, Writer};
 use crate::ingest::weight;
-use crate::model::{FirstResult, Outcomes, Reason};
 use crate::wire::terminal_v1::{Batch, Field};
 
 /// A batch and its place in the request.

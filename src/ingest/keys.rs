@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
+use tillwatch_model::keyed::KEY_KEPT_MS;
+use tillwatch_model::{FirstResult, KeyId};
 
 use crate::ingest::error::IngestError;
 use crate::ingest::under_way::{UnderWay, Waiter};
-use crate::model::keyed::KEY_KEPT_MS;
-use crate::model::{FirstResult, KeyId};
 
 /// The header that brings a key.
 pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");

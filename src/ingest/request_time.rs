@@ -1,10 +1,11 @@
 //! When a request was sent, by its terminal's clock, and what follows for the times in it.
 
+use tillwatch_model::Reason;
+use tillwatch_model::keyed::KEYED_AGE_MS_MAX;
+use tillwatch_model::metric::to_float;
+use tillwatch_model::time::{DAY_MS, IN_FUTURE_MS_MAX};
+
 use crate::ingest::dedup::Identity;
-use crate::model::Reason;
-use crate::model::keyed::KEYED_AGE_MS_MAX;
-use crate::model::metric::to_float;
-use crate::model::time::{DAY_MS, IN_FUTURE_MS_MAX};
 use crate::wire::terminal_v1::{Field, Number, Request, Sample};
 
 /// A clock that is off by less than this is left as it is: the network may be the reason.

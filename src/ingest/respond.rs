@@ -4,11 +4,11 @@ use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tillwatch_model::{Outcomes, Reason};
 
 use crate::ingest::decode::ACCEPTED_CODINGS;
 use crate::ingest::error::IngestError;
 use crate::ingest::keys::REPLAYED;
-use crate::model::{Outcomes, Reason};
 use crate::wire::terminal_v1::ParseError;
 
 /// Rejections named in one answer; the counts are always complete.
@@ -249,19 +249,21 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
             (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON)
         }
         IngestError::Journal(error) => match error {
-            crate::journal::AppendError::QueueFull { .. } => {
+            tillwatch_journal::AppendError::QueueFull { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy", SOON)
             }
-            crate::journal::AppendError::Full { .. } | crate::journal::AppendError::DiskFull => {
+            tillwatch_journal::AppendError::Full { .. }
+            | tillwatch_journal::AppendError::DiskFull => {
                 (StatusCode::SERVICE_UNAVAILABLE, "storage_full", LATER)
             }
-            crate::journal::AppendError::TooLarge { .. } | crate::journal::AppendError::Empty => {
+            tillwatch_journal::AppendError::TooLarge { .. }
+            | tillwatch_journal::AppendError::Empty => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None)
             }
-            crate::journal::AppendError::Closed => {
+            tillwatch_journal::AppendError::Closed => {
                 (StatusCode::SERVICE_UNAVAILABLE, "stopping", SOON)
             }
-            crate::journal::AppendError::Halted => {
+            tillwatch_journal::AppendError::Halted => {
                 (StatusCode::SERVICE_UNAVAILABLE, "halted", SOON)
             }
         },
@@ -285,8 +287,9 @@ fn sentence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tillwatch_journal::AppendError;
+
     use super::*;
-    use crate::journal::AppendError;
 
     /// What is not in the list is counted only from its second time on, and shares its log lines.
     #[test]

@@ -9,6 +9,8 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
+use tillwatch_journal::Journal;
+use tillwatch_model::{Catalogue, Outcomes};
 use tracing::Instrument;
 
 use crate::clock::{self, InDoubt};
@@ -27,8 +29,6 @@ use crate::ingest::room::{Held, REQUEST_BYTES};
 use crate::ingest::session::Pseudonyms;
 use crate::ingest::settings::Settings;
 use crate::ingest::trace::{Stage, Trace};
-use crate::journal::Journal;
-use crate::model::{Catalogue, Outcomes};
 use crate::request_id::RequestId;
 use crate::wire::terminal_v1::{self, Format, Limits, ParseError, Parsed, Request};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use crate::model::SessionKey;
+use tillwatch_model::SessionKey;
 
 /// Where the keys of the days are kept.
 pub trait KeySource: Send + Sync + 'static {

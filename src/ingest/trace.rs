@@ -10,13 +10,13 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use tillwatch_journal::{CommitTimes, Position};
+use tillwatch_model::Outcomes;
+use tillwatch_model::dimension::{is_identifier, is_release};
 use tracing::Level;
 
 use crate::ingest::counters::Counters;
 use crate::ingest::respond;
-use crate::journal::{CommitTimes, Position};
-use crate::model::Outcomes;
-use crate::model::dimension::{is_identifier, is_release};
 use crate::request_id::RequestId;
 use crate::throttle::Throttle;
 use crate::wire::terminal_v1::Batch;

@@ -1,5 +1,13 @@
 //! From what the terminal wrote to a journal record; each sample's outcome on the way.
 
+use tillwatch_model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::metric::label_code;
+use tillwatch_model::{
+    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
+    Unit,
+};
+
 use crate::ingest::buckets::check_buckets;
 use crate::ingest::counters::Ignored;
 use crate::ingest::dedup::Identity;
@@ -7,13 +15,6 @@ use crate::ingest::keys::Key;
 use crate::ingest::request_time::{RequestTime, millis_of};
 use crate::ingest::respond::Report;
 use crate::ingest::weight;
-use crate::model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_identifier, is_release};
-use crate::model::metric::label_code;
-use crate::model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
-    Unit,
-};
-use crate::wire::journal_record_v1::Encoder;
 use crate::wire::terminal_v1::{Batch, Field, Histogram, Number, Sample};
 
 /// Who posts a batch. One without queue and number is known by the request's key, if it has one, and by
@@ -95,7 +96,7 @@ pub fn session_day(batch: &Batch<'_>, time: &RequestTime) -> i32 {
         .iter()
         .chain(histograms)
         .find_map(|sample| time.corrected(millis_of(sample)?).ok());
-    crate::model::time::day_of(first.unwrap_or(time.received_at_ms))
+    tillwatch_model::time::day_of(first.unwrap_or(time.received_at_ms))
 }
 
 /// Writes a batch's journal record.
@@ -120,11 +121,6 @@ pub struct Written {
     pub has_invalid_release: bool,
     /// Values that were passed over, by [`Ignored`].
     pub ignored: [u64; Ignored::ALL.len()],
-}
-
-impl Reason {
-    /// One more than the highest code.
-    pub const CODES: usize = 64;
 }
 
 impl Writer<'_> {
@@ -339,7 +335,7 @@ fn to_recording(value: f64, unit: Unit) -> Result<u64, Reason> {
     if value < 0.0 || value.is_infinite() {
         return Err(Reason::OutOfRange);
     }
-    let scaled = value * crate::model::metric::to_float(unit.scale());
+    let scaled = value * tillwatch_model::metric::to_float(unit.scale());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -1,7 +1,8 @@
 //! How many samples a batch stands for: a histogram weighs its counts, if they can be believed.
 
+use tillwatch_model::time::MINUTE_MS;
+
 use crate::ingest::request_time::to_millis;
-use crate::model::time::MINUTE_MS;
 use crate::wire::terminal_v1::{Batch, Histogram};
 
 /// Values one histogram may stand for, whatever its span.

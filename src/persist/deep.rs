@@ -170,7 +170,7 @@ pub async fn wrong_rows(
     now_ms: i64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<BTreeSet<WrongRows>, ClickHouseError> {
-    let today = u32::try_from(now_ms / crate::model::time::DAY_MS).unwrap_or(0);
+    let today = u32::try_from(now_ms / tillwatch_model::time::DAY_MS).unwrap_or(0);
     let oldest_day = today.saturating_sub(KEPT_DAYS - 1);
     let mut wanted = BTreeSet::new();
     for info in ledger {

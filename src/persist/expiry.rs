@@ -5,8 +5,8 @@
 //! clock of its own and the TTL of `migrations/`.
 
 use clickhouse::Row;
+use tillwatch_model::time::DAY_MS;
 
-use crate::model::time::DAY_MS;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 

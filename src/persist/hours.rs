@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, params};
+use tillwatch_model::hours::{HOUR_S, Touch};
+use tillwatch_model::time::day_of;
+use tillwatch_model::{DirtyHours, Rollup, StoreHour};
 
 use crate::clock::now_ms;
-use crate::model::hours::{HOUR_S, Touch};
-use crate::model::time::day_of;
-use crate::model::{DirtyHours, Rollup, StoreHour};
 use crate::persist::error::StateError;
 use crate::persist::state::{State, signed, unsigned};
 use crate::persist::tables::{get_meta, put_meta};

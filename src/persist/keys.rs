@@ -1,8 +1,8 @@
 //! Idempotency keys at rest: written with the seal, looked up when memory does not know one.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tillwatch_model::keyed::{FirstResult, KeyId};
 
-use crate::model::keyed::{FirstResult, KeyId};
 use crate::persist::State;
 use crate::persist::error::StateError;
 use crate::persist::state::{signed, unsigned};

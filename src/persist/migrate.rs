@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_scale_in_sql_is_the_catalogues() {
-        for metric in crate::model::catalogue::BUILT_IN {
+        for metric in tillwatch_model::catalogue::BUILT_IN {
             let by_name = match metric.name.rsplit('_').next().unwrap() {
                 "ms" => 1_000,
                 "mb" => 1_000_000,

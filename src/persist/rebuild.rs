@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use clickhouse::Row;
 use clickhouse::query::Query;
+use tillwatch_model::StoreHour;
 use uuid::Uuid;
 
-use crate::model::StoreHour;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 

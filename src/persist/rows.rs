@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tillwatch_model::time::DAY_MS;
+use tillwatch_model::{Catalogue, Connection, Rollup, RollupKey, Source, SparseHistogram, Summary};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
-
-use crate::model::time::DAY_MS;
-use crate::model::{Catalogue, Connection, Rollup, RollupKey, Source, SparseHistogram, Summary};
 
 /// The columns, in the order in which a row has them.
 pub const COLUMNS: &str = "metric, label, store_id, release, connection, source, window_start, span_s, \

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tillwatch_model::{FirstResult, KeyId, StoreHour};
+
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
 use crate::aggregate::{Cut, Totals};
-use crate::model::{FirstResult, KeyId, StoreHour};
 use crate::persist::error::StateError;
 use crate::persist::hours::hours_of;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};

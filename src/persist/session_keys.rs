@@ -5,8 +5,8 @@
 //! blocks is out of reach.
 
 use rusqlite::{OptionalExtension, Transaction, params};
+use tillwatch_model::time::{DAY_MS, day_of};
 
-use crate::model::time::{DAY_MS, day_of};
 use crate::persist::error::StateError;
 use crate::persist::state::State;
 use crate::persist::tables::{get_meta, put_meta};

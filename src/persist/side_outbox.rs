@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tillwatch_model::{SessionDay, TerminalHour};
 use uuid::Uuid;
 
-use crate::model::{SessionDay, TerminalHour};
 use crate::persist::error::StateError;
 use crate::persist::outbox::EpochInfo;
 use crate::persist::rows::{DayLedger, EncodedRows, RowOrigin};

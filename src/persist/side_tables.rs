@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use crate::model::session::Values;
-use crate::model::{
+use tillwatch_model::session::Values;
+use tillwatch_model::{
     Catalogue, Pseudonym, Scalars, SessionDay, SessionDayKey, SessionSums, Source, TerminalHour,
     TerminalHourKey,
 };
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_text, put_uuid, words};
 
 /// A table beside `rollup_1m`.

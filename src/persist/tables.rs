@@ -1,10 +1,10 @@
 //! The tables of the state file: their layout, and their rows written and read.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tillwatch_model::SeqWindow;
 
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
-use crate::model::SeqWindow;
 use crate::persist::error::StateError;
 use crate::persist::hours::uncheck_unmarked;
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use tillwatch_model::journal_act_v1::Act;
 use tokio::sync::Notify;
 
 use crate::aggregate::terminals::StoreTerminals;
@@ -18,7 +19,6 @@ use crate::holdings::Holdings;
 use crate::ingest::Ingest;
 use crate::pipeline::clock::words;
 use crate::pipeline::seal::Sealer;
-use crate::wire::journal_act_v1::Act;
 
 /// How long an act waits for the aggregate, or a seal for the disk.
 const WAIT_MAX: Duration = Duration::from_secs(60);

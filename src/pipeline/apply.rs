@@ -6,11 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tillwatch_journal::{Commit, HaltCause, Record, Sink};
+use tillwatch_model::metric::to_float;
 use tokio::sync::Notify;
 
 use crate::holdings::Holdings;
-use crate::journal::{Commit, HaltCause, Record, Sink};
-use crate::model::metric::to_float;
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tillwatch_model::journal_act_v1::Act;
 use tokio::time::Instant;
 
 use crate::clock::{self, Change, Doubt, Grounds};
@@ -11,7 +12,6 @@ use crate::ingest::Ingest;
 use crate::persist::State;
 use crate::persist::ship::on_disk;
 use crate::self_metrics as names;
-use crate::wire::journal_act_v1::Act;
 
 /// How often the clocks are read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -12,13 +12,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
+use tillwatch_journal::Journal;
+use tillwatch_model::metric::to_float;
 use tokio::sync::watch;
 
 use crate::clock::now_ms;
 use crate::health::Health;
 use crate::ingest::Acknowledgement;
-use crate::journal::Journal;
-use crate::model::metric::to_float;
 use crate::persist::State;
 use crate::pipeline::process;
 use crate::self_metrics as names;

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use metrics::counter;
+use tillwatch_engine::{Ends, EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::embedded::{Ends, EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
-use crate::journal;
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
@@ -146,7 +145,7 @@ fn count(ends: Ends) {
 
 fn password(config: &Config) -> Result<String, ServeError> {
     let Some(path) = &config.clickhouse_password_file else {
-        return Ok(std::env::var(crate::embedded::PASSWORD_VARIABLE).unwrap_or_default());
+        return Ok(std::env::var(tillwatch_engine::PASSWORD_VARIABLE).unwrap_or_default());
     };
     let text = std::fs::read_to_string(path).map_err(|source| ServeError::DataDir {
         path: path.clone(),
@@ -251,7 +250,7 @@ async fn running_engine(data_dir: &Path, timeout: Duration) -> Option<ClickHouse
                 return Some(clickhouse);
             }
         }
-        let holder = journal::holder(data_dir).ok().flatten();
+        let holder = tillwatch_journal::holder(data_dir).ok().flatten();
         let is_serve_running = holder.is_some_and(|pid| pid != own_pid);
         if !is_serve_running || tokio::time::Instant::now() >= until {
             return None;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::embedded::EngineError;
-use crate::journal::OpenError;
+use tillwatch_engine::EngineError;
+use tillwatch_journal::OpenError;
+
 use crate::persist::{ClickHouseError, StateError};
 
 /// Why `serve` could not start, or had to end.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Disk, Lock, Noted, Position, RealDisk, outline};
+use tillwatch_journal::{Disk, Lock, Noted, Position, RealDisk, outline};
 use uuid::Uuid;
 
 use crate::persist::State;

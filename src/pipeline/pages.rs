@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use metrics::gauge;
+use tillwatch_journal::{Journal, Recovery};
+use tillwatch_model::metric::to_float;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
@@ -17,8 +19,6 @@ use crate::clock::{self, now_ms};
 use crate::export::{self, Format, Taking, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
-use crate::journal::{Journal, Recovery};
-use crate::model::metric::to_float;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::journal::{Disk, Noted, Outline, Position, RealDisk, note_path, outline, verify};
-use crate::model::time::wall_ms;
+use tillwatch_journal::{Disk, Noted, Outline, Position, RealDisk, note_path, outline, verify};
+use tillwatch_model::time::wall_ms;
+
 use crate::persist::identity::has_state;
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::error::ServeError;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use metrics::gauge;
+use tillwatch_model::metric::to_float;
 
-use crate::model::metric::to_float;
 use crate::self_metrics as names;
 
 /// Sets the gauges of the process. What this system does not tell stays away.

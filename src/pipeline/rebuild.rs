@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tillwatch_model::StoreHour;
+use tillwatch_model::hours::Due;
+use tillwatch_model::time::millis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::holdings::Holdings;
-use crate::model::StoreHour;
-use crate::model::hours::Due;
-use crate::model::time::millis;
 use crate::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use crate::persist::ship::{back_off, on_disk};
 use crate::persist::{ClickHouse, ClickHouseError, State};

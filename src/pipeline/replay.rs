@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickhouse::Row;
+use tillwatch_journal::{OpenError, Position, RealDisk, Record};
+use tillwatch_model::Catalogue;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::aggregate::{self, Aggregator, Restored, Totals};
 use crate::config::Config;
-use crate::journal::{self, OpenError, Position, RealDisk, Record};
-use crate::model::Catalogue;
 use crate::persist::clickhouse::DATABASE;
 use crate::persist::rows::{self, RowOrigin};
 use crate::persist::ship::insert_rows;
@@ -128,7 +128,7 @@ fn check_source(folder: &Path) -> Result<(), ServeError> {
     if !folder.is_dir() {
         return Err(source(std::io::ErrorKind::NotFound.into()));
     }
-    match journal::holder(folder).map_err(source)? {
+    match tillwatch_journal::holder(folder).map_err(source)? {
         None => Ok(()),
         Some(pid) => Err(ServeError::InUse {
             path: folder.to_owned(),
@@ -228,7 +228,7 @@ fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &m
     let mut progress = |done, all| {
         let _gone = steps.blocking_send(Step::Read(done, all)).is_err();
     };
-    let ended = journal::read_records(&RealDisk, folder, &mut take, &mut progress);
+    let ended = tillwatch_journal::read_records(&RealDisk, folder, &mut take, &mut progress);
     let ended = ended.map(|()| {
         send(&mut aggregator);
         aggregator.totals()
@@ -250,6 +250,7 @@ pub fn unsealed_records(
         return Ok(0);
     }
     let applied = State::open(data_dir)?.restore()?.applied;
-    let found = journal::verify_with(&RealDisk, &folder, Some(Position(applied)), progress)?;
+    let found =
+        tillwatch_journal::verify_with(&RealDisk, &folder, Some(Position(applied)), progress)?;
     Ok(found.records)
 }

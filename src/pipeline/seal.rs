@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tillwatch_journal::{Journal, Position};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Keys};
-use crate::journal::{Journal, Position};
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
 use crate::self_metrics as names;
@@ -160,7 +160,7 @@ impl Sealer {
         self.journal.release(Position(sealing.applied()));
         self.sealed_position.send_replace(sealing.applied());
         metrics::gauge!(names::SEAL_AGE)
-            .set(crate::model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
+            .set(tillwatch_model::metric::to_float(now_ms.cast_unsigned()) / 1_000.0);
         self.ship_wanted.notify_one();
     }
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use tillwatch_model::Catalogue;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -16,7 +17,6 @@ use crate::config::Config;
 use crate::health::{self, Health};
 use crate::ingest::{self, Ingest};
 use crate::listener;
-use crate::model::Catalogue;
 use crate::persist::State;
 use crate::pipeline::admin::{self, Admin};
 use crate::pipeline::apply;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
+use tillwatch_model::time::day_of;
+use tillwatch_model::{Catalogue, FirstResult, KeyId};
 use tokio::net::TcpListener;
 
 use crate::aggregate::terminals::Limits;
@@ -19,8 +21,6 @@ use crate::ingest::keys::KeySource as IdempotencyKeys;
 use crate::ingest::session::{KeySource, Pseudonyms};
 use crate::ingest::{self, Ingest, admission};
 use crate::listener;
-use crate::model::time::day_of;
-use crate::model::{Catalogue, FirstResult, KeyId};
 use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::seal::Due;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tillwatch_model::metric::to_float;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::holdings::Holdings;
-use crate::model::metric::to_float;
 use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, expiry, migrate};

@@ -4,14 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use tillwatch_journal::{Journal, Position, RealDisk, Record, Recovery};
+use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
-use crate::journal::{self, Journal, Position, RealDisk, Record, Recovery};
-use crate::model::{Catalogue, QueueKey};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
@@ -132,7 +132,7 @@ impl Replayer<'_> {
     }
 }
 
-impl journal::Replay for Replayer<'_> {
+impl tillwatch_journal::Replay for Replayer<'_> {
     fn record(&mut self, record: Record) -> ControlFlow<()> {
         let applied = self.aggregator.apply(record.position.0, &record.payload);
         if let Err(error) = applied {
@@ -148,7 +148,7 @@ impl journal::Replay for Replayer<'_> {
     }
 
     /// Before anything behind it can be sealed: then the journal itself would no longer tell.
-    fn lost(&mut self, loss: &journal::Loss) -> ControlFlow<()> {
+    fn lost(&mut self, loss: &tillwatch_journal::Loss) -> ControlFlow<()> {
         let noted = self.state.note_loss(&JournalLoss {
             kind: LossKind::Journal,
             positions: loss.positions.map(|(first, last)| (first.0, last.0)),
@@ -196,14 +196,14 @@ fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeErro
 
 /// The journal's settings. One that is made new, or of which no segment can be read, gets the id that the
 /// state file knows.
-fn journal_settings(config: &Config, known_id: Option<u128>) -> journal::Settings {
+fn journal_settings(config: &Config, known_id: Option<u128>) -> tillwatch_journal::Settings {
     let folder = journal_dir(
         config
             .data_dir
             .as_deref()
             .unwrap_or(std::path::Path::new("")),
     );
-    let mut settings = journal::Settings::new(
+    let mut settings = tillwatch_journal::Settings::new(
         folder,
         known_id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()),
     );

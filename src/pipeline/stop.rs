@@ -9,11 +9,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tillwatch_engine::Supervisor;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::embedded::Supervisor;
 use crate::listener::Drain;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::serve::Running;

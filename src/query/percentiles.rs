@@ -9,11 +9,11 @@ use std::sync::Arc;
 use clickhouse::Row;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
+use tillwatch_model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
 
 use crate::aggregate::Filter;
 use crate::holdings::{Holdings, View};
-use crate::model::histogram::{RELATIVE_ERROR, values_at};
-use crate::model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
 use crate::persist::rebuild::bind_hours;
 use crate::persist::rows;
 use crate::persist::ship::on_disk;
@@ -325,7 +325,10 @@ fn assemble(
     let unit = request.metric.unit;
     let mut series: Vec<(String, Vec<Point>)> = Vec::new();
     for ((group, point), (summary, values)) in points {
-        let texts = request.quantiles.iter().map(crate::model::Quantile::text);
+        let texts = request
+            .quantiles
+            .iter()
+            .map(tillwatch_model::Quantile::text);
         let pairs = texts.zip(values.unwrap_or_default());
         let pairs: Vec<String> = pairs
             .map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value)))

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use tillwatch_model::StoreHour;
+use tillwatch_model::hours::HOUR_S;
+
 use crate::holdings::View;
-use crate::model::StoreHour;
-use crate::model::hours::HOUR_S;
 use crate::query::request::PercentileRequest;
 
 /// Rows of minutes that must be saved for the hourly rollups to be read too: a second table costs about

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::model::metric::Metric;
-use crate::model::time::{HOUR_MS, MINUTE_MS};
-use crate::model::{Catalogue, Quantile};
+use tillwatch_model::metric::Metric;
+use tillwatch_model::time::{HOUR_MS, MINUTE_MS};
+use tillwatch_model::{Catalogue, Quantile};
+
 use crate::query::error::QueryError;
 
 /// Points in one answer, over all of its series.

@@ -12,11 +12,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::json;
+use tillwatch_model::Pseudonym;
+use tillwatch_model::metric::Kind;
 use tokio::sync::Semaphore;
 
 use crate::clock::now_ms;
-use crate::model::Pseudonym;
-use crate::model::metric::Kind;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
@@ -247,7 +247,7 @@ fn refused(error: &QueryError, id: Option<RequestId>) -> Response {
 }
 
 async fn get_metrics(State(query): State<Arc<Query>>) -> Response {
-    let line = |metric: &crate::model::Metric| {
+    let line = |metric: &tillwatch_model::Metric| {
         let threshold = |at: usize| {
             let value = metric.thresholds.get(at).copied().flatten();
             value.map(|value| metric.unit.to_wire(value))

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use clickhouse::Row;
 use serde::Serialize;
+use tillwatch_model::metric::{Unit, to_float};
+use tillwatch_model::session::Values;
+use tillwatch_model::time::DAY_MS;
+use tillwatch_model::{Pseudonym, SessionDay, SessionSums};
 
 use crate::holdings::View;
-use crate::model::metric::{Unit, to_float};
-use crate::model::session::Values;
-use crate::model::time::DAY_MS;
-use crate::model::{Pseudonym, SessionDay, SessionSums};
 use crate::persist::ship::on_disk;
 use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;

@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use tillwatch_model::hours::HOUR_S;
+
 use crate::holdings::View;
-use crate::model::hours::HOUR_S;
 use crate::persist::rebuild::STORE_HOURS;
 use crate::query::plan::Plan;
 use crate::query::request::PercentileRequest;

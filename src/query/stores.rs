@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tillwatch_model::dimension::is_identifier;
 
 use crate::aggregate::terminals::StoreTerminals;
 use crate::holdings::Holdings;
-use crate::model::dimension::is_identifier;
 use crate::query::error::QueryError;
 use crate::query::terminals::REPORTING_MS;
 

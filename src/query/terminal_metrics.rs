@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clickhouse::Row;
+use tillwatch_model::{Catalogue, Scalars, Source, TerminalHour};
 
 use crate::holdings::View;
-use crate::model::{Catalogue, Scalars, Source, TerminalHour};
 use crate::persist::ship::on_disk;
 use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;

@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
+use tillwatch_model::dimension::is_identifier;
+use tillwatch_model::time::HOUR_MS;
+use tillwatch_model::{Scalars, TerminalHour};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::{StoreTerminals, Terminal};
-use crate::model::dimension::is_identifier;
-use crate::model::time::HOUR_MS;
-use crate::model::{Scalars, TerminalHour};
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::terminal_metrics::{self, Merged};
@@ -284,7 +284,7 @@ fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
 fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), now_ms: i64) -> Line {
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
-    let level = |metric: &crate::model::Metric| {
+    let level = |metric: &tillwatch_model::Metric| {
         let last = (*terminal.levels.get(layout.place(metric).level?)?)?;
         let value = metric.unit.to_wire(last.value);
         Some((
@@ -305,9 +305,9 @@ fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), no
         clock_jumps: terminal.clock_jumps,
         missing_batches: windows
             .clone()
-            .map(crate::model::SeqWindow::open_gaps)
+            .map(tillwatch_model::SeqWindow::open_gaps)
             .sum(),
-        lost_batches: windows.map(crate::model::SeqWindow::lost).sum(),
+        lost_batches: windows.map(tillwatch_model::SeqWindow::lost).sum(),
         levels: metrics.filter_map(level).collect(),
         metrics: Vec::new(),
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use tillwatch::aggregate::live::SKEW_BOUNDS_MS;
 use tillwatch::export::families::{self, Family};
-use tillwatch::model::Catalogue;
-use tillwatch::model::metric::{Kind, Metric, to_float};
 use tillwatch::self_metrics;
+use tillwatch_model::Catalogue;
+use tillwatch_model::metric::{Kind, Metric, to_float};
 
 use crate::expression::Reading;
 use crate::files::{Group, Rule};
@@ -233,7 +233,7 @@ fn add_own(known: &mut Known) {
             }
         }
         if *name == "tillwatch_samples_rejected_total" {
-            let reasons = tillwatch::model::Reason::ALL.iter();
+            let reasons = tillwatch_model::Reason::ALL.iter();
             let reasons = reasons.map(|reason| reason.name().to_owned()).collect();
             labels.insert("reason".to_owned(), Values::OneOf(reasons));
         }

@@ -199,7 +199,7 @@ fn commands_in_runbooks_exist() {
                 }
             }
             // What is asked for is a metric.
-            let catalogue = tillwatch::model::Catalogue::default();
+            let catalogue = tillwatch_model::Catalogue::default();
             if words.first() == Some(&"query")
                 && words
                     .get(1)

@@ -1,6 +1,6 @@
 //! The limits in alert rules are those of the catalogue.
 
-use tillwatch::model::Catalogue;
+use tillwatch_model::Catalogue;
 
 use crate::files::{Rule, rule_groups};
 use crate::{assert_none, known};

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tillwatch::embedded::LIBCHDB_VARIABLE;
+use tillwatch_engine::LIBCHDB_VARIABLE;
 
 use crate::support::{Batch, Server};
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tillwatch::model::Quantile;
-use tillwatch::model::histogram::bucket_index;
+use tillwatch_model::Quantile;
+use tillwatch_model::histogram::bucket_index;
 
 use crate::support::{Batch, Server, audit_is_clean, data, now_ms, sql};
 
@@ -16,7 +16,7 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// Bins (ms) and counts; the file says whose.
 fn page_views() -> Vec<(u64, u64)> {
-    let lines = include_str!("../fixtures/real/lcp_desktop_visible.csv").lines();
+    let lines = include_str!("../../crates/simulate/data/lcp_desktop_visible.csv").lines();
     let pairs = lines.filter_map(|line| line.split_once(','));
     pairs
         .filter_map(|(bin, count)| Some((bin.parse().ok()?, count.parse().ok()?)))

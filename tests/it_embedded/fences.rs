@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tillwatch::embedded::PASSWORD_VARIABLE;
+use tillwatch_engine::PASSWORD_VARIABLE;
 
 use crate::harness::{Engine, http};
 

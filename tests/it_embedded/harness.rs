@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tillwatch::embedded::{LIBCHDB_VARIABLE, PASSWORD_VARIABLE, locate};
+use tillwatch_engine::{LIBCHDB_VARIABLE, PASSWORD_VARIABLE, locate};
 
 /// How long a condition may take to become true. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tillwatch::embedded::LIBCHDB_VARIABLE;
+use tillwatch_engine::LIBCHDB_VARIABLE;
 
 use crate::harness::{Engine, command, executable, signal, wait_for, wait_for_answer};
 

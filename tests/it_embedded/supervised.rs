@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tillwatch::embedded::{Endpoint, EngineState, PulseSettings, Supervisor, SupervisorSettings};
+use tillwatch_engine::{Endpoint, EngineState, PulseSettings, Supervisor, SupervisorSettings};
 use tokio::sync::watch;
 
 use crate::harness::{Engine, PATIENCE, executable, http, is_alive, library, signal, wait_for};

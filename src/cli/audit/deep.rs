@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::cli::backup::PLAIN_EVERY;
+use tillwatch_model::time::wall_ms;
+
 use crate::cli::{Failure, say};
-use crate::model::time::wall_ms;
 use crate::persist::deep::{BrokenPart, WrongRows, broken_parts, wrong_rows};
 use crate::persist::repair::date;
 use crate::persist::{ClickHouse, State};
@@ -13,7 +13,7 @@ use crate::progress::Progress;
 
 /// Lists the parts that are broken.
 pub(super) async fn look_at_parts(clickhouse: &ClickHouse) -> Result<Vec<BrokenPart>, Failure> {
-    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let mut progress = Progress::new();
     let found = broken_parts(clickhouse, &mut |done, all| {
         progress.step("check parts", (done, all), "partitions");
     })
@@ -35,7 +35,7 @@ pub(super) async fn look_at_rows(
     clickhouse: &ClickHouse,
 ) -> Result<BTreeSet<WrongRows>, Failure> {
     let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
-    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let mut progress = Progress::new();
     let found = wrong_rows(clickhouse, &ledger, wall_ms(), &mut |done, all| {
         progress.step("compute hashes", (done, all), "days of tables");
     })

@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tillwatch_model::time::wall_ms;
+
 use crate::cli::backup::time_text;
 use crate::cli::journal::{describe, verified};
 use crate::cli::{Failure, say};
-use crate::model::time::wall_ms;
 use crate::persist::identity::look;
 use crate::persist::ship::guard_epochs;
 use crate::persist::{ClickHouse, ClickHouseError, JournalLoss, LossKind, State};

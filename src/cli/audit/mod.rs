@@ -18,12 +18,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use tillwatch_model::time::{DAY_MS, wall_ms};
 
-use crate::cli::backup::PLAIN_EVERY;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
-use crate::model::time::{DAY_MS, wall_ms};
 use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::identity::has_state;
 use crate::persist::repair::{Merge, date};
@@ -187,7 +186,7 @@ async fn compare(
     let mut days: BTreeMap<u32, Day> = BTreeMap::new();
     let mut lines = Vec::new();
     let mut differing: Vec<EpochInfo> = Vec::new();
-    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let mut progress = Progress::new();
     let mut done = 0;
     // Once the first epochs have left the ledger, it no longer holds everything ever accepted.
     let in_ledger: u64 = ledger.iter().map(EpochInfo::samples).sum();

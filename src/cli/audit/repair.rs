@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::backup::PLAIN_EVERY;
+use tillwatch_model::time::wall_ms;
+
 use crate::cli::{Failure, say};
-use crate::model::time::wall_ms;
 use crate::persist::deep::{self, BrokenPart};
 use crate::persist::migrate::migrate;
 use crate::persist::repair::{self, Merge, Repaired};
@@ -58,7 +58,7 @@ pub(super) async fn repair_all(
     guard_epochs(clickhouse, state)
         .await
         .map_err(|error| Failure::of(&error))?;
-    let mut progress = Progress::new(false, PLAIN_EVERY);
+    let mut progress = Progress::new();
     let all = differing.len() as u64;
     for (done, (info, merge)) in (0..).zip(differing) {
         progress.step("repair", (done, all), "epochs");

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tillwatch_model::time::wall_ms;
+
 use crate::cli::{Failure, say};
-use crate::model::time::wall_ms;
 use crate::persist::repair;
 use crate::persist::{ClickHouse, EpochInfo, State};
 

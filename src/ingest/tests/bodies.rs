@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use tillwatch_model::Catalogue;
 
 use crate::ingest::decode::Packing;
 use crate::ingest::error::IngestError;
 use crate::ingest::request_time::RequestTime;
 use crate::ingest::respond::Report;
 use crate::ingest::validate::{self, Writer};
-use crate::model::Catalogue;
 use crate::wire::terminal_v1::{Format, Limits, ParseError, Parsed, Request, parse};
 
 const NOW_MS: i64 = 1_763_683_200_000;

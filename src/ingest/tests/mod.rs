@@ -18,6 +18,8 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::http::Request;
 use tempfile::TempDir;
+use tillwatch_journal::{Journal, Position, RealDisk, Record, Sink};
+use tillwatch_model::{Catalogue, FirstResult, KeyId};
 use tower_service::Service;
 
 use crate::ingest::admission::Admission;
@@ -26,8 +28,6 @@ use crate::ingest::keys::{self, KeySource};
 use crate::ingest::routes::{Ingest, router};
 use crate::ingest::session::{self, Pseudonyms};
 use crate::ingest::{Dedup, Keys, Settings, dedup};
-use crate::journal::{self, Journal, Position, RealDisk, Record, Sink};
-use crate::model::{Catalogue, FirstResult, KeyId};
 
 /// A disk that answers when it is told to.
 #[derive(Debug, Default)]
@@ -94,10 +94,10 @@ impl Collector {
     fn start(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::default());
-        let journal_settings = journal::Settings {
+        let journal_settings = tillwatch_journal::Settings {
             segment_bytes: 4 * 1024 * 1024,
             budget_bytes: 64 * 1024 * 1024,
-            ..journal::Settings::new(folder.path(), 1)
+            ..tillwatch_journal::Settings::new(folder.path(), 1)
         };
         let (journal, _) = Journal::open(
             journal_settings,

@@ -80,7 +80,7 @@ impl Number {
     #[must_use]
     pub fn as_f64(self) -> f64 {
         match self {
-            Self::Unsigned(value) => crate::model::metric::to_float(value),
+            Self::Unsigned(value) => tillwatch_model::metric::to_float(value),
             Self::Float(value) => value,
         }
     }

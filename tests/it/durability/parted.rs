@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tillwatch::journal::{RealDisk, outline};
+use tillwatch_journal::{RealDisk, outline};
 
 use crate::support::{
     CELLS, Server, Terminal, assert_exactly, audit, audit_is_clean, copy, data, run, said, sql,

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::{Aggregator, Restored};
-use tillwatch::model::{
+use tillwatch::persist::rows::{self, RowOrigin};
+use tillwatch::persist::{SideTable, State, side_tables};
+use tillwatch_model::{
     Catalogue, FirstResult, KeyId, RollupKey, Scalars, SeqWindow, SessionDayKey, SessionSums,
     Summary, TerminalHourKey,
 };
-use tillwatch::persist::rows::{self, RowOrigin};
-use tillwatch::persist::{SideTable, State, side_tables};
 use uuid::Uuid;
 
 use crate::support::records::{

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tillwatch::aggregate::{Filter, Restored};
 use tillwatch::holdings::Holdings;
-use tillwatch::model::{Catalogue, DirtyHours, Rollup};
 use tillwatch::persist::rows;
 use tillwatch::persist::{EpochInfo, State};
+use tillwatch_model::{Catalogue, DirtyHours, Rollup};
 
 use crate::support::records::{START_MS, aggregator, one_sample};
 

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tillwatch::aggregate::Restored;
 use tillwatch::holdings::Holdings;
-use tillwatch::model::time::wall_ms as now_ms;
-use tillwatch::model::{Catalogue, Quantile, histogram::values_at};
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rebuild::hourly_table;
 use tillwatch::persist::ship::ship_once;
@@ -17,6 +15,8 @@ use tillwatch::persist::{ClickHouse, Endpoint, EpochInfo, State};
 use tillwatch::pipeline::{Next, Rebuilder};
 use tillwatch::query::percentiles::{Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch_model::time::wall_ms as now_ms;
+use tillwatch_model::{Catalogue, Quantile, histogram::values_at};
 
 use crate::support::records::{aggregator, sample_at};
 use crate::support::{Engine, Exposition, Proxy, Weather};

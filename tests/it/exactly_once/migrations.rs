@@ -1,9 +1,9 @@
 //! The database: migrations, 90 days, and what SQL and Rust must agree on to the last bit.
 
-use tillwatch::model::Quantile;
-use tillwatch::model::histogram::{bucket_highest, bucket_index, values_at};
 use tillwatch::persist::migrate::{MIGRATIONS, migrate};
 use tillwatch::persist::{ClickHouseError, expiry};
+use tillwatch_model::Quantile;
+use tillwatch_model::histogram::{bucket_highest, bucket_index, values_at};
 
 use crate::support::{Engine, now_ms};
 

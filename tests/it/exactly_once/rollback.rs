@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tillwatch::model::StoreHour;
-use tillwatch::model::time::wall_ms as now_ms;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate, migrate_with};
 use tillwatch::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use tillwatch::persist::{ClickHouseError, State, StateError};
+use tillwatch_model::StoreHour;
+use tillwatch_model::time::wall_ms as now_ms;
 
 use crate::support::{Engine, Exposition, Server, Terminal};
 

@@ -1,8 +1,8 @@
 //! Whether everything arrives, and whether the terminals' clocks are right; the clock is an argument.
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::{BatchHeader, Catalogue, Source};
-use tillwatch::wire::journal_record_v1::Encoder;
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::{BatchHeader, Catalogue, Source};
 
 use serde_json::json;
 

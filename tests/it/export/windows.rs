@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tillwatch::aggregate::saved::SavedSeries;
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::{BatchHeader, Catalogue, Connection, HistogramReading, Reading, Source};
-use tillwatch::wire::journal_record_v1::Encoder;
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::{BatchHeader, Catalogue, Connection, HistogramReading, Reading, Source};
 
 use crate::support::Exposition;
 use crate::support::records::fleet_page;

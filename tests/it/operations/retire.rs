@@ -3,7 +3,7 @@
 use serde_json::json;
 use tillwatch::aggregate::Restored;
 use tillwatch::persist::State;
-use tillwatch::wire::journal_act_v1::{Act, encode};
+use tillwatch_model::journal_act_v1::{Act, encode};
 
 use crate::support::records::{START_MS, aggregator, one_sample, settled};
 use crate::support::{Batch, Exposition, Server, data, run, said};

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 /// The wall clock, Unix ms.
 pub fn now_ms() -> i64 {
-    tillwatch::model::time::wall_ms()
+    tillwatch_model::time::wall_ms()
 }
 
 /// Waits until the minute is neither young nor about to end, so that a second more or less is no other minute.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::export::{Format, Snapshot, render};
-use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
-use tillwatch::model::{
+use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
+use tillwatch_model::journal_act_v1::{self, Act};
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::{
     BatchHeader, Catalogue, Connection, HistogramReading, KeyId, Kind, Reading, Source,
 };
-use tillwatch::wire::journal_act_v1::{self, Act};
-use tillwatch::wire::journal_record_v1::Encoder;
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;

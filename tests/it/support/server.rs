@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tillwatch::embedded::{LIBCHDB_VARIABLE, locate};
+use tillwatch_engine::{LIBCHDB_VARIABLE, locate};
 
 use super::{Exposition, Raw};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tillwatch::aggregate::terminals::Limits;
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::Catalogue;
 use tillwatch::persist::State;
+use tillwatch_model::Catalogue;
 
 use crate::support::records::{START_MS, one_sample_of};
 use crate::support::{Batch, Server, many, now_ms};

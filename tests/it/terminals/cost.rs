@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
-use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use tillwatch::persist::{SideTable, State};
-use tillwatch::wire::journal_record_v1::Encoder;
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 
 use crate::support::records::START_MS;
 

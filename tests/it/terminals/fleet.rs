@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tillwatch::model::histogram::{bucket_highest, bucket_index, bucket_lowest};
-use tillwatch::model::session::Values;
-use tillwatch::model::{Catalogue, Kind, Scalars, SessionSums};
+use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
+use tillwatch_model::session::Values;
+use tillwatch_model::{Catalogue, Kind, Scalars, SessionSums};
 
 use crate::support::{Batch, Server, many, now_ms};
 

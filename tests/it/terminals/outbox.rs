@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::Restored;
-use tillwatch::model::time::wall_ms as now_ms;
-use tillwatch::model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
-use tillwatch::wire::journal_record_v1::Encoder;
+use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::time::wall_ms as now_ms;
+use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use uuid::Uuid;
 
 use crate::support::records::aggregator;

@@ -132,7 +132,7 @@ async fn assert_view_of_sessions(
     for ((session_id, key_day, store_id, day), sums) in &model.sessions {
         let pseudonym = named[&(session_id.clone(), *key_day)].clone();
         let found = lines.remove(&(pseudonym, store_id.clone(), *day)).unwrap();
-        let ms = |values: &tillwatch::model::session::Values| values.mean().map(|mean| mean / 1e3);
+        let ms = |values: &tillwatch_model::session::Values| values.mean().map(|mean| mean / 1e3);
         let expected = [
             ms(&sums.lcp),
             ms(&sums.offline_login),
@@ -213,7 +213,7 @@ async fn without_consent_a_session_leaves_nothing() {
     );
     model
         .sessions
-        .insert(key, tillwatch::model::SessionSums::default());
+        .insert(key, tillwatch_model::SessionSums::default());
     let named = pseudonyms(&data, &model).await;
     let server = server.restart().await;
     let pseudonym = named.values().next().unwrap();

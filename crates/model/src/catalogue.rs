@@ -1,0 +1,649 @@
+//! Every metric terminals measure, declared once.
+//!
+//! Validation, exposition, dashboards, alert rules and the documentation come from here. A new metric
+//! is one entry with a code of its own; codes and label values are only ever appended to, because
+//! journals and state files hold them.
+
+use std::collections::HashMap;
+
+use crate::metric::{Kind, Label, Live, Metric, Unit, label_code};
+
+/// 604,800,000 ms, seven days: the longest duration, in µs.
+const DURATION_US_MAX: u64 = 604_800_000_000;
+const SCORE_MAX: u64 = 100 * 10_000;
+const BYTES_MAX: u64 = 1 << 40;
+const COUNT_MAX: u64 = 1_000_000_000;
+/// 1e6 MB, in bytes.
+const MEGABYTES_MAX: u64 = 1_000_000 * 1_000_000;
+const RATIO_MAX: u64 = 10_000;
+
+/// Microseconds in a millisecond.
+const MS: u64 = 1_000;
+/// Microseconds in a second.
+const S: u64 = 1_000_000;
+
+const RESULT: Label = Label {
+    key: "result",
+    values: &["success", "failure"],
+    fallback: None,
+};
+
+/// What most metrics have in common; each entry below names what differs.
+const BASE: Metric = Metric {
+    code: 0,
+    name: "",
+    aliases: &[],
+    kind: Kind::Distribution,
+    unit: Unit::Milliseconds,
+    value_max: DURATION_US_MAX,
+    help: "",
+    prometheus: "",
+    bounds: &[],
+    release_bounds: &[],
+    thresholds: [None, None],
+    threshold_note: "",
+    label: None,
+    live: Live::Event,
+    per_terminal: false,
+    per_store: false,
+    per_release: false,
+};
+
+const COUNTER: Metric = Metric {
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    value_max: COUNT_MAX,
+    ..BASE
+};
+
+/// The metrics of this release.
+///
+/// Where releases are compared (sync, offline login, page load), neighbouring bounds by release are at
+/// most half apart over the usual values: with wider ones a p95 that is 1.3 times another's often looks
+/// the same.
+pub const BUILT_IN: &[Metric] = &[
+    Metric {
+        code: 1,
+        name: "lcp_ms",
+        aliases: &["lcp"],
+        help: "Largest Contentful Paint of page views (web-vitals).",
+        prometheus: "pos_web_vitals_lcp_seconds",
+        bounds: &[S, 1_500 * MS, 2 * S, 2_500 * MS, 3 * S, 4 * S, 6 * S],
+        thresholds: [Some(2_500 * MS), Some(4_000 * MS)],
+        threshold_note: "p75: good to 2,500 ms, poor over 4,000 ms",
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 2,
+        name: "inp_ms",
+        aliases: &["inp"],
+        help: "Interaction to Next Paint of page views (web-vitals).",
+        prometheus: "pos_web_vitals_inp_seconds",
+        bounds: &[100 * MS, 200 * MS, 300 * MS, 500 * MS, S],
+        thresholds: [Some(200 * MS), Some(500 * MS)],
+        threshold_note: "p75: good to 200 ms, poor over 500 ms",
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 3,
+        name: "cls_score",
+        aliases: &["cls"],
+        unit: Unit::Score,
+        value_max: SCORE_MAX,
+        help: "Cumulative Layout Shift of page views (web-vitals).",
+        prometheus: "pos_web_vitals_cls",
+        bounds: &[500, 1_000, 1_500, 2_500, 5_000],
+        thresholds: [Some(1_000), Some(2_500)],
+        threshold_note: "p75: good to 0.1, poor over 0.25",
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 4,
+        name: "fcp_ms",
+        help: "First Contentful Paint of page views (web-vitals).",
+        prometheus: "pos_web_vitals_fcp_seconds",
+        bounds: &[500 * MS, S, 1_800 * MS, 3 * S, 5 * S, 10 * S],
+        thresholds: [Some(1_800 * MS), Some(3_000 * MS)],
+        threshold_note: "p75: good to 1,800 ms, poor over 3,000 ms",
+        ..BASE
+    },
+    Metric {
+        code: 5,
+        name: "ttfb_ms",
+        help: "Time To First Byte of page views (web-vitals).",
+        prometheus: "pos_web_vitals_ttfb_seconds",
+        bounds: &[100 * MS, 200 * MS, 400 * MS, 800 * MS, 1_800 * MS, 3 * S],
+        thresholds: [Some(800 * MS), Some(1_800 * MS)],
+        threshold_note: "p75: good to 800 ms, poor over 1,800 ms",
+        ..BASE
+    },
+    Metric {
+        code: 6,
+        name: "page_load_ms",
+        help: "Time until a page of the application is usable.",
+        prometheus: "pos_page_load_seconds",
+        bounds: &[
+            50 * MS,
+            75 * MS,
+            100 * MS,
+            150 * MS,
+            200 * MS,
+            300 * MS,
+            400 * MS,
+            500 * MS,
+            750 * MS,
+            S,
+            1_500 * MS,
+            2 * S,
+            3 * S,
+            5 * S,
+        ],
+        thresholds: [Some(100 * MS), None],
+        threshold_note: "target 100 ms",
+        ..BASE
+    },
+    Metric {
+        code: 7,
+        name: "offline_login_duration_ms",
+        aliases: &["offline_login_duration"],
+        help: "Time a login took while the terminal was offline.",
+        prometheus: "pos_offline_login_duration_seconds",
+        bounds: &[100 * MS, 200 * MS, 300 * MS, 500 * MS, S, 2 * S],
+        release_bounds: &[
+            100 * MS,
+            150 * MS,
+            200 * MS,
+            250 * MS,
+            300 * MS,
+            400 * MS,
+            500 * MS,
+            700 * MS,
+            S,
+            2 * S,
+        ],
+        thresholds: [Some(300 * MS), Some(500 * MS)],
+        threshold_note: "target 300 ms, warn over 500 ms",
+        live: Live::Arrival,
+        per_terminal: true,
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 8,
+        name: "offline_logins",
+        help: "Logins attempted while the terminal was offline.",
+        prometheus: "pos_offline_logins",
+        threshold_note: "success ratio under 0.99: warn",
+        label: Some(RESULT),
+        live: Live::Arrival,
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 9,
+        name: "session_restore_ms",
+        help: "Time to restore a cashier's session from the terminal's storage.",
+        prometheus: "pos_session_restore_duration_seconds",
+        bounds: &[25 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
+        thresholds: [Some(100 * MS), None],
+        threshold_note: "target 100 ms",
+        live: Live::Arrival,
+        ..BASE
+    },
+    Metric {
+        code: 10,
+        name: "sync_duration_ms",
+        aliases: &["sync_duration"],
+        help: "Time one synchronisation with the back office took.",
+        prometheus: "pos_sync_duration_seconds",
+        bounds: &[
+            250 * MS,
+            500 * MS,
+            S,
+            1_500 * MS,
+            2 * S,
+            3 * S,
+            5 * S,
+            10 * S,
+            30 * S,
+        ],
+        release_bounds: &[
+            250 * MS,
+            500 * MS,
+            750 * MS,
+            S,
+            1_250 * MS,
+            1_500 * MS,
+            1_750 * MS,
+            2 * S,
+            2_500 * MS,
+            3 * S,
+            4 * S,
+            5 * S,
+            7 * S,
+            10 * S,
+            30 * S,
+        ],
+        thresholds: [Some(1_500 * MS), Some(5_000 * MS)],
+        threshold_note: "p95: target 1,500 ms, critical over 5,000 ms",
+        per_terminal: true,
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 11,
+        name: "sync_items_count",
+        aliases: &["sync_items"],
+        help: "Items carried by synchronisations.",
+        prometheus: "pos_sync_items",
+        ..COUNTER
+    },
+    Metric {
+        code: 12,
+        name: "sync_payload_bytes",
+        aliases: &["sync_payload_size"],
+        unit: Unit::Bytes,
+        value_max: BYTES_MAX,
+        help: "Size of one synchronisation's payload.",
+        prometheus: "pos_sync_payload_bytes",
+        bounds: &[1_000, 5_000, 15_000, 50_000, 100_000, 500_000, 1_000_000],
+        thresholds: [Some(15_000), None],
+        threshold_note: "target 15,000 bytes",
+        ..BASE
+    },
+    Metric {
+        code: 13,
+        name: "sync_attempts",
+        help: "Synchronisations attempted.",
+        prometheus: "pos_sync_attempts",
+        threshold_note: "success ratio under 0.99: warn, under 0.95: critical",
+        label: Some(RESULT),
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 14,
+        name: "reconnect_to_synced_ms",
+        help: "Time from reconnecting until everything queued was synchronised.",
+        prometheus: "pos_reconnect_to_synced_duration_seconds",
+        bounds: &[10 * S, 60 * S, 120 * S, 300 * S, 600 * S, 1_800 * S],
+        thresholds: [Some(300 * S), None],
+        threshold_note: "98 % within 300,000 ms",
+        live: Live::Arrival,
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 15,
+        name: "queue_wait_ms",
+        help: "Time a transaction waited in the terminal's queue before it was synchronised.",
+        prometheus: "pos_sync_queue_wait_seconds",
+        bounds: &[
+            S,
+            10 * S,
+            60 * S,
+            300 * S,
+            900 * S,
+            3_600 * S,
+            14_400 * S,
+            86_400 * S,
+        ],
+        thresholds: [Some(3_600 * S), None],
+        threshold_note: "p99 under 3,600,000 ms",
+        live: Live::Arrival,
+        ..BASE
+    },
+    Metric {
+        code: 16,
+        name: "pending_transactions",
+        kind: Kind::Level,
+        unit: Unit::Count,
+        value_max: COUNT_MAX,
+        help: "Transactions waiting in the terminal's queue.",
+        prometheus: "pos_pending_transactions",
+        thresholds: [Some(800), Some(1_000)],
+        threshold_note: "warn over 800, limit 1,000 per terminal",
+        per_terminal: true,
+        ..BASE
+    },
+    Metric {
+        code: 17,
+        name: "offline_transactions",
+        help: "Transactions made while the terminal was offline.",
+        prometheus: "pos_offline_transactions",
+        threshold_note: "success ratio under 0.99: warn",
+        label: Some(RESULT),
+        live: Live::Arrival,
+        ..COUNTER
+    },
+    Metric {
+        code: 18,
+        name: "conflicts",
+        help: "Conflicts found when offline transactions were synchronised.",
+        prometheus: "pos_sync_conflicts",
+        threshold_note: "over 0.02 of transactions: warn",
+        label: Some(Label {
+            key: "kind",
+            values: &[
+                "inventory_shortage",
+                "duplicate_transaction",
+                "customer_mismatch",
+                "session_closed",
+                "price_change",
+                "loyalty_points",
+            ],
+            fallback: None,
+        }),
+        live: Live::Arrival,
+        ..COUNTER
+    },
+    Metric {
+        code: 19,
+        name: "cache_requests",
+        help: "Requests the service worker's cache answered or missed.",
+        prometheus: "pos_cache_requests",
+        threshold_note: "hit ratio under 0.60: investigate",
+        label: Some(Label {
+            key: "result",
+            values: &["hit", "miss"],
+            fallback: None,
+        }),
+        ..COUNTER
+    },
+    Metric {
+        code: 20,
+        name: "product_search_ms",
+        help: "Time of a product search on the terminal.",
+        prometheus: "pos_product_search_duration_seconds",
+        bounds: &[20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
+        thresholds: [Some(200 * MS), None],
+        threshold_note: "target 200 ms",
+        ..BASE
+    },
+    Metric {
+        code: 21,
+        name: "customer_lookup_ms",
+        help: "Time of a customer lookup on the terminal.",
+        prometheus: "pos_customer_lookup_duration_seconds",
+        bounds: &[20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
+        thresholds: [Some(100 * MS), None],
+        threshold_note: "target 100 ms",
+        ..BASE
+    },
+    Metric {
+        code: 22,
+        name: "idb_write_ms",
+        help: "Time of a write to IndexedDB.",
+        prometheus: "pos_indexeddb_write_duration_seconds",
+        bounds: &[5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS, 500 * MS],
+        thresholds: [Some(50 * MS), None],
+        threshold_note: "target 50 ms",
+        ..BASE
+    },
+    Metric {
+        code: 23,
+        name: "service_worker_boot_ms",
+        help: "Time the service worker took to start.",
+        prometheus: "pos_service_worker_boot_duration_seconds",
+        bounds: &[50 * MS, 100 * MS, 200 * MS, 500 * MS, S, 2 * S],
+        thresholds: [Some(500 * MS), None],
+        threshold_note: "target 500 ms",
+        ..BASE
+    },
+    Metric {
+        code: 24,
+        name: "network_latency_ms",
+        aliases: &["latency_ms"],
+        help: "Round trip to the back office as the terminal sees it.",
+        prometheus: "pos_network_latency_seconds",
+        bounds: &[50 * MS, 100 * MS, 200 * MS, 500 * MS, S, 2 * S],
+        thresholds: [Some(100 * MS), Some(500 * MS)],
+        threshold_note: "good under 100 ms, poor over 500 ms",
+        per_terminal: true,
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 25,
+        name: "memory_used_mb",
+        kind: Kind::Level,
+        unit: Unit::Megabytes,
+        value_max: MEGABYTES_MAX,
+        help: "Memory the application uses on the terminal.",
+        prometheus: "pos_terminal_memory_bytes",
+        thresholds: [Some(80_000_000), None],
+        threshold_note: "over 80 MB per terminal: clean up",
+        per_terminal: true,
+        ..BASE
+    },
+    Metric {
+        code: 26,
+        name: "db_size_mb",
+        kind: Kind::Level,
+        unit: Unit::Megabytes,
+        value_max: MEGABYTES_MAX,
+        help: "Size of the terminal's IndexedDB.",
+        prometheus: "pos_indexeddb_size_bytes",
+        ..BASE
+    },
+    Metric {
+        code: 27,
+        name: "storage_used_ratio",
+        kind: Kind::Level,
+        unit: Unit::Ratio,
+        value_max: RATIO_MAX,
+        help: "Share of the browser's storage quota in use.",
+        prometheus: "pos_storage_used_ratio",
+        thresholds: [Some(8_000), None],
+        threshold_note: "warn over 0.8",
+        ..BASE
+    },
+    Metric {
+        code: 28,
+        name: "idb_transaction_count",
+        help: "IndexedDB transactions of the application.",
+        prometheus: "pos_indexeddb_transactions",
+        ..COUNTER
+    },
+    Metric {
+        code: 29,
+        name: "mode_switches",
+        help: "Changes of the terminal's connection mode, by the mode it changed to.",
+        prometheus: "pos_mode_switches",
+        label: Some(Label {
+            key: "to",
+            values: &["online", "offline", "slow", "metered", "offline_sync"],
+            fallback: None,
+        }),
+        ..COUNTER
+    },
+    Metric {
+        code: 30,
+        name: "errors",
+        aliases: &["errors_count"],
+        help: "Errors of the application.",
+        prometheus: "pos_errors",
+        threshold_note: "error ratio over 0.001: warn",
+        label: Some(Label {
+            key: "kind",
+            values: &[
+                "network",
+                "storage_quota",
+                "sync",
+                "auth",
+                "script",
+                "other",
+            ],
+            fallback: Some("other"),
+        }),
+        per_terminal: true,
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 31,
+        name: "login_failures",
+        help: "Refused logins.",
+        prometheus: "pos_login_failures",
+        threshold_note: "a burst is an attack",
+        ..COUNTER
+    },
+    Metric {
+        code: 32,
+        name: "data_loss_incidents",
+        help: "Incidents in which a terminal lost business data.",
+        prometheus: "pos_data_loss_incidents",
+        threshold_note: "any: page at once",
+        live: Live::Always,
+        ..COUNTER
+    },
+    Metric {
+        code: 33,
+        name: "dropped_samples",
+        help: "Samples the terminal's own SDK had to drop.",
+        prometheus: "pos_sdk_dropped_samples",
+        label: Some(Label {
+            key: "reason",
+            values: &["quota", "age", "too_large", "refused", "other"],
+            fallback: None,
+        }),
+        live: Live::Arrival,
+        ..COUNTER
+    },
+];
+
+/// `mode_switch_{from}_to_{to}`: an alias that carries the label in the name.
+const MODE_SWITCH_PREFIX: &str = "mode_switch_";
+
+/// The metrics tillwatch knows, found by name.
+#[derive(Debug)]
+pub struct Catalogue {
+    metrics: Vec<Metric>,
+    by_name: HashMap<&'static str, usize, foldhash::fast::FixedState>,
+    by_code: Vec<Option<usize>>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self::new(BUILT_IN.to_vec())
+    }
+}
+
+impl Catalogue {
+    /// A catalogue of these metrics.
+    #[must_use]
+    pub fn new(metrics: Vec<Metric>) -> Self {
+        let mut by_name = HashMap::default();
+        let mut by_code = Vec::new();
+        for (index, metric) in metrics.iter().enumerate() {
+            by_name.insert(metric.name, index);
+            for alias in metric.aliases {
+                by_name.insert(*alias, index);
+            }
+            let code = usize::from(metric.code);
+            if by_code.len() <= code {
+                by_code.resize(code + 1, None);
+            }
+            if let Some(slot) = by_code.get_mut(code) {
+                *slot = Some(index);
+            }
+        }
+        Self {
+            metrics,
+            by_name,
+            by_code,
+        }
+    }
+
+    /// Every metric, in the order of the catalogue.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    /// The metric of this wire name or alias, and the label that the name itself carries, if any.
+    #[must_use]
+    pub fn find<'a>(&self, name: &'a str) -> Option<(&Metric, Option<&'a str>)> {
+        if let Some(index) = self.by_name.get(name) {
+            return self.metrics.get(*index).map(|metric| (metric, None));
+        }
+        let (from, to) = name.strip_prefix(MODE_SWITCH_PREFIX)?.split_once("_to_")?;
+        let metric = self.metrics.get(*self.by_name.get("mode_switches")?)?;
+        label_code(metric, Some(from)).ok()?;
+        Some((metric, Some(to)))
+    }
+
+    /// The metric of this exact wire name (no alias).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Metric> {
+        self.find(name)
+            .map(|(metric, _)| metric)
+            .filter(|metric| metric.name == name)
+    }
+
+    /// The metric of this journal code.
+    #[must_use]
+    pub fn by_code(&self, code: u16) -> Option<&Metric> {
+        let index = (*self.by_code.get(usize::from(code))?)?;
+        self.metrics.get(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_unique() {
+        let catalogue = Catalogue::default();
+        let codes: HashSet<u16> = BUILT_IN.iter().map(|metric| metric.code).collect();
+        let names: usize = BUILT_IN.iter().map(|metric| 1 + metric.aliases.len()).sum();
+        assert_eq!(codes.len(), BUILT_IN.len());
+        assert_eq!(catalogue.by_name.len(), names);
+        for metric in BUILT_IN {
+            assert_eq!(catalogue.by_code(metric.code).unwrap().name, metric.name);
+        }
+    }
+
+    #[test]
+    fn bounds_ascend_and_contain_every_threshold() {
+        for metric in BUILT_IN {
+            assert!(metric.bounds.is_sorted(), "{}", metric.name);
+            assert!(metric.release_bounds.is_sorted(), "{}", metric.name);
+            assert_eq!(
+                metric.bounds.is_empty(),
+                metric.kind != Kind::Distribution,
+                "{}",
+                metric.name
+            );
+            if metric.kind == Kind::Distribution {
+                for threshold in metric.thresholds.into_iter().flatten() {
+                    assert!(metric.bounds.contains(&threshold), "{}", metric.name);
+                    let by_release = metric.bounds_by_release();
+                    assert!(by_release.contains(&threshold), "{}", metric.name);
+                }
+            }
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn a_mode_switch_alias_carries_its_label() {
+        let catalogue = Catalogue::default();
+        let (metric, label) = catalogue
+            .find("mode_switch_online_to_offline_sync")
+            .unwrap();
+        assert_eq!(
+            (metric.name, label),
+            ("mode_switches", Some("offline_sync"))
+        );
+        assert_eq!(catalogue.find("lcp").unwrap().0.name, "lcp_ms");
+        assert!(catalogue.find("no_such_metric").is_none());
+        assert!(catalogue.named("lcp").is_none());
+    }
+}

@@ -1,0 +1,127 @@
+//! An operator's act as a journal record: it takes effect at its place among the batches, in a replay too.
+//!
+//! Byte table: `docs/formats.md`. A batch's record begins with another first byte, so one look at it
+//! tells them apart.
+
+use crate::journal_record_v1::RecordError;
+
+/// The first byte of every act.
+const VERSION: u8 = 2;
+const RETIRE_STORE: u8 = 1;
+const CLOCK: u8 = 2;
+
+/// What an operator did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act<'a> {
+    /// The store's series end; what it posts later begins anew.
+    RetireStore {
+        /// The shop.
+        store_id: &'a str,
+        /// When, Unix ms.
+        at_ms: i64,
+    },
+    /// The clock was trusted: later times that are noted anywhere were noted when it was wrong.
+    Clock {
+        /// What it said, Unix ms.
+        at_ms: i64,
+        /// Whether what is too old by it may be forgotten.
+        is_settled: bool,
+    },
+}
+
+impl Act<'_> {
+    /// When it was done, Unix ms.
+    #[must_use]
+    pub fn at_ms(&self) -> i64 {
+        match self {
+            Self::RetireStore { at_ms, .. } | Self::Clock { at_ms, .. } => *at_ms,
+        }
+    }
+}
+
+/// Whether a record is an act, and not a batch.
+#[must_use]
+pub fn is_act(payload: &[u8]) -> bool {
+    payload.first() == Some(&VERSION)
+}
+
+/// Writes an act.
+#[must_use]
+pub fn encode(act: &Act<'_>) -> Vec<u8> {
+    let (kind, rest): (u8, &[u8]) = match act {
+        Act::RetireStore { store_id, .. } => (RETIRE_STORE, store_id.as_bytes()),
+        Act::Clock { is_settled, .. } => (CLOCK, if *is_settled { &[1] } else { &[0] }),
+    };
+    let mut bytes = vec![VERSION, kind];
+    bytes.extend_from_slice(&act.at_ms().to_le_bytes());
+    bytes.extend_from_slice(rest);
+    bytes
+}
+
+/// Reads an act.
+///
+/// # Errors
+/// When it is none that this release knows.
+pub fn decode(payload: &[u8]) -> Result<Act<'_>, RecordError> {
+    let (head, rest) = payload
+        .split_first_chunk::<2>()
+        .ok_or(RecordError::Field("act"))?;
+    let (at_ms, rest) = rest
+        .split_first_chunk::<8>()
+        .ok_or(RecordError::Field("time"))?;
+    let at_ms = i64::from_le_bytes(*at_ms);
+    match *head {
+        [VERSION, RETIRE_STORE] => {
+            let store_id = std::str::from_utf8(rest);
+            let store_id = store_id.map_err(|_not_utf8| RecordError::Field("store_id"))?;
+            Ok(Act::RetireStore { store_id, at_ms })
+        }
+        [VERSION, CLOCK] => {
+            let [settled] = *rest else {
+                return Err(RecordError::Field("settled"));
+            };
+            Ok(Act::Clock {
+                at_ms,
+                is_settled: settled != 0,
+            })
+        }
+        _ => Err(RecordError::Field("act")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_reads_as_it_was_written_and_is_no_batch() {
+        let act = Act::RetireStore {
+            store_id: "store-017",
+            at_ms: 1_763_683_200_123,
+        };
+        let bytes = encode(&act);
+        // These bytes lie in journals.
+        let mut expected = vec![2, 1];
+        expected.extend_from_slice(&1_763_683_200_123_i64.to_le_bytes());
+        expected.extend_from_slice(b"store-017");
+        assert_eq!(bytes, expected);
+        assert!(is_act(&bytes));
+        assert_eq!(decode(&bytes), Ok(act));
+        assert!(crate::journal_record_v1::decode(&bytes).is_err());
+        for end in 0..10 {
+            assert!(decode(&bytes[..end]).is_err(), "{end} bytes");
+        }
+        let act = Act::Clock {
+            at_ms: 1_763_683_200_123,
+            is_settled: true,
+        };
+        let bytes = encode(&act);
+        let mut expected = vec![2, 2];
+        expected.extend_from_slice(&1_763_683_200_123_i64.to_le_bytes());
+        expected.push(1);
+        assert_eq!(bytes, expected);
+        assert_eq!(decode(&bytes), Ok(act));
+        assert!(decode(&bytes[..10]).is_err());
+        assert!(decode(&[2, 9, 0, 0, 0, 0, 0, 0, 0, 0, b'a']).is_err());
+    }
+}

@@ -1,0 +1,399 @@
+//! How a validated batch is laid out inside a journal record. Byte table: `docs/formats.md`.
+//!
+//! Integers marked `v` are LEB128 varints, `z` zigzag varints. The record ends with its payload;
+//! nothing in it depends on a clock, so that a replay gives what the first reading gave.
+
+use crate::time::DAY_MS;
+use crate::{BatchHeader, Connection, Entry, HistogramReading, Reading, Source};
+
+/// The first byte of every record.
+const VERSION: u8 = 1;
+const FLAG_SESSION: u8 = 1;
+/// Queue and seq are a key's identity and 0. A release before this flag takes it for a queue of its own.
+const FLAG_KEYED: u8 = 2;
+
+const TAG_SAMPLE: u8 = 1;
+const TAG_HISTOGRAM: u8 = 2;
+const TAG_REJECTED: u8 = 3;
+
+/// Why a record could not be read. The journal's checksum has held by then, so this is a record of a
+/// later version or a bug; it is counted and set aside, never guessed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The first byte names another version.
+    #[error("record of version {0}, this release reads version 1")]
+    Version(u8),
+    /// A field ends early or holds what it cannot hold.
+    #[error("record has an unreadable {0}")]
+    Field(&'static str),
+}
+
+/// Writes one record at the end of a buffer.
+#[derive(Debug)]
+pub struct Encoder<'b> {
+    bytes: &'b mut Vec<u8>,
+    received_at_ms: i64,
+}
+
+impl<'b> Encoder<'b> {
+    /// Starts a record with its header.
+    pub fn new(bytes: &'b mut Vec<u8>, header: &BatchHeader<'_>) -> Self {
+        bytes.push(VERSION);
+        let session = header.session.map_or(0, |_| FLAG_SESSION);
+        bytes.push(session | if header.is_keyed { FLAG_KEYED } else { 0 });
+        bytes.push(header.source.code());
+        let mut encoder = Self {
+            bytes,
+            received_at_ms: header.received_at_ms,
+        };
+        encoder.zigzag(header.received_at_ms);
+        encoder.zigzag(header.offset_ms);
+        encoder.zigzag(header.applied_offset_ms);
+        encoder.text(header.store_id);
+        encoder.text(header.terminal_id);
+        encoder.bytes.extend_from_slice(&header.queue);
+        encoder.varint(header.seq);
+        encoder.text(header.release);
+        if let Some(session) = header.session {
+            encoder.bytes.extend_from_slice(&session);
+        }
+        encoder
+    }
+
+    /// Adds one value.
+    pub fn sample(&mut self, reading: &Reading, value: u64) {
+        self.reading(TAG_SAMPLE, reading);
+        self.varint(value);
+    }
+
+    /// Adds a histogram.
+    pub fn histogram(&mut self, reading: &Reading, histogram: &HistogramReading) {
+        self.reading(TAG_HISTOGRAM, reading);
+        self.zigzag(histogram.span_ms);
+        self.varint(histogram.indices.len() as u64);
+        let mut last = 0;
+        for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
+            self.varint(u64::from(index.wrapping_sub(last)));
+            self.varint(*count);
+            last = *index;
+        }
+        self.varint(histogram.sum);
+        self.varint(histogram.min);
+        self.varint(histogram.max);
+    }
+
+    /// Adds how many samples were rejected for a reason.
+    pub fn rejected(&mut self, reason_code: u8, samples: u64) {
+        self.bytes.push(TAG_REJECTED);
+        self.bytes.push(reason_code);
+        self.varint(samples);
+    }
+
+    fn reading(&mut self, tag: u8, reading: &Reading) {
+        self.bytes.push(tag);
+        self.varint(u64::from(reading.metric));
+        self.bytes.push(reading.label);
+        self.bytes.push(reading.connection.code());
+        self.zigzag(reading.t_raw_ms.wrapping_sub(self.received_at_ms));
+    }
+
+    /// Identifiers have at most 64 bytes, so one length byte is enough.
+    fn text(&mut self, text: &str) {
+        let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+        self.bytes.push(length);
+        self.bytes.extend_from_slice(
+            text.as_bytes()
+                .get(..usize::from(length))
+                .unwrap_or_default(),
+        );
+    }
+
+    fn zigzag(&mut self, value: i64) {
+        #[expect(
+            clippy::cast_sign_loss,
+            reason = "zigzag moves the sign to the lowest bit"
+        )]
+        self.varint(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            #[expect(clippy::cast_possible_truncation, reason = "seven bits and the flag")]
+            self.bytes.push((value as u8) | 0x80);
+            value >>= 7;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "below 128 here")]
+        self.bytes.push(value as u8);
+    }
+}
+
+/// Reads a record: its header, then its entries one by one.
+///
+/// # Errors
+/// When the header cannot be read.
+pub fn decode(bytes: &[u8]) -> Result<(BatchHeader<'_>, Entries<'_>), RecordError> {
+    let mut reader = Reader { rest: bytes };
+    let version = reader.byte("version")?;
+    if version != VERSION {
+        return Err(RecordError::Version(version));
+    }
+    let flags = reader.byte("flags")?;
+    let source = Source::from_code(reader.byte("source")?).ok_or(RecordError::Field("source"))?;
+    let received_at_ms = reader.zigzag("received_at")?;
+    let header = BatchHeader {
+        received_at_ms,
+        offset_ms: reader.zigzag("offset")?,
+        applied_offset_ms: reader.zigzag("applied offset")?,
+        store_id: reader.text("store_id")?,
+        terminal_id: reader.text("terminal_id")?,
+        queue: reader.array("queue")?,
+        seq: reader.varint("seq")?,
+        is_keyed: flags & FLAG_KEYED != 0,
+        release: reader.text("release")?,
+        source,
+        session: if flags & FLAG_SESSION == 0 {
+            None
+        } else {
+            Some(reader.array("session")?)
+        },
+    };
+    Ok((
+        header,
+        Entries {
+            reader,
+            received_at_ms,
+        },
+    ))
+}
+
+/// The entries of a record, in order. After an error there are no more.
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    reader: Reader<'a>,
+    received_at_ms: i64,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.rest.is_empty() {
+            return None;
+        }
+        let entry = self.entry();
+        if entry.is_err() {
+            self.reader.rest = &[];
+        }
+        Some(entry)
+    }
+}
+
+impl Entries<'_> {
+    fn entry(&mut self) -> Result<Entry, RecordError> {
+        let reader = &mut self.reader;
+        match reader.byte("tag")? {
+            TAG_SAMPLE => {
+                let reading = reader.reading(self.received_at_ms)?;
+                Ok(Entry::Sample(reading, reader.varint("value")?))
+            }
+            TAG_HISTOGRAM => {
+                let reading = reader.reading(self.received_at_ms)?;
+                Ok(Entry::Histogram(reading, reader.histogram()?))
+            }
+            TAG_REJECTED => Ok(Entry::Rejected(
+                reader.byte("reason")?,
+                reader.varint("rejected samples")?,
+            )),
+            _ => Err(RecordError::Field("tag")),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(RecordError::Field(field))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], RecordError> {
+        let bytes = self.take(N, field)?;
+        bytes
+            .try_into()
+            .map_err(|_wrong_length| RecordError::Field(field))
+    }
+
+    fn byte(&mut self, field: &'static str) -> Result<u8, RecordError> {
+        self.array::<1>(field).map(|[byte]| byte)
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<&'a str, RecordError> {
+        let length = usize::from(self.byte(field)?);
+        std::str::from_utf8(self.take(length, field)?)
+            .map_err(|_not_utf8| RecordError::Field(field))
+    }
+
+    fn varint(&mut self, field: &'static str) -> Result<u64, RecordError> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(field)?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(RecordError::Field(field))
+    }
+
+    fn zigzag(&mut self, field: &'static str) -> Result<i64, RecordError> {
+        let value = self.varint(field)?;
+        #[expect(
+            clippy::cast_possible_wrap,
+            reason = "zigzag keeps the sign in the lowest bit"
+        )]
+        Ok(((value >> 1) as i64) ^ -((value & 1) as i64))
+    }
+
+    fn reading(&mut self, received_at_ms: i64) -> Result<Reading, RecordError> {
+        let metric = self.varint("metric")?;
+        Ok(Reading {
+            metric: u16::try_from(metric).map_err(|_too_large| RecordError::Field("metric"))?,
+            label: self.byte("label")?,
+            connection: Connection::from_code(self.byte("connection")?)
+                .ok_or(RecordError::Field("connection"))?,
+            t_raw_ms: self.zigzag("time")?.wrapping_add(received_at_ms),
+        })
+    }
+
+    fn histogram(&mut self) -> Result<HistogramReading, RecordError> {
+        let span_ms = self.zigzag("span")?;
+        if !(1..=DAY_MS).contains(&span_ms) {
+            return Err(RecordError::Field("span"));
+        }
+        let pairs = usize::try_from(self.varint("bucket count")?).unwrap_or(usize::MAX);
+        // Each pair takes at least two bytes, so a length that lies cannot reserve more than it sent.
+        if pairs > self.rest.len() / 2 {
+            return Err(RecordError::Field("bucket count"));
+        }
+        let (mut indices, mut counts) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
+        let mut index = 0_u32;
+        for _ in 0..pairs {
+            let step = u32::try_from(self.varint("bucket index")?);
+            index = step
+                .ok()
+                .and_then(|step| index.checked_add(step))
+                .ok_or(RecordError::Field("bucket index"))?;
+            indices.push(index);
+            counts.push(self.varint("bucket value count")?);
+        }
+        Ok(HistogramReading {
+            span_ms,
+            indices,
+            counts,
+            sum: self.varint("sum")?,
+            min: self.varint("min")?,
+            max: self.varint("max")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let reading = (any::<u16>(), any::<u8>(), 0_u8..6, any::<i32>()).prop_map(
+            |(metric, label, connection, t)| Reading {
+                metric,
+                label,
+                connection: Connection::from_code(connection).unwrap(),
+                t_raw_ms: 1_763_683_200_000 + i64::from(t),
+            },
+        );
+        prop_oneof![
+            (reading.clone(), any::<u64>())
+                .prop_map(|(reading, value)| Entry::Sample(reading, value)),
+            (any::<u8>(), any::<u64>())
+                .prop_map(|(reason, samples)| Entry::Rejected(reason, samples)),
+            (
+                reading,
+                prop::collection::btree_map(any::<u32>(), any::<u64>(), 0..20),
+                any::<u64>()
+            )
+                .prop_map(|(reading, buckets, sum)| Entry::Histogram(
+                    reading,
+                    HistogramReading {
+                        span_ms: 60_000,
+                        indices: buckets.keys().copied().collect(),
+                        counts: buckets.values().copied().collect(),
+                        sum,
+                        min: 1,
+                        max: 9,
+                    }
+                )),
+        ]
+    }
+
+    fn header(session: Option<[u8; 16]>, is_keyed: bool) -> BatchHeader<'static> {
+        BatchHeader {
+            received_at_ms: 1_763_683_200_123,
+            offset_ms: -90_000,
+            applied_offset_ms: -90_000,
+            store_id: "store-017",
+            terminal_id: "till-3",
+            queue: [7; 16],
+            seq: 412,
+            is_keyed,
+            release: "2.4.1",
+            source: Source::Rum,
+            session,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(entries in prop::collection::vec(entry(), 0..50), session in any::<Option<[u8; 16]>>(), is_keyed in any::<bool>()) {
+            let header = header(session, is_keyed);
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, &header);
+            for entry in &entries {
+                match entry {
+                    Entry::Sample(reading, value) => encoder.sample(reading, *value),
+                    Entry::Histogram(reading, histogram) => encoder.histogram(reading, histogram),
+                    Entry::Rejected(reason, samples) => encoder.rejected(*reason, *samples),
+                }
+            }
+            let (read_header, read) = decode(&bytes).unwrap();
+            prop_assert_eq!(read_header, header);
+            let read: Result<Vec<Entry>, RecordError> = read.collect();
+            prop_assert_eq!(read.unwrap(), entries);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok((_, entries)) = decode(&bytes) {
+                // Every entry takes at least one byte, so it ends.
+                prop_assert!(entries.count() <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        assert_eq!(decode(&[9, 0, 0]).unwrap_err(), RecordError::Version(9));
+    }
+}

@@ -1,0 +1,51 @@
+//! The vocabulary: plain types, no I/O, no clock, no async. Every other module speaks in these.
+//!
+//! | file | what |
+//! |---|---|
+//! | `metric.rs` | the catalogue's types: kind, unit, label, live rule |
+//! | `catalogue.rs` | every metric terminals measure, declared once |
+//! | `histogram.rs` | HdrHistogram's bucket layout, sparse; quantiles by integer rank |
+//! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
+//! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
+//! | `batch.rs` | what one terminal posts at once, after validation |
+//! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
+//! | `outcome.rs` | what became of each sample; each gets exactly one |
+//! | `rollup.rs` | the mergeable summary of one metric in one window |
+//! | `hours.rs` | hours of stores, and which of them are dirty |
+//! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
+//! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
+//! | `sequence.rs` | which sequence numbers of a queue have been seen |
+//! | `journal_record_v1.rs` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
+//! | `journal_act_v1.rs` | an operator's act, or the clock's, as it lies in the journal |
+//! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
+
+pub mod batch;
+pub mod catalogue;
+pub mod dimension;
+pub mod histogram;
+pub mod hours;
+pub mod journal_act_v1;
+pub mod journal_record_v1;
+pub mod keyed;
+pub mod metric;
+pub mod outcome;
+pub mod quantile;
+pub mod rollup;
+pub mod sequence;
+pub mod session;
+pub mod terminal_hour;
+pub mod time;
+
+pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
+pub use catalogue::Catalogue;
+pub use dimension::{Connection, Source};
+pub use histogram::SparseHistogram;
+pub use hours::{DirtyHours, StoreHour};
+pub use keyed::{FirstResult, KeyId};
+pub use metric::{Kind, Live, Metric, Unit};
+pub use outcome::{Outcomes, Reason};
+pub use quantile::Quantile;
+pub use rollup::{Rollup, RollupKey, Summary};
+pub use sequence::{Seen, SeqWindow};
+pub use session::{Pseudonym, SessionDay, SessionDayKey, SessionKey, SessionSums};
+pub use terminal_hour::{Scalars, TerminalHour, TerminalHourKey};

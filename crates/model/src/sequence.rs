@@ -1,0 +1,318 @@
+//! Which sequence numbers of a queue have been seen: the highest, and the missing ranges below it.
+//!
+//! After RFC 6479's sliding window, with ranges in place of bits: a queue that sends in order costs
+//! no memory beyond its highest number, and each missing range knows since when it is missing.
+
+use crate::time::{DAY_MS, put_right};
+
+/// How far below the highest number a missing one may still come: 11 days at a batch a minute.
+pub const DEPTH: u64 = 16_384;
+/// A number this far above the highest is a mistake, not a gap.
+pub const JUMP_MAX: u64 = 1_000_000;
+/// After this, a missing batch would hold nothing but samples that are too old.
+pub const LOST_AFTER_MS: i64 = 9 * DAY_MS;
+
+/// What is known of a sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Not seen before.
+    Fresh,
+    /// Seen before.
+    Duplicate,
+    /// Too far below the highest to know.
+    BeyondWindow,
+    /// Too far above the highest to believe.
+    Jump,
+}
+
+/// A missing range, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gap {
+    from: u64,
+    to: u64,
+    /// When it was noticed, Unix ms. `UNCOUNTED`: it lies before the first number seen, or it has been
+    /// counted as lost; it may still come, and is no gap.
+    since_ms: i64,
+}
+
+const UNCOUNTED: i64 = i64::MAX;
+
+impl Gap {
+    fn length(self) -> u64 {
+        self.to - self.from + 1
+    }
+}
+
+/// The numbers seen in one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeqWindow {
+    high: u64,
+    /// Ascending, apart, all between `high − DEPTH` and `high`.
+    gaps: Vec<Gap>,
+    last_seen_ms: i64,
+    lost: u64,
+    /// Numbers in the gaps that count: kept, because scrapes ask for it.
+    missing: u64,
+}
+
+impl SeqWindow {
+    /// A queue whose first number to arrive is `seq`. What lies below it was perhaps counted elsewhere
+    /// or before the queue was forgotten: it may come, and is not missed.
+    #[must_use]
+    pub fn new(seq: u64, now_ms: i64) -> Self {
+        let gap = seq.checked_sub(1).map(|to| Gap {
+            from: seq.saturating_sub(DEPTH),
+            to,
+            since_ms: UNCOUNTED,
+        });
+        Self {
+            high: seq,
+            gaps: gap.into_iter().collect(),
+            last_seen_ms: now_ms,
+            lost: 0,
+            missing: 0,
+        }
+    }
+
+    /// What is known of `seq`.
+    #[must_use]
+    pub fn seen(&self, seq: u64) -> Seen {
+        if seq > self.high {
+            return if seq - self.high > JUMP_MAX {
+                Seen::Jump
+            } else {
+                Seen::Fresh
+            };
+        }
+        if self.high - seq > DEPTH {
+            return Seen::BeyondWindow;
+        }
+        match self.gap_at(seq) {
+            Some(_) => Seen::Fresh,
+            None => Seen::Duplicate,
+        }
+    }
+
+    /// Marks a fresh `seq` as seen.
+    pub fn insert(&mut self, seq: u64, now_ms: i64) {
+        // Not the latest of all: the clock may have been set back.
+        self.last_seen_ms = now_ms;
+        if seq > self.high {
+            if seq - self.high > 1 {
+                self.gaps.push(Gap {
+                    from: self.high + 1,
+                    to: seq - 1,
+                    since_ms: now_ms,
+                });
+                self.missing += seq - 1 - self.high;
+            }
+            self.high = seq;
+            self.trim();
+        } else if let Some(index) = self.gap_at(seq) {
+            let gap = self.gaps.remove(index);
+            self.missing -= u64::from(gap.since_ms != UNCOUNTED);
+            if gap.to > seq {
+                self.gaps.insert(
+                    index,
+                    Gap {
+                        from: seq + 1,
+                        ..gap
+                    },
+                );
+            }
+            if gap.from < seq {
+                self.gaps.insert(index, Gap { to: seq - 1, ..gap });
+            }
+        }
+    }
+
+    /// Counts as lost what has been missing for too long.
+    pub fn age(&mut self, now_ms: i64) {
+        for gap in &mut self.gaps {
+            if gap.since_ms != UNCOUNTED && now_ms.saturating_sub(gap.since_ms) > LOST_AFTER_MS {
+                self.lost += gap.length();
+                self.missing -= gap.length();
+                gap.since_ms = UNCOUNTED;
+            }
+        }
+    }
+
+    /// The clock was trusted at this time: what is noted of later times was noted when it was wrong. Whether
+    /// there was any.
+    pub fn set_right(&mut self, at_ms: i64) -> bool {
+        let mut is_wrong = put_right(&mut self.last_seen_ms, at_ms);
+        for gap in &mut self.gaps {
+            is_wrong |= gap.since_ms != UNCOUNTED && put_right(&mut gap.since_ms, at_ms);
+        }
+        is_wrong
+    }
+
+    /// Batches that are missing and may still come.
+    #[must_use]
+    pub fn open_gaps(&self) -> u64 {
+        self.missing
+    }
+
+    /// Batches that will not come any more.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The highest number seen.
+    #[must_use]
+    pub fn high(&self) -> u64 {
+        self.high
+    }
+
+    /// When a batch of this queue last came, Unix ms.
+    #[must_use]
+    pub fn last_seen_ms(&self) -> i64 {
+        self.last_seen_ms
+    }
+
+    /// Missing ranges held: what bounds its memory.
+    #[must_use]
+    pub fn gap_count(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// For the state file: eight-byte little-endian words.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(24 + self.gaps.len() * 24);
+        bytes.extend_from_slice(&self.high.to_le_bytes());
+        bytes.extend_from_slice(&self.last_seen_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.lost.to_le_bytes());
+        for gap in &self.gaps {
+            bytes.extend_from_slice(&gap.from.to_le_bytes());
+            bytes.extend_from_slice(&gap.to.to_le_bytes());
+            bytes.extend_from_slice(&gap.since_ms.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From the state file; `None` when the bytes are not of this layout.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let (head, gaps) = words.split_first_chunk::<3>()?;
+        let (gaps, odd) = gaps.as_chunks::<3>();
+        if !rest.is_empty() || !odd.is_empty() {
+            return None;
+        }
+        let [high, last_seen, lost] = head;
+        let gap = |[from, to, since]: &[[u8; 8]; 3]| Gap {
+            from: u64::from_le_bytes(*from),
+            to: u64::from_le_bytes(*to),
+            since_ms: i64::from_le_bytes(*since),
+        };
+        let gaps: Vec<Gap> = gaps
+            .iter()
+            .map(gap)
+            .filter(|gap| gap.from <= gap.to)
+            .collect();
+        let open = gaps.iter().filter(|gap| gap.since_ms != UNCOUNTED);
+        Some(Self {
+            high: u64::from_le_bytes(*high),
+            missing: open.map(|gap| gap.length()).sum(),
+            gaps,
+            last_seen_ms: i64::from_le_bytes(*last_seen),
+            lost: u64::from_le_bytes(*lost),
+        })
+    }
+
+    fn gap_at(&self, seq: u64) -> Option<usize> {
+        let index = self.gaps.partition_point(|gap| gap.to < seq);
+        self.gaps
+            .get(index)
+            .is_some_and(|gap| gap.from <= seq)
+            .then_some(index)
+    }
+
+    /// Gives up what has fallen below the window.
+    fn trim(&mut self) {
+        let floor = self.high.saturating_sub(DEPTH);
+        let fallen = self.gaps.partition_point(|gap| gap.to < floor);
+        for gap in self.gaps.drain(..fallen) {
+            if gap.since_ms != UNCOUNTED {
+                self.lost += gap.length();
+                self.missing -= gap.length();
+            }
+        }
+        if let Some(gap) = self.gaps.first_mut()
+            && gap.from < floor
+        {
+            if gap.since_ms != UNCOUNTED {
+                self.lost += floor - gap.from;
+                self.missing -= floor - gap.from;
+            }
+            gap.from = floor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set(first in 0_u64..40_000, steps in prop::collection::vec(-20_000_i64..20_000, 1..300)) {
+            let mut window = SeqWindow::new(first, 0);
+            let (mut set, mut high) = (HashSet::from([first]), first);
+            for step in steps {
+                let seq = high.saturating_add_signed(step);
+                let expected = if seq > high { Seen::Fresh }
+                    else if high - seq > DEPTH { Seen::BeyondWindow }
+                    else if set.contains(&seq) { Seen::Duplicate }
+                    else { Seen::Fresh };
+                prop_assert_eq!(window.seen(seq), expected);
+                if expected == Seen::Fresh {
+                    window.insert(seq, 1);
+                    set.insert(seq);
+                    high = high.max(seq);
+                }
+                prop_assert_eq!(SeqWindow::from_bytes(&window.to_bytes()), Some(window.clone()));
+            }
+            // Every number above the first is seen, missing, or lost.
+            let seen = set.iter().filter(|seq| **seq > first).count() as u64;
+            prop_assert_eq!(seen + window.open_gaps() + window.lost(), high - first);
+        }
+    }
+
+    #[test]
+    fn any_order_within_the_depth_is_taken_once() {
+        let mut order: Vec<u64> = (0..=DEPTH).collect();
+        fastrand::Rng::with_seed(7).shuffle(&mut order);
+        let mut window = SeqWindow::new(order[0], 0);
+        for seq in &order[1..] {
+            assert_eq!(window.seen(*seq), Seen::Fresh);
+            window.insert(*seq, 0);
+            assert_eq!(window.seen(*seq), Seen::Duplicate);
+        }
+        assert_eq!((window.open_gaps(), window.gap_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_jump_is_refused_and_moves_nothing() {
+        let window = SeqWindow::new(5, 0);
+        assert_eq!(window.seen(5 + JUMP_MAX), Seen::Fresh);
+        assert_eq!(window.seen(6 + JUMP_MAX), Seen::Jump);
+        assert_eq!(window.seen(u64::MAX), Seen::Jump);
+    }
+
+    #[test]
+    fn what_is_missing_for_nine_days_is_lost_and_may_still_come() {
+        let mut window = SeqWindow::new(10, 0);
+        window.insert(13, 1_000);
+        assert_eq!((window.open_gaps(), window.lost()), (2, 0));
+        window.age(LOST_AFTER_MS + 1_001);
+        assert_eq!((window.open_gaps(), window.lost()), (0, 2));
+        assert_eq!(window.seen(11), Seen::Fresh);
+    }
+}

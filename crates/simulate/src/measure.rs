@@ -1,0 +1,486 @@
+//! One terminal at work: its connection, what it measures in a minute, its counters.
+
+use fastrand::Rng;
+use tillwatch_model::{Catalogue, Connection, time};
+
+use crate::batch::{Batch, Builder, Moment, Sample};
+use crate::fleet::Profile;
+use crate::pace::Hours;
+use crate::random::{around, derive_seed};
+use crate::trouble::Kind;
+use crate::values::{Conditions, Measured, Mix};
+
+/// Batches in one cashier's session: two to four hours.
+const SESSION_BATCHES: std::ops::Range<u32> = 120..240;
+
+/// New transactions that wait in a minute offline, at most.
+const PENDING_PER_MINUTE_MAX: u64 = 4;
+
+/// What all terminals share.
+#[derive(Debug)]
+pub struct World {
+    /// What there is to measure.
+    pub mix: Mix,
+    /// Samples in each batch.
+    pub samples_per_batch: u32,
+    /// When stores are open; none: always.
+    pub hours: Option<Hours>,
+    batches_per_minute: f64,
+    pending: usize,
+    switches: usize,
+}
+
+impl World {
+    /// Terminals that measure the built-in catalogue.
+    pub fn new(samples_per_batch: u32, hours: Option<Hours>) -> Self {
+        let mix = Mix::new(&Catalogue::default());
+        Self {
+            pending: mix.position("pending_transactions"),
+            switches: mix.position("mode_switches"),
+            mix,
+            samples_per_batch,
+            batches_per_minute: 1.0,
+            hours,
+        }
+    }
+
+    /// How busy a store is, as a share of the busiest time.
+    pub fn activity(&self, at_ms: i64, store: usize) -> f64 {
+        self.hours
+            .map_or(1.0, |hours| hours.activity_of(at_ms, store))
+    }
+
+    /// The same world, where terminals make a batch this often.
+    pub fn measured_every(mut self, interval_ms: Option<u64>) -> Self {
+        if let Some(interval_ms) = interval_ms {
+            self.batches_per_minute =
+                60_000.0 / tillwatch_model::metric::to_float(interval_ms.max(1));
+        }
+        self
+    }
+
+    /// Samples in a minute, as a share of the forty of a usual one.
+    pub fn share_of_usual(&self) -> f64 {
+        f64::from(self.samples_per_batch) * self.batches_per_minute / 40.0
+    }
+
+    /// Samples in a batch of a store's terminal made at this time.
+    fn samples_at(&self, at_ms: i64, store: usize) -> u32 {
+        let activity = self.activity(at_ms, store);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a small number"
+        )]
+        let samples = (f64::from(self.samples_per_batch) * activity).round() as u32;
+        samples.max(1)
+    }
+}
+
+/// One terminal as it measures.
+#[derive(Debug)]
+pub struct Meter {
+    /// What stays the same about it.
+    pub profile: Profile,
+    /// Its chance.
+    pub rng: Rng,
+    /// The beginning of every batch on its release, and on the next one.
+    heads: [Vec<u8>; 2],
+    /// Where the run begins, simulated Unix ms.
+    begin_ms: i64,
+    connection: Connection,
+    is_stranded: bool,
+    /// Changes of connection not reported yet.
+    switches: Vec<(Connection, Connection)>,
+    pending: u64,
+    next_seq: u64,
+    session_id: String,
+    session_batches_left: u32,
+    /// Sessions have their own, because history shares them.
+    session_rng: Rng,
+}
+
+impl Meter {
+    /// A terminal that starts connected, or stranded offline if it is a late one.
+    pub fn new(profile: Profile) -> Self {
+        let mut rng = Rng::with_seed(profile.seed);
+        let is_stranded = profile.offline_before_ms.is_some();
+        // As many as the switches below lead to in the long run.
+        let connection = match rng.u32(0..1_000) {
+            _ if is_stranded => Connection::Offline,
+            0..30 => Connection::Offline,
+            30..70 => Connection::Slow,
+            70..100 => Connection::Metered,
+            _ => Connection::Online,
+        };
+        Self {
+            heads: [
+                profile.content_head(&profile.release),
+                profile
+                    .next_release
+                    .as_ref()
+                    .map_or(Vec::new(), |(_, release)| profile.content_head(release)),
+            ],
+            begin_ms: i64::MAX,
+            connection,
+            is_stranded,
+            switches: Vec::new(),
+            pending: if is_stranded {
+                rng.u64(50..900)
+            } else {
+                rng.u64(0..3)
+            },
+            next_seq: profile.first_seq,
+            session_id: String::new(),
+            session_batches_left: 0,
+            session_rng: Rng::with_seed(derive_seed(profile.seed, "sessions")),
+            rng,
+            profile,
+        }
+    }
+
+    /// The same terminal in a run that begins then, connected if what it has to tell must not wait.
+    pub fn beginning_at(mut self, begin_ms: i64, is_connected: bool) -> Self {
+        self.begin_ms = begin_ms;
+        if is_connected {
+            self.connection = Connection::Online;
+        }
+        self
+    }
+
+    /// Whether something that comes so long after the beginning has come.
+    fn has_come(&self, from_ms: i64, at_ms: i64) -> bool {
+        self.begin_ms
+            .checked_add(from_ms)
+            .is_some_and(|from_ms| from_ms <= at_ms)
+    }
+
+    /// 0 on its release, 1 on the next one.
+    fn release_at(&self, at_ms: i64) -> usize {
+        let next = self.profile.next_release.as_ref();
+        usize::from(next.is_some_and(|(from_ms, _)| self.has_come(*from_ms, at_ms)))
+    }
+
+    /// What is wrong in its store at a time.
+    fn troubles_at(&self, at_ms: i64) -> impl Iterator<Item = Kind> {
+        let troubles = self.profile.troubles.iter();
+        troubles
+            .filter(move |(from_ms, _)| self.has_come(*from_ms, at_ms))
+            .map(|(_, kind)| *kind)
+    }
+
+    /// Whether its store is silent at a time.
+    pub fn is_silent(&self, at_ms: i64) -> bool {
+        self.troubles_at(at_ms).any(|kind| kind == Kind::Silent)
+    }
+
+    /// The number of its next batch.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// How it is connected.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// The network is back.
+    pub fn come_back(&mut self) {
+        self.is_stranded = false;
+        if self.connection == Connection::Offline {
+            self.switch(Connection::OfflineSync);
+        }
+    }
+
+    /// What it measured since `span_ms` ago, `now_ms` being the true time: as many samples as it is busy.
+    /// A batch does not reach back into the hour before, so that each can be counted in its hour.
+    pub fn measure(&mut self, world: &World, now_ms: i64, span_ms: u64) -> Batch {
+        self.pass_a_minute(now_ms);
+        let local_now_ms = now_ms + self.profile.clock_ahead_ms;
+        let hour_ms = time::window_start_ms(local_now_ms, time::HOUR_MS);
+        let span_ms = i64::try_from(span_ms.max(1)).unwrap_or(i64::MAX);
+        let span_ms = span_ms.min(local_now_ms - hour_ms + 1);
+        let mut builder = self.start_batch(hour_ms, now_ms);
+        let mut left = world.samples_at(now_ms, self.profile.store);
+        let pending = self.pending;
+        if let Some(level) = world.mix.measured().get(world.pending) {
+            let at = self.moment(local_now_ms, span_ms);
+            self.put(&mut builder, world.pending, level, at, pending);
+            left -= 1;
+        }
+        let switches = std::mem::take(&mut self.switches);
+        for (from, to) in switches.into_iter().take(left as usize) {
+            if let Some(counter) = world.mix.measured().get(world.switches) {
+                let at = self.moment(local_now_ms, span_ms);
+                self.put_switch(&mut builder, world.switches, counter, at, (from, to));
+                left -= 1;
+            }
+        }
+        for _ in 0..left {
+            let position = self.pick(world, now_ms);
+            if let Some(measured) = world.mix.measured().get(position) {
+                let at = self.moment(local_now_ms, span_ms);
+                let recorded = self.draw(measured, self.connection, now_ms);
+                let label = self.label(measured, now_ms);
+                self.put_labelled(&mut builder, (position, measured), label, at, recorded);
+            }
+        }
+        builder.finish()
+    }
+
+    /// What the next sample is of.
+    fn pick(&mut self, world: &World, now_ms: i64) -> usize {
+        let trouble = self.troubles_at(now_ms).next();
+        for (name, share) in trouble.map_or(&[][..], Kind::extra) {
+            if self.rng.f64() < *share {
+                return world.mix.position(name);
+            }
+        }
+        world.mix.pick(&mut self.rng, self.connection)
+    }
+
+    /// A label; more often a failure where something is wrong.
+    fn label(&mut self, measured: &Measured, now_ms: i64) -> &'static str {
+        let name = measured.metric.name;
+        let failing: f64 = self
+            .troubles_at(now_ms)
+            .map(|kind| kind.failing(name))
+            .sum();
+        if failing > 0.0 && self.rng.f64() < failing {
+            return "failure";
+        }
+        measured.label(&mut self.rng)
+    }
+
+    /// A value of a metric on this terminal.
+    pub fn draw(&mut self, measured: &Measured, connection: Connection, at_ms: i64) -> u64 {
+        let slowdown = self.profile.slowdown.get(self.release_at(at_ms)).copied();
+        let name = measured.metric.name;
+        let conditions = Conditions {
+            connection,
+            slowdown: slowdown.unwrap_or(1.0),
+            worse: self
+                .troubles_at(at_ms)
+                .map(|kind| kind.factor(name))
+                .product(),
+        };
+        let z = self.profile.draw_z(&mut self.rng);
+        measured.at(z, conditions)
+    }
+
+    /// An empty batch with the next number, of this hour; measured by the release of a time.
+    pub fn start_batch(&mut self, hour_ms: i64, at_ms: i64) -> Builder {
+        if self.session_batches_left == 0 {
+            self.session_batches_left = self.session_rng.u32(SESSION_BATCHES);
+            self.session_id = format!("{:032x}", self.session_rng.u128(..));
+        }
+        self.session_batches_left -= 1;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let head = self.heads.get(self.release_at(at_ms));
+        Builder::new(
+            head.map_or(&[], Vec::as_slice),
+            seq,
+            &self.session_id,
+            hour_ms,
+        )
+    }
+
+    /// Adds a sample, with a label as often as each occurs.
+    pub fn put(
+        &mut self,
+        builder: &mut Builder,
+        position: usize,
+        measured: &Measured,
+        at: Moment,
+        recorded: u64,
+    ) {
+        let label = measured.label(&mut self.rng);
+        self.put_labelled(builder, (position, measured), label, at, recorded);
+    }
+
+    /// Adds a sample with this label.
+    pub fn put_labelled(
+        &self,
+        builder: &mut Builder,
+        (position, measured): (usize, &Measured),
+        label: &'static str,
+        at: Moment,
+        recorded: u64,
+    ) {
+        let metric = &measured.metric;
+        let name = match metric.aliases.first() {
+            Some(alias) if self.profile.uses_aliases => alias,
+            _ => metric.name,
+        };
+        builder.sample(&Sample {
+            position,
+            unit: metric.unit,
+            name,
+            label,
+            at,
+            recorded,
+        });
+    }
+
+    /// Older SDKs write the switch into the name.
+    fn put_switch(
+        &self,
+        builder: &mut Builder,
+        position: usize,
+        measured: &Measured,
+        at: Moment,
+        (from, to): (Connection, Connection),
+    ) {
+        let old_name = format!("mode_switch_{}_to_{}", from.name(), to.name());
+        let (name, label) = if self.profile.uses_aliases {
+            (old_name.as_str(), "")
+        } else {
+            (measured.metric.name, to.name())
+        };
+        builder.sample(&Sample {
+            position,
+            unit: measured.metric.unit,
+            name,
+            label,
+            at,
+            recorded: 1,
+        });
+    }
+
+    fn moment(&mut self, local_now_ms: i64, span_ms: i64) -> Moment {
+        Moment {
+            t_ms: local_now_ms - self.rng.i64(0..span_ms),
+            connection: self.connection,
+        }
+    }
+
+    /// The connection changes now and then, and transactions wait or go.
+    fn pass_a_minute(&mut self, now_ms: i64) {
+        let chance = self.rng.u32(0..1_000);
+        let is_shaky = self
+            .troubles_at(now_ms)
+            .any(|kind| kind == Kind::BadNetwork);
+        match self.connection {
+            Connection::Offline if self.is_stranded => {}
+            Connection::Offline if chance < 250 => self.switch(Connection::OfflineSync),
+            Connection::Online if is_shaky && chance < 60 => self.switch(Connection::Offline),
+            Connection::Online if is_shaky && chance < 260 => self.switch(Connection::Slow),
+            Connection::Online if chance < 8 => self.switch(Connection::Offline),
+            Connection::Online if chance < 18 => self.switch(Connection::Slow),
+            Connection::Online if chance < 21 => self.switch(Connection::Metered),
+            Connection::Slow if chance < 250 => self.switch(Connection::Online),
+            Connection::Metered if chance < 100 => self.switch(Connection::Online),
+            Connection::OfflineSync if self.pending == 0 => self.switch(Connection::Online),
+            Connection::Unknown
+            | Connection::Online
+            | Connection::Offline
+            | Connection::Slow
+            | Connection::Metered
+            | Connection::OfflineSync => {}
+        }
+        self.pending = match self.connection {
+            Connection::Offline => self.pending + self.rng.u64(0..=PENDING_PER_MINUTE_MAX),
+            // Catching up: most of them go in one minute.
+            Connection::OfflineSync => self.pending / 8,
+            Connection::Slow | Connection::Metered => self.rng.u64(0..6),
+            Connection::Online | Connection::Unknown => u64::from(around(&mut self.rng, 0.4)),
+        };
+        let least = self.troubles_at(now_ms).map(Kind::pending_least).max();
+        if let Some(least) = least.filter(|least| *least > 0) {
+            self.pending = self.pending.max(least + self.rng.u64(0..60));
+        }
+    }
+
+    fn switch(&mut self, to: Connection) {
+        self.switches.push((self.connection, to));
+        self.connection = to;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::batch::request_body;
+    use crate::fleet::profiles;
+    use crate::options::tests::options;
+    use crate::queues::Queues;
+
+    const NOW_MS: i64 = 1_795_220_280_653;
+
+    fn samples(batch: &Batch) -> Vec<serde_json::Value> {
+        let json: serde_json::Value =
+            serde_json::from_slice(&request_body(&[batch], Some(NOW_MS))).unwrap();
+        json["samples"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn a_minute_of_the_fleet_holds_every_metric() {
+        let world = World::new(40, None);
+        let mut meters: Vec<Meter> = profiles(&options(&[]), &Queues::new("run".to_owned()))
+            .into_iter()
+            .map(Meter::new)
+            .collect();
+        let mut seen = HashSet::new();
+        // Half an hour: what happens on coming back follows being offline, and some of it is rare.
+        for _ in 0..30 {
+            for meter in &mut meters {
+                let batch = meter.measure(&world, NOW_MS, 60_000);
+                assert_eq!(batch.samples(), 40);
+                seen.extend(batch.readings.iter().map(|reading| reading.metric()));
+            }
+        }
+        assert_eq!(seen.len(), world.mix.measured().len());
+    }
+
+    #[test]
+    fn samples_lie_in_the_minute_by_the_terminals_own_clock() {
+        let world = World::new(40, None);
+        for profile in profiles(&options(&[]), &Queues::new("run".to_owned())) {
+            let ahead_ms = profile.clock_ahead_ms;
+            let batch = Meter::new(profile).measure(&world, NOW_MS, 60_000);
+            for sample in samples(&batch) {
+                let age_ms = NOW_MS + ahead_ms - sample["t"].as_i64().unwrap();
+                assert!((0..60_000).contains(&age_ms), "{age_ms}");
+            }
+        }
+    }
+
+    #[test]
+    fn pending_transactions_grow_offline_and_go_after() {
+        let world = World::new(1, None);
+        let mut profile = profiles(&options(&[]), &Queues::new("run".to_owned())).remove(0);
+        profile.offline_before_ms = Some(3_600_000);
+        let mut meter = Meter::new(profile);
+        let mut levels: Vec<u64> = Vec::new();
+        for _ in 0..60 {
+            let batch = meter.measure(&world, NOW_MS, 60_000);
+            levels.push(batch.readings[0].recorded());
+        }
+        assert!(
+            levels.is_sorted() && levels[59] > levels[0] + 60,
+            "{levels:?}"
+        );
+        meter.come_back();
+        for _ in 0..10 {
+            meter.measure(&world, NOW_MS, 60_000);
+        }
+        assert!(meter.pending < 10 && meter.connection() != Connection::OfflineSync);
+    }
+
+    #[test]
+    fn lcp_of_the_whole_fleet_keeps_the_archives_shape() {
+        let world = World::new(40, None);
+        let lcp = &world.mix.measured()[world.mix.position("lcp_ms")];
+        let mut values: Vec<u64> = Vec::new();
+        for profile in profiles(&options(&[]), &Queues::new("run".to_owned())) {
+            let mut meter = Meter::new(profile);
+            values.extend((0..400).map(|_| meter.draw(lcp, Connection::Online, NOW_MS)));
+        }
+        values.sort_unstable();
+        let p75_ms = values[values.len() * 3 / 4] / 1_000;
+        assert!((2_424..=2_472).contains(&p75_ms), "{p75_ms}");
+    }
+}

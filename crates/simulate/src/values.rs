@@ -1,0 +1,477 @@
+//! What each metric's values look like, and how often they occur.
+//!
+//! Every value is the quantile function of its metric at a standard normal `z`. A store's and a
+//! terminal's own share of `z` make them differ from each other, while the fleet as a whole keeps the
+//! distribution written here.
+
+use fastrand::Rng;
+use tillwatch_model::{Catalogue, Connection, Kind, Metric, Unit};
+
+use crate::archive::Bins;
+use crate::random::{inverse_normal, normal_share_below};
+
+/// Where the Pareto tail takes over from the log-normal body: the share above it.
+const TAIL_SHARE: f64 = 0.03;
+/// The `z` with that share above it.
+const TAIL_Z: f64 = 1.880_794;
+
+/// What one metric's values look like, in its wire unit.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// A log-normal body and, for the slowest 3 %, a Pareto tail of this exponent: smaller is heavier.
+    Heavy {
+        median: f64,
+        sigma: f64,
+        tail_exponent: f64,
+    },
+    /// As in the RUM archive.
+    Archive,
+    /// Always this amount.
+    Always(u64),
+    /// A state the terminal keeps itself.
+    Kept,
+}
+
+/// How often one metric is measured, and what its values look like.
+#[derive(Debug, Clone, Copy)]
+struct Recipe {
+    name: &'static str,
+    /// Samples in a usual minute of a terminal: connected, offline, catching up after having been offline.
+    per_minute: [f64; 3],
+    shape: Shape,
+    /// Whether a bad connection makes it longer.
+    is_networked: bool,
+    /// How often each label occurs, in the catalogue's order.
+    labels: &'static [f64],
+}
+
+const fn heavy(median: f64, sigma: f64, tail_exponent: f64) -> Shape {
+    Shape::Heavy {
+        median,
+        sigma,
+        tail_exponent,
+    }
+}
+
+const fn local(name: &'static str, per_minute: [f64; 3], shape: Shape) -> Recipe {
+    Recipe {
+        name,
+        per_minute,
+        shape,
+        is_networked: false,
+        labels: &[],
+    }
+}
+
+const fn networked(name: &'static str, per_minute: [f64; 3], shape: Shape) -> Recipe {
+    Recipe {
+        is_networked: true,
+        ..local(name, per_minute, shape)
+    }
+}
+
+const fn labelled(
+    name: &'static str,
+    per_minute: [f64; 3],
+    shape: Shape,
+    labels: &'static [f64],
+) -> Recipe {
+    Recipe {
+        labels,
+        ..local(name, per_minute, shape)
+    }
+}
+
+const ONE: Shape = Shape::Always(1);
+
+/// The mix of a minute. The offline metrics occur only where they can: offline, or just after.
+const RECIPES: &[Recipe] = &[
+    networked("lcp_ms", [2.0, 1.0, 2.0], Shape::Archive),
+    local("inp_ms", [4.0, 4.0, 4.0], heavy(72.0, 0.7, 2.0)),
+    local("cls_score", [2.0, 1.0, 2.0], heavy(0.025, 1.1, 2.5)),
+    networked("fcp_ms", [1.2, 0.6, 1.2], heavy(880.0, 0.6, 2.2)),
+    networked("ttfb_ms", [1.2, 0.0, 1.2], heavy(240.0, 0.7, 2.0)),
+    networked("page_load_ms", [2.0, 1.0, 2.0], heavy(68.0, 0.5, 2.0)),
+    local(
+        "offline_login_duration_ms",
+        [0.0, 1.2, 0.0],
+        heavy(175.0, 0.42, 2.4),
+    ),
+    labelled("offline_logins", [0.0, 1.2, 0.0], ONE, &[0.998, 0.002]),
+    local("session_restore_ms", [0.5, 0.5, 0.5], heavy(44.0, 0.5, 2.2)),
+    networked("sync_duration_ms", [2.5, 0.0, 4.0], heavy(560.0, 0.55, 2.2)),
+    local("sync_items_count", [1.2, 0.0, 3.0], heavy(7.0, 0.8, 2.0)),
+    local(
+        "sync_payload_bytes",
+        [1.5, 0.0, 3.0],
+        heavy(5_600.0, 0.5, 1.8),
+    ),
+    labelled("sync_attempts", [2.0, 0.5, 3.0], ONE, &[0.996, 0.004]),
+    networked(
+        "reconnect_to_synced_ms",
+        [0.0, 0.0, 1.5],
+        heavy(32_000.0, 0.8, 1.9),
+    ),
+    local("queue_wait_ms", [0.3, 0.0, 5.0], heavy(45_000.0, 1.3, 1.5)),
+    local("pending_transactions", [1.0, 1.0, 1.0], Shape::Kept),
+    labelled(
+        "offline_transactions",
+        [0.0, 3.0, 0.0],
+        ONE,
+        &[0.999, 0.001],
+    ),
+    labelled(
+        "conflicts",
+        [0.000_2, 0.0, 0.015],
+        ONE,
+        &[0.4, 0.1, 0.1, 0.1, 0.2, 0.1],
+    ),
+    labelled(
+        "cache_requests",
+        [4.0, 4.0, 4.0],
+        heavy(5.0, 0.8, 2.0),
+        &[0.86, 0.14],
+    ),
+    local("product_search_ms", [4.0, 5.0, 4.0], heavy(58.0, 0.6, 2.0)),
+    networked("customer_lookup_ms", [1.2, 0.6, 1.2], heavy(36.0, 0.6, 2.0)),
+    local("idb_write_ms", [5.0, 8.0, 6.0], heavy(8.5, 0.7, 1.9)),
+    local(
+        "service_worker_boot_ms",
+        [0.3, 0.3, 0.3],
+        heavy(140.0, 0.6, 2.2),
+    ),
+    networked("network_latency_ms", [3.0, 0.0, 3.0], heavy(42.0, 0.6, 1.8)),
+    local("memory_used_mb", [1.0, 1.0, 1.0], heavy(51.0, 0.12, 12.0)),
+    local("db_size_mb", [0.3, 0.3, 0.3], heavy(34.0, 0.5, 3.0)),
+    local("storage_used_ratio", [0.3, 0.3, 0.3], heavy(0.17, 0.5, 4.0)),
+    local(
+        "idb_transaction_count",
+        [1.0, 1.0, 1.0],
+        heavy(24.0, 0.7, 2.5),
+    ),
+    // Only a switch makes one.
+    labelled("mode_switches", [0.0, 0.0, 0.0], ONE, &[]),
+    labelled(
+        "errors",
+        [0.012, 0.03, 0.03],
+        ONE,
+        &[0.45, 0.02, 0.2, 0.08, 0.2, 0.05],
+    ),
+    local("login_failures", [0.03, 0.03, 0.03], ONE),
+    // Reported as none: one is enough to page somebody.
+    local("data_loss_incidents", [0.03, 0.03, 0.03], Shape::Always(0)),
+    labelled(
+        "dropped_samples",
+        [0.000_5, 0.000_5, 0.000_5],
+        ONE,
+        &[0.3, 0.3, 0.1, 0.1, 0.2],
+    ),
+];
+
+/// What a value depends on besides chance.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions {
+    /// How the terminal is connected.
+    pub connection: Connection,
+    /// How much longer everything takes on its release.
+    pub slowdown: f64,
+    /// How much larger what is wrong in its store makes it.
+    pub worse: f64,
+}
+
+/// One metric as terminals measure it.
+#[derive(Debug)]
+pub struct Measured {
+    /// The catalogue's entry.
+    pub metric: Metric,
+    recipe: Recipe,
+    bins: Option<Bins>,
+}
+
+impl Measured {
+    /// Samples in a usual minute of a terminal connected like this.
+    pub fn per_minute(&self, connection: Connection) -> f64 {
+        self.recipe.per_minute[column(connection)]
+    }
+
+    /// Whether values are drawn, and not kept by the terminal.
+    pub fn is_drawn(&self) -> bool {
+        !matches!(self.recipe.shape, Shape::Kept)
+    }
+
+    /// The value at `z`, in the recording unit.
+    pub fn at(&self, z: f64, conditions: Conditions) -> u64 {
+        let wire = match self.recipe.shape {
+            Shape::Always(amount) => return amount,
+            Shape::Kept => return 0,
+            Shape::Heavy {
+                median,
+                sigma,
+                tail_exponent,
+            } => heavy_at(z, median, sigma, tail_exponent),
+            Shape::Archive => self
+                .bins
+                .as_ref()
+                .map_or(0.0, |bins| bins.at(normal_share_below(z))),
+        };
+        let is_duration = self.metric.unit == Unit::Milliseconds;
+        let release_factor = if is_duration {
+            conditions.slowdown
+        } else {
+            1.0
+        };
+        let connection_factor = if self.recipe.is_networked {
+            connection_factor(conditions.connection)
+        } else {
+            1.0
+        };
+        let recorded = wire
+            * release_factor
+            * connection_factor
+            * conditions.worse
+            * to_float(self.metric.unit.scale());
+        let least = u64::from(self.metric.kind == Kind::Counter);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive; the cast saturates and the clamp bounds it"
+        )]
+        let recorded = recorded.round() as u64;
+        recorded.clamp(least, self.metric.value_max)
+    }
+
+    /// A label, as often as each occurs; none for a metric without one.
+    pub fn label(&self, rng: &mut Rng) -> &'static str {
+        if self.recipe.labels.is_empty() {
+            return "";
+        }
+        let mut left = rng.f64();
+        let position = self.recipe.labels.iter().position(|share| {
+            left -= share;
+            left < 0.0
+        });
+        let position = position.unwrap_or(0);
+        self.metric
+            .label
+            .and_then(|label| label.values.get(position).copied())
+            .unwrap_or("")
+    }
+}
+
+fn to_float(value: u64) -> f64 {
+    tillwatch_model::metric::to_float(value)
+}
+
+fn column(connection: Connection) -> usize {
+    match connection {
+        Connection::Online | Connection::Slow | Connection::Metered | Connection::Unknown => 0,
+        Connection::Offline => 1,
+        Connection::OfflineSync => 2,
+    }
+}
+
+fn connection_factor(connection: Connection) -> f64 {
+    match connection {
+        Connection::Online | Connection::Offline | Connection::Unknown => 1.0,
+        Connection::Metered => 1.3,
+        Connection::OfflineSync => 1.2,
+        Connection::Slow => 2.5,
+    }
+}
+
+fn heavy_at(z: f64, median: f64, sigma: f64, tail_exponent: f64) -> f64 {
+    let body = |z: f64| median * (sigma * z).exp();
+    if z <= TAIL_Z {
+        return body(z);
+    }
+    let share_above = (1.0 - normal_share_below(z)).max(1e-9);
+    body(TAIL_Z)
+        * (TAIL_SHARE / share_above)
+            .powf(1.0 / tail_exponent)
+            .max(1.0)
+}
+
+/// All metrics, and which of them a sample is of.
+#[derive(Debug)]
+pub struct Mix {
+    measured: Vec<Measured>,
+    /// For each column of `per_minute`, the running sums over the metrics.
+    running: [Vec<f64>; 3],
+}
+
+impl Mix {
+    /// The mix of the built-in catalogue.
+    pub fn new(catalogue: &Catalogue) -> Self {
+        let measured: Vec<Measured> = catalogue
+            .metrics()
+            .iter()
+            .filter_map(|metric| {
+                let recipe = RECIPES.iter().find(|recipe| recipe.name == metric.name)?;
+                let bins = matches!(recipe.shape, Shape::Archive).then(Bins::lcp);
+                Some(Measured {
+                    metric: *metric,
+                    recipe: *recipe,
+                    bins,
+                })
+            })
+            .collect();
+        let running = [0, 1, 2].map(|column| {
+            let mut sum = 0.0;
+            let add = |measured: &Measured| {
+                // What the terminal keeps itself is in every batch already.
+                if measured.is_drawn() {
+                    sum += measured.recipe.per_minute[column];
+                }
+                sum
+            };
+            measured.iter().map(add).collect()
+        });
+        Self { measured, running }
+    }
+
+    /// Every metric, in the order of the catalogue.
+    pub fn measured(&self) -> &[Measured] {
+        &self.measured
+    }
+
+    /// The position of a metric.
+    pub fn position(&self, name: &str) -> usize {
+        self.measured
+            .iter()
+            .position(|measured| measured.metric.name == name)
+            .unwrap_or(0)
+    }
+
+    /// What a sample is of, on a terminal connected like this.
+    pub fn pick(&self, rng: &mut Rng, connection: Connection) -> usize {
+        let running = &self.running[column(connection)];
+        let total = running.last().copied().unwrap_or(0.0);
+        let wanted = rng.f64() * total;
+        running
+            .partition_point(|sum| *sum <= wanted)
+            .min(self.measured.len().saturating_sub(1))
+    }
+}
+
+/// The evenly spaced quantiles of a standard normal distribution: `z` values for `count` stores that
+/// together are exactly as different as they should be.
+pub fn even_normals(count: usize) -> impl Iterator<Item = f64> {
+    let total = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    (0..u32::try_from(count).unwrap_or(u32::MAX))
+        .map(move |position| inverse_normal((f64::from(position) + 0.5) / total))
+}
+
+#[cfg(test)]
+mod tests {
+    use tillwatch_model::catalogue::BUILT_IN;
+
+    use super::*;
+    use crate::random::normal;
+
+    const ONLINE: Conditions = Conditions {
+        connection: Connection::Online,
+        slowdown: 1.0,
+        worse: 1.0,
+    };
+
+    fn draws(name: &str, count: usize) -> Vec<f64> {
+        let mix = Mix::new(&Catalogue::default());
+        let measured = &mix.measured()[mix.position(name)];
+        let mut rng = Rng::with_seed(20_261_121);
+        let mut values: Vec<f64> = (0..count)
+            .map(|_| {
+                measured
+                    .metric
+                    .unit
+                    .to_wire(measured.at(normal(&mut rng), ONLINE))
+            })
+            .collect();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    fn is_near(value: f64, wanted: f64, tolerance: f64) -> bool {
+        (value / wanted - 1.0).abs() < tolerance
+    }
+
+    #[test]
+    fn every_metric_has_a_recipe_and_labels_that_fit() {
+        let mix = Mix::new(&Catalogue::default());
+        assert_eq!(
+            (mix.measured().len(), RECIPES.len()),
+            (BUILT_IN.len(), BUILT_IN.len())
+        );
+        for measured in mix.measured() {
+            let labels = measured.metric.label.map_or(0, |label| label.values.len());
+            let weighted = measured.recipe.labels;
+            if measured.metric.name != "mode_switches" {
+                assert_eq!(weighted.len(), labels, "{}", measured.metric.name);
+                assert!(labels == 0 || is_near(weighted.iter().sum(), 1.0, 1e-9));
+            }
+        }
+    }
+
+    #[test]
+    fn lcp_is_the_archives() {
+        let values = draws("lcp_ms", 200_000);
+        assert!(
+            is_near(values[150_000], 2_448.0, 0.01),
+            "{}",
+            values[150_000]
+        );
+        assert!(
+            is_near(values[100_000], 1_448.0, 0.02),
+            "{}",
+            values[100_000]
+        );
+        assert!(
+            is_near(values[190_000], 5_348.0, 0.02),
+            "{}",
+            values[190_000]
+        );
+    }
+
+    #[test]
+    fn durations_have_a_log_normal_body_and_a_heavy_tail() {
+        let values = draws("sync_duration_ms", 200_000);
+        assert!(is_near(values[100_000], 560.0, 0.01), "{}", values[100_000]);
+        // The body: one sigma above the median.
+        assert!(is_near(values[168_269], 560.0 * 0.55_f64.exp(), 0.02));
+        // The tail: from the 97th percentile a hundredth of the values is 100^(1/2.2) times as slow.
+        let ratio = values[199_940] / values[194_000];
+        assert!(is_near(ratio, 100_f64.powf(1.0 / 2.2), 0.25), "{ratio}");
+    }
+
+    #[test]
+    fn offline_metrics_occur_only_offline() {
+        let mix = Mix::new(&Catalogue::default());
+        let mut rng = Rng::with_seed(3);
+        let mut seen = |connection| -> Vec<&str> {
+            (0..20_000)
+                .map(|_| mix.measured()[mix.pick(&mut rng, connection)].metric.name)
+                .collect()
+        };
+        assert!(!seen(Connection::Online).contains(&"offline_logins"));
+        let offline = seen(Connection::Offline);
+        assert!(offline.contains(&"offline_login_duration_ms"));
+        assert!(!offline.contains(&"network_latency_ms"));
+        assert!(seen(Connection::OfflineSync).contains(&"reconnect_to_synced_ms"));
+    }
+
+    #[test]
+    fn a_slow_release_and_a_slow_network_show() {
+        let mix = Mix::new(&Catalogue::default());
+        let at = |name: &str, connection, slowdown| {
+            let conditions = Conditions {
+                connection,
+                slowdown,
+                worse: 1.0,
+            };
+            mix.measured()[mix.position(name)].at(0.0, conditions)
+        };
+        assert_eq!(at("sync_duration_ms", Connection::Online, 1.0), 560_000);
+        assert_eq!(at("sync_duration_ms", Connection::Slow, 2.0), 2_800_000);
+        assert_eq!(at("idb_write_ms", Connection::Slow, 1.0), 8_500);
+        assert_eq!(at("sync_payload_bytes", Connection::Online, 2.0), 5_600);
+    }
+}
