@@ -24,13 +24,13 @@ fn check(name: &str, made: &str) {
 
 #[test]
 fn the_configuration_page_is_that_of_the_settings() {
-    let mut page = "# Configuration\n\nMade from `src/config/mod.rs`; a test fails when it differs.\n\n\
-        Each setting is a key of the TOML file (`serve --config FILE`), a variable, and a flag of `serve` \
-        (`data_dir` is `--data-dir`). A flag wins over a variable, a variable over the file; \
-        an empty variable is as if unset. \
-        `tillwatch check-config FILE` prints what a file comes to.\n\n\
-        SIGHUP makes `serve` read the file again and take new values of the settings marked *reload*; a file with an \
-        error changes nothing. Others need a restart.\n\n\
+    let mut page = "# Configuration\n\nThis page is generated from `src/config/mod.rs`.\n\n\
+        Each setting can be given in three ways: as a key of the TOML file (`tillwatch serve --config FILE`), as a \
+        variable, or as a flag of `serve` (`data_dir` becomes `--data-dir`). A flag wins over a variable, and a \
+        variable wins over the file. An empty variable counts as unset. \
+        `tillwatch check-config FILE` prints the settings that result from a file.\n\n\
+        On SIGHUP `serve` reads the file again and takes the new values of the settings marked *reload*; the other \
+        settings need a restart. If the file has an error, `serve` keeps all its settings.\n\n\
         | key | variable | default | | what it does |\n|---|---|---|---|---|\n"
         .to_owned();
     for setting in SETTINGS {
@@ -58,13 +58,19 @@ fn threshold(metric: &Metric, at: usize) -> String {
 
 #[test]
 fn the_metrics_page_is_that_of_the_catalogue() {
-    let mut page = "# Metrics\n\nMade from `crates/model/src/catalogue.rs` and `src/self_metrics.rs`; a test fails when it differs.\n\n\
-        ## What terminals measure\n\nKinds: a *distribution* has percentiles, a *counter* a sum, a *level* is the state of a \
-        terminal. `live`: when a sample moves the series in Prometheus: `event` if received within 10 minutes of its time, \
-        `arrival` within 24 hours, `always` at any age. In Prometheus counters end in `_total`; durations are in seconds, sizes in \
-        bytes. Distributions with *store* have buckets and window gauges by store (`…_window_…{quantile}` over the event-time minutes from 6 \
-        to 1 minutes ago, with `…_window_samples`; gone when the store is silent; how exact they are stands below). What has *store, release* is there by \
-        release as `pos_release_…`; a distribution with *release* alone has its buckets by release under its own name.\n\n\
+    let mut page = "# Metrics\n\nThis page is generated from `crates/model/src/catalogue.rs`, `src/export/families.rs` and \
+        `src/self_metrics.rs`.\n\n\
+        ## What terminals measure\n\nThe columns of the table below mean:\n\n\
+        - **wire name**: the name that a terminal sends; an alias in brackets is accepted as well.\n\
+        - **kind**: a *distribution* has percentiles, a *counter* has a sum, and a *level* is the current state of a terminal.\n\
+        - **live**: when a sample moves the series in Prometheus. With `event` it does if it is received within 10 minutes of \
+        its time, with `arrival` within 24 hours, with `always` at any age. ClickHouse gets every accepted sample.\n\
+        - **thresholds**: the first and the second limit, in the unit of the wire name.\n\
+        - **Prometheus**: the name of the series. Counters end in `_total`; durations are in seconds, sizes in bytes.\n\
+        - **by**: the label of the series. A distribution by *store* has buckets and window gauges for each store. A metric by \
+        *store, release* also has series for each release, whose names begin with `pos_release_` so that no sum counts a sample \
+        twice. A distribution by *release* alone keeps its own name.\n\n\
+        No series has a label for a terminal; ask the query API about terminals.\n\n\
         | wire name (aliases) | kind | unit | label | live | thresholds | Prometheus | by | meaning |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for metric in Catalogue::default().metrics() {
@@ -102,16 +108,20 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         .unwrap();
     }
     page.push_str(
-        "\n**Window gauges** are never too low. As everywhere they are at most 0.1 % too high, as long as a minute of a metric in a \
-        store has at most 1,024 different buckets. With more of them neighbours merge: at most 0.8 % if its greatest value is at most \
-        256 times its least, 3.2 % at worst; below 2,048 recording units (2 ms) at most 31 units. A limit that must not be missed by so \
-        much is better asked of the buckets, which are exact. The minutes are bounded by `window_memory` over all stores; past it \
-        the store that takes most loses its oldest (`tillwatch_windows_given_up`). They are not kept over a restart: for the \
-        first six minutes after it a gauge stands on what the journal brought back and on what has come since. In both cases it is a \
-        true quantile of fewer samples, and `…_window_samples` says of how many: let an alert ask for enough of them.\n",
+        "\n## How exact window gauges are\n\nA window gauge is a percentile of the last minutes of a store, such as \
+        `pos_sync_duration_window_seconds{quantile=\"0.95\"}`. It covers the event-time minutes from 6 to 1 minutes ago, and \
+        `pos_sync_duration_window_samples` says how many samples it stands on. Both disappear while the store is silent.\n\n\
+        - A window gauge is never too low, and at most 0.1 % too high as long as each minute of a metric in a store has at most \
+        1,024 different buckets.\n\
+        - If a minute has more buckets, neighbouring buckets are merged. The gauge is then at most 0.8 % too high if the greatest \
+        value of the minute is at most 256 times its least, and 3.2 % at worst; below 2,048 recording units (2 ms) it is at most \
+        31 units too high. Where a limit must be exact, alert on the buckets, which are never merged.\n\
+        - A gauge may stand on fewer samples in two cases: after a restart, because the minutes before it are not kept beyond \
+        what the journal replays, and when `window_memory` is used up, because the store that takes most then loses its oldest \
+        minutes (`tillwatch_windows_given_up`). It is a true percentile of those samples. Let an alert ask for enough samples.\n",
     );
     page.push_str(
-        "\nBeside them on the same page:\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
+        "\n## What else `/metrics/fleet` shows\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in families::ALL {
         let (name, kind, help) = (family.name, family.kind, family.help);
@@ -120,7 +130,7 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         writeln!(page, "| `{name}{total}` | {kind} | {labels} | {help} |").unwrap();
     }
     page.push_str(
-        "\n## What tillwatch says of itself\n\n| name | kind | meaning |\n|---|---|---|\n",
+        "\n## What tillwatch says about itself\n\nThe page `/metrics` of the admin listener has these series.\n\n| name | kind | meaning |\n|---|---|---|\n",
     );
     for (name, kind, help) in self_metrics::ALL {
         let kind = match kind {

@@ -34,16 +34,16 @@ macro_rules! families {
 }
 
 families! {
-    OVER_LIMIT = "gauge" "pos_terminals_over_limit" ["store_id", "metric"], "Terminals whose last value is over the metric's first threshold.";
-    LAST_REPORT = "gauge" "pos_store_last_report_timestamp_seconds" ["store_id"], "When a batch of the store was last received.";
-    REPORTING = "gauge" "pos_terminals_reporting" ["store_id"], "Terminals of the store that posted in the last ten minutes.";
-    BY_RELEASE = "gauge" "pos_terminals" ["release"], "Terminals that posted in the last ten minutes, by the release they run.";
-    LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Samples too old to move live series, by age when received; they are in ClickHouse.";
-    BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Batches of the store received, each once. With the lost ones: what its terminals sent.";
-    BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Batches of the store that never came: missing for nine days, or too far behind.";
-    BATCHES_MISSING = "gauge" "pos_sdk_batches_missing" ["store_id"], "Batches of the store that are missing between others and may still come.";
-    CLOCK_JUMPS = "counter" "pos_terminal_clock_jumps" ["store_id"], "Times two posts of one terminal, at most ten minutes apart, came from clocks more than a minute apart: its clock was moved, or two tills use its name.";
-    SKEW = "histogram" "pos_terminal_clock_skew_seconds" ["store_id"], "How far terminals' clocks were off, either way, at each batch that said when it was sent.";
+    OVER_LIMIT = "gauge" "pos_terminals_over_limit" ["store_id", "metric"], "Shows how many terminals of a store have a last value over the metric's first threshold.";
+    LAST_REPORT = "gauge" "pos_store_last_report_timestamp_seconds" ["store_id"], "Shows when the store's last batch was received.";
+    REPORTING = "gauge" "pos_terminals_reporting" ["store_id"], "Shows how many terminals of a store posted in the last ten minutes.";
+    BY_RELEASE = "gauge" "pos_terminals" ["release"], "Shows how many terminals posted in the last ten minutes, by the release they run.";
+    LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Counts samples that came too late to move live series, by their age when received; ClickHouse holds them.";
+    BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Counts batches received from a store, each batch once; received and lost batches together are what its terminals sent.";
+    BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Counts batches of a store that never came: they were missing for nine days, or fell too far behind.";
+    BATCHES_MISSING = "gauge" "pos_sdk_batches_missing" ["store_id"], "Shows how many batches of a store are missing between received ones and may still come.";
+    CLOCK_JUMPS = "counter" "pos_terminal_clock_jumps" ["store_id"], "Counts how often two posts of one terminal, at most ten minutes apart, came from clocks more than a minute apart: either the terminal's clock was moved, or two tills use one name.";
+    SKEW = "histogram" "pos_terminal_clock_skew_seconds" ["store_id"], "Measures how far a terminal's clock was off, in either direction, at each batch that said when it was sent.";
 }
 
 /// Writes them.

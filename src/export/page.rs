@@ -268,12 +268,12 @@ fn windows(
         ));
     }
     let help = format!(
-        "{} Quantiles of the event-time minutes from 6 to 1 minutes ago.",
+        "{} The quantiles cover the event-time minutes from 6 to 1 minutes ago.",
         metric.help
     );
     gauge_family(encoder, (&name, &help), lines.into_iter())?;
     let stem = name.strip_suffix("_seconds").unwrap_or(&name);
-    let help = format!("Samples behind {name}.");
+    let help = format!("Counts the samples behind {name}.");
     gauge_family(
         encoder,
         (&format!("{stem}_samples"), &help),

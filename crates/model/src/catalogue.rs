@@ -66,11 +66,11 @@ pub const BUILT_IN: &[Metric] = &[
         code: 1,
         name: "lcp_ms",
         aliases: &["lcp"],
-        help: "Largest Contentful Paint of page views (web-vitals).",
+        help: "Measures how long a page took to paint its largest element (Largest Contentful Paint of web-vitals).",
         prometheus: "pos_web_vitals_lcp_seconds",
         bounds: &[S, 1_500 * MS, 2 * S, 2_500 * MS, 3 * S, 4 * S, 6 * S],
         thresholds: [Some(2_500 * MS), Some(4_000 * MS)],
-        threshold_note: "p75: good to 2,500 ms, poor over 4,000 ms",
+        threshold_note: "A p75 up to 2,500 ms is good, over 4,000 ms is poor.",
         per_store: true,
         ..BASE
     },
@@ -78,11 +78,11 @@ pub const BUILT_IN: &[Metric] = &[
         code: 2,
         name: "inp_ms",
         aliases: &["inp"],
-        help: "Interaction to Next Paint of page views (web-vitals).",
+        help: "Measures how long a page took to respond to an interaction (Interaction to Next Paint of web-vitals).",
         prometheus: "pos_web_vitals_inp_seconds",
         bounds: &[100 * MS, 200 * MS, 300 * MS, 500 * MS, S],
         thresholds: [Some(200 * MS), Some(500 * MS)],
-        threshold_note: "p75: good to 200 ms, poor over 500 ms",
+        threshold_note: "A p75 up to 200 ms is good, over 500 ms is poor.",
         per_store: true,
         ..BASE
     },
@@ -92,38 +92,38 @@ pub const BUILT_IN: &[Metric] = &[
         aliases: &["cls"],
         unit: Unit::Score,
         value_max: SCORE_MAX,
-        help: "Cumulative Layout Shift of page views (web-vitals).",
+        help: "Measures how far a page's content moved by itself (Cumulative Layout Shift of web-vitals).",
         prometheus: "pos_web_vitals_cls",
         bounds: &[500, 1_000, 1_500, 2_500, 5_000],
         thresholds: [Some(1_000), Some(2_500)],
-        threshold_note: "p75: good to 0.1, poor over 0.25",
+        threshold_note: "A p75 up to 0.1 is good, over 0.25 is poor.",
         per_store: true,
         ..BASE
     },
     Metric {
         code: 4,
         name: "fcp_ms",
-        help: "First Contentful Paint of page views (web-vitals).",
+        help: "Measures how long a page took to paint its first content (First Contentful Paint of web-vitals).",
         prometheus: "pos_web_vitals_fcp_seconds",
         bounds: &[500 * MS, S, 1_800 * MS, 3 * S, 5 * S, 10 * S],
         thresholds: [Some(1_800 * MS), Some(3_000 * MS)],
-        threshold_note: "p75: good to 1,800 ms, poor over 3,000 ms",
+        threshold_note: "A p75 up to 1,800 ms is good, over 3,000 ms is poor.",
         ..BASE
     },
     Metric {
         code: 5,
         name: "ttfb_ms",
-        help: "Time To First Byte of page views (web-vitals).",
+        help: "Measures how long a page waited for its first byte (Time To First Byte of web-vitals).",
         prometheus: "pos_web_vitals_ttfb_seconds",
         bounds: &[100 * MS, 200 * MS, 400 * MS, 800 * MS, 1_800 * MS, 3 * S],
         thresholds: [Some(800 * MS), Some(1_800 * MS)],
-        threshold_note: "p75: good to 800 ms, poor over 1,800 ms",
+        threshold_note: "A p75 up to 800 ms is good, over 1,800 ms is poor.",
         ..BASE
     },
     Metric {
         code: 6,
         name: "page_load_ms",
-        help: "Time until a page of the application is usable.",
+        help: "Measures how long a page of the application took until it was usable.",
         prometheus: "pos_page_load_seconds",
         bounds: &[
             50 * MS,
@@ -142,14 +142,14 @@ pub const BUILT_IN: &[Metric] = &[
             5 * S,
         ],
         thresholds: [Some(100 * MS), None],
-        threshold_note: "target 100 ms",
+        threshold_note: "The target is 100 ms.",
         ..BASE
     },
     Metric {
         code: 7,
         name: "offline_login_duration_ms",
         aliases: &["offline_login_duration"],
-        help: "Time a login took while the terminal was offline.",
+        help: "Measures how long a login took while the terminal was offline.",
         prometheus: "pos_offline_login_duration_seconds",
         bounds: &[100 * MS, 200 * MS, 300 * MS, 500 * MS, S, 2 * S],
         release_bounds: &[
@@ -165,7 +165,7 @@ pub const BUILT_IN: &[Metric] = &[
             2 * S,
         ],
         thresholds: [Some(300 * MS), Some(500 * MS)],
-        threshold_note: "target 300 ms, warn over 500 ms",
+        threshold_note: "The target is 300 ms; a p95 over 500 ms warns.",
         live: Live::Arrival,
         per_terminal: true,
         per_store: true,
@@ -174,9 +174,9 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 8,
         name: "offline_logins",
-        help: "Logins attempted while the terminal was offline.",
+        help: "Counts logins attempted while the terminal was offline.",
         prometheus: "pos_offline_logins",
-        threshold_note: "success ratio under 0.99: warn",
+        threshold_note: "A success ratio under 0.99 warns.",
         label: Some(RESULT),
         live: Live::Arrival,
         per_release: true,
@@ -185,11 +185,11 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 9,
         name: "session_restore_ms",
-        help: "Time to restore a cashier's session from the terminal's storage.",
+        help: "Measures how long the terminal took to restore a cashier's session from its storage.",
         prometheus: "pos_session_restore_duration_seconds",
         bounds: &[25 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
         thresholds: [Some(100 * MS), None],
-        threshold_note: "target 100 ms",
+        threshold_note: "The target is 100 ms.",
         live: Live::Arrival,
         ..BASE
     },
@@ -197,7 +197,7 @@ pub const BUILT_IN: &[Metric] = &[
         code: 10,
         name: "sync_duration_ms",
         aliases: &["sync_duration"],
-        help: "Time one synchronisation with the back office took.",
+        help: "Measures how long one synchronisation with the back office took.",
         prometheus: "pos_sync_duration_seconds",
         bounds: &[
             250 * MS,
@@ -228,7 +228,7 @@ pub const BUILT_IN: &[Metric] = &[
             30 * S,
         ],
         thresholds: [Some(1_500 * MS), Some(5_000 * MS)],
-        threshold_note: "p95: target 1,500 ms, critical over 5,000 ms",
+        threshold_note: "The target for p95 is 1,500 ms; over 5,000 ms is critical.",
         per_terminal: true,
         per_store: true,
         ..BASE
@@ -237,7 +237,7 @@ pub const BUILT_IN: &[Metric] = &[
         code: 11,
         name: "sync_items_count",
         aliases: &["sync_items"],
-        help: "Items carried by synchronisations.",
+        help: "Counts items carried by synchronisations.",
         prometheus: "pos_sync_items",
         ..COUNTER
     },
@@ -247,19 +247,19 @@ pub const BUILT_IN: &[Metric] = &[
         aliases: &["sync_payload_size"],
         unit: Unit::Bytes,
         value_max: BYTES_MAX,
-        help: "Size of one synchronisation's payload.",
+        help: "Measures how large the payload of one synchronisation was.",
         prometheus: "pos_sync_payload_bytes",
         bounds: &[1_000, 5_000, 15_000, 50_000, 100_000, 500_000, 1_000_000],
         thresholds: [Some(15_000), None],
-        threshold_note: "target 15,000 bytes",
+        threshold_note: "The target is 15,000 bytes.",
         ..BASE
     },
     Metric {
         code: 13,
         name: "sync_attempts",
-        help: "Synchronisations attempted.",
+        help: "Counts attempted synchronisations.",
         prometheus: "pos_sync_attempts",
-        threshold_note: "success ratio under 0.99: warn, under 0.95: critical",
+        threshold_note: "A success ratio under 0.99 warns, under 0.95 is critical.",
         label: Some(RESULT),
         per_release: true,
         ..COUNTER
@@ -267,11 +267,11 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 14,
         name: "reconnect_to_synced_ms",
-        help: "Time from reconnecting until everything queued was synchronised.",
+        help: "Measures how long a terminal took from reconnecting until everything queued was synchronised.",
         prometheus: "pos_reconnect_to_synced_duration_seconds",
         bounds: &[10 * S, 60 * S, 120 * S, 300 * S, 600 * S, 1_800 * S],
         thresholds: [Some(300 * S), None],
-        threshold_note: "98 % within 300,000 ms",
+        threshold_note: "The target is 98 % within 300,000 ms.",
         live: Live::Arrival,
         per_store: true,
         ..BASE
@@ -279,7 +279,7 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 15,
         name: "queue_wait_ms",
-        help: "Time a transaction waited in the terminal's queue before it was synchronised.",
+        help: "Measures how long a transaction waited in the terminal's queue before it was synchronised.",
         prometheus: "pos_sync_queue_wait_seconds",
         bounds: &[
             S,
@@ -292,7 +292,7 @@ pub const BUILT_IN: &[Metric] = &[
             86_400 * S,
         ],
         thresholds: [Some(3_600 * S), None],
-        threshold_note: "p99 under 3,600,000 ms",
+        threshold_note: "The target is a p99 under 3,600,000 ms.",
         live: Live::Arrival,
         ..BASE
     },
@@ -302,19 +302,19 @@ pub const BUILT_IN: &[Metric] = &[
         kind: Kind::Level,
         unit: Unit::Count,
         value_max: COUNT_MAX,
-        help: "Transactions waiting in the terminal's queue.",
+        help: "Shows how many transactions wait in the terminal's queue.",
         prometheus: "pos_pending_transactions",
         thresholds: [Some(800), Some(1_000)],
-        threshold_note: "warn over 800, limit 1,000 per terminal",
+        threshold_note: "A terminal may hold 1,000; over 800 warns.",
         per_terminal: true,
         ..BASE
     },
     Metric {
         code: 17,
         name: "offline_transactions",
-        help: "Transactions made while the terminal was offline.",
+        help: "Counts transactions made while the terminal was offline.",
         prometheus: "pos_offline_transactions",
-        threshold_note: "success ratio under 0.99: warn",
+        threshold_note: "A success ratio under 0.99 warns.",
         label: Some(RESULT),
         live: Live::Arrival,
         ..COUNTER
@@ -322,9 +322,9 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 18,
         name: "conflicts",
-        help: "Conflicts found when offline transactions were synchronised.",
+        help: "Counts conflicts found when offline transactions were synchronised.",
         prometheus: "pos_sync_conflicts",
-        threshold_note: "over 0.02 of transactions: warn",
+        threshold_note: "A ratio over 0.02 of transactions warns.",
         label: Some(Label {
             key: "kind",
             values: &[
@@ -343,9 +343,9 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 19,
         name: "cache_requests",
-        help: "Requests the service worker's cache answered or missed.",
+        help: "Counts requests that the service worker's cache answered (hit) or did not (miss).",
         prometheus: "pos_cache_requests",
-        threshold_note: "hit ratio under 0.60: investigate",
+        threshold_note: "A hit ratio under 0.60 should be investigated.",
         label: Some(Label {
             key: "result",
             values: &["hit", "miss"],
@@ -356,52 +356,52 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 20,
         name: "product_search_ms",
-        help: "Time of a product search on the terminal.",
+        help: "Measures how long a product search on the terminal took.",
         prometheus: "pos_product_search_duration_seconds",
         bounds: &[20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
         thresholds: [Some(200 * MS), None],
-        threshold_note: "target 200 ms",
+        threshold_note: "The target is 200 ms.",
         ..BASE
     },
     Metric {
         code: 21,
         name: "customer_lookup_ms",
-        help: "Time of a customer lookup on the terminal.",
+        help: "Measures how long a customer lookup on the terminal took.",
         prometheus: "pos_customer_lookup_duration_seconds",
         bounds: &[20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, S],
         thresholds: [Some(100 * MS), None],
-        threshold_note: "target 100 ms",
+        threshold_note: "The target is 100 ms.",
         ..BASE
     },
     Metric {
         code: 22,
         name: "idb_write_ms",
-        help: "Time of a write to IndexedDB.",
+        help: "Measures how long a write to IndexedDB took.",
         prometheus: "pos_indexeddb_write_duration_seconds",
         bounds: &[5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS, 500 * MS],
         thresholds: [Some(50 * MS), None],
-        threshold_note: "target 50 ms",
+        threshold_note: "The target is 50 ms.",
         ..BASE
     },
     Metric {
         code: 23,
         name: "service_worker_boot_ms",
-        help: "Time the service worker took to start.",
+        help: "Measures how long the service worker took to start.",
         prometheus: "pos_service_worker_boot_duration_seconds",
         bounds: &[50 * MS, 100 * MS, 200 * MS, 500 * MS, S, 2 * S],
         thresholds: [Some(500 * MS), None],
-        threshold_note: "target 500 ms",
+        threshold_note: "The target is 500 ms.",
         ..BASE
     },
     Metric {
         code: 24,
         name: "network_latency_ms",
         aliases: &["latency_ms"],
-        help: "Round trip to the back office as the terminal sees it.",
+        help: "Measures how long a round trip to the back office took, as the terminal sees it.",
         prometheus: "pos_network_latency_seconds",
         bounds: &[50 * MS, 100 * MS, 200 * MS, 500 * MS, S, 2 * S],
         thresholds: [Some(100 * MS), Some(500 * MS)],
-        threshold_note: "good under 100 ms, poor over 500 ms",
+        threshold_note: "A round trip under 100 ms is good, over 500 ms is poor.",
         per_terminal: true,
         per_store: true,
         ..BASE
@@ -412,10 +412,10 @@ pub const BUILT_IN: &[Metric] = &[
         kind: Kind::Level,
         unit: Unit::Megabytes,
         value_max: MEGABYTES_MAX,
-        help: "Memory the application uses on the terminal.",
+        help: "Shows how much memory the application uses on the terminal.",
         prometheus: "pos_terminal_memory_bytes",
         thresholds: [Some(80_000_000), None],
-        threshold_note: "over 80 MB per terminal: clean up",
+        threshold_note: "A terminal over 80 MB should be cleaned up.",
         per_terminal: true,
         ..BASE
     },
@@ -425,7 +425,7 @@ pub const BUILT_IN: &[Metric] = &[
         kind: Kind::Level,
         unit: Unit::Megabytes,
         value_max: MEGABYTES_MAX,
-        help: "Size of the terminal's IndexedDB.",
+        help: "Shows how large the terminal's IndexedDB is.",
         prometheus: "pos_indexeddb_size_bytes",
         ..BASE
     },
@@ -435,23 +435,23 @@ pub const BUILT_IN: &[Metric] = &[
         kind: Kind::Level,
         unit: Unit::Ratio,
         value_max: RATIO_MAX,
-        help: "Share of the browser's storage quota in use.",
+        help: "Shows which share of the browser's storage quota is in use.",
         prometheus: "pos_storage_used_ratio",
         thresholds: [Some(8_000), None],
-        threshold_note: "warn over 0.8",
+        threshold_note: "A share over 0.8 warns.",
         ..BASE
     },
     Metric {
         code: 28,
         name: "idb_transaction_count",
-        help: "IndexedDB transactions of the application.",
+        help: "Counts IndexedDB transactions of the application.",
         prometheus: "pos_indexeddb_transactions",
         ..COUNTER
     },
     Metric {
         code: 29,
         name: "mode_switches",
-        help: "Changes of the terminal's connection mode, by the mode it changed to.",
+        help: "Counts changes of the terminal's connection mode, by the mode it changed to.",
         prometheus: "pos_mode_switches",
         label: Some(Label {
             key: "to",
@@ -464,9 +464,9 @@ pub const BUILT_IN: &[Metric] = &[
         code: 30,
         name: "errors",
         aliases: &["errors_count"],
-        help: "Errors of the application.",
+        help: "Counts errors of the application.",
         prometheus: "pos_errors",
-        threshold_note: "error ratio over 0.001: warn",
+        threshold_note: "An error ratio over 0.001 warns.",
         label: Some(Label {
             key: "kind",
             values: &[
@@ -486,24 +486,24 @@ pub const BUILT_IN: &[Metric] = &[
     Metric {
         code: 31,
         name: "login_failures",
-        help: "Refused logins.",
+        help: "Counts refused logins.",
         prometheus: "pos_login_failures",
-        threshold_note: "a burst is an attack",
+        threshold_note: "A burst of refused logins may be an attack.",
         ..COUNTER
     },
     Metric {
         code: 32,
         name: "data_loss_incidents",
-        help: "Incidents in which a terminal lost business data.",
+        help: "Counts incidents in which a terminal lost business data.",
         prometheus: "pos_data_loss_incidents",
-        threshold_note: "any: page at once",
+        threshold_note: "Any incident pages at once.",
         live: Live::Always,
         ..COUNTER
     },
     Metric {
         code: 33,
         name: "dropped_samples",
-        help: "Samples the terminal's own SDK had to drop.",
+        help: "Counts samples that the terminal's own SDK had to drop.",
         prometheus: "pos_sdk_dropped_samples",
         label: Some(Label {
             key: "reason",

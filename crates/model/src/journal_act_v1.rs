@@ -1,6 +1,6 @@
 //! An operator's act as a journal record: it takes effect at its place among the batches, in a replay too.
 //!
-//! Byte table: `docs/formats.md`. A batch's record begins with another first byte, so one look at it
+//! Byte table: `docs/formats/journal_record_v1.md`. A batch's record begins with another first byte, so one look at it
 //! tells them apart.
 
 use crate::journal_record_v1::RecordError;

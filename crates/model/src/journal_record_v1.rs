@@ -1,4 +1,4 @@
-//! How a validated batch is laid out inside a journal record. Byte table: `docs/formats.md`.
+//! How a validated batch is laid out inside a journal record. Byte table: `docs/formats/journal_record_v1.md`.
 //!
 //! Integers marked `v` are LEB128 varints, `z` zigzag varints. The record ends with its payload;
 //! nothing in it depends on a clock, so that a replay gives what the first reading gave.
