@@ -83,7 +83,7 @@ fn every_alert_has_a_whole_runbook_and_every_runbook_an_alert() {
             ", "
         };
         let line = format!(
-            "\nSeverity: {}{comma}{}. Scope: {}. ",
+            "\nThis alert (severity `{}{comma}{}`, scope `{}`) ",
             label("severity"),
             label("response"),
             label("scope")
@@ -99,7 +99,7 @@ fn every_alert_has_a_whole_runbook_and_every_runbook_an_alert() {
             .split("/d/")
             .nth(1)
             .and_then(|rest| rest.split('?').next());
-        if !uid.is_some_and(|uid| page.contains(&format!("\nDashboard: `{uid}`.\n"))) {
+        if !uid.is_some_and(|uid| page.contains(&format!("\nOpen the dashboard `{uid}`.\n"))) {
             faults.push(format!("{name}: names another dashboard than the alert"));
         }
         if blocks(page, "promql").is_empty() {
