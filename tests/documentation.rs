@@ -63,8 +63,8 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         ## What terminals measure\n\nThe columns of the table below mean:\n\n\
         - **wire name**: the name that a terminal sends; an alias in brackets is accepted as well.\n\
         - **kind**: a *distribution* has percentiles, a *counter* has a sum, and a *level* is the current state of a terminal.\n\
-        - **live**: when a sample moves the series in Prometheus. With `event` it does if it is received within 10 minutes of \
-        its time, with `arrival` within 24 hours, with `always` at any age. ClickHouse gets every accepted sample.\n\
+        - **live**: how late a sample may be received and still move the series in Prometheus: within 10 minutes of its time \
+        with `event`, within 24 hours with `arrival`, at any age with `always`. ClickHouse gets every accepted sample.\n\
         - **thresholds**: the first and the second limit, in the unit of the wire name.\n\
         - **Prometheus**: the name of the series. Counters end in `_total`; durations are in seconds, sizes in bytes.\n\
         - **by**: the label of the series. A distribution by *store* has buckets and window gauges for each store. A metric by \
@@ -109,8 +109,9 @@ fn the_metrics_page_is_that_of_the_catalogue() {
     }
     page.push_str(
         "\n## How exact window gauges are\n\nA window gauge is a percentile of the last minutes of a store, such as \
-        `pos_sync_duration_window_seconds{quantile=\"0.95\"}`. It covers the event-time minutes from 6 to 1 minutes ago, and \
-        `pos_sync_duration_window_samples` says how many samples it stands on. Both disappear while the store is silent.\n\n\
+        `pos_sync_duration_window_seconds{quantile=\"0.95\"}`. A window gauge covers the event-time minutes from 6 to 1 minutes \
+        ago, and `pos_sync_duration_window_samples` says how many samples it stands on. Both series disappear while the store \
+        is silent.\n\n\
         - A window gauge is never too low, and at most 0.1 % too high as long as each minute of a metric in a store has at most \
         1,024 different buckets.\n\
         - If a minute has more buckets, neighbouring buckets are merged. The gauge is then at most 0.8 % too high if the greatest \
@@ -118,7 +119,7 @@ fn the_metrics_page_is_that_of_the_catalogue() {
         31 units too high. Where a limit must be exact, alert on the buckets, which are never merged.\n\
         - A gauge may stand on fewer samples in two cases: after a restart, because the minutes before it are not kept beyond \
         what the journal replays, and when `window_memory` is used up, because the store that takes most then loses its oldest \
-        minutes (`tillwatch_windows_given_up`). It is a true percentile of those samples. Let an alert ask for enough samples.\n",
+        minutes (`tillwatch_windows_given_up`). Even then the gauge is a true percentile of its samples. Let an alert ask for enough samples.\n",
     );
     page.push_str(
         "\n## What else `/metrics/fleet` shows\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
