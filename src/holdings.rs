@@ -1,13 +1,13 @@
-//! Which samples are where: open, being sealed, in the outbox, confirmed. All of it under one lock,
+//! Knows where each sample is: open, being sealed, in the outbox, or confirmed. One lock guards all of it,
 //! so that a reader sees each sample exactly once.
 //!
-//! A reader takes, at one moment, copies of the open windows, the epoch that is being sealed, the
-//! list of epochs in the outbox, and E, up to which every epoch is confirmed. From ClickHouse it then
-//! reads only epochs up to E of this collector. What moves on meanwhile is seen where it was.
+//! A reader copies, at one moment, the open windows, the epoch that is being sealed, the list of epochs in
+//! the outbox, and the highest confirmed epoch E. From ClickHouse the reader then takes only epochs up to E
+//! of this collector, so a sample that moves on meanwhile is seen where it was.
 //!
-//! From the hourly rollups it reads only hours that were not dirty at that moment: these hold all epochs up
-//! to E and nothing later, until they are summed up anew. Whether that has begun meanwhile it asks
-//! afterwards ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
+//! From the hourly rollups the reader takes only hours that were not dirty at that moment, because these
+//! hold all epochs up to E and nothing later until they are rebuilt. Afterwards the reader asks whether a
+//! rebuild has begun meanwhile ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -1,9 +1,9 @@
-//! For whom a request was meant: what `Host` and `Origin` say, against DNS rebinding.
+//! Finds out for whom a request was meant, by `Host` and `Origin`, against DNS rebinding.
 //!
-//! A page of any site can let the browser of somebody who reaches a listener ask it, and read the
-//! answers, once the site's name leads to the listener's address. What the browser then sends as
-//! `Host` is that name, and no page can change it. So a listener that asks nobody who he is answers
-//! only to names that cannot be a stranger's: addresses, `localhost`, and those it was told.
+//! A web page can make the browser of a person who reaches a listener send requests to it, and read the
+//! answers, once the name of the page's site leads to the listener's address. The browser then sends that
+//! name as `Host`, and no page can change it. A listener that authenticates nobody therefore answers only to
+//! names that cannot be a stranger's: addresses, `localhost`, and configured names.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! Sets up tracing: text or JSON on standard error, in UTC.
 //!
-//! What terminals can make a line say is checked where the line is written; below that, no line holds a
-//! control character, whatever is in it.
+//! Names that come from terminals are checked where a line is written. Beneath that, every control
+//! character in a line is escaped.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;

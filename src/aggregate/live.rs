@@ -1,7 +1,7 @@
 //! Cumulative and window series for Prometheus, kept apart from seals.
 //!
-//! Only samples of real users that are young enough for their metric's rule (`Live`) come here; the
-//! rest is counted by age and goes to ClickHouse alone. Buckets are exact: each sample is compared
+//! Only samples of real users that are young enough for their metric's rule (`Live`) move live series; older
+//! ones are counted by age and go to ClickHouse alone. Buckets are exact, because each sample is compared
 //! with the bounds themselves.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The last minutes of every metric in every store: what window gauges read.
 //!
-//! Nothing that is sealed depends on them, and they are not kept over a restart. Their memory is
-//! bounded three times: minutes that no gauge can read any more go, whoever posts; a histogram of many
-//! buckets merges neighbours; past the budget the store that takes most gives up its oldest minutes.
+//! No sealed row depends on these minutes, and a restart does not keep them. Three limits bound their
+//! memory: minutes that no gauge can read any more are dropped; a histogram with many buckets merges
+//! neighbours; and past the budget the store that takes most loses its oldest minutes.
 
 use hashbrown::HashMap;
 use tillwatch_model::SparseHistogram;

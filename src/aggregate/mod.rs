@@ -1,33 +1,32 @@
-//! Stage 3: durable batches into open windows and live series.
+//! Stage 3 adds durable batches to open windows and live series.
 //!
 //! **Promises**
-//! 1. Deterministic: the same records in the same order give the same rollups, series and sets,
-//!    whether they come live or from a replay. There is no clock and no I/O here; time is what the
-//!    records say.
-//! 2. Nothing is rejected: past a cap a store or release becomes `__overflow__`, counted.
+//! 1. The aggregate is deterministic: the same records in the same order give the same rollups, series
+//!    and sets, live or replayed. The aggregate uses no clock and no I/O; time is what the records say.
+//! 2. Nothing is rejected: past a cap a store or release is counted as `__overflow__`.
 //! 3. A cut ([`Aggregator::take`]) holds exactly the records up to its position: rollups, terminals'
 //!    hours, sessions, sequence windows and live counters belong together.
 //!
 //! | file | what |
 //! |---|---|
 //! | `apply.rs` | applies one record |
-//! | `aggregator.rs` | what all of it is; takes the cut of a seal |
+//! | `aggregator.rs` | the whole aggregate; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
-//! | `terminal.rs` | what is known of a terminal: sequence windows, last values |
-//! | `store_terminals.rs` | those of one store |
-//! | `terminals.rs` | all of them, by store, bounded and counted |
+//! | `terminal.rs` | one terminal: its sequence windows and last values |
+//! | `store_terminals.rs` | the terminals of one store |
+//! | `terminals.rs` | the terminals of all stores, bounded and counted |
 //! | `exponential.rs` | exponential buckets, for native histograms |
 //! | `layout.rs` | where each metric's live series stand |
 //! | `live.rs` | cumulative and window series for Prometheus |
 //! | `minutes.rs` | the last minutes of every metric in every store, for window gauges |
-//! | `saved.rs` | those series as the state file keeps them |
+//! | `saved.rs` | live series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //!
-//! **Not here**: duplicates are recognised before the journal (`ingest`); the windows kept here are
-//! what the state file gets, so that they agree with the applied position.
+//! **Not here**: `ingest` recognises duplicates before the journal. The aggregate keeps sequence windows
+//! only for the state file, so that they agree with the applied position.
 
 pub mod aggregator;
 mod apply;

@@ -1,10 +1,10 @@
 //! What is known of each terminal: its queues' sequence windows, its release, its last values.
 //!
-//! How many there are is bounded. A terminal with a queue always has its place: its sequence window is
-//! what makes a resend count once, and ingest has bounded queues before the journal, in all and by store.
-//! One that posts with keys alone gets a place while there is one; past it its batches count all the same,
-//! as those of `__overflow__` in its store. Stores keep their terminals apart and counted, so that nobody
-//! has to look at all of them for one number.
+//! The number of terminals is bounded. A terminal with a queue always has a place, because its sequence
+//! window makes a resend count once; ingest bounds queues before the journal, in all and by store. A
+//! terminal that posts with keys alone gets a place while there is room. Without room its batches still
+//! count, under the name `__overflow__` in its store. Stores keep and count their own terminals, so that no
+//! number needs a look at all terminals.
 
 use std::sync::Arc;
 

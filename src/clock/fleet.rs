@@ -1,8 +1,8 @@
 //! What the terminals' clocks say: the second witness.
 //!
-//! Each terminal has one vote, the latest, in a table of fixed size: nobody can have more weight by posting
-//! more. Votes are kept as the difference to the boot-time clock, so that they stay true when this
-//! machine's wall clock moves.
+//! Each terminal has one vote, its latest, in a table of fixed size, so that no terminal gains weight by
+//! posting more. A vote is the difference to the boot-time clock, so that it stays true when this machine's
+//! wall clock moves.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,9 +1,9 @@
-//! What time it is, and whether that can be believed.
+//! Tells the time, and whether this machine's clock can be trusted.
 //!
-//! A batch is judged by this machine's clock, and what is too old is destroyed by it, so a wrong clock
-//! loses data that was acknowledged. The wall clock is therefore held against the clock that runs since
-//! the machine was started (also while it sleeps), against the journal's last time and against the date of
-//! this release. What does not fit is a *doubt*: until it has ended no batch is judged.
+//! The collector judges batches and destroys old data by this machine's clock, so a wrong clock loses
+//! acknowledged data. The wall clock is therefore compared with the clock that runs since the machine was
+//! started (also while it sleeps), with the journal's last time and with the date of this release. If they
+//! do not fit, the clock is in *doubt*, and no batch is judged until the doubt has ended.
 //!
 //! | file | what |
 //! |---|---|
@@ -11,8 +11,8 @@
 //! | `fleet.rs` | what the terminals' clocks say: the second witness |
 //! | `kernel.rs` | the two clocks of the machine, and whether it says that it is synchronised |
 //!
-//! Like the clock of the machine, this is one for the whole process. Until [`start`] is called, as in a
-//! command that takes nothing in, the wall clock is believed.
+//! The whole process shares one clock. Until [`start`] is called, as in a command that accepts no batches,
+//! the wall clock is trusted.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! Every setting once: its name in the file, its flag, its variable, its default and its reason.
+//! Declares every setting once: its name in the file, its flag, its variable, its default and its help.
 //!
-//! A flag wins over a variable, a variable over the file, the file over the default.
+//! A flag wins over a variable, a variable over the file, and the file over the default.
 //!
-//! `values.rs` has how durations, bytes and lists are written, `check.rs` which values can be right.
+//! `values.rs` reads and writes durations, bytes and lists; `check.rs` says which values are allowed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Stage 5b: Prometheus. What terminals measured (`pos_*`), rendered at each scrape from the live
-//! series. What tillwatch says of itself (`tillwatch_*`) is in `self_metrics.rs`.
+//! Stage 5b renders the page for Prometheus: what terminals measured (`pos_*`), at each scrape from the
+//! live series. `self_metrics.rs` declares what tillwatch reports about itself (`tillwatch_*`).
 //!
 //! | file | what |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | `families.rs` | the page: freshness, terminals, coverage, clocks |
 //! | `negotiate.rs` | in which format it is sent |
 //!
-//! A store that falls silent keeps its counters and its time of last report; its window gauges and
-//! last values vanish. There is never a label by terminal, session or URL.
+//! A store that falls silent keeps its counters and its time of last report, while its window gauges and
+//! last values vanish. No series has a label for a terminal, a session or a URL.
 
 pub mod families;
 pub mod negotiate;

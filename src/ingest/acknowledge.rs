@@ -1,4 +1,4 @@
-//! What the journal is to do when an append is durable, or is not.
+//! Says what happens when an append is durable, and what happens when it fails.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A request's body: reading it, whole and in time.
 //!
-//! A body may take long if it keeps coming: it has a deadline and, after the first seconds, a rate. What
-//! it takes meanwhile is in `room.rs`.
+//! A body may take long if it keeps coming: it has a deadline and, after the first seconds, a minimum rate.
+//! `room.rs` counts the memory that a body takes meanwhile.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! What the last batches of a queue held: a resend that holds something else is no resend.
+//! Remembers what the last batches of a queue held, because a resend with other contents is no resend.
 //!
-//! A checksum a number, since the start: 128 bytes for each queue that has posted.
+//! Each of the last numbers of a queue has a checksum, since the start: 128 bytes for each queue that has
+//! posted.
 
 /// Numbers of a queue, up to the highest, whose content is remembered. Unit: numbers.
 const CONTENTS: usize = 32;

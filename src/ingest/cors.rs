@@ -1,4 +1,4 @@
-//! CORS by exact origins. Not a way of knowing who posts: only what other pages' scripts may do.
+//! Answers CORS by exact origins. CORS does not tell who posts; it only limits the scripts of other pages.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,7 +1,7 @@
 //! Undoes compression under a cap on the decoded bytes, and says how a body is written.
 //!
-//! One table of codings, each with a decoder that stops at the cap while it decodes. None of them
-//! believes a length: the decoded bytes grow with what has been decoded.
+//! Each coding in the table has a decoder that stops at the cap while it decodes. No decoder trusts an
+//! announced length: the buffer grows with the bytes that have been decoded.
 
 use std::io::Read;
 

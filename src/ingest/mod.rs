@@ -1,8 +1,8 @@
-//! Stage 1: from socket to acknowledgement.
+//! Stage 1 takes a batch from the socket to its acknowledgement.
 //!
 //! **Promises**
-//! 1. 202 is answered only after every accepted sample is on stable storage.
-//! 2. Every sample of a request meets exactly one outcome, and is counted under it.
+//! 1. The answer 202 is sent only after every accepted sample is on stable storage.
+//! 2. Every sample of a request has exactly one outcome, and is counted under it.
 //! 3. A bad sample does not spoil its batch, nor a bad batch its request.
 //! 4. Nothing that could name a person passes into the journal; without consent, no sample does.
 //! 5. Memory is bounded before anything is read: bodies, decoded bytes, batches, samples, connections.

@@ -1,9 +1,10 @@
 //! Memory for requests under way: how much there is, what each holds, and who gives way.
 //!
-//! What is set aside is what is taken: what has come of a body, not what was announced; then what is
-//! made of it; then, while the disk is waited for, what is written. A request whose body is whole may
-//! take all there is. Bodies that come in pieces share three quarters of it, so that one that comes at
-//! once finds room; where there is none, the slowest of them go, and their senders are told.
+//! A request sets aside the memory that it really takes: first the bytes of its body that have arrived (not
+//! those that were announced), then what is parsed from them, then, while it waits for the disk, its record.
+//! A request whose body is complete may take all the memory there is. Bodies that arrive in pieces share
+//! three quarters of it, so that a body that arrives at once finds room. Without room, the slowest bodies
+//! are cut, and their senders are told.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

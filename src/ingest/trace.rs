@@ -1,9 +1,9 @@
 //! What one request took, and the one line about it if it was slow or failed.
 //!
-//! A good request costs a few looks at the clock here, and one copy of who sent it: it is written about
-//! at debug level only. A line names the batch (store, terminal, number, release), never a session, an
-//! address, or anything of the body that is not written as an identifier. Nor a queue or a key: whoever
-//! knows one can post in a terminal's place.
+//! A good request costs a few looks at the clock and one copy of its sender's name, and is logged at debug
+//! level only. A line names the batch (store, terminal, number, release). A line never names a session, an
+//! address, or anything of the body that is not written as an identifier; nor a queue or a key, because a
+//! person who knows one can post in a terminal's place.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

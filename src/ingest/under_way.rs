@@ -1,7 +1,7 @@
 //! A batch on its way to the disk, and the other posts of it that wait until that is over.
 //!
-//! Nobody is kept in a list: who waits holds one end of a channel, and leaves by dropping it, because
-//! the time was up or because the client went away.
+//! There is no list of waiting requests: each one holds an end of a channel and leaves by dropping it, when
+//! its time is up or its client has gone.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};

@@ -1,9 +1,12 @@
 //! One connection, from its first byte to its end.
 //!
-//! hyper speaks HTTP; this file tells the listener what it is about ([`Phase`]), and sees to what hyper
-//! leaves open: that a client that does not read its answers is not read from, that one that has closed
-//! its side is answered all the same, that whatever was no request has an answer and is counted, and that
-//! the answer is not lost because the connection is reset behind it.
+//! hyper speaks HTTP. This file tells the listener the state of the connection ([`Phase`]), and does what
+//! hyper leaves open:
+//!
+//! - The connection reads nothing from a client that does not read its answers.
+//! - A client that has closed its side is still answered.
+//! - Bytes that were no request are answered and counted.
+//! - The connection is not reset behind an answer, because the answer would be lost.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

@@ -1,27 +1,28 @@
-//! Accepts connections and serves a router on them, with the limits that `axum::serve` has not.
+//! Accepts connections and serves a router on them, with the limits that `axum::serve` lacks.
 //!
 //! **Promises**
-//! 1. What comes is answered: a request by its handler, whatever stands behind it in the same packet or
-//!    a later one; what is no request by a bare 400, 408 or 431, counted and said in the log.
-//! 2. Nobody holds a connection for ever. It is about one thing at a time (`status.rs`), and each thing
-//!    that waits for the client has its limit. While the server itself has something to do for it (a
-//!    batch waits for the disk) it is not touched.
-//! 3. Nobody locks others out. At the limit of connections others make room for a new one, unless all are
-//!    worked on: first who loses nothing by it (`crowd.rs`).
-//! 4. What a connection takes is bounded: nothing is read from a client that does not read its answers.
+//! 1. Everything that arrives is answered. A handler answers a request, whatever bytes follow the request
+//!    in the same packet or a later one. Bytes that are no request get a bare 400, 408 or 431, a count and
+//!    a line in the log.
+//! 2. No client holds a connection for ever. A connection is in one state at a time (`status.rs`), and each
+//!    state that waits for the client has a limit. While the server works on a request (a batch waits for
+//!    the disk), the connection is left alone.
+//! 3. No client locks others out. At the limit of connections an open connection makes room for a new one,
+//!    first the one whose client loses nothing (`crowd.rs`), unless all are worked on.
+//! 4. The memory of a connection is bounded: nothing is read from a client that does not read its answers.
 //!
 //! | file | what |
 //! |---|---|
-//! | `status.rs` | what a connection is about, since when, what it is told to do |
+//! | `status.rs` | the state of a connection, since when, and what the connection is told to do |
 //! | `connection.rs` | one connection, from its first byte to its end |
-//! | `watched.rs` | its stream as hyper sees it |
-//! | `crowd.rs` | all of them: who is over its time, who makes room |
+//! | `watched.rs` | the stream of a connection as hyper sees it |
+//! | `crowd.rs` | all connections: which are over their time, which make room |
 //! | `refused.rs` | what never became a request |
 //! | `counts.rs` | what is counted |
 //! | `files.rs` | the limit of open files, and how the listeners share it |
 //!
-//! One sweep a second closes what is over its time: no timer is armed on the path of a request. A
-//! request's body has its own deadline where it is read.
+//! One sweep a second closes connections that are over their time, so that no timer is armed on the path of
+//! a request. The body of a request has its own deadline where it is read.
 
 mod connection;
 mod counts;

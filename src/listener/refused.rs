@@ -1,4 +1,4 @@
-//! What came and never became a request: counted, told apart, and said in the log.
+//! Counts, tells apart and logs the bytes that never became a request.
 
 use crate::self_metrics as names;
 use crate::throttle::Throttle;

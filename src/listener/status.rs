@@ -1,4 +1,4 @@
-//! What a connection is about, and since when: written by its own task, read by the listener.
+//! The state of a connection, and since when: the connection's own task writes it, and the listener reads it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

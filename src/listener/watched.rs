@@ -1,5 +1,5 @@
-//! A connection's stream as hyper sees it: what comes and goes tells what the connection is about, and
-//! some of it hyper must not see.
+//! Wraps the stream of a connection for hyper: the bytes that pass tell the state of the connection, and
+//! some of them hyper must not see.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! A deep look at what ClickHouse holds: every file of every part, and every row against its hash.
 //!
-//! Hashes alone say that a row is there; the columns beside them may be unreadable, or other than they
-//! were sent. ClickHouse itself computes both: `CHECK TABLE` reads each part and compares it with its
-//! checksums, and `xxh3` over a row as `RowBinary` is the hash that the row bears.
+//! A stored hash proves only that a row is there; the other columns may be unreadable or changed. ClickHouse
+//! itself checks them: `CHECK TABLE` reads each part and compares it with its checksums, and `xxh3` over a
+//! row as `RowBinary` must be the hash that the row bears.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! The end of rows in the embedded engine.
 //!
-//! The engine has the clock of this machine and would drop rows by it as soon as that is ahead. Its tables
-//! have therefore no TTL: the collector drops their partitions, by a clock that it trusts. A server has a
-//! clock of its own and the TTL of `migrations/`.
+//! The engine uses the clock of this machine and would drop rows as soon as that clock is ahead. Its tables
+//! therefore have no TTL, and the collector drops their partitions by a clock that it trusts. A ClickHouse
+//! server has a clock of its own and the TTL of `migrations/`.
 
 use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;

@@ -1,5 +1,5 @@
-//! What a start found missing from the journal, or went on without: kept until a person has seen it, so
-//! that `audit` says so, however often the collector has been started since.
+//! Keeps what a start found missing from the journal, or continued without, until a person has seen it.
+//! `audit` therefore reports the loss however often the collector has been started since.
 
 use rusqlite::params;
 

@@ -3,9 +3,9 @@
 //! Migrations only add. Each names the oldest release that may run on the database it leaves, so that
 //! a release can be rolled back unless a migration says otherwise.
 //!
-//! What was applied may be gone again, dropped by somebody. So the tables, views and functions that the
-//! applied ones make are looked for; if one is missing, all are applied again, in order. Each of their
-//! statements changes nothing where its work is done already.
+//! Somebody may have dropped what a migration made. Each start therefore looks for the tables, views and
+//! functions of the applied migrations. If one is missing, all migrations are applied again, in order; a
+//! statement whose work is already done changes nothing.
 
 use clickhouse::Row;
 use sha2::{Digest, Sha256};

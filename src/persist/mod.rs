@@ -1,12 +1,13 @@
-//! Stage 4: rollups at rest. Sealed into one SQLite file, shipped to ClickHouse, read back, confirmed.
+//! Stage 4 stores rollups: it seals them into one SQLite file, ships them to ClickHouse, reads them back and
+//! confirms them.
 //!
 //! **Promises**
 //! 1. A seal is one transaction: rows to ship, ledger, sequence windows, live series, applied
 //!    position. After a crash either all of it is there or none.
 //! 2. An epoch is confirmed only after ClickHouse was asked for its rows and has every one of them.
 //! 3. Epochs are confirmed in order; nothing unconfirmed is ever deleted.
-//! 4. An epoch number is never used for other rows: if ClickHouse knows a higher one of this
-//!    collector than the state file does, shipping stops and says how to go on.
+//! 4. An epoch number is never used for other rows: if ClickHouse knows a higher epoch of this collector
+//!    than the state file does, shipping stops, and the log says how to continue.
 //!
 //! | file | what |
 //! |---|---|
@@ -18,7 +19,7 @@
 //! | `losses.rs` | what was found missing from the journal |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
-//! | `tables.rs` | its tables: layout, rows written and read |
+//! | `tables.rs` | the tables of the SQLite file: layout, rows written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
 //! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
@@ -27,7 +28,7 @@
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
 //! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
-//! | `deep.rs` | every part and every row of it against checksums and hashes |
+//! | `deep.rs` | compares every part and row in ClickHouse with checksums and hashes |
 //! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
 //! | `expiry.rs` | the end of rows in the embedded engine, by a clock that is trusted |

@@ -1,8 +1,8 @@
 //! `rollup_1h` from `rollup_1m`: which hours differ, summing them up anew, reading back.
 //!
-//! A row of an hour is made from all its minutes of confirmed epochs, never added to. Its version is the
-//! number of samples in it, so of two the one that has seen more stays, whichever arrived last: a statement
-//! that was given up and runs on in the server does no harm.
+//! A row of an hour is built from all its minutes of confirmed epochs and never added to. Its version is the
+//! number of samples in it, so of two rows the one that has seen more stays, whichever arrived last. A
+//! statement that was given up and runs on in the server therefore does no harm.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The keys of session pseudonyms: one a day, made when first asked for, destroyed after 90 days.
 //!
-//! Destroyed means that the key's bytes leave the file: deleted content is overwritten with zeros, the
-//! table is written anew, and the write-ahead log is emptied. What the disk itself keeps of overwritten
-//! blocks is out of reach.
+//! To destroy a key, tillwatch removes its bytes from the file: deleted content is overwritten with zeros,
+//! the table is written anew, and the write-ahead log is emptied. Copies that the disk itself keeps of
+//! overwritten blocks are out of reach.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use tillwatch_model::time::{DAY_MS, day_of};

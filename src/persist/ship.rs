@@ -1,8 +1,8 @@
 //! Outbox to ClickHouse: insert, read back, confirm, in order; back off and try again.
 //!
-//! An insert's answer proves nothing: a timeout may hide a success, and an acknowledged part may be
-//! lost. What counts is what ClickHouse says it holds. Rows are identical however often they are
-//! sent, so sending again is always safe.
+//! The answer to an insert proves nothing: a timeout may hide a success, and an acknowledged part may be
+//! lost. The shipper therefore asks ClickHouse what it holds. Rows are identical however often they are sent,
+//! so sending again is always safe.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

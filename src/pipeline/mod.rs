@@ -1,5 +1,4 @@
-//! Ties the stages together: start order, seals, shipping, shutdown order. The only module that knows
-//! them all.
+//! Ties the stages together: start order, seals, shipping, shutdown order. No other module knows all stages.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,11 +6,11 @@
 //! | `stop.rs` | stops everything, in time |
 //! | `setup.rs` | sockets, limits, session keys, housekeeping |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
-//! | `folder.rs` | the data folder: made, held against other processes, whether what is in it belongs together |
+//! | `folder.rs` | makes the data folder, holds it against other processes, sees whether its contents belong together |
 //! | `modes.rs` | who may read the data folder |
-//! | `parted.rs` | going on though state file and journal have lost one another |
+//! | `parted.rs` | how to continue although state file and journal do not belong together |
 //! | `apply.rs` | durable records into the aggregate, in order |
-//! | `clock.rs` | watches the clock, puts right what was noted while it was wrong |
+//! | `clock.rs` | watches the clock, and corrects times that were noted while it was wrong |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
@@ -21,7 +20,7 @@
 //! | `reload.rs` | settings that change without a restart |
 //! | `guard.rs` | whether a request was meant for the admin listener |
 //! | `pages.rs` | `/metrics` and `/metrics/fleet` |
-//! | `disk.rs` | what only the disk can tell, and whether it answers |
+//! | `disk.rs` | numbers that only the disk can tell, and whether the disk answers |
 //! | `process.rs` | what the process and its disk take |
 //! | `error.rs` | why `serve` could not start or had to end |
 

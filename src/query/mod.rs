@@ -1,7 +1,7 @@
-//! Stage 5a: reading percentiles, terminals and sessions, from ClickHouse, the outbox and the open windows together.
+//! Stage 5a reads percentiles, terminals and sessions from ClickHouse, the outbox and the open windows together.
 //!
 //! **Promises**
-//! 1. What was acknowledged before a query began is in its answer, once.
+//! 1. Every sample that was acknowledged before a query began is in the answer exactly once.
 //! 2. Percentiles are those of the merged histograms, never averages of percentiles.
 //! 3. The texts of a request go to ClickHouse as parameters, never as part of a statement.
 //!
@@ -9,11 +9,11 @@
 //! |---|---|
 //! | `routes.rs` | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/sessions`, `/metrics` |
 //! | `request.rs` | reads and checks what was asked |
-//! | `percentiles.rs` | merges what is at rest with what is not |
+//! | `percentiles.rs` | merges rows in ClickHouse with those that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
-//! | `terminal_metrics.rs` | how they were over some hours |
+//! | `terminal_metrics.rs` | what terminals measured over some hours |
 //! | `sessions.rs` | one session, by store and day |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |

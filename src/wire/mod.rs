@@ -1,4 +1,4 @@
-//! The bytes promised to others: each format, its version, its fixture.
+//! Defines the bytes that are promised to others: each format has a version and a fixture.
 //!
 //! | file | who writes it | who reads it |
 //! |---|---|---|

@@ -1,12 +1,15 @@
 //! What statements may reach: the engine's own tables, and nothing else of this machine.
 //!
-//! Three fences, because none is whole. **Rights**: the one user of the engine has those that
-//! tables, views and functions need, and none for files, addresses and programs; a few settings that
-//! name files cannot be set. The engine itself holds it, whatever a statement looks like. But its
-//! function `file('…')` asks for no right. So, on Linux, **Landlock**: the kernel refuses this
-//! process every file outside its storage path, but for what a program needs to run, and every
-//! connection to elsewhere. **Words**: the half of libchdb that is the engine's client opens files for
-//! two clauses of the language; statements with these words do not come to it.
+//! There are three fences, because no single fence is enough.
+//!
+//! - **Rights**: the one user of the engine has the rights that tables, views and functions need, and none
+//!   for files, addresses and programs. A few settings that name files cannot be set. The engine itself
+//!   checks these rights, whatever a statement looks like.
+//! - **Landlock** (Linux): the function `file('…')` needs no right. The kernel therefore refuses this
+//!   process every connection to elsewhere, and every file outside its storage path except what a program
+//!   needs to run.
+//! - **Words**: the client half of libchdb opens files for two clauses of the language, so statements with
+//!   these words are refused before they reach it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};

@@ -1,37 +1,37 @@
-//! The real ClickHouse engine in a process of its own, for when no ClickHouse server is configured.
+//! Runs the real ClickHouse engine in a process of its own, for when no ClickHouse server is configured.
 //!
 //! `tillwatch clickhouse` loads the shared library libchdb and speaks ClickHouse's HTTP interface on
-//! a loopback address; `tillwatch serve` starts that process and keeps it alive. Whoever stores or
+//! a loopback address; `tillwatch serve` starts that process and keeps it alive. The code that stores and
 //! reads rollups uses the same client, SQL and migrations as with a server.
 //!
 //! # Promises
 //!
-//! 1. **What a server's client sends works here**: `?query=` and body, `param_*` (also as a form),
-//!    settings, sessions, `compress`, `decompress`, exception headers. What does not is refused in
-//!    words; `docs/embedded_engine.md` lists it.
-//! 2. **Requests do not touch each other**: settings, database and temporary tables end with their
+//! 1. **Clients of a server work here**: `?query=` and body, `param_*` (also as a form), settings,
+//!    sessions, `compress`, `decompress`, exception headers. Everything else is refused with a message;
+//!    `docs/embedded_engine.md` lists it.
+//! 2. **Requests do not influence each other**: settings, database and temporary tables end with their
 //!    request, or stay in their session.
-//! 3. **Memory is bounded**: inserts and answers stream, every queue has a limit, the engine has one.
-//! 4. **A client that goes away takes its statement with it**, within about a second.
-//! 5. **An insert that did not come to its end is not ended for the engine**: its last block is
-//!    dropped.
-//! 6. **No orphan**: the process ends when its supervisor does, however that died; and it never hangs
-//!    at its end.
-//! 7. **One process per path**: a second one waits ten seconds and then names the first.
-//! 8. **A statement reaches tables, and nothing else of the machine**: no file, address or program.
-//! 9. **An engine that hangs is started again**: a supervisor asks it, and waits half a minute.
+//! 3. **Memory is bounded**: inserts and answers stream, and every queue and the engine have a limit.
+//! 4. **A statement ends within about a second after its client has gone.**
+//! 5. **The engine never takes a broken-off insert for a whole one**: the last block of such an insert
+//!    is dropped.
+//! 6. **No process is left behind**: the process ends when its supervisor does, however the supervisor
+//!    died, and never hangs at its end.
+//! 7. **One process uses a path**: a second process waits ten seconds and then names the first.
+//! 8. **A statement reaches tables and nothing else of the machine**: no file, address or program.
+//! 9. **An engine that hangs is started again**: the supervisor asks the engine, and waits half a minute.
 //!
 //! # On disk
 //!
-//! The storage path belongs to the engine (`data/`, `metadata/`, `store/`); `tillwatch.lock` beside
-//! them holds the pid of the process that has it open.
+//! The storage path belongs to the engine (`data/`, `metadata/`, `store/`). `tillwatch.lock` beside
+//! these folders holds the pid of the process that has the path open.
 //!
 //! # Files
 //!
 //! | file | what |
 //! |---|---|
 //! | `locate.rs` | finds libchdb |
-//! | `libchdb.rs` | its C functions; the only `unsafe` in the tree |
+//! | `libchdb.rs` | the C functions of libchdb; the only `unsafe` in the tree |
 //! | `lock.rs` | one process per path |
 //! | `confine.rs` | what statements may reach |
 //! | `engine.rs` | opens the engine and its connections; threads and cancelling |
@@ -45,14 +45,14 @@
 //!
 //! # Words
 //!
-//! - **engine**: ClickHouse as libchdb has it. **front**: the HTTP interface before it.
-//! - **statement**: one SQL statement; it runs on a thread and a connection of its own.
-//! - **mark**: the text by which a running statement is found again to be cancelled.
+//! - An **engine** is ClickHouse as libchdb has it, and the **front** is the HTTP interface before it.
+//! - A **statement** is one SQL statement; it runs on a thread and a connection of its own.
+//! - A **mark** is the text by which a running statement is found again to be cancelled.
 //!
 //! # Not here
 //!
-//! No TLS, users, roles, clusters or native protocol: the front is for loopback. Nothing here knows
-//! what is stored; tables and migrations are the business of those who ship and read.
+//! The front has no TLS, users, roles, clusters or native protocol, because it is for loopback only. The
+//! engine does not know what is stored; `persist` and `query` know tables and migrations.
 
 mod confine;
 mod connection;

@@ -1,9 +1,8 @@
 //! Whether a running engine answers: a process that hangs is as bad as one that has ended, and says
 //! nothing.
 //!
-//! The front answers a pulse with a statement on a connection of its own, beside the statements that
-//! have their turn: heavy statements, however many, do not hold it up, and one that the engine refuses
-//! is an answer, too.
+//! The front answers a pulse with a statement on a connection of its own, beside the other statements, so
+//! that heavy statements do not delay it. A pulse that the engine refuses is an answer, too.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Looks at a journal without opening it, for the command line: no lock, no change.
 //!
-//! Of a journal in use it sees a moment; the end of the last segment may look torn then.
+//! If the journal is in use, the inspection sees one moment of it, and the end of the last segment may look
+//! torn.
 
 use std::fs::TryLockError;
 use std::io::Read as _;

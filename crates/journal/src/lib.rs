@@ -1,29 +1,29 @@
-//! The write-ahead journal: durable before acknowledged.
+//! The write-ahead journal makes records durable before they are acknowledged.
 //!
-//! Opaque bytes are appended at positions 1, 2, 3, … Many threads append; one thread writes what
-//! has queued up with one write, makes it durable with one `fdatasync`, hands it to the [`Sink`]
-//! in order, and only then completes the appends.
+//! Callers append opaque bytes, which get the positions 1, 2, 3, … Many threads append. One thread
+//! writes everything that has queued up with one write, makes it durable with one `fdatasync`, hands it
+//! to the [`Sink`] in order, and only then completes the appends.
 //!
 //! # Promises
 //!
 //! 1. An append completes with `Ok` only after `fdatasync` returned for all of its records.
 //! 2. After a crash at any moment, [`Journal::open`] replays every acknowledged record above
 //!    `applied`, in order, once, and none that was never appended.
-//! 3. After a failed write or sync nothing is acknowledged any more, and that sync is not tried
-//!    again: the journal is halted until the process starts anew.
-//! 4. A full disk or a used-up budget refuses appends and ends by itself; it loses nothing.
-//! 5. A torn tail, which nobody was told of, is cut. Anything else unreadable is damage: counted,
-//!    the segment copied to `quarantine/`, and reading goes on behind it. Nothing that is not
-//!    released is deleted.
-//! 6. Memory and disk have limits: queue, segments, records.
+//! 3. After a failed write or sync the journal is halted until the process starts anew: it acknowledges
+//!    nothing any more and never retries the sync.
+//! 4. While the disk is full or the budget is used up, the journal refuses appends and loses nothing;
+//!    when there is room again, it continues by itself.
+//! 5. A torn tail was never acknowledged and is cut. Any other unreadable place is damage: it is
+//!    counted, the segment is copied to `quarantine/`, and reading goes on behind the place. Nothing is
+//!    deleted before it is released.
+//! 6. Queue, segments and records have limits, so memory and disk are bounded.
+//! 7. [`Journal::open`] reports everything that is missing, unreadable or under another name. It knows
+//!    of a missing end only as far as the note beside the folder reaches.
 //!
-//! 7. What is missing, unreadable or under another name is told: of the end, as far as the note
-//!    beside the folder says that it was there.
-//!
-//! Not promised: if the disk destroys the last acknowledged groups, and neither anything written
-//! later nor the note says that they were durable, that looks like a torn tail. The note says so
-//! within 100 ms of traffic, and [`Settings::idle_mark`] after it; power cuts may take its last
-//! seconds, never that a segment was in use.
+//! The journal does not promise one thing: if the disk destroys the last acknowledged groups, and neither
+//! a later record nor the note says that they were durable, the loss looks like a torn tail. The note is
+//! written within 100 ms of traffic and [`Settings::idle_mark`] after it. A power cut may take the last
+//! seconds of the note, but never the entry that a segment was in use.
 //!
 //! # On disk
 //!
@@ -38,9 +38,9 @@
 //!
 //! The bytes of a segment are in `format.rs` and `docs/formats/journal_v1.md`.
 //!
-//! A segment's header says from which position on it counts, and voids these positions in earlier
-//! segments. So recovery never has to change a file that holds records: it cuts or replaces a tail
-//! by starting the next segment.
+//! The header of a segment names its first position, and voids that position and all higher ones in
+//! earlier segments. Recovery therefore never changes a file that holds records: it cuts or replaces a
+//! tail by starting the next segment.
 //!
 //! # Files
 //!
@@ -66,16 +66,20 @@
 //!
 //! # Words
 //!
-//! **record**: one payload at one position. **append**: one or more payloads that become durable
-//! together. **group**: the appends that share a write and a sync. **segment**: a file of records.
-//! **durable mark**: a note of the highest position known durable. **applied**: the position up to
-//! which the caller has everything at rest elsewhere. **release**: telling the journal so. **note**:
-//! the file beside the folder that says how far the journal has come. **loss**: acknowledged records
-//! that are not there any more.
+//! - A **record** is one payload at one position.
+//! - An **append** is one or more payloads that become durable together.
+//! - A **group** is the appends that share a write and a sync.
+//! - A **segment** is a file of records.
+//! - A **durable mark** is the highest position known to be durable when a record was written.
+//! - The **applied** position is the one up to which the caller has stored everything elsewhere, and a
+//!   **release** tells the journal so.
+//! - The **note** is the file beside the folder that says how far the journal has come.
+//! - A **loss** is acknowledged records that are not there any more.
 //!
 //! # Not here
 //!
-//! What the payloads mean, async code, metrics, retries, compression, replication.
+//! The journal does not know what payloads mean, and has no async code, metrics, retries, compression or
+//! replication.
 
 mod disk;
 mod error;

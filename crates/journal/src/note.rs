@@ -1,5 +1,5 @@
-//! How far the journal has come, noted beside its folder: what a folder cannot say of itself once its
-//! end, or all of it, is gone. `docs/formats/journal_v1.md` has the table of its bytes.
+//! Notes beside the journal's folder how far the journal has come, because a folder cannot say that its end,
+//! or all of it, is gone. `docs/formats/journal_v1.md` has the bytes of the note.
 //!
 //! The note may lag behind, and never runs ahead. A new segment is noted, and synced, before anything
 //! in it is acknowledged. Positions within a segment are noted without a sync, a few times a second.

@@ -1,4 +1,5 @@
-//! Where appends wait for the writer: one lock an append, taken as a whole, and limited.
+//! Appends wait here for the writer. The queue is limited, an append costs one lock, and the writer takes
+//! all appends at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 //! Reads a journal without changing it, and tells a torn tail from damage.
 //!
-//! What is unreadable was **durable**, so acknowledged, if a later record or segment header says
-//! so, or if the caller already applied it: then it is damage, and reading goes on behind it. Else
-//! it is a **torn tail**, of which nobody was told, and reading ends there.
+//! An unreadable place was **durable**, and so acknowledged, if a later record or segment header says so, or
+//! if the caller already applied it. Then the place is damage, and reading goes on behind it. Otherwise it is
+//! a **torn tail**, which was never acknowledged, and reading ends there.
 
 use super::disk::Disk;
 use super::error::OpenError;

@@ -1,5 +1,5 @@
-//! Group commit: what queues up during one sync is written with one write, synced once, handed on
-//! and acknowledged together.
+//! Commits in groups: the appends that queue up during one sync are written with one write, synced once,
+//! handed on and acknowledged together.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,7 +1,7 @@
 //! Which sequence numbers of a queue have been seen: the highest, and the missing ranges below it.
 //!
-//! After RFC 6479's sliding window, with ranges in place of bits: a queue that sends in order costs
-//! no memory beyond its highest number, and each missing range knows since when it is missing.
+//! The structure follows the sliding window of RFC 6479, with ranges in place of bits. A queue that sends in
+//! order costs no memory beyond its highest number, and each missing range knows since when it is missing.
 
 use crate::time::{DAY_MS, put_right};
 

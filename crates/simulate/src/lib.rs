@@ -6,9 +6,9 @@
 //! ones. The simulator leans on nothing of the server it tests but the catalogue of metrics.
 //!
 //! **Promises**
-//! 1. A batch that was attempted never changes: every attempt carries the same identity and content,
-//!    only the request's `sent_at_ms` is stamped anew.
-//! 2. A terminal lets go of a batch only when it was acknowledged, or refused for good; the second is
+//! 1. A batch never changes after its first attempt: every attempt carries the same identity and content,
+//!    and only the request's `sent_at_ms` is stamped anew.
+//! 2. A terminal drops a batch only when it was acknowledged or refused for good; refused batches are
 //!    reported.
 //! 3. The same seed makes the same fleet, schedule and values, whatever the collector answers; only
 //!    times and queues differ.
@@ -44,8 +44,8 @@
 //! | `scenario/` | stories with a fleet in them, and what the collector must make of them |
 //! | `run.rs` | one run, from its options to its report |
 //!
-//! Words: a **trip** is one request under way; an **echo** is a batch sent once more although it was
-//! acknowledged, as a proxy might; **history** is what a terminal measured before the run began.
+//! Words: a **trip** is one request under way. An **echo** is a batch that is sent once more although it was
+//! acknowledged, as a proxy might do. **History** is what a terminal measured before the run began.
 
 mod options;
 mod preset;

@@ -1,4 +1,4 @@
-//! `audit --repair`: detaches broken parts, sends again what ClickHouse has lost, and says what became of it.
+//! `audit --repair`: detaches broken parts, sends lost rows again, and reports each epoch.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Rows in ClickHouse that this ledger knows nothing of.
+//! Finds rows in ClickHouse that the ledger does not know.
 
 use std::sync::Arc;
 
