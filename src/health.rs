@@ -1,4 +1,4 @@
-//! Liveness and readiness, on both listeners.
+//! Answers liveness and readiness on both listeners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

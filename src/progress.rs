@@ -1,5 +1,5 @@
-//! How far something has come, on standard error: one line rewritten on a terminal, plain lines every few
-//! seconds elsewhere. What takes less than a second says nothing.
+//! Shows on standard error how far a task has come: one line that is rewritten on a terminal, plain lines
+//! every few seconds elsewhere. A task that takes less than a second shows nothing.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! The recorder behind the `metrics` macros: counters and gauges as the Prometheus exporter keeps them,
 //! histograms in fixed buckets of atomics.
 //!
-//! The exporter's own histograms keep every value until somebody scrapes; these never grow, and
-//! recording a value takes neither a lock nor memory.
+//! The exporter's own histograms keep every value until somebody scrapes. The histograms here never grow,
+//! and recording a value takes neither a lock nor memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! The name of a request: on its answer, in the log.
+//! Gives each request a name, for its answer and for the log.
 
 use std::fmt;
 use std::future::Future;

@@ -1,8 +1,8 @@
-//! Warnings that others can provoke, a bounded number of them: the rest is counted.
+//! Bounds the number of warnings that others can provoke, and counts the rest.
 //!
-//! A throttle belongs to one place in the code, or to one cause there. The first lines are written, then
-//! one in [`EVERY`]; each line says how many were held back before it, and [`flush`] says it for the last
-//! ones. Lines and what they say was held back add up to what happened.
+//! A throttle belongs to one place in the code, or to one cause there. It writes the first lines, and then
+//! one line in [`EVERY`]. Each line says how many lines were held back before it, and [`flush`] says so for
+//! the last ones. Lines and held-back lines add up to what happened.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};

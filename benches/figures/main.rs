@@ -1,4 +1,4 @@
-//! The figures the README states, each measured in one run on this machine.
+//! Measures the figures of `docs/figures.md`, each in one run on this machine.
 //!
 //! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
 //! `-- trace`, `-- replay`, `-- memory`, `-- page`, `-- query` or `-- hours` one part. Ratios hold from

@@ -1,4 +1,4 @@
-//! What a state file belongs with: the journal whose positions it knows.
+//! Knows to which journal a state file belongs: the one whose positions the file holds.
 
 use std::path::Path;
 use std::time::Duration;

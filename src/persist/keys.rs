@@ -1,4 +1,4 @@
-//! Idempotency keys at rest: written with the seal, looked up when memory does not know one.
+//! Stores idempotency keys: a seal writes them, and ingest looks them up when memory does not know a key.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tillwatch_model::keyed::{FirstResult, KeyId};

@@ -1,7 +1,7 @@
 //! Applies `migrations/`: numbered files, each once, recorded with its checksum.
 //!
-//! Migrations only add. Each names the oldest release that may run on the database it leaves, so that
-//! a release can be rolled back unless a migration says otherwise.
+//! Migrations only add. Each migration names the oldest release that may run on the migrated database, so
+//! that a release can be rolled back unless a migration says otherwise.
 //!
 //! Somebody may have dropped what a migration made. Each start therefore looks for the tables, views and
 //! functions of the applied migrations. If one is missing, all migrations are applied again, in order; a

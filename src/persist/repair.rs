@@ -1,4 +1,4 @@
-//! Rows that ClickHouse has lost or that were changed there: sent again from the outbox, read back.
+//! Sends rows again that ClickHouse has lost or that were changed there, from the outbox, and reads them back.
 
 use std::sync::Arc;
 

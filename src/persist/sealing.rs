@@ -1,4 +1,4 @@
-//! A cut on its way into the state file: encoded, and readable while it is written.
+//! Holds a cut on its way into the state file: encoded, and readable for queries while it is written.
 
 use std::collections::BTreeMap;
 

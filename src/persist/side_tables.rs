@@ -1,7 +1,7 @@
 //! The tables beside `rollup_1m` that an epoch has rows for: their `RowBinary`, written and read.
 //!
-//! Their rows are alike: what they are told apart by, a time, the collector and the epoch, numbers of
-//! eight bytes, and the hash.
+//! The rows of these tables have the same form: the identity of the row, a time, the collector and the
+//! epoch, numbers of eight bytes, and the hash.
 
 use std::sync::Arc;
 

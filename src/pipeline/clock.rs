@@ -1,5 +1,5 @@
-//! Watches the clock: says what has changed, puts right what was noted while it was wrong, and has the
-//! aggregate forget what is too old once it is known to be right.
+//! Watches the clock: logs what has changed, corrects times that were noted while the clock was wrong, and
+//! lets the aggregate forget old data once the clock is known to be right.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! What only the disk can tell, looked up on a thread of its own, and whether the disk answers.
+//! Looks up, on a thread of its own, the numbers that only the disk can tell, and whether the disk answers.
 //!
 //! A disk that hangs (a controller that resets, a network volume that is gone, a frozen file system)
-//! fails nothing: whoever calls it waits. So nobody who must answer calls it. `/metrics` waits a moment
-//! for the thread and then says what it said last, with its age; `/readyz` looks at how long the
-//! journal's thread has been in a write or a sync.
+//! reports no error: every call to it just waits. A task that must answer in time therefore never calls the
+//! disk. `/metrics` waits a moment for the thread and then shows the last known numbers with their age;
+//! `/readyz` looks at how long the journal's thread has been in a write or a sync.
 
 use std::path::PathBuf;
 use std::sync::Arc;

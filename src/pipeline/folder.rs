@@ -1,4 +1,4 @@
-//! The data folder: made, held against other processes, and whether what lies in it belongs together.
+//! Makes the data folder, holds it against other processes, and sees whether its contents belong together.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};

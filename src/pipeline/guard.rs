@@ -1,4 +1,4 @@
-//! Before every handler of the admin listener: was the request meant for it? See `hosts.rs`.
+//! Asks before every handler of the admin listener whether the request was meant for it; see `hosts.rs`.
 
 use std::sync::Arc;
 

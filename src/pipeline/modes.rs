@@ -1,10 +1,9 @@
-//! Who may read what lies in the data folder: this user alone. The state file holds the keys that
-//! make session ids into pseudonyms, the journal and the engine what terminals measured, a small file
-//! the engine's password.
+//! Lets only this user read the data folder, because the state file holds the keys that make session ids
+//! into pseudonyms, the journal and the engine hold what terminals measured, and a small file holds the
+//! engine's password.
 //!
-//! What is made from now on follows from the process's mask. What is there already, made by an earlier
-//! release or by hand, is closed at a start. The data folder itself stays readable if whoever made it
-//! wanted it so: it shows no more than names.
+//! The process's mask protects new files. A start closes files that an earlier release or a person has left
+//! open. The data folder itself stays readable if its maker wanted it so, because it shows only names.
 
 use std::fs::{self, Permissions};
 use std::io;

@@ -1,4 +1,4 @@
-//! A person lets a collector go on though its state file and its journal have lost one another.
+//! Lets a person continue with a collector whose state file and journal do not belong together.
 
 use std::path::{Path, PathBuf};
 

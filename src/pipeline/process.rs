@@ -1,4 +1,4 @@
-//! What this process and its disk take, looked up when `/metrics` is asked for.
+//! Looks up what this process and its disk take, when `/metrics` is asked for.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! SIGHUP: reads the settings again and takes those that can change while batches come in.
 //!
-//! Settings with an error change nothing: what ran goes on, and the log says which line is wrong.
+//! Settings with an error change nothing: the collector keeps its settings, and the log names the wrong line.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A journal's records into a database made for it, without touching the journal.
+//! Writes a journal's records into a database made for them, without changing the journal.
 
 use std::ops::ControlFlow;
 use std::path::Path;

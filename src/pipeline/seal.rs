@@ -1,4 +1,4 @@
-//! When a seal is due, and the seal.
+//! Decides when a seal is due, and seals.
 
 use std::sync::Arc;
 use std::time::Duration;

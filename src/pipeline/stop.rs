@@ -1,9 +1,9 @@
-//! The end, in an order and in time.
+//! Stops everything, in order and in time.
 //!
-//! A container's runtime kills what has not ended 10 s after it was told to. So the whole end has one
-//! budget, whatever hangs: clients, the disk, the engine. Each step ends at a moment counted from the
-//! beginning; what one does not need, the next may have. Nothing that was acknowledged depends on any
-//! of it: it is in the journal, and the next start goes on from there.
+//! The runtime of a container kills a process that has not ended 10 s after it was told to. All steps of a
+//! stop therefore share one budget, whatever hangs: clients, the disk, the engine. Each step has a deadline
+//! counted from the beginning, and time that one step does not need is left to the next. No acknowledged
+//! batch depends on the stop: it is in the journal, and the next start continues from there.
 
 use std::future::Future;
 use std::sync::Arc;

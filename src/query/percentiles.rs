@@ -1,7 +1,7 @@
-//! Merges what is at rest with what is not.
+//! Merges rows in ClickHouse with those in the outbox and in open windows.
 //!
-//! Points that only ClickHouse has rows of are answered by it. For the others, mostly the newest, it
-//! gives merged buckets, and those of the outbox and the open windows are added here.
+//! If only ClickHouse has rows of a point, ClickHouse computes the answer. For the other points, mostly the
+//! newest, ClickHouse gives merged buckets, to which those of the outbox and the open windows are added.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which hours of a request are read from the hourly rollups, and what of it by the minute.
+//! Plans which hours of a request are read from the hourly rollups, and which by the minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

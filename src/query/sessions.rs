@@ -1,4 +1,4 @@
-//! What is known of one session, by store and day. It is asked for by its pseudonym.
+//! Answers what is known of one session, by store and day, for its pseudonym.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The SQL. Every text of a request goes in as a parameter; in the text stand only the column to group
-//! by, one of four known names, and times as numbers.
+//! Writes the SQL. Every text of a request goes in as a parameter; the statement itself holds only the column
+//! to group by (one of four known names) and times as numbers.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The stores that are known, by name, some at a time.
+//! Lists the known stores by name, some at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;

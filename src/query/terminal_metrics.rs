@@ -1,4 +1,5 @@
-//! How a store's terminals were over some hours: what is at rest, in the outbox, being sealed and open.
+//! Reads what a store's terminals measured over some hours: from ClickHouse, the outbox, the epoch being
+//! sealed and the open windows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

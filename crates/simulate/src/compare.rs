@@ -1,8 +1,8 @@
 //! Reads percentiles back and compares them with the ledger.
 //!
-//! Before the run it asks what the run's stores already hold, so that an earlier run is told from a
-//! sample counted twice. After it, it asks until everything acknowledged is there, and once more a
-//! little later, because a doubled sample may come late.
+//! Before the run, the comparison asks what the run's stores already hold, so that it can tell an earlier
+//! run from a sample counted twice. After the run, it asks until everything acknowledged is there, and once
+//! more a little later, because a doubled sample may come late.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

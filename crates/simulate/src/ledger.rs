@@ -1,7 +1,7 @@
-//! Exact: every value acknowledged, by metric and store.
+//! Keeps every acknowledged value exactly, by metric and store.
 //!
-//! Values are kept one by one up to a bound and counted in HdrHistogram's buckets past it, which is as
-//! exact as what they are compared with.
+//! Up to a bound the ledger keeps values one by one. Past the bound it counts them in HdrHistogram's
+//! buckets, which are as exact as the percentiles of the collector.
 
 use std::collections::BTreeMap;
 

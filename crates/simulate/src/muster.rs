@@ -1,4 +1,4 @@
-//! The terminals as they stand when a run begins.
+//! Makes the terminals as they stand when a run begins.
 
 use fastrand::Rng;
 use tillwatch_model::Connection;

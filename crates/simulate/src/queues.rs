@@ -1,9 +1,9 @@
 //! The terminals' queues, kept from run to run as a terminal's own storage keeps them.
 //!
-//! A collector remembers sixteen queues of a terminal, so a fleet that begins new ones at every run
-//! would be refused before long. The file says where each queue stands; while a run has it, it is
-//! marked as in use. Found so, the last run was cut off: what it sent last is unknown, and every
-//! terminal begins a new queue, as one does that lost its storage.
+//! A collector remembers sixteen queues of a terminal, so it would soon refuse a fleet that begins new
+//! queues at every run. The file says where each queue stands, and is marked as in use during a run. If a
+//! run finds the mark, the run before was cut off and nobody knows what it sent last. Every terminal then
+//! begins a new queue, like a terminal that lost its storage.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is wrong in a store: which values it makes worse, and from when on.
+//! Describes what is wrong in a store: which values get worse, and from when on.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The network between a scenario's collector and ClickHouse, which can be slow or away.
+//! Plays the network between a scenario's collector and ClickHouse, which can be slow or away.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Doubles the load until it is too much, and says what was.
+//! Doubles the load until it is too much, and says what the bottleneck was.
 
 use std::future::Future;
 

@@ -1,5 +1,5 @@
-//! Memory, processor time, disk and `fdatasync` while a scenario runs. Linux only: elsewhere nothing is
-//! measured, and said so.
+//! Measures memory, processor time, disk and `fdatasync` while a scenario runs. Only Linux is measured; on
+//! other systems the report says that nothing was measured.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What goes out of a terminal and comes back: the rules, a request under way, the books.
+//! Follows a request out of a terminal and its answer back: the rules, the request under way, the counts.
 
 use std::time::Duration;
 
