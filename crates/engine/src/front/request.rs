@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::encode::Coding;
 use crate::confine;
@@ -232,11 +233,7 @@ fn is_set(value: &str) -> bool {
 fn is_same_secret(expected: &str, given: &str) -> bool {
     let expected = Sha256::digest(expected.as_bytes());
     let given = Sha256::digest(given.as_bytes());
-    let difference = expected
-        .iter()
-        .zip(given.iter())
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
-    difference == 0
+    expected.as_slice().ct_eq(given.as_slice()).into()
 }
 
 fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
