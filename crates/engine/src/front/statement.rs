@@ -81,12 +81,13 @@ async fn serve(
         front.settings.body_timeout,
     )?;
     let form = header_text(&parts.headers, "content-type").and_then(|v| multipart::boundary(&v));
-    if let Some(boundary) = &form {
+    let is_form = form.is_some();
+    if let Some(boundary) = form {
         let mut text = Vec::new();
         if !body.read_into(&mut text, QUERY_BYTES_MAX).await? {
             return Err(too_large());
         }
-        call.add(multipart::fields(&text, boundary)?, engine)?;
+        call.add(multipart::fields(text.into(), boundary).await?, engine)?;
     }
     if let Some(id) = &call.query_id {
         context.query_id.clone_from(id);
@@ -95,7 +96,7 @@ async fn serve(
     context.wait_end = call.wait_end_of_query;
 
     let mut text = std::mem::take(&mut call.query).into_bytes();
-    if !text.is_empty() && form.is_none() {
+    if !text.is_empty() && !is_form {
         text.push(b'\n');
     }
     let head = read_head(&mut text, &mut body).await?;
