@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::confine;
 use super::connection::{Connection, quoted_name};
 use super::error::{EngineError, Exception, code};
-use super::libchdb::{Library, RawCounts};
+use super::libchdb::Library;
 use super::locate::locate;
 use super::lock::PathLock;
 
@@ -129,9 +129,6 @@ pub(super) struct ConnectOptions {
     pub(super) database: Option<String>,
     pub(super) settings: Vec<(String, String)>,
 }
-
-/// What a finished statement did.
-pub(super) type Counts = RawCounts;
 
 impl Engine {
     /// Takes the path's lock, loads the library and opens the engine. Blocks.

@@ -9,7 +9,7 @@ use hyper::http::response::Builder;
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::engine::{Counts, Engine};
+use crate::engine::Engine;
 use crate::error::{Exception, code};
 
 /// The body of an answer: known, or still being made.
