@@ -109,9 +109,13 @@ impl Library {
         })
     }
 
-    /// Opens a connection; `None` when libchdb refuses, for which it gives no reason here.
-    pub(super) fn connect(&'static self, arguments: &[String]) -> Option<RawConnection> {
-        let owned: Vec<CString> = std::iter::once("tillwatch")
+    /// Opens a connection for a program of this name; `None` when libchdb refuses, for which it gives no reason here.
+    pub(super) fn connect(
+        &'static self,
+        program: &str,
+        arguments: &[String],
+    ) -> Option<RawConnection> {
+        let owned: Vec<CString> = std::iter::once(program)
             .chain(arguments.iter().map(String::as_str))
             .map(CString::new)
             .collect::<Result<_, _>>()

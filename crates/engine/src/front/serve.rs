@@ -27,12 +27,7 @@ use super::shared::{Front, FrontSettings};
 use super::{pulse, statement};
 use crate::engine::{Engine, EngineSettings};
 use crate::error::{EngineError, FrontError};
-
-/// The line on standard output that says where the front listens begins with this.
-pub(super) const READY_PREFIX: &str = "tillwatch clickhouse ready http=";
-
-/// The variable that carries the password, so that it is in no command line.
-pub const PASSWORD_VARIABLE: &str = "TILLWATCH_CLICKHOUSE_PASSWORD";
+use crate::names::Names;
 
 /// Connections at once. The collector keeps a handful, Grafana a few per panel.
 const CONNECTION_COUNT_MAX: usize = 256;
@@ -60,7 +55,7 @@ const RELEASE_SWEEPS_AFTER_USE: u64 = 120;
 /// seconds: five for running statements, four for the engine. If that is not enough, the process
 /// kills itself.
 ///
-/// Prints `tillwatch clickhouse ready http=http://ADDRESS` on standard output once it listens.
+/// Prints the announcement with `http://ADDRESS` on standard output once it listens.
 pub async fn run(
     settings: FrontSettings,
     shutdown: impl Future<Output = ()>,
@@ -69,8 +64,10 @@ pub async fn run(
     if !settings.listen.ip().is_loopback() && settings.password.is_none() {
         return Err(FrontError::OpenToTheWorld {
             address: settings.listen,
+            password_variable: settings.engine.names.password_variable,
         });
     }
+    let names = settings.engine.names;
     // Before the engine: a port in use should not cost the time to open it.
     let listener = listen(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -88,7 +85,7 @@ pub async fn run(
         last_used_sweep: AtomicU64::new(0),
         settings,
     });
-    announce(address)?;
+    announce(names, address)?;
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
     accept(&front, &listener, &mut connections, &graceful, shutdown).await;
@@ -168,9 +165,9 @@ fn open_on_a_thread(settings: EngineSettings) -> io::Result<oneshot::Receiver<Op
     Ok(receiver)
 }
 
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(names: &Names, address: SocketAddr) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{READY_PREFIX}http://{address}")?;
+    writeln!(stdout, "{}http://{address}", names.announcement)?;
     stdout.flush()
 }
 
