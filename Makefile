@@ -20,8 +20,6 @@ test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 
 test-stack: $(ENGINE) ## Test against a real Prometheus and Alertmanager (installed by apt-get as root if missing)
 	@tests/stack/run.sh
-	@node dashboards/check_types.mjs
-	@node dashboards/check_live.mjs
 
 dashboards: ## Write dashboards/json anew from dashboards/src
 	@node dashboards/build.mjs

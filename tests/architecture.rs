@@ -312,6 +312,21 @@ fn each_crate_leans_only_on_what_its_row_names() {
     assert_eq!(found.len(), CRATES.len());
 }
 
+#[test]
+fn the_engine_has_none_of_our_names() {
+    let sources = sources();
+    let of_engine: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("crates/engine/src/"))
+        .collect();
+    assert!(!of_engine.is_empty());
+    for source in of_engine {
+        // Another program may embed it: names come in with `Names`.
+        let text = source.text.to_lowercase();
+        assert!(!text.contains("tillwatch"), "{}", source.path);
+    }
+}
+
 /// Which modules of the server may use them. The vocabulary, `tillwatch_model`, is everybody's.
 const CRATE_USERS: &[(&str, &[&str])] = &[
     ("tillwatch_engine", &["pipeline", "cli"]),

@@ -91,7 +91,7 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
     if (!folder) rmSync(home, { recursive: true, force: true });
   };
   try {
-    const program = process.env.TILLWATCH_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/tillwatch');
+    const program = process.env.STACK_PROGRAM ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/tillwatch');
     if (!existsSync(program)) throw new Error(`${program} is missing: cargo build --bin tillwatch`);
     const dataDir = join(home, 'data');
     const serve = begin('serve', program, ['serve', '--data-dir', dataDir, '--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'], {

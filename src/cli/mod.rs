@@ -36,6 +36,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStr as Name, Resettable};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use comfy_table::CellAlignment;
+use comfy_table::presets::NOTHING;
 
 use crate::logging::{self, Format};
 use crate::pipeline;
@@ -293,27 +295,15 @@ fn complain(line: &str) {
 
 /// Rows in columns: the first left, the others right aligned.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    let mut table = comfy_table::Table::new();
+    table.load_style(NOTHING).set_header(head).add_rows(rows);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        if at == 0 {
+            column.set_padding((0, 0));
+        } else {
+            column.set_padding((2, 0));
+            column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (column, (cell, width)) in cells.zip(&widths).enumerate() {
-            if column == 0 {
-                text.push_str(&format!("{cell:<width$}"));
-            } else {
-                text.push_str(&format!("  {cell:>width$}"));
-            }
-        }
-        text.trim_end().to_owned()
-    };
-    let mut lines = vec![line(&mut head.iter().copied())];
-    lines.extend(
-        rows.iter()
-            .map(|row| line(&mut row.iter().map(String::as_str))),
-    );
-    lines.join("\n")
+    table.trim_fmt()
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use tillwatch_engine::{Confinement, EngineSettings, FrontSettings, PASSWORD_VARIABLE};
+use tillwatch_engine::{Confinement, EngineSettings, FrontSettings};
 
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
@@ -14,7 +14,7 @@ use crate::config::{Config, Flags, SETTINGS};
 use crate::hosts;
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
-use crate::pipeline;
+use crate::pipeline::{self, ENGINE_NAMES};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -79,7 +79,7 @@ impl Clickhouse {
     /// Confines the process, while it has one thread.
     pub(super) fn prepare(&self) -> Result<(), Failure> {
         logging::init(self.log_format, "info");
-        let library = tillwatch_engine::locate(self.libchdb.as_deref()).ok();
+        let library = tillwatch_engine::locate(self.libchdb.as_deref(), ENGINE_NAMES).ok();
         let confined =
             tillwatch_engine::confine(&self.path, library.as_deref()).map_err(|error| {
                 let (path, error) = (self.path.display(), logging::chain(&error));
@@ -99,13 +99,13 @@ impl Clickhouse {
     }
 
     pub(super) async fn run(self) -> Outcome {
-        let mut engine = EngineSettings::new(self.path);
+        let mut engine = EngineSettings::new(ENGINE_NAMES, self.path);
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;
         let mut settings = FrontSettings::new(engine, self.listen, |asked| {
             hosts::check((asked.version, &asked.uri), &asked.headers, &[]).is_ok()
         });
-        settings.password = std::env::var(PASSWORD_VARIABLE)
+        settings.password = std::env::var(ENGINE_NAMES.password_variable)
             .ok()
             .filter(|password| !password.is_empty());
         settings.header_timeout = Duration::from_millis(self.timeout_ms);

@@ -325,23 +325,8 @@ fn line_of(text: &str, name: &str) -> usize {
 fn nearest(name: &str) -> &'static str {
     let names = SETTINGS.iter().map(|setting| setting.name);
     names
-        .min_by_key(|known| distance(name, known))
+        .min_by_key(|known| strsim::levenshtein(name, known))
         .unwrap_or_default()
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (at, left) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, other) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(left != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

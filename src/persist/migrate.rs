@@ -64,8 +64,7 @@ impl Migration {
     /// SHA-256 of its text.
     #[must_use]
     pub fn checksum(&self) -> String {
-        let digest = Sha256::digest(self.sql.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(Sha256::digest(self.sql.as_bytes()))
     }
 
     /// The oldest release that may run on the database once this is applied.

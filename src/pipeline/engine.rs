@@ -6,13 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use metrics::counter;
-use tillwatch_engine::{Ends, EngineState, PulseSettings, Supervisor, SupervisorSettings, locate};
+use tillwatch_engine::{
+    Ends, EngineState, Names, PulseSettings, Supervisor, SupervisorSettings, locate,
+};
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
+
+/// What the engine calls its files, its variables and this program.
+pub const ENGINE_NAMES: &Names = &Names {
+    program: "tillwatch",
+    announcement: "tillwatch clickhouse ready http=",
+    library_variable: "TILLWATCH_LIBCHDB",
+    password_variable: "TILLWATCH_CLICKHOUSE_PASSWORD",
+    without_library: "use a ClickHouse server with --clickhouse-url",
+};
 
 /// Where ClickHouse is, and the engine's supervisor if it is ours.
 #[derive(Debug)]
@@ -65,7 +76,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
             supervisor: None,
         });
     }
-    let libchdb = locate(config.libchdb.as_deref())?;
+    let libchdb = locate(config.libchdb.as_deref(), ENGINE_NAMES)?;
     let executable =
         std::env::current_exe().map_err(|error| ServeError::Setup(error.to_string()))?;
     let memory = config.engine_memory.map_or(2 << 30, |bytes| bytes.0);
@@ -73,7 +84,9 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
         path: data_dir.join("clickhouse"),
         libchdb: Some(libchdb),
         executable,
-        extra_arguments: vec![
+        names: ENGINE_NAMES,
+        arguments: vec![
+            "clickhouse".to_owned(),
             "--memory".to_owned(),
             memory.to_string(),
             "--log-format".to_owned(),
@@ -145,7 +158,7 @@ fn count(ends: Ends) {
 
 fn password(config: &Config) -> Result<String, ServeError> {
     let Some(path) = &config.clickhouse_password_file else {
-        return Ok(std::env::var(tillwatch_engine::PASSWORD_VARIABLE).unwrap_or_default());
+        return Ok(std::env::var(ENGINE_NAMES.password_variable).unwrap_or_default());
     };
     let text = std::fs::read_to_string(path).map_err(|source| ServeError::DataDir {
         path: path.clone(),

@@ -46,7 +46,7 @@ mod ship;
 mod start;
 mod stop;
 
-pub use engine::{OpenDatabase, open_database, read_endpoint_file};
+pub use engine::{ENGINE_NAMES, OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
 pub use folder::{
     DataDirLock, check_belonging, journal_dir, lock_data_dir, make_data_dir, open_state,

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tillwatch_engine::LIBCHDB_VARIABLE;
+use tillwatch::pipeline::ENGINE_NAMES;
 
 use crate::support::{Batch, Server};
 
@@ -293,7 +293,7 @@ async fn an_empty_variable_is_as_if_unset() {
     let settings = tillwatch::config::SETTINGS.iter();
     let variables = settings.map(|setting| setting.variable).chain(others);
     // The tests find the engine's library in their own way.
-    let variables = variables.filter(|variable| *variable != LIBCHDB_VARIABLE);
+    let variables = variables.filter(|variable| *variable != ENGINE_NAMES.library_variable);
     let empty: Vec<(&str, &str)> = variables.map(|variable| (variable, "")).collect();
     assert!(empty.len() > 30);
     let mut environment = empty.clone();

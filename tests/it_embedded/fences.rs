@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tillwatch_engine::PASSWORD_VARIABLE;
+use tillwatch::pipeline::ENGINE_NAMES;
 
 use crate::harness::{Engine, http};
 
@@ -234,7 +234,7 @@ async fn a_config_in_the_working_folder_is_not_taken() {
     .unwrap();
     let mut child = crate::harness::command(&folder.path().join("data"))
         .current_dir(folder.path())
-        .env(PASSWORD_VARIABLE, "")
+        .env(ENGINE_NAMES.password_variable, "")
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

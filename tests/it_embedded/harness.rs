@@ -8,14 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tillwatch_engine::{LIBCHDB_VARIABLE, PASSWORD_VARIABLE, locate};
+use tillwatch::pipeline::ENGINE_NAMES;
+use tillwatch_engine::locate;
 
 /// How long a condition may take to become true. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The library's file; fails the test with the way out when there is none.
 pub fn library() -> PathBuf {
-    locate(None).unwrap_or_else(|error| panic!("{error}"))
+    locate(None, ENGINE_NAMES).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The program under test.
@@ -50,7 +51,7 @@ impl Engine {
     pub fn start_on(path: &Path, arguments: &[&str], password: Option<&str>) -> Self {
         let mut child = command(path)
             .args(arguments)
-            .env(PASSWORD_VARIABLE, password.unwrap_or_default())
+            .env(ENGINE_NAMES.password_variable, password.unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -119,7 +120,7 @@ pub fn command(path: &Path) -> Command {
         .arg("--path")
         .arg(path)
         .args(["--listen", "127.0.0.1:0"])
-        .env(LIBCHDB_VARIABLE, library());
+        .env(ENGINE_NAMES.library_variable, library());
     command
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tillwatch_engine::LIBCHDB_VARIABLE;
+use tillwatch::pipeline::ENGINE_NAMES;
 
 use crate::harness::{Engine, command, executable, signal, wait_for, wait_for_answer};
 
@@ -34,7 +34,7 @@ fn a_missing_library_says_the_ways_out() {
     command
         .args(["clickhouse", "--listen", "127.0.0.1:0", "--path"])
         .arg(folder.path())
-        .env(LIBCHDB_VARIABLE, "/nowhere/libchdb.so");
+        .env(ENGINE_NAMES.library_variable, "/nowhere/libchdb.so");
     let text = failure(&mut command);
     for part in [
         "npm ci",

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tillwatch::pipeline::ENGINE_NAMES;
 use tillwatch_engine::{Endpoint, EngineState, PulseSettings, Supervisor, SupervisorSettings};
 use tokio::sync::watch;
 
@@ -18,7 +19,8 @@ fn settings(path: &Path) -> SupervisorSettings {
         path: path.to_owned(),
         libchdb: Some(library()),
         executable: executable(),
-        extra_arguments: Vec::new(),
+        names: ENGINE_NAMES,
+        arguments: vec!["clickhouse".to_owned()],
         pulse: PulseSettings::default(),
     }
 }

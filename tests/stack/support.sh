@@ -68,10 +68,15 @@ until_true() {
   done
 }
 
+# find_tillwatch: sets tillwatch to the program of STACK_PROGRAM, or builds it.
+find_tillwatch() {
+  tillwatch="${STACK_PROGRAM:-${CARGO_TARGET_DIR:-target}/debug/tillwatch}"
+  [[ -n "${STACK_PROGRAM:-}" ]] || cargo build --locked --quiet --bin tillwatch
+}
+
 # start_tillwatch [LISTEN ADMIN_LISTEN]: on free ports, or there. Sets tillwatch, tillwatch_pid, ingest, admin.
 start_tillwatch() {
-  cargo build --locked --quiet --bin tillwatch
-  tillwatch="${CARGO_TARGET_DIR:-target}/debug/tillwatch"
+  find_tillwatch
   TILLWATCH_SEAL_INTERVAL=2s "$tillwatch" serve --data-dir "$folder/data" --listen "${1:-127.0.0.1:0}" --admin-listen "${2:-127.0.0.1:0}" \
     </dev/null >"$folder/serve.out" 2>"$folder/serve.log" &
   tillwatch_pid="$!"

@@ -17,11 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Exception, code};
-
-/// The engine's configuration, beside its own files. Written at each start; it holds no secret.
-const CONFIG_FILE: &str = "tillwatch.config.xml";
-/// Its users, there too.
-const USERS_FILE: &str = "tillwatch.users.xml";
+use super::names::Names;
 
 /// Rights on all databases. Not among them: sources (files, addresses, other servers), dictionaries
 /// and named collections (they have sources), backups, users, and orders to the server.
@@ -74,13 +70,14 @@ pub(super) const FIXED_SETTINGS: [&str; 14] = [
     "merge_tree_table_disk",
 ];
 
-/// Writes the engine's configuration and returns its file.
+/// Writes the engine's configuration and its users beside its own files, as at each start, and returns
+/// the configuration's file. They hold no secret.
 ///
 /// Given by name: without one the engine takes a `config.xml` from whatever folder it is started in.
-pub(super) fn write_configuration(path: &Path) -> io::Result<PathBuf> {
-    let users = path.join(USERS_FILE);
+pub(super) fn write_configuration(path: &Path, names: &Names) -> io::Result<PathBuf> {
+    let users = path.join(names.file("users.xml"));
     write(&users, &users_xml())?;
-    let config = path.join(CONFIG_FILE);
+    let config = path.join(names.file("config.xml"));
     let text = format!(
         "<clickhouse><users_config>{}</users_config></clickhouse>\n",
         escaped(&users.display().to_string())
@@ -307,11 +304,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a&<b>");
         std::fs::create_dir(&path).unwrap();
-        let config = write_configuration(&path).unwrap();
+        let config = write_configuration(&path, Names::TEST).unwrap();
         let text = std::fs::read_to_string(config).unwrap();
-        assert!(
-            text.contains("a&amp;&lt;b&gt;/tillwatch.users.xml"),
-            "{text}"
-        );
+        assert!(text.contains("a&amp;&lt;b&gt;/program.users.xml"), "{text}");
     }
 }

@@ -3,9 +3,8 @@
 use std::io::PipeWriter;
 use std::os::fd::AsRawFd;
 
-use super::engine::Counts;
 use super::error::Exception;
-use super::libchdb::{RawConnection, RawInsert};
+use super::libchdb::{Counts, RawConnection, RawInsert};
 use super::sql::{Insert, Read};
 
 /// A connection: one statement at a time.

@@ -22,13 +22,16 @@ use std::time::{Duration, Instant};
 use super::confine;
 use super::connection::{Connection, quoted_name};
 use super::error::{EngineError, Exception, code};
-use super::libchdb::{Library, RawCounts};
+use super::libchdb::Library;
 use super::locate::locate;
 use super::lock::PathLock;
+use super::names::Names;
 
 /// How the engine is opened.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
+    /// What the program calls things.
+    pub names: &'static Names,
     /// The folder that holds the data; made if it is not there.
     pub path: PathBuf,
     /// The library's file; `None`: see [`locate`].
@@ -44,8 +47,9 @@ pub struct EngineSettings {
 
 impl EngineSettings {
     /// The defaults, for a machine of two cores shared with the collector.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub fn new(names: &'static Names, path: impl Into<PathBuf>) -> Self {
         Self {
+            names,
             path: path.into(),
             libchdb: None,
             memory_bytes_max: 2 * 1024 * 1024 * 1024,
@@ -102,6 +106,7 @@ const CONNECTION_OPTIONS: [&str; 4] = [
 
 /// The opened engine. One per process.
 pub struct Engine {
+    names: &'static Names,
     library: &'static Library,
     path: PathBuf,
     arguments: Vec<String>,
@@ -130,14 +135,12 @@ pub(super) struct ConnectOptions {
     pub(super) settings: Vec<(String, String)>,
 }
 
-/// What a finished statement did.
-pub(super) type Counts = RawCounts;
-
 impl Engine {
     /// Takes the path's lock, loads the library and opens the engine. Blocks.
     pub fn open(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let file = locate(settings.libchdb.as_deref())?;
-        let lock = PathLock::acquire(&settings.path, settings.lock_wait)?;
+        let names = settings.names;
+        let file = locate(settings.libchdb.as_deref(), names)?;
+        let lock = PathLock::acquire(&settings.path, &names.file("lock"), settings.lock_wait)?;
         let path = settings
             .path
             .canonicalize()
@@ -152,15 +155,16 @@ impl Engine {
             format!("--max_threads={}", settings.statement_threads_max),
         ];
         arguments.extend(CONNECTION_OPTIONS.map(str::to_owned));
-        let config = confine::write_configuration(&path).map_err(|source| EngineError::Path {
-            path: path.clone(),
-            source,
-        })?;
+        let config =
+            confine::write_configuration(&path, names).map_err(|source| EngineError::Path {
+                path: path.clone(),
+                source,
+            })?;
         let mut boot = arguments.clone();
         boot.extend(SERVER_OPTIONS.map(str::to_owned));
         boot.push(format!("--config-file={}", config.display()));
         let raw = library
-            .connect(&boot)
+            .connect(names.program, &boot)
             .ok_or_else(|| EngineError::Refused { path: path.clone() })?;
         let mut keeper = Connection { raw };
         let mut ask = |sql: &str| {
@@ -174,6 +178,7 @@ impl Engine {
         let names = ask("SELECT name FROM system.settings FORMAT TSVRaw")?;
         let setting_names = names.lines().map(str::to_owned).collect();
         Ok(Self {
+            names,
             library,
             path,
             arguments,
@@ -184,6 +189,11 @@ impl Engine {
             marks: AtomicU64::new(1),
             _lock: lock,
         })
+    }
+
+    /// What the program calls things.
+    pub(super) fn names(&self) -> &'static Names {
+        self.names
     }
 
     /// The engine's version, such as `26.7.2.1`.
@@ -208,7 +218,7 @@ impl Engine {
 
     /// A mark for one statement or session, by which it can be cancelled.
     pub(super) fn next_mark(&self) -> String {
-        format!("tillwatch-{}", self.marks.fetch_add(1, Ordering::Relaxed))
+        format!("statement-{}", self.marks.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Opens a connection. Blocks for 0.06 ms, with a database for a further 0.1 ms.
@@ -227,12 +237,12 @@ impl Engine {
         );
         // Last, so that no client can take the mark off its statement.
         arguments.push(format!("--{MARK_SETTING}={mark}"));
-        let Some(raw) = self.library.connect(&arguments) else {
+        let Some(raw) = self.library.connect(self.names.program, &arguments) else {
             // libchdb does not say which value it refused; a `SET` does.
             arguments.truncate(own);
             let raw = self
                 .library
-                .connect(&arguments)
+                .connect(self.names.program, &arguments)
                 .ok_or_else(cannot_connect)?;
             Connection { raw }.set(&options.settings)?;
             return Err(cannot_connect());

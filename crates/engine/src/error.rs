@@ -4,19 +4,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::names::Names;
+
 /// Why the engine could not be opened. None of these heals by itself except `Locked`.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// There is no libchdb. The operator installs it, names it, or does without it.
     #[error(
         "the ClickHouse engine (libchdb) was not found{}; run `npm ci` in the project folder, \
-         or set TILLWATCH_LIBCHDB to the file libchdb.so, or use a ClickHouse server with \
-         --clickhouse-url",
-        looked_at(.searched)
+         or set {} to the file libchdb.so, or {}",
+        looked_at(.searched), .names.library_variable, .names.without_library
     )]
     LibraryMissing {
         /// Where it was looked for.
         searched: Vec<PathBuf>,
+        /// What the ways out are called.
+        names: &'static Names,
     },
 
     /// The file is there and is not a libchdb that this program understands.
@@ -116,12 +119,14 @@ pub enum FrontError {
 
     /// The address is reachable by others and there is no password.
     #[error(
-        "{address} can be reached from other machines: set TILLWATCH_CLICKHOUSE_PASSWORD, \
+        "{address} can be reached from other machines: set {password_variable}, \
          or listen on 127.0.0.1"
     )]
     OpenToTheWorld {
         /// The address asked for.
         address: SocketAddr,
+        /// The variable that carries the password.
+        password_variable: &'static str,
     },
 
     /// A thread or a pipe could not be made.
@@ -209,14 +214,10 @@ mod tests {
     fn a_missing_library_names_the_ways_out() {
         let text = EngineError::LibraryMissing {
             searched: vec!["/nowhere".into()],
+            names: Names::TEST,
         }
         .to_string();
-        for part in [
-            "npm ci",
-            "TILLWATCH_LIBCHDB",
-            "--clickhouse-url",
-            "/nowhere",
-        ] {
+        for part in ["npm ci", "PROGRAM_LIBRARY", "or use a server", "/nowhere"] {
             assert!(text.contains(part), "{text}");
         }
     }

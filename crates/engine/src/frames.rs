@@ -1,5 +1,8 @@
 //! ClickHouse's own compressed blocks: `decompress=1` on the way in, `compress=1` on the way out.
 //!
+//! These are not LZ4 frames. LZ4, Zstandard and the checksum come from crates; the 25 bytes before each
+//! block are read and written here, because the client crate `clickhouse` keeps its own reader private.
+//!
 //! | bytes | what |
 //! |---|---|
 //! | 16 | `CityHash128` (version 1.0.2) of all that follows, two little-endian 64-bit halves |

@@ -1,8 +1,8 @@
 //! Runs the real ClickHouse engine in a process of its own, for when no ClickHouse server is configured.
 //!
-//! `tillwatch clickhouse` loads the shared library libchdb and speaks ClickHouse's HTTP interface on
-//! a loopback address; `tillwatch serve` starts that process and keeps it alive. The code that stores and
-//! reads rollups uses the same client, SQL and migrations as with a server.
+//! One process loads the shared library libchdb and speaks ClickHouse's HTTP interface on a loopback
+//! address ([`run`]); another starts that process and keeps it alive ([`Supervisor`]). The code that stores
+//! and reads rows uses the same client, SQL and migrations as with a server.
 //!
 //! # Promises
 //!
@@ -23,13 +23,14 @@
 //!
 //! # On disk
 //!
-//! The storage path belongs to the engine (`data/`, `metadata/`, `store/`). `tillwatch.lock` beside
-//! these folders holds the pid of the process that has the path open.
+//! The storage path belongs to the engine (`data/`, `metadata/`, `store/`). `PROGRAM.lock` beside these
+//! folders holds the pid of the process that has the path open.
 //!
 //! # Files
 //!
 //! | file | what |
 //! |---|---|
+//! | `names.rs` | what the program around the engine calls things |
 //! | `locate.rs` | finds libchdb |
 //! | `libchdb.rs` | the C functions of libchdb; the only `unsafe` in the tree |
 //! | `lock.rs` | one process per path |
@@ -63,6 +64,7 @@ mod front;
 mod libchdb;
 mod locate;
 mod lock;
+mod names;
 mod pulse;
 mod sql;
 mod supervise;
@@ -70,7 +72,8 @@ mod supervise;
 pub use confine::{Confinement, confine};
 pub use engine::{Engine, EngineSettings};
 pub use error::{EngineError, Exception, FrontError};
-pub use front::{FrontSettings, PASSWORD_VARIABLE, run, until_told_to_stop};
-pub use locate::{LIBCHDB_VARIABLE, locate};
+pub use front::{FrontSettings, run, until_told_to_stop};
+pub use locate::locate;
+pub use names::Names;
 pub use pulse::PulseSettings;
 pub use supervise::{Endpoint, Ends, EngineState, SuperviseError, Supervisor, SupervisorSettings};

@@ -109,9 +109,13 @@ impl Library {
         })
     }
 
-    /// Opens a connection; `None` when libchdb refuses, for which it gives no reason here.
-    pub(super) fn connect(&'static self, arguments: &[String]) -> Option<RawConnection> {
-        let owned: Vec<CString> = std::iter::once("tillwatch")
+    /// Opens a connection for a program of this name; `None` when libchdb refuses, for which it gives no reason here.
+    pub(super) fn connect(
+        &'static self,
+        program: &str,
+        arguments: &[String],
+    ) -> Option<RawConnection> {
+        let owned: Vec<CString> = std::iter::once(program)
             .chain(arguments.iter().map(String::as_str))
             .map(CString::new)
             .collect::<Result<_, _>>()
@@ -215,7 +219,7 @@ impl Drop for RawConnection {
 
 /// What a statement did, in rows and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct RawCounts {
+pub(super) struct Counts {
     /// Rows of the result.
     pub(super) result_rows: u64,
     /// Bytes of the result in the engine's own layout.
@@ -264,13 +268,13 @@ impl RawResult {
     }
 
     /// Rows and bytes read, written and returned.
-    pub(super) fn counts(&self) -> RawCounts {
+    pub(super) fn counts(&self) -> Counts {
         if self.handle.is_null() {
-            return RawCounts::default();
+            return Counts::default();
         }
         // SAFETY: the handle is valid until `drop`.
         unsafe {
-            RawCounts {
+            Counts {
                 result_rows: (self.library.result_rows)(self.handle),
                 result_bytes: (self.library.result_bytes)(self.handle),
                 read_rows: (self.library.result_storage_rows)(self.handle),

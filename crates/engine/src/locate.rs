@@ -4,9 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::error::EngineError;
-
-/// The variable that names the library's file.
-pub const LIBCHDB_VARIABLE: &str = "TILLWATCH_LIBCHDB";
+use super::names::Names;
 
 /// libchdb's npm packages call the file so on every platform.
 const FILE_NAME: &str = "libchdb.so";
@@ -14,14 +12,14 @@ const FILE_NAME: &str = "libchdb.so";
 /// Where packages of an operating system put libraries.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/local/lib", "/usr/lib"];
 
-/// Finds the library's file: `setting`, else `TILLWATCH_LIBCHDB`, else beside the executable, else
+/// Finds the library's file: `setting`, else what the variable says, else beside the executable, else
 /// in `node_modules` of the current folder, the executable's folder or one above them, else in
 /// `/usr/local/lib` or `/usr/lib`.
 ///
 /// A file that was named and is not there is an error: another one found by chance would be worse.
-pub fn locate(setting: Option<&Path>) -> Result<PathBuf, EngineError> {
+pub fn locate(setting: Option<&Path>, names: &'static Names) -> Result<PathBuf, EngineError> {
     let named = setting.map(Path::to_owned).or_else(|| {
-        env::var_os(LIBCHDB_VARIABLE)
+        env::var_os(names.library_variable)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     });
@@ -31,22 +29,25 @@ pub fn locate(setting: Option<&Path>) -> Result<PathBuf, EngineError> {
         }
         return Err(EngineError::LibraryMissing {
             searched: vec![file],
+            names,
         });
     }
     let executable_folder = env::current_exe()
         .ok()
         .and_then(|file| file.parent().map(Path::to_owned));
-    first_present(candidates(
+    let candidates = candidates(
         env::current_dir().ok().as_deref(),
         executable_folder.as_deref(),
-    ))
+    );
+    first_present(candidates, names)
 }
 
-fn first_present(candidates: Vec<PathBuf>) -> Result<PathBuf, EngineError> {
+fn first_present(candidates: Vec<PathBuf>, names: &'static Names) -> Result<PathBuf, EngineError> {
     match candidates.iter().position(|file| file.is_file()) {
         Some(index) => Ok(candidates.into_iter().nth(index).unwrap_or_default()),
         None => Err(EngineError::LibraryMissing {
             searched: worth_telling(candidates),
+            names,
         }),
     }
 }
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_named_file_that_is_missing_is_not_replaced_by_another() {
-        let error = locate(Some(Path::new("/nowhere/libchdb.so"))).unwrap_err();
+        let error = locate(Some(Path::new("/nowhere/libchdb.so")), Names::TEST).unwrap_err();
         assert!(error.to_string().contains("/nowhere/libchdb.so"), "{error}");
     }
 
@@ -114,7 +115,7 @@ mod tests {
         std::fs::write(package.join(FILE_NAME), b"").unwrap();
         let below = folder.path().join("a/b");
         std::fs::create_dir_all(&below).unwrap();
-        let found = first_present(candidates(Some(&below), None)).unwrap();
+        let found = first_present(candidates(Some(&below), None), Names::TEST).unwrap();
         assert_eq!(found, package.join(FILE_NAME));
     }
 

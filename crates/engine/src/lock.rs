@@ -13,9 +13,6 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::error::EngineError;
 
-/// The lock's file, beside the engine's own files.
-const FILE_NAME: &str = "tillwatch.lock";
-
 /// How often a held lock is tried again. A restart hands over within a few of these.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -29,8 +26,12 @@ pub(super) struct PathLock {
 }
 
 impl PathLock {
-    /// Takes the lock, waiting up to `wait` for another process to let go.
-    pub(super) fn acquire(path: &Path, wait: Duration) -> Result<Self, EngineError> {
+    /// Takes the lock, a file of this name beside the engine's own, waiting up to `wait` for another process to let go.
+    pub(super) fn acquire(
+        path: &Path,
+        file_name: &str,
+        wait: Duration,
+    ) -> Result<Self, EngineError> {
         let unusable = |source| EngineError::Path {
             path: path.to_owned(),
             source,
@@ -41,7 +42,7 @@ impl PathLock {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path.join(FILE_NAME))
+            .open(path.join(file_name))
             .map_err(unusable)?;
         let started = Instant::now();
         loop {
@@ -84,11 +85,11 @@ mod tests {
     #[test]
     fn a_second_holder_is_told_the_pid_of_the_first() {
         let folder = tempfile::tempdir().unwrap();
-        let held = PathLock::acquire(folder.path(), Duration::ZERO).unwrap();
-        let error = PathLock::acquire(folder.path(), Duration::ZERO).unwrap_err();
+        let held = PathLock::acquire(folder.path(), "program.lock", Duration::ZERO).unwrap();
+        let error = PathLock::acquire(folder.path(), "program.lock", Duration::ZERO).unwrap_err();
         let expected = format!("process {}", std::process::id());
         assert!(error.to_string().contains(&expected), "{error}");
         drop(held);
-        PathLock::acquire(folder.path(), Duration::ZERO).unwrap();
+        PathLock::acquire(folder.path(), "program.lock", Duration::ZERO).unwrap();
     }
 }

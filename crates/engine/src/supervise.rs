@@ -1,4 +1,4 @@
-//! Starts `tillwatch clickhouse`, watches it and starts it again; nobody else needs to know its pid.
+//! Starts the engine's process, watches it and starts it again; nobody else needs to know its pid.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::front::{PASSWORD_VARIABLE, READY_PREFIX};
+use super::names::Names;
 use super::pulse::{self, PulseSettings};
 
 /// The first pause before a restart.
@@ -36,10 +36,13 @@ pub struct SupervisorSettings {
     pub path: PathBuf,
     /// The library's file; `None`: the child looks for it.
     pub libchdb: Option<PathBuf>,
+    /// What the program calls things.
+    pub names: &'static Names,
     /// The program to start: `std::env::current_exe()`.
     pub executable: PathBuf,
-    /// More arguments for `tillwatch clickhouse`.
-    pub extra_arguments: Vec<String>,
+    /// What the program is told before `--path DIR --listen ADDR --exit-on-stdin-eof --libchdb FILE`,
+    /// so that it runs the front.
+    pub arguments: Vec<String>,
     /// When it counts as hung.
     pub pulse: PulseSettings,
 }
@@ -246,7 +249,7 @@ impl Watcher {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = Command::new(&self.settings.executable);
         command
-            .arg("clickhouse")
+            .args(&self.settings.arguments)
             .arg("--path")
             .arg(&self.settings.path)
             .arg("--listen")
@@ -256,8 +259,10 @@ impl Watcher {
             command.arg("--libchdb").arg(file);
         }
         let mut child = command
-            .args(&self.settings.extra_arguments)
-            .env(PASSWORD_VARIABLE, &self.endpoint.borrow().password)
+            .env(
+                self.settings.names.password_variable,
+                &self.endpoint.borrow().password,
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -267,7 +272,11 @@ impl Watcher {
         let stdout = child.stdout.take().ok_or(SuperviseError::EndedEarly)?;
         let stdin = child.stdin.take();
         let mut stdout = BufReader::new(stdout);
-        let announced = tokio::time::timeout(START_TIME_MAX, announced_address(&mut stdout)).await;
+        let announced = tokio::time::timeout(
+            START_TIME_MAX,
+            announced_address(&mut stdout, self.settings.names),
+        )
+        .await;
         match announced {
             Ok(Ok(Some(address))) => Ok(Started {
                 child,
@@ -337,7 +346,10 @@ impl Watcher {
 }
 
 /// Reads lines until the announcement; `None` when the child closed its output.
-async fn announced_address(stdout: &mut BufReader<ChildStdout>) -> io::Result<Option<SocketAddr>> {
+async fn announced_address(
+    stdout: &mut BufReader<ChildStdout>,
+    names: &Names,
+) -> io::Result<Option<SocketAddr>> {
     loop {
         let mut line = Vec::new();
         if stdout
@@ -351,7 +363,7 @@ async fn announced_address(stdout: &mut BufReader<ChildStdout>) -> io::Result<Op
         let line = String::from_utf8_lossy(&line);
         let address = line
             .trim()
-            .strip_prefix(READY_PREFIX)
+            .strip_prefix(names.announcement)
             .and_then(|url| url.strip_prefix("http://"))
             .and_then(|address| address.parse().ok());
         if address.is_some() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
+use comfy_table::{CellAlignment, TableStyle};
 use serde::Serialize;
 
 /// Rows under a head; as many cells in each.
@@ -27,41 +29,30 @@ impl Table {
 
     /// As Markdown, without an end of line.
     pub fn to_markdown(&self) -> String {
-        let mut lines = vec![
-            format!("| {} |", self.head.join(" | ")),
-            format!("|{}", "---|".repeat(self.head.len())),
-        ];
-        lines.extend(
-            self.rows
-                .iter()
-                .map(|row| format!("| {} |", row.join(" | "))),
-        );
-        lines.join("\n")
+        self.drawn(ASCII_MARKDOWN, 1).trim_fmt()
+    }
+
+    /// With this style and this many blanks before and after each cell. The first column is words, the
+    /// others are numbers.
+    fn drawn(&self, style: TableStyle, blanks: u16) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(style)
+            .set_header(&self.head)
+            .add_rows(&self.rows);
+        for (at, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((blanks, blanks));
+            if at > 0 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-            widest.max(self.head.get(column).map_or(0, |cell| cell.chars().count()))
-        };
-        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
-        let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
-        for row in std::iter::once(&head).chain(&self.rows) {
-            let mut line = String::from(" ");
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                // The first column is words, the others are numbers.
-                line.push_str(&if column == 0 {
-                    format!(" {cell:<width$}")
-                } else {
-                    format!("  {cell:>width$}")
-                });
-            }
-            writeln!(formatter, "{}", line.trim_end())?;
-        }
-        Ok(())
+        writeln!(formatter, "{}", self.drawn(NOTHING, 1).trim_fmt())
     }
 }
 

@@ -35,10 +35,10 @@ pub(super) fn which_is_corrupt(sums: &[u8], manifest_sum: &str, state_sum: &str)
     }
     BackupError::Corrupt {
         file: SUMS_FILE,
-        expected: hex(&Sha256::digest(
+        expected: hex::encode(Sha256::digest(
             sums_text(manifest_sum, state_sum).as_bytes(),
         )),
-        found: hex(&Sha256::digest(sums)),
+        found: hex::encode(Sha256::digest(sums)),
     }
 }
 
@@ -71,15 +71,11 @@ pub(super) fn checksum(path: &Path) -> Result<(String, u64), BackupError> {
     loop {
         let read = file.read(&mut buffer).map_err(io_error("read", path))?;
         if read == 0 {
-            return Ok((hex(&hasher.finalize()), bytes));
+            return Ok((hex::encode(hasher.finalize()), bytes));
         }
         hasher.update(&buffer[..read]);
         bytes += read as u64;
     }
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn make_private(folder: &Path) -> Result<(), BackupError> {

@@ -27,7 +27,7 @@ mod tests;
 use copy::{Facts, copy_state, open_read_only};
 use error::io_error;
 use files::{
-    checksum, hex, make_private, not_a_backup, small_file, sums_text, sync_file, sync_folder,
+    checksum, make_private, not_a_backup, small_file, sums_text, sync_file, sync_folder,
     which_is_corrupt, write_synced,
 };
 
@@ -115,7 +115,7 @@ fn fill(
     };
     let text = serde_json::to_string_pretty(&manifest).map_err(StateError::Json)? + "\n";
     write_synced(&folder.join(MANIFEST_FILE), text.as_bytes())?;
-    let sums = sums_text(&hex(&Sha256::digest(text.as_bytes())), &state_sum);
+    let sums = sums_text(&hex::encode(Sha256::digest(text.as_bytes())), &state_sum);
     write_synced(&folder.join(SUMS_FILE), sums.as_bytes())?;
     sync_folder(folder)?;
     Ok(manifest)
@@ -132,7 +132,7 @@ pub fn verify(folder: &Path) -> Result<Manifest, BackupError> {
     if !state.exists() {
         return Err(not_a_backup(folder, STATE_FILE));
     }
-    let manifest_sum = hex(&Sha256::digest(&manifest_text));
+    let manifest_sum = hex::encode(Sha256::digest(&manifest_text));
     let (state_sum, _) = checksum(&state)?;
     // Byte for byte: whatever has changed anywhere, the texts differ.
     let expected = sums_text(&manifest_sum, &state_sum);

@@ -12,7 +12,8 @@ use reqwest::header::HeaderMap;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tillwatch_engine::{LIBCHDB_VARIABLE, locate};
+use tillwatch::pipeline::ENGINE_NAMES;
+use tillwatch_engine::locate;
 
 use super::{Exposition, Raw};
 
@@ -21,7 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The engine's library; fails the test with the way out when there is none.
 pub fn library() -> PathBuf {
-    locate(None).unwrap_or_else(|error| panic!("{error}"))
+    locate(None, ENGINE_NAMES).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A running collector; it and its engine are killed when dropped.
@@ -75,7 +76,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        command.env(LIBCHDB_VARIABLE, library());
+        command.env(ENGINE_NAMES.library_variable, library());
         command
     }
 

@@ -9,7 +9,7 @@ use hyper::http::response::Builder;
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::engine::{Counts, Engine};
+use crate::engine::Engine;
 use crate::error::{Exception, code};
 
 /// The body of an answer: known, or still being made.
@@ -61,7 +61,7 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
 /// The headers that every answer to a statement has.
 pub(super) fn builder(engine: &Engine, query_id: &str) -> Builder {
     Response::builder()
-        .header("X-ClickHouse-Server-Display-Name", "tillwatch")
+        .header("X-ClickHouse-Server-Display-Name", engine.names().program)
         .header("X-ClickHouse-Query-Id", query_id)
         .header("X-ClickHouse-Timezone", engine.time_zone())
         .header("Cache-Control", "no-store")

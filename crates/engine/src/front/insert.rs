@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::body::BodyReader;
+use super::context::{Context, whole_answer};
 use super::job::{Job, Outcome, outcome_of};
-use super::statement::{Context, whole_answer};
 use crate::connection::Connection;
 use crate::engine::Canceller;
 use crate::error::{Exception, code};

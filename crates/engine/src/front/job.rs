@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::Front;
 use super::request::Call;
 use super::session::SessionGuard;
+use super::shared::Front;
 use crate::connection::Connection;
-use crate::engine::{
-    Canceller, ConnectOptions, Counts, Engine, Running, cancellable, spawn_statement,
-};
+use crate::engine::{Canceller, ConnectOptions, Engine, Running, cancellable, spawn_statement};
 use crate::error::{Exception, code};
+use crate::libchdb::Counts;
 use crate::sql::{self, Statement};
 
 /// How long a statement waits for its turn.

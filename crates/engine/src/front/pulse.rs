@@ -1,4 +1,4 @@
-//! The answer to a supervisor's question whether the engine answers; see `embedded/pulse.rs`.
+//! The answer to a supervisor's question whether the engine answers; see `crate::pulse`.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use hyper::http::request::Parts;
 use tokio::sync::oneshot;
 
-use super::Front;
 use super::answer::{self, Answer};
 use super::request::Call;
+use super::shared::Front;
 use crate::engine::{ConnectOptions, spawn_statement};
 use crate::error::Exception;
 

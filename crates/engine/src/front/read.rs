@@ -10,11 +10,12 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{self, Answer, AnswerBody};
+use super::context::{Context, whole_answer};
 use super::encode::Encoder;
 use super::job::{Job, Outcome, no_resource, outcome_of};
-use super::statement::{Context, whole_answer};
-use crate::engine::{Canceller, Counts, Engine, answer_pipe};
+use crate::engine::{Canceller, Engine, answer_pipe};
 use crate::error::Exception;
+use crate::libchdb::Counts;
 use crate::sql::Read;
 
 /// How long an answer is held back once its first bytes are there. A short one is then sent as a

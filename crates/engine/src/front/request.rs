@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::encode::Coding;
 use crate::confine;
 use crate::engine::Engine;
 use crate::error::{Exception, code};
+
+/// Clients write credentials with padding at their end and without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The only user there is.
 pub(super) const USER: &str = "default";
@@ -223,11 +233,7 @@ fn is_set(value: &str) -> bool {
 fn is_same_secret(expected: &str, given: &str) -> bool {
     let expected = Sha256::digest(expected.as_bytes());
     let given = Sha256::digest(given.as_bytes());
-    let difference = expected
-        .iter()
-        .zip(given.iter())
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
-    difference == 0
+    expected.as_slice().ct_eq(given.as_slice()).into()
 }
 
 fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
@@ -236,32 +242,9 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let text = String::from_utf8(decode_base64(encoded.trim())?).ok()?;
+    let text = String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
     Some((user.to_owned(), password.to_owned()))
-}
-
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let mut bytes = Vec::with_capacity(digits.len());
-    let (mut bits, mut bit_count) = (0_u32, 0_u32);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        bit_count += 6;
-        if bit_count >= 8 {
-            bit_count -= 8;
-            bytes.push(u8::try_from(bits >> bit_count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -269,13 +252,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_read() {
-        assert_eq!(
-            decode_base64("ZGVmYXVsdDpww6RzcyE=").unwrap(),
-            "default:päss!".as_bytes()
-        );
-        assert_eq!(decode_base64("").unwrap(), b"");
-        assert_eq!(decode_base64("a*"), None);
+    fn credentials_are_read_with_and_without_padding() {
+        let given = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", text.parse().unwrap());
+            basic_credentials(&headers)
+        };
+        let expected = Some(("default".to_owned(), "päss!".to_owned()));
+        assert_eq!(given("Basic ZGVmYXVsdDpww6RzcyE="), expected);
+        assert_eq!(given("basic ZGVmYXVsdDpww6RzcyE"), expected);
+        for other in [
+            "Basic ",
+            "Basic a*",
+            "Basic ZGVmYXVsdA==",
+            "Bearer ZGVmYXVsdDpww6RzcyE=",
+        ] {
+            assert_eq!(given(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! From a request to an answer: reads the request and its statement, and sends it on its way.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,17 +8,18 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
-use super::Front;
-use super::answer::{self, Answer, AnswerBody};
+use super::answer::{self, Answer};
 use super::body::BodyReader;
-use super::encode::{Coding, Encoder};
+use super::context::{Context, whole_answer};
+use super::encode::Coding;
 use super::insert::insert_answer;
-use super::job::{Job, no_resource, outcome_of, take_turn};
+use super::job::{Job, outcome_of, take_turn};
 use super::multipart;
 use super::read::read_answer;
 use super::request::{Call, header_text};
+use super::shared::Front;
 use crate::confine;
-use crate::engine::{Canceller, Counts};
+use crate::engine::Canceller;
 use crate::error::{Exception, code};
 use crate::sql::{self, Head, Statement};
 
@@ -29,15 +29,6 @@ const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// The longest statement without data, and the longest form. Far above what a person or Grafana
 /// writes, far below what hurts.
 const QUERY_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// What one request is answered with.
-pub(super) struct Context {
-    pub(super) front: Arc<Front>,
-    pub(super) query_id: String,
-    pub(super) coding: Coding,
-    pub(super) wait_end: bool,
-    pub(super) started: Instant,
-}
 
 /// Answers a request for a statement.
 pub(super) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Answer {
@@ -81,12 +72,13 @@ async fn serve(
         front.settings.body_timeout,
     )?;
     let form = header_text(&parts.headers, "content-type").and_then(|v| multipart::boundary(&v));
-    if let Some(boundary) = &form {
+    let is_form = form.is_some();
+    if let Some(boundary) = form {
         let mut text = Vec::new();
         if !body.read_into(&mut text, QUERY_BYTES_MAX).await? {
             return Err(too_large());
         }
-        call.add(multipart::fields(&text, boundary)?, engine)?;
+        call.add(multipart::fields(text.into(), boundary).await?, engine)?;
     }
     if let Some(id) = &call.query_id {
         context.query_id.clone_from(id);
@@ -95,7 +87,7 @@ async fn serve(
     context.wait_end = call.wait_end_of_query;
 
     let mut text = std::mem::take(&mut call.query).into_bytes();
-    if !text.is_empty() && form.is_none() {
+    if !text.is_empty() && !is_form {
         text.push(b'\n');
     }
     let head = read_head(&mut text, &mut body).await?;
@@ -175,40 +167,4 @@ async fn run_answer(
     })?;
     let (bytes, counts) = outcome_of(receiver).await?;
     whole_answer(context, &format, bytes.into(), &counts)
-}
-
-/// An answer that is known as a whole, with what the statement did.
-pub(super) fn whole_answer(
-    context: &Context,
-    format: &str,
-    bytes: Bytes,
-    counts: &Counts,
-) -> Result<Answer, Exception> {
-    let mut builder = answer::builder(&context.front.engine, &context.query_id)
-        .header("Content-Type", answer::content_type(format))
-        .header("X-ClickHouse-Format", format)
-        .header(
-            "X-ClickHouse-Summary",
-            answer::summary(counts, context.started.elapsed().as_nanos()),
-        );
-    let packed = if bytes.is_empty() {
-        bytes
-    } else {
-        if let Some(coding) = context.coding.header() {
-            builder = builder.header("Content-Encoding", coding);
-        }
-        pack(context.coding, bytes).map_err(|error| no_resource(&error))?
-    };
-    let body = AnswerBody::Whole(Some(packed).filter(|bytes| !bytes.is_empty()));
-    Ok(answer::finish(builder, body))
-}
-
-fn pack(coding: Coding, bytes: Bytes) -> io::Result<Bytes> {
-    let mut encoder = Encoder::new(coding)?;
-    let packed = encoder.push(bytes)?;
-    let rest = encoder.finish()?;
-    if rest.is_empty() {
-        return Ok(packed);
-    }
-    Ok([packed, rest].concat().into())
 }
