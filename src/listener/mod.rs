@@ -12,6 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `accept.rs` | where connections come from: sockets, or what stands in for them |
 //! | `status.rs` | what a connection is about, since when, what it is told to do |
 //! | `connection.rs` | one connection, from its first byte to its end |
 //! | `watched.rs` | its stream as hyper sees it |
@@ -23,6 +24,7 @@
 //! One sweep a second closes what is over its time: no timer is armed on the path of a request. A
 //! request's body has its own deadline where it is read.
 
+mod accept;
 mod connection;
 mod counts;
 mod crowd;
@@ -38,7 +40,6 @@ use std::time::Duration;
 
 use axum::Router;
 use rustix::io::Errno;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -49,6 +50,7 @@ use crate::listener::refused::Refusals;
 use crate::listener::status::Clock;
 use crate::throttle::Throttle;
 
+pub use crate::listener::accept::{Accept, Stream};
 pub use crate::listener::files::{connections_allowed, raise_open_files};
 
 /// A body that is still not whole: longer than any `body_timeout`, which cuts it before.
@@ -101,10 +103,10 @@ pub struct Drain {
 static NO_ROOM: Throttle = Throttle::new("connections refused");
 static NOT_ACCEPTED: Throttle = Throttle::new("connections not accepted");
 
-/// Serves `router` on `listener` until `shutdown` turns true, then lets requests under way finish, within
+/// Serves `router` on what `listener` accepts, until `shutdown` turns true, then lets requests under way finish, within
 /// the limits of `drain`.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: impl Accept,
     router: Router,
     settings: Settings,
     mut shutdown: watch::Receiver<bool>,
