@@ -4,6 +4,7 @@
 
 pub mod wire;
 pub mod clock;
+pub mod world;
 
 pub mod config;
 pub mod logging;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("clock", &[]),
+    ("world", &["clock"]),
     ("logging", &[]),
     ("throttle", &[]),
     ("request_id", &[]),
@@ -35,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("aggregate", &[]),
-    ("persist", &["clock", "aggregate"]),
+    ("persist", &["clock", "world", "aggregate"]),
     ("holdings", &["aggregate", "persist"]),
     (
         "query",
@@ -56,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "wire",
             "clock",
+            "world",
             "logging",
             "throttle",
             "request_id",
@@ -76,7 +78,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "logging", "hosts", "config", "persist", "pipeline", "progress",
+            "clock", "world", "logging", "hosts", "config", "persist", "pipeline", "progress",
         ],
     ),
 ];

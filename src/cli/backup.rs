@@ -16,6 +16,7 @@ use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -97,7 +98,7 @@ impl Backup {
         let data_dir = self.data_dir.clone();
         let counted = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new();
-            pipeline::unsealed_records(&data_dir, &mut |done, all| {
+            pipeline::unsealed_records(&data_dir, &World::of_machine(), &mut |done, all| {
                 progress.step("reading the journal", (done, all), "segments");
             })
         });
@@ -186,7 +187,10 @@ pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usi
         migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error))?;
-        let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        let state = Arc::new(
+            pipeline::open_state(&data_dir, &World::of_machine())
+                .map_err(|error| Failure::of(&error))?,
+        );
         pipeline::pass_over_sealed(&state, &data_dir).map_err(|error| Failure::of(&error))?;
         let used = used_epochs(database.clickhouse(), &state)
             .await

@@ -104,6 +104,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::world::World;
 
     const TODAY: i32 = 20_000;
 
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn after_ninety_days_no_byte_of_a_key_is_left_and_the_others_are_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         // Enough of them that the table has several pages.
         let days: Vec<i32> = (TODAY - 199..=TODAY).collect();
         let keys: Vec<[u8; 32]> = days

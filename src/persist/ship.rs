@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::{ClickHouseError, StateError};
@@ -159,6 +159,7 @@ async fn our_hashes(
 pub async fn ship_once(
     clickhouse: &ClickHouse,
     state: &Arc<State>,
+    clock: &Clock,
     is_retry: bool,
 ) -> Result<Shipped, ClickHouseError> {
     let mut waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
@@ -170,8 +171,8 @@ pub async fn ship_once(
         return Ok(Shipped::default());
     }
     // By a clock that may be wrong nothing is too old to be asked for.
-    let oldest_day = if clock::is_settled() {
-        oldest_kept_day(clock::now_ms())
+    let oldest_day = if clock.is_settled() {
+        oldest_kept_day(clock.now_ms())
     } else {
         0
     };
@@ -222,7 +223,8 @@ pub async fn ship_once(
         shipped.samples += info.samples();
     }
     let epochs = shipped.confirmed.clone();
-    on_disk(state, move |state| state.confirm(&epochs, clock::now_ms())).await?;
+    let confirmed_at_ms = clock.now_ms();
+    on_disk(state, move |state| state.confirm(&epochs, confirmed_at_ms)).await?;
     shipped.spent = [
         inserted - started,
         read_back - inserted,

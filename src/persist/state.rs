@@ -18,6 +18,7 @@ use crate::persist::tables::{
     bring_forward, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
     put_meta, put_names, put_series, put_terminals,
 };
+use crate::world::World;
 
 /// The state file, with one connection that writes and one that reads beside it.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct State {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     collector_id: Uuid,
+    world: World,
 }
 
 /// What came of a seal.
@@ -45,11 +47,11 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be opened, or a later release has written it that this one may not follow.
-    pub fn open(folder: &Path) -> Result<Self, StateError> {
+    pub fn open(folder: &Path, world: &World) -> Result<Self, StateError> {
         let path = folder.join("state.sqlite");
         let mut writer = connect(&path)?;
         let transaction = writer.transaction()?;
-        bring_forward(&transaction)?;
+        bring_forward(&transaction, world.clock.now_ms())?;
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
             Some(text) => {
@@ -62,7 +64,12 @@ impl State {
             writer: Mutex::new(writer),
             reader: Mutex::new(connect(&path)?),
             collector_id,
+            world: world.clone(),
         })
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.world.clock.now_ms()
     }
 
     /// The random number of this state file.
@@ -87,7 +94,7 @@ impl State {
         let transaction = writer.transaction()?;
         let id = new_collector_id(&transaction)?;
         // Another copy of this file has shipped epochs that this one knows nothing of.
-        uncheck_all(&transaction)?;
+        uncheck_all(&transaction, self.now_ms())?;
         for (epoch, bytes) in blobs {
             let stamped = rows::restamp(&bytes, id).ok_or(StateError::Damaged("outbox blob"))?;
             let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;

@@ -21,6 +21,7 @@ use crate::pipeline::engine::open_database;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::journal_dir;
 use crate::pipeline::setup::aggregate_settings;
+use crate::world::World;
 
 /// What a replay found and wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -243,13 +244,14 @@ fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &m
 /// When the state file or the journal cannot be read.
 pub fn unsealed_records(
     data_dir: &Path,
+    world: &World,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<u64, ServeError> {
     let folder = journal_dir(data_dir);
     if !folder.is_dir() {
         return Ok(0);
     }
-    let applied = State::open(data_dir)?.restore()?.applied;
+    let applied = State::open(data_dir, world)?.restore()?.applied;
     let found =
         tillwatch_journal::verify_with(&RealDisk, &folder, Some(Position(applied)), progress)?;
     Ok(found.records)

@@ -9,7 +9,6 @@ use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
@@ -17,6 +16,7 @@ use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
 use crate::pipeline::setup::{StateKeys, aggregate_settings};
+use crate::world::World;
 
 /// What a start leaves.
 pub struct Started {
@@ -47,6 +47,7 @@ pub fn start(
     catalogue: &Arc<Catalogue>,
     state: &Arc<State>,
     halted: Arc<Notify>,
+    world: &World,
 ) -> Result<Started, ServeError> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
     check_journal(state, &data_dir)?;
@@ -64,6 +65,7 @@ pub fn start(
         rows_max,
         sealed_position: restored_position,
         failed: None,
+        world,
     };
     let opened = Journal::open(
         journal_settings(config, state.journal_id()?),
@@ -118,6 +120,7 @@ struct Replayer<'a> {
     rows_max: usize,
     sealed_position: u64,
     failed: Option<ServeError>,
+    world: &'a World,
 }
 
 impl Replayer<'_> {
@@ -142,7 +145,7 @@ impl tillwatch_journal::Replay for Replayer<'_> {
             return ControlFlow::Continue(());
         }
         // A journal longer than memory is sealed on the way.
-        let sealed = seal_now(&mut self.aggregator, self.state);
+        let sealed = seal_now(&mut self.aggregator, self.state, self.world.clock.now_ms());
         let sealed = sealed.map(|position| self.sealed_position = position);
         self.go_on(sealed)
     }
@@ -155,7 +158,7 @@ impl tillwatch_journal::Replay for Replayer<'_> {
             records: loss.records,
             bytes: loss.bytes,
             segment: loss.sequence,
-            found_at_ms: now_ms(),
+            found_at_ms: self.world.clock.now_ms(),
             accepted_at_ms: None,
         });
         self.go_on(noted.map(|_is_new| ()).map_err(ServeError::from))
@@ -187,10 +190,10 @@ fn start_keys(
     ))
 }
 
-fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeError> {
+fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u64, ServeError> {
     let cut = aggregator.take();
     let sealing = state.encode(cut, state.last_epoch()? + 1)?;
-    state.seal(&sealing, now_ms())?;
+    state.seal(&sealing, now_ms)?;
     Ok(sealing.applied())
 }
 

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::persist::State;
+use crate::world::World;
 
 fn backed_up(folder: &Path) -> (PathBuf, Manifest) {
     let data = folder.join("data");
     std::fs::create_dir_all(&data).unwrap();
-    let state = State::open(&data).unwrap();
+    let state = State::open(&data, &World::of_machine()).unwrap();
     let target = folder.join("backup");
     let mut seen = 0;
     let manifest = create(&data, &target, 5, &mut |done, all| {
