@@ -4,6 +4,7 @@
 
 pub mod wire;
 pub mod clock;
+pub mod chance;
 pub mod world;
 
 pub mod config;

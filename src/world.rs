@@ -1,5 +1,6 @@
 //! What stands around a stage and is not in its batches: it is made once and handed in.
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 
 /// What is handed to a stage; clones are of the same world.
@@ -7,6 +8,8 @@ use crate::clock::Clock;
 pub struct World {
     /// What time it is.
     pub clock: Clock,
+    /// What is drawn.
+    pub chance: Chance,
 }
 
 impl World {
@@ -15,6 +18,7 @@ impl World {
     pub fn of_machine() -> Self {
         Self {
             clock: Clock::of_machine(),
+            chance: Chance::of_system(),
         }
     }
 }

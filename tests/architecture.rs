@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("clock", &[]),
-    ("world", &["clock"]),
+    ("chance", &[]),
+    ("world", &["clock", "chance"]),
     ("logging", &[]),
     ("throttle", &[]),
-    ("request_id", &[]),
+    ("request_id", &["chance"]),
     ("recorder", &[]),
     ("self_metrics", &["recorder"]),
     ("health", &["clock"]),
     ("hosts", &[]),
-    ("listener", &["self_metrics", "request_id", "throttle"]),
+    (
+        "listener",
+        &["chance", "self_metrics", "request_id", "throttle"],
+    ),
     ("progress", &[]),
     ("config", &["logging", "hosts"]),
     (
@@ -28,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "wire",
             "clock",
+            "chance",
             "recorder",
             "self_metrics",
             "logging",
@@ -36,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("aggregate", &[]),
-    ("persist", &["clock", "world", "aggregate"]),
+    ("persist", &["clock", "chance", "world", "aggregate"]),
     ("holdings", &["aggregate", "persist"]),
     (
         "query",
@@ -57,6 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "wire",
             "clock",
+            "chance",
             "world",
             "logging",
             "throttle",
@@ -78,7 +84,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "world", "logging", "hosts", "config", "persist", "pipeline", "progress",
+            "clock", "chance", "world", "logging", "hosts", "config", "persist", "pipeline",
+            "progress",
         ],
     ),
 ];

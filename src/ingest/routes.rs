@@ -13,6 +13,7 @@ use tillwatch_journal::Journal;
 use tillwatch_model::{Catalogue, Outcomes};
 use tracing::Instrument;
 
+use crate::chance::Chance;
 use crate::clock::{Clock, InDoubt};
 use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
@@ -43,6 +44,8 @@ const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Ingest {
     /// What batches are judged by.
     pub clock: Clock,
+    /// Names of requests, and when a client comes back.
+    pub chance: Chance,
     /// Limits; a reload replaces them.
     pub settings: ArcSwap<Settings>,
     /// The metrics that are known.
@@ -92,7 +95,7 @@ async fn post_batches(
             (response, None, taken.outcomes)
         }
         Err(error) => {
-            let (response, code) = respond::refused(&error);
+            let (response, code) = respond::refused(&error, &ingest.chance);
             (response, Some(code), Outcomes::default())
         }
     };
@@ -109,7 +112,7 @@ impl Ingest {
 
     fn trace(&self, request: &axum::extract::Request) -> Trace<'_> {
         let id = request.extensions().get::<RequestId>().cloned();
-        let id = id.unwrap_or_else(RequestId::make);
+        let id = id.unwrap_or_else(|| RequestId::make(&self.chance));
         Trace::begin(&self.counters, id, self.settings.load().slow)
     }
 

@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tower_service::Service as _;
 
+use crate::chance::Chance;
 use crate::listener::accept::Stream;
 use crate::listener::refused::{BAD_REQUEST, REQUEST_TIMEOUT, Refusals, Refused};
 use crate::listener::status::{Order, Phase, Status};
@@ -40,12 +41,18 @@ pub(super) struct Speech {
     builder: Builder,
     router: Router,
     refusals: Arc<Refusals>,
+    chance: Chance,
 }
 
 impl Speech {
     /// Large answers go out from where they are; small ones are copied behind their heads, into one
     /// write.
-    pub(super) fn new(router: Router, has_large_answers: bool, refusals: Refusals) -> Self {
+    pub(super) fn new(
+        router: Router,
+        has_large_answers: bool,
+        refusals: Refusals,
+        chance: Chance,
+    ) -> Self {
         let mut builder = Builder::new();
         // Not `pipeline_flush`: with it nothing goes out while a byte of the next request is there, and
         // answers that nobody reads pile up without end.
@@ -57,6 +64,7 @@ impl Speech {
             builder,
             router,
             refusals: Arc::new(refusals),
+            chance,
         }
     }
 }
@@ -72,6 +80,7 @@ pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Statu
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&status)));
     let noting = Noting {
         router: speech.router,
+        chance: speech.chance,
         status: Arc::clone(&status),
     };
     let mut connection = speech.builder.serve_connection(io, noting);
@@ -190,6 +199,7 @@ fn read_off(stream: &mut impl Stream, context: &mut Context<'_>) -> Poll<io::Res
 /// Notes when a request's head is complete, and names the request.
 struct Noting {
     router: Router,
+    chance: Chance,
     status: Arc<Status>,
 }
 
@@ -202,7 +212,7 @@ impl hyper::service::Service<Request<Incoming>> for Noting {
         let is_whole = request.body().is_end_stream();
         self.status
             .enter(if is_whole { Phase::Work } else { Phase::Body });
-        let id = RequestId::of(request.headers());
+        let id = RequestId::of(request.headers(), &self.chance);
         request.extensions_mut().insert(id.clone());
         let request = request.map(|body| Arriving {
             body,

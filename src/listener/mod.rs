@@ -43,6 +43,7 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::listener::connection::Speech;
 use crate::listener::counts::Counts;
 use crate::listener::crowd::Crowd;
@@ -111,12 +112,13 @@ pub async fn serve(
     settings: Settings,
     mut shutdown: watch::Receiver<bool>,
     drain: Drain,
+    chance: Chance,
 ) {
     let clock = Clock::new();
     let counts = Counts::new(settings);
     let errors = counts.errors.clone();
     let refusals = Refusals::new(settings.name);
-    let speech = Speech::new(router, settings.has_large_answers, refusals);
+    let speech = Speech::new(router, settings.has_large_answers, refusals, chance);
     let mut crowd = Crowd::new(settings, counts, clock.clone());
     let mut every_step = tokio::time::interval(CLOCK_STEP);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));

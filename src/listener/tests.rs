@@ -17,6 +17,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chance::Chance;
+
 use super::{Accept, Drain, Settings, Stream, serve};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -96,7 +98,14 @@ impl Server {
             clients: Duration::from_millis(500),
             all: Duration::from_secs(3),
         };
-        let task = tokio::spawn(serve(listener, router, settings, stopping, drain));
+        let task = tokio::spawn(serve(
+            listener,
+            router,
+            settings,
+            stopping,
+            drain,
+            Chance::seeded(1),
+        ));
         Self {
             address,
             stop,
@@ -646,6 +655,7 @@ async fn a_connection_needs_no_socket() {
         },
         stopping,
         drain,
+        Chance::seeded(1),
     ));
     let connect = async || {
         let (client, server) = duplex(4_096);

@@ -35,10 +35,11 @@ impl State {
         if let KeyOfDay::Kept(key) = self.find_session_key(day)? {
             return Ok(key);
         }
+        let key: [u8; 32] = self.chance().secret().map_err(StateError::NoChance)?;
         let writer = self.writer();
         writer.execute(
-            "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
-            params![day],
+            "INSERT OR IGNORE INTO session_key VALUES (?1, ?2)",
+            params![day, key],
         )?;
         Ok(writer.query_row(SELECT, [day], |row| row.get(0))?)
     }

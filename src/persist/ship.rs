@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
@@ -317,7 +318,7 @@ pub async fn on_disk<T: Send + 'static>(
 
 /// How long to wait after so many failures in a row: 1 s doubling to 60 s, drawn between half and all.
 #[must_use]
-pub fn back_off(failures: u32) -> Duration {
+pub fn back_off(failures: u32, chance: &Chance) -> Duration {
     let full_ms = 1_000_u64.saturating_mul(1 << failures.min(6)).min(60_000);
-    Duration::from_millis(fastrand::u64(full_ms / 2..=full_ms))
+    Duration::from_millis(chance.between(full_ms / 2..=full_ms))
 }

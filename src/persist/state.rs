@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
 use crate::aggregate::{Restored, Totals};
+use crate::chance::Chance;
 use crate::persist::error::StateError;
 use crate::persist::hours::{mark_hours, uncheck_all};
 use crate::persist::keys::put_keys;
@@ -57,7 +58,7 @@ impl State {
             Some(text) => {
                 Uuid::parse_str(&text).map_err(|_not_a_uuid| StateError::Damaged("collector id"))?
             }
-            None => new_collector_id(&transaction)?,
+            None => new_collector_id(&transaction, &world.chance)?,
         };
         transaction.commit()?;
         Ok(Self {
@@ -70,6 +71,10 @@ impl State {
 
     pub(super) fn now_ms(&self) -> i64 {
         self.world.clock.now_ms()
+    }
+
+    pub(super) fn chance(&self) -> &Chance {
+        &self.world.chance
     }
 
     /// The random number of this state file.
@@ -92,7 +97,7 @@ impl State {
         }
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
-        let id = new_collector_id(&transaction)?;
+        let id = new_collector_id(&transaction, self.chance())?;
         // Another copy of this file has shipped epochs that this one knows nothing of.
         uncheck_all(&transaction, self.now_ms())?;
         for (epoch, bytes) in blobs {
@@ -284,9 +289,8 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-fn new_collector_id(connection: &Connection) -> Result<Uuid, StateError> {
-    let bytes: [u8; 16] = connection.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
-    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+fn new_collector_id(connection: &Connection, chance: &Chance) -> Result<Uuid, StateError> {
+    let id = chance.uuid();
     put_meta(connection, "collector_id", &id.to_string())?;
     Ok(id)
 }

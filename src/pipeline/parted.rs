@@ -47,7 +47,7 @@ pub fn adopt(data_dir: &Path, world: &World) -> Result<Adopted, ServeError> {
     leave_to_another(&state, sealed)?;
     let id = found
         .journal_id
-        .unwrap_or_else(|| uuid::Uuid::new_v4().as_u128());
+        .unwrap_or_else(|| world.chance.uuid().as_u128());
     state.go_with(Some(id), sealed)?;
     let verified = verify(&RealDisk, &journal, Some(Position(sealed)))?;
     Ok(Adopted {

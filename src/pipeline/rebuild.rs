@@ -9,6 +9,7 @@ use tillwatch_model::time::millis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
@@ -52,6 +53,8 @@ pub struct Rebuilder {
     pub holdings: Arc<Holdings>,
     /// Which hours are quiet.
     pub clock: Clock,
+    /// How long it backs off.
+    pub chance: Chance,
     /// An hour is left alone until no data have come for so long.
     pub quiet: Duration,
 }
@@ -91,7 +94,7 @@ impl Rebuilder {
                     if !matches!(error, ClickHouseError::NotHeld) {
                         next.hours_max = (next.hours_max / 2).max(1);
                     }
-                    back_off(failures)
+                    back_off(failures, &self.chance)
                 }
             };
             tokio::select! {

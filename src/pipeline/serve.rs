@@ -184,11 +184,13 @@ impl Running {
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
             clock: clock.clone(),
+            chance: world.chance.clone(),
             quiet: config
                 .rebuild_quiet
                 .map_or(Duration::from_secs(600), |span| span.0),
         };
         let shipper = Arc::new(Shipper {
+            chance: world.chance.clone(),
             clock: clock.clone(),
             clickhouse: database.clickhouse.clone(),
             state,
@@ -252,6 +254,7 @@ impl Running {
             settings,
             public_closed,
             stop::DRAIN,
+            self.world.chance.clone(),
         ));
         let admin = tokio::spawn(listener::serve(
             admin,
@@ -259,6 +262,7 @@ impl Running {
             admin_settings,
             admin_closed,
             stop::ADMIN_DRAIN,
+            self.world.chance.clone(),
         ));
         let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),

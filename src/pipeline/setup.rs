@@ -111,6 +111,7 @@ pub(super) fn make_ingest(
     let settings = ingest_settings(config);
     Arc::new(Ingest {
         clock: world.clock.clone(),
+        chance: world.chance.clone(),
         admission: admission::Admission::new(settings.admission),
         settings: ArcSwap::from_pointee(settings),
         catalogue: Arc::clone(catalogue),

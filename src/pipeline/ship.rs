@@ -8,6 +8,7 @@ use tillwatch_model::metric::to_float;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::persist::rebuild::hourly_table;
@@ -31,6 +32,8 @@ pub struct Shipper {
     pub holdings: Arc<Holdings>,
     /// What is too old by it is deleted.
     pub clock: Clock,
+    /// How long it backs off.
+    pub chance: Chance,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
     /// The most bytes that may wait.
@@ -65,7 +68,7 @@ impl Shipper {
             let pause = match &result {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => IDLE_LOOK,
-                Err(_) => back_off(failures),
+                Err(_) => back_off(failures, &self.chance),
             };
             match &result {
                 Ok(_) => {

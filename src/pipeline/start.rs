@@ -68,7 +68,7 @@ pub fn start(
         world,
     };
     let opened = Journal::open(
-        journal_settings(config, state.journal_id()?),
+        journal_settings(config, state.journal_id()?, world),
         Arc::new(RealDisk),
         Position(restored_position),
         &mut replayer,
@@ -199,7 +199,11 @@ fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u
 
 /// The journal's settings. One that is made new, or of which no segment can be read, gets the id that the
 /// state file knows.
-fn journal_settings(config: &Config, known_id: Option<u128>) -> tillwatch_journal::Settings {
+fn journal_settings(
+    config: &Config,
+    known_id: Option<u128>,
+    world: &World,
+) -> tillwatch_journal::Settings {
     let folder = journal_dir(
         config
             .data_dir
@@ -208,7 +212,7 @@ fn journal_settings(config: &Config, known_id: Option<u128>) -> tillwatch_journa
     );
     let mut settings = tillwatch_journal::Settings::new(
         folder,
-        known_id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()),
+        known_id.unwrap_or_else(|| world.chance.uuid().as_u128()),
     );
     if let Some(segment) = config.journal_segment {
         settings.segment_bytes = segment.0.next_multiple_of(4_096);

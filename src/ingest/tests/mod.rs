@@ -22,6 +22,7 @@ use tillwatch_journal::{Journal, Position, RealDisk, Record, Sink};
 use tillwatch_model::{Catalogue, FirstResult, KeyId};
 use tower_service::Service;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::ingest::admission::Admission;
 use crate::ingest::counters::Counters;
@@ -115,6 +116,7 @@ impl Collector {
         let none = std::iter::empty();
         let ingest = Arc::new(Ingest {
             clock: Clock::of_machine(),
+            chance: Chance::seeded(1),
             admission: Admission::new(settings.admission),
             settings: ArcSwap::from_pointee(settings),
             catalogue: Arc::new(Catalogue::default()),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tillwatch::aggregate::Restored;
+use tillwatch::chance::Chance;
 use tillwatch::clock::Clock;
 use tillwatch::holdings::Holdings;
 use tillwatch::persist::migrate::migrate;
@@ -65,6 +66,7 @@ impl Bench {
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
             clock: Clock::of_machine(),
+            chance: Chance::of_system(),
             quiet: Duration::from_millis(1),
         };
         // Much happens between a reader's view and its reading.
