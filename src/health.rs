@@ -8,11 +8,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use crate::clock;
+use crate::clock::Clock;
 
 /// Which conditions of readiness hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
+    /// While it is in doubt, nothing is taken in.
+    clock: Clock,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
     /// Set when a write or sync of the journal failed.
@@ -24,8 +26,20 @@ pub struct Health {
 }
 
 impl Health {
+    /// All is well until something else is said.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            is_stopping: Arc::default(),
+            is_halted: AtomicBool::new(false),
+            is_disk_silent: AtomicBool::new(false),
+            is_outbox_full: Arc::default(),
+        }
+    }
+
     fn faults(&self) -> Vec<&'static str> {
-        let doubt = clock::status().doubt;
+        let doubt = self.clock.status().doubt;
         [
             (doubt.is_some(), "clock unsure"),
             (self.is_stopping.load(Ordering::Relaxed), "stopping"),

@@ -4,6 +4,8 @@
 
 pub mod wire;
 pub mod clock;
+pub mod chance;
+pub mod world;
 
 pub mod config;
 pub mod logging;

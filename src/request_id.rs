@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use crate::chance::Chance;
 
 /// The header that carries it, both ways.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,23 +27,20 @@ enum Source {
     Given(HeaderValue),
 }
 
-/// Counts from a number drawn at the start, so that no two processes use the same ones.
-static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(fastrand::u64(..)));
-
 impl RequestId {
     /// The client's, if it is written as `[A-Za-z0-9_.-]{1,64}`, else a new one.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap, chance: &Chance) -> Self {
         match headers.get(HEADER) {
             Some(given) if is_id(given.as_bytes()) => Self(Source::Given(given.clone())),
-            _ => Self::make(),
+            _ => Self::make(chance),
         }
     }
 
     /// A new one.
     #[must_use]
-    pub fn make() -> Self {
-        Self(Source::Made(NEXT.fetch_add(1, Ordering::Relaxed)))
+    pub fn make(chance: &Chance) -> Self {
+        Self(Source::Made(chance.request_number()))
     }
 
     /// As a header's value.
@@ -117,7 +114,7 @@ mod tests {
     fn given(text: &[u8]) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, HeaderValue::from_bytes(text).unwrap());
-        RequestId::of(&headers).to_string()
+        RequestId::of(&headers, &Chance::seeded(1)).to_string()
     }
 
     #[test]
@@ -137,10 +134,12 @@ mod tests {
     fn ids_made_here_are_written_alike_and_never_twice() {
         assert_eq!(&digits(0), b"0000000000000");
         assert_eq!(&digits(u64::MAX), b"fzzzzzzzzzzzz");
-        let ids: std::collections::BTreeSet<String> =
-            (0..1_000).map(|_| RequestId::make().to_string()).collect();
+        let chance = Chance::seeded(1);
+        let ids: std::collections::BTreeSet<String> = (0..1_000)
+            .map(|_| RequestId::make(&chance).to_string())
+            .collect();
         assert_eq!(ids.len(), 1_000);
-        let id = RequestId::make();
+        let id = RequestId::make(&chance);
         assert_eq!(id.header().to_str().unwrap(), id.to_string());
     }
 }

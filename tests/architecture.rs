@@ -12,14 +12,19 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("clock", &[]),
+    ("chance", &[]),
+    ("world", &["clock", "chance"]),
     ("logging", &[]),
     ("throttle", &[]),
-    ("request_id", &[]),
+    ("request_id", &["chance"]),
     ("recorder", &[]),
     ("self_metrics", &["recorder"]),
     ("health", &["clock"]),
     ("hosts", &[]),
-    ("listener", &["self_metrics", "request_id", "throttle"]),
+    (
+        "listener",
+        &["chance", "self_metrics", "request_id", "throttle"],
+    ),
     ("progress", &[]),
     ("config", &["logging", "hosts"]),
     (
@@ -27,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "wire",
             "clock",
+            "chance",
             "recorder",
             "self_metrics",
             "logging",
@@ -35,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("aggregate", &[]),
-    ("persist", &["clock", "aggregate"]),
+    ("persist", &["clock", "chance", "world", "aggregate"]),
     ("holdings", &["aggregate", "persist"]),
     (
         "query",
@@ -56,6 +62,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "wire",
             "clock",
+            "chance",
+            "world",
             "logging",
             "throttle",
             "request_id",
@@ -76,7 +84,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "logging", "hosts", "config", "persist", "pipeline", "progress",
+            "clock", "chance", "world", "logging", "hosts", "config", "persist", "pipeline",
+            "progress",
         ],
     ),
 ];

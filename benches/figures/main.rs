@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use child::{Child, bare_server};
 use load::{Closed, Identity, Measured, Trickle};
+use tillwatch::chance::Chance;
 use tillwatch::ingest::counters::Counters;
 use tillwatch::ingest::trace::{Stage, Trace};
 use tillwatch::logging::Format;
@@ -192,6 +193,7 @@ fn trace() {
     assert!(recorder.is_ok(), "the first recorder");
     let counters = Counters::default();
     let headers = axum::http::HeaderMap::new();
+    let chance = Chance::of_system();
     // Processor time: neighbours on this machine do not count.
     let spent = || {
         let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -200,7 +202,7 @@ fn trace() {
     let observe = || {
         let started = spent();
         for _ in 0..BATCHES {
-            let id = RequestId::of(&headers);
+            let id = RequestId::of(&headers, &chance);
             let mut trace = Trace::begin(&counters, id, Duration::from_secs(1));
             let _span = tracing::debug_span!("request", request_id = %trace.id()).entered();
             trace.read(2_400);

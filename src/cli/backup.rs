@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use tillwatch_model::time::wall_ms;
 
+use crate::chance::Chance;
 use crate::cli::{Failure, Outcome, admin_post, say};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
@@ -16,6 +17,7 @@ use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -69,7 +71,8 @@ impl Backup {
         let (data_dir, target) = (self.data_dir, self.target.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new();
-            backup::create(&data_dir, &target, wall_ms(), &mut |done, all| {
+            let chance = Chance::of_system();
+            backup::create(&data_dir, &target, wall_ms(), &chance, &mut |done, all| {
                 progress.step("backup", (done >> 20, all >> 20), "MiB");
             })
         });
@@ -97,7 +100,7 @@ impl Backup {
         let data_dir = self.data_dir.clone();
         let counted = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new();
-            pipeline::unsealed_records(&data_dir, &mut |done, all| {
+            pipeline::unsealed_records(&data_dir, &World::of_machine(), &mut |done, all| {
                 progress.step("reading the journal", (done, all), "segments");
             })
         });
@@ -134,7 +137,7 @@ impl Restore {
         let data_dir = config.data_dir.clone().unwrap_or_default();
         backup::check_empty(&data_dir).map_err(|error| Failure::of(&error))?;
         // Made aside: the data folder appears once its state has its new id, and never before.
-        let aside = backup::sibling(&data_dir, "restoring");
+        let aside = backup::sibling(&data_dir, "restoring", &Chance::of_system());
         config.data_dir = Some(aside.clone());
         let restored = restore(&self.from, &config).await.and_then(|restored| {
             std::fs::rename(&aside, &data_dir).map_err(|error| Failure::of(&error))?;
@@ -186,7 +189,10 @@ pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usi
         migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error))?;
-        let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        let state = Arc::new(
+            pipeline::open_state(&data_dir, &World::of_machine())
+                .map_err(|error| Failure::of(&error))?,
+        );
         pipeline::pass_over_sealed(&state, &data_dir).map_err(|error| Failure::of(&error))?;
         let used = used_epochs(database.clickhouse(), &state)
             .await

@@ -11,6 +11,7 @@ use crate::cli::{Failure, Outcome, say};
 use crate::persist::identity::{Belonging, look};
 use crate::pipeline::{self, ServeError, check_belonging, journal_dir};
 use crate::progress::Progress;
+use crate::world::World;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Journal {
@@ -159,7 +160,8 @@ pub(super) fn describe(found: &Verification) -> Vec<String> {
 }
 
 fn adopt(data_dir: &Path) -> Outcome {
-    let adopted = pipeline::adopt(data_dir).map_err(|error| Failure::of(&error))?;
+    let adopted =
+        pipeline::adopt(data_dir, &World::of_machine()).map_err(|error| Failure::of(&error))?;
     if adopted.is_noted {
         say(&format!(
             "The state file goes with the journal now. Records up to position {} had been sealed by another state file \
@@ -179,7 +181,8 @@ fn adopt(data_dir: &Path) -> Outcome {
 }
 
 fn abandon(data_dir: &Path) -> Outcome {
-    let abandoned = pipeline::abandon(data_dir).map_err(|error| Failure::of(&error))?;
+    let abandoned =
+        pipeline::abandon(data_dir, &World::of_machine()).map_err(|error| Failure::of(&error))?;
     match abandoned.lost {
         Some((first, last)) => say(&format!(
             "Lost: what was acknowledged from position {first} to {last}, and what came after; {} records at least. It is noted; `tillwatch \

@@ -10,6 +10,7 @@ use tillwatch_model::SessionKey;
 use crate::cli::{Failure, Outcome, complain, say};
 use crate::persist::session_keys::KeyOfDay;
 use crate::pipeline;
+use crate::world::World;
 
 /// The longest line that is read; an id that a terminal posts is never longer than its body.
 const LINE_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -62,7 +63,8 @@ fn key_of(data_dir: &Path, date: jiff::civil::Date) -> Result<SessionKey, Failur
             data_dir.display()
         )));
     }
-    let state = pipeline::open_state(data_dir).map_err(|error| Failure::of(&error))?;
+    let state = pipeline::open_state(data_dir, &World::of_machine())
+        .map_err(|error| Failure::of(&error))?;
     let days = date.since(jiff::civil::date(1970, 1, 1));
     let days = days.map_err(|error| Failure::of(&error))?.get_days();
     match state

@@ -19,6 +19,7 @@ const CONTRADICT_MIN: usize = 3;
 /// Terminals that are all some minutes off are a shop's custom.
 const CONTRADICTS_MS: i64 = HOUR_MS;
 
+#[derive(Debug)]
 struct Vote {
     /// The terminal's clock minus the boot-time clock.
     line_ms: AtomicI64,
@@ -27,6 +28,7 @@ struct Vote {
 }
 
 /// The votes.
+#[derive(Debug)]
 pub(super) struct Fleet([Vote; PLACES]);
 
 /// What they come to.

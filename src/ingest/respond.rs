@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tillwatch_model::{Outcomes, Reason};
 
+use crate::chance::Chance;
 use crate::ingest::decode::ACCEPTED_CODINGS;
 use crate::ingest::error::IngestError;
 use crate::ingest::keys::REPLAYED;
@@ -173,7 +174,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 
 /// Any answer but 202, and its code. Waits are drawn at random, so that terminals do not come back all at once.
 #[must_use]
-pub fn refused(error: &IngestError) -> (Response, &'static str) {
+pub fn refused(error: &IngestError, chance: &Chance) -> (Response, &'static str) {
     let (status, code, wait_s) = classify(error);
     let body = ErrorBody {
         error: ErrorText {
@@ -187,13 +188,13 @@ pub fn refused(error: &IngestError) -> (Response, &'static str) {
         response.headers_mut().insert(ACCEPT_ENCODING, codings);
     }
     if let Some((least, most)) = wait_s {
-        let wait = HeaderValue::from(fastrand::u32(least..=most));
+        let wait = HeaderValue::from(chance.between(least..=most));
         response.headers_mut().insert(RETRY_AFTER, wait);
     }
     (response, code)
 }
 
-type Wait = Option<(u32, u32)>;
+type Wait = Option<(u64, u64)>;
 
 /// Status, stable code, and the seconds between which a `Retry-After` is drawn.
 fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
@@ -236,9 +237,7 @@ fn classify(error: &IngestError) -> (StatusCode, &'static str, Wait) {
         IngestError::TerminalsFull => (StatusCode::SERVICE_UNAVAILABLE, "terminals_full", LATER),
         IngestError::Refused(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason.name(), None),
         IngestError::RateLimited { wait_ms } => {
-            let wait_s = u32::try_from(wait_ms.div_ceil(1_000))
-                .unwrap_or(60)
-                .clamp(1, 60);
+            let wait_s = wait_ms.div_ceil(1_000).clamp(1, 60);
             (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
@@ -330,7 +329,7 @@ mod tests {
         errors.extend(journal.map(IngestError::Journal));
         let listed: Vec<&str> = codes().collect();
         for error in &errors {
-            let (_, code) = refused(error);
+            let (_, code) = refused(error, &Chance::seeded(1));
             assert!(listed.contains(&code), "{code} of {error:?}");
         }
         let once: std::collections::BTreeSet<&str> = codes().collect();

@@ -13,7 +13,8 @@ use tillwatch_journal::Journal;
 use tillwatch_model::{Catalogue, Outcomes};
 use tracing::Instrument;
 
-use crate::clock::{self, InDoubt};
+use crate::chance::Chance;
+use crate::clock::{Clock, InDoubt};
 use crate::ingest::acknowledge::Acknowledgement;
 use crate::ingest::admission::Admission;
 use crate::ingest::body;
@@ -41,6 +42,10 @@ const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Everything a request needs.
 #[derive(Debug)]
 pub struct Ingest {
+    /// What batches are judged by.
+    pub clock: Clock,
+    /// Names of requests, and when a client comes back.
+    pub chance: Chance,
     /// Limits; a reload replaces them.
     pub settings: ArcSwap<Settings>,
     /// The metrics that are known.
@@ -80,7 +85,7 @@ async fn post_batches(
     State(ingest): State<Arc<Ingest>>,
     request: axum::extract::Request,
 ) -> Response {
-    let received_at_ms = clock::received_at_ms();
+    let received_at_ms = ingest.clock.received_at_ms();
     let mut trace = ingest.trace(&request);
     let span = tracing::debug_span!("request", request_id = %trace.id());
     let taking = ingest.take(received_at_ms, request, &mut trace);
@@ -90,7 +95,7 @@ async fn post_batches(
             (response, None, taken.outcomes)
         }
         Err(error) => {
-            let (response, code) = respond::refused(&error);
+            let (response, code) = respond::refused(&error, &ingest.chance);
             (response, Some(code), Outcomes::default())
         }
     };
@@ -107,7 +112,7 @@ impl Ingest {
 
     fn trace(&self, request: &axum::extract::Request) -> Trace<'_> {
         let id = request.extensions().get::<RequestId>().cloned();
-        let id = id.unwrap_or_else(RequestId::make);
+        let id = id.unwrap_or_else(|| RequestId::make(&self.chance));
         Trace::begin(&self.counters, id, self.settings.load().slow)
     }
 
@@ -186,7 +191,7 @@ impl Ingest {
                 (batch.store_id.value(), batch.terminal_id.value())
         {
             let terminal = self.admission.number((store_id, terminal_id));
-            clock::heard(terminal, sent_at_ms);
+            self.clock.heard(terminal, sent_at_ms);
         }
     }
 

@@ -333,6 +333,7 @@ fn millis(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance::Chance;
     use crate::recorder::Recorder;
 
     #[test]
@@ -340,7 +341,13 @@ mod tests {
         let recorder = Recorder::new([]);
         let handle = recorder.handle();
         let counters = metrics::with_local_recorder(&recorder, Counters::default);
-        let begin = || Trace::begin(&counters, RequestId::make(), Duration::from_secs(1));
+        let begin = || {
+            Trace::begin(
+                &counters,
+                RequestId::make(&Chance::seeded(1)),
+                Duration::from_secs(1),
+            )
+        };
         let under_way = begin();
         drop(begin());
         begin().finish(StatusCode::ACCEPTED, None, Outcomes::default());
@@ -358,7 +365,11 @@ mod tests {
     #[test]
     fn a_stage_is_what_passed_since_the_last_one_and_adds_up() {
         let counters = Counters::default();
-        let mut trace = Trace::begin(&counters, RequestId::make(), Duration::MAX);
+        let mut trace = Trace::begin(
+            &counters,
+            RequestId::make(&Chance::seeded(1)),
+            Duration::MAX,
+        );
         let start = trace.started;
         let at = |ms| start + Duration::from_millis(ms);
         trace.lap_at(Stage::Read, at(5));

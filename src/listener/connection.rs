@@ -22,10 +22,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tower_service::Service as _;
 
+use crate::chance::Chance;
+use crate::listener::accept::Stream;
 use crate::listener::refused::{BAD_REQUEST, REQUEST_TIMEOUT, Refusals, Refused};
 use crate::listener::status::{Order, Phase, Status};
 use crate::listener::watched::{Watched, is_line_end};
@@ -43,12 +44,18 @@ pub(super) struct Speech {
     builder: Builder,
     router: Router,
     refusals: Arc<Refusals>,
+    chance: Chance,
 }
 
 impl Speech {
     /// Large answers go out from where they are; small ones are copied behind their heads, into one
     /// write.
-    pub(super) fn new(router: Router, has_large_answers: bool, refusals: Refusals) -> Self {
+    pub(super) fn new(
+        router: Router,
+        has_large_answers: bool,
+        refusals: Refusals,
+        chance: Chance,
+    ) -> Self {
         let mut builder = Builder::new();
         // Not `pipeline_flush`: with it nothing goes out while a byte of the next request is there, and
         // answers that nobody reads pile up without end.
@@ -60,6 +67,7 @@ impl Speech {
             builder,
             router,
             refusals: Arc::new(refusals),
+            chance,
         }
     }
 }
@@ -71,12 +79,11 @@ enum End {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, speech: Speech, status: Arc<Status>) {
-    // Answers are small: waiting to fill a packet would only delay them.
-    let _ignored = stream.set_nodelay(true);
+pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Status>) {
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&status)));
     let noting = Noting {
         router: speech.router,
+        chance: speech.chance,
         status: Arc::clone(&status),
     };
     let mut connection = speech.builder.serve_connection(io, noting);
@@ -104,11 +111,13 @@ pub(super) async fn serve(stream: TcpStream, speech: Speech, status: Arc<Status>
     })
     .await;
     let parts = connection.into_parts();
-    let watched = parts.io.into_inner();
+    let mut watched = parts.io.into_inner();
     let lingers = match end {
-        End::Told(order) => close(&watched, &parts.read_buf, order, &speech.refusals),
+        End::Told(order) => close(&mut watched, &parts.read_buf, order, &speech.refusals),
         End::ByItself(Ok(())) => !was_idle,
-        End::ByItself(Err(error)) => refuse(&watched, &parts.read_buf, &error, &speech.refusals),
+        End::ByItself(Err(error)) => {
+            refuse(&mut watched, &parts.read_buf, &error, &speech.refusals)
+        }
     };
     if lingers && !watched.has_ended {
         status.enter(Phase::Closing);
@@ -118,11 +127,15 @@ pub(super) async fn serve(stream: TcpStream, speech: Speech, status: Arc<Status>
 }
 
 /// Ends a connection as the listener wants it. Whether there was an answer that must not be lost.
-fn close(watched: &Watched, rest: &[u8], order: Order, refusals: &Refusals) -> bool {
+fn close(
+    watched: &mut Watched<impl Stream>,
+    rest: &[u8],
+    order: Order,
+    refusals: &Refusals,
+) -> bool {
     let phase = watched.status.phase();
     if phase == Phase::Answer {
-        // What it has not read by now would stay in the kernel for minutes.
-        let _ignored = watched.stream.set_zero_linger();
+        watched.stream.give_up_unsent();
     }
     // The next head may have begun in the packet of the last request.
     let has_begun = match phase {
@@ -141,7 +154,12 @@ fn close(watched: &Watched, rest: &[u8], order: Order, refusals: &Refusals) -> b
 }
 
 /// Counts what was no request, and answers it if hyper has not. Whether there was an answer.
-fn refuse(watched: &Watched, rest: &[u8], error: &hyper::Error, refusals: &Refusals) -> bool {
+fn refuse(
+    watched: &mut Watched<impl Stream>,
+    rest: &[u8],
+    error: &hyper::Error,
+    refusals: &Refusals,
+) -> bool {
     let Some(refused) = Refused::of(error, rest) else {
         // It broke. In the middle of a request that is seen where the request is worked on.
         if watched.status.phase() == Phase::Head {
@@ -158,16 +176,14 @@ fn refuse(watched: &Watched, rest: &[u8], error: &hyper::Error, refusals: &Refus
 
 /// Closes this side, and reads off what the client still sends: a connection that is closed with bytes
 /// unread is reset, and the client may lose the answer that says why.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl Stream) {
     let reading = async {
         let _ignored = stream.shutdown().await;
         let mut left = LINGER_BYTES_MAX;
-        while left > 0 && stream.readable().await.is_ok() {
-            match read_off(&stream) {
-                Ok(0) => return,
+        while left > 0 {
+            match poll_fn(|context| read_off(&mut stream, context)).await {
+                Ok(0) | Err(_) => return,
                 Ok(bytes) => left = left.saturating_sub(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
             }
         }
     };
@@ -175,14 +191,18 @@ async fn linger(mut stream: TcpStream) {
     let _is_slow = tokio::time::timeout(LINGER_MAX, reading).await.is_err();
 }
 
-fn read_off(stream: &TcpStream) -> io::Result<usize> {
+/// The room for it lies on the stack, not in each connection that lingers.
+fn read_off(stream: &mut impl Stream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut waste = [0_u8; 8 * 1024];
-    stream.try_read(&mut waste)
+    let mut waste = ReadBuf::new(&mut waste);
+    ready!(Pin::new(stream).poll_read(context, &mut waste))?;
+    Poll::Ready(Ok(waste.filled().len()))
 }
 
 /// Notes when a request's head is complete, and names the request.
 struct Noting {
     router: Router,
+    chance: Chance,
     status: Arc<Status>,
 }
 
@@ -195,7 +215,7 @@ impl hyper::service::Service<Request<Incoming>> for Noting {
         let is_whole = request.body().is_end_stream();
         self.status
             .enter(if is_whole { Phase::Work } else { Phase::Body });
-        let id = RequestId::of(request.headers());
+        let id = RequestId::of(request.headers(), &self.chance);
         request.extensions_mut().insert(id.clone());
         let request = request.map(|body| Arriving {
             body,

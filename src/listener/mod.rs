@@ -13,6 +13,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `accept.rs` | where connections come from: sockets, or what a test puts in their place |
 //! | `status.rs` | the state of a connection, since when, and what the connection is told to do |
 //! | `connection.rs` | one connection, from its first byte to its end |
 //! | `watched.rs` | the stream of a connection as hyper sees it |
@@ -24,6 +25,7 @@
 //! One sweep a second closes connections that are over their time, so that no timer is armed on the path of
 //! a request. The body of a request has its own deadline where it is read.
 
+mod accept;
 mod connection;
 mod counts;
 mod crowd;
@@ -39,10 +41,10 @@ use std::time::Duration;
 
 use axum::Router;
 use rustix::io::Errno;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::listener::connection::Speech;
 use crate::listener::counts::Counts;
 use crate::listener::crowd::Crowd;
@@ -50,6 +52,7 @@ use crate::listener::refused::Refusals;
 use crate::listener::status::Clock;
 use crate::throttle::Throttle;
 
+pub use crate::listener::accept::{Accept, Stream};
 pub use crate::listener::files::{connections_allowed, raise_open_files};
 
 /// A body that is still not whole: longer than any `body_timeout`, which cuts it before.
@@ -102,20 +105,21 @@ pub struct Drain {
 static NO_ROOM: Throttle = Throttle::new("connections refused");
 static NOT_ACCEPTED: Throttle = Throttle::new("connections not accepted");
 
-/// Serves `router` on `listener` until `shutdown` turns true, then lets requests under way finish, within
+/// Serves `router` on what `listener` accepts, until `shutdown` turns true, then lets requests under way finish, within
 /// the limits of `drain`.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: impl Accept,
     router: Router,
     settings: Settings,
     mut shutdown: watch::Receiver<bool>,
     drain: Drain,
+    chance: Chance,
 ) {
     let clock = Clock::new();
     let counts = Counts::new(settings);
     let errors = counts.errors.clone();
     let refusals = Refusals::new(settings.name);
-    let speech = Speech::new(router, settings.has_large_answers, refusals);
+    let speech = Speech::new(router, settings.has_large_answers, refusals, chance);
     let mut crowd = Crowd::new(settings, counts, clock.clone());
     let mut every_step = tokio::time::interval(CLOCK_STEP);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));

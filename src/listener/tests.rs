@@ -1,20 +1,25 @@
-//! A listener with real sockets, and clients that do what they should not.
+//! A listener with real sockets, and clients that do what they should not; one without any socket.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Drain, Settings, serve};
+use crate::chance::Chance;
+
+use super::{Accept, Drain, Settings, Stream, serve};
 
 const SOON: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +98,14 @@ impl Server {
             clients: Duration::from_millis(500),
             all: Duration::from_secs(3),
         };
-        let task = tokio::spawn(serve(listener, router, settings, stopping, drain));
+        let task = tokio::spawn(serve(
+            listener,
+            router,
+            settings,
+            stopping,
+            drain,
+            Chance::seeded(1),
+        ));
         Self {
             address,
             stop,
@@ -572,4 +584,120 @@ async fn slow_clients_do_not_hold_up_the_end_and_work_is_finished() {
     let _half = server.said(HALF_BODY).await;
     let took = server.stop().await;
     assert!(took < Duration::from_millis(1_500), "{took:?}");
+}
+
+/// A connection in memory, that says whether it was told to give up what has not been read.
+struct InMemory(DuplexStream, Arc<AtomicBool>);
+
+impl Stream for InMemory {
+    fn give_up_unsent(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+impl tokio::io::AsyncRead for InMemory {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl tokio::io::AsyncWrite for InMemory {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+struct Connections(mpsc::Receiver<InMemory>);
+
+impl Accept for Connections {
+    type Stream = InMemory;
+
+    async fn accept(&mut self) -> io::Result<(InMemory, SocketAddr)> {
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        let stream = self.0.recv().await.ok_or_else(gone)?;
+        Ok((stream, SocketAddr::from(([127, 0, 0, 1], 1))))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_needs_no_socket() {
+    let (connections, accepted) = mpsc::channel(1);
+    let (stop, stopping) = watch::channel(false);
+    let router = Router::new()
+        .route("/ok", get(async || "ok"))
+        .route("/large", get(async || "x".repeat(1 << 20)));
+    let drain = Drain {
+        clients: Duration::from_millis(200),
+        all: Duration::from_secs(3),
+    };
+    let task = tokio::spawn(serve(
+        Connections(accepted),
+        router,
+        Settings {
+            idle_s_max: 1,
+            ..settings(10)
+        },
+        stopping,
+        drain,
+        Chance::seeded(1),
+    ));
+    let connect = async || {
+        let (client, server) = duplex(4_096);
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let stream = InMemory(server, Arc::clone(&is_given_up));
+        connections.send(stream).await.unwrap();
+        (client, is_given_up)
+    };
+    let hears_all = async |client: &mut DuplexStream| {
+        let mut heard = String::new();
+        let hearing = client.read_to_string(&mut heard);
+        timeout(PATIENCE, hearing).await.unwrap().unwrap();
+        heard
+    };
+
+    // Answered; what is no request behind it, refused; and closed.
+    let (mut client, is_given_up) = connect().await;
+    client.write_all(GET.as_bytes()).await.unwrap();
+    client.write_all(b"hello\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let heard = hears_all(&mut client).await;
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+    assert!(heard.contains("HTTP/1.1 400 "), "{heard}");
+    assert!(!is_given_up.load(Ordering::Relaxed));
+
+    // Half a head is answered by the listener itself when its time is over.
+    let (mut client, _) = connect().await;
+    client.write_all(b"GET /ok HT").await.unwrap();
+    let heard = hears_all(&mut client).await;
+    assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
+
+    // Of a client that does not read, the rest of the answer is given up.
+    let (mut client, is_given_up) = connect().await;
+    let large = "GET /large HTTP/1.1\r\nHost: t\r\n\r\n";
+    client.write_all(large.as_bytes()).await.unwrap();
+    let given_up = async {
+        while !is_given_up.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, given_up).await.unwrap();
+
+    stop.send(true).unwrap();
+    timeout(PATIENCE, task).await.unwrap().unwrap();
 }

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::task::unconstrained;
 
+use crate::listener::accept::Stream;
 use crate::listener::status::{Phase, Status};
 
 /// Whether this ends a line.
@@ -17,8 +19,8 @@ pub(super) fn is_line_end(byte: u8) -> bool {
 }
 
 /// Notes when a request begins and when an answer moves. Reads and writes are of one task.
-pub(super) struct Watched {
-    pub(super) stream: TcpStream,
+pub(super) struct Watched<S> {
+    pub(super) stream: S,
     pub(super) status: Arc<Status>,
     /// The client has closed its side, or the connection broke.
     pub(super) has_ended: bool,
@@ -28,8 +30,8 @@ pub(super) struct Watched {
     is_end_kept: bool,
 }
 
-impl Watched {
-    pub(super) fn new(stream: TcpStream, status: Arc<Status>) -> Self {
+impl<S: Stream> Watched<S> {
+    pub(super) fn new(stream: S, status: Arc<Status>) -> Self {
         Self {
             stream,
             status,
@@ -39,10 +41,16 @@ impl Watched {
         }
     }
 
-    /// Says something behind hyper's back, if there is room for it.
-    pub(super) fn say(&self, bytes: &[u8]) {
-        // To a client that has left it cannot be said.
-        let _ignored = self.stream.try_write(bytes);
+    /// Says something behind hyper's back, if there is room for it at once.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        let stream = &mut self.stream;
+        let saying = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        // To a client that has left it cannot be said. Without the runtime's limit of steps in one turn: this
+        // is not tried again.
+        let _ignored = unconstrained(saying).now_or_never();
     }
 
     /// Whether hyper hears that the client has closed its side. While a request of his is worked on or its
@@ -82,7 +90,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: Stream> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -106,7 +114,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: Stream> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

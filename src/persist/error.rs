@@ -12,6 +12,9 @@ pub enum StateError {
          then bring the collector back from a backup with `tillwatch restore`"
     )]
     Corrupt(#[source] rusqlite::Error),
+    /// No key for pseudonyms can be made.
+    #[error("the system gives no random numbers, so no key was made; look at its log")]
+    NoChance(#[source] std::io::Error),
     /// A blob could not be compressed or read back.
     #[error("an outbox blob could not be packed or unpacked")]
     Blob(#[source] std::io::Error),

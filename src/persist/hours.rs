@@ -8,7 +8,6 @@ use tillwatch_model::hours::{HOUR_S, Touch};
 use tillwatch_model::time::day_of;
 use tillwatch_model::{DirtyHours, Rollup, StoreHour};
 
-use crate::clock::now_ms;
 use crate::persist::error::StateError;
 use crate::persist::state::{State, signed, unsigned};
 use crate::persist::tables::{get_meta, put_meta};
@@ -54,14 +53,17 @@ pub(super) fn mark_hours(
 
 /// Epochs were sealed that marked no hours, by a release that knows none: the days of their rows are
 /// unchecked. The first time that is every day there may be.
-pub(super) fn uncheck_unmarked(transaction: &Transaction<'_>) -> Result<(), StateError> {
+pub(super) fn uncheck_unmarked(
+    transaction: &Transaction<'_>,
+    now_ms: i64,
+) -> Result<(), StateError> {
     let number = |key: &str| -> Result<Option<i64>, StateError> {
         Ok(get_meta(transaction, key)?.and_then(|text| text.parse().ok()))
     };
     let last = number("last_epoch")?.unwrap_or(0);
     let marked = number("marked_epoch")?;
     if marked.is_none() {
-        uncheck_all(transaction)?;
+        uncheck_all(transaction, now_ms)?;
     }
     if marked != Some(last) {
         transaction.execute(
@@ -73,11 +75,11 @@ pub(super) fn uncheck_unmarked(transaction: &Transaction<'_>) -> Result<(), Stat
     Ok(())
 }
 
-/// Every day that `rollup_1h` may hold is unchecked, once every epoch so far is confirmed.
-pub(super) fn uncheck_all(transaction: &Transaction<'_>) -> Result<(), StateError> {
+/// Every day that `rollup_1h` may hold by now is unchecked, once every epoch so far is confirmed.
+pub(super) fn uncheck_all(transaction: &Transaction<'_>, now_ms: i64) -> Result<(), StateError> {
     let last: Option<String> = get_meta(transaction, "last_epoch")?;
     let last: i64 = last.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let tomorrow = day_of(now_ms()) + 1;
+    let tomorrow = day_of(now_ms) + 1;
     let mut uncheck =
         transaction.prepare_cached("INSERT OR REPLACE INTO unchecked_day VALUES (?1, ?2)")?;
     for day in tomorrow.saturating_sub(DAYS_KEPT).max(0)..=tomorrow {
@@ -203,7 +205,7 @@ impl State {
             return Ok(false);
         }
         let transaction = writer.transaction()?;
-        uncheck_all(&transaction)?;
+        uncheck_all(&transaction, self.now_ms())?;
         put_meta(&transaction, "hourly_table", table_id)?;
         transaction.commit()?;
         Ok(true)

@@ -98,6 +98,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::World;
 
     fn put(state: &State, keys: &[(KeyId, FirstResult)]) {
         let mut writer = state.writer();
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn keys_are_found_counted_replaced_and_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         let keys: Vec<_> = (0..10_u8)
             .map(|number| {
                 let first = FirstResult {
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn a_file_from_before_there_were_keys_is_brought_forward() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         let id = state.collector_id();
         let writer = state.writer();
         writer
@@ -149,7 +150,7 @@ mod tests {
             .unwrap();
         drop(writer);
         drop(state);
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         assert_eq!(state.collector_id(), id, "it is the same file");
         assert_eq!(state.count_keys().unwrap(), 0);
     }

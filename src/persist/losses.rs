@@ -122,6 +122,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::World;
 
     fn loss(positions: Option<(u64, u64)>, segment: u64) -> JournalLoss {
         JournalLoss {
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_loss_is_noted_once_however_often_and_in_how_many_parts_it_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         let first = loss(Some((5, 9)), 2);
         assert!(state.note_loss(&first).unwrap());
         for again in [
@@ -154,7 +155,7 @@ mod tests {
         assert!(!state.note_loss(&loss(None, 2)).unwrap());
         assert!(state.note_loss(&loss(None, 4)).unwrap());
         drop(state);
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         assert_eq!(state.losses().unwrap().len(), 4);
         assert_eq!(state.losses().unwrap()[0], first);
         assert_eq!(state.accept_losses(77).unwrap(), 4);

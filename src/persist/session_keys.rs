@@ -35,10 +35,11 @@ impl State {
         if let KeyOfDay::Kept(key) = self.find_session_key(day)? {
             return Ok(key);
         }
+        let key: [u8; 32] = self.chance().secret().map_err(StateError::NoChance)?;
         let writer = self.writer();
         writer.execute(
-            "INSERT OR IGNORE INTO session_key VALUES (?1, randomblob(32))",
-            params![day],
+            "INSERT OR IGNORE INTO session_key VALUES (?1, ?2)",
+            params![day, key],
         )?;
         Ok(writer.query_row(SELECT, [day], |row| row.get(0))?)
     }
@@ -104,6 +105,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::world::World;
 
     const TODAY: i32 = 20_000;
 
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn after_ninety_days_no_byte_of_a_key_is_left_and_the_others_are_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         // Enough of them that the table has several pages.
         let days: Vec<i32> = (TODAY - 199..=TODAY).collect();
         let keys: Vec<[u8; 32]> = days

@@ -36,11 +36,12 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::World;
 
     #[test]
     fn later_times_are_brought_down_and_earlier_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         state
             .writer()
             .execute_batch(

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
 
-use crate::clock;
+use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::{ClickHouseError, StateError};
@@ -159,6 +160,7 @@ async fn our_hashes(
 pub async fn ship_once(
     clickhouse: &ClickHouse,
     state: &Arc<State>,
+    clock: &Clock,
     is_retry: bool,
 ) -> Result<Shipped, ClickHouseError> {
     let mut waiting = on_disk(state, |state| state.unconfirmed(EPOCHS_MAX)).await?;
@@ -170,8 +172,8 @@ pub async fn ship_once(
         return Ok(Shipped::default());
     }
     // By a clock that may be wrong nothing is too old to be asked for.
-    let oldest_day = if clock::is_settled() {
-        oldest_kept_day(clock::now_ms())
+    let oldest_day = if clock.is_settled() {
+        oldest_kept_day(clock.now_ms())
     } else {
         0
     };
@@ -222,7 +224,8 @@ pub async fn ship_once(
         shipped.samples += info.samples();
     }
     let epochs = shipped.confirmed.clone();
-    on_disk(state, move |state| state.confirm(&epochs, clock::now_ms())).await?;
+    let confirmed_at_ms = clock.now_ms();
+    on_disk(state, move |state| state.confirm(&epochs, confirmed_at_ms)).await?;
     shipped.spent = [
         inserted - started,
         read_back - inserted,
@@ -315,7 +318,7 @@ pub async fn on_disk<T: Send + 'static>(
 
 /// How long to wait after so many failures in a row: 1 s doubling to 60 s, drawn between half and all.
 #[must_use]
-pub fn back_off(failures: u32) -> Duration {
+pub fn back_off(failures: u32, chance: &Chance) -> Duration {
     let full_ms = 1_000_u64.saturating_mul(1 << failures.min(6)).min(60_000);
-    Duration::from_millis(fastrand::u64(full_ms / 2..=full_ms))
+    Duration::from_millis(chance.between(full_ms / 2..=full_ms))
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use uuid::Uuid;
 
 use crate::aggregate::{Restored, Totals};
+use crate::chance::Chance;
 use crate::persist::error::StateError;
 use crate::persist::hours::{mark_hours, uncheck_all};
 use crate::persist::keys::put_keys;
@@ -18,6 +19,7 @@ use crate::persist::tables::{
     bring_forward, drop_series, get_meta, get_names, get_queues, get_series, get_terminals,
     put_meta, put_names, put_series, put_terminals,
 };
+use crate::world::World;
 
 /// The state file, with one connection that writes and one that reads beside it.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct State {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     collector_id: Uuid,
+    world: World,
 }
 
 /// What came of a seal.
@@ -45,24 +48,33 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be opened, or a later release has written it that this one may not follow.
-    pub fn open(folder: &Path) -> Result<Self, StateError> {
+    pub fn open(folder: &Path, world: &World) -> Result<Self, StateError> {
         let path = folder.join("state.sqlite");
         let mut writer = connect(&path)?;
         let transaction = writer.transaction()?;
-        bring_forward(&transaction)?;
+        bring_forward(&transaction, world.clock.now_ms())?;
         let known: Option<String> = get_meta(&transaction, "collector_id")?;
         let collector_id = match known {
             Some(text) => {
                 Uuid::parse_str(&text).map_err(|_not_a_uuid| StateError::Damaged("collector id"))?
             }
-            None => new_collector_id(&transaction)?,
+            None => new_collector_id(&transaction, &world.chance)?,
         };
         transaction.commit()?;
         Ok(Self {
             writer: Mutex::new(writer),
             reader: Mutex::new(connect(&path)?),
             collector_id,
+            world: world.clone(),
         })
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.world.clock.now_ms()
+    }
+
+    pub(super) fn chance(&self) -> &Chance {
+        &self.world.chance
     }
 
     /// The random number of this state file.
@@ -85,9 +97,9 @@ impl State {
         }
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
-        let id = new_collector_id(&transaction)?;
+        let id = new_collector_id(&transaction, self.chance())?;
         // Another copy of this file has shipped epochs that this one knows nothing of.
-        uncheck_all(&transaction)?;
+        uncheck_all(&transaction, self.now_ms())?;
         for (epoch, bytes) in blobs {
             let stamped = rows::restamp(&bytes, id).ok_or(StateError::Damaged("outbox blob"))?;
             let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;
@@ -277,9 +289,8 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-fn new_collector_id(connection: &Connection) -> Result<Uuid, StateError> {
-    let bytes: [u8; 16] = connection.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
-    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+fn new_collector_id(connection: &Connection, chance: &Chance) -> Result<Uuid, StateError> {
+    let id = chance.uuid();
     put_meta(connection, "collector_id", &id.to_string())?;
     Ok(id)
 }

@@ -72,7 +72,7 @@ pub(super) const LAYOUTS: [&str; 5] = ["
 
 /// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may
 /// use the file, `layout` in `meta` is its own; a file of the first release has only the former.
-pub(super) fn bring_forward(transaction: &Transaction<'_>) -> Result<(), StateError> {
+pub(super) fn bring_forward(transaction: &Transaction<'_>, now_ms: i64) -> Result<(), StateError> {
     let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let needs = pragma("user_version")?;
     if needs > LAYOUT {
@@ -92,7 +92,7 @@ pub(super) fn bring_forward(transaction: &Transaction<'_>) -> Result<(), StateEr
     }
     put_meta(transaction, "layout", &found.max(LAYOUT).to_string())?;
     transaction.pragma_update(None, "user_version", needs.max(OLDEST_READER))?;
-    uncheck_unmarked(transaction)
+    uncheck_unmarked(transaction, now_ms)
 }
 
 pub(super) fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {

@@ -14,7 +14,7 @@ use tillwatch_model::journal_act_v1::Act;
 use tokio::sync::Notify;
 
 use crate::aggregate::terminals::StoreTerminals;
-use crate::clock::{self, now_ms};
+use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::ingest::Ingest;
 use crate::pipeline::clock::words;
@@ -27,6 +27,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Admin {
     pub(super) ingest: Arc<Ingest>,
     pub(super) holdings: Arc<Holdings>,
+    pub(super) clock: Clock,
     pub(super) sealer: Arc<Sealer>,
     pub(super) seal_wanted: Arc<Notify>,
 }
@@ -88,7 +89,7 @@ async fn retire(
     }
     let act = Act::RetireStore {
         store_id: &store_id,
-        at_ms: now_ms(),
+        at_ms: admin.clock.now_ms(),
     };
     match admin.ingest.act(&act).await {
         Ok(position) => {
@@ -137,8 +138,8 @@ async fn seal(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
 }
 
 /// How things stand with the clock.
-async fn clock_status() -> Response {
-    let status = clock::status();
+async fn clock_status(State(admin): State<Arc<Admin>>) -> Response {
+    let status = admin.clock.status();
     let doubt = status.doubt.map(|doubt| words(doubt).0);
     let fleet = status
         .fleet
@@ -154,12 +155,12 @@ async fn clock_status() -> Response {
 }
 
 /// An operator says that the clock is right.
-async fn accept_clock(headers: HeaderMap) -> Response {
+async fn accept_clock(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     if let Some(response) = without_json(&headers) {
         return response;
     }
-    match clock::accept() {
-        Ok(()) => clock_status().await,
+    match admin.clock.accept() {
+        Ok(()) => clock_status(State(admin)).await,
         Err(doubt) => {
             let message = format!("{}: set the clock right first", words(doubt).0);
             refused(StatusCode::CONFLICT, "clock_impossible", &message)

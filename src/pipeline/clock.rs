@@ -7,7 +7,7 @@ use std::time::Duration;
 use tillwatch_model::journal_act_v1::Act;
 use tokio::time::Instant;
 
-use crate::clock::{self, Change, Doubt, Grounds};
+use crate::clock::{Change, Clock, Doubt, Grounds, STEP_MS_MAX};
 use crate::ingest::Ingest;
 use crate::persist::State;
 use crate::persist::ship::on_disk;
@@ -22,6 +22,7 @@ const AGE_EVERY: Duration = Duration::from_secs(1_800);
 
 /// What it acts on.
 pub(super) struct Watcher {
+    pub(super) clock: Clock,
     pub(super) ingest: Arc<Ingest>,
     pub(super) state: Arc<State>,
 }
@@ -42,36 +43,36 @@ impl Watcher {
         let mut aged: Option<Instant> = None;
         loop {
             every.tick().await;
-            clock::look();
+            self.clock.look();
             let mut is_ahead = false;
-            for change in clock::take_changes() {
-                tell(change);
+            for change in self.clock.take_changes() {
+                tell(change, &self.clock);
                 reminded = Instant::now();
                 is_ahead |= matches!(
                     change,
                     Change::Believed { moved_ms, .. } | Change::Moved { moved_ms, .. }
-                        if moved_ms < -clock::STEP_MS_MAX
+                        if moved_ms < -STEP_MS_MAX
                 );
             }
             if is_ahead {
                 self.set_right().await;
             }
-            if aged.is_none_or(|last| last.elapsed() >= AGE_EVERY) && clock::is_settled() {
+            if aged.is_none_or(|last| last.elapsed() >= AGE_EVERY) && self.clock.is_settled() {
                 aged = Some(Instant::now());
                 self.act(true).await;
             }
             if reminded.elapsed() >= REMIND_EVERY
-                && let Some(doubt) = clock::status().doubt
+                && let Some(doubt) = self.clock.status().doubt
             {
                 reminded = Instant::now();
-                tell(Change::Doubted(doubt));
+                tell(Change::Doubted(doubt), &self.clock);
             }
         }
     }
 
     /// Times later than now were noted while the clock was ahead.
     async fn set_right(&self) {
-        let at_ms = clock::now_ms();
+        let at_ms = self.clock.now_ms();
         self.act(false).await;
         self.ingest.dedup.set_right(at_ms);
         if let Err(error) = on_disk(&self.state, move |state| state.set_right(at_ms)).await {
@@ -84,7 +85,7 @@ impl Watcher {
 
     async fn act(&self, is_settled: bool) {
         let act = Act::Clock {
-            at_ms: clock::now_ms(),
+            at_ms: self.clock.now_ms(),
             is_settled,
         };
         if let Err(error) = self.ingest.act(&act).await {
@@ -93,26 +94,26 @@ impl Watcher {
     }
 }
 
-fn tell(change: Change) {
+fn tell(change: Change, clock: &Clock) {
     match change {
         Change::Doubted(doubt) => {
             let (why, label) = words(doubt);
             metrics::counter!(names::CLOCK_DOUBTS, "why" => label).increment(1);
             tracing::error!(
-                clock = %time(clock::status().wall_ms),
+                clock = %time(clock.status().wall_ms),
                 "the clock cannot be trusted: {why}. Batches are answered 503 clock_unsure until it is set right, \
                  the kernel says that it is synchronised, or it has run evenly for ten minutes. If it is right, \
                  run `tillwatch clock accept`"
             );
         }
         Change::Believed { grounds, moved_ms } => tracing::info!(
-            clock = %time(clock::now_ms()),
+            clock = %time(clock.now_ms()),
             moved_s = moved_ms / 1_000,
             "the clock is trusted again: {}",
             because(grounds)
         ),
         Change::Moved { grounds, moved_ms } => tracing::warn!(
-            clock = %time(clock::now_ms()),
+            clock = %time(clock.now_ms()),
             moved_s = moved_ms / 1_000,
             "the clock was moved, and is trusted: {}",
             because(grounds)

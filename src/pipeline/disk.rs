@@ -16,7 +16,7 @@ use tillwatch_journal::Journal;
 use tillwatch_model::metric::to_float;
 use tokio::sync::watch;
 
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::health::Health;
 use crate::ingest::Acknowledgement;
 use crate::persist::State;
@@ -52,7 +52,11 @@ struct Done {
 
 impl DiskLook {
     /// Starts the thread. It ends when this is dropped, and it has come back from the disk.
-    pub(super) fn start(state: Arc<State>, data_dir: PathBuf) -> std::io::Result<Self> {
+    pub(super) fn start(
+        state: Arc<State>,
+        data_dir: PathBuf,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         // One question that waits is enough: it is looked for all who ask until then.
         let (asked, questions) = std::sync::mpsc::sync_channel(1);
         let tickets = Arc::new(AtomicU64::new(0));
@@ -67,6 +71,7 @@ impl DiskLook {
             done,
             state,
             data_dir,
+            clock,
         };
         std::thread::Builder::new()
             .name("disk-look".to_owned())
@@ -97,6 +102,7 @@ struct Looker {
     done: watch::Sender<Done>,
     state: Arc<State>,
     data_dir: PathBuf,
+    clock: Clock,
 }
 
 impl Looker {
@@ -117,7 +123,8 @@ impl Looker {
                 gauge!(names::OUTBOX_BYTES).set(to_float(totals.bytes));
                 let oldest_ms = totals.oldest_ms.unwrap_or(0).max(0).cast_unsigned();
                 gauge!(names::OUTBOX_OLDEST).set(to_float(oldest_ms) / 1_000.0);
-                let age_ms = totals.oldest_ms.map_or(0, |oldest_ms| now_ms() - oldest_ms);
+                let age_ms = |oldest_ms| self.clock.now_ms() - oldest_ms;
+                let age_ms = totals.oldest_ms.map_or(0, age_ms);
                 let age_ms = age_ms.max(0).cast_unsigned();
                 gauge!(names::OUTBOX_LAG).set(to_float(age_ms) / 1_000.0);
             }

@@ -10,6 +10,7 @@ use crate::persist::State;
 use crate::persist::backup::STATE_FILE;
 use crate::persist::identity::{Belonging, has_state};
 use crate::pipeline::error::ServeError;
+use crate::world::World;
 
 /// The lock's file; it holds the pid of the process that has the folder.
 const LOCK: &str = "LOCK";
@@ -57,7 +58,7 @@ pub fn lock_data_dir(path: &Path) -> Result<DataDirLock, ServeError> {
 /// # Errors
 /// [`ServeError::StateGone`] when there is none beside a journal with records; nothing is made then. Else
 /// when the folder or the file cannot be used.
-pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
+pub fn open_state(data_dir: &Path, world: &World) -> Result<State, ServeError> {
     make_data_dir(data_dir)?;
     if !has_state(data_dir) {
         let found = outline(&RealDisk, &journal_dir(data_dir))?;
@@ -65,7 +66,7 @@ pub fn open_state(data_dir: &Path) -> Result<State, ServeError> {
             return Err(state_gone(data_dir));
         }
     }
-    Ok(State::open(data_dir)?)
+    Ok(State::open(data_dir, world)?)
 }
 
 fn state_gone(data_dir: &Path) -> ServeError {

@@ -15,7 +15,7 @@ use tillwatch_model::metric::to_float;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use crate::clock::{self, now_ms};
+use crate::clock::Clock;
 use crate::export::{self, Format, Taking, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
@@ -39,6 +39,8 @@ pub(super) struct Pages {
     pub recorder: recorder::Handle,
     /// What is held.
     pub holdings: Arc<Holdings>,
+    /// What time it is.
+    pub clock: Clock,
     /// What only the disk can tell.
     pub disk: DiskLook,
     /// The journal.
@@ -144,17 +146,17 @@ async fn on_a_thread<T: Send + 'static>(
 }
 
 /// What a start found, once.
-pub fn note_recovery(recovery: &Recovery) {
+pub fn note_recovery(recovery: &Recovery, now_ms: i64) {
     gauge!(names::RECOVERY_TORN).set(to_float(recovery.torn.records));
     gauge!(names::RECOVERY_DAMAGED).set(to_float(recovery.damaged.records));
     gauge!(names::RECOVERY_DAMAGED_SEGMENTS).set(to_float(recovery.damaged_segments()));
     gauge!(names::RECOVERY_SECONDS).set(recovery.duration.as_secs_f64());
-    gauge!(names::UPTIME).set(to_float(now_ms().max(0).cast_unsigned()) / 1_000.0);
+    gauge!(names::UPTIME).set(to_float(now_ms.max(0).cast_unsigned()) / 1_000.0);
 }
 
 impl Pages {
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
-        let now_ms = now_ms();
+        let now_ms = self.clock.now_ms();
         let mut taking = Taking::new(now_ms);
         self.holdings
             .read_in_pieces(|aggregator| taking.look(aggregator));
@@ -169,7 +171,7 @@ impl Pages {
     fn own(&self, _accept: Option<&str>) -> Option<Rendered> {
         self.look_at_aggregate();
         self.look_at_journal();
-        Self::look_at_clock();
+        self.look_at_clock();
         gauge!(names::OUTBOX_BUDGET)
             .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         process::look_at_process();
@@ -229,8 +231,8 @@ impl Pages {
         gauge!(names::UNCHECKED_DAYS).set(to_float(levels.unchecked_days as u64));
     }
 
-    fn look_at_clock() {
-        let status = clock::status();
+    fn look_at_clock(&self) {
+        let status = self.clock.status();
         let flag = |is_so: bool| f64::from(u8::from(is_so));
         gauge!(names::CLOCK_UNSURE).set(flag(status.doubt.is_some()));
         gauge!(names::CLOCK_SETTLED).set(flag(status.is_settled));

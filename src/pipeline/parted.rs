@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use tillwatch_journal::{Disk, Noted, Outline, Position, RealDisk, note_path, outline, verify};
-use tillwatch_model::time::wall_ms;
 
 use crate::persist::identity::has_state;
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, lock_data_dir};
+use crate::world::World;
 
 /// What a state file has taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Adopted {
 ///
 /// # Errors
 /// When a process holds the folder, when there is nothing to take over, or when a file fails.
-pub fn adopt(data_dir: &Path) -> Result<Adopted, ServeError> {
+pub fn adopt(data_dir: &Path, world: &World) -> Result<Adopted, ServeError> {
     let _lock = lock_data_dir(data_dir)?;
     let journal = journal_dir(data_dir);
     let found = outline(&RealDisk, &journal)?;
@@ -34,7 +34,7 @@ pub fn adopt(data_dir: &Path) -> Result<Adopted, ServeError> {
         let text = format!("there is no journal with records in {}", journal.display());
         return Err(ServeError::NothingToDo(text));
     }
-    let state = State::open(data_dir)?;
+    let state = State::open(data_dir, world)?;
     if state.journal_id()?.is_some() {
         let text = format!(
             "the state file in {} goes with a journal already; only one that goes with none can adopt one",
@@ -47,7 +47,7 @@ pub fn adopt(data_dir: &Path) -> Result<Adopted, ServeError> {
     leave_to_another(&state, sealed)?;
     let id = found
         .journal_id
-        .unwrap_or_else(|| uuid::Uuid::new_v4().as_u128());
+        .unwrap_or_else(|| world.chance.uuid().as_u128());
     state.go_with(Some(id), sealed)?;
     let verified = verify(&RealDisk, &journal, Some(Position(sealed)))?;
     Ok(Adopted {
@@ -73,7 +73,7 @@ fn leave_to_another(state: &State, sealed: u64) -> Result<(), ServeError> {
             records: 0,
             bytes: 0,
             segment: 0,
-            found_at_ms: wall_ms(),
+            found_at_ms: world.clock.now_ms(),
             accepted_at_ms: None,
         })?;
     }
@@ -110,12 +110,12 @@ pub struct Abandoned {
 ///
 /// # Errors
 /// When a process holds the folder, when state file and journal belong together, or when a file fails.
-pub fn abandon(data_dir: &Path) -> Result<Abandoned, ServeError> {
+pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> {
     let _lock = lock_data_dir(data_dir)?;
     let journal = journal_dir(data_dir);
     let found = outline(&RealDisk, &journal)?;
     let had_state = has_state(data_dir);
-    let state = State::open(data_dir)?;
+    let state = State::open(data_dir, world)?;
     let is_parted = if had_state {
         check_journal(&state, data_dir).is_err()
     } else {
@@ -144,7 +144,7 @@ pub fn abandon(data_dir: &Path) -> Result<Abandoned, ServeError> {
             records: last - first + 1,
             bytes: 0,
             segment: noted.sequence,
-            found_at_ms: wall_ms(),
+            found_at_ms: world.clock.now_ms(),
             accepted_at_ms: None,
         })?;
     }

@@ -9,7 +9,8 @@ use tillwatch_model::time::millis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clock::now_ms;
+use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use crate::persist::ship::{back_off, on_disk};
@@ -50,6 +51,10 @@ pub struct Rebuilder {
     pub state: Arc<State>,
     /// Where readers find them.
     pub holdings: Arc<Holdings>,
+    /// Which hours are quiet.
+    pub clock: Clock,
+    /// How long it backs off.
+    pub chance: Chance,
     /// An hour is left alone until no data have come for so long.
     pub quiet: Duration,
 }
@@ -89,7 +94,7 @@ impl Rebuilder {
                     if !matches!(error, ClickHouseError::NotHeld) {
                         next.hours_max = (next.hours_max / 2).max(1);
                     }
-                    back_off(failures)
+                    back_off(failures, &self.chance)
                 }
             };
             tokio::select! {
@@ -111,7 +116,7 @@ impl Rebuilder {
             return Ok(true);
         }
         let due = Due {
-            now_ms: now_ms(),
+            now_ms: self.clock.now_ms(),
             quiet_ms: millis(self.quiet),
             dirty_ms_max: millis(self.quiet.max(DIRTY_MAX)),
             confirmed,
@@ -130,7 +135,7 @@ impl Rebuilder {
     async fn check(&self, day: u32, confirmed: u64) -> Result<(), ClickHouseError> {
         let found = differing_hours(&self.clickhouse, self.confirmed(confirmed), day).await?;
         // Nothing has touched them just now: they need not wait until they are quiet.
-        let of = (confirmed, now_ms() - millis(self.quiet));
+        let of = (confirmed, self.clock.now_ms() - millis(self.quiet));
         let found: Arc<[StoreHour]> = found.into();
         let noted = Arc::clone(&found);
         on_disk(&self.state, move |state| state.check_day(day, of, &noted)).await?;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::aggregate::{self, Aggregator, Restored, Totals};
+use crate::chance::Chance;
 use crate::config::Config;
 use crate::persist::clickhouse::DATABASE;
 use crate::persist::rows::{self, RowOrigin};
@@ -21,6 +22,7 @@ use crate::pipeline::engine::open_database;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::journal_dir;
 use crate::pipeline::setup::aggregate_settings;
+use crate::world::World;
 
 /// What a replay found and wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +72,7 @@ pub async fn replay(
     config: &Config,
     journal_dir: &Path,
     into: &str,
+    chance: &Chance,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let started = Instant::now();
@@ -92,7 +95,7 @@ pub async fn replay(
             )));
         }
         migrate::migrate(&clickhouse).await?;
-        write(config, journal_dir, &clickhouse, progress).await
+        write(config, journal_dir, &clickhouse, chance, progress).await
     }
     .await;
     database.close().await;
@@ -141,12 +144,16 @@ async fn write(
     config: &Config,
     folder: &Path,
     clickhouse: &ClickHouse,
+    chance: &Chance,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let (steps, mut received) = mpsc::channel(2);
     let (folder, rows_max) = (folder.to_owned(), config.seal_rows.unwrap_or(200_000));
     let settings = aggregate_settings(config);
-    let reader = tokio::task::spawn_blocking(move || read(&folder, settings, rows_max, &steps));
+    // No state file will ever have it.
+    let id = chance.uuid();
+    let work = move || read(&folder, settings, rows_max, id, &steps);
+    let reader = tokio::task::spawn_blocking(work);
     let mut summary = ReplaySummary::default();
     while let Some(step) = received.recv().await {
         match step {
@@ -181,11 +188,15 @@ async fn write(
 }
 
 /// Reads, applies, and sends rows whenever there are enough. Ends when nobody receives any more.
-fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &mpsc::Sender<Step>) {
+fn read(
+    folder: &Path,
+    settings: aggregate::Settings,
+    rows_max: usize,
+    collector_id: Uuid,
+    steps: &mpsc::Sender<Step>,
+) {
     let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(catalogue, settings, Restored::default());
-    // No state file will ever have it.
-    let collector_id = Uuid::new_v4();
     let (mut epoch, mut range) = (0, None);
     let mut send = |aggregator: &mut Aggregator| {
         epoch += 1;
@@ -243,13 +254,14 @@ fn read(folder: &Path, settings: aggregate::Settings, rows_max: usize, steps: &m
 /// When the state file or the journal cannot be read.
 pub fn unsealed_records(
     data_dir: &Path,
+    world: &World,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<u64, ServeError> {
     let folder = journal_dir(data_dir);
     if !folder.is_dir() {
         return Ok(0);
     }
-    let applied = State::open(data_dir)?.restore()?.applied;
+    let applied = State::open(data_dir, world)?.restore()?.applied;
     let found =
         tillwatch_journal::verify_with(&RealDisk, &folder, Some(Position(applied)), progress)?;
     Ok(found.records)

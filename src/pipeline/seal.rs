@@ -7,7 +7,7 @@ use tillwatch_journal::{Journal, Position};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Keys};
 use crate::persist::state::Sealing;
@@ -33,6 +33,8 @@ pub struct Due {
 pub struct Sealer {
     /// What is open.
     pub holdings: Arc<Holdings>,
+    /// What time it is.
+    pub clock: Clock,
     /// Where it goes.
     pub state: Arc<State>,
     /// Idempotency keys, which the state file knows then.
@@ -91,7 +93,8 @@ impl Sealer {
         };
         loop {
             let (state, again) = (Arc::clone(&self.state), Arc::clone(&sealing));
-            let written = tokio::task::spawn_blocking(move || state.seal(&again, now_ms())).await;
+            let now_ms = self.clock.now_ms();
+            let written = tokio::task::spawn_blocking(move || state.seal(&again, now_ms)).await;
             match written {
                 Ok(Ok(sealed)) => {
                     self.finish(&sealing, sealed);
@@ -127,13 +130,14 @@ impl Sealer {
         let (cut, epoch) = self.holdings.cut(*self.sealed_position.borrow())?;
         Some(self.state.encode(cut, epoch).map(|sealing| {
             let sealing = Arc::new(sealing);
-            self.holdings.sealing(Arc::clone(&sealing), now_ms());
+            self.holdings
+                .sealing(Arc::clone(&sealing), self.clock.now_ms());
             sealing
         }))
     }
 
     fn finish(&self, sealing: &Arc<Sealing>, sealed: SealedEpoch) {
-        let now_ms = now_ms();
+        let now_ms = self.clock.now_ms();
         let info = EpochInfo {
             epoch: sealed.epoch,
             collector_id: self.state.collector_id(),

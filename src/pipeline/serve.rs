@@ -12,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use crate::clock;
 use crate::config::Config;
 use crate::health::{self, Health};
 use crate::ingest::{self, Ingest};
@@ -39,6 +38,7 @@ use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::{self, Started};
 use crate::pipeline::stop::{self, Stop};
 use crate::query::{self, percentiles::Sources};
+use crate::world::World;
 use crate::{recorder, self_metrics, throttle};
 
 /// Runs the collector until SIGTERM or SIGINT, then drains, seals, tries to ship, and returns. On SIGHUP
@@ -48,6 +48,7 @@ use crate::{recorder, self_metrics, throttle};
 /// When it cannot start, or when the journal halts.
 pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     listener::raise_open_files();
+    let world = World::of_machine();
     let data_dir: PathBuf = config.data_dir.clone().unwrap_or_default();
     // From the beginning: without a receiver the signal ends the process.
     let hangup =
@@ -56,7 +57,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     // Held until the end: nobody else may change the state file meanwhile.
     let _lock = folder::lock_data_dir(&data_dir)?;
     modes::close(&data_dir);
-    let state = Arc::new(folder::open_state(&data_dir)?);
+    let state = Arc::new(folder::open_state(&data_dir, &world)?);
     let public = bind("listen", config.listen)?;
     let admin = bind("admin_listen", config.admin_listen)?;
     let database = engine::open(&config, &data_dir)?;
@@ -66,21 +67,23 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let started = {
         let (config, catalogue, state) =
             (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
-        let halted = Arc::clone(&halted);
-        let work =
-            tokio::task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted));
+        let (halted, world) = (Arc::clone(&halted), world.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            start::start(&config, &catalogue, &state, halted, &world)
+        });
         work.await
             .map_err(|_panicked| ServeError::Died("replay"))??
     };
     // Before anything is judged.
-    clock::start(started.aggregator.journal_ms());
-    pages::note_recovery(&started.recovery);
+    world.clock.start(started.aggregator.journal_ms());
+    pages::note_recovery(&started.recovery, world.clock.now_ms());
     start::tell_recovery(&started.recovery);
     let running = Running::start(
         (config, load),
         (catalogue, state, database, started),
         recorder,
         Arc::clone(&halted),
+        world,
     )?;
     running
         .until_stopped((public, admin), (halted, hangup))
@@ -105,6 +108,7 @@ async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Con
 
 /// Everything that runs.
 pub(super) struct Running {
+    world: World,
     config: Config,
     reloader: Arc<Reloader>,
     admin: Arc<Admin>,
@@ -127,9 +131,10 @@ impl Running {
         (catalogue, state, database, started): (Arc<Catalogue>, Arc<State>, Database, Started),
         recorder: recorder::Handle,
         halted: Arc<Notify>,
+        world: World,
     ) -> Result<Self, ServeError> {
-        let health = Arc::new(Health::default());
-        let ingest = make_ingest(&config, &catalogue, (&state, &health), &started);
+        let health = Arc::new(Health::new(world.clock.clone()));
+        let ingest = make_ingest(&config, &catalogue, (&state, &health), &started, &world);
         let durable = started.journal.durable().0;
         let holdings = hold(&state, started.aggregator, durable)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -147,13 +152,16 @@ impl Running {
             clickhouse: database.clickhouse.clone(),
         };
         let journal = started.journal.clone();
-        let query = query::Query::new(sources, Box::new(move || journal.durable().0));
+        let clock = &world.clock;
+        let durable = Box::new(move || journal.durable().0);
+        let query = query::Query::new(sources, durable, clock.clone());
         let data_dir = config.data_dir.clone().unwrap_or_default();
-        let disk = DiskLook::start(Arc::clone(&state), data_dir)
+        let disk = DiskLook::start(Arc::clone(&state), data_dir, clock.clone())
             .map_err(|error| ServeError::Setup(error.to_string()))?;
         let pages = Arc::new(Pages {
             recorder,
             holdings: Arc::clone(&holdings),
+            clock: clock.clone(),
             disk,
             journal: started.journal.clone(),
             ingest: Arc::clone(&ingest),
@@ -162,6 +170,7 @@ impl Running {
             outbox_budget_bytes: Arc::clone(&outbox_budget),
         });
         let sealer = Arc::new(Sealer {
+            clock: clock.clone(),
             holdings: Arc::clone(&holdings),
             state: Arc::clone(&state),
             keys: started.keys,
@@ -174,11 +183,15 @@ impl Running {
             clickhouse: database.clickhouse.clone(),
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
+            clock: clock.clone(),
+            chance: world.chance.clone(),
             quiet: config
                 .rebuild_quiet
                 .map_or(Duration::from_secs(600), |span| span.0),
         };
         let shipper = Arc::new(Shipper {
+            chance: world.chance.clone(),
+            clock: clock.clone(),
             clickhouse: database.clickhouse.clone(),
             state,
             holdings: Arc::clone(&holdings),
@@ -194,12 +207,14 @@ impl Running {
             outbox_budget,
         ));
         let admin = Arc::new(Admin {
+            clock: clock.clone(),
             ingest: Arc::clone(&ingest),
             holdings,
             sealer: Arc::clone(&sealer),
             seal_wanted: Arc::clone(&seal_wanted),
         });
         Ok(Self {
+            world,
             config,
             reloader,
             admin,
@@ -239,6 +254,7 @@ impl Running {
             settings,
             public_closed,
             stop::DRAIN,
+            self.world.chance.clone(),
         ));
         let admin = tokio::spawn(listener::serve(
             admin,
@@ -246,6 +262,7 @@ impl Running {
             admin_settings,
             admin_closed,
             stop::ADMIN_DRAIN,
+            self.world.chance.clone(),
         ));
         let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
@@ -260,9 +277,11 @@ impl Running {
         let forgetting = tokio::spawn(forget(
             Arc::clone(&self.ingest),
             Arc::clone(&self.pages.holdings),
+            self.world.clock.clone(),
         ));
         let telling = tokio::spawn(tell_what_was_held_back());
         let watcher = Watcher {
+            clock: self.world.clock.clone(),
             ingest: Arc::clone(&self.ingest),
             state: Arc::clone(&self.shipper.state),
         };

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::aggregate::terminals::Limits;
 use crate::aggregate::{self, Aggregator};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, Span};
 use crate::health::Health;
 use crate::holdings::Holdings;
@@ -26,6 +26,7 @@ use crate::pipeline::error::ServeError;
 use crate::pipeline::seal::Due;
 use crate::pipeline::start::Started;
 use crate::throttle::{self, Throttle};
+use crate::world::World;
 
 /// How often idle buckets and silent queues are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -105,9 +106,12 @@ pub(super) fn make_ingest(
     catalogue: &Arc<Catalogue>,
     (state, health): (&Arc<State>, &Health),
     started: &Started,
+    world: &World,
 ) -> Arc<Ingest> {
     let settings = ingest_settings(config);
     Arc::new(Ingest {
+        clock: world.clock.clone(),
+        chance: world.chance.clone(),
         admission: admission::Admission::new(settings.admission),
         settings: ArcSwap::from_pointee(settings),
         catalogue: Arc::clone(catalogue),
@@ -245,9 +249,9 @@ pub(super) fn listen_settings(config: &Config) -> (listener::Settings, listener:
     (ingest, admin)
 }
 
-pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>) {
+pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>, clock: Clock) {
     loop {
-        let today = day_of(clock::now_ms());
+        let today = day_of(clock.now_ms());
         let keys = Arc::clone(&ingest);
         let prepared = tokio::task::spawn_blocking(move || {
             keys.pseudonyms.prepare(today);
@@ -258,10 +262,10 @@ pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>) {
         tokio::time::sleep(FORGET_EVERY).await;
         ingest.admission.forget();
         // Nothing is forgotten on the word of a clock that may be wrong.
-        if !clock::is_settled() {
+        if !clock.is_settled() {
             continue;
         }
-        let now_ms = clock::now_ms();
+        let now_ms = clock.now_ms();
         ingest.dedup.forget(now_ms);
         holdings.forget_minutes(now_ms);
         let keys = Arc::clone(&ingest.keys);

@@ -9,7 +9,6 @@ use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
@@ -17,6 +16,7 @@ use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
 use crate::pipeline::setup::{StateKeys, aggregate_settings};
+use crate::world::World;
 
 /// What a start leaves.
 pub struct Started {
@@ -47,6 +47,7 @@ pub fn start(
     catalogue: &Arc<Catalogue>,
     state: &Arc<State>,
     halted: Arc<Notify>,
+    world: &World,
 ) -> Result<Started, ServeError> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
     check_journal(state, &data_dir)?;
@@ -64,9 +65,10 @@ pub fn start(
         rows_max,
         sealed_position: restored_position,
         failed: None,
+        world,
     };
     let opened = Journal::open(
-        journal_settings(config, state.journal_id()?),
+        journal_settings(config, state.journal_id()?, world),
         Arc::new(RealDisk),
         Position(restored_position),
         &mut replayer,
@@ -118,6 +120,7 @@ struct Replayer<'a> {
     rows_max: usize,
     sealed_position: u64,
     failed: Option<ServeError>,
+    world: &'a World,
 }
 
 impl Replayer<'_> {
@@ -142,7 +145,7 @@ impl tillwatch_journal::Replay for Replayer<'_> {
             return ControlFlow::Continue(());
         }
         // A journal longer than memory is sealed on the way.
-        let sealed = seal_now(&mut self.aggregator, self.state);
+        let sealed = seal_now(&mut self.aggregator, self.state, self.world.clock.now_ms());
         let sealed = sealed.map(|position| self.sealed_position = position);
         self.go_on(sealed)
     }
@@ -155,7 +158,7 @@ impl tillwatch_journal::Replay for Replayer<'_> {
             records: loss.records,
             bytes: loss.bytes,
             segment: loss.sequence,
-            found_at_ms: now_ms(),
+            found_at_ms: self.world.clock.now_ms(),
             accepted_at_ms: None,
         });
         self.go_on(noted.map(|_is_new| ()).map_err(ServeError::from))
@@ -187,16 +190,20 @@ fn start_keys(
     ))
 }
 
-fn seal_now(aggregator: &mut Aggregator, state: &State) -> Result<u64, ServeError> {
+fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u64, ServeError> {
     let cut = aggregator.take();
     let sealing = state.encode(cut, state.last_epoch()? + 1)?;
-    state.seal(&sealing, now_ms())?;
+    state.seal(&sealing, now_ms)?;
     Ok(sealing.applied())
 }
 
 /// The journal's settings. One that is made new, or of which no segment can be read, gets the id that the
 /// state file knows.
-fn journal_settings(config: &Config, known_id: Option<u128>) -> tillwatch_journal::Settings {
+fn journal_settings(
+    config: &Config,
+    known_id: Option<u128>,
+    world: &World,
+) -> tillwatch_journal::Settings {
     let folder = journal_dir(
         config
             .data_dir
@@ -205,7 +212,7 @@ fn journal_settings(config: &Config, known_id: Option<u128>) -> tillwatch_journa
     );
     let mut settings = tillwatch_journal::Settings::new(
         folder,
-        known_id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128()),
+        known_id.unwrap_or_else(|| world.chance.uuid().as_u128()),
     );
     if let Some(segment) = config.journal_segment {
         settings.segment_bytes = segment.0.next_multiple_of(4_096);

@@ -16,7 +16,7 @@ use tillwatch_model::Pseudonym;
 use tillwatch_model::metric::Kind;
 use tokio::sync::Semaphore;
 
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::query::error::QueryError;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
@@ -50,6 +50,7 @@ pub struct Query {
     pub sources: Sources,
     /// The last durable position of the journal: what an answer has to include.
     pub durable: Box<dyn Fn() -> u64 + Send + Sync>,
+    clock: Clock,
     turns: Semaphore,
 }
 
@@ -62,7 +63,11 @@ impl std::fmt::Debug for Query {
 impl Query {
     /// The API over these sources.
     #[must_use]
-    pub fn new(sources: Sources, durable: Box<dyn Fn() -> u64 + Send + Sync>) -> Arc<Self> {
+    pub fn new(
+        sources: Sources,
+        durable: Box<dyn Fn() -> u64 + Send + Sync>,
+        clock: Clock,
+    ) -> Arc<Self> {
         names::start(
             (names::QUERIES, "result", &RESULTS),
             &[names::QUERY_SECONDS],
@@ -70,6 +75,7 @@ impl Query {
         Arc::new(Self {
             sources,
             durable,
+            clock,
             turns: Semaphore::new(QUERIES_MAX),
         })
     }
@@ -111,7 +117,7 @@ async fn get_percentiles(
     parameters: Given,
 ) -> Response {
     timed(id, async {
-        let now_ms = now_ms();
+        let now_ms = query.clock.now_ms();
         let parameters = given(parameters)?;
         let request = PercentileRequest::parse(&parameters, &query.sources.catalogue, now_ms)?;
         let at = (now_ms, (query.durable)());
@@ -127,7 +133,7 @@ async fn get_terminals(
     parameters: Given,
 ) -> Response {
     timed(id, async {
-        let request = TerminalsRequest::parse(&given(parameters)?, now_ms())?;
+        let request = TerminalsRequest::parse(&given(parameters)?, query.clock.now_ms())?;
         let position = (query.durable)();
         let answer = terminals::answer(&query.sources, &request, position);
         query.in_turn(request.needs_database(), answer).await
@@ -142,7 +148,7 @@ async fn get_stores(
 ) -> Response {
     timed(id, async {
         let request = StoresRequest::parse(&given(parameters)?)?;
-        let (holdings, now_ms) = (Arc::clone(&query.sources.holdings), now_ms());
+        let (holdings, now_ms) = (Arc::clone(&query.sources.holdings), query.clock.now_ms());
         let answer = move || stores::answer(&holdings, &request, now_ms);
         match tokio::task::spawn_blocking(answer).await {
             Ok(answer) => Ok(answer),
@@ -160,7 +166,7 @@ async fn get_session(
     timed(id, async {
         let session = path.ok().and_then(|Path(text)| Pseudonym::parse(&text));
         let session = session.ok_or(QueryError::NotAPseudonym)?;
-        let at = (now_ms(), (query.durable)());
+        let at = (query.clock.now_ms(), (query.durable)());
         let answer = sessions::answer(&query.sources, session, at);
         query.in_turn(true, answer).await
     })

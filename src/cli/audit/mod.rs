@@ -30,6 +30,7 @@ use crate::persist::rows::DayLedger;
 use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::world::World;
 
 use deep::{look_at_parts, look_at_rows};
 use faults::{Fault, look_around};
@@ -95,7 +96,10 @@ impl Audit {
                 data_dir.display()
             )));
         }
-        let state = Arc::new(pipeline::open_state(&data_dir).map_err(|error| Failure::of(&error))?);
+        let state = Arc::new(
+            pipeline::open_state(&data_dir, &World::of_machine())
+                .map_err(|error| Failure::of(&error))?,
+        );
         let database = pipeline::open_database(&config)
             .await
             .map_err(|error| Failure::of(&error))?;

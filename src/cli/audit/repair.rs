@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tillwatch_model::time::wall_ms;
 
 use crate::cli::{Failure, say};
+use crate::clock::Clock;
 use crate::persist::deep::{self, BrokenPart};
 use crate::persist::migrate::migrate;
 use crate::persist::repair::{self, Merge, Repaired};
@@ -58,7 +59,7 @@ pub(super) async fn repair_all(
     guard_epochs(clickhouse, state)
         .await
         .map_err(|error| Failure::of(&error))?;
-    let mut progress = Progress::new();
+    let (clock, mut progress) = (Clock::of_machine(), Progress::new());
     let all = differing.len() as u64;
     for (done, (info, merge)) in (0..).zip(differing) {
         progress.step("repair", (done, all), "epochs");
@@ -92,7 +93,7 @@ pub(super) async fn repair_all(
         Err(ServeError::InUse { .. }) => Ok(()),
         Err(error) => Err(Failure::of(&error)),
         Ok(_lock) => loop {
-            let shipped = ship_once(clickhouse, state, true)
+            let shipped = ship_once(clickhouse, state, &clock, true)
                 .await
                 .map_err(|error| Failure::of(&error))?;
             let (Some(first), Some(last)) = (shipped.confirmed.first(), shipped.confirmed.last())

@@ -22,6 +22,8 @@ use tillwatch_journal::{Journal, Position, RealDisk, Record, Sink};
 use tillwatch_model::{Catalogue, FirstResult, KeyId};
 use tower_service::Service;
 
+use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::ingest::admission::Admission;
 use crate::ingest::counters::Counters;
 use crate::ingest::keys::{self, KeySource};
@@ -113,6 +115,8 @@ impl Collector {
         };
         let none = std::iter::empty();
         let ingest = Arc::new(Ingest {
+            clock: Clock::of_machine(),
+            chance: Chance::seeded(1),
             admission: Admission::new(settings.admission),
             settings: ArcSwap::from_pointee(settings),
             catalogue: Arc::new(Catalogue::default()),

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
+use crate::chance::Chance;
 use crate::persist::error::StateError;
 
 mod copy;
@@ -73,6 +73,7 @@ pub fn create(
     data_dir: &Path,
     target: &Path,
     now_ms: i64,
+    chance: &Chance,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Manifest, BackupError> {
     check_empty(target)?;
@@ -80,7 +81,7 @@ pub fn create(
     if !source.exists() {
         return Err(BackupError::NoState(data_dir.to_owned()));
     }
-    let temporary = sibling(target, "unfinished");
+    let temporary = sibling(target, "unfinished", chance);
     make_private(&temporary)?;
     let made = fill(&source, &temporary, now_ms, progress).and_then(|manifest| {
         std::fs::rename(&temporary, target).map_err(io_error("rename the backup to", target))?;
@@ -200,9 +201,9 @@ pub fn restore(folder: &Path, data_dir: &Path) -> Result<Manifest, BackupError> 
 
 /// A folder beside `path` that nothing else uses.
 #[must_use]
-pub fn sibling(path: &Path, purpose: &str) -> PathBuf {
+pub fn sibling(path: &Path, purpose: &str, chance: &Chance) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{purpose}-{}", Uuid::new_v4().simple()))
+    path.with_file_name(format!(".{name}.{purpose}-{}", chance.uuid().simple()))
 }
 
 /// Whether a folder is not there, or holds nothing.

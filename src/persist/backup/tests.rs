@@ -1,15 +1,17 @@
 //! Tests of backups.
 
 use super::*;
+use crate::chance::Chance;
 use crate::persist::State;
+use crate::world::World;
 
 fn backed_up(folder: &Path) -> (PathBuf, Manifest) {
     let data = folder.join("data");
     std::fs::create_dir_all(&data).unwrap();
-    let state = State::open(&data).unwrap();
+    let state = State::open(&data, &World::of_machine()).unwrap();
     let target = folder.join("backup");
     let mut seen = 0;
-    let manifest = create(&data, &target, 5, &mut |done, all| {
+    let manifest = create(&data, &target, 5, &Chance::seeded(1), &mut |done, all| {
         assert!(done <= all);
         seen = done;
     });
@@ -24,12 +26,19 @@ fn a_backup_is_whole_or_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let (target, manifest) = backed_up(folder.path());
     assert_eq!(verify(&target).unwrap(), manifest);
-    let again = create(&folder.path().join("data"), &target, 6, &mut |_, _| {});
+    let again = create(
+        &folder.path().join("data"),
+        &target,
+        6,
+        &Chance::seeded(1),
+        &mut |_, _| {},
+    );
     assert!(matches!(again, Err(BackupError::NotEmpty(_))), "{again:?}");
     let nothing = create(
         &folder.path().join("none"),
         &folder.path().join("b"),
         6,
+        &Chance::seeded(1),
         &mut |_, _| {},
     );
     assert!(matches!(nothing, Err(BackupError::NoState(_))));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tillwatch::aggregate::{Aggregator, Restored};
 use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::{SideTable, State, side_tables};
+use tillwatch::world::World;
 use tillwatch_model::{
     Catalogue, FirstResult, KeyId, RollupKey, Scalars, SeqWindow, SessionDayKey, SessionSums,
     Summary, TerminalHourKey,
@@ -198,7 +199,7 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
         apply(&mut whole, 1, &records);
 
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(folder.path()).unwrap();
+        let mut state = State::open(folder.path(), &World::of_machine()).unwrap();
         let mut found = Sums::default();
         let mut restarted = aggregator(state.restore().unwrap());
         let mut from = 0;
@@ -216,7 +217,7 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
             if random.bool() {
                 // Killed: what is not sealed comes from the journal once more.
                 drop(state);
-                state = State::open(folder.path()).unwrap();
+                state = State::open(folder.path(), &World::of_machine()).unwrap();
                 let restored = state.restore().unwrap();
                 let sealed = usize::try_from(restored.applied).unwrap();
                 restarted = aggregator(restored);
@@ -260,12 +261,12 @@ fn a_record_of_a_batch_applied_before_counts_once_also_days_and_restarts_later()
             .apply(seq, &one_sample("store-1", (seq, START_MS), seq))
             .unwrap();
     }
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let sealing = state.encode(first.take(), 1).unwrap();
     state.seal(&sealing, START_MS).unwrap();
     drop(state);
 
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let mut second = aggregator(state.restore().unwrap());
     let accepted = second.totals().accepted;
     assert_eq!(accepted, 4);
@@ -301,7 +302,7 @@ fn a_record_of_a_batch_applied_before_counts_once_also_days_and_restarts_later()
 fn a_keyed_record_counts_once_and_its_key_is_sealed_with_it() {
     const DAY_MS: i64 = 86_400_000;
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let mut aggregator = aggregator(Restored::default());
     let ids: Vec<KeyId> = (0..40).map(|number| [number; 16]).collect();
     // More keys than a terminal may have queues, all of them "number 0"; each record twice.
@@ -322,7 +323,7 @@ fn a_keyed_record_counts_once_and_its_key_is_sealed_with_it() {
     );
     state.seal(&sealing, START_MS).unwrap();
     drop(state);
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let found = state.find_keys(&ids).unwrap();
     let first = FirstResult {
         received_at_ms: START_MS,
@@ -356,7 +357,7 @@ fn a_seal_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
     let mut random = fastrand::Rng::with_seed(5);
     let (records, now_ms) = random_records(&mut random, 80);
     let mut aggregator = aggregator(Restored::default());
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     apply(&mut aggregator, 1, &records[..40]);
     let first = state.encode(aggregator.take(), 1).unwrap();
     state.seal(&first, now_ms).unwrap();

@@ -10,6 +10,7 @@ use tillwatch::aggregate::{Filter, Restored};
 use tillwatch::holdings::Holdings;
 use tillwatch::persist::rows;
 use tillwatch::persist::{EpochInfo, State};
+use tillwatch::world::World;
 use tillwatch_model::{Catalogue, DirtyHours, Rollup};
 
 use crate::support::records::{START_MS, aggregator, one_sample};
@@ -130,7 +131,7 @@ async fn read(
 #[test]
 fn every_view_holds_each_record_up_to_its_position_once() {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let holdings = Holdings::new(
         aggregator(Restored::default()),
         (Vec::new(), 0, DirtyHours::default()),

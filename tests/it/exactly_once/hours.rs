@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tillwatch::aggregate::Restored;
+use tillwatch::chance::Chance;
+use tillwatch::clock::Clock;
 use tillwatch::holdings::Holdings;
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rebuild::hourly_table;
@@ -15,6 +17,7 @@ use tillwatch::persist::{ClickHouse, Endpoint, EpochInfo, State};
 use tillwatch::pipeline::{Next, Rebuilder};
 use tillwatch::query::percentiles::{Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch::world::World;
 use tillwatch_model::time::wall_ms as now_ms;
 use tillwatch_model::{Catalogue, Quantile, histogram::values_at};
 
@@ -47,7 +50,7 @@ impl Bench {
         let clickhouse = engine.clickhouse();
         migrate(&clickhouse).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let state = Arc::new(State::open(folder.path()).unwrap());
+        let state = Arc::new(State::open(folder.path(), &World::of_machine()).unwrap());
         let table = hourly_table(&clickhouse).await.unwrap();
         assert_eq!(table.len(), 36, "{table:?} is no UUID");
         assert!(state.note_hourly_table(&table).unwrap());
@@ -62,6 +65,8 @@ impl Bench {
             clickhouse: clickhouse.clone(),
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
+            clock: Clock::of_machine(),
+            chance: Chance::of_system(),
             quiet: Duration::from_millis(1),
         };
         // Much happens between a reader's view and its reading.
@@ -141,7 +146,9 @@ impl Bench {
     /// Ships what waits; `false` when there was nothing.
     async fn ship(&self) -> bool {
         let (clickhouse, state) = (&self.rebuilder.clickhouse, &self.sources.state);
-        let shipped = ship_once(clickhouse, state, false).await.unwrap();
+        let shipped = ship_once(clickhouse, state, &Clock::of_machine(), false)
+            .await
+            .unwrap();
         pause(10).await;
         let Some(last) = shipped.confirmed.last() else {
             return false;

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate, migrate_with};
 use tillwatch::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use tillwatch::persist::{ClickHouseError, State, StateError};
+use tillwatch::world::World;
 use tillwatch_model::StoreHour;
 use tillwatch_model::time::wall_ms as now_ms;
 
@@ -91,7 +92,7 @@ fn pragma(file: &Connection, name: &str) -> i64 {
 #[test]
 fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let id = state.collector_id();
     drop(state);
     let file = Connection::open(folder.path().join("state.sqlite")).unwrap();
@@ -108,7 +109,12 @@ fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
         "CREATE TABLE of_later (x INTEGER); UPDATE meta SET value = '900' WHERE key = 'layout'",
     )
     .unwrap();
-    assert_eq!(State::open(folder.path()).unwrap().collector_id(), id);
+    assert_eq!(
+        State::open(folder.path(), &World::of_machine())
+            .unwrap()
+            .collector_id(),
+        id
+    );
     assert_eq!(
         (layout(), pragma(&file, "user_version")),
         (900, 1),
@@ -116,7 +122,7 @@ fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
     );
     // It has changed what this one relies on.
     file.pragma_update(None, "user_version", known + 1).unwrap();
-    let error = State::open(folder.path()).unwrap_err();
+    let error = State::open(folder.path(), &World::of_machine()).unwrap_err();
     assert!(
         matches!(error, StateError::Later { found, known: knows } if found == known + 1 && knows == known),
         "{error}"

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tillwatch::aggregate::Restored;
 use tillwatch::persist::State;
+use tillwatch::world::World;
 use tillwatch_model::journal_act_v1::{Act, encode};
 
 use crate::support::records::{START_MS, aggregator, one_sample, settled};
@@ -121,7 +122,7 @@ async fn a_retired_store_is_gone_from_every_page_and_begins_anew_when_it_posts_a
 /// What a state file holds for the series, wherever the journal was cut by seals and restarts.
 fn series_after(cuts: &[usize], records: &[Vec<u8>]) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let mut live = aggregator(Restored::default());
     for (at, record) in records.iter().enumerate() {
         live.apply(at as u64 + 1, record).unwrap();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tillwatch::aggregate::terminals::Limits;
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::persist::State;
+use tillwatch::world::World;
 use tillwatch_model::Catalogue;
 
 use crate::support::records::{START_MS, one_sample_of};
@@ -61,7 +62,7 @@ fn names(aggregator: &Aggregator) -> Vec<String> {
 #[test]
 fn past_the_bound_keyed_terminals_are_one_and_those_with_queues_keep_their_numbers() {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let mut first = aggregator((5, 3), Restored::default());
     queued(&mut first, "a", "till", 1);
     for terminal in 0..100 {
@@ -108,7 +109,7 @@ fn past_the_bound_keyed_terminals_are_one_and_those_with_queues_keep_their_numbe
 #[test]
 fn what_an_earlier_release_let_in_is_forgotten_by_the_file_too() {
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let mut lavish = aggregator((1_000, 1_000), Restored::default());
     queued(&mut lavish, "a", "till", 1);
     for terminal in 0..500 {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tillwatch::aggregate::{Aggregator, Restored, Settings};
 use tillwatch::persist::{SideTable, State};
+use tillwatch::world::World;
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 
@@ -87,7 +88,7 @@ fn a_seal_of_twenty_thousand_terminals_has_few_small_rows() {
     }
     let weighed = aggregator.rows();
     let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let (started, cut) = (Instant::now(), aggregator.take());
     let taken = started.elapsed();
     let sealing = state.encode(cut, 1).unwrap();

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::Restored;
+use tillwatch::clock::Clock;
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
+use tillwatch::world::World;
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::time::wall_ms as now_ms;
 use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
@@ -50,7 +52,7 @@ async fn an_epoch_is_confirmed_when_every_table_has_its_rows_and_not_before() {
     let clickhouse = engine.clickhouse();
     migrate(&clickhouse).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let state = Arc::new(State::open(folder.path()).unwrap());
+    let state = Arc::new(State::open(folder.path(), &World::of_machine()).unwrap());
     let mut aggregator = aggregator(Restored::default());
     for epoch in 1..=2 {
         for seq in [2 * epoch - 1, 2 * epoch] {
@@ -64,7 +66,11 @@ async fn an_epoch_is_confirmed_when_every_table_has_its_rows_and_not_before() {
         .sql("RENAME TABLE tillwatch.session TO tillwatch.away")
         .await;
     for is_retry in [false, true] {
-        assert!(ship_once(&clickhouse, &state, is_retry).await.is_err());
+        assert!(
+            ship_once(&clickhouse, &state, &Clock::of_machine(), is_retry)
+                .await
+                .is_err()
+        );
     }
     let held = "SELECT sum(count) FROM tillwatch.rollup_terminal_1h FINAL";
     assert_eq!(engine.sql(held).await.trim(), "4");
@@ -73,13 +79,17 @@ async fn an_epoch_is_confirmed_when_every_table_has_its_rows_and_not_before() {
     engine
         .sql("CREATE TABLE tillwatch.session AS tillwatch.away ENGINE = Null")
         .await;
-    let shipped = ship_once(&clickhouse, &state, true).await.unwrap();
+    let shipped = ship_once(&clickhouse, &state, &Clock::of_machine(), true)
+        .await
+        .unwrap();
     assert_eq!(shipped.confirmed, [0_u64; 0]);
     engine.sql("DROP TABLE tillwatch.session").await;
     engine
         .sql("RENAME TABLE tillwatch.away TO tillwatch.session")
         .await;
-    let shipped = ship_once(&clickhouse, &state, true).await.unwrap();
+    let shipped = ship_once(&clickhouse, &state, &Clock::of_machine(), true)
+        .await
+        .unwrap();
     assert_eq!(shipped.confirmed, [1, 2]);
     assert_eq!(engine.sql(COUNTS).await.trim(), "4\t4\t4");
     let ledger = state.ledger(0).unwrap();
@@ -112,7 +122,7 @@ async fn what_a_release_without_these_tables_confirmed_is_shipped_by_one_that_ha
     let clickhouse = engine.clickhouse();
     migrate(&clickhouse).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let state = Arc::new(State::open(folder.path()).unwrap());
+    let state = Arc::new(State::open(folder.path(), &World::of_machine()).unwrap());
     let mut aggregator = aggregator(Restored::default());
     for epoch in 1..=2 {
         aggregator.apply(epoch, &record(epoch, now_ms())).unwrap();
@@ -127,7 +137,9 @@ async fn what_a_release_without_these_tables_confirmed_is_shipped_by_one_that_ha
         other.execute(confirm, [epoch, confirmed_at_ms]).unwrap();
     }
     state.expire(now_ms()).unwrap();
-    let shipped = ship_once(&clickhouse, &state, false).await.unwrap();
+    let shipped = ship_once(&clickhouse, &state, &Clock::of_machine(), false)
+        .await
+        .unwrap();
     assert_eq!(shipped.confirmed, [1, 2]);
     let held = "SELECT (SELECT arraySort(groupArray(epoch)) FROM tillwatch.rollup_terminal_1h), (SELECT arraySort(groupArray(epoch)) FROM tillwatch.session)";
     assert_eq!(engine.sql(held).await.trim(), "[1,2]\t[1,2]");

@@ -1,6 +1,7 @@
 //! `tillwatch pseudonym`: of days with a key, without one, and with one that is no more.
 
 use tillwatch::persist::State;
+use tillwatch::world::World;
 
 use crate::support::{now_ms, run, run_with_input};
 
@@ -11,7 +12,7 @@ async fn an_operator_gets_pseudonyms_of_kept_days_and_is_told_of_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let today = i32::try_from(now_ms() / DAY_MS).unwrap();
     {
-        let state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path(), &World::of_machine()).unwrap();
         for day in [today - 100, today - 3] {
             state.session_key(day).unwrap();
         }
@@ -55,7 +56,7 @@ async fn an_operator_gets_pseudonyms_of_kept_days_and_is_told_of_the_others() {
         );
     }
     // Asking makes no key.
-    let state = State::open(folder.path()).unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
     assert_eq!(
         state.find_session_key(today - 2).unwrap(),
         tillwatch::persist::session_keys::KeyOfDay::NeverMade
