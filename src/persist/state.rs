@@ -69,7 +69,9 @@ impl State {
         })
     }
 
-    pub(super) fn now_ms(&self) -> i64 {
+    /// The time, as well as it is known, Unix ms.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
         self.world.clock.now_ms()
     }
 

@@ -175,8 +175,8 @@ impl Engine {
         };
         let version = ask("SELECT version() FORMAT TSVRaw")?.trim().to_owned();
         let time_zone = ask("SELECT timezone() FORMAT TSVRaw")?.trim().to_owned();
-        let names = ask("SELECT name FROM system.settings FORMAT TSVRaw")?;
-        let setting_names = names.lines().map(str::to_owned).collect();
+        let known = ask("SELECT name FROM system.settings FORMAT TSVRaw")?;
+        let setting_names = known.lines().map(str::to_owned).collect();
         Ok(Self {
             names,
             library,

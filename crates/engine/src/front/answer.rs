@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::engine::Engine;
 use crate::error::{Exception, code};
+use crate::libchdb::Counts;
 
 /// The body of an answer: known, or still being made.
 pub(super) enum AnswerBody {
