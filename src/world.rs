@@ -2,6 +2,7 @@
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::tasks::Tasks;
 
 /// What is handed to a stage; clones are of the same world.
 #[derive(Debug, Clone)]
@@ -10,6 +11,8 @@ pub struct World {
     pub clock: Clock,
     /// What is drawn.
     pub chance: Chance,
+    /// What runs beside.
+    pub tasks: Tasks,
 }
 
 impl World {
@@ -19,6 +22,7 @@ impl World {
         Self {
             clock: Clock::of_machine(),
             chance: Chance::of_system(),
+            tasks: Tasks::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::persist::migrate::migrate;
 use crate::persist::ship::used_epochs;
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::tasks::Tasks;
 use crate::world::World;
 
 #[derive(Debug, Args)]
@@ -182,7 +183,7 @@ async fn restore(from: &Path, config: &Config) -> Result<(Manifest, uuid::Uuid, 
 pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usize), Failure> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
     let _lock = pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?;
-    let database = pipeline::open_database(config)
+    let database = pipeline::open_database(config, &Tasks::default())
         .await
         .map_err(|error| Failure::of(&error))?;
     let renewed = async {

@@ -15,6 +15,7 @@ use crate::hosts;
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline::{self, ENGINE_NAMES};
+use crate::tasks::Tasks;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -143,7 +144,7 @@ impl Migrate {
             let data_dir = config.data_dir.clone().unwrap_or_default();
             drop(pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?);
         }
-        let database = pipeline::open_database(&config)
+        let database = pipeline::open_database(&config, &Tasks::default())
             .await
             .map_err(|error| Failure::of(&error))?;
         let migrated = migrate(database.clickhouse())

@@ -23,6 +23,7 @@ use crate::persist::State;
 use crate::pipeline::process;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
+use crate::world::World;
 
 /// How long `/metrics` waits for the disk. A look takes a millisecond.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ impl DiskLook {
     pub(super) fn start(
         state: Arc<State>,
         data_dir: PathBuf,
-        clock: Clock,
+        world: &World,
     ) -> std::io::Result<Self> {
         // One question that waits is enough: it is looked for all who ask until then.
         let (asked, questions) = std::sync::mpsc::sync_channel(1);
@@ -71,11 +72,9 @@ impl DiskLook {
             done,
             state,
             data_dir,
-            clock,
+            clock: world.clock.clone(),
         };
-        std::thread::Builder::new()
-            .name("disk-look".to_owned())
-            .spawn(move || looker.run())?;
+        world.tasks.thread("disk-look", move || looker.run())?;
         Ok(Self {
             asked,
             tickets,

@@ -72,13 +72,13 @@ pub async fn replay(
     config: &Config,
     journal_dir: &Path,
     into: &str,
-    chance: &Chance,
+    world: &World,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let started = Instant::now();
     check_name(into)?;
     check_source(journal_dir)?;
-    let database = open_database(config).await?;
+    let database = open_database(config, &world.tasks).await?;
     let clickhouse = database.clickhouse().in_database(into);
     let written = async {
         let found: Vec<Named> = database
@@ -95,7 +95,7 @@ pub async fn replay(
             )));
         }
         migrate::migrate(&clickhouse).await?;
-        write(config, journal_dir, &clickhouse, chance, progress).await
+        write(config, journal_dir, &clickhouse, &world.chance, progress).await
     }
     .await;
     database.close().await;

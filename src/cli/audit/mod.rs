@@ -30,6 +30,7 @@ use crate::persist::rows::DayLedger;
 use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
 use crate::pipeline;
 use crate::progress::Progress;
+use crate::tasks::Tasks;
 use crate::world::World;
 
 use deep::{look_at_parts, look_at_rows};
@@ -100,7 +101,7 @@ impl Audit {
             pipeline::open_state(&data_dir, &World::of_machine())
                 .map_err(|error| Failure::of(&error))?,
         );
-        let database = pipeline::open_database(&config)
+        let database = pipeline::open_database(&config, &Tasks::default())
             .await
             .map_err(|error| Failure::of(&error))?;
         let audited = self.audit(&state, database.clickhouse(), &data_dir).await;
