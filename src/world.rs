@@ -1,5 +1,9 @@
 //! What stands around a stage and is not in its batches: it is made once and handed in.
 
+use std::sync::Arc;
+
+use tillwatch_journal::{Disk, RealDisk};
+
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::tasks::Tasks;
@@ -11,6 +15,8 @@ pub struct World {
     pub clock: Clock,
     /// What is drawn.
     pub chance: Chance,
+    /// Where the journal lies.
+    pub disk: Arc<dyn Disk>,
     /// What runs beside.
     pub tasks: Tasks,
 }
@@ -22,6 +28,7 @@ impl World {
         Self {
             clock: Clock::of_machine(),
             chance: Chance::of_system(),
+            disk: Arc::new(RealDisk),
             tasks: Tasks::default(),
         }
     }

@@ -341,7 +341,7 @@ fn the_engine_has_none_of_our_names() {
 /// Which modules of the server may use them. The vocabulary, `tillwatch_model`, is everybody's.
 const CRATE_USERS: &[(&str, &[&str])] = &[
     ("tillwatch_engine", &["pipeline", "cli"]),
-    ("tillwatch_journal", &["ingest", "pipeline", "cli"]),
+    ("tillwatch_journal", &["world", "ingest", "pipeline", "cli"]),
     ("tillwatch_simulate", &["progress", "cli"]),
 ];
 

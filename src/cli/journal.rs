@@ -70,7 +70,7 @@ fn verify(data_dir: &Path) -> Outcome {
     let fail = |error: &ServeError| Failure::of(error);
     let known = look(data_dir).map_err(|error| Failure::of(&error))?;
     if let Some(known) = known {
-        check_belonging(known, data_dir).map_err(|error| fail(&error))?;
+        check_belonging(known, data_dir, &World::of_machine()).map_err(|error| fail(&error))?;
     } else {
         say(
             "There is no state file beside the journal: everything before its first segment is taken to be at rest.",

@@ -16,6 +16,7 @@ use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline::{self, ENGINE_NAMES};
 use crate::tasks::Tasks;
+use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -142,7 +143,10 @@ impl Migrate {
         if self.new_collector_id {
             // Said before anything is touched.
             let data_dir = config.data_dir.clone().unwrap_or_default();
-            drop(pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?);
+            drop(
+                pipeline::lock_data_dir(&data_dir, &World::of_machine())
+                    .map_err(|error| Failure::of(&error))?,
+            );
         }
         let database = pipeline::open_database(&config, &Tasks::default())
             .await

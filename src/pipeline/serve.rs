@@ -57,7 +57,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         signal(SignalKind::hangup()).map_err(|error| ServeError::Setup(error.to_string()))?;
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
     // Held until the end: nobody else may change the state file meanwhile.
-    let _lock = folder::lock_data_dir(&data_dir)?;
+    let _lock = folder::lock_data_dir(&data_dir, &world)?;
     modes::close(&data_dir);
     let state = Arc::new(folder::open_state(&data_dir, &world)?);
     let public = bind("listen", config.listen)?;
