@@ -361,6 +361,42 @@ fn modules_use_only_the_crates_that_are_for_them() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// What the server asks of the world through a handle, the one file that may ask otherwise, and whom the
+/// others ask instead.
+const BY_HANDLE: &[(&str, &str, &str)] = &[
+    ("tokio::spawn(", "src/tasks.rs", "Tasks"),
+    ("task::spawn(", "src/tasks.rs", "Tasks"),
+    ("thread::spawn(", "src/tasks.rs", "Tasks"),
+    ("thread::Builder", "src/tasks.rs", "Tasks"),
+    ("fastrand::", "src/chance.rs", "Chance"),
+    ("getrandom::", "src/chance.rs", "Chance"),
+    ("::new_v4(", "src/chance.rs", "Chance"),
+    ("RealDisk", "src/world.rs", "World"),
+    ("ClockId::Boottime", "src/clock/kernel.rs", "Clock"),
+];
+
+#[test]
+fn the_world_is_asked_only_through_what_is_handed_in() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        // The crates beside the server stand alone.
+        if source.module.is_none() || source.is_tests() {
+            continue;
+        }
+        let code = source.code();
+        let code = code
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for (words, file, handle) in BY_HANDLE {
+            if code.contains(words) && source.path != *file {
+                faults.push(format!("{}: `{words}`; ask `{handle}`", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 #[test]
 fn files_are_short_and_begin_with_what_they_are() {
     let mut faults = Vec::new();
