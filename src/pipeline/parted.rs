@@ -44,7 +44,7 @@ pub fn adopt(data_dir: &Path, world: &World) -> Result<Adopted, ServeError> {
     }
     let noted = own_note(&found);
     let sealed = noted.map_or(0, |noted| noted.released.0);
-    leave_to_another(&state, sealed)?;
+    leave_to_another(&state, sealed, world)?;
     let id = found
         .journal_id
         .unwrap_or_else(|| world.chance.uuid().as_u128());
@@ -64,7 +64,7 @@ fn own_note(found: &Outline) -> Option<Noted> {
 }
 
 /// Notes that another state file has sealed what lies above this one's position.
-fn leave_to_another(state: &State, sealed: u64) -> Result<(), ServeError> {
+fn leave_to_another(state: &State, sealed: u64, world: &World) -> Result<(), ServeError> {
     let applied = state.applied()?;
     if sealed > applied {
         state.note_loss(&JournalLoss {
@@ -90,7 +90,7 @@ pub fn pass_over_sealed(state: &State, data_dir: &Path, world: &World) -> Result
     let noted =
         own_note(&found).filter(|noted| state.journal_id().ok() == Some(Some(noted.journal_id)));
     if let Some(noted) = noted.filter(|noted| Some(noted.released.0) > state.applied().ok()) {
-        leave_to_another(state, noted.released.0)?;
+        leave_to_another(state, noted.released.0, world)?;
         state.go_with(Some(noted.journal_id), noted.released.0)?;
     }
     Ok(())
@@ -148,7 +148,7 @@ pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> 
             accepted_at_ms: None,
         })?;
     }
-    leave_to_another(&state, noted.released.0)?;
+    leave_to_another(&state, noted.released.0, world)?;
     // Its positions are not used again.
     state.go_with(None, durable)?;
     let aside = set_aside(data_dir, &journal, found.segments > 0, world)?;

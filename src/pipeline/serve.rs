@@ -70,9 +70,8 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         let (config, catalogue, state) =
             (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
         let (halted, world) = (Arc::clone(&halted), world.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            start::start(&config, &catalogue, &state, halted, &world)
-        });
+        let work =
+            task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted, &world));
         work.await
             .map_err(|_panicked| ServeError::Died("replay"))??
     };
@@ -113,7 +112,7 @@ async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Con
     while hangup.recv().await.is_some() {
         let reloader = Arc::clone(&reloader);
         let mut config = running.clone();
-        let reloaded = tokio::task::spawn_blocking(move || {
+        let reloaded = task::spawn_blocking(move || {
             reloader.reload(&mut config);
             config
         });

@@ -30,7 +30,6 @@ use crate::persist::rows::DayLedger;
 use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::tasks::Tasks;
 use crate::world::World;
 
 use deep::{look_at_parts, look_at_rows};
@@ -97,11 +96,10 @@ impl Audit {
                 data_dir.display()
             )));
         }
-        let state = Arc::new(
-            pipeline::open_state(&data_dir, &World::of_machine())
-                .map_err(|error| Failure::of(&error))?,
-        );
-        let database = pipeline::open_database(&config, &Tasks::default())
+        let world = World::of_machine();
+        let state =
+            Arc::new(pipeline::open_state(&data_dir, &world).map_err(|error| Failure::of(&error))?);
+        let database = pipeline::open_database(&config, &world.tasks)
             .await
             .map_err(|error| Failure::of(&error))?;
         let audited = self.audit(&state, database.clickhouse(), &data_dir).await;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::persist::error::StateError;
