@@ -5,6 +5,7 @@
 pub mod wire;
 pub mod clock;
 pub mod chance;
+pub mod tasks;
 pub mod world;
 
 pub mod config;

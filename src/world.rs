@@ -1,7 +1,12 @@
 //! What stands around a stage and is not in its batches: it is made once and handed in.
 
+use std::sync::Arc;
+
+use tillwatch_journal::{Disk, RealDisk};
+
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::tasks::Tasks;
 
 /// What is handed to a stage; clones are of the same world.
 #[derive(Debug, Clone)]
@@ -10,6 +15,10 @@ pub struct World {
     pub clock: Clock,
     /// What is drawn.
     pub chance: Chance,
+    /// Where the journal lies.
+    pub disk: Arc<dyn Disk>,
+    /// What runs beside.
+    pub tasks: Tasks,
 }
 
 impl World {
@@ -19,6 +28,8 @@ impl World {
         Self {
             clock: Clock::of_machine(),
             chance: Chance::of_system(),
+            disk: Arc::new(RealDisk),
+            tasks: Tasks::default(),
         }
     }
 }

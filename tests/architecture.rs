@@ -13,7 +13,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("clock", &[]),
     ("chance", &[]),
-    ("world", &["clock", "chance"]),
+    ("tasks", &[]),
+    ("world", &["clock", "chance", "tasks"]),
     ("logging", &[]),
     ("throttle", &[]),
     ("request_id", &["chance"]),
@@ -23,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hosts", &[]),
     (
         "listener",
-        &["chance", "self_metrics", "request_id", "throttle"],
+        &["chance", "world", "self_metrics", "request_id", "throttle"],
     ),
     ("progress", &[]),
     ("config", &["logging", "hosts"]),
@@ -63,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wire",
             "clock",
             "chance",
+            "tasks",
             "world",
             "logging",
             "throttle",
@@ -339,7 +341,7 @@ fn the_engine_has_none_of_our_names() {
 /// Which modules of the server may use them. The vocabulary, `tillwatch_model`, is everybody's.
 const CRATE_USERS: &[(&str, &[&str])] = &[
     ("tillwatch_engine", &["pipeline", "cli"]),
-    ("tillwatch_journal", &["ingest", "pipeline", "cli"]),
+    ("tillwatch_journal", &["world", "ingest", "pipeline", "cli"]),
     ("tillwatch_simulate", &["progress", "cli"]),
 ];
 
@@ -353,6 +355,42 @@ fn modules_use_only_the_crates_that_are_for_them() {
         for (name, users) in CRATE_USERS {
             if uses(&source.code(), name) && !users.contains(&module) {
                 faults.push(format!("{}: uses `{name}`", source.path));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// What the server asks of the world through a handle, the one file that may ask otherwise, and whom the
+/// others ask instead.
+const BY_HANDLE: &[(&str, &str, &str)] = &[
+    ("tokio::spawn(", "src/tasks.rs", "Tasks"),
+    ("task::spawn(", "src/tasks.rs", "Tasks"),
+    ("thread::spawn(", "src/tasks.rs", "Tasks"),
+    ("thread::Builder", "src/tasks.rs", "Tasks"),
+    ("fastrand::", "src/chance.rs", "Chance"),
+    ("getrandom::", "src/chance.rs", "Chance"),
+    ("::new_v4(", "src/chance.rs", "Chance"),
+    ("RealDisk", "src/world.rs", "World"),
+    ("ClockId::Boottime", "src/clock/kernel.rs", "Clock"),
+];
+
+#[test]
+fn the_world_is_asked_only_through_what_is_handed_in() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        // The crates beside the server stand alone.
+        if source.module.is_none() || source.is_tests() {
+            continue;
+        }
+        let code = source.code();
+        let code = code
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for (words, file, handle) in BY_HANDLE {
+            if code.contains(words) && source.path != *file {
+                faults.push(format!("{}: `{words}`; ask `{handle}`", source.path));
             }
         }
     }

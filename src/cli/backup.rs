@@ -52,7 +52,7 @@ impl Backup {
             return Err(Failure::of(&error));
         }
         // Held while it copies: nobody starts meanwhile.
-        let lock = match pipeline::lock_data_dir(&self.data_dir) {
+        let lock = match pipeline::lock_data_dir(&self.data_dir, &World::of_machine()) {
             Ok(lock) => Some(lock),
             Err(pipeline::ServeError::InUse { .. }) => None,
             Err(error) => return Err(Failure::of(&error)),
@@ -181,19 +181,19 @@ async fn restore(from: &Path, config: &Config) -> Result<(Manifest, uuid::Uuid, 
 /// another copy of the file; what waits under these moves to the new id. Says how many did.
 pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usize), Failure> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
-    let _lock = pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?;
-    let database = pipeline::open_database(config)
+    let world = World::of_machine();
+    let _lock = pipeline::lock_data_dir(&data_dir, &world).map_err(|error| Failure::of(&error))?;
+    let database = pipeline::open_database(config, &world.tasks)
         .await
         .map_err(|error| Failure::of(&error))?;
     let renewed = async {
         migrate(database.clickhouse())
             .await
             .map_err(|error| Failure::of(&error))?;
-        let state = Arc::new(
-            pipeline::open_state(&data_dir, &World::of_machine())
-                .map_err(|error| Failure::of(&error))?,
-        );
-        pipeline::pass_over_sealed(&state, &data_dir).map_err(|error| Failure::of(&error))?;
+        let state =
+            Arc::new(pipeline::open_state(&data_dir, &world).map_err(|error| Failure::of(&error))?);
+        pipeline::pass_over_sealed(&state, &data_dir, &world)
+            .map_err(|error| Failure::of(&error))?;
         let used = used_epochs(database.clickhouse(), &state)
             .await
             .map_err(|error| Failure::of(&error))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use tillwatch_journal::{Position, RealDisk, Verification, holder, inspect, verify_with};
+use tillwatch_journal::{Position, Verification, holder, inspect, verify_with};
 
 use crate::cli::replay::Replay;
 use crate::cli::{Failure, Outcome, say};
@@ -48,7 +48,9 @@ impl Journal {
             Self::Replay(replay) => replay.run().await,
             Self::Inspect(folder) => {
                 let dir = folder.data_dir.join("journal");
-                for segment in inspect(&RealDisk, &dir).map_err(|error| Failure::of(&error))? {
+                for segment in inspect(&*World::of_machine().disk, &dir)
+                    .map_err(|error| Failure::of(&error))?
+                {
                     say(&format!(
                         "{:?}",
                         segment.map_err(|error| Failure::of(&error))?
@@ -70,7 +72,7 @@ fn verify(data_dir: &Path) -> Outcome {
     let fail = |error: &ServeError| Failure::of(error);
     let known = look(data_dir).map_err(|error| Failure::of(&error))?;
     if let Some(known) = known {
-        check_belonging(known, data_dir).map_err(|error| fail(&error))?;
+        check_belonging(known, data_dir, &World::of_machine()).map_err(|error| fail(&error))?;
     } else {
         say(
             "There is no state file beside the journal: everything before its first segment is taken to be at rest.",
@@ -95,9 +97,14 @@ pub(super) fn verified(data_dir: &Path, known: Option<Belonging>) -> Result<Veri
     loop {
         let applied = known.map(|known| Position(known.applied));
         let mut progress = Progress::new();
-        let verification = verify_with(&RealDisk, &dir, applied, &mut |done, all| {
-            progress.step("verify", (done, all), "segments");
-        })
+        let verification = verify_with(
+            &*World::of_machine().disk,
+            &dir,
+            applied,
+            &mut |done, all| {
+                progress.step("verify", (done, all), "segments");
+            },
+        )
         .map_err(|error| Failure::of(&error))?;
         progress.finish();
         tries += 1;

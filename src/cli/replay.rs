@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::chance::Chance;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::pipeline::{self, ReplaySummary};
 use crate::progress::Progress;
+use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
@@ -40,8 +40,8 @@ impl Replay {
         let journal = self
             .journal
             .unwrap_or_else(|| pipeline::journal_dir(&data_dir));
-        let chance = Chance::of_system();
-        let number = chance.uuid().simple().to_string();
+        let world = World::of_machine();
+        let number = world.chance.uuid().simple().to_string();
         let into = self
             .into
             .unwrap_or_else(|| format!("tillwatch_replay_{number}"));
@@ -52,7 +52,7 @@ impl Replay {
         config.data_dir = Some(scratch.clone());
         let is_own_engine = config.clickhouse_url.is_none();
         let mut progress = Progress::new();
-        let summary = pipeline::replay(&config, &journal, &into, &chance, &mut |done, all| {
+        let summary = pipeline::replay(&config, &journal, &into, &world, &mut |done, all| {
             progress.step("replay", (done, all), "segments");
         })
         .await

@@ -15,6 +15,7 @@ use crate::hosts;
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline::{self, ENGINE_NAMES};
+use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -138,12 +139,13 @@ impl Migrate {
     pub(super) async fn run(self) -> Outcome {
         let config = load(self.flags, self.config.as_ref())?;
         start_logging(&config);
+        let world = World::of_machine();
         if self.new_collector_id {
             // Said before anything is touched.
             let data_dir = config.data_dir.clone().unwrap_or_default();
-            drop(pipeline::lock_data_dir(&data_dir).map_err(|error| Failure::of(&error))?);
+            drop(pipeline::lock_data_dir(&data_dir, &world).map_err(|error| Failure::of(&error))?);
         }
-        let database = pipeline::open_database(&config)
+        let database = pipeline::open_database(&config, &world.tasks)
             .await
             .map_err(|error| Failure::of(&error))?;
         let migrated = migrate(database.clickhouse())

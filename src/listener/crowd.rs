@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::AbortHandle;
 
 use crate::listener::counts::Counts;
-use crate::listener::status::{Clock, Order, Phase, State, Status};
+use crate::listener::status::{Order, Phase, State, Status, Ticks};
 use crate::listener::{BODY_MS_MAX, CLOSING_MS_MAX, LEFT_MS_MAX, Settings, UNREAD_MS_MAX};
 
 /// From then on a connection is no longer one that has just come.
@@ -37,7 +37,7 @@ impl Drop for Open {
 pub(super) struct Crowd {
     settings: Settings,
     counts: Counts,
-    clock: Clock,
+    ticks: Ticks,
     members: Vec<(Arc<Status>, AbortHandle)>,
     open: Arc<AtomicUsize>,
     /// Places that are being freed and not yet taken.
@@ -46,11 +46,11 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn new(settings: Settings, counts: Counts, clock: Clock) -> Self {
+    pub(super) fn new(settings: Settings, counts: Counts, ticks: Ticks) -> Self {
         Self {
             settings,
             counts,
-            clock,
+            ticks,
             members: Vec::new(),
             open: Arc::default(),
             freed: 0,
@@ -67,7 +67,7 @@ impl Crowd {
             gauge: self.counts.open.clone(),
             open: Arc::clone(&self.open),
         };
-        (Arc::new(Status::new(&self.clock)), open)
+        (Arc::new(Status::new(&self.ticks)), open)
     }
 
     pub(super) fn push(&mut self, status: Arc<Status>, task: AbortHandle) {
@@ -80,7 +80,7 @@ impl Crowd {
             self.freed = 0;
             return true;
         }
-        if self.freed == 0 && self.clock.now_ms() >= self.full_until_ms {
+        if self.freed == 0 && self.ticks.now_ms() >= self.full_until_ms {
             self.freed = self.make_room();
         }
         if self.freed == 0 {
@@ -94,7 +94,7 @@ impl Crowd {
     /// Tells those to leave who lose the least by it; how many.
     pub(super) fn make_room(&mut self) -> usize {
         self.forget();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.ticks.now_ms();
         let ranks = self.members.iter().enumerate();
         let mut ranks: Vec<_> = ranks
             .filter(|(_, (status, _))| !status.is_told_to_close())
@@ -127,7 +127,7 @@ impl Crowd {
     /// Closes what has been in its phase for too long and forgets what has ended.
     pub(super) fn sweep(&mut self) {
         self.forget();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.ticks.now_ms();
         for (status, task) in &self.members {
             let state = status.state();
             let age_ms = state.age_ms(now_ms);

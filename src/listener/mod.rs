@@ -44,13 +44,13 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
 use crate::listener::connection::Speech;
 use crate::listener::counts::Counts;
 use crate::listener::crowd::Crowd;
 use crate::listener::refused::Refusals;
-use crate::listener::status::Clock;
+use crate::listener::status::Ticks;
 use crate::throttle::Throttle;
+use crate::world::World;
 
 pub use crate::listener::accept::{Accept, Stream};
 pub use crate::listener::files::{connections_allowed, raise_open_files};
@@ -113,14 +113,14 @@ pub async fn serve(
     settings: Settings,
     mut shutdown: watch::Receiver<bool>,
     drain: Drain,
-    chance: Chance,
+    world: World,
 ) {
-    let clock = Clock::new();
+    let ticks = Ticks::new();
     let counts = Counts::new(settings);
     let errors = counts.errors.clone();
     let refusals = Refusals::new(settings.name);
-    let speech = Speech::new(router, settings.has_large_answers, refusals, chance);
-    let mut crowd = Crowd::new(settings, counts, clock.clone());
+    let speech = Speech::new(router, settings.has_large_answers, refusals, world.chance);
+    let mut crowd = Crowd::new(settings, counts, ticks.clone());
     let mut every_step = tokio::time::interval(CLOCK_STEP);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -128,11 +128,11 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 // Where it comes from is not logged: an address may be a person's.
                 Ok((stream, _peer)) => {
-                    clock.advance();
+                    ticks.advance();
                     if crowd.has_room() {
                         let (status, open) = crowd.enters();
                         let work = connection::serve(stream, speech.clone(), status.clone());
-                        let task = tokio::spawn(async move {
+                        let task = world.tasks.spawn_for_client(async move {
                             let _open = open;
                             work.await;
                         });
@@ -153,7 +153,7 @@ pub async fn serve(
                     }
                 }
             },
-            _ = every_step.tick() => clock.advance(),
+            _ = every_step.tick() => ticks.advance(),
             _ = every_second.tick() => crowd.sweep(),
             // An error means that nobody can ask for a shutdown any more.
             () = async { let _asked = shutdown.wait_for(|is_asked| *is_asked).await.is_ok(); } => break,

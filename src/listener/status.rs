@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +55,12 @@ pub(super) enum Order {
 /// Time since the listener began, as of its last look at the clock: a request's path reads it with one
 /// load.
 #[derive(Debug, Clone)]
-pub(super) struct Clock {
+pub(super) struct Ticks {
     began: Instant,
     now_ms: Arc<AtomicU64>,
 }
 
-impl Clock {
+impl Ticks {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -106,7 +107,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Status {
     state: AtomicU64,
-    clock: Arc<AtomicU64>,
+    now_ms: Arc<AtomicU64>,
     order: AtomicU8,
     /// The state for which an order to close was given: it means nothing in another.
     judged: AtomicU64,
@@ -114,10 +115,10 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(super) fn new(ticks: &Ticks) -> Self {
         Self {
-            state: AtomicU64::new(State::new(Phase::Idle, clock.now_ms()).0),
-            clock: Arc::clone(&clock.now_ms),
+            state: AtomicU64::new(State::new(Phase::Idle, ticks.now_ms()).0),
+            now_ms: Arc::clone(&ticks.now_ms),
             order: AtomicU8::new(Order::GoOn as u8),
             judged: AtomicU64::new(State::NONE.0),
             waker: Mutex::new(None),
@@ -134,7 +135,7 @@ impl Status {
 
     /// From now on. Only the connection's own task calls it.
     pub(super) fn enter(&self, phase: Phase) {
-        let now_ms = self.clock.load(Ordering::Relaxed);
+        let now_ms = self.now_ms.load(Ordering::Relaxed);
         self.state
             .store(State::new(phase, now_ms).0, Ordering::Relaxed);
     }
@@ -205,8 +206,7 @@ mod tests {
 
     #[test]
     fn an_order_to_close_holds_only_for_what_was_judged() {
-        let clock = Clock::new();
-        let status = Status::new(&clock);
+        let status = Status::new(&Ticks::new());
         status.tell(Order::Leave, status.state());
         assert_eq!(status.order(), Order::Leave);
         // A request has come meanwhile.

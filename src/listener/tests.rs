@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::chance::Chance;
+use crate::world::World;
 
 use super::{Accept, Drain, Settings, Stream, serve};
 
@@ -104,7 +104,7 @@ impl Server {
             settings,
             stopping,
             drain,
-            Chance::seeded(1),
+            World::of_machine(),
         ));
         Self {
             address,
@@ -655,7 +655,7 @@ async fn a_connection_needs_no_socket() {
         },
         stopping,
         drain,
-        Chance::seeded(1),
+        World::of_machine(),
     ));
     let connect = async || {
         let (client, server) = duplex(4_096);

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
+use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::clock::Clock;

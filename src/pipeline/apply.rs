@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::holdings::Holdings;
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
+use crate::tasks::Tasks;
 
 /// Groups that may wait for the aggregate. Past it the journal waits, and then its queue fills.
 pub const GROUPS_MAX: usize = 256;
@@ -155,6 +156,7 @@ pub fn spawn(
     holdings: Arc<Holdings>,
     (groups, backlog): (Receiver<Group>, Arc<Backlog>),
     (rows_max, seal_wanted): (usize, Arc<Notify>),
+    tasks: &Tasks,
 ) -> Result<JoinHandle<()>, ServeError> {
     let apply_seconds = metrics::histogram!(names::APPLY_SECONDS);
     let run = move || {
@@ -175,9 +177,8 @@ pub fn spawn(
             backlog.pop();
         }
     };
-    let thread = std::thread::Builder::new().name("aggregate".to_owned());
-    thread
-        .spawn(run)
+    tasks
+        .thread("aggregate", run)
         .map_err(|error| ServeError::Setup(error.to_string()))
 }
 

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::gauge;
 use tillwatch_journal::Journal;
 use tillwatch_model::metric::to_float;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -23,6 +24,7 @@ use crate::persist::State;
 use crate::pipeline::process;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
+use crate::world::World;
 
 /// How long `/metrics` waits for the disk. A look takes a millisecond.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ impl DiskLook {
     pub(super) fn start(
         state: Arc<State>,
         data_dir: PathBuf,
-        clock: Clock,
+        world: &World,
     ) -> std::io::Result<Self> {
         // One question that waits is enough: it is looked for all who ask until then.
         let (asked, questions) = std::sync::mpsc::sync_channel(1);
@@ -71,11 +73,9 @@ impl DiskLook {
             done,
             state,
             data_dir,
-            clock,
+            clock: world.clock.clone(),
         };
-        std::thread::Builder::new()
-            .name("disk-look".to_owned())
-            .spawn(move || looker.run())?;
+        world.tasks.thread("disk-look", move || looker.run())?;
         Ok(Self {
             asked,
             tickets,

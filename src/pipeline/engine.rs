@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::persist::{ClickHouse, Endpoint};
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
+use crate::tasks::Tasks;
 
 /// What the engine calls its files, its variables and this program.
 pub const ENGINE_NAMES: &Names = &Names {
@@ -61,7 +62,7 @@ async fn put_back(file: PathBuf, endpoint: Option<Endpoint>) {
 ///
 /// # Errors
 /// When the engine's library or the password file is missing.
-pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
+pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database, ServeError> {
     let timeout = config
         .clickhouse_timeout
         .map_or(Duration::from_secs(60), |span| span.0);
@@ -97,7 +98,7 @@ pub fn open(config: &Config, data_dir: &Path) -> Result<Database, ServeError> {
     let (sender, receiver) = watch::channel(None);
     let mut moves = supervisor.endpoint();
     let file = data_dir.join(ENDPOINT_FILE);
-    tokio::spawn(async move {
+    tasks.spawn("engine's address", async move {
         // Until this engine has been ready, the file is that of another process.
         let mut is_ours = false;
         loop {
@@ -225,7 +226,7 @@ impl OpenDatabase {
 ///
 /// # Errors
 /// When there is none to be had.
-pub async fn open_database(config: &Config) -> Result<OpenDatabase, ServeError> {
+pub async fn open_database(config: &Config, tasks: &Tasks) -> Result<OpenDatabase, ServeError> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
     let timeout = config
         .clickhouse_timeout
@@ -240,7 +241,7 @@ pub async fn open_database(config: &Config) -> Result<OpenDatabase, ServeError> 
     }
     let mut own = config.clone();
     own.data_dir = Some(data_dir.clone());
-    let database = open(&own, &data_dir)?;
+    let database = open(&own, &data_dir, tasks)?;
     let is_there = tokio::time::timeout(START_MAX, database.clickhouse.wait()).await;
     if is_there.is_err() {
         return Err(crate::persist::ClickHouseError::NotReady.into());

@@ -130,6 +130,8 @@ pub enum ServeError {
     )]
     DiskSilent,
     /// A thread or task ended that must not.
-    #[error("the {0} ended unexpectedly")]
+    #[error(
+        "the {0} ended unexpectedly; the log says where it panicked. What was acknowledged is in the journal: start again"
+    )]
     Died(&'static str),
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-use tillwatch_journal::{Disk, Lock, Noted, Position, RealDisk, outline};
+use tillwatch_journal::{Lock, Noted, Position, outline};
 use uuid::Uuid;
 
 use crate::persist::State;
@@ -42,9 +42,10 @@ pub fn make_data_dir(path: &Path) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// [`ServeError::InUse`] when another process holds it, with its pid.
-pub fn lock_data_dir(path: &Path) -> Result<DataDirLock, ServeError> {
+pub fn lock_data_dir(path: &Path, world: &World) -> Result<DataDirLock, ServeError> {
     make_data_dir(path)?;
-    match RealDisk.lock(&path.join(LOCK)).map_err(unusable(path))? {
+    let lock = world.disk.lock(&path.join(LOCK));
+    match lock.map_err(unusable(path))? {
         Lock::Held(lock) => Ok(DataDirLock { _lock: lock }),
         Lock::HeldBy(pid) => Err(ServeError::InUse {
             path: path.to_owned(),
@@ -61,7 +62,7 @@ pub fn lock_data_dir(path: &Path) -> Result<DataDirLock, ServeError> {
 pub fn open_state(data_dir: &Path, world: &World) -> Result<State, ServeError> {
     make_data_dir(data_dir)?;
     if !has_state(data_dir) {
-        let found = outline(&RealDisk, &journal_dir(data_dir))?;
+        let found = outline(&*world.disk, &journal_dir(data_dir))?;
         if found.is_used || found.noted.is_some_and(|noted| noted.durable > Position(0)) {
             return Err(state_gone(data_dir));
         }
@@ -89,21 +90,25 @@ pub fn journal_dir(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// [`ServeError::OtherJournal`], [`ServeError::JournalGone`], [`ServeError::StateGone`] and
 /// [`ServeError::OlderState`] then; else when the folder cannot be read.
-pub(super) fn check_journal(state: &State, data_dir: &Path) -> Result<(), ServeError> {
+pub(super) fn check_journal(
+    state: &State,
+    data_dir: &Path,
+    world: &World,
+) -> Result<(), ServeError> {
     let known = Belonging {
         journal_id: state.journal_id()?,
         applied: state.applied()?,
     };
-    check_belonging(known, data_dir)
+    check_belonging(known, data_dir, world)
 }
 
 /// The same, of what a state file says that is not opened for use.
 ///
 /// # Errors
 /// The same.
-pub fn check_belonging(known: Belonging, data_dir: &Path) -> Result<(), ServeError> {
+pub fn check_belonging(known: Belonging, data_dir: &Path, world: &World) -> Result<(), ServeError> {
     let journal = journal_dir(data_dir);
-    let found = outline(&RealDisk, &journal)?;
+    let found = outline(&*world.disk, &journal)?;
     let applied = known.applied;
     let gone = |ours, noted: Option<Noted>| ServeError::JournalGone {
         journal: journal.clone(),

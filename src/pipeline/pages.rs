@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -14,8 +14,8 @@ use tillwatch_journal::{Journal, Recovery};
 use tillwatch_model::metric::to_float;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::Instant;
 
-use crate::clock::Clock;
 use crate::export::{self, Format, Taking, negotiate};
 use crate::holdings::Holdings;
 use crate::ingest::{Acknowledgement, Ingest};
@@ -24,6 +24,8 @@ use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
 use crate::recorder;
 use crate::self_metrics as names;
+use crate::tasks::Tasks;
+use crate::world::World;
 
 /// How long a page waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
@@ -39,8 +41,8 @@ pub(super) struct Pages {
     pub recorder: recorder::Handle,
     /// What is held.
     pub holdings: Arc<Holdings>,
-    /// What time it is.
-    pub clock: Clock,
+    /// The time, and the threads where pages are rendered.
+    pub world: World,
     /// What only the disk can tell.
     pub disk: DiskLook,
     /// The journal.
@@ -100,7 +102,8 @@ async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Res
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let started = Instant::now();
-    let rendered = on_a_thread(permit, move || {
+    let tasks = pages.world.tasks.clone();
+    let rendered = on_a_thread(&tasks, permit, move || {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let (content_type, body) = (page.render)(&pages, text(ACCEPT))?;
         metrics::histogram!(names::PAGE_SECONDS, "page" => page.name).record(started.elapsed());
@@ -127,6 +130,7 @@ async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Res
 }
 
 async fn on_a_thread<T: Send + 'static>(
+    tasks: &Tasks,
     permit: SemaphorePermit<'static>,
     work: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> Option<T> {
@@ -140,8 +144,7 @@ async fn on_a_thread<T: Send + 'static>(
         // Whoever asked may have gone.
         let _gone = sender.send(outcome);
     };
-    let thread = std::thread::Builder::new().name("page".to_owned());
-    thread.spawn(render).ok()?;
+    tasks.thread_for_client("page", render).ok()?;
     receiver.await.ok().flatten()
 }
 
@@ -156,7 +159,7 @@ pub fn note_recovery(recovery: &Recovery, now_ms: i64) {
 
 impl Pages {
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.world.clock.now_ms();
         let mut taking = Taking::new(now_ms);
         self.holdings
             .read_in_pieces(|aggregator| taking.look(aggregator));
@@ -232,7 +235,7 @@ impl Pages {
     }
 
     fn look_at_clock(&self) {
-        let status = self.clock.status();
+        let status = self.world.clock.status();
         let flag = |is_so: bool| f64::from(u8::from(is_so));
         gauge!(names::CLOCK_UNSURE).set(flag(status.doubt.is_some()));
         gauge!(names::CLOCK_SETTLED).set(flag(status.is_settled));

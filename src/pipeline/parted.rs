@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tillwatch_journal::{Disk, Noted, Outline, Position, RealDisk, note_path, outline, verify};
+use tillwatch_journal::{Noted, Outline, Position, note_path, outline, verify};
 
 use crate::persist::identity::has_state;
 use crate::persist::{JournalLoss, LossKind, State};
@@ -27,9 +27,9 @@ pub struct Adopted {
 /// # Errors
 /// When a process holds the folder, when there is nothing to take over, or when a file fails.
 pub fn adopt(data_dir: &Path, world: &World) -> Result<Adopted, ServeError> {
-    let _lock = lock_data_dir(data_dir)?;
+    let _lock = lock_data_dir(data_dir, world)?;
     let journal = journal_dir(data_dir);
-    let found = outline(&RealDisk, &journal)?;
+    let found = outline(&*world.disk, &journal)?;
     if !found.is_used {
         let text = format!("there is no journal with records in {}", journal.display());
         return Err(ServeError::NothingToDo(text));
@@ -44,12 +44,12 @@ pub fn adopt(data_dir: &Path, world: &World) -> Result<Adopted, ServeError> {
     }
     let noted = own_note(&found);
     let sealed = noted.map_or(0, |noted| noted.released.0);
-    leave_to_another(&state, sealed)?;
+    leave_to_another(&state, sealed, world)?;
     let id = found
         .journal_id
         .unwrap_or_else(|| world.chance.uuid().as_u128());
     state.go_with(Some(id), sealed)?;
-    let verified = verify(&RealDisk, &journal, Some(Position(sealed)))?;
+    let verified = verify(&*world.disk, &journal, Some(Position(sealed)))?;
     Ok(Adopted {
         sealed,
         records: verified.records,
@@ -64,7 +64,7 @@ fn own_note(found: &Outline) -> Option<Noted> {
 }
 
 /// Notes that another state file has sealed what lies above this one's position.
-fn leave_to_another(state: &State, sealed: u64) -> Result<(), ServeError> {
+fn leave_to_another(state: &State, sealed: u64, world: &World) -> Result<(), ServeError> {
     let applied = state.applied()?;
     if sealed > applied {
         state.note_loss(&JournalLoss {
@@ -85,12 +85,12 @@ fn leave_to_another(state: &State, sealed: u64) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn pass_over_sealed(state: &State, data_dir: &Path) -> Result<(), ServeError> {
-    let found = outline(&RealDisk, &journal_dir(data_dir))?;
+pub fn pass_over_sealed(state: &State, data_dir: &Path, world: &World) -> Result<(), ServeError> {
+    let found = outline(&*world.disk, &journal_dir(data_dir))?;
     let noted =
         own_note(&found).filter(|noted| state.journal_id().ok() == Some(Some(noted.journal_id)));
     if let Some(noted) = noted.filter(|noted| Some(noted.released.0) > state.applied().ok()) {
-        leave_to_another(state, noted.released.0)?;
+        leave_to_another(state, noted.released.0, world)?;
         state.go_with(Some(noted.journal_id), noted.released.0)?;
     }
     Ok(())
@@ -111,13 +111,13 @@ pub struct Abandoned {
 /// # Errors
 /// When a process holds the folder, when state file and journal belong together, or when a file fails.
 pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> {
-    let _lock = lock_data_dir(data_dir)?;
+    let _lock = lock_data_dir(data_dir, world)?;
     let journal = journal_dir(data_dir);
-    let found = outline(&RealDisk, &journal)?;
+    let found = outline(&*world.disk, &journal)?;
     let had_state = has_state(data_dir);
     let state = State::open(data_dir, world)?;
     let is_parted = if had_state {
-        check_journal(&state, data_dir).is_err()
+        check_journal(&state, data_dir, world).is_err()
     } else {
         found.is_used || found.noted.is_some()
     };
@@ -132,7 +132,7 @@ pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> 
     let noted = found.noted.unwrap_or_default();
     let mut durable = noted.durable.0;
     if found.segments > 0 {
-        let verified = verify(&RealDisk, &journal, Some(Position(applied)))?;
+        let verified = verify(&*world.disk, &journal, Some(Position(applied)))?;
         durable = durable.max(verified.durable.0);
     }
     let first = applied.max(noted.released.0) + 1;
@@ -148,10 +148,10 @@ pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> 
             accepted_at_ms: None,
         })?;
     }
-    leave_to_another(&state, noted.released.0)?;
+    leave_to_another(&state, noted.released.0, world)?;
     // Its positions are not used again.
     state.go_with(None, durable)?;
-    let aside = set_aside(data_dir, &journal, found.segments > 0)?;
+    let aside = set_aside(data_dir, &journal, found.segments > 0, world)?;
     Ok(Abandoned { lost, aside })
 }
 
@@ -160,6 +160,7 @@ fn set_aside(
     data_dir: &Path,
     journal: &Path,
     has_segments: bool,
+    world: &World,
 ) -> Result<Option<PathBuf>, ServeError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
@@ -175,6 +176,6 @@ fn set_aside(
     if note.exists() {
         std::fs::rename(&note, note_path(&target)).map_err(unusable(&note))?;
     }
-    RealDisk.sync_dir(data_dir).map_err(unusable(data_dir))?;
+    world.disk.sync_dir(data_dir).map_err(unusable(data_dir))?;
     Ok(has_segments.then_some(target))
 }

@@ -9,13 +9,12 @@ use tillwatch_model::time::millis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use crate::persist::ship::{back_off, on_disk};
 use crate::persist::{ClickHouse, ClickHouseError, State};
 use crate::self_metrics as names;
+use crate::world::World;
 
 /// Hours of stores in one statement: a day of 50 stores.
 const HOURS_MAX: usize = 1_200;
@@ -51,10 +50,8 @@ pub struct Rebuilder {
     pub state: Arc<State>,
     /// Where readers find them.
     pub holdings: Arc<Holdings>,
-    /// Which hours are quiet.
-    pub clock: Clock,
-    /// How long it backs off.
-    pub chance: Chance,
+    /// The time, and chance.
+    pub world: World,
     /// An hour is left alone until no data have come for so long.
     pub quiet: Duration,
 }
@@ -94,7 +91,7 @@ impl Rebuilder {
                     if !matches!(error, ClickHouseError::NotHeld) {
                         next.hours_max = (next.hours_max / 2).max(1);
                     }
-                    back_off(failures, &self.chance)
+                    back_off(failures, &self.world.chance)
                 }
             };
             tokio::select! {
@@ -116,7 +113,7 @@ impl Rebuilder {
             return Ok(true);
         }
         let due = Due {
-            now_ms: self.clock.now_ms(),
+            now_ms: self.world.clock.now_ms(),
             quiet_ms: millis(self.quiet),
             dirty_ms_max: millis(self.quiet.max(DIRTY_MAX)),
             confirmed,
@@ -135,7 +132,7 @@ impl Rebuilder {
     async fn check(&self, day: u32, confirmed: u64) -> Result<(), ClickHouseError> {
         let found = differing_hours(&self.clickhouse, self.confirmed(confirmed), day).await?;
         // Nothing has touched them just now: they need not wait until they are quiet.
-        let of = (confirmed, self.clock.now_ms() - millis(self.quiet));
+        let of = (confirmed, self.world.clock.now_ms() - millis(self.quiet));
         let found: Arc<[StoreHour]> = found.into();
         let noted = Arc::clone(&found);
         on_disk(&self.state, move |state| state.check_day(day, of, &noted)).await?;

@@ -3,16 +3,15 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clickhouse::Row;
-use tillwatch_journal::{OpenError, Position, RealDisk, Record};
+use tillwatch_journal::{OpenError, Position, Record};
 use tillwatch_model::Catalogue;
 use tokio::sync::mpsc;
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use crate::aggregate::{self, Aggregator, Restored, Totals};
-use crate::chance::Chance;
 use crate::config::Config;
 use crate::persist::clickhouse::DATABASE;
 use crate::persist::rows::{self, RowOrigin};
@@ -72,13 +71,13 @@ pub async fn replay(
     config: &Config,
     journal_dir: &Path,
     into: &str,
-    chance: &Chance,
+    world: &World,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let started = Instant::now();
     check_name(into)?;
     check_source(journal_dir)?;
-    let database = open_database(config).await?;
+    let database = open_database(config, &world.tasks).await?;
     let clickhouse = database.clickhouse().in_database(into);
     let written = async {
         let found: Vec<Named> = database
@@ -95,7 +94,7 @@ pub async fn replay(
             )));
         }
         migrate::migrate(&clickhouse).await?;
-        write(config, journal_dir, &clickhouse, chance, progress).await
+        write(config, journal_dir, &clickhouse, world, progress).await
     }
     .await;
     database.close().await;
@@ -144,15 +143,14 @@ async fn write(
     config: &Config,
     folder: &Path,
     clickhouse: &ClickHouse,
-    chance: &Chance,
+    world: &World,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let (steps, mut received) = mpsc::channel(2);
     let (folder, rows_max) = (folder.to_owned(), config.seal_rows.unwrap_or(200_000));
     let settings = aggregate_settings(config);
-    // No state file will ever have it.
-    let id = chance.uuid();
-    let work = move || read(&folder, settings, rows_max, id, &steps);
+    let world = world.clone();
+    let work = move || read(&folder, settings, rows_max, &world, &steps);
     let reader = tokio::task::spawn_blocking(work);
     let mut summary = ReplaySummary::default();
     while let Some(step) = received.recv().await {
@@ -192,11 +190,13 @@ fn read(
     folder: &Path,
     settings: aggregate::Settings,
     rows_max: usize,
-    collector_id: Uuid,
+    world: &World,
     steps: &mpsc::Sender<Step>,
 ) {
     let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(catalogue, settings, Restored::default());
+    // No state file will ever have it.
+    let collector_id = world.chance.uuid();
     let (mut epoch, mut range) = (0, None);
     let mut send = |aggregator: &mut Aggregator| {
         epoch += 1;
@@ -239,7 +239,7 @@ fn read(
     let mut progress = |done, all| {
         let _gone = steps.blocking_send(Step::Read(done, all)).is_err();
     };
-    let ended = tillwatch_journal::read_records(&RealDisk, folder, &mut take, &mut progress);
+    let ended = tillwatch_journal::read_records(&*world.disk, folder, &mut take, &mut progress);
     let ended = ended.map(|()| {
         send(&mut aggregator);
         aggregator.totals()
@@ -263,6 +263,6 @@ pub fn unsealed_records(
     }
     let applied = State::open(data_dir, world)?.restore()?.applied;
     let found =
-        tillwatch_journal::verify_with(&RealDisk, &folder, Some(Position(applied)), progress)?;
+        tillwatch_journal::verify_with(&*world.disk, &folder, Some(Position(applied)), progress)?;
     Ok(found.records)
 }

@@ -11,9 +11,11 @@ use tillwatch_model::Catalogue;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task;
 
 use crate::config::Config;
 use crate::health::{self, Health};
+use crate::holdings::Holdings;
 use crate::ingest::{self, Ingest};
 use crate::listener;
 use crate::persist::State;
@@ -55,12 +57,12 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         signal(SignalKind::hangup()).map_err(|error| ServeError::Setup(error.to_string()))?;
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
     // Held until the end: nobody else may change the state file meanwhile.
-    let _lock = folder::lock_data_dir(&data_dir)?;
+    let _lock = folder::lock_data_dir(&data_dir, &world)?;
     modes::close(&data_dir);
     let state = Arc::new(folder::open_state(&data_dir, &world)?);
     let public = bind("listen", config.listen)?;
     let admin = bind("admin_listen", config.admin_listen)?;
-    let database = engine::open(&config, &data_dir)?;
+    let database = engine::open(&config, &data_dir, &world.tasks)?;
     let catalogue = Arc::new(Catalogue::default());
     let halted = Arc::new(Notify::new());
 
@@ -68,9 +70,8 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         let (config, catalogue, state) =
             (config.clone(), Arc::clone(&catalogue), Arc::clone(&state));
         let (halted, world) = (Arc::clone(&halted), world.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            start::start(&config, &catalogue, &state, halted, &world)
-        });
+        let work =
+            task::spawn_blocking(move || start::start(&config, &catalogue, &state, halted, &world));
         work.await
             .map_err(|_panicked| ServeError::Died("replay"))??
     };
@@ -90,12 +91,28 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         .await
 }
 
+fn rebuilder(
+    config: &Config,
+    (database, state, holdings): (&Database, &Arc<State>, &Arc<Holdings>),
+    world: &World,
+) -> Rebuilder {
+    Rebuilder {
+        clickhouse: database.clickhouse.clone(),
+        state: Arc::clone(state),
+        holdings: Arc::clone(holdings),
+        world: world.clone(),
+        quiet: config
+            .rebuild_quiet
+            .map_or(Duration::from_secs(600), |span| span.0),
+    }
+}
+
 /// Reloads whenever the signal comes.
 async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Config) {
     while hangup.recv().await.is_some() {
         let reloader = Arc::clone(&reloader);
         let mut config = running.clone();
-        let reloaded = tokio::task::spawn_blocking(move || {
+        let reloaded = task::spawn_blocking(move || {
             reloader.reload(&mut config);
             config
         });
@@ -143,6 +160,7 @@ impl Running {
             Arc::clone(&holdings),
             (started.groups, Arc::clone(&started.backlog)),
             (rows_max, Arc::clone(&seal_wanted)),
+            &world.tasks,
         )?;
         let outbox_budget = Arc::new(AtomicU64::new(outbox_budget_bytes(&config)));
         let sources = Sources {
@@ -156,12 +174,12 @@ impl Running {
         let durable = Box::new(move || journal.durable().0);
         let query = query::Query::new(sources, durable, clock.clone());
         let data_dir = config.data_dir.clone().unwrap_or_default();
-        let disk = DiskLook::start(Arc::clone(&state), data_dir, clock.clone())
+        let disk = DiskLook::start(Arc::clone(&state), data_dir, &world)
             .map_err(|error| ServeError::Setup(error.to_string()))?;
         let pages = Arc::new(Pages {
             recorder,
             holdings: Arc::clone(&holdings),
-            clock: clock.clone(),
+            world: world.clone(),
             disk,
             journal: started.journal.clone(),
             ingest: Arc::clone(&ingest),
@@ -179,19 +197,9 @@ impl Running {
             ship_wanted: Arc::clone(&ship_wanted),
             failed: halted,
         });
-        let rebuilder = Rebuilder {
-            clickhouse: database.clickhouse.clone(),
-            state: Arc::clone(&state),
-            holdings: Arc::clone(&holdings),
-            clock: clock.clone(),
-            chance: world.chance.clone(),
-            quiet: config
-                .rebuild_quiet
-                .map_or(Duration::from_secs(600), |span| span.0),
-        };
+        let rebuilder = rebuilder(&config, (&database, &state, &holdings), &world);
         let shipper = Arc::new(Shipper {
-            chance: world.chance.clone(),
-            clock: clock.clone(),
+            world: world.clone(),
             clickhouse: database.clickhouse.clone(),
             state,
             holdings: Arc::clone(&holdings),
@@ -248,72 +256,55 @@ impl Running {
             public.local_addr().map_err(setup)?,
             admin.local_addr().map_err(setup)?,
         );
-        let public = tokio::spawn(listener::serve(
+        let tasks = self.world.tasks.clone();
+        let serving = listener::serve(
             public,
             self.public_router(),
             settings,
             public_closed,
             stop::DRAIN,
-            self.world.chance.clone(),
-        ));
-        let admin = tokio::spawn(listener::serve(
+            self.world.clone(),
+        );
+        let public = tasks.spawn("ingest listener", serving);
+        let serving = listener::serve(
             admin,
             self.admin_router(),
             admin_settings,
             admin_closed,
             stop::ADMIN_DRAIN,
-            self.world.chance.clone(),
-        ));
-        let sealing = tokio::spawn(Arc::clone(&self.sealer).run(
+            self.world.clone(),
+        );
+        let admin = tasks.spawn("admin listener", serving);
+        let sealing = Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
             Arc::clone(&self.seal_wanted),
             stopping.clone(),
-        ));
-        let shipping = tokio::spawn(
-            Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone()),
         );
+        let sealing = tasks.spawn("sealer", sealing);
+        let shipping =
+            Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone());
+        let shipping = tasks.spawn("shipper", shipping);
         // Ends by itself; what it was about is found dirty at the next start.
-        tokio::spawn(self.rebuilder.clone().run(stopping));
-        let forgetting = tokio::spawn(forget(
-            Arc::clone(&self.ingest),
-            Arc::clone(&self.pages.holdings),
-            self.world.clock.clone(),
-        ));
-        let telling = tokio::spawn(tell_what_was_held_back());
-        let watcher = Watcher {
-            clock: self.world.clock.clone(),
-            ingest: Arc::clone(&self.ingest),
-            state: Arc::clone(&self.shipper.state),
-        };
-        let watching = tokio::spawn(watcher.run());
-        let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
-        let looking = tokio::spawn(looking);
-
-        let reloading = tokio::spawn(reload_on(
-            hangup,
-            Arc::clone(&self.reloader),
-            self.config.clone(),
-        ));
+        tasks.spawn("rebuilder", self.rebuilder.clone().run(stopping));
+        let beside = self.start_beside(hangup);
         Reloader::note_start();
         announce(addresses);
-        let is_halted = tokio::select! {
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
-            () = halted.notified() => true,
+        let asked = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            () = halted.notified() => Err(ServeError::Halted),
+            name = tasks.died() => Err(ServeError::Died(name)),
         };
+        let is_halted = matches!(asked, Err(ServeError::Halted));
         self.health.is_stopping.store(true, Ordering::Relaxed);
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
-        forgetting.abort();
-        reloading.abort();
-        telling.abort();
-        watching.abort();
-        looking.abort();
+        beside.iter().for_each(task::JoinHandle::abort);
         let end = Stop::begin();
-        if is_halted {
-            // What is on disk is unknown: nothing is sealed from memory. The next start replays.
+        if let Err(error) = asked {
+            // What is on disk, or in memory, is not known: nothing is sealed. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
             end.end_engine(self.database.supervisor).await;
-            return Err(ServeError::Halted);
+            return Err(error);
         }
         let _listening = close_public.send(true);
         end.close(public, stop::DRAINED_BY).await;
@@ -322,6 +313,30 @@ impl Running {
         end.close_admin(admin).await;
         throttle::flush();
         outcome
+    }
+
+    /// Starts what goes on beside, until it is aborted.
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 5] {
+        let tasks = &self.world.tasks;
+        let forgetting = forget(
+            Arc::clone(&self.ingest),
+            Arc::clone(&self.pages.holdings),
+            self.world.clock.clone(),
+        );
+        let watcher = Watcher {
+            clock: self.world.clock.clone(),
+            ingest: Arc::clone(&self.ingest),
+            state: Arc::clone(&self.shipper.state),
+        };
+        let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
+        let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
+        [
+            tasks.spawn("housekeeper", forgetting),
+            tasks.spawn("teller of what was held back", tell_what_was_held_back()),
+            tasks.spawn("watcher of the clock", watcher.run()),
+            tasks.spawn("watcher of the disk", looking),
+            tasks.spawn("reloader", reloading),
+        ]
     }
 
     fn public_router(&self) -> Router {

@@ -8,13 +8,12 @@ use tillwatch_model::metric::to_float;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::persist::rebuild::hourly_table;
 use crate::persist::ship::{back_off, guard_epochs, on_disk, ship_once};
 use crate::persist::{ClickHouse, ClickHouseError, State, expiry, migrate};
 use crate::self_metrics as names;
+use crate::world::World;
 
 /// How often blobs, ledger rows and session keys whose time is over are deleted.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
@@ -30,10 +29,8 @@ pub struct Shipper {
     pub state: Arc<State>,
     /// Who is told what is confirmed.
     pub holdings: Arc<Holdings>,
-    /// What is too old by it is deleted.
-    pub clock: Clock,
-    /// How long it backs off.
-    pub chance: Chance,
+    /// The time, and chance.
+    pub world: World,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
     /// The most bytes that may wait.
@@ -68,7 +65,7 @@ impl Shipper {
             let pause = match &result {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => IDLE_LOOK,
-                Err(_) => back_off(failures, &self.chance),
+                Err(_) => back_off(failures, &self.world.chance),
             };
             match &result {
                 Ok(_) => {
@@ -105,10 +102,10 @@ impl Shipper {
             // Also soon after each start: a key's time may have run out while nothing ran. Not before the clock
             // is known to be right: what is destroyed does not come back.
             let is_due = expired.is_none_or(|last: Instant| last.elapsed() >= EXPIRE_EVERY);
-            if is_due && self.clock.is_settled() {
+            if is_due && self.world.clock.is_settled() {
                 expired = Some(Instant::now());
                 self.expire_rows().await;
-                let now_ms = self.clock.now_ms();
+                let now_ms = self.world.clock.now_ms();
                 if let Err(error) = on_disk(&self.state, move |state| state.expire(now_ms)).await {
                     tracing::warn!(
                         error = crate::logging::chain(&error),
@@ -144,7 +141,7 @@ impl Shipper {
         if !self.is_embedded || !self.is_prepared.load(Ordering::Relaxed) {
             return;
         }
-        match expiry::drop_expired(&self.clickhouse, self.clock.now_ms()).await {
+        match expiry::drop_expired(&self.clickhouse, self.world.clock.now_ms()).await {
             Ok(0) => {}
             Ok(partitions) => tracing::info!(partitions, "dropped rows older than 90 days"),
             Err(error) => tracing::warn!(
@@ -229,7 +226,7 @@ impl Shipper {
     /// When ClickHouse or the state file fail, or ClickHouse does not hold what it took.
     pub async fn ship(&self, is_retry: bool) -> Result<bool, ClickHouseError> {
         let started = Instant::now();
-        let shipped = ship_once(&self.clickhouse, &self.state, &self.clock, is_retry).await?;
+        let shipped = ship_once(&self.clickhouse, &self.state, &self.world.clock, is_retry).await?;
         if let Some(last) = shipped.confirmed.last() {
             self.holdings.confirmed(*last);
             metrics::counter!(names::SHIPPED_ROWS).increment(shipped.rows);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use tillwatch_journal::{Journal, Position, RealDisk, Record, Recovery};
+use tillwatch_journal::{Journal, Position, Record, Recovery};
 use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
@@ -50,7 +50,7 @@ pub fn start(
     world: &World,
 ) -> Result<Started, ServeError> {
     let data_dir = config.data_dir.clone().unwrap_or_default();
-    check_journal(state, &data_dir)?;
+    check_journal(state, &data_dir, world)?;
     let restored = state.restore()?;
     let restored_position = restored.applied;
     let settings = aggregate_settings(config);
@@ -69,7 +69,7 @@ pub fn start(
     };
     let opened = Journal::open(
         journal_settings(config, state.journal_id()?, world),
-        Arc::new(RealDisk),
+        Arc::clone(&world.disk),
         Position(restored_position),
         &mut replayer,
         sink,

@@ -13,6 +13,7 @@ use crate::persist::identity::look;
 use crate::persist::ship::guard_epochs;
 use crate::persist::{ClickHouse, ClickHouseError, JournalLoss, LossKind, State};
 use crate::pipeline::{self, ServeError};
+use crate::world::World;
 
 /// What is amiss beside the sums, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +62,7 @@ pub(super) async fn look_around(
 /// Of a collector that does not run: whether its journal is damaged, or is not the one it goes with. A
 /// running one has looked at its start, and is in the middle of it.
 fn journal_is_damaged(data_dir: &Path) -> Result<bool, Failure> {
-    let _lock = match pipeline::lock_data_dir(data_dir) {
+    let _lock = match pipeline::lock_data_dir(data_dir, &World::of_machine()) {
         Ok(lock) => lock,
         Err(ServeError::InUse { .. }) => return Ok(false),
         Err(error) => return Err(Failure::of(&error)),
@@ -70,7 +71,7 @@ fn journal_is_damaged(data_dir: &Path) -> Result<bool, Failure> {
     let Some(known) = known.filter(|known| known.journal_id.is_some()) else {
         return Ok(false);
     };
-    if let Err(error) = pipeline::check_belonging(known, data_dir) {
+    if let Err(error) = pipeline::check_belonging(known, data_dir, &World::of_machine()) {
         say(&Failure::of(&error).0);
         return Ok(true);
     }

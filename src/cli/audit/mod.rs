@@ -96,11 +96,10 @@ impl Audit {
                 data_dir.display()
             )));
         }
-        let state = Arc::new(
-            pipeline::open_state(&data_dir, &World::of_machine())
-                .map_err(|error| Failure::of(&error))?,
-        );
-        let database = pipeline::open_database(&config)
+        let world = World::of_machine();
+        let state =
+            Arc::new(pipeline::open_state(&data_dir, &world).map_err(|error| Failure::of(&error))?);
+        let database = pipeline::open_database(&config, &world.tasks)
             .await
             .map_err(|error| Failure::of(&error))?;
         let audited = self.audit(&state, database.clickhouse(), &data_dir).await;

@@ -14,6 +14,7 @@ use crate::persist::ship::{guard_epochs, ship_once};
 use crate::persist::{ClickHouse, EpochInfo, State};
 use crate::pipeline::{self, ServeError};
 use crate::progress::Progress;
+use crate::world::World;
 
 /// Takes broken parts out of their tables: while they are there, every query that meets one fails.
 pub(super) async fn detach_all(
@@ -89,7 +90,7 @@ pub(super) async fn repair_all(
         ));
     }
     // While `serve` holds the folder it ships itself.
-    match pipeline::lock_data_dir(data_dir) {
+    match pipeline::lock_data_dir(data_dir, &World::of_machine()) {
         Err(ServeError::InUse { .. }) => Ok(()),
         Err(error) => Err(Failure::of(&error)),
         Ok(_lock) => loop {

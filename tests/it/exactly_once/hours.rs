@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tillwatch::aggregate::Restored;
-use tillwatch::chance::Chance;
 use tillwatch::clock::Clock;
 use tillwatch::holdings::Holdings;
 use tillwatch::persist::migrate::migrate;
@@ -65,8 +64,7 @@ impl Bench {
             clickhouse: clickhouse.clone(),
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
-            clock: Clock::of_machine(),
-            chance: Chance::of_system(),
+            world: World::of_machine(),
             quiet: Duration::from_millis(1),
         };
         // Much happens between a reader's view and its reading.
