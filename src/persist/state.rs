@@ -69,9 +69,7 @@ impl State {
         })
     }
 
-    /// The time, as well as it is known, Unix ms.
-    #[must_use]
-    pub fn now_ms(&self) -> i64 {
+    pub(super) fn now_ms(&self) -> i64 {
         self.world.clock.now_ms()
     }
 

@@ -73,7 +73,7 @@ fn leave_to_another(state: &State, sealed: u64, world: &World) -> Result<(), Ser
             records: 0,
             bytes: 0,
             segment: 0,
-            found_at_ms: state.now_ms(),
+            found_at_ms: world.clock.now_ms(),
             accepted_at_ms: None,
         })?;
     }
