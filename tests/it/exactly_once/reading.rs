@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Server, Terminal, audit_is_clean, data, now_ms};
 
+/// Fewer prove nothing.
+const ANSWERS_MIN: u32 = 50;
+/// How long they may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_holds_what_was_acknowledged_before_it_and_nothing_twice() {
     let server = Arc::new(Server::start_with(&[("TILLWATCH_SEAL_INTERVAL", "300ms")]).await);
@@ -51,7 +56,9 @@ async fn every_answer_holds_what_was_acknowledged_before_it_and_nothing_twice() 
         ("group_by", "store_id"),
     ];
     let (mut answers, mut last, started) = (0, 0, Instant::now());
-    while started.elapsed() < Duration::from_secs(6) {
+    // A busy machine gives fewer answers in six seconds.
+    while started.elapsed() < Duration::from_secs(6) || answers <= ANSWERS_MIN {
+        assert!(started.elapsed() < PATIENCE, "only {answers} answers");
         let least = acknowledged.load(Ordering::SeqCst);
         let parameters: &[(&str, &str)] = if answers % 2 == 0 { &one } else { &stepped };
         let answer = server.percentiles(parameters).await;
@@ -81,7 +88,7 @@ async fn every_answer_holds_what_was_acknowledged_before_it_and_nothing_twice() 
         .value("tillwatch_confirmed_epoch", &[]);
     println!("{answers} answers while {epochs} epochs moved");
     assert!(
-        answers > 50 && epochs > 8.0,
+        epochs > 8.0,
         "{answers} answers, {epochs} epochs: nothing was tested"
     );
     server.wait_confirmed().await;

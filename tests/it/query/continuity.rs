@@ -1,7 +1,7 @@
 //! What was acknowledged is in every later answer, once, while it moves from place to place.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -22,6 +22,16 @@ async fn count(server: &Server, parameters: &[(&str, &str)]) -> (u64, f64) {
     })
 }
 
+/// Answers to each reader; fewer prove nothing.
+const ANSWERS_MIN: u32 = 10;
+/// How long they may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn fewest(answers: &[AtomicU32]) -> u32 {
+    let counts = answers.iter().map(|count| count.load(Ordering::SeqCst));
+    counts.min().unwrap()
+}
+
 /// Terminals post while answers are read all the time: open windows are cut, sealed, shipped and
 /// confirmed below, and no answer may show a gap or a double.
 #[tokio::test]
@@ -32,14 +42,17 @@ async fn counts_never_fall_and_never_pass_what_was_sent() {
     // Begun: may be in an answer. Acknowledged: must be in it.
     let (begun, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let is_over = Arc::new(AtomicBool::new(false));
+    let answers = Arc::new([const { AtomicU32::new(0) }; 3]);
     let readers: Vec<_> = [None, Some("60"), Some("1h")]
         .into_iter()
-        .map(|step| {
+        .enumerate()
+        .map(|(reader, step)| {
+            let answers = Arc::clone(&answers);
             let (server, is_over) = (Arc::clone(&server), Arc::clone(&is_over));
             let (begun, acknowledged) = (Arc::clone(&begun), Arc::clone(&acknowledged));
             let (from, to) = (from.clone(), to.clone());
             tokio::spawn(async move {
-                let (mut last, mut answers) = (0, 0_u32);
+                let mut last = 0;
                 while !is_over.load(Ordering::SeqCst) {
                     let mut parameters = vec![
                         ("metric", "inp_ms"),
@@ -57,9 +70,8 @@ async fn counts_never_fall_and_never_pass_what_was_sent() {
                     );
                     assert!((sum - found as f64 * 7.0).abs() < 1e-6, "{sum} of {found}");
                     last = found;
-                    answers += 1;
+                    answers[reader].fetch_add(1, Ordering::SeqCst);
                 }
-                answers
             })
         })
         .collect();
@@ -67,11 +79,14 @@ async fn counts_never_fall_and_never_pass_what_was_sent() {
         .map(|writer| {
             let server = Arc::clone(&server);
             let (begun, acknowledged) = (Arc::clone(&begun), Arc::clone(&acknowledged));
+            let answers = Arc::clone(&answers);
             tokio::spawn(async move {
                 let queue = Batch::new(&format!("flow-{writer}"));
                 let started = Instant::now();
                 let mut seq = 0;
-                while started.elapsed() < Duration::from_secs(5) {
+                // A busy machine gives fewer answers in five seconds.
+                while started.elapsed() < Duration::from_secs(5) || fewest(&answers) <= ANSWERS_MIN {
+                    assert!(started.elapsed() < PATIENCE, "only {}", fewest(&answers));
                     // Into this minute and, as a terminal that comes back, into earlier ones.
                     let mut batch = queue.clone().seq(seq);
                     for sample in 0..5 {
@@ -94,11 +109,7 @@ async fn counts_never_fall_and_never_pass_what_was_sent() {
     server.wait_confirmed().await;
     is_over.store(true, Ordering::SeqCst);
     for reader in readers {
-        let answers = reader.await.unwrap();
-        assert!(
-            answers > 10,
-            "{answers} answers are too few to prove anything"
-        );
+        reader.await.unwrap();
     }
     let sent = acknowledged.load(Ordering::SeqCst);
     assert_eq!(
