@@ -1,7 +1,7 @@
-//! Chance: what must not be guessed, what must not be there twice, and what only has to be spread.
+//! Draws at random: values that nobody may guess, values that must be unique, and pauses that must spread.
 //!
-//! A [`Chance`] is made once and handed in. One with a seed draws the same again, as far as it is asked in
-//! the same order, so that a test can play back what it did.
+//! A [`Chance`] is made once and handed in. A chance with a seed draws the same values again if it is asked
+//! in the same order, so that a test can replay a run.
 
 use std::io;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! tillwatch: from a terminal's batch to true percentiles.
+//! tillwatch turns the batches that terminals post into true percentiles.
 //!
 //! The modules stand in the order in which a batch meets them.
 

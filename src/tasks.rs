@@ -1,8 +1,8 @@
-//! Whatever runs beside: each task and thread is started here, has a name, and does not die unseen.
+//! Starts each task and thread, gives it a name, and notices when it panics.
 //!
-//! A panic ends its task and nothing else; without the task the process would go on, take batches in and,
-//! for instance, never seal them. So [`Tasks::died`] says when it has happened, and the process ends: the
-//! next start finds everything that was acknowledged in the journal.
+//! A panic ends only its own task. The process would then continue without the task: it would accept
+//! batches and, for instance, never seal them. [`Tasks::died`] therefore tells of the panic and the process
+//! ends; the next start finds every acknowledged batch in the journal.
 
 use std::future::Future;
 use std::io;

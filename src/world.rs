@@ -1,4 +1,5 @@
-//! What stands around a stage and is not in its batches: it is made once and handed in.
+//! Holds what a stage needs besides its batches: clock, chance, disk and tasks. The program makes one
+//! world and hands it, or the needed part, to each stage.
 
 use std::sync::Arc;
 

@@ -305,7 +305,7 @@ pub const BUILT_IN: &[Metric] = &[
         help: "Shows how many transactions wait in the terminal's queue.",
         prometheus: "pos_pending_transactions",
         thresholds: [Some(800), Some(1_000)],
-        threshold_note: "A terminal may hold 1,000; over 800 warns.",
+        threshold_note: "A terminal may hold 1,000 transactions; over 800 warns.",
         per_terminal: true,
         ..BASE
     },
