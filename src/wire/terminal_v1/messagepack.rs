@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeSeed;
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{DeserializeSeed, IntoDeserializer};
 
 use super::field::{FieldSeed, field};
 use super::walk::{Broken, Kind, Members, Walk};
@@ -13,7 +14,7 @@ use super::{Field, tolerant};
 
 /// The marker of a null.
 const NULL: u8 = 0xc0;
-/// How deep the stream follows; a batch is six deep. What is deeper is taken apart and skipped.
+/// How deep the deserializer follows; a batch is six deep. What is deeper is taken apart and skipped.
 const DEPTH_MAX: usize = 64;
 
 /// How many bytes a value takes that begins with this one, if that says it all; else 0.
@@ -54,20 +55,12 @@ impl<'a> Piece<'a> {
     /// The value that these bytes are, if they are one and no more.
     pub(super) fn whole(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Bytes(bytes);
-        let value = rest.value()?;
+        let value = rest.piece()?;
         rest.0.is_empty().then_some(value)
     }
 
     fn text(self) -> Option<&'a str> {
-        let mut rest = Bytes(self.0);
-        let length = match rest.byte()? {
-            marker @ 0xa0..=0xbf => u64::from(marker & 0x1f),
-            0xd9 => rest.number(1)?,
-            0xda => rest.number(2)?,
-            0xdb => rest.number(4)?,
-            _ => return None,
-        };
-        std::str::from_utf8(rest.take(length)?).ok()
+        Bytes(self.0).text()
     }
 }
 
@@ -98,16 +91,16 @@ impl<'a> tolerant::Piece<'a> for Piece<'a> {
     fn elements(self) -> Option<impl Iterator<Item = Self>> {
         let mut rest = Bytes(self.0);
         let Members(count) = rest.open(Kind::List).ok()?;
-        Some((0..count).map_while(move |_| rest.value()))
+        Some((0..count).map_while(move |_| rest.piece()))
     }
 
     fn pairs(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>> {
         let mut rest = Bytes(self.0);
         let Members(count) = rest.open(Kind::Object).ok()?;
         Some((0..count).map_while(move |_| {
-            let key = rest.value()?;
+            let key = rest.piece()?;
             let key = Cow::Borrowed(key.text().unwrap_or_default());
-            Some((key, rest.value()?))
+            Some((key, rest.piece()?))
         }))
     }
 }
@@ -116,13 +109,32 @@ impl<'a> tolerant::Piece<'a> for Piece<'a> {
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Walk<'a> for Bytes<'a> {
+    #[inline(always)]
     fn value<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Broken> {
-        // Its deserializer does not say how far it has come.
-        let piece = Self::value(self).ok_or(Broken)?;
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(piece.0);
-        deserializer.set_max_depth(DEPTH_MAX);
-        seed.deserialize(&mut deserializer)
-            .map_err(|_told_when_taken_apart| Broken)
+        let number = match self.0.first() {
+            Some(0xa0..=0xbf | 0xd9..=0xdb) => {
+                if let Some(text) = self.text() {
+                    return seed.deserialize(BorrowedStrDeserializer::new(text));
+                }
+                None
+            }
+            Some(marker @ 0..=0x7f) => self.short(u64::from(*marker)),
+            Some(0xcc) => self.long::<1>().map(|bytes| u64::from(bytes[0])),
+            Some(0xcd) => self.long().map(|bytes| u16::from_be_bytes(bytes).into()),
+            Some(0xce) => self.long().map(|bytes| u32::from_be_bytes(bytes).into()),
+            Some(0xcf) => self.long().map(u64::from_be_bytes),
+            Some(0xcb) => {
+                if let Some(bytes) = self.long() {
+                    return seed.deserialize(f64::from_be_bytes(bytes).into_deserializer());
+                }
+                None
+            }
+            _ => None,
+        };
+        match number {
+            Some(number) => seed.deserialize(number.into_deserializer()),
+            None => self.by_serde(seed),
+        }
     }
 
     fn null(&mut self) -> bool {
@@ -143,15 +155,19 @@ impl<'a> Walk<'a> for Bytes<'a> {
         count.map(Members).ok_or(Broken)
     }
 
-    fn next(&mut self, _: Kind, Members(left): &mut Members) -> Result<bool, Broken> {
+    #[inline(always)]
+    fn element(&mut self, Members(left): &mut Members) -> Result<bool, Broken> {
         let is_there = *left > 0;
         *left = left.saturating_sub(1);
         Ok(is_there)
     }
 
-    fn key(&mut self) -> Result<Cow<'a, str>, Broken> {
-        let key = Self::value(self).and_then(Piece::text).ok_or(Broken)?;
-        Ok(Cow::Borrowed(key))
+    #[inline(always)]
+    fn member(&mut self, members: &mut Members) -> Result<Option<&'a [u8]>, Broken> {
+        if !self.element(members)? {
+            return Ok(None);
+        }
+        self.text_bytes().map(Some).ok_or(Broken)
     }
 
     fn coming(&mut self) -> &'a [u8] {
@@ -190,8 +206,57 @@ impl<'a> Bytes<'a> {
         )
     }
 
+    /// The bytes of a text; stays where it is if that does not come next.
+    #[inline(always)]
+    fn text_bytes(&mut self) -> Option<&'a [u8]> {
+        let (marker, rest) = self.0.split_first()?;
+        let mut rest = Self(rest);
+        let length = match marker {
+            0xa0..=0xbf => u64::from(marker & 0x1f),
+            0xd9 => rest.number(1)?,
+            0xda => rest.number(2)?,
+            0xdb => rest.number(4)?,
+            _ => return None,
+        };
+        let text = rest.take(length)?;
+        self.0 = rest.0;
+        Some(text)
+    }
+
+    /// Reads a text; stays where it is if that does not come next.
+    #[inline(always)]
+    fn text(&mut self) -> Option<&'a str> {
+        let mut rest = Self(self.0);
+        let text = std::str::from_utf8(rest.text_bytes()?).ok()?;
+        self.0 = rest.0;
+        Some(text)
+    }
+
+    /// Passes over a marker that is a value by itself.
+    fn short(&mut self, value: u64) -> Option<u64> {
+        self.0 = self.0.get(1..)?;
+        Some(value)
+    }
+
+    /// The bytes of a number, behind its marker.
+    fn long<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
+        let (number, rest) = self.0.get(1..)?.split_first_chunk()?;
+        self.0 = rest;
+        Some(*number)
+    }
+
+    #[cold]
+    fn by_serde<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Broken> {
+        // Its deserializer does not say how far it has come.
+        let piece = self.piece().ok_or(Broken)?;
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(piece.0);
+        deserializer.set_max_depth(DEPTH_MAX);
+        seed.deserialize(&mut deserializer)
+            .map_err(|_told_when_taken_apart| Broken)
+    }
+
     /// The next value with all that is in it.
-    fn value(&mut self) -> Option<Piece<'a>> {
+    fn piece(&mut self) -> Option<Piece<'a>> {
         let start = self.0;
         let mut to_come = 1_u64;
         while to_come > 0 {

@@ -1,18 +1,18 @@
 //! What a terminal posts: native format v1, as the terminal wrote it, before anything is believed.
 //!
-//! A body is JSON or MessagePack; both are read by the same visitors into the same structs.
+//! A body is JSON or MessagePack; both are read by the same walk into the same structs.
 //!
 //! | file | what |
 //! |---|---|
 //! | `request.rs` | one request: one batch, or many; the entry, `parse` |
-//! | `walk.rs` | the outer objects, member by member: where a list begins and ends |
-//! | `stream.rs` | the lists in them, in one go |
+//! | `walk.rs` | the objects and lists of a body, member by member, in either format |
+//! | `json.rs` | how JSON is walked through; plain values are read in place |
+//! | `messagepack.rs` | the same of MessagePack, without trusting a length it claims |
 //! | `read.rs` | what each key of an object means |
 //! | `field.rs` | a value of any type: what it is, or that it is of the wrong type |
-//! | `messagepack.rs` | where a MessagePack value ends, without trusting a length it claims |
-//! | `tolerant.rs` | takes a body apart piece by piece, after the stream has failed |
+//! | `tolerant.rs` | takes a body apart piece by piece, after the walk has failed |
 //!
-//! The visitors borrow from the body, keep what they know, count keys they do not know, and note a
+//! The readers borrow from the body, keep what they know, count keys they do not know, and note a
 //! value of the wrong type instead of failing on it, so that one bad sample costs one sample. What
 //! even that cannot read (a number past the range of a float, a half surrogate, a MessagePack extension
 //! type) makes the whole body be read again by [`tolerant`], which takes it apart sample by sample.
@@ -20,10 +20,10 @@
 use std::borrow::Cow;
 
 mod field;
+mod json;
 mod messagepack;
 mod read;
 mod request;
-mod stream;
 mod tolerant;
 mod walk;
 

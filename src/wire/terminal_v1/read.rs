@@ -1,4 +1,4 @@
-//! What each key of an object means, be it read from a stream that fails as a whole, or piece by piece.
+//! What each key of an object means, be it read in a walk that fails as a whole, or piece by piece.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::field::{Digits, FieldSeed};
 use super::request::{Batch, Context, Envelope, Format, Parsed, Request};
 use super::{Field, Histogram, Number, Sample};
 
-/// One value of an object, not read yet: from a stream that fails as a whole, or from a piece of text
+/// One value of an object, not read yet: from a walk that fails as a whole, or from a piece of text
 /// that fails alone.
 pub(super) trait Value<'de>: Sized {
     type Error;
@@ -39,9 +39,6 @@ pub(super) enum Listed<'de> {
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
-    /// Whether there are lists in it whose bytes are wanted.
-    const HAS_LISTS: bool;
-
     /// How many a list of them mostly holds: room for these is made at once.
     fn usual(context: &Context<'_>) -> usize;
     fn admit(context: &mut Context<'_>) -> bool;
@@ -49,15 +46,13 @@ pub(super) trait Item<'de>: Default {
     /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).
     fn key<V: Value<'de>>(
         &mut self,
-        key: &str,
+        key: &[u8],
         value: V,
         context: &mut Context<'_>,
     ) -> Result<bool, V::Error>;
 }
 
 impl<'de> Item<'de> for Sample<'de> {
-    const HAS_LISTS: bool = false;
-
     fn usual(context: &Context<'_>) -> usize {
         context.samples_usual()
     }
@@ -70,18 +65,19 @@ impl<'de> Item<'de> for Sample<'de> {
         self.malformed = true;
     }
 
+    #[inline(always)]
     fn key<V: Value<'de>>(
         &mut self,
-        key: &str,
+        key: &[u8],
         value: V,
         _: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
-            "m" => self.metric = value.field()?,
-            "t" => self.t = value.field()?,
-            "v" => self.v = value.field()?,
-            "label" => self.label = value.field()?.map(Digits::text),
-            "connection" => self.connection = value.field()?,
+            b"m" => self.metric = value.field()?,
+            b"t" => self.t = value.field()?,
+            b"v" => self.v = value.field()?,
+            b"label" => self.label = value.field()?.map(Digits::text),
+            b"connection" => self.connection = value.field()?,
             _ => return value.skip().map(|()| false),
         }
         Ok(true)
@@ -89,8 +85,6 @@ impl<'de> Item<'de> for Sample<'de> {
 }
 
 impl<'de> Item<'de> for Histogram<'de> {
-    const HAS_LISTS: bool = false;
-
     fn usual(_: &Context<'_>) -> usize {
         2
     }
@@ -105,22 +99,22 @@ impl<'de> Item<'de> for Histogram<'de> {
 
     fn key<V: Value<'de>>(
         &mut self,
-        key: &str,
+        key: &[u8],
         value: V,
         context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
-            "span_ms" => self.span_ms = value.field()?,
-            "buckets" => {
+            b"span_ms" => self.span_ms = value.field()?,
+            b"buckets" => {
                 self.buckets = value.field()?;
                 // No more than the pairs of one histogram: asked for once they are there.
                 let pairs = self.buckets.value().map_or(0, Vec::capacity);
                 let _is_refused = !context.takes(pairs * size_of::<(u64, u64)>());
             }
-            "sum" => self.sum = value.field()?,
-            "min" => self.min = value.field()?,
-            "max" => self.max = value.field()?,
-            "v" => return value.skip().map(|()| false),
+            b"sum" => self.sum = value.field()?,
+            b"min" => self.min = value.field()?,
+            b"max" => self.max = value.field()?,
+            b"v" => return value.skip().map(|()| false),
             _ => return self.sample.key(key, value, context),
         }
         Ok(true)
@@ -128,8 +122,6 @@ impl<'de> Item<'de> for Histogram<'de> {
 }
 
 impl<'de> Item<'de> for Batch<'de> {
-    const HAS_LISTS: bool = true;
-
     fn usual(_: &Context<'_>) -> usize {
         4
     }
@@ -144,31 +136,31 @@ impl<'de> Item<'de> for Batch<'de> {
 
     fn key<V: Value<'de>>(
         &mut self,
-        key: &str,
+        key: &[u8],
         value: V,
         context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
-            "v" => self.v = value.field()?,
-            "store_id" => self.store_id = value.field()?.map(Digits::text),
-            "terminal_id" => self.terminal_id = value.field()?.map(Digits::text),
-            "queue" => self.queue = value.field()?,
-            "seq" => self.seq = value.exact()?,
-            "release" => self.release = value.field::<Digits<'_>>()?.exactly(),
-            "session_id" => self.session_id = value.field()?.map(Digits::text),
-            "consent" => self.consent = value.field()?,
-            "source" => self.source = value.field()?,
-            "samples" => {
+            b"v" => self.v = value.field()?,
+            b"store_id" => self.store_id = value.field()?.map(Digits::text),
+            b"terminal_id" => self.terminal_id = value.field()?.map(Digits::text),
+            b"queue" => self.queue = value.field()?,
+            b"seq" => self.seq = value.exact()?,
+            b"release" => self.release = value.field::<Digits<'_>>()?.exactly(),
+            b"session_id" => self.session_id = value.field()?.map(Digits::text),
+            b"consent" => self.consent = value.field()?,
+            b"source" => self.source = value.field()?,
+            b"samples" => {
                 let listed = value.list(&mut self.samples, context)?;
                 self.take(&listed, (!self.samples.is_empty()).then_some(SAMPLES));
                 context.samples_before = self.samples.len();
             }
-            "histograms" => {
+            b"histograms" => {
                 let listed = value.list(&mut self.histograms, context)?;
                 self.take(&listed, (!self.histograms.is_empty()).then_some(HISTOGRAMS));
             }
             // Belongs to the request; inside a batch of many it means nothing, and is no stranger.
-            "sent_at_ms" => value.skip()?,
+            b"sent_at_ms" => value.skip()?,
             _ => return value.skip().map(|()| false),
         }
         Ok(true)
@@ -215,11 +207,11 @@ struct EnvelopeKeys<'a> {
 
 impl<'de> EnvelopeKeys<'de> {
     /// Reads one key. `None`: it is not one of them.
-    fn key<V: Value<'de>>(&mut self, key: &str, value: V) -> Result<Option<V>, V::Error> {
+    fn key<V: Value<'de>>(&mut self, key: &[u8], value: V) -> Result<Option<V>, V::Error> {
         match key {
-            "compressed" => self.compressed = value.field()?,
-            "format" => self.format = value.field()?,
-            "data" => self.data = value.field()?,
+            b"compressed" => self.compressed = value.field()?,
+            b"format" => self.format = value.field()?,
+            b"data" => self.data = value.field()?,
             _ => return Ok(Some(value)),
         }
         self.seen += 1;
@@ -228,8 +220,6 @@ impl<'de> EnvelopeKeys<'de> {
 }
 
 impl<'de> Item<'de> for Top<'de> {
-    const HAS_LISTS: bool = true;
-
     fn usual(_: &Context<'_>) -> usize {
         1
     }
@@ -244,13 +234,13 @@ impl<'de> Item<'de> for Top<'de> {
 
     fn key<V: Value<'de>>(
         &mut self,
-        key: &str,
+        key: &[u8],
         value: V,
         context: &mut Context<'_>,
     ) -> Result<bool, V::Error> {
         match key {
-            "sent_at_ms" => self.sent_at_ms = value.field()?,
-            "batches" => {
+            b"sent_at_ms" => self.sent_at_ms = value.field()?,
+            b"batches" => {
                 let mut batches = self.many.take().unwrap_or_default();
                 match value.list(&mut batches, context)? {
                     Listed::Bytes(_) => self.many = Some(batches),

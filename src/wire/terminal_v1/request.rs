@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::json::Json;
 use super::messagepack::Bytes;
 use super::read::{Item, Top};
-use super::walk::{self, Broken, Json, Walk};
+use super::walk::{self, Broken, Walk};
 use super::{Field, Histogram, Number, Sample, tolerant};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -163,14 +164,16 @@ pub fn parse_within<'b>(
 }
 
 fn json<'a>(text: &'a str, context: &mut Context<'_>) -> Result<Top<'a>, Broken> {
-    let mut rest = Json(text);
-    let top = walk::object(&mut rest, context)?;
+    let mut rest = Json::new(text);
+    let mut top = Top::default();
+    walk::object(&mut rest, &mut top, context)?;
     rest.coming().is_empty().then_some(top).ok_or(Broken)
 }
 
 fn messagepack<'a>(body: &'a [u8], context: &mut Context<'_>) -> Result<Top<'a>, Broken> {
     let mut rest = Bytes(body);
-    let top = walk::object(&mut rest, context)?;
+    let mut top = Top::default();
+    walk::object(&mut rest, &mut top, context)?;
     rest.coming().is_empty().then_some(top).ok_or(Broken)
 }
 
@@ -189,6 +192,9 @@ fn text_of(body: &[u8]) -> Result<&str, ParseError> {
 
 /// Asked for so many more bytes; `false` when there are none.
 pub(super) type Take<'t> = &'t mut dyn FnMut(usize) -> bool;
+
+/// Samples in a batch a minute of all metrics.
+const SAMPLES_USUAL: usize = 48;
 
 /// What is counted while a request is read.
 pub(super) struct Context<'t> {
@@ -209,7 +215,7 @@ impl<'t> Context<'t> {
             take,
             batches: 0,
             samples: 0,
-            samples_before: 0,
+            samples_before: SAMPLES_USUAL,
             unknown_keys: 0,
             excess: None,
         }
@@ -217,8 +223,8 @@ impl<'t> Context<'t> {
 
     /// The same body is read in another way.
     fn begin_again(&mut self) {
-        (self.batches, self.samples, self.samples_before) = (0, 0, 0);
-        self.unknown_keys = 0;
+        (self.batches, self.samples, self.unknown_keys) = (0, 0, 0);
+        self.samples_before = SAMPLES_USUAL;
     }
 
     /// Asks for memory; `false` when there is none and reading must stop.
@@ -248,13 +254,7 @@ impl<'t> Context<'t> {
     /// How many samples a batch mostly has. Of many in one request each has about as many as the one
     /// before: five hundred small ones do not take the room of five hundred large ones.
     pub(super) fn samples_usual(&self) -> usize {
-        /// A batch a minute of all metrics.
-        const USUAL: usize = 48;
-        if self.batches == 0 {
-            USUAL
-        } else {
-            self.samples_before.clamp(1, USUAL)
-        }
+        self.samples_before.clamp(1, SAMPLES_USUAL)
     }
 
     /// What there was too much of.
@@ -273,6 +273,7 @@ impl<'t> Context<'t> {
     }
 
     /// Counts one sample; `false` when that is one too many and reading must stop.
+    #[inline]
     pub(super) fn admits_sample(&mut self) -> bool {
         self.samples += 1;
         if self.samples > self.limits.samples_max {
@@ -284,6 +285,8 @@ impl<'t> Context<'t> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -394,5 +397,212 @@ mod tests {
             [40; 499],
             "made once, for as many as the one before had"
         );
+    }
+
+    /// A value as JSON may have it, or nearly.
+    fn value_text() -> impl Strategy<Value = String> {
+        let odd = prop::sample::select(vec![
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "7",
+            "-7",
+            "00",
+            "1.",
+            ".5",
+            "1.5",
+            "0.1",
+            "1e3",
+            "1E400",
+            "9007199254740993",
+            "18446744073709551615",
+            "18446744073709551616",
+            "0.30000000000000004",
+            "123456789012345678.9",
+            "1234567890123456789.5",
+            "0.12345678901234567890123",
+            "99999999999.99999999999999",
+            "\"\"",
+            "\"a\"",
+            "\"lcp_ms\"",
+            "\"\\u0041\"",
+            "\"\\ud800\"",
+            "\"\\q\"",
+            "\"tab\\t and more text\"",
+            "\"\u{1}\"",
+            "\"größer als acht\"",
+            "\"open",
+            "[]",
+            "{}",
+            "[[1,2],[3.0,4]]",
+            "[[1]]",
+            "{\"a\":[{}]}",
+            "[1,]",
+            "{,}",
+            "nul",
+            "truex",
+            "+1",
+            "",
+        ]);
+        let number = (any::<u64>(), 0..24_usize).prop_map(|(number, decimals)| {
+            let digits = format!("{number:0>width$}", width = decimals + 1);
+            let (whole, part) = digits.split_at(digits.len() - decimals);
+            if part.is_empty() {
+                digits
+            } else {
+                format!("{whole}.{part}")
+            }
+        });
+        prop_oneof![3 => odd.prop_map(str::to_owned), 1 => number]
+    }
+
+    fn member_text(keys: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let colon = prop::sample::select(vec![":", ":", ":", " :\t", "", ","]);
+        (prop::sample::select(keys), colon, value_text())
+            .prop_map(|(key, colon, value)| format!("{key}{colon}{value}"))
+    }
+
+    fn join(
+        of: impl Strategy<Value = String>,
+        ends: [&'static str; 2],
+    ) -> impl Strategy<Value = String> {
+        let comma = prop::sample::select(vec![",", ",", ",", ",", " , ", "\n,", "", ",,"]);
+        let lead = prop::sample::select(vec!["", "", "", "", "", " ", ","]);
+        (lead, prop::collection::vec(of, 0..6), comma)
+            .prop_map(move |(lead, of, comma)| [ends[0], lead, &of.join(comma), ends[1]].concat())
+    }
+
+    /// A body of the shape of a request, its members in any order and number, and some of them wrong.
+    fn body_text() -> impl Strategy<Value = String> {
+        const SAMPLE: &[&str] = &[
+            "\"m\"",
+            "\"t\"",
+            "\"v\"",
+            "\"label\"",
+            "\"connection\"",
+            "\"z\"",
+            "\"\\u006d\"",
+            "m",
+            "\"\\\"",
+            "\"span_ms\"",
+            "\"buckets\"",
+            "\"sum\"",
+            "\"a long key that nobody knows\"",
+        ];
+        const BATCH: &[&str] = &[
+            "\"v\"",
+            "\"store_id\"",
+            "\"terminal_id\"",
+            "\"queue\"",
+            "\"seq\"",
+            "\"release\"",
+            "\"session_id\"",
+            "\"consent\"",
+            "\"source\"",
+            "\"sent_at_ms\"",
+            "\"samples\"",
+            "\"stranger\"",
+            "\"data\"",
+            "\"format\"",
+        ];
+        let list = |key: &'static str| {
+            let sample = join(member_text(SAMPLE), ["{", "}"]);
+            let element = prop_oneof![12 => sample, 1 => value_text()];
+            join(element, ["[", "]"]).prop_map(move |list| format!("\"{key}\":{list}"))
+        };
+        let member = move || {
+            prop_oneof![
+                4 => member_text(BATCH),
+                2 => list("samples"),
+                1 => list("histograms"),
+            ]
+        };
+        let batch = join(member(), ["{", "}"]);
+        let many = join(batch, ["[", "]"]).prop_map(|list| format!("\"batches\":{list}"));
+        let top = prop_oneof![6 => member(), 1 => many];
+        (
+            join(top, ["{", "}"]),
+            prop::sample::select(vec!["", "", "", " ", "\n", "x", "}"]),
+        )
+            .prop_map(|(body, behind)| body + behind)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        /// The walk reads what it can exactly as taking the body apart does.
+        #[test]
+        fn whether_walked_or_taken_apart_json_says_the_same(text in body_text()) {
+            let mut unlimited = |_bytes: usize| true;
+            let mut walked = Context::new(LIMITS, &mut unlimited);
+            let mut said = |_bytes: usize| true;
+            let mut apart = Context::new(LIMITS, &mut said);
+            let by_pieces = tolerant::json_top(&text, &mut apart);
+            if let Ok(top) = json(&text, &mut walked) {
+                let by_pieces = by_pieces.expect("what is walked through is JSON");
+                prop_assert_eq!(walked.unknown_keys, apart.unknown_keys);
+                let [walked, apart] = [top, by_pieces]
+                    .map(|top| format!("{:?}", top.into_parsed(Format::Json, 0)));
+                prop_assert_eq!(walked, apart);
+            }
+        }
+
+        /// The same of MessagePack, whole and with a byte changed.
+        #[test]
+        fn whether_walked_or_taken_apart_messagepack_says_the_same(
+            text in body_text(), at: prop::sample::Index, byte: u8, is_whole: bool,
+        ) {
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else {
+                return Ok(());
+            };
+            let mut body = rmp_serde::to_vec(&value).unwrap();
+            if !is_whole {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            let mut unlimited = |_bytes: usize| true;
+            let mut walked = Context::new(LIMITS, &mut unlimited);
+            let mut said = |_bytes: usize| true;
+            let mut apart = Context::new(LIMITS, &mut said);
+            let by_pieces = tolerant::messagepack_top(&body, &mut apart);
+            if let Ok(top) = messagepack(&body, &mut walked) {
+                let by_pieces = by_pieces.expect("what is walked through is MessagePack");
+                prop_assert_eq!(walked.unknown_keys, apart.unknown_keys);
+                let [walked, apart] = [top, by_pieces]
+                    .map(|top| format!("{:?}", top.into_parsed(Format::MessagePack, 0)));
+                prop_assert_eq!(walked, apart);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_as_terminals_write_it_is_walked_to_its_end() {
+        let sample =
+            r#"{"m":"lcp_ms","t":1795000000000,"v":12.5,"label":"hit","connection":"online"}"#;
+        let text = format!(
+            r#"{{"v":1,"sent_at_ms":1795000000000,"store_id":"s","queue":"q","seq":100000000000,"consent":true,"samples":[{sample}, {sample}]}}"#
+        );
+        let mut unlimited = |_bytes: usize| true;
+        let top = json(&text, &mut Context::new(LIMITS, &mut unlimited)).expect("it is plain");
+        let Ok(Parsed::Request(request)) = top.into_parsed(Format::Json, 0) else {
+            panic!("it is a request");
+        };
+        let [batch] = &request.batches[..] else {
+            panic!("it is one batch");
+        };
+        assert_eq!(
+            request.sent_at_ms,
+            Field::Is(Number::Unsigned(1_795_000_000_000))
+        );
+        assert_eq!(batch.seq, Field::Is(Number::Unsigned(100_000_000_000)));
+        assert_eq!(batch.consent, Field::Is(true));
+        let [_, second] = &batch.samples[..] else {
+            panic!("they are two samples");
+        };
+        assert_eq!(second.metric, Field::Is(Cow::Borrowed("lcp_ms")));
+        assert_eq!(second.t, Field::Is(Number::Unsigned(1_795_000_000_000)));
+        assert_eq!(second.v, Field::Is(Number::Float(12.5)));
+        assert_eq!(second.connection, Field::Is(Cow::Borrowed("online")));
     }
 }

@@ -1,9 +1,10 @@
-//! The outer objects of a body, a request and its batches, read member by member.
+//! A body is read member by member, from its beginning to its end, whichever format it is written in.
 //!
-//! What is in them is left to the deserializers of the formats, a value at a time, so that it is known
-//! where each list of samples begins and ends. The lists themselves are read in one go.
+//! So it is known where each list of samples begins and ends. A value that is written as nearly all are, a
+//! format reads in place; any other it leaves to its deserializer, which is several times slower and knows all
+//! of the format.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, IgnoredAny};
@@ -11,12 +12,26 @@ use serde::de::{DeserializeSeed, IgnoredAny};
 use super::field::{FieldSeed, field};
 use super::read::{Item, Listed, Value};
 use super::request::Context;
-use super::stream::{KeySeed, ListSeed};
 use super::{Field, Number};
 
-/// The stream has failed; the body is to be taken apart piece by piece, or there was too much of something.
+/// Reading member by member has failed; the body is to be taken apart piece by piece, or there was too much of
+/// something.
 #[derive(Debug)]
 pub(super) struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the body cannot be read member by member")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl serde::de::Error for Broken {
+    fn custom<T: fmt::Display>(_told_when_taken_apart: T) -> Self {
+        Self
+    }
+}
 
 /// What has members: an object, or a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +52,31 @@ pub(super) trait Walk<'a> {
     fn null(&mut self) -> bool;
     /// Enters what comes next, which must be of this kind.
     fn open(&mut self, kind: Kind) -> Result<Members, Broken>;
-    /// Whether there is one more member; leaves it when there is none.
-    fn next(&mut self, kind: Kind, members: &mut Members) -> Result<bool, Broken>;
-    /// Reads the key of a member.
-    fn key(&mut self) -> Result<Cow<'a, str>, Broken>;
+    /// Whether there is one more element; leaves the list when there is none.
+    fn element(&mut self, members: &mut Members) -> Result<bool, Broken>;
+    /// The key of the next member, whose value comes then; leaves the object when there is none.
+    fn member(&mut self, members: &mut Members) -> Result<Option<&'a [u8]>, Broken>;
     /// What comes, from the first byte of a value.
     fn coming(&mut self) -> &'a [u8];
     /// How many bytes have not been read.
     fn left(&self) -> usize;
-    /// The float that is written so, if the deserializer may have got its last digit wrong.
+    /// The float that is written so, if it may have been read a last digit off.
     fn float(bytes: &[u8]) -> Option<f64>;
 }
 
-/// Reads an object member by member.
+/// Reads an object into `item`, which is where it stays.
 pub(super) fn object<'a, W: Walk<'a>, I: Item<'a>>(
     walk: &mut W,
+    item: &mut I,
     context: &mut Context<'_>,
-) -> Result<I, Broken> {
-    let mut item = I::default();
+) -> Result<(), Broken> {
     let mut members = walk.open(Kind::Object)?;
-    while walk.next(Kind::Object, &mut members)? {
-        let key = walk.key()?;
-        if !item.key(&key, Member(walk), context)? {
+    while let Some(key) = walk.member(&mut members)? {
+        if !item.key(key, Member(walk), context)? {
             context.unknown_keys += 1;
         }
     }
-    Ok(item)
+    Ok(())
 }
 
 /// The value of a member that has not been read.
@@ -71,6 +85,7 @@ struct Member<'w, W>(&'w mut W);
 impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
     type Error = Broken;
 
+    #[inline(always)]
     fn field<T>(self) -> Result<Field<T>, Broken>
     where
         FieldSeed<T>: DeserializeSeed<'a, Value = Field<T>>,
@@ -99,89 +114,15 @@ impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
             return Ok(Listed::Absent);
         }
         let whole = walk.coming();
-        if I::HAS_LISTS {
-            let mut members = walk.open(Kind::List)?;
-            while walk.next(Kind::List, &mut members)? {
-                let item = object(walk, context)?;
-                if !I::admit(context) || !context.makes_room(into) {
-                    return Err(Broken);
-                }
-                into.push(item);
+        let mut members = walk.open(Kind::List)?;
+        while walk.element(&mut members)? {
+            if !I::admit(context) || !context.makes_room(into) {
+                return Err(Broken);
             }
-        } else {
-            walk.value(ListSeed { into, context })?;
+            into.push(I::default());
+            object(walk, into.last_mut().ok_or(Broken)?, context)?;
         }
         let length = whole.len() - walk.left();
         Ok(Listed::Bytes(whole.get(..length).unwrap_or_default()))
-    }
-}
-
-/// JSON that has not been read.
-pub(super) struct Json<'a>(pub(super) &'a str);
-
-impl Json<'_> {
-    fn space(&mut self) {
-        self.0 = self.0.trim_start_matches([' ', '\n', '\r', '\t']);
-    }
-
-    /// Passes over a byte, if that comes next.
-    fn eat(&mut self, byte: char) -> bool {
-        self.space();
-        let rest = self.0.strip_prefix(byte);
-        self.0 = rest.unwrap_or(self.0);
-        rest.is_some()
-    }
-}
-
-impl<'a> Walk<'a> for Json<'a> {
-    fn value<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Broken> {
-        let mut deserializer = serde_json::Deserializer::from_str(self.0);
-        let value = seed
-            .deserialize(&mut deserializer)
-            .map_err(|_told_when_taken_apart| Broken)?;
-        let read = deserializer.into_iter::<IgnoredAny>().byte_offset();
-        self.0 = self.0.get(read..).ok_or(Broken)?;
-        Ok(value)
-    }
-
-    fn null(&mut self) -> bool {
-        self.space();
-        let rest = self.0.strip_prefix("null");
-        self.0 = rest.unwrap_or(self.0);
-        rest.is_some()
-    }
-
-    fn open(&mut self, kind: Kind) -> Result<Members, Broken> {
-        let opens = if kind == Kind::Object { '{' } else { '[' };
-        // One: no comma is needed before the first.
-        self.eat(opens).then_some(Members(1)).ok_or(Broken)
-    }
-
-    fn next(&mut self, kind: Kind, members: &mut Members) -> Result<bool, Broken> {
-        let closes = if kind == Kind::Object { '}' } else { ']' };
-        if self.eat(closes) {
-            return Ok(false);
-        }
-        let is_first = std::mem::take(&mut members.0) == 1;
-        (is_first || self.eat(',')).then_some(true).ok_or(Broken)
-    }
-
-    fn key(&mut self) -> Result<Cow<'a, str>, Broken> {
-        self.space();
-        let key = self.value(KeySeed)?;
-        self.eat(':').then_some(key).ok_or(Broken)
-    }
-
-    fn coming(&mut self) -> &'a [u8] {
-        self.space();
-        self.0.as_bytes()
-    }
-
-    fn left(&self) -> usize {
-        self.0.len()
-    }
-
-    fn float(bytes: &[u8]) -> Option<f64> {
-        std::str::from_utf8(bytes).ok()?.parse().ok()
     }
 }
