@@ -121,8 +121,12 @@ impl<'a, 't> Intake<'a, 't> {
         self.check_rates(batches)?;
         let mut open: Vec<usize> = (0..batches.len()).collect();
         for _ in 0..ROUNDS_MAX {
-            let looked_up = timeout_at(self.deadline, self.look_up(batches, &open)).await;
-            let looked_up = looked_up.unwrap_or(Err(IngestError::Busy))?;
+            let looked_up = match self.key {
+                None => LookedUp::default(),
+                Some(_) => timeout_at(self.deadline, self.look_up(batches, &open))
+                    .await
+                    .unwrap_or(Err(IngestError::Busy))?,
+            };
             let mut append = Append::default();
             let mut waiting = Vec::new();
             let before = held.bytes();
@@ -185,9 +189,6 @@ impl<'a, 't> Intake<'a, 't> {
         batches: &[Batch<'_>],
         open: &[usize],
     ) -> Result<LookedUp, IngestError> {
-        if self.key.is_none() {
-            return Ok(LookedUp::default());
-        }
         let identities = open.iter();
         let identities = identities.filter_map(|at| self.identify((*at, &batches[*at])).ok());
         let keyed = identities.filter(|identity| identity.is_keyed);

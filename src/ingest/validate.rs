@@ -110,6 +110,14 @@ pub struct Writer<'a> {
     pub values_per_s: u64,
 }
 
+/// The metric of the sample before, which mostly is that of the next one, too: it is looked up once for both.
+#[derive(Default)]
+struct Last<'m> {
+    name: &'m str,
+    /// It, and the label that its name carries.
+    found: Option<(&'m Metric, Option<&'m str>)>,
+}
+
 /// What became of a batch's samples.
 #[derive(Debug)]
 pub struct Written {
@@ -164,8 +172,9 @@ impl Writer<'_> {
             report.whole_batch(batch_index, reason);
         } else {
             written.ignore_of_batch(batch, (report, batch_index));
+            let mut last = Last::default();
             for (index, sample) in batch.samples.iter().enumerate() {
-                match self.sample(sample) {
+                match self.sample(sample, &mut last) {
                     Ok((reading, value)) => {
                         encoder.sample(&reading, value);
                         written.accepted += 1;
@@ -177,7 +186,7 @@ impl Writer<'_> {
             for (index, histogram) in batch.histograms.iter().enumerate() {
                 let weight = weight::of_histogram(histogram, self.values_per_s);
                 let index = batch.samples.len() + index;
-                match self.histogram(histogram) {
+                match self.histogram(histogram, &mut last) {
                     Ok((reading, buckets)) => {
                         encoder.histogram(&reading, &buckets);
                         written.accepted += weight;
@@ -199,12 +208,20 @@ impl Writer<'_> {
         written
     }
 
-    fn metric(&self, sample: &Sample<'_>) -> Result<(&Metric, u8), Reason> {
+    fn metric<'m>(
+        &'m self,
+        sample: &'m Sample<'_>,
+        last: &mut Last<'m>,
+    ) -> Result<(&'m Metric, u8), Reason> {
         if sample.malformed {
             return Err(Reason::MalformedSample);
         }
-        let name = sample.metric.value().ok_or(Reason::UnknownMetric)?;
-        let (metric, from_name) = self.catalogue.find(name).ok_or(Reason::UnknownMetric)?;
+        let name: &str = sample.metric.value().ok_or(Reason::UnknownMetric)?;
+        if last.name != name {
+            let found = self.catalogue.find(name);
+            *last = Last { name, found };
+        }
+        let (metric, from_name) = last.found.ok_or(Reason::UnknownMetric)?;
         let given = match &sample.label {
             Field::Is(label) => Some(label.as_ref()),
             Field::Absent => from_name,
@@ -217,8 +234,12 @@ impl Writer<'_> {
         Ok((metric, label))
     }
 
-    fn sample(&self, sample: &Sample<'_>) -> Result<(Reading, u64), Reason> {
-        let (metric, label) = self.metric(sample)?;
+    fn sample<'m>(
+        &'m self,
+        sample: &'m Sample<'_>,
+        last: &mut Last<'m>,
+    ) -> Result<(Reading, u64), Reason> {
+        let (metric, label) = self.metric(sample, last)?;
         let number = sample.v.value().ok_or(Reason::InvalidValue)?;
         let value = to_recording(number.as_f64(), metric.unit)?;
         if value > metric.value_max {
@@ -235,9 +256,13 @@ impl Writer<'_> {
         Ok((reading, value))
     }
 
-    fn histogram(&self, histogram: &Histogram<'_>) -> Result<(Reading, HistogramReading), Reason> {
+    fn histogram<'m>(
+        &'m self,
+        histogram: &'m Histogram<'_>,
+        last: &mut Last<'m>,
+    ) -> Result<(Reading, HistogramReading), Reason> {
         let sample = &histogram.sample;
-        let (metric, label) = self.metric(sample)?;
+        let (metric, label) = self.metric(sample, last)?;
         if metric.kind == Kind::Counter {
             return Err(Reason::NotADistribution);
         }
@@ -341,5 +366,8 @@ fn to_recording(value: f64, unit: Unit) -> Result<u64, Reason> {
         clippy::cast_sign_loss,
         reason = "not negative; too large saturates and is then out of range"
     )]
-    Ok(scaled.round() as u64)
+    let whole = scaled as u64;
+    // `f64::round` is a call into libm on x86-64.
+    let is_up = scaled - tillwatch_model::metric::to_float(whole) >= 0.5;
+    Ok(whole.saturating_add(u64::from(is_up)))
 }

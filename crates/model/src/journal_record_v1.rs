@@ -231,8 +231,11 @@ impl<'a> Reader<'a> {
             .map_err(|_wrong_length| RecordError::Field(field))
     }
 
+    #[inline]
     fn byte(&mut self, field: &'static str) -> Result<u8, RecordError> {
-        self.array::<1>(field).map(|[byte]| byte)
+        let (byte, rest) = self.rest.split_first().ok_or(RecordError::Field(field))?;
+        self.rest = rest;
+        Ok(*byte)
     }
 
     fn text(&mut self, field: &'static str) -> Result<&'a str, RecordError> {
@@ -241,9 +244,19 @@ impl<'a> Reader<'a> {
             .map_err(|_not_utf8| RecordError::Field(field))
     }
 
+    #[inline]
     fn varint(&mut self, field: &'static str) -> Result<u64, RecordError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
+        // Most are below 128.
+        if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint(field)
+    }
+
+    fn long_varint(&mut self, field: &'static str) -> Result<u64, RecordError> {
+        let (mut value, mut shift) = (0_u64, 0);
+        while shift < 64 {
             let byte = self.byte(field)?;
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
@@ -253,10 +266,12 @@ impl<'a> Reader<'a> {
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
+            shift += 7;
         }
         Err(RecordError::Field(field))
     }
 
+    #[inline]
     fn zigzag(&mut self, field: &'static str) -> Result<i64, RecordError> {
         let value = self.varint(field)?;
         #[expect(
@@ -266,6 +281,7 @@ impl<'a> Reader<'a> {
         Ok(((value >> 1) as i64) ^ -((value & 1) as i64))
     }
 
+    #[inline]
     fn reading(&mut self, received_at_ms: i64) -> Result<Reading, RecordError> {
         let metric = self.varint("metric")?;
         Ok(Reading {
