@@ -39,11 +39,10 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How connections of one listener are served.
-#[derive(Clone)]
 pub(super) struct Speech {
     builder: Builder,
     router: Router,
-    refusals: Arc<Refusals>,
+    refusals: Refusals,
     chance: Chance,
 }
 
@@ -66,7 +65,7 @@ impl Speech {
         Self {
             builder,
             router,
-            refusals: Arc::new(refusals),
+            refusals,
             chance,
         }
     }
@@ -78,21 +77,54 @@ enum End {
     Told(Order),
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Status>) {
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&status)));
+/// Serves one connection to its end. While it waits for a request it is parked: there is no more of it than its
+/// stream and this.
+pub(super) async fn serve(stream: impl Stream, speech: Arc<Speech>, status: Arc<Status>) {
+    let mut watched = Watched::new(stream, Arc::clone(&status));
+    status.rests(Phase::Idle, Phase::Parked);
+    poll_fn(|context| {
+        status.wakes(context.waker());
+        Poll::Ready(())
+    })
+    .await;
+    while poll_fn(|context| comes(&mut watched, context)).await {
+        // Apart, so that a parked connection is not the larger for it.
+        match Box::pin(speak(watched, &speech)).await {
+            Some(parked) => watched = parked,
+            None => return,
+        }
+    }
+}
+
+/// Waits for the first bytes of a request. `false`: the client has left, or the listener wants the connection closed.
+fn comes(watched: &mut Watched<impl Stream>, context: &mut Context<'_>) -> Poll<bool> {
+    // First: what has come in the meantime overtakes an order to close.
+    if !watched.before.is_empty() {
+        watched.status.rests(Phase::Parked, Phase::Idle);
+        return Poll::Ready(true);
+    }
+    if let Poll::Ready(is_there) = watched.poll_first(context) {
+        return Poll::Ready(is_there);
+    }
+    match watched.status.order() {
+        Order::GoOn | Order::Park => Poll::Pending,
+        Order::Stop | Order::TimeOut | Order::Leave => Poll::Ready(false),
+    }
+}
+
+/// Speaks HTTP until the connection ends, or is parked: then it is given back.
+async fn speak<S: Stream>(watched: Watched<S>, speech: &Speech) -> Option<Watched<S>> {
+    let status = Arc::clone(&watched.status);
     let noting = Noting {
-        router: speech.router,
-        chance: speech.chance,
+        router: speech.router.clone(),
+        chance: speech.chance.clone(),
         status: Arc::clone(&status),
     };
-    let mut connection = speech.builder.serve_connection(io, noting);
-    let (mut is_known, mut is_stopping, mut was_idle) = (false, false, false);
+    let mut connection = speech
+        .builder
+        .serve_connection(TokioIo::new(watched), noting);
+    let (mut is_stopping, mut was_idle) = (false, false);
     let end = poll_fn(|context| {
-        if !is_known {
-            status.wakes(context.waker());
-            is_known = true;
-        }
         // First: what has come in the meantime overtakes an order to close.
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(context) {
             return Poll::Ready(End::ByItself(result));
@@ -106,6 +138,7 @@ pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Statu
                 Pin::new(&mut connection).graceful_shutdown();
                 Pin::new(&mut connection).poll(context).map(End::ByItself)
             }
+            Order::Park if !status.may_park() => Poll::Pending,
             order => Poll::Ready(End::Told(order)),
         }
     })
@@ -113,6 +146,15 @@ pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Statu
     let parts = connection.into_parts();
     let mut watched = parts.io.into_inner();
     let lingers = match end {
+        End::Told(Order::Park) => {
+            status.rests(Phase::Idle, Phase::Parked);
+            status.has_parked();
+            // Empty lines begin no request.
+            if parts.read_buf.iter().any(|byte| !is_line_end(*byte)) {
+                watched.before = parts.read_buf;
+            }
+            return Some(watched);
+        }
         End::Told(order) => close(&mut watched, &parts.read_buf, order, &speech.refusals),
         End::ByItself(Ok(())) => !was_idle,
         End::ByItself(Err(error)) => {
@@ -124,6 +166,7 @@ pub(super) async fn serve(stream: impl Stream, speech: Speech, status: Arc<Statu
         // Apart, so that a connection that goes on is not the larger for it.
         Box::pin(linger(watched.stream)).await;
     }
+    None
 }
 
 /// Ends a connection as the listener wants it. Whether there was an answer that must not be lost.
@@ -207,7 +250,7 @@ struct Noting {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Noting {
-    type Response = Response<axum::body::Body>;
+    type Response = Response<Answer>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -237,12 +280,46 @@ struct Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<axum::body::Body>, Infallible>;
+    type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.answered).poll(context));
+        let response = ready!(Pin::new(&mut self.answered).poll(context))?;
         self.status.enter(Phase::Answer);
-        Poll::Ready(response)
+        self.status.answers(true);
+        let status = Arc::clone(&self.status);
+        Poll::Ready(Ok(response.map(|body| Answer { body, status })))
+    }
+}
+
+/// An answer's body; notes when hyper has had all of it.
+struct Answer {
+    body: axum::body::Body,
+    status: Arc<Status>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.status.answers(false);
     }
 }
 

@@ -12,6 +12,8 @@ use crate::listener::{BODY_MS_MAX, CLOSING_MS_MAX, LEFT_MS_MAX, Settings, UNREAD
 
 /// From then on a connection is no longer one that has just come.
 const YOUNG_MS: u64 = 1_000;
+/// A connection that has been idle for so long is parked: most terminals post once a minute.
+const PARK_MS: u64 = 1_000;
 /// At the limit one in so many is closed at once, so that a flood of new connections does not cost a look
 /// at all of them each.
 const ONE_IN: usize = 64;
@@ -124,7 +126,7 @@ impl Crowd {
         self.members.retain(|(_, task)| !task.is_finished());
     }
 
-    /// Closes what has been in its phase for too long and forgets what has ended.
+    /// Closes what has been in its phase for too long, parks what is idle, and forgets what has ended.
     pub(super) fn sweep(&mut self) {
         self.forget();
         let now_ms = self.ticks.now_ms();
@@ -133,11 +135,13 @@ impl Crowd {
             let age_ms = state.age_ms(now_ms);
             if state.phase() == Phase::Closing && age_ms > CLOSING_MS_MAX {
                 task.abort();
-            } else if let Some((over, order)) = self.is_over(state.phase(), age_ms)
-                && !status.is_told_to_close()
-            {
-                over.increment(1);
-                status.tell(order, state);
+            } else if let Some((over, order)) = self.is_over(state.phase(), age_ms) {
+                if !status.is_told_to_close() {
+                    over.increment(1);
+                    status.tell(order, state);
+                }
+            } else if age_ms > PARK_MS && status.may_park() && !status.is_told_to_close() {
+                status.tell(Order::Park, state);
             }
         }
     }
@@ -147,7 +151,7 @@ impl Crowd {
         let (counts, idle_ms_max) = (&self.counts, u64::from(self.settings.idle_s_max) * 1_000);
         let head_ms_max = u64::from(self.settings.head_s_max) * 1_000;
         let (limit_ms, counter, order) = match phase {
-            Phase::Idle => (idle_ms_max, &counts.idle_timeout, Order::TimeOut),
+            Phase::Idle | Phase::Parked => (idle_ms_max, &counts.idle_timeout, Order::TimeOut),
             Phase::Head => (head_ms_max, &counts.head_timeout, Order::TimeOut),
             Phase::Body => (BODY_MS_MAX, &counts.body_timeout, Order::TimeOut),
             Phase::Left => (LEFT_MS_MAX.min(idle_ms_max), &counts.left, Order::Leave),
@@ -202,7 +206,7 @@ fn rank(state: State, now_ms: u64) -> Option<(u8, u64)> {
         Phase::Work => return None,
         Phase::Closing => 5,
         _ if is_young => 0,
-        Phase::Idle => 4,
+        Phase::Idle | Phase::Parked => 4,
         Phase::Head => 3,
         Phase::Answer | Phase::Left => 2,
         Phase::Body => 1,
@@ -214,6 +218,36 @@ fn rank(state: State, now_ms: u64) -> Option<(u8, u64)> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn who_is_idle_for_a_second_is_parked_and_nobody_else() {
+        let ticks = Ticks::new();
+        let settings = Settings::default();
+        let mut crowd = Crowd::new(settings, Counts::new(settings), ticks.clone());
+        let task = tokio::spawn(std::future::pending::<()>());
+        let mut enters = |phase| {
+            let (status, _open) = crowd.enters();
+            status.enter(phase);
+            crowd.push(Arc::clone(&status), task.abort_handle());
+            status
+        };
+        let [idle, body, streaming] = [Phase::Idle, Phase::Body, Phase::Idle].map(&mut enters);
+        streaming.answers(true);
+        ticks.set(PARK_MS);
+        crowd.sweep();
+        assert_eq!(idle.order(), Order::GoOn);
+        ticks.set(PARK_MS + 1);
+        crowd.sweep();
+        assert_eq!(idle.order(), Order::Park);
+        assert_eq!(
+            (body.order(), streaming.order()),
+            (Order::GoOn, Order::GoOn)
+        );
+        // A request has come meanwhile; then the order was followed.
+        idle.enter(Phase::Head);
+        assert_eq!(idle.order(), Order::GoOn);
+        task.abort();
+    }
+
     #[test]
     fn who_loses_the_least_makes_room_first() {
         let now_ms = 100_000;
@@ -221,6 +255,7 @@ mod tests {
         let order = [
             rank(Phase::Closing, 10),
             rank(Phase::Idle, 60_000),
+            rank(Phase::Parked, 2_000),
             rank(Phase::Idle, 1_000),
             rank(Phase::Head, 4_000),
             rank(Phase::Answer, 9_000),

@@ -1,6 +1,6 @@
 //! The state of a connection, and since when: the connection's own task writes it, and the listener reads it.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
@@ -12,6 +12,8 @@ use tokio::time::Instant;
 pub(super) enum Phase {
     /// Between two requests.
     Idle,
+    /// The same, and so long that what hyper takes has been given back.
+    Parked,
     /// Some of a request's head has come.
     Head,
     /// Its head is whole, its body is not.
@@ -27,8 +29,9 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Idle,
+        Self::Parked,
         Self::Head,
         Self::Body,
         Self::Work,
@@ -44,6 +47,8 @@ impl Phase {
 pub(super) enum Order {
     /// Nothing.
     GoOn,
+    /// Give back what is not needed between two requests.
+    Park,
     /// Finish what is under way, and close.
     Stop,
     /// Close now, and say that it took too long.
@@ -73,6 +78,11 @@ impl Ticks {
         self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn set(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::Relaxed)
     }
@@ -98,6 +108,11 @@ impl State {
         phase.copied().unwrap_or(Phase::Closing)
     }
 
+    /// In another phase for as long.
+    fn also(self, phase: Phase) -> Self {
+        Self::new(phase, self.0 >> Self::PHASE_BITS)
+    }
+
     pub(super) fn age_ms(self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.0 >> Self::PHASE_BITS)
     }
@@ -109,8 +124,10 @@ pub(super) struct Status {
     state: AtomicU64,
     now_ms: Arc<AtomicU64>,
     order: AtomicU8,
-    /// The state for which an order to close was given: it means nothing in another.
+    /// The state for which an order to park or to close was given: it means nothing in another.
     judged: AtomicU64,
+    /// The body of an answer is not whole: between two parts of it a connection looks idle.
+    is_answering: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -121,6 +138,7 @@ impl Status {
             now_ms: Arc::clone(&ticks.now_ms),
             order: AtomicU8::new(Order::GoOn as u8),
             judged: AtomicU64::new(State::NONE.0),
+            is_answering: AtomicBool::new(false),
             waker: Mutex::new(None),
         }
     }
@@ -147,6 +165,26 @@ impl Status {
         }
     }
 
+    /// From idle to parked, or back; the time without a request goes on. Whether it was so.
+    pub(super) fn rests(&self, from: Phase, to: Phase) -> bool {
+        let state = self.state();
+        let is_so = state.phase() == from;
+        if is_so {
+            self.state.store(state.also(to).0, Ordering::Relaxed);
+        }
+        is_so
+    }
+
+    /// The body of an answer is there, or is over.
+    pub(super) fn answers(&self, is_answering: bool) {
+        self.is_answering.store(is_answering, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is under way, so that hyper is not needed.
+    pub(super) fn may_park(&self) -> bool {
+        self.phase() == Phase::Idle && !self.is_answering.load(Ordering::Relaxed)
+    }
+
     /// Whom to wake when there is an order.
     pub(super) fn wakes(&self, waker: &Waker) {
         *self.lock_waker() = Some(waker.clone());
@@ -156,9 +194,9 @@ impl Status {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives an order; one to close holds only while the connection is still as it was judged.
+    /// Gives an order; one to park or to close holds only while the connection is still as it was judged.
     pub(super) fn tell(&self, order: Order, judged: State) {
-        if order > Order::Stop {
+        if order != Order::Stop {
             self.judged.store(judged.0, Ordering::Relaxed);
         }
         self.order.fetch_max(order as u8, Ordering::Relaxed);
@@ -173,19 +211,37 @@ impl Status {
         self.order.load(Ordering::Relaxed) > Order::Stop as u8
     }
 
-    /// What it is told to do. An order to close that something has overtaken is taken back.
+    /// What it is told to do. An order that something has overtaken is taken back.
     pub(super) fn order(&self) -> Order {
-        let order = match self.order.load(Ordering::Relaxed) {
+        let given = self.order.load(Ordering::Relaxed);
+        let order = match given {
             0 => return Order::GoOn,
-            1 => return Order::Stop,
-            2 => Order::TimeOut,
+            1 => Order::Park,
+            2 => return Order::Stop,
+            3 => Order::TimeOut,
             _ => Order::Leave,
         };
         if self.judged.load(Ordering::Relaxed) == self.state().0 {
             return order;
         }
-        self.order.store(Order::GoOn as u8, Ordering::Relaxed);
+        self.take_back(given);
         Order::GoOn
+    }
+
+    /// An order to park has been followed.
+    pub(super) fn has_parked(&self) {
+        self.take_back(Order::Park as u8);
+    }
+
+    /// Takes an order back, unless a greater one has come since.
+    fn take_back(&self, given: u8) {
+        let order = &self.order;
+        let _greater = order.compare_exchange(
+            given,
+            Order::GoOn as u8,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 }
 

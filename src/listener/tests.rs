@@ -1,5 +1,6 @@
 //! A listener with real sockets, and clients that do what they should not; one without any socket.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -19,6 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::World;
 
+use super::connection::{self, Speech};
+use super::refused::Refusals;
+use super::status::{Order, Phase, Status, Ticks};
 use super::{Accept, Drain, Settings, Stream, serve};
 
 const SOON: Duration = Duration::from_secs(1);
@@ -314,6 +320,105 @@ async fn what_is_no_request_is_answered_and_the_connection_closed() {
     }
     assert!(client.hears_the_end().await.starts_with("HTTP/1.1 400"));
     server.stop().await;
+}
+
+/// One connection that is parked when a test wants it.
+async fn parking() -> (Client, Arc<Status>, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let part = Arc::clone(&permits);
+    let parts = get(async move || {
+        // A part, and the other when there is a permit.
+        let other = async move {
+            part.acquire().await.unwrap().forget();
+            Ok::<_, Infallible>(Bytes::from_static(b"two"))
+        };
+        let first = futures_util::stream::iter([Ok(Bytes::from_static(b"one"))]);
+        axum::body::Body::from_stream(first.chain(futures_util::stream::once(other)))
+    });
+    let router = Router::new()
+        .route("/ok", get(async || "ok"))
+        .route("/parts", parts);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap());
+    let (client, accepted) = tokio::join!(client, listener.accept());
+    let status = Arc::new(Status::new(&Ticks::new()));
+    let speech = Speech::new(
+        router,
+        false,
+        Refusals::new("test"),
+        crate::chance::Chance::seeded(1),
+    );
+    let (stream, _peer) = accepted.unwrap();
+    tokio::spawn(connection::serve(
+        stream,
+        Arc::new(speech),
+        Arc::clone(&status),
+    ));
+    (Client(client.unwrap()), status, permits)
+}
+
+async fn comes_to(status: &Status, phase: Phase) {
+    let all = async {
+        while status.phase() != phase {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, all).await.expect("the phase in time");
+}
+
+#[tokio::test]
+async fn a_parked_connection_goes_on_as_if_nothing_had_been() {
+    let (mut client, status, _permits) = parking().await;
+    comes_to(&status, Phase::Parked).await;
+    for _ in 0..3 {
+        assert!(client.is_served().await);
+        comes_to(&status, Phase::Idle).await;
+        status.tell(Order::Park, status.state());
+        comes_to(&status, Phase::Parked).await;
+        assert_eq!(status.order(), Order::GoOn);
+    }
+    // The next request has begun in the packet of the one before.
+    let (begun, rest) = GET.split_at(9);
+    client.say([GET, begun].concat()).await;
+    client.hears("ok").await;
+    comes_to(&status, Phase::Idle).await;
+    status.tell(Order::Park, status.state());
+    client.say(rest).await;
+    client.hears("ok").await;
+    comes_to(&status, Phase::Idle).await;
+    status.tell(Order::Park, status.state());
+    comes_to(&status, Phase::Parked).await;
+    // Its client leaves.
+    drop(client);
+    let all = async {
+        while Arc::strong_count(&status) > 1 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, all).await.expect("the connection ends");
+}
+
+#[tokio::test]
+async fn what_a_parked_connection_is_told_is_done() {
+    for order in [Order::Stop, Order::TimeOut, Order::Leave] {
+        let (mut client, status, _permits) = parking().await;
+        comes_to(&status, Phase::Parked).await;
+        status.tell(order, status.state());
+        assert_eq!(client.hears_the_end().await, "");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_parked_between_two_parts_of_an_answer() {
+    let (mut client, status, permits) = parking().await;
+    client.say("GET /parts HTTP/1.1\r\nHost: t\r\n\r\n").await;
+    client.hears("one\r\n").await;
+    comes_to(&status, Phase::Idle).await;
+    assert!(!status.may_park());
+    status.tell(Order::Park, status.state());
+    permits.add_permits(1);
+    client.hears("two\r\n0\r\n\r\n").await;
+    assert!(client.is_served().await);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::task::unconstrained;
@@ -22,6 +23,8 @@ pub(super) fn is_line_end(byte: u8) -> bool {
 pub(super) struct Watched<S> {
     pub(super) stream: S,
     pub(super) status: Arc<Status>,
+    /// What was read of a request before there was a hyper to read it.
+    pub(super) before: Bytes,
     /// The client has closed its side, or the connection broke.
     pub(super) has_ended: bool,
     /// An end was kept from hyper once, while the last of a body was on its way to the handler.
@@ -35,6 +38,7 @@ impl<S: Stream> Watched<S> {
         Self {
             stream,
             status,
+            before: Bytes::new(),
             has_ended: false,
             was_end_held: false,
             is_end_kept: false,
@@ -72,6 +76,20 @@ impl<S: Stream> Watched<S> {
         Poll::Pending
     }
 
+    /// Reads what comes to a parked connection. `false`: its client has left.
+    pub(super) fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        // On the stack: a parked connection has no room of its own. As much as hyper reads first, because its
+        // limit of a head counts whole reads.
+        let mut first = [0_u8; 8 * 1024];
+        let mut first = ReadBuf::new(&mut first);
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, &mut first));
+        self.has_ended = result.is_err() || first.filled().is_empty();
+        self.status.rests(Phase::Parked, Phase::Idle);
+        self.received(first.filled());
+        self.before = Bytes::copy_from_slice(first.filled());
+        Poll::Ready(!self.has_ended)
+    }
+
     fn received(&self, bytes: &[u8]) {
         // Empty lines between two requests begin none.
         if self.status.phase() == Phase::Idle && bytes.iter().any(|byte| !is_line_end(*byte)) {
@@ -96,6 +114,11 @@ impl<S: Stream> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let length = self.before.len().min(buffer.remaining());
+            buffer.put_slice(&self.before.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         if self.has_ended {
             return self.end(context);
         }
