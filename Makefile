@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench soak ramp disk scenarios k6 dashboards pictures
+.PHONY: help run test test-stack check fmt bench instructions soak ramp disk scenarios k6 dashboards pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -10,7 +10,7 @@ CARGO ?= cargo
 ENGINE := node_modules/.stamp
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(ENGINE) ## Run tillwatch with the embedded engine and a simulated fleet until Ctrl-C
 	@scripts/run.sh
@@ -37,6 +37,9 @@ fmt: ## Format the sources
 
 bench: $(ENGINE) ## Run the benchmarks (release profile)
 	$(CARGO) bench --locked
+
+instructions: ## Count the instructions a batch costs, against benches/instructions/figures.json (installs valgrind by apt-get as root if missing)
+	@benches/instructions/run.sh $(RUN)
 
 soak: $(ENGINE) ## 5,000 batches a minute for ten minutes (SOAK_MINUTES=60: an hour); writes docs/load.md
 	@scripts/load.sh soak -- --duration $(or $(SOAK_MINUTES),10)m
