@@ -164,7 +164,6 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "seven bits are wanted")]
 fn low_bits(value: u64) -> u8 {
     (value & 0x7f) as u8
 }
