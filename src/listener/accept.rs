@@ -16,8 +16,8 @@ pub trait Accept: Send + 'static {
     /// A connection.
     type Stream: Stream;
 
-    /// The next connection, and where it comes from. What has been dropped before it was ready has taken
-    /// no connection.
+    /// The next connection, and where it comes from. The future may be dropped before it is ready: then no
+    /// connection has been taken.
     ///
     /// # Errors
     /// When there is a connection that cannot be had, or one that has gone again.
