@@ -29,19 +29,19 @@ impl Table {
 
     /// As Markdown, without an end of line.
     pub fn to_markdown(&self) -> String {
-        self.drawn(ASCII_MARKDOWN, 1).trim_fmt()
+        self.drawn(ASCII_MARKDOWN, (1, 1)).trim_fmt()
     }
 
-    /// With this style and this many blanks before and after each cell. The first column is words, the
+    /// With this style and so many blanks before and after each cell. The first column is words, the
     /// others are numbers.
-    fn drawn(&self, style: TableStyle, blanks: u16) -> comfy_table::Table {
+    fn drawn(&self, style: TableStyle, blanks: (u16, u16)) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table
             .load_style(style)
             .set_header(&self.head)
             .add_rows(&self.rows);
         for (at, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((blanks, blanks));
+            column.set_padding(blanks);
             if at > 0 {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -52,7 +52,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}", self.drawn(NOTHING, 1).trim_fmt())
+        writeln!(formatter, "{}", self.drawn(NOTHING, (2, 0)).trim_fmt())
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(table.to_string(), "  what     bytes\n  a table      7\n");
         assert_eq!(
             table.to_markdown(),
-            "| what | bytes |\n|---|---|\n| a table | 7 |"
+            "| what    | bytes |\n|---------|-------|\n| a table |     7 |"
         );
     }
 }
