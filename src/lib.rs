@@ -2,7 +2,6 @@
 //!
 //! The modules stand in the order in which a batch meets them.
 
-pub mod wire;
 pub mod clock;
 pub mod chance;
 pub mod tasks;
@@ -18,8 +17,10 @@ pub mod self_metrics;
 pub mod hosts;
 pub mod listener;
 pub mod progress;
+pub mod room;
 
-pub mod ingest;
+pub mod doors;
+pub mod intake;
 pub mod aggregate;
 pub mod persist;
 

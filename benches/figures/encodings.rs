@@ -8,8 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use tillwatch::ingest::decode::{Packing, open_envelope};
-use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
+use tillwatch::doors::terminal_v1::{Format, Limits, Parsed, Wrapping, open_envelope, parse};
 
 use crate::load::{Identity, body};
 
@@ -113,8 +112,8 @@ fn samples(parsed: &Parsed<'_>) -> usize {
 /// Both steps once; how long each took.
 fn once(form: &Form) -> (Duration, Duration) {
     let started = Instant::now();
-    let packing = Packing::of(&form.headers).expect("known");
-    let decoded = packing
+    let wrapping = Wrapping::of(&form.headers).expect("known");
+    let decoded = wrapping
         .open(form.body.clone(), DECODED_BYTES_MAX)
         .expect("whole");
     let opened = started.elapsed();

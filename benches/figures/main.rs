@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 use child::{Child, bare_server};
 use load::{Closed, Identity, Measured, Trickle};
 use tillwatch::chance::Chance;
-use tillwatch::ingest::counters::Counters;
-use tillwatch::ingest::trace::{Stage, Trace};
+use tillwatch::doors::counters::Counters;
+use tillwatch::doors::trace::Trace;
+use tillwatch::intake::laps::Stage;
 use tillwatch::logging::Format;
 use tillwatch::request_id::RequestId;
-use tillwatch_journal::{CommitTimes, Position};
 use tillwatch_model::Outcomes;
 
 /// Rounds of each server, taken in turn.
@@ -208,13 +208,10 @@ fn trace() {
             trace.read(2_400);
             trace.lap(Stage::Decode);
             trace.lap(Stage::Check);
-            let now = Instant::now();
-            let times = CommitTimes {
-                taken: now,
-                synced: now,
-            };
-            trace.durable(Position(1), Some(times));
-            trace.note(&[]);
+            trace.lap(Stage::JournalWait);
+            trace.lap(Stage::JournalCommit);
+            trace.lap(Stage::HandOn);
+            trace.note(0, None);
             trace.finish(axum::http::StatusCode::ACCEPTED, None, Outcomes::default());
         }
         (spent() - started).as_secs_f64() / f64::from(BATCHES) * 1e9

@@ -5,8 +5,7 @@
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tillwatch::ingest::decode::{Packing, open_envelope};
-use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
+use tillwatch::doors::terminal_v1::{Format, Limits, Parsed, Wrapping, open_envelope, parse};
 
 const CODINGS: [&str; 5] = ["identity", "gzip", "zstd", "br", "deflate"];
 const LIMITS: Limits = Limits {
@@ -22,8 +21,8 @@ fuzz_target!(|input: &[u8]| {
     let coding = CODINGS[usize::from(*first) % CODINGS.len()];
     let mut headers = HeaderMap::new();
     headers.insert("content-encoding", HeaderValue::from_static(coding));
-    let packing = Packing::of(&headers).expect("a known coding");
-    let Ok(opened) = packing.open(Bytes::copy_from_slice(body), CAP) else {
+    let wrapping = Wrapping::of(&headers).expect("a known coding");
+    let Ok(opened) = wrapping.open(Bytes::copy_from_slice(body), CAP) else {
         return;
     };
     assert!(opened.body.len() <= CAP || coding == "identity");

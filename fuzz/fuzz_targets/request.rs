@@ -5,13 +5,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tillwatch::ingest::request_time::RequestTime;
-use tillwatch::ingest::respond::Report;
-use tillwatch::ingest::validate::{self, Writer};
-use tillwatch::ingest::weight;
-use tillwatch_model::{Catalogue, Entry};
+use tillwatch::doors::terminal_v1::{Format, Limits, Parsed, offer, parse};
+use tillwatch::intake::identity::Identity;
+use tillwatch::intake::report::{Place, Report};
+use tillwatch::intake::request_time::RequestTime;
+use tillwatch::intake::validate::Writer;
+use tillwatch::intake::{Offers, Who, weight};
 use tillwatch_model::journal_record_v1::decode;
-use tillwatch::wire::terminal_v1::{Format, Limits, Parsed, parse};
+use tillwatch_model::{Catalogue, Entry};
 
 const LIMITS: Limits = Limits {
     batches_max: 20,
@@ -26,23 +27,34 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
         return None;
     };
     let catalogue = Catalogue::default();
-    let time = RequestTime::new(1_763_683_200_000, &request);
-    let writer = Writer {
-        catalogue: &catalogue,
-        time,
-        values_per_s: VALUES_PER_S,
-    };
+    let batches = request.batches.iter().enumerate();
+    let batches: Vec<_> = batches.map(|(place, batch)| offer(batch, None, place)).collect();
+    let time = RequestTime::new(&Offers {
+        received_at_ms: 1_763_683_200_000,
+        sent_at_ms: request.sent_at_ms,
+        batches: &batches,
+    });
     let mut report = Report::default();
     let mut records = Vec::new();
-    for (index, batch) in request.batches.iter().enumerate() {
-        let Ok(identity) = validate::identify(batch, (None, index)) else {
+    for (index, batch) in batches.iter().enumerate() {
+        let Ok(identity) = Identity::of(Who::Unproven, batch) else {
             continue;
         };
+        let writer = Writer {
+            identity,
+            place: Place::batch(index),
+            catalogue: &catalogue,
+            time,
+            values_per_s: VALUES_PER_S,
+        };
         let mut record = Vec::new();
-        let written = writer.write(&mut record, (batch, identity), None, (&mut report, index));
+        let written = writer.write(&mut record, batch, None, &mut report);
         assert_eq!(written.accepted + written.rejected.iter().sum::<u64>(), weight::of_batch(batch, VALUES_PER_S));
         let (header, entries) = decode(&record).expect("what was written can be read");
-        assert_eq!((header.store_id, header.seq), (identity.store_id, identity.seq));
+        let Identity::Numbered(numbered) = identity else {
+            panic!("there was no key: {identity:?}");
+        };
+        assert_eq!((header.store_id, header.seq), (numbered.store_id, numbered.seq));
         let mut samples = 0;
         for entry in entries {
             samples += match entry.expect("what was written can be read") {

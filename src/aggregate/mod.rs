@@ -25,7 +25,7 @@
 //! | `saved.rs` | live series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //!
-//! **Not here**: `ingest` recognises duplicates before the journal. The aggregate keeps sequence windows
+//! **Not here**: `intake` recognises duplicates before the journal. The aggregate keeps sequence windows
 //! only for the state file, so that they agree with the applied position.
 
 pub mod aggregator;

@@ -1,7 +1,7 @@
 //! What is known of each terminal: its queues' sequence windows, its release, its last values.
 //!
 //! The number of terminals is bounded. A terminal with a queue always has a place, because its sequence
-//! window makes a resend count once; ingest bounds queues before the journal, in all and by store. A
+//! window makes a resend count once; `intake` bounds queues before the journal, in all and by store. A
 //! terminal that posts with keys alone gets a place while there is room. Without room its batches still
 //! count, under the name `__overflow__` in its store. Stores keep and count their own terminals, so that no
 //! number needs a look at all terminals.
@@ -163,7 +163,7 @@ impl Terminals {
         let (entry, of_store, of_all) = self.enter(terminal, (store, now_ms));
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let (is_fresh, lost) = if let Some((_, window)) = known {
-            // Ingest has let it in; only a second copy is not counted.
+            // The intake has let it in; only a second copy is not counted.
             let is_fresh = window.seen(seq) != Seen::Duplicate;
             let [before, after] = {
                 let gaps = |window: &SeqWindow| Gaps {

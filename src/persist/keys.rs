@@ -1,4 +1,4 @@
-//! Stores idempotency keys: a seal writes them, and ingest looks them up when memory does not know a key.
+//! Stores idempotency keys: a seal writes them, and `intake` looks them up when memory does not know a key.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tillwatch_model::keyed::{FirstResult, KeyId};

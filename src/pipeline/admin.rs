@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::aggregate::terminals::StoreTerminals;
 use crate::clock::Clock;
 use crate::holdings::Holdings;
-use crate::ingest::Ingest;
+use crate::intake::Desk;
 use crate::pipeline::clock::words;
 use crate::pipeline::seal::Sealer;
 
@@ -25,7 +25,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What the acts need.
 pub(super) struct Admin {
-    pub(super) ingest: Arc<Ingest>,
+    pub(super) desk: Desk,
     pub(super) holdings: Arc<Holdings>,
     pub(super) clock: Clock,
     pub(super) sealer: Arc<Sealer>,
@@ -72,7 +72,7 @@ async fn retire(
         return response;
     }
     // What was acknowledged before belongs to the series that end.
-    let is_applied = admin.wait_applied(admin.ingest.journal.durable().0).await;
+    let is_applied = admin.wait_applied(admin.desk.durable().0).await;
     let (is_known, terminals) = admin.holdings.read(|aggregator| {
         let of_store = aggregator.terminals().of_store(&store_id);
         (
@@ -91,7 +91,7 @@ async fn retire(
         store_id: &store_id,
         at_ms: admin.clock.now_ms(),
     };
-    match admin.ingest.act(&act).await {
+    match admin.desk.act(&act).await {
         Ok(position) => {
             tracing::info!(store_id, terminals, "retired a store");
             // The next scrape is without it.
@@ -116,10 +116,7 @@ async fn seal(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
         return response;
     }
     let sealed = async {
-        admin
-            .holdings
-            .wait_applied(admin.ingest.journal.durable().0)
-            .await;
+        admin.holdings.wait_applied(admin.desk.durable().0).await;
         let position = admin.holdings.read(|aggregator| aggregator.applied());
         let mut sealed = admin.sealer.sealed_position.subscribe();
         admin.seal_wanted.notify_one();

@@ -8,7 +8,7 @@ use tillwatch_model::journal_act_v1::Act;
 use tokio::time::Instant;
 
 use crate::clock::{Change, Clock, Doubt, Grounds, STEP_MS_MAX};
-use crate::ingest::Ingest;
+use crate::intake::{Dedup, Desk};
 use crate::persist::State;
 use crate::persist::ship::on_disk;
 use crate::self_metrics as names;
@@ -17,13 +17,14 @@ use crate::self_metrics as names;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it is said that the doubt goes on.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
-/// How often what is too old is forgotten. A queue is remembered for an hour longer by `ingest`.
+/// How often what is too old is forgotten. A queue is remembered for an hour longer by `intake`.
 const AGE_EVERY: Duration = Duration::from_secs(1_800);
 
 /// What it acts on.
 pub(super) struct Watcher {
     pub(super) clock: Clock,
-    pub(super) ingest: Arc<Ingest>,
+    pub(super) desk: Desk,
+    pub(super) dedup: Arc<Dedup>,
     pub(super) state: Arc<State>,
 }
 
@@ -74,7 +75,7 @@ impl Watcher {
     async fn set_right(&self) {
         let at_ms = self.clock.now_ms();
         self.act(false).await;
-        self.ingest.dedup.set_right(at_ms);
+        self.dedup.set_right(at_ms);
         if let Err(error) = on_disk(&self.state, move |state| state.set_right(at_ms)).await {
             tracing::warn!(
                 error = crate::logging::chain(&error),
@@ -88,7 +89,7 @@ impl Watcher {
             at_ms: self.clock.now_ms(),
             is_settled,
         };
-        if let Err(error) = self.ingest.act(&act).await {
+        if let Err(error) = self.desk.act(&act).await {
             tracing::warn!(%error, "the journal did not take the time; it is tried again in half an hour");
         }
     }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::ingest::Acknowledgement;
+use crate::intake::Acknowledgement;
 use crate::persist::State;
 use crate::pipeline::process;
 use crate::self_metrics as names;

@@ -18,11 +18,12 @@ use tokio::time::Instant;
 
 use crate::export::{self, Format, Taking, negotiate};
 use crate::holdings::Holdings;
-use crate::ingest::{Acknowledgement, Ingest};
+use crate::intake::{Acknowledgement, Intake};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
 use crate::recorder;
+use crate::room::Room;
 use crate::self_metrics as names;
 use crate::tasks::Tasks;
 use crate::world::World;
@@ -47,8 +48,10 @@ pub(super) struct Pages {
     pub disk: DiskLook,
     /// The journal.
     pub journal: Journal<Acknowledgement>,
-    /// What is under way, and what has been seen.
-    pub ingest: Arc<Ingest>,
+    /// What has been seen.
+    pub intake: Arc<Intake>,
+    /// Memory for requests under way.
+    pub room: Arc<Room>,
     /// Groups that wait for the aggregate.
     pub backlog: Arc<Backlog>,
     /// Whether those who ask for protobuf get it, with native histograms.
@@ -226,8 +229,8 @@ impl Pages {
         gauge!(names::TERMINALS).set(to_float(terminals as u64));
         gauge!(names::SEQ_GAPS).set(to_float(gaps.missing));
         gauge!(names::SEQ_LOST).set(to_float(gaps.lost + totals.lost_batches));
-        gauge!(names::QUEUES).set(to_float(self.ingest.dedup.queues() as u64));
-        gauge!(names::KEYS).set(to_float(self.ingest.keys.count() as u64));
+        gauge!(names::QUEUES).set(to_float(self.intake.books().dedup.queues() as u64));
+        gauge!(names::KEYS).set(to_float(self.intake.books().keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));
         gauge!(names::DIRTY_HOURS).set(to_float(levels.dirty_hours as u64));
@@ -246,7 +249,7 @@ impl Pages {
     }
 
     fn look_at_journal(&self) {
-        let (in_flight, limit) = self.ingest.admission.in_flight_bytes();
+        let (in_flight, limit) = self.room.used();
         gauge!(names::IN_FLIGHT_BYTES).set(to_float(in_flight as u64));
         gauge!(names::IN_FLIGHT_LIMIT).set(to_float(limit as u64));
         let applied = self.holdings.levels().applied;

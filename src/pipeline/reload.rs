@@ -10,11 +10,12 @@ use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, ConfigError, SETTINGS};
-use crate::ingest::Ingest;
-use crate::ingest::cors::Origins;
+use crate::doors::Hall;
+use crate::doors::cors::Origins;
+use crate::intake::Intake;
 use crate::pipeline::guard::AdminHosts;
 use crate::pipeline::seal::Due;
-use crate::pipeline::setup::{due, ingest_settings, outbox_budget_bytes};
+use crate::pipeline::setup::{Front, door_limits, due, intake_settings, outbox_budget_bytes};
 use crate::self_metrics as names;
 
 /// Reads the settings as they were read at the start.
@@ -23,7 +24,8 @@ pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 /// Where the settings that can change are read from.
 pub(super) struct Reloader {
     load: Load,
-    ingest: Arc<Ingest>,
+    hall: Arc<Hall>,
+    intake: Arc<Intake>,
     pub(super) origins: Arc<Origins>,
     pub(super) admin_hosts: Arc<AdminHosts>,
     pub(super) due: watch::Sender<Due>,
@@ -76,7 +78,8 @@ impl Reloader {
     pub(super) fn new(
         load: Load,
         config: &Config,
-        (ingest, ship_wanted): (Arc<Ingest>, Arc<Notify>),
+        front: Front,
+        ship_wanted: Arc<Notify>,
         outbox_budget_bytes: Arc<AtomicU64>,
     ) -> Self {
         let origins = Arc::new(Origins::default());
@@ -85,7 +88,8 @@ impl Reloader {
         admin_hosts.set(config.admin_hosts.as_ref());
         Self {
             load,
-            ingest,
+            hall: front.hall,
+            intake: front.intake,
             origins,
             admin_hosts,
             due: watch::Sender::new(due(config)),
@@ -128,7 +132,8 @@ impl Reloader {
                 );
             }
         }
-        self.ingest.reload(ingest_settings(&config));
+        self.hall.reload(door_limits(&config));
+        self.intake.reload(intake_settings(&config));
         self.origins
             .set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
         self.admin_hosts.set(config.admin_hosts.as_ref());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::holdings::Holdings;
-use crate::ingest::{Acknowledgement, Keys};
+use crate::intake::{Acknowledgement, Keys};
 use crate::persist::state::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
 use crate::self_metrics as names;

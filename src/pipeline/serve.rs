@@ -14,9 +14,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task;
 
 use crate::config::Config;
+use crate::doors;
 use crate::health::{self, Health};
 use crate::holdings::Holdings;
-use crate::ingest::{self, Ingest};
 use crate::listener;
 use crate::persist::State;
 use crate::pipeline::admin::{self, Admin};
@@ -33,7 +33,7 @@ use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{
-    announce, bind, forget, hold, listen_settings, make_ingest, outbox_budget_bytes,
+    Front, announce, bind, forget, hold, listen_settings, make_front, outbox_budget_bytes,
     tell_what_was_held_back,
 };
 use crate::pipeline::ship::Shipper;
@@ -129,7 +129,7 @@ pub(super) struct Running {
     config: Config,
     reloader: Arc<Reloader>,
     admin: Arc<Admin>,
-    ingest: Arc<Ingest>,
+    front: Front,
     health: Arc<Health>,
     pages: Arc<Pages>,
     query: Arc<query::Query>,
@@ -151,7 +151,7 @@ impl Running {
         world: World,
     ) -> Result<Self, ServeError> {
         let health = Arc::new(Health::new(world.clock.clone()));
-        let ingest = make_ingest(&config, &catalogue, (&state, &health), &started, &world);
+        let front = make_front(&config, &catalogue, (&state, &health), &started, &world);
         let durable = started.journal.durable().0;
         let holdings = hold(&state, started.aggregator, durable)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -182,7 +182,8 @@ impl Running {
             world: world.clone(),
             disk,
             journal: started.journal.clone(),
-            ingest: Arc::clone(&ingest),
+            intake: Arc::clone(&front.intake),
+            room: Arc::clone(&front.room),
             backlog: started.backlog,
             native_histograms: config.native_histograms.unwrap_or(false),
             outbox_budget_bytes: Arc::clone(&outbox_budget),
@@ -211,12 +212,13 @@ impl Running {
         let reloader = Arc::new(Reloader::new(
             load,
             &config,
-            (Arc::clone(&ingest), Arc::clone(&ship_wanted)),
+            front.clone(),
+            Arc::clone(&ship_wanted),
             outbox_budget,
         ));
         let admin = Arc::new(Admin {
             clock: clock.clone(),
-            ingest: Arc::clone(&ingest),
+            desk: front.desk.clone(),
             holdings,
             sealer: Arc::clone(&sealer),
             seal_wanted: Arc::clone(&seal_wanted),
@@ -226,7 +228,7 @@ impl Running {
             config,
             reloader,
             admin,
-            ingest,
+            front,
             health,
             pages,
             query,
@@ -319,13 +321,14 @@ impl Running {
     fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 5] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
-            Arc::clone(&self.ingest),
+            Arc::clone(&self.front.intake),
             Arc::clone(&self.pages.holdings),
             self.world.clock.clone(),
         );
         let watcher = Watcher {
             clock: self.world.clock.clone(),
-            ingest: Arc::clone(&self.ingest),
+            desk: self.front.desk.clone(),
+            dedup: Arc::clone(&self.front.intake.books().dedup),
             state: Arc::clone(&self.shipper.state),
         };
         let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
@@ -341,7 +344,7 @@ impl Running {
 
     fn public_router(&self) -> Router {
         let origins = Arc::clone(&self.reloader.origins);
-        ingest::cors::allow(ingest::router(Arc::clone(&self.ingest)), origins)
+        doors::cors::allow(doors::router(Arc::clone(&self.front.hall)), origins)
             .merge(health::router(Arc::clone(&self.health)))
     }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tillwatch_model::time::day_of;
 use tillwatch_model::{Catalogue, FirstResult, KeyId};
@@ -15,16 +14,19 @@ use crate::aggregate::terminals::Limits;
 use crate::aggregate::{self, Aggregator};
 use crate::clock::Clock;
 use crate::config::{Config, Span};
+use crate::doors::{self, Hall};
 use crate::health::Health;
 use crate::holdings::Holdings;
-use crate::ingest::keys::KeySource as IdempotencyKeys;
-use crate::ingest::session::{KeySource, Pseudonyms};
-use crate::ingest::{self, Ingest, admission};
+use crate::intake::counters::Counters;
+use crate::intake::keys::KeySource as IdempotencyKeys;
+use crate::intake::session::{KeySource, Pseudonyms};
+use crate::intake::{self, Books, Desk, Intake, rates};
 use crate::listener;
 use crate::persist::{State, StateError};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::seal::Due;
 use crate::pipeline::start::Started;
+use crate::room::Room;
 use crate::throttle::{self, Throttle};
 use crate::world::World;
 
@@ -100,29 +102,54 @@ fn log_keys(error: &StateError) {
     );
 }
 
-/// What ingest needs.
-pub(super) fn make_ingest(
+/// Stages 0 and 1: doors, intake, and the operator's desk beside them.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    pub(super) hall: Arc<Hall>,
+    pub(super) intake: Arc<Intake>,
+    pub(super) desk: Desk,
+    pub(super) room: Arc<Room>,
+}
+
+pub(super) fn make_front(
     config: &Config,
     catalogue: &Arc<Catalogue>,
     (state, health): (&Arc<State>, &Health),
     started: &Started,
     world: &World,
-) -> Arc<Ingest> {
-    let settings = ingest_settings(config);
-    Arc::new(Ingest {
+) -> Front {
+    let settings = intake_settings(config);
+    let parts = intake::Parts {
         clock: world.clock.clone(),
-        chance: world.chance.clone(),
-        admission: admission::Admission::new(settings.admission),
-        settings: ArcSwap::from_pointee(settings),
         catalogue: Arc::clone(catalogue),
-        dedup: Arc::clone(&started.dedup),
-        keys: Arc::clone(&started.keys),
+        books: Books {
+            dedup: Arc::clone(&started.dedup),
+            keys: Arc::clone(&started.keys),
+            counters: Counters::default(),
+        },
         journal: started.journal.clone(),
         pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(state)))),
-        counters: Arc::new(ingest::counters::Counters::default()),
         is_outbox_full: Arc::clone(&health.is_outbox_full),
-        is_stopping: Arc::clone(&health.is_stopping),
-    })
+    };
+    let intake = Arc::new(Intake::new(settings, parts));
+    let room = Room::new(
+        config
+            .in_flight_bytes_max
+            .map_or(doors::IN_FLIGHT_BYTES_MAX, size),
+    );
+    Front {
+        hall: Hall::new(
+            door_limits(config),
+            Arc::clone(&room),
+            Arc::clone(&intake),
+            world.clock.clone(),
+            world.chance.clone(),
+            Arc::clone(&health.is_stopping),
+        ),
+        intake,
+        desk: Desk::new(started.journal.clone(), settings.acknowledge_max),
+        room,
+    }
 }
 
 /// What is held: open, in the outbox, dirty.
@@ -179,20 +206,18 @@ pub(super) fn outbox_budget_bytes(config: &Config) -> u64 {
     config.outbox_budget.map_or(16 << 30, |bytes| bytes.0)
 }
 
-pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
-    let defaults = ingest::Settings::default();
-    let bytes = |bytes: Option<crate::config::Bytes>, default: usize| {
-        bytes.map_or(default, |bytes| {
-            usize::try_from(bytes.0).unwrap_or(usize::MAX)
-        })
-    };
-    let in_flight = bytes(
-        config.in_flight_bytes_max,
-        defaults.admission.in_flight_bytes_max as usize,
-    );
-    ingest::Settings {
-        body_bytes_max: bytes(config.body_bytes_max, defaults.body_bytes_max),
-        decoded_bytes_max: bytes(config.decoded_bytes_max, defaults.decoded_bytes_max),
+fn size(bytes: crate::config::Bytes) -> usize {
+    usize::try_from(bytes.0).unwrap_or(usize::MAX)
+}
+
+/// What a request may take.
+pub(super) fn door_limits(config: &Config) -> doors::Limits {
+    let defaults = doors::Limits::default();
+    doors::Limits {
+        body_bytes_max: config.body_bytes_max.map_or(defaults.body_bytes_max, size),
+        decoded_bytes_max: config
+            .decoded_bytes_max
+            .map_or(defaults.decoded_bytes_max, size),
         body_timeout: config
             .body_timeout
             .map_or(defaults.body_timeout, |span| span.0),
@@ -200,19 +225,25 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
             .body_bytes_per_s_min
             .map_or(defaults.body_bytes_per_s_min, |bytes| bytes.0),
         body_first: defaults.body_first,
-        acknowledge_max: defaults.acknowledge_max,
         batches_max: config.batches_max.unwrap_or(defaults.batches_max),
         samples_max: config.samples_max.unwrap_or(defaults.samples_max),
+        slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
+    }
+}
+
+/// What the intake grants.
+pub(super) fn intake_settings(config: &Config) -> intake::Settings {
+    let defaults = intake::Settings::default();
+    intake::Settings {
+        acknowledge_max: defaults.acknowledge_max,
         histogram_values_per_s: config
             .histogram_values_per_s
             .map_or(defaults.histogram_values_per_s, |values| values as u64),
-        slow: config.log_slow_request.map_or(defaults.slow, |span| span.0),
-        admission: admission::Settings {
-            in_flight_bytes_max: u32::try_from(in_flight).unwrap_or(u32::MAX),
+        rates: rates::Settings {
             store_requests_per_s: config
                 .store_requests_per_s
-                .unwrap_or(defaults.admission.store_requests_per_s),
-            store_burst: config.store_burst.unwrap_or(defaults.admission.store_burst),
+                .unwrap_or(defaults.rates.store_requests_per_s),
+            store_burst: config.store_burst.unwrap_or(defaults.rates.store_burst),
         },
     }
 }
@@ -249,26 +280,26 @@ pub(super) fn listen_settings(config: &Config) -> (listener::Settings, listener:
     (ingest, admin)
 }
 
-pub(super) async fn forget(ingest: Arc<Ingest>, holdings: Arc<Holdings>, clock: Clock) {
+pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: Clock) {
     loop {
         let today = day_of(clock.now_ms());
-        let keys = Arc::clone(&ingest);
+        let keys = Arc::clone(&intake);
         let prepared = tokio::task::spawn_blocking(move || {
-            keys.pseudonyms.prepare(today);
-            keys.pseudonyms.prepare(today + 1);
+            keys.pseudonyms().prepare(today);
+            keys.pseudonyms().prepare(today + 1);
         });
         // Without a key the sessions that need it are answered 503, and it is tried again.
         let _prepared = prepared.await;
         tokio::time::sleep(FORGET_EVERY).await;
-        ingest.admission.forget();
+        intake.rates().forget();
         // Nothing is forgotten on the word of a clock that may be wrong.
         if !clock.is_settled() {
             continue;
         }
         let now_ms = clock.now_ms();
-        ingest.dedup.forget(now_ms);
+        intake.books().dedup.forget(now_ms);
         holdings.forget_minutes(now_ms);
-        let keys = Arc::clone(&ingest.keys);
+        let keys = Arc::clone(&intake.books().keys);
         let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
         // What was not forgotten now is forgotten the next time.
         let _forgotten = forgotten.await;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
 use crate::config::Config;
-use crate::ingest::{Acknowledgement, Dedup, Keys, dedup, keys};
+use crate::intake::{Acknowledgement, Dedup, Keys, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;

@@ -1,0 +1,112 @@
+//! Answers CORS by exact origins. CORS does not tell who posts; it only limits the scripts of other pages.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, Request};
+use futures_util::future::Either;
+use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::doors::idempotency;
+use crate::request_id;
+
+/// How long a browser may remember a preflight's answer.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
+
+/// The origins whose pages may post; they can be replaced while requests come in.
+#[derive(Debug, Default)]
+pub struct Origins(ArcSwap<Vec<HeaderValue>>);
+
+impl Origins {
+    /// Takes these in place of all others.
+    pub fn set(&self, origins: &[String]) {
+        let origins = origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok());
+        self.0.store(Arc::new(origins.collect()));
+    }
+
+    fn contains(&self, origin: &HeaderValue) -> bool {
+        self.0.load().contains(origin)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.load().is_empty()
+    }
+}
+
+/// Lets pages of these origins post. While there is none, requests do not meet CORS at all.
+pub fn allow(router: Router, origins: Arc<Origins>) -> Router {
+    router.layer(SwitchLayer(origins))
+}
+
+fn cors(origins: Arc<Origins>) -> CorsLayer {
+    let is_allowed =
+        move |origin: &HeaderValue, _: &axum::http::request::Parts| origins.contains(origin);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(is_allowed))
+        .allow_methods([Method::POST])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            idempotency::KEY,
+            request_id::HEADER,
+        ])
+        .expose_headers([RETRY_AFTER, idempotency::REPLAYED, request_id::HEADER])
+        .max_age(PREFLIGHT_AGE)
+}
+
+#[derive(Clone)]
+struct SwitchLayer(Arc<Origins>);
+
+impl<S: Clone> Layer<S> for SwitchLayer {
+    type Service = Switch<S>;
+
+    fn layer(&self, inner: S) -> Switch<S> {
+        Switch {
+            plain: inner.clone(),
+            cors: cors(Arc::clone(&self.0)).layer(inner),
+            origins: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// Answers with CORS or without, as the origins are at that moment.
+#[derive(Clone)]
+struct Switch<S> {
+    plain: S,
+    cors: Cors<S>,
+    origins: Arc<Origins>,
+}
+
+impl<S, B> Service<Request<B>> for Switch<S>
+where
+    S: Service<Request<B>>,
+    Cors<S>: Service<Request<B>, Response = S::Response, Error = S::Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, <Cors<S> as Service<Request<B>>>::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match self.plain.poll_ready(context) {
+            Poll::Ready(Ok(())) => self.cors.poll_ready(context),
+            other => other,
+        }
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.origins.is_empty() {
+            Either::Left(self.plain.call(request))
+        } else {
+            Either::Right(self.cors.call(request))
+        }
+    }
+}

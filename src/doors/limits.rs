@@ -1,0 +1,43 @@
+//! Limits what a request may take before it reaches the intake.
+
+use std::time::Duration;
+
+/// Limits of a request, whatever its format.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A body as it comes. Unit: bytes.
+    pub body_bytes_max: usize,
+    /// A body after decompression. Unit: bytes.
+    pub decoded_bytes_max: usize,
+    /// From the end of a request's head to the end of its body.
+    pub body_timeout: Duration,
+    /// No rate is asked of a body in this time: a network may stand still for some seconds.
+    pub body_first: Duration,
+    /// What a body must bring on average after that. Unit: bytes a second.
+    pub body_bytes_per_s_min: u64,
+    /// Batches in a request.
+    pub batches_max: usize,
+    /// Samples and histograms in a request.
+    pub samples_max: usize,
+    /// A request that takes this long is logged.
+    pub slow: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 2 * 1024 * 1024,
+            decoded_bytes_max: 2 * 1024 * 1024,
+            body_timeout: Duration::from_secs(120),
+            body_first: Duration::from_secs(10),
+            body_bytes_per_s_min: 1_024,
+            batches_max: 500,
+            samples_max: 50_000,
+            slow: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Bytes that requests under way take together, unless a setting says otherwise; past it they are put
+/// off. Unit: bytes.
+pub const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -1,0 +1,54 @@
+//! Stands between a socket and the intake: a door is the way in for one format.
+//!
+//! Every door does the same: it receives a request (head, body, memory), unpacks it, reads of its format
+//! what it can, and makes **offers** of that; `Intake::submit` decides about them; of the receipt, or of
+//! the refusal, the door makes its format's answer. What all doors share lies in this folder; what one
+//! format needs lies in a folder of its own.
+//!
+//! **To add a door**
+//! 1. A folder beside `terminal_v1/`, with `routes()` for its paths, and a line in `router.rs`.
+//! 2. `receive` brings the body; `Packing` unpacks it. Bodies and what is made of them ask `Held` for
+//!    memory before they take any.
+//! 3. What the format says becomes `intake::offer::Offer`s. What cannot be read stays in them, as a field
+//!    that is wrong or as a reason: everything that was sent is counted.
+//! 4. The answer is made of `intake::Receipt`, or of `Refusal` and its `Verdict`.
+//!
+//! **Promise**: the memory of bodies, decoded bytes, batches and samples is bounded before anything is read.
+//!
+//! | file | what |
+//! |---|---|
+//! | `router.rs` | which path leads to which door |
+//! | `hall.rs` | what all doors open into |
+//! | `receive.rs` | from a request to its body |
+//! | `limits.rs` | what a request may take |
+//! | `body.rs` | reads the body, whole and in time |
+//! | `codings.rs` | undoes compression, under a cap |
+//! | `turns.rs` | where long work is done, so that it holds up no other request |
+//! | `idempotency.rs` | the headers of a sender without numbers |
+//! | `cors.rs` | which pages of browsers may post |
+//! | `refusal.rs` | why a request was not taken, and what HTTP calls that |
+//! | `answer.rs` | answers that are the same at every door |
+//! | `trace.rs` | what a request took; the line about a slow or failed one |
+//! | `counters.rs` | requests and what they took, as metrics |
+//! | `terminal_v1/` | the door of terminals: native format v1 |
+
+mod answer;
+mod body;
+pub mod codings;
+pub mod cors;
+pub mod counters;
+mod hall;
+pub mod idempotency;
+mod limits;
+mod receive;
+pub mod refusal;
+mod router;
+pub mod terminal_v1;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+mod turns;
+
+pub use hall::Hall;
+pub use limits::{IN_FLIGHT_BYTES_MAX, Limits};
+pub use router::router;

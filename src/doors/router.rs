@@ -1,0 +1,38 @@
+//! Leads each path to its door.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use tillwatch_model::Outcomes;
+
+use crate::doors::answer;
+use crate::doors::hall::Hall;
+use crate::doors::refusal::Verdict;
+use crate::doors::terminal_v1;
+
+/// The public routes: one line for each door.
+pub fn router(hall: Arc<Hall>) -> Router {
+    Router::new()
+        .merge(terminal_v1::routes())
+        .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
+            let verdict = Verdict::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+            misses(&hall, &request, &verdict, "Only POST is understood here.")
+        })
+        .fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
+            let verdict = Verdict::of(StatusCode::NOT_FOUND, "not_found");
+            let message = "There is nothing here; batches are posted to /v1/batches.";
+            misses(&hall, &request, &verdict, message)
+        })
+        .with_state(hall)
+}
+
+/// Counts and answers a request that found no door.
+fn misses(hall: &Hall, request: &Request, verdict: &Verdict, message: &str) -> Response {
+    let trace = hall.trace(request);
+    let response = answer::error(verdict, message, &hall.chance);
+    trace.finish(verdict.status, Some(verdict.code), Outcomes::default());
+    response
+}

@@ -1,0 +1,88 @@
+//! Tells a terminal what came of its request: counts and reasons, or one error.
+
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use tillwatch_model::Outcomes;
+
+use crate::chance::Chance;
+use crate::doors::answer;
+use crate::doors::idempotency::REPLAYED;
+use crate::doors::refusal::Refusal;
+use crate::intake::Receipt;
+use crate::intake::report::Remark;
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: u64,
+    duplicate: u64,
+    rejected: u64,
+    /// Left out while there are none.
+    #[serde(skip_serializing_if = "is_none")]
+    conflicting: u64,
+    reasons: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    batch: usize,
+    sample: Option<usize>,
+    reason: &'static str,
+}
+
+impl From<&Remark> for Line {
+    fn from(remark: &Remark) -> Self {
+        Self {
+            batch: remark.place.batch,
+            sample: remark.place.sample,
+            reason: remark.reason,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
+/// 202: every accepted sample is on stable storage. A replayed answer says what the first post of its
+/// key was told.
+pub(super) fn accepted(receipt: &Receipt) -> Response {
+    let Outcomes {
+        accepted,
+        duplicate,
+        rejected,
+    } = receipt.outcomes;
+    let body = Accepted {
+        accepted,
+        duplicate,
+        rejected,
+        conflicting: receipt.report.conflicting(),
+        reasons: receipt.report.remarks().iter().map(Line::from).collect(),
+    };
+    let mut response = answer::json(StatusCode::ACCEPTED, &body);
+    if receipt.is_replayed {
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(REPLAYED, replayed);
+    }
+    response
+}
+
+/// Any answer but 202.
+pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
+    let message = sentence(&refusal.to_string());
+    let mut response = answer::error(&refusal.verdict(), &message, chance);
+    answer::name_codings(&mut response, refusal);
+    response
+}
+
+/// Capital letter and full stop, for people.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(characters).collect();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
+}

@@ -1,0 +1,199 @@
+//! Answers `POST /v1/batches`: the steps of this door, in order.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use tillwatch_model::Outcomes;
+use tracing::Instrument;
+
+use super::answer;
+use super::offers::offer;
+use super::parse::parse_within;
+use super::request::{self, Batch, Format, Limits, ParseError, Parsed};
+use super::wrapping::{Opened, Wrapping, open_envelope};
+use crate::clock::InDoubt;
+use crate::doors::hall::Hall;
+use crate::doors::receive::{Received, receive};
+use crate::doors::refusal::Refusal;
+use crate::doors::trace::{Sender, Trace};
+use crate::intake::laps::Stage;
+use crate::intake::{Offer, Offers, Receipt};
+use crate::room::{Held, REQUEST_BYTES};
+
+/// A body up to this long, as sent, is unpacked where it was received; a longer one must not hold up the
+/// connections of its thread.
+const UNPACK_INLINE_BYTES_MAX: usize = 16 * 1024;
+/// The same for taking apart what was unpacked.
+const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The paths of this door.
+pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
+    Router::new().route("/v1/batches", post(post_batches))
+}
+
+async fn post_batches(State(hall): State<Arc<Hall>>, request: Request) -> Response {
+    let arrived_at_ms = hall.clock.received_at_ms();
+    let mut trace = hall.trace(&request);
+    let span = tracing::debug_span!("request", request_id = %trace.id());
+    let taking = take(&hall, arrived_at_ms, request, &mut trace);
+    match taking.instrument(span).await {
+        Ok(receipt) => {
+            let response = answer::accepted(&receipt);
+            trace.finish(response.status(), None, receipt.outcomes);
+            response
+        }
+        Err(refusal) => {
+            let response = answer::refused(&refusal, &hall.chance);
+            let code = refusal.verdict().code;
+            trace.finish(response.status(), Some(code), Outcomes::default());
+            response
+        }
+    }
+}
+
+async fn take(
+    hall: &Hall,
+    arrived_at_ms: Result<i64, InDoubt>,
+    request: Request,
+    trace: &mut Trace<'_>,
+) -> Result<Receipt, Refusal> {
+    let (parts, body) = request.into_parts();
+    let received = receive(
+        hall,
+        arrived_at_ms,
+        &parts.headers,
+        body,
+        Wrapping::of,
+        trace,
+    )
+    .await?;
+    let Received {
+        received_at_ms,
+        who,
+        key,
+        wrapping,
+        body,
+        mut held,
+    } = received;
+    let is_long = body.len() > UNPACK_INLINE_BYTES_MAX;
+    let unpacking = hall
+        .turns
+        .aside(is_long, || unpack(hall, wrapping, body, &mut held));
+    let body = unpacking.await?;
+    let mut inner = None;
+    let is_long = body.body.len() > PARSE_INLINE_BYTES_MAX;
+    let parsing = hall
+        .turns
+        .aside(is_long, || parse(hall, &body, &mut inner, &mut held));
+    let request = parsing.await?;
+    trace.lap(Stage::Decode);
+    if request.unknown_keys > 0 {
+        hall.counters.unknown_keys.increment(request.unknown_keys);
+    }
+    trace.note(request.batches.len(), request.batches.first().map(sender));
+    let is_many = request.is_many;
+    held.add(request.batches.len() * size_of::<Offer<'_>>())?;
+    let batches = request.batches.iter().enumerate();
+    let batches: Vec<_> = batches
+        .map(|(place, batch)| offer(batch, key, place))
+        .collect();
+    let offers = Offers {
+        received_at_ms,
+        sent_at_ms: request.sent_at_ms,
+        batches: &batches,
+    };
+    let submitted = hall.intake.submit(who, &offers, held, trace.laps()).await;
+    let pending = submitted?;
+    // What waits for the disk is no more than what is written: the rest is given back before.
+    drop(batches);
+    drop(request);
+    drop((body, inner));
+    let receipt = pending.durable(trace.laps()).await?;
+    match receipt.refused {
+        Some(reason) if !is_many => Err(Refusal::Batch(reason)),
+        _ => Ok(receipt),
+    }
+}
+
+/// Who sent a batch, as the batch says it.
+fn sender<'r>(batch: &'r Batch<'_>) -> Sender<'r> {
+    Sender {
+        store_id: batch.store_id.value().map(AsRef::as_ref),
+        terminal_id: batch.terminal_id.value().map(AsRef::as_ref),
+        release: batch.release.value().map(AsRef::as_ref),
+        seq: batch.seq.value().and_then(|number| number.whole()),
+    }
+}
+
+fn unpack(
+    hall: &Hall,
+    wrapping: Wrapping,
+    body: Bytes,
+    held: &mut Held,
+) -> Result<Opened, Refusal> {
+    let opened = wrapping.open(body, hall.limits().decoded_bytes_max)?;
+    count_mislabelled(hall, &opened);
+    // Texts with escapes are copied out of it: as much again.
+    held.set(REQUEST_BYTES + 2 * opened.body.len())?;
+    Ok(opened)
+}
+
+fn count_mislabelled(hall: &Hall, opened: &Opened) {
+    if opened.is_mislabelled {
+        hall.counters.mislabelled.increment(1);
+    }
+}
+
+/// Takes a body apart; one that is an envelope is opened, once.
+fn parse<'b>(
+    hall: &Hall,
+    opened: &'b Opened,
+    inner: &'b mut Option<Bytes>,
+    held: &mut Held,
+) -> Result<request::Request<'b>, Refusal> {
+    let limits = hall.limits();
+    let decoded_bytes_max = limits.decoded_bytes_max;
+    let limits = Limits {
+        batches_max: limits.batches_max,
+        samples_max: limits.samples_max,
+    };
+    let envelope = match parse_holding(&opened.body, opened.format, limits, held)? {
+        Parsed::Request(request) => return Ok(request),
+        Parsed::Envelope(envelope) => envelope,
+    };
+    let unwrapped = open_envelope(&envelope, decoded_bytes_max)?;
+    count_mislabelled(hall, &unwrapped);
+    held.add(2 * unwrapped.body.len())?;
+    let body = inner.insert(unwrapped.body);
+    match parse_holding(body, Format::Json, limits, held)? {
+        Parsed::Request(request) => Ok(request),
+        Parsed::Envelope(_) => {
+            let nested = "it is an envelope in an envelope".to_owned();
+            Err(ParseError::Malformed(nested).into())
+        }
+    }
+}
+
+fn parse_holding<'b>(
+    body: &'b [u8],
+    format: Format,
+    limits: Limits,
+    held: &mut Held,
+) -> Result<Parsed<'b>, ParseError> {
+    parse_within(body, format, limits, &mut |bytes| held.add(bytes).is_ok())
+}
+
+impl From<ParseError> for Refusal {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Malformed(_) => Self::Malformed(error.to_string()),
+            ParseError::TooManyBatches(most) => Self::TooManyBatches(most),
+            ParseError::TooManySamples(most) => Self::TooManySamples(most),
+            ParseError::NoRoom => Self::Busy,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What each key of an object means, be it read in a walk that fails as a whole, or piece by piece.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeSeed;
+
+use super::context::Context;
+use super::field::{Digits, FieldSeed};
+use super::request::{Batch, Envelope, Format, Parsed, Request};
+use super::{Field, Histogram, Number, Sample};
+
+/// One value of an object, not read yet: from a walk that fails as a whole, or from a piece of text
+/// that fails alone.
+pub(super) trait Value<'de>: Sized {
+    type Error;
+
+    fn field<T>(self) -> Result<Field<T>, Self::Error>
+    where
+        FieldSeed<T>: DeserializeSeed<'de, Value = Field<T>>;
+    /// A number whose last digit matters, also where it is written as a float.
+    fn exact(self) -> Result<Field<Number>, Self::Error>;
+    fn skip(self) -> Result<(), Self::Error>;
+    /// Reads a list, each element by `Item`.
+    fn list<I: Item<'de>>(
+        self,
+        into: &mut Vec<I>,
+        context: &mut Context<'_>,
+    ) -> Result<Listed<'de>, Self::Error>;
+}
+
+/// What stood where a list may stand.
+pub(super) enum Listed<'de> {
+    /// Null.
+    Absent,
+    /// A list, as it is written.
+    Bytes(&'de [u8]),
+    /// Something else.
+    Wrong,
+}
+
+/// Something that stands in a list and is read key by key.
+pub(super) trait Item<'de>: Default {
+    /// How many a list of them mostly holds: room for these is made at once.
+    fn usual(context: &Context<'_>) -> usize;
+    fn admit(context: &mut Context<'_>) -> bool;
+    fn set_malformed(&mut self);
+    /// Reads one key. `Ok(false)`: the key is not known (and its value was skipped).
+    fn key<V: Value<'de>>(
+        &mut self,
+        key: &[u8],
+        value: V,
+        context: &mut Context<'_>,
+    ) -> Result<bool, V::Error>;
+}
+
+impl<'de> Item<'de> for Sample<'de> {
+    fn usual(context: &Context<'_>) -> usize {
+        context.samples_usual()
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
+        context.admits_sample()
+    }
+
+    fn set_malformed(&mut self) {
+        self.malformed = true;
+    }
+
+    #[inline(always)]
+    fn key<V: Value<'de>>(
+        &mut self,
+        key: &[u8],
+        value: V,
+        _: &mut Context<'_>,
+    ) -> Result<bool, V::Error> {
+        match key {
+            b"m" => self.metric = value.field()?,
+            b"t" => self.t = value.field()?,
+            b"v" => self.v = value.field()?,
+            b"label" => self.label = value.field()?.map(Digits::text),
+            b"connection" => self.connection = value.field()?,
+            _ => return value.skip().map(|()| false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Item<'de> for Histogram<'de> {
+    fn usual(_: &Context<'_>) -> usize {
+        2
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
+        context.admits_sample()
+    }
+
+    fn set_malformed(&mut self) {
+        self.sample.malformed = true;
+    }
+
+    fn key<V: Value<'de>>(
+        &mut self,
+        key: &[u8],
+        value: V,
+        context: &mut Context<'_>,
+    ) -> Result<bool, V::Error> {
+        match key {
+            b"span_ms" => self.span_ms = value.field()?,
+            b"buckets" => {
+                self.buckets = value.field()?;
+                // No more than the pairs of one histogram: asked for once they are there.
+                let pairs = self.buckets.value().map_or(0, Vec::capacity);
+                let _is_refused = !context.takes(pairs * size_of::<(u64, u64)>());
+            }
+            b"sum" => self.sum = value.field()?,
+            b"min" => self.min = value.field()?,
+            b"max" => self.max = value.field()?,
+            b"v" => return value.skip().map(|()| false),
+            _ => return self.sample.key(key, value, context),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Item<'de> for Batch<'de> {
+    fn usual(_: &Context<'_>) -> usize {
+        4
+    }
+
+    fn admit(context: &mut Context<'_>) -> bool {
+        context.admits_batch()
+    }
+
+    fn set_malformed(&mut self) {
+        self.malformed = true;
+    }
+
+    fn key<V: Value<'de>>(
+        &mut self,
+        key: &[u8],
+        value: V,
+        context: &mut Context<'_>,
+    ) -> Result<bool, V::Error> {
+        match key {
+            b"v" => self.v = value.field()?,
+            b"store_id" => self.store_id = value.field()?.map(Digits::text),
+            b"terminal_id" => self.terminal_id = value.field()?.map(Digits::text),
+            b"queue" => self.queue = value.field()?,
+            b"seq" => self.seq = value.exact()?,
+            b"release" => self.release = value.field::<Digits<'_>>()?.exactly(),
+            b"session_id" => self.session_id = value.field()?.map(Digits::text),
+            b"consent" => self.consent = value.field()?,
+            b"source" => self.source = value.field()?,
+            b"samples" => {
+                let listed = value.list(&mut self.samples, context)?;
+                self.take(&listed, (!self.samples.is_empty()).then_some(SAMPLES));
+                context.samples_before = self.samples.len();
+            }
+            b"histograms" => {
+                let listed = value.list(&mut self.histograms, context)?;
+                self.take(&listed, (!self.histograms.is_empty()).then_some(HISTOGRAMS));
+            }
+            // Belongs to the request; inside a batch of many it means nothing, and is no stranger.
+            b"sent_at_ms" => value.skip()?,
+            _ => return value.skip().map(|()| false),
+        }
+        Ok(true)
+    }
+}
+
+/// Seeds that keep the two lists apart.
+const SAMPLES: u32 = 1;
+const HISTOGRAMS: u32 = 2;
+
+impl Batch<'_> {
+    /// Notes what stood where a list may stand. An empty list is as good as none.
+    fn take(&mut self, listed: &Listed<'_>, seed: Option<u32>) {
+        match (listed, seed) {
+            (Listed::Bytes(bytes), Some(seed)) => {
+                // In whatever order they come.
+                let checksum = crc32c::crc32c_append(seed, bytes);
+                self.content = self.content.wrapping_add(checksum);
+            }
+            (Listed::Wrong, _) => self.malformed = true,
+            (Listed::Absent | Listed::Bytes(_), _) => {}
+        }
+    }
+}
+
+/// The top of a request: a batch's keys, or `sent_at_ms` and `batches`.
+#[derive(Default)]
+pub(super) struct Top<'a> {
+    sent_at_ms: Field<Number>,
+    many: Option<Vec<Batch<'a>>>,
+    many_is_wrong: bool,
+    one: Batch<'a>,
+    envelope: EnvelopeKeys<'a>,
+}
+
+/// Keys of an envelope; strangers in anything else.
+#[derive(Default)]
+struct EnvelopeKeys<'a> {
+    compressed: Field<bool>,
+    format: Field<Cow<'a, str>>,
+    data: Field<Cow<'a, str>>,
+    seen: u64,
+}
+
+impl<'de> EnvelopeKeys<'de> {
+    /// Reads one key. `None`: it is not one of them.
+    fn key<V: Value<'de>>(&mut self, key: &[u8], value: V) -> Result<Option<V>, V::Error> {
+        match key {
+            b"compressed" => self.compressed = value.field()?,
+            b"format" => self.format = value.field()?,
+            b"data" => self.data = value.field()?,
+            _ => return Ok(Some(value)),
+        }
+        self.seen += 1;
+        Ok(None)
+    }
+}
+
+impl<'de> Item<'de> for Top<'de> {
+    fn usual(_: &Context<'_>) -> usize {
+        1
+    }
+
+    fn admit(_: &mut Context<'_>) -> bool {
+        true
+    }
+
+    fn set_malformed(&mut self) {
+        self.one.malformed = true;
+    }
+
+    fn key<V: Value<'de>>(
+        &mut self,
+        key: &[u8],
+        value: V,
+        context: &mut Context<'_>,
+    ) -> Result<bool, V::Error> {
+        match key {
+            b"sent_at_ms" => self.sent_at_ms = value.field()?,
+            b"batches" => {
+                let mut batches = self.many.take().unwrap_or_default();
+                match value.list(&mut batches, context)? {
+                    Listed::Bytes(_) => self.many = Some(batches),
+                    // It may have been a list before.
+                    Listed::Absent => self.many = (!batches.is_empty()).then_some(batches),
+                    Listed::Wrong => self.many_is_wrong = true,
+                }
+            }
+            _ => {
+                return match self.envelope.key(key, value)? {
+                    Some(value) => self.one.key(key, value, context),
+                    None => Ok(true),
+                };
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<'a> Top<'a> {
+    /// The batches or the envelope, or a sentence that says why it is neither.
+    pub(super) fn into_parsed(
+        self,
+        format: Format,
+        unknown_keys: u64,
+    ) -> Result<Parsed<'a>, &'static str> {
+        if self.many_is_wrong {
+            return Err("\"batches\" is not a list");
+        }
+        let is_many = self.many.is_some();
+        let keys = self.envelope;
+        // A batch has a version, which an envelope has not.
+        let may_be_envelope = format == Format::Json && !is_many && self.one.v == Field::Absent;
+        if may_be_envelope && let (Field::Is(format), Field::Is(data)) = (keys.format, keys.data) {
+            let Field::Is(is_compressed) = keys.compressed else {
+                return Err("\"compressed\" must be true or false");
+            };
+            return Ok(Parsed::Envelope(Envelope {
+                is_compressed,
+                format,
+                data,
+            }));
+        }
+        if !is_many && self.one.malformed {
+            return Err("\"samples\" and \"histograms\" must be lists");
+        }
+        Ok(Parsed::Request(Request {
+            sent_at_ms: self.sent_at_ms,
+            batches: self.many.unwrap_or_else(|| vec![self.one]),
+            is_many,
+            unknown_keys: unknown_keys + keys.seen,
+        }))
+    }
+}

@@ -1,0 +1,320 @@
+//! What one request took, and the one line about it if it was slow or failed.
+//!
+//! A good request costs a few looks at the clock and one copy of its sender's name, and is logged at debug
+//! level only. A line names the batch (store, terminal, number, release). A line never names a session, an
+//! address, or anything of the body that is not written as an identifier; nor a queue or a key, because a
+//! person who knows one can post in a terminal's place.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use tillwatch_model::Outcomes;
+use tillwatch_model::dimension::{is_identifier, is_release};
+use tracing::Level;
+
+use crate::doors::counters::Counters;
+use crate::doors::refusal;
+use crate::intake::laps::{Laps, Stage};
+use crate::request_id::RequestId;
+use crate::throttle::Throttle;
+
+/// A request on its way. Dropped before [`Trace::finish`], its client went away.
+#[derive(Debug)]
+pub struct Trace<'a> {
+    counters: &'a Counters,
+    id: RequestId,
+    /// Past it a request is slow.
+    slow: Duration,
+    started: Instant,
+    laps: Laps,
+    /// Of the whole request, once it is answered.
+    duration: Duration,
+    kept: Option<Kept>,
+    batches: usize,
+    body_bytes: usize,
+    is_finished: bool,
+}
+
+/// Who sent a request, as its first batch says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'r> {
+    /// The store.
+    pub store_id: Option<&'r str>,
+    /// The terminal.
+    pub terminal_id: Option<&'r str>,
+    /// Release of the application.
+    pub release: Option<&'r str>,
+    /// The batch's number in its queue.
+    pub seq: Option<u64>,
+}
+
+/// The same, kept until the line is written or not needed: in one piece, and judged only for the line.
+#[derive(Debug)]
+struct Kept {
+    /// Store, terminal and release, one after the other.
+    text: Box<str>,
+    /// Where each of them ends; one that is too long to be right is left out.
+    ends: [u16; 3],
+    seq: Option<u64>,
+}
+
+impl Kept {
+    /// What any of them may have.
+    const LENGTH_MAX: usize = 64;
+
+    fn of(sender: Sender<'_>) -> Self {
+        let fields = [sender.store_id, sender.terminal_id, sender.release];
+        let texts = fields.map(|text| {
+            let text = text.filter(|text| text.len() <= Self::LENGTH_MAX);
+            text.unwrap_or("")
+        });
+        let mut text = String::with_capacity(texts.iter().map(|text| text.len()).sum());
+        let ends = texts.map(|one| {
+            text.push_str(one);
+            u16::try_from(text.len()).unwrap_or(u16::MAX)
+        });
+        Self {
+            text: text.into_boxed_str(),
+            ends,
+            seq: sender.seq,
+        }
+    }
+
+    fn part(&self, at: usize, is_good: fn(&str) -> bool) -> Option<&str> {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let part = self
+            .text
+            .get(usize::from(start)..usize::from(self.ends[at]));
+        part.filter(|part| is_good(part))
+    }
+
+    fn store_id(&self) -> Option<&str> {
+        self.part(0, is_identifier)
+    }
+
+    fn terminal_id(&self) -> Option<&str> {
+        self.part(1, is_identifier)
+    }
+
+    fn release(&self) -> Option<&str> {
+        self.part(2, is_release)
+    }
+}
+
+/// One throttle for each code, so that a flood of one does not hide another.
+static FAILED: LazyLock<BTreeMap<&'static str, Throttle>> = LazyLock::new(|| {
+    let codes = refusal::codes();
+    codes.map(|code| (code, Throttle::new(code))).collect()
+});
+static OTHER: Throttle = Throttle::new("requests failed for another reason");
+static SLOW: Throttle = Throttle::new("slow requests");
+
+impl<'a> Trace<'a> {
+    /// Begins when a request's head is complete.
+    #[must_use]
+    pub fn begin(counters: &'a Counters, id: RequestId, slow: Duration) -> Self {
+        counters.in_flight.increment(1);
+        let now = Instant::now();
+        Self {
+            counters,
+            id,
+            slow,
+            started: now,
+            laps: Laps::begin(now),
+            duration: Duration::ZERO,
+            kept: None,
+            batches: 0,
+            body_bytes: 0,
+            is_finished: false,
+        }
+    }
+
+    /// The request's name.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// A stage has ended now; the next one begins.
+    pub fn lap(&mut self, stage: Stage) {
+        self.laps.lap(stage);
+    }
+
+    /// What the stages took, for who goes on with the request.
+    pub fn laps(&mut self) -> &mut Laps {
+        &mut self.laps
+    }
+
+    /// The body is there.
+    pub fn read(&mut self, body_bytes: usize) {
+        self.body_bytes = body_bytes;
+        self.lap(Stage::Read);
+    }
+
+    /// Keeps who sent it, for the line that may be written: what was sent is gone by then.
+    pub fn note(&mut self, batches: usize, sender: Option<Sender<'_>>) {
+        self.batches = batches;
+        self.kept = sender.map(Kept::of);
+    }
+
+    /// The request is answered: with an error if it has a code.
+    pub fn finish(mut self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
+        self.is_finished = true;
+        let duration = self.started.elapsed();
+        self.duration = duration;
+        self.counters.answer(status.as_u16(), duration);
+        for (at, spent) in self.laps.spent().iter().enumerate() {
+            if let Some(spent) = spent {
+                self.counters.stage(at, *spent);
+            }
+        }
+        if let Some(code) = code {
+            self.counters.refuse(code);
+        }
+        let is_slow = duration >= self.slow;
+        if is_slow {
+            self.counters.slow.increment(1);
+        }
+        let throttle = match code {
+            Some(code) => Some(FAILED.get(code).unwrap_or(&OTHER)),
+            None => is_slow.then_some(&SLOW),
+        };
+        match throttle.and_then(Throttle::pass) {
+            Some(suppressed) => self.warn(status, code, outcomes, suppressed),
+            // Who looks for one batch at debug level finds each of them.
+            None if tracing::enabled!(Level::DEBUG) => self.debug(status, code, outcomes),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Trace<'_> {
+    fn drop(&mut self) {
+        self.counters.in_flight.decrement(1);
+        if !self.is_finished {
+            self.counters.abandoned.increment(1);
+        }
+    }
+}
+
+/// The line, at a level that the macro wants as a constant.
+macro_rules! line {
+    ($level:expr, $trace:ident, $status:ident, $code:ident, $outcomes:ident, $suppressed:expr, $message:expr) => {{
+        let kept = $trace.kept.as_ref();
+        let ms = |stage: Stage| $trace.laps.of(stage).map(millis);
+        tracing::event!(
+            $level,
+            request_id = %$trace.id,
+            store_id = kept.and_then(Kept::store_id),
+            terminal_id = kept.and_then(Kept::terminal_id),
+            seq = kept.and_then(|kept| kept.seq),
+            release = kept.and_then(Kept::release),
+            batches = $trace.batches,
+            body_bytes = $trace.body_bytes,
+            status = $status.as_u16(),
+            code = $code,
+            accepted = $outcomes.accepted,
+            duplicate = $outcomes.duplicate,
+            rejected = $outcomes.rejected,
+            position = $trace.laps.position(),
+            duration_ms = millis($trace.duration),
+            read_ms = ms(Stage::Read),
+            decode_ms = ms(Stage::Decode),
+            check_ms = ms(Stage::Check),
+            dedup_wait_ms = ms(Stage::DedupWait),
+            journal_wait_ms = ms(Stage::JournalWait),
+            journal_commit_ms = ms(Stage::JournalCommit),
+            hand_on_ms = ms(Stage::HandOn),
+            suppressed = $suppressed,
+            $message
+        )
+    }};
+}
+
+impl Trace<'_> {
+    #[cold]
+    fn warn(
+        &self,
+        status: StatusCode,
+        code: Option<&'static str>,
+        outcomes: Outcomes,
+        suppressed: u64,
+    ) {
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        if code.is_some() {
+            line!(
+                Level::WARN,
+                self,
+                status,
+                code,
+                outcomes,
+                suppressed,
+                "request failed"
+            );
+        } else {
+            line!(
+                Level::WARN,
+                self,
+                status,
+                code,
+                outcomes,
+                suppressed,
+                "slow request"
+            );
+        }
+    }
+
+    #[cold]
+    fn debug(&self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
+        let suppressed: Option<u64> = None;
+        line!(
+            Level::DEBUG,
+            self,
+            status,
+            code,
+            outcomes,
+            suppressed,
+            "request answered"
+        );
+    }
+}
+
+/// With three decimals.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Chance;
+    use crate::recorder::Recorder;
+
+    #[test]
+    fn a_request_that_is_dropped_was_abandoned_and_is_no_longer_under_way() {
+        let recorder = Recorder::new([]);
+        let handle = recorder.handle();
+        let counters = metrics::with_local_recorder(&recorder, Counters::default);
+        let begin = || {
+            Trace::begin(
+                &counters,
+                RequestId::make(&Chance::seeded(1)),
+                Duration::from_secs(1),
+            )
+        };
+        let under_way = begin();
+        drop(begin());
+        begin().finish(StatusCode::ACCEPTED, None, Outcomes::default());
+        let text = handle.render();
+        for line in [
+            "tillwatch_requests_abandoned_total 1",
+            "tillwatch_requests_in_flight 1",
+            "tillwatch_requests_total{status=\"202\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        drop(under_way);
+    }
+}

@@ -1,0 +1,106 @@
+//! Tells who a batch is: two posts of one batch have the same identity, and no other batch has it.
+
+use tillwatch_model::dimension::is_identifier;
+use tillwatch_model::{KeyId, QueueKey, Reason};
+
+use crate::intake::keys::Key;
+use crate::intake::offer::{Mark, Offer};
+use crate::intake::who::{Names, Who};
+
+/// A batch's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity<'r> {
+    /// Its terminal numbers its batches.
+    Numbered(Numbered<'r>),
+    /// Its sender does not: a digest stands for it.
+    Keyed(Keyed<'r>),
+}
+
+/// A batch that is known by its number in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered<'r> {
+    /// The shop.
+    pub store_id: &'r str,
+    /// The terminal.
+    pub terminal_id: &'r str,
+    /// The queue's UUID.
+    pub queue: [u8; 16],
+    /// The number in it.
+    pub seq: u64,
+    /// Stands for what the batch holds: no part of who it is, but two of one number should agree in it.
+    pub content: u32,
+}
+
+/// A batch that is known by its sender's key, or by what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keyed<'r> {
+    /// The shop.
+    pub store_id: &'r str,
+    /// The terminal.
+    pub terminal_id: &'r str,
+    /// The digest.
+    pub id: KeyId,
+}
+
+impl<'r> Identity<'r> {
+    /// Who an offered batch is, of a sender that is known.
+    ///
+    /// # Errors
+    /// The reason for refusing it whole.
+    pub fn of(who: Who, offer: &Offer<'r>) -> Result<Self, Reason> {
+        if let Some(reason) = offer.unreadable {
+            return Err(reason);
+        }
+        let identifier =
+            |text: Option<&'r str>, reason| text.filter(|text| is_identifier(text)).ok_or(reason);
+        let Names {
+            store_id,
+            terminal_id,
+        } = who.names(offer);
+        let store_id = identifier(store_id, Reason::InvalidStoreId)?;
+        let terminal_id = identifier(terminal_id, Reason::InvalidTerminalId)?;
+        let keyed = |id| {
+            Self::Keyed(Keyed {
+                store_id,
+                terminal_id,
+                id,
+            })
+        };
+        Ok(match offer.mark? {
+            Mark::Number {
+                queue,
+                seq,
+                content,
+            } => Self::Numbered(Numbered {
+                store_id,
+                terminal_id,
+                queue,
+                seq,
+                content,
+            }),
+            Mark::Key { key, place } => keyed(key.id(store_id, terminal_id, place)),
+            Mark::Content(content) => keyed(Key::id_of_content(store_id, terminal_id, content)),
+        })
+    }
+
+    /// The digest, of a batch that is known by one.
+    pub(super) fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::Numbered(_) => None,
+            Self::Keyed(keyed) => Some(keyed.id),
+        }
+    }
+}
+
+impl Numbered<'_> {
+    /// As a key of its own, and the number.
+    #[must_use]
+    pub fn to_owned(self) -> (QueueKey, u64) {
+        let key = QueueKey {
+            store_id: self.store_id.into(),
+            terminal_id: self.terminal_id.into(),
+            queue: self.queue,
+        };
+        (key, self.seq)
+    }
+}

@@ -1,0 +1,127 @@
+//! Measures what each part of a request's way takes.
+
+use std::time::{Duration, Instant};
+
+use tillwatch_journal::Position;
+
+use crate::intake::acknowledge::Durable;
+
+/// A part of a request's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The body comes in.
+    Read,
+    /// Compression is undone, the body taken apart.
+    Decode,
+    /// Rates, deduplication, validation, the record.
+    Check,
+    /// Another post of the same batch is on its way to the disk.
+    DedupWait,
+    /// The journal's thread has not yet taken it.
+    JournalWait,
+    /// Write and `fdatasync`.
+    JournalCommit,
+    /// It is durable, and handed to the aggregate; the request has not gone on yet.
+    HandOn,
+}
+
+impl Stage {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Read, "read"),
+        (Self::Decode, "decode"),
+        (Self::Check, "check"),
+        (Self::DedupWait, "dedup_wait"),
+        (Self::JournalWait, "journal_wait"),
+        (Self::JournalCommit, "journal_commit"),
+        (Self::HandOn, "hand_on"),
+    ];
+}
+
+/// What the stages of a request took so far.
+#[derive(Debug)]
+pub struct Laps {
+    /// The end of the last stage.
+    last: Instant,
+    /// `None` for a stage that it did not come to.
+    spent: [Option<Duration>; Stage::ALL.len()],
+    position: Option<Position>,
+}
+
+impl Laps {
+    /// The first stage begins now.
+    #[must_use]
+    pub fn begin(now: Instant) -> Self {
+        Self {
+            last: now,
+            spent: [None; Stage::ALL.len()],
+            position: None,
+        }
+    }
+
+    /// A stage has ended now; the next one begins.
+    pub fn lap(&mut self, stage: Stage) {
+        self.lap_at(stage, Instant::now());
+    }
+
+    fn lap_at(&mut self, stage: Stage, now: Instant) {
+        let spent = now.saturating_duration_since(self.last);
+        if let Some(stage) = self.spent.get_mut(stage as usize) {
+            *stage = Some(stage.unwrap_or_default() + spent);
+        }
+        self.last = self.last.max(now);
+    }
+
+    /// The journal has it on disk.
+    pub(super) fn durable(&mut self, durable: &Durable) {
+        self.position = Some(durable.position);
+        if let Some(times) = &durable.times {
+            self.lap_at(Stage::JournalWait, times.taken);
+            self.lap_at(Stage::JournalCommit, times.synced);
+        }
+        self.lap(Stage::HandOn);
+    }
+
+    /// What each stage took, in the order of their numbers.
+    pub fn spent(&self) -> &[Option<Duration>] {
+        &self.spent
+    }
+
+    /// What a stage took, if the request came to it.
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> Option<Duration> {
+        self.spent.get(stage as usize).copied().flatten()
+    }
+
+    /// The last position of the journal that holds something of it.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        self.position.map(|position| position.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_what_passed_since_the_last_one_and_adds_up() {
+        let start = Instant::now();
+        let mut laps = Laps::begin(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        laps.lap_at(Stage::Read, at(5));
+        laps.lap_at(Stage::Check, at(7));
+        laps.lap_at(Stage::DedupWait, at(17));
+        laps.lap_at(Stage::Check, at(20));
+        // A group was taken in hand before this append was queued: it did not wait.
+        laps.lap_at(Stage::JournalWait, at(19));
+        laps.lap_at(Stage::JournalCommit, at(26));
+        let spent = |stage: Stage| laps.of(stage).map(|spent| spent.as_millis());
+        assert_eq!(spent(Stage::Read), Some(5));
+        assert_eq!(spent(Stage::Decode), None);
+        assert_eq!(spent(Stage::Check), Some(5));
+        assert_eq!(spent(Stage::DedupWait), Some(10));
+        assert_eq!(spent(Stage::JournalWait), Some(0));
+        assert_eq!(spent(Stage::JournalCommit), Some(6));
+    }
+}

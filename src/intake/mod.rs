@@ -1,0 +1,79 @@
+//! Stage 1 takes a batch from an offer to its acknowledgement.
+//!
+//! A door hands in what it could read of a request ([`Offers`]) with what is known of its sender
+//! ([`Who`]); [`Intake::submit`] decides about each batch and writes it to the journal, and
+//! [`Pending::durable`] tells what came of it ([`Receipt`]), or why it is to be sent again ([`Refusal`]).
+//! Nothing here knows HTTP or a format.
+//!
+//! **Promises**
+//! 1. A receipt is given only after every accepted sample is on stable storage.
+//! 2. Every sample of a request has exactly one outcome, and is counted under it.
+//! 3. A bad sample does not spoil its batch, nor a bad batch its request.
+//! 4. Nothing that could name a person passes into the journal; without consent, no sample does.
+//!
+//! | file | step |
+//! |---|---|
+//! | `service.rs` | the intake, and what it is made of |
+//! | `offer.rs` | what a door brings |
+//! | `who.rs` | who posts |
+//! | `submission.rs` | a request's batches, until all is decided about them |
+//! | `rates.rs` | how fast a store may post |
+//! | `identity.rs` | who a batch is |
+//! | `request_time.rs` | when a request was sent, whether that can be, and how times are corrected |
+//! | `dedup.rs` | which batches have been taken in, by queue and number |
+//! | `contents.rs` | whether two batches of one number hold the same |
+//! | `keys.rs` | which batches have been taken in, by idempotency key or content |
+//! | `under_way.rs` | how other posts of a batch wait until it is on disk |
+//! | `validate.rs` | from an offer to a journal record; each sample's outcome |
+//! | `weight.rs` | how many samples a batch stands for |
+//! | `buckets.rs` | whether a terminal's histogram can be what it says |
+//! | `session.rs` | a session's pseudonym |
+//! | `append.rs` | what a request has written, until the journal has it |
+//! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
+//! | `pending.rs` | what came of a request, once its records are durable |
+//! | `report.rs` | what was wrong with a request's batches, for the answer |
+//! | `refusal.rs` | why a request is put off |
+//! | `laps.rs` | what each part of a request's way took |
+//! | `books.rs`, `counters.rs` | what is known of batches; outcomes, as metrics |
+//! | `acts.rs` | an operator's act on its way through the journal |
+//! | `settings.rs` | limits |
+
+mod acknowledge;
+pub mod acts;
+mod append;
+pub mod books;
+mod buckets;
+mod contents;
+pub mod counters;
+pub mod dedup;
+pub mod identity;
+pub mod keys;
+pub mod laps;
+pub mod offer;
+mod pending;
+pub mod rates;
+mod refusal;
+pub mod report;
+pub mod request_time;
+mod service;
+pub mod session;
+mod settings;
+mod submission;
+#[cfg(test)]
+pub(crate) mod tests;
+mod under_way;
+pub mod validate;
+pub mod weight;
+mod who;
+
+pub use acknowledge::Acknowledgement;
+pub use acts::Desk;
+pub use books::Books;
+pub use dedup::Dedup;
+pub use keys::Keys;
+pub use offer::{Offer, Offers};
+pub use pending::{Pending, Receipt};
+pub use refusal::{NotStored, Refusal};
+pub use service::{Intake, Parts};
+pub use settings::Settings;
+pub use who::Who;

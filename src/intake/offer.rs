@@ -1,0 +1,218 @@
+//! Defines what a door brings to the intake: the one form that all doors share.
+//!
+//! A door turns the bytes of its format into offers; the intake decides about offers and never sees a
+//! format. An offer borrows from the body. It also holds what its door could not read, as a field that is
+//! [`Field::Wrong`] or as a reason, because every reading is counted, even one that makes no sense.
+
+use std::borrow::Cow;
+
+use tillwatch_model::metric::to_float;
+use tillwatch_model::{Reason, Source};
+
+use crate::intake::keys::Key;
+
+/// What one request offers.
+#[derive(Debug)]
+pub struct Offers<'r> {
+    /// When the request arrived, by a clock that is trusted. Unit: Unix ms.
+    pub received_at_ms: i64,
+    /// When its sender says that it was sent, by the sender's own clock. Unit: Unix ms.
+    pub sent_at_ms: Field<Number>,
+    /// Its batches.
+    pub batches: &'r [Offer<'r>],
+}
+
+/// One batch, as far as its door could read it.
+#[derive(Debug)]
+pub struct Offer<'r> {
+    /// Why nothing of it may be believed, if the door could not even read who sent it.
+    pub unreadable: Option<Reason>,
+    /// The store that it names.
+    pub store_id: Option<&'r str>,
+    /// The terminal that it names.
+    pub terminal_id: Option<&'r str>,
+    /// What tells it from the other batches of its terminal, or why the door found nothing that does.
+    pub mark: Result<Mark<'r>, Reason>,
+    /// Release of the application.
+    pub release: Field<&'r str>,
+    /// Whether people or a machine caused what was measured.
+    pub source: Source,
+    /// Whether the person consented.
+    pub has_consent: bool,
+    /// The cashier's session, in the clear: it leaves the intake only as a pseudonym.
+    pub session_id: Field<&'r str>,
+    /// Single values.
+    pub samples: &'r [Sample<'r>],
+    /// Many values in one.
+    pub histograms: &'r [Histogram<'r>],
+}
+
+impl Offer<'_> {
+    /// Whether a digest stands for it, so that the disk may have to be asked.
+    pub(super) fn has_key(&self) -> bool {
+        matches!(self.mark, Ok(Mark::Key { .. } | Mark::Content(_)))
+    }
+}
+
+/// What tells a batch from the other batches of its terminal, so that a resend counts once.
+#[derive(Debug, Clone, Copy)]
+pub enum Mark<'r> {
+    /// Its terminal numbers its batches.
+    Number {
+        /// UUID of the terminal's queue.
+        queue: [u8; 16],
+        /// The batch's number in it.
+        seq: u64,
+        /// Stands for what the batch holds: two batches of one number should agree in it.
+        content: u32,
+    },
+    /// Its sender gives each request a key.
+    Key {
+        /// The request's key.
+        key: Key<'r>,
+        /// The batch's place in the request.
+        place: usize,
+    },
+    /// Its sender gives it nothing: what it holds has to tell.
+    Content(&'r [u8]),
+}
+
+/// A field as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Field<T> {
+    /// Not there, or null.
+    #[default]
+    Absent,
+    /// There, and of the right type.
+    Is(T),
+    /// There, and of another type.
+    Wrong,
+}
+
+impl<T> Field<T> {
+    /// The value, if there is one of the right type.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+
+    /// The same with another value, if there is one.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Is(value) => Field::Is(of(value)),
+            Self::Wrong => Field::Wrong,
+        }
+    }
+}
+
+impl Field<Cow<'_, str>> {
+    /// The same text, borrowed.
+    pub fn text(&self) -> Field<&str> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Is(text) => Field::Is(text),
+            Self::Wrong => Field::Wrong,
+        }
+    }
+}
+
+/// 2^53: below it a float holds every whole number.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+
+/// A number as it came: integers keep all their digits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// An integer from 0 to 2^64 − 1.
+    Unsigned(u64),
+    /// Any other number.
+    Float(f64),
+}
+
+impl Number {
+    /// As a float.
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Unsigned(value) => to_float(value),
+            Self::Float(value) => value,
+        }
+    }
+
+    /// The whole number that this is, however it is written: `1`, `1.0`, `1e0`. A float from 2^53 on
+    /// may stand for several.
+    #[must_use]
+    pub fn whole(self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(value),
+            Self::Float(value) => {
+                let is_exact = (0.0..EXACT_BELOW).contains(&value) && value.fract() == 0.0;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "whole, not negative, and below 2^53"
+                )]
+                is_exact.then_some(value as u64)
+            }
+        }
+    }
+
+    /// A time in whole milliseconds; a fraction is cut off.
+    #[must_use]
+    pub fn millis(self) -> Option<i64> {
+        match self {
+            Self::Unsigned(value) => Some(i64::try_from(value).unwrap_or(i64::MAX)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "saturates, and is then out of range"
+            )]
+            Self::Float(value) => (!value.is_nan()).then_some(value as i64),
+        }
+    }
+}
+
+/// One value of one metric at one time.
+#[derive(Debug, Default)]
+pub struct Sample<'r> {
+    /// Name of the metric.
+    pub metric: Field<Cow<'r, str>>,
+    /// Time by the terminal's clock, Unix ms.
+    pub t: Field<Number>,
+    /// The value, in the metric's wire unit.
+    pub v: Field<Number>,
+    /// The label.
+    pub label: Field<Cow<'r, str>>,
+    /// How the terminal was connected.
+    pub connection: Field<Cow<'r, str>>,
+    /// The door could not read it at all: it counts, and is rejected.
+    pub malformed: bool,
+}
+
+impl Sample<'_> {
+    /// When it was measured, by the terminal's clock.
+    pub(super) fn millis(&self) -> Option<i64> {
+        self.t.value().copied().and_then(Number::millis)
+    }
+}
+
+/// The most bucket pairs in one histogram.
+pub const BUCKETS_MAX: usize = 4_096;
+
+/// Many values of one metric over one span.
+#[derive(Debug, Default)]
+pub struct Histogram<'r> {
+    /// Metric, start of the span, label and connection; `v` is not used.
+    pub sample: Sample<'r>,
+    /// Length of the span, ms.
+    pub span_ms: Field<Number>,
+    /// `[bucket index, count]` pairs. Wrong when one of them is not a pair of unsigned integers.
+    pub buckets: Field<Vec<(u64, u64)>>,
+    /// Sum of the values, wire unit.
+    pub sum: Field<Number>,
+    /// Least value, wire unit.
+    pub min: Field<Number>,
+    /// Greatest value, wire unit.
+    pub max: Field<Number>,
+}

@@ -1,0 +1,65 @@
+//! Lists the reasons for which the intake puts a request off.
+
+use tillwatch_journal::AppendError;
+
+/// Why a request's batches are to be sent again. A batch that can never be taken is no refusal: it has an
+/// outcome and a reason.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The store posts faster than it may.
+    #[error("this store posts faster than it may; wait and send it again")]
+    RateLimited {
+        /// When a place will be free. Unit: ms.
+        wait_ms: u64,
+    },
+    /// Too much is under way, or memory for sequence numbers is used up.
+    #[error("too much is under way; wait and send it again")]
+    Busy,
+    /// As many keys are kept as may be.
+    #[error("as many idempotency keys are kept as may be; wait and send it again")]
+    KeysFull,
+    /// The store has as many terminals as it may, and this is a new one.
+    #[error(
+        "this store has as many terminals as it may (store_terminals_max); give each till one lasting terminal_id, or have the setting raised, and send it again"
+    )]
+    TerminalsFull,
+    /// The outbox has used up its disk budget because ClickHouse is away.
+    #[error("the database has been away for too long; wait and send it again")]
+    OutboxFull,
+    /// The journal cannot take it now.
+    #[error("it cannot be stored now; wait and send it again")]
+    NotStored(NotStored),
+    /// The journal has ended.
+    #[error("the collector is stopping; send it again")]
+    Stopping,
+    /// Something inside failed; the log says what.
+    #[error("it cannot be stored now; wait and send it again")]
+    Internal,
+}
+
+/// Why the journal did not take a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStored {
+    /// As much waits for the disk as may.
+    QueueFull,
+    /// The journal's budget or the disk is used up.
+    DiskFull,
+    /// It is longer than a record may be.
+    TooLarge,
+    /// The journal is closed.
+    Closed,
+    /// A sync has failed: what is on disk is not known.
+    Halted,
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self::NotStored(match error {
+            AppendError::QueueFull { .. } => NotStored::QueueFull,
+            AppendError::Full { .. } | AppendError::DiskFull => NotStored::DiskFull,
+            AppendError::TooLarge { .. } | AppendError::Empty => NotStored::TooLarge,
+            AppendError::Closed => NotStored::Closed,
+            AppendError::Halted => NotStored::Halted,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Collects what was wrong with a request's batches, for the answer.
+
+use tillwatch_model::Reason;
+
+/// Rejections named in one answer; the counts are always complete.
+const REMARKS_MAX: usize = 100;
+
+/// What was wrong, of as many batches and samples as one answer names.
+#[derive(Debug, Default)]
+pub struct Report {
+    remarks: Vec<Remark>,
+    /// Batches of a number that was taken in before with other content.
+    conflicting: u64,
+}
+
+/// What was wrong with a batch, or with a sample of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remark {
+    /// Where it stands.
+    pub place: Place,
+    /// What it was, in a stable word.
+    pub reason: &'static str,
+}
+
+/// A batch of a request, or a sample of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The batch's number in the request.
+    pub batch: usize,
+    /// The sample's number in the batch; histograms are numbered after the samples.
+    pub sample: Option<usize>,
+}
+
+impl Report {
+    /// Something was rejected.
+    pub(super) fn reject(&mut self, place: Place, reason: Reason) {
+        self.push(place, reason.name());
+    }
+
+    /// A value of the wrong type was passed over; what it belongs to was taken in.
+    pub(super) fn ignore(&mut self, place: Place, what: &'static str) {
+        self.push(place, what);
+    }
+
+    /// A batch is a duplicate by its number, and not by its content.
+    pub(super) fn conflict(&mut self) {
+        self.conflicting += 1;
+    }
+
+    /// What it names.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// Batches of a number that was taken in before with other content.
+    #[must_use]
+    pub fn conflicting(&self) -> u64 {
+        self.conflicting
+    }
+
+    fn push(&mut self, place: Place, reason: &'static str) {
+        if self.remarks.len() < REMARKS_MAX {
+            self.remarks.push(Remark { place, reason });
+        }
+    }
+}
+
+impl Place {
+    /// A whole batch.
+    #[must_use]
+    pub fn batch(batch: usize) -> Self {
+        Self {
+            batch,
+            sample: None,
+        }
+    }
+
+    /// A sample of it.
+    pub(super) fn sample(self, sample: usize) -> Self {
+        Self {
+            sample: Some(sample),
+            ..self
+        }
+    }
+}

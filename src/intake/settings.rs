@@ -1,0 +1,27 @@
+//! Sets the limits of the intake.
+
+use std::time::Duration;
+
+use crate::intake::rates;
+
+/// What the intake grants, and for how long it waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a request waits for the disk, or for another post of one of its batches, before it is
+    /// told to come again.
+    pub acknowledge_max: Duration,
+    /// Values a terminal's histogram may stand for, for each second of its span.
+    pub histogram_values_per_s: u64,
+    /// How fast a store may post.
+    pub rates: rates::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            acknowledge_max: Duration::from_secs(30),
+            histogram_values_per_s: 1_000,
+            rates: rates::Settings::default(),
+        }
+    }
+}
