@@ -39,7 +39,7 @@ for (const format of formats.length > 0 ? formats : Object.keys(figures)) {
   if (change > TOLERANCE) {
     isOver = true;
     console.error(
-      `instructions: FAILED: ${format}: a batch costs ${said}. Find what costs it (make instructions RUN=--functions). ` +
+      `instructions: FAILED: ${format}: a batch costs ${median} instructions, ${said}. Find what costs it (make instructions RUN=--functions). ` +
         "If it is worth it, raise the figure in benches/instructions/figures.json, with the day and the reason.",
     );
   } else if (change < -TOLERANCE) {

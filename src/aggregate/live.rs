@@ -45,7 +45,9 @@ impl ClassicHistogram {
     }
 
     fn count(&mut self, bounds: &[u64], value: u64, count: u64) {
-        self.counts.resize(bounds.len() + 1, 0);
+        if self.counts.len() <= bounds.len() {
+            self.counts.resize(bounds.len() + 1, 0);
+        }
         let bucket = bounds.partition_point(|bound| *bound < value);
         if let Some(slot) = self.counts.get_mut(bucket) {
             *slot += count;

@@ -62,15 +62,13 @@ impl<'b> Encoder<'b> {
 
     /// Adds one value.
     pub fn sample(&mut self, reading: &Reading, value: u64) {
-        let mut fields = Fields::new(TAG_SAMPLE, reading, self.received_at_ms);
-        fields.varint(value);
-        self.bytes.extend_from_slice(fields.written());
+        self.reading(TAG_SAMPLE, reading);
+        self.varint(value);
     }
 
     /// Adds a histogram.
     pub fn histogram(&mut self, reading: &Reading, histogram: &HistogramReading) {
-        let fields = Fields::new(TAG_HISTOGRAM, reading, self.received_at_ms);
-        self.bytes.extend_from_slice(fields.written());
+        self.reading(TAG_HISTOGRAM, reading);
         self.zigzag(histogram.span_ms);
         self.varint(histogram.indices.len() as u64);
         let mut last = 0;
@@ -91,6 +89,14 @@ impl<'b> Encoder<'b> {
         self.varint(samples);
     }
 
+    fn reading(&mut self, tag: u8, reading: &Reading) {
+        self.bytes.push(tag);
+        self.varint(u64::from(reading.metric));
+        self.bytes.push(reading.label);
+        self.bytes.push(reading.connection.code());
+        self.zigzag(reading.t_raw_ms.wrapping_sub(self.received_at_ms));
+    }
+
     /// Identifiers have at most 64 bytes, so one length byte is enough.
     fn text(&mut self, text: &str) {
         let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
@@ -103,69 +109,22 @@ impl<'b> Encoder<'b> {
     }
 
     fn zigzag(&mut self, value: i64) {
-        self.varint(zigzag(value));
+        #[expect(
+            clippy::cast_sign_loss,
+            reason = "zigzag moves the sign to the lowest bit"
+        )]
+        self.varint(((value << 1) ^ (value >> 63)) as u64);
     }
 
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.bytes.push(low_bits(value) | 0x80);
+            #[expect(clippy::cast_possible_truncation, reason = "seven bits and the flag")]
+            self.bytes.push((value as u8) | 0x80);
             value >>= 7;
         }
-        self.bytes.push(low_bits(value));
+        #[expect(clippy::cast_possible_truncation, reason = "below 128 here")]
+        self.bytes.push(value as u8);
     }
-}
-
-/// The fields that begin an entry, put together before the record grows by all of them at once.
-#[derive(Default)]
-struct Fields {
-    /// A tag, two bytes, and integers of 3, 10 and 10 bytes at most.
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl Fields {
-    fn new(tag: u8, reading: &Reading, received_at_ms: i64) -> Self {
-        let mut fields = Self::default();
-        fields.push(tag);
-        fields.varint(u64::from(reading.metric));
-        fields.push(reading.label);
-        fields.push(reading.connection.code());
-        fields.varint(zigzag(reading.t_raw_ms.wrapping_sub(received_at_ms)));
-        fields
-    }
-
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        if let Some(free) = self.bytes.get_mut(self.length) {
-            *free = byte;
-            self.length += 1;
-        }
-    }
-
-    #[inline]
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.push(low_bits(value) | 0x80);
-            value >>= 7;
-        }
-        self.push(low_bits(value));
-    }
-
-    fn written(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "zigzag moves the sign to the lowest bit"
-)]
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn low_bits(value: u64) -> u8 {
-    (value & 0x7f) as u8
 }
 
 /// Reads a record: its header, then its entries one by one.
@@ -296,17 +255,6 @@ impl<'a> Reader<'a> {
     }
 
     fn long_varint(&mut self, field: &'static str) -> Result<u64, RecordError> {
-        if let Some(word) = self.rest.first_chunk() {
-            let word = u64::from_le_bytes(*word);
-            // The first byte without the highest bit is the last one.
-            let last = !word & 0x8080_8080_8080_8080;
-            if last != 0 {
-                let bits = last.trailing_zeros() + 1;
-                let (_read, rest) = self.rest.split_at((bits / 8) as usize);
-                self.rest = rest;
-                return Ok(joined(word & (u64::MAX >> (64 - bits))));
-            }
-        }
         let (mut value, mut shift) = (0_u64, 0);
         while shift < 64 {
             let byte = self.byte(field)?;
@@ -375,13 +323,6 @@ impl<'a> Reader<'a> {
             max: self.varint("max")?,
         })
     }
-}
-
-/// Puts together the lower seven bits of each byte: of two bytes side by side, then of four, then of eight.
-fn joined(bytes: u64) -> u64 {
-    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
-    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
-    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[cfg(test)]
