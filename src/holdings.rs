@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregator, Cut, Filter};
-use crate::persist::state::Sealing;
+use crate::persist::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch};
 
 /// What is held, and where.
@@ -118,7 +118,9 @@ impl Holdings {
     #[must_use]
     pub fn new(
         aggregator: Aggregator,
-        (unconfirmed, last_epoch, dirty): (Vec<EpochInfo>, u64, DirtyHours),
+        unconfirmed: Vec<EpochInfo>,
+        last_epoch: u64,
+        dirty: DirtyHours,
         collector_id: Uuid,
         durable: u64,
     ) -> Self {
@@ -330,7 +332,7 @@ impl Holdings {
     }
 
     /// A day was looked at when every epoch up to this one was confirmed: these of its hours are dirty.
-    pub fn checked(&self, day: u32, (epoch, touched_ms): (u64, i64), found: &[StoreHour]) {
+    pub fn checked(&self, day: u32, epoch: u64, touched_ms: i64, found: &[StoreHour]) {
         let mut inner = self.lock();
         inner.dirty.mark(found, epoch, touched_ms);
         inner.dirty.check(day, epoch);

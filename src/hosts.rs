@@ -24,14 +24,14 @@ pub enum Stranger {
 
 /// A host and a port, as `Host` has them.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct HostPort {
     /// Lower case, without the last dot; an IPv6 address in brackets.
     host: String,
     is_address: bool,
     port: Option<u16>,
 }
 
-impl Place {
+impl HostPort {
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -98,7 +98,8 @@ fn only(headers: &HeaderMap, name: axum::http::HeaderName) -> Result<Option<&str
 /// # Errors
 /// Why it was not meant for this listener.
 pub fn check(
-    (version, target): (Version, &Uri),
+    version: Version,
+    target: &Uri,
     headers: &HeaderMap,
     names: &[String],
 ) -> Result<(), Stranger> {
@@ -107,7 +108,7 @@ pub fn check(
     let target = target.authority().map(Authority::as_str);
     let mut own = None;
     for text in [host, target].into_iter().flatten() {
-        let place = Place::parse(text).ok_or(Stranger::InvalidHost)?;
+        let place = HostPort::parse(text).ok_or(Stranger::InvalidHost)?;
         if !place.is_address && place.host != "localhost" && !names.contains(&place.host) {
             return Err(Stranger::UnknownHost);
         }
@@ -125,11 +126,11 @@ pub fn check(
 
 /// Whether a page of this origin came from here. `null`, which a page in a frame can make itself, did
 /// not.
-fn is_own(origin: &str, own: Option<&Place>) -> bool {
+fn is_own(origin: &str, own: Option<&HostPort>) -> bool {
     let page = origin
         .split_at_checked("http://".len())
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://"))
-        .and_then(|(_, place)| Place::parse(place));
+        .and_then(|(_, place)| HostPort::parse(place));
     let (Some(page), Some(own)) = (page, own) else {
         return false;
     };
@@ -143,7 +144,7 @@ pub fn shown(target: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = only(headers, HOST).ok().flatten();
     target
         .or(host)
-        .and_then(Place::parse)
+        .and_then(HostPort::parse)
         .map(|place| place.host)
 }
 
@@ -160,7 +161,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let names = ["tillwatch".to_owned()];
-        check((version, &parts.uri), &parts.headers, &names)
+        check(version, &parts.uri, &parts.headers, &names)
     }
 
     fn host(text: &str) -> Result<(), Stranger> {

@@ -27,6 +27,7 @@ pub mod persist;
 pub mod holdings;
 pub mod query;
 pub mod export;
+pub mod admin;
 
 pub mod pipeline;
 

@@ -67,10 +67,10 @@ impl Progress {
     }
 
     /// Shows how much of how much is done, if a line is due.
-    pub fn step(&mut self, what: &str, (done, all): (u64, u64), unit: &str) {
+    pub fn step(&mut self, what: &str, done: u64, all: u64, unit: &str) {
         let elapsed = self.started.elapsed();
         if self.is_due(elapsed) {
-            let text = line(what, (done, all), unit, elapsed);
+            let text = line(what, done, all, unit, elapsed);
             self.show(elapsed, &text);
         }
     }
@@ -103,7 +103,7 @@ impl Drop for Progress {
     }
 }
 
-fn line(what: &str, (done, all): (u64, u64), unit: &str, elapsed: Duration) -> String {
+fn line(what: &str, done: u64, all: u64, unit: &str, elapsed: Duration) -> String {
     let percent = (u128::from(done) * 100)
         .checked_div(u128::from(all))
         .unwrap_or(100);
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn a_line_says_how_much_is_done() {
-        let text = line("backup", (1, 3), "MB", Duration::from_secs(7));
+        let text = line("backup", 1, 3, "MB", Duration::from_secs(7));
         assert_eq!(text, "backup: 1 of 3 MB (33 %), 7 s");
         assert_eq!(
-            line("x", (0, 0), "files", Duration::ZERO),
+            line("x", 0, 0, "files", Duration::ZERO),
             "x: 0 of 0 files (100 %), 0 s"
         );
     }

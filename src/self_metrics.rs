@@ -4,7 +4,7 @@ use crate::recorder::{Declared, Handle, Recorder};
 
 /// Whether a metric counts up, or goes up and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// Counts up.
     Counter,
     /// Goes up and down.
@@ -18,7 +18,7 @@ macro_rules! metrics_of_self {
         $(#[doc = concat!("`", $name, "`")] pub const $constant: &str = $name;)*
 
         /// All of them: name, kind, help.
-        pub const ALL: &[(&str, Kind, &str)] = &[$(($name, Kind::$kind, $help)),*];
+        pub const ALL: &[(&str, MetricType, &str)] = &[$(($name, MetricType::$kind, $help)),*];
     };
 }
 
@@ -55,7 +55,7 @@ metrics_of_self! {
     MISLABELLED = Counter "tillwatch_mislabelled_bodies_total" "Counts bodies that were marked as compressed but were plain; tillwatch read them as plain.";
     CONFLICTING = Counter "tillwatch_conflicting_batches_total" "Counts batches that repeat the queue and number of an earlier batch with other samples; their content is lost, usually because two pages or tills share one queue.";
     LEDGER = Gauge "tillwatch_ledger_samples" "Shows how many samples each place has held since the state file was made; accepted = sealed + open and sealed = confirmed + outbox.";
-    TOTALS = Gauge "tillwatch_journal_samples" "Shows totals of the journal's records since the state file was made: samples rejected, repeated_records, unreadable_records, unknown_metrics, overflowed_batches (their store or release found no room), overflowed_terminals (batches with a key whose terminal found no room).";
+    TOTALS = Gauge "tillwatch_journal_samples" "Shows totals of the journal's records since the state file was made: samples rejected, repeated_records, unreadable_records, unknown_acts (acts of an operator that only a later release knows; they are passed over), unknown_metrics, overflowed_batches (their store or release found no room), overflowed_terminals (batches with a key whose terminal found no room).";
     JOURNAL_DURABLE = Gauge "tillwatch_journal_durable_position" "Shows the highest journal position that is safely on disk.";
     JOURNAL_APPLIED = Gauge "tillwatch_journal_applied_position" "Shows the highest journal position that the aggregate has applied.";
     JOURNAL_USED = Gauge "tillwatch_journal_used_bytes" "Shows how many bytes the journal's segments take on disk.";
@@ -159,8 +159,8 @@ const NUMBERS: &[f64] = &[
 #[error("another recorder of metrics is there already")]
 pub struct AlreadyThere;
 
-fn declared((name, kind, help): &(&'static str, Kind, &'static str)) -> Option<Declared> {
-    (*kind == Kind::Histogram).then_some(Declared {
+fn declared((name, kind, help): &(&'static str, MetricType, &'static str)) -> Option<Declared> {
+    (*kind == MetricType::Histogram).then_some(Declared {
         name,
         help,
         bounds: if name.ends_with("_seconds") {
@@ -174,7 +174,9 @@ fn declared((name, kind, help): &(&'static str, Kind, &'static str)) -> Option<D
 /// Has a counter there at 0 for each value of its one label, and histograms without labels empty: what
 /// is not there before it first happens has no rise.
 pub fn start(
-    (counter, label, values): (&'static str, &'static str, &[&'static str]),
+    counter: &'static str,
+    label: &'static str,
+    values: &[&'static str],
     histograms: &[&'static str],
 ) {
     for value in values {
@@ -195,9 +197,9 @@ pub fn install() -> Result<Handle, AlreadyThere> {
     metrics::set_global_recorder(recorder).map_err(|_second| AlreadyThere)?;
     for (name, kind, help) in ALL {
         match kind {
-            Kind::Counter => metrics::describe_counter!(*name, *help),
-            Kind::Gauge => metrics::describe_gauge!(*name, *help),
-            Kind::Histogram => {}
+            MetricType::Counter => metrics::describe_counter!(*name, *help),
+            MetricType::Gauge => metrics::describe_gauge!(*name, *help),
+            MetricType::Histogram => {}
         }
     }
     metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

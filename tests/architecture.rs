@@ -47,18 +47,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("holdings", &["aggregate", "persist"]),
     (
         "query",
+        &["clock", "aggregate", "persist", "holdings", "self_metrics"],
+    ),
+    ("export", &["aggregate"]),
+    (
+        "admin",
         &[
             "clock",
-            "aggregate",
-            "persist",
-            "holdings",
-            "self_metrics",
+            "tasks",
             "logging",
             "throttle",
             "request_id",
+            "self_metrics",
+            "health",
+            "hosts",
+            "intake",
+            "aggregate",
+            "holdings",
+            "query",
+            "export",
         ],
     ),
-    ("export", &["aggregate"]),
     (
         "pipeline",
         &[
@@ -83,6 +92,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "holdings",
             "query",
             "export",
+            "admin",
         ],
     ),
     (

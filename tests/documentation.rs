@@ -24,7 +24,7 @@ fn check(name: &str, made: &str) {
 
 #[test]
 fn the_configuration_page_is_that_of_the_settings() {
-    let mut page = "# Configuration\n\nThis page is generated from `src/config/mod.rs`.\n\n\
+    let mut page = "# Configuration\n\nThis page is generated from `src/config/settings.rs`.\n\n\
         Each setting can be given in three ways: as a key of the TOML file (`tillwatch serve --config FILE`), as a \
         variable, or as a flag of `serve` (`data_dir` becomes `--data-dir`). A flag wins over a variable, and a \
         variable wins over the file. An empty variable counts as unset. \
@@ -135,9 +135,9 @@ fn the_metrics_page_is_that_of_the_catalogue() {
     );
     for (name, kind, help) in self_metrics::ALL {
         let kind = match kind {
-            self_metrics::Kind::Counter => "counter",
-            self_metrics::Kind::Gauge => "gauge",
-            self_metrics::Kind::Histogram => "histogram",
+            self_metrics::MetricType::Counter => "counter",
+            self_metrics::MetricType::Gauge => "gauge",
+            self_metrics::MetricType::Histogram => "histogram",
         };
         writeln!(page, "| `{name}` | {kind} | {help} |").unwrap();
     }
@@ -176,9 +176,9 @@ fn the_dashboards_catalogue_is_that_of_the_code() {
         .iter()
         .map(|(name, kind, _)| {
             let kind = match kind {
-                self_metrics::Kind::Counter => "counter",
-                self_metrics::Kind::Gauge => "gauge",
-                self_metrics::Kind::Histogram => "histogram",
+                self_metrics::MetricType::Counter => "counter",
+                self_metrics::MetricType::Gauge => "gauge",
+                self_metrics::MetricType::Histogram => "histogram",
             };
             serde_json::json!({"name": name, "kind": kind})
         })

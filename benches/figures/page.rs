@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Restored};
+use tillwatch::config::{Config, Flags};
 use tillwatch::export::{Format, Snapshot, negotiate, render};
+use tillwatch::pipeline;
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::time::wall_ms as now_ms;
 use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
@@ -53,9 +55,10 @@ pub fn run() {
 
 fn fleet(stores: usize) -> Aggregator {
     let catalogue = Arc::new(Catalogue::default());
+    let config = Config::load(Flags::default(), None).expect("the defaults are right");
     let mut aggregator = Aggregator::new(
         Arc::clone(&catalogue),
-        Settings::default(),
+        pipeline::aggregate_settings(&config),
         Restored::default(),
     );
     let received_at_ms = now_ms();

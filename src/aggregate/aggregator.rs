@@ -19,7 +19,7 @@ use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 
 /// Caps of the aggregate.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Caps {
     /// Stores with rollups and series of their own. Unit: stores.
     pub stores_max: usize,
     /// Releases with rollups and series of their own. Unit: releases.
@@ -30,21 +30,6 @@ pub struct Settings {
     pub terminals: Limits,
     /// Memory for the minutes that window gauges read. Unit: bytes.
     pub window_bytes_max: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            stores_max: 5_000,
-            releases_max: 32,
-            native_histograms: false,
-            terminals: Limits {
-                terminals_max: 400_000,
-                store_terminals_max: 10_000,
-            },
-            window_bytes_max: 128 * 1024 * 1024,
-        }
-    }
 }
 
 /// A release silent for longer than any sample may be late can give up its place.
@@ -86,7 +71,7 @@ pub struct Aggregator {
 impl Aggregator {
     /// The aggregate as a state file left it.
     #[must_use]
-    pub fn new(catalogue: Arc<Catalogue>, settings: Settings, restored: Restored) -> Self {
+    pub fn new(catalogue: Arc<Catalogue>, settings: Caps, restored: Restored) -> Self {
         let layout = Arc::new(Layout::new(&catalogue));
         let mut aggregator = Self {
             stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
@@ -310,7 +295,7 @@ impl Aggregator {
         };
         let id_of = |number| self.terminals.changed_id(number);
         self.terminal_hours
-            .copies((store, from_s), &self.tables(), id_of)
+            .copies(store, from_s, &self.tables(), id_of)
     }
 
     /// Copies of the open rows of a session.

@@ -2,11 +2,10 @@
 
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
-use tillwatch_model::{BatchHeader, Entry, FirstResult, HistogramReading};
+use tillwatch_model::{BatchHeader, Entry, FirstResult};
 
 use crate::aggregate::aggregator::Aggregator;
-use crate::aggregate::live::Brought;
-use crate::aggregate::open::Shared;
+use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
@@ -45,12 +44,10 @@ impl Aggregator {
         let is_named = self.stores.is_named(shared.store);
         let (mut terminal, is_fresh, lost) = if header.is_keyed {
             let is_fresh = !self.keys.contains_key(&header.queue);
-            let terminal = touch(&mut self.terminals, &header, (shared, is_named));
+            let terminal = touch(&mut self.terminals, &header, shared, is_named);
             (terminal, is_fresh, 0)
         } else {
-            let order = (header.seq, shared.store, received_at_ms);
-            let applied = self.terminals.apply(key_of(&header), header.queue, order);
-            (Some(applied.0), applied.1, applied.2)
+            numbered(&mut self.terminals, &header, shared)
         };
         if !is_fresh {
             self.totals.repeated += 1;
@@ -90,28 +87,27 @@ impl Aggregator {
             let brought = histogram
                 .as_ref()
                 .map_or(Brought::Value(value), Brought::Histogram);
+            let arrival = Arrival {
+                shared,
+                metric,
+                reading: &reading,
+                t_ms,
+                received_at_ms,
+                brought,
+            };
             let before = self.windows.samples;
-            match &histogram {
-                None => self.windows.sample(shared, metric, &reading, (t_ms, value)),
-                Some(histogram) => {
-                    self.windows
-                        .histogram(shared, metric, &reading, (t_ms, histogram));
-                }
-            }
+            self.windows.add(&arrival);
             self.totals.accepted += self.windows.samples - before;
-            self.sessions.add(metric, (t_ms, reading.label), brought);
+            self.sessions.add(&arrival);
             if metric.per_terminal {
-                let at = (&reading, t_ms);
-                self.terminal_hours
-                    .add((shared, number), metric, at, brought);
+                self.terminal_hours.add(&arrival, number);
             }
-            let (times, what) = ((t_ms, received_at_ms), (reading.label, brought));
-            let is_live = self.live.add(shared, metric, times, what);
+            let is_live = self.live.add(&arrival);
             if is_live
                 && let Some(at) = self.layout.place(metric).level
                 && let Some(terminal) = &mut terminal
             {
-                let last = last_value(histogram.as_ref(), (t_ms, reading.t_raw_ms, value));
+                let last = last_value(&arrival);
                 terminal.keep_level(at, last);
             }
         }
@@ -137,13 +133,11 @@ impl Aggregator {
     }
 
     fn apply_act(&mut self, act: Act<'_>) {
+        self.journal_ms = act.at_ms();
         match act {
-            Act::RetireStore { store_id, at_ms } => {
-                self.journal_ms = at_ms;
-                self.retire_store(store_id);
-            }
+            Act::RetireStore { store_id, .. } => self.retire_store(store_id),
+            Act::Unknown { .. } => self.totals.unknown_acts += 1,
             Act::Clock { at_ms, is_settled } => {
-                self.journal_ms = at_ms;
                 self.set_right(at_ms);
                 // No batch's time is good enough: one that came while the clock was wrong would do.
                 if is_settled {
@@ -164,16 +158,15 @@ impl Aggregator {
 }
 
 /// Of a histogram the greatest value stands for its end: what limits are about.
-fn last_value(
-    histogram: Option<&HistogramReading>,
-    (t_ms, t_raw_ms, value): (i64, i64, u64),
-) -> LastValue {
-    let (span_ms, value) =
-        histogram.map_or((0, value), |histogram| (histogram.span_ms, histogram.max));
+fn last_value(arrival: &Arrival<'_>) -> LastValue {
+    let span_ms = arrival.brought.span_ms();
     LastValue {
-        t_ms: t_ms.saturating_add(span_ms),
-        t_raw_ms: t_raw_ms.saturating_add(span_ms),
-        value,
+        t_ms: arrival.t_ms.saturating_add(span_ms),
+        t_raw_ms: arrival.reading.t_raw_ms.saturating_add(span_ms),
+        value: match arrival.brought {
+            Brought::Value(value) => value,
+            Brought::Histogram(histogram) => histogram.max,
+        },
     }
 }
 
@@ -189,10 +182,25 @@ fn key_of<'h>(header: &BatchHeader<'h>) -> TerminalRef<'h> {
 fn touch<'t>(
     terminals: &'t mut Terminals,
     header: &BatchHeader<'_>,
-    (shared, is_named): (Shared, bool),
+    shared: Shared,
+    is_named: bool,
 ) -> Option<&'t mut Terminal> {
-    let at = (shared.store, header.received_at_ms);
-    is_named.then(|| terminals.touch(key_of(header), at))?
+    let now_ms = header.received_at_ms;
+    is_named.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
+}
+
+/// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches of the
+/// queue are lost by it.
+fn numbered<'t>(
+    terminals: &'t mut Terminals,
+    header: &BatchHeader<'_>,
+    shared: Shared,
+) -> (Option<&'t mut Terminal>, bool, u64) {
+    let now_ms = header.received_at_ms;
+    let (queue, seq) = (header.queue, header.seq);
+    let (terminal, is_fresh, lost) =
+        terminals.apply(key_of(header), queue, seq, shared.store, now_ms);
+    (Some(terminal), is_fresh, lost)
 }
 
 /// What a batch came to, as its sender was told.

@@ -21,6 +21,9 @@ pub struct Totals {
     pub repeated: u64,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Acts of a kind that this release does not know: passed over.
+    #[serde(default)]
+    pub unknown_acts: u64,
     /// Batches that never came, of queues that are forgotten.
     #[serde(default)]
     pub lost_batches: u64,

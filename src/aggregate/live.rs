@@ -10,10 +10,10 @@ use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{DAY_MS, HOUR_MS, put_right};
 use tillwatch_model::{HistogramReading, Source};
 
+use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::minutes::RecentMinutes;
-use crate::aggregate::open::Shared;
 
 /// Upper bounds of the ages by which late samples are counted, and their names.
 pub const LATE_AGES: [(i64, &str); 4] = [
@@ -25,6 +25,26 @@ pub const LATE_AGES: [(i64, &str); 4] = [
 
 /// Upper bounds of the buckets of clock skew, ms.
 pub const SKEW_BOUNDS_MS: [u64; 7] = [1_000, 5_000, 30_000, 60_000, 300_000, 3_600_000, 86_400_000];
+
+/// The buckets of a metric's series.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Buckets<'a> {
+    pub(super) metric: &'a Metric,
+    /// Upper bounds, in the recording unit.
+    pub(super) bounds: &'a [u64],
+}
+
+impl<'a> Buckets<'a> {
+    pub(super) fn by_store(metric: &'a Metric) -> Self {
+        let bounds = metric.bounds;
+        Self { metric, bounds }
+    }
+
+    pub(super) fn by_release(metric: &'a Metric) -> Self {
+        let bounds = metric.bounds_by_release();
+        Self { metric, bounds }
+    }
+}
 
 /// A cumulative histogram with exact bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +58,7 @@ pub struct ClassicHistogram {
 }
 
 impl ClassicHistogram {
-    fn record(&mut self, (metric, bounds): (&Metric, &[u64]), value: u64) {
+    fn record(&mut self, Buckets { metric, bounds }: Buckets<'_>, value: u64) {
         self.count(bounds, value, 1);
         self.count_native(metric, value, 1);
         self.sum = self.sum.wrapping_add(value);
@@ -62,7 +82,7 @@ impl ClassicHistogram {
 
     fn record_histogram(
         &mut self,
-        (metric, bounds): (&Metric, &[u64]),
+        Buckets { metric, bounds }: Buckets<'_>,
         histogram: &HistogramReading,
     ) {
         for (index, count) in histogram.indices.iter().zip(&histogram.counts) {
@@ -116,33 +136,6 @@ pub struct LiveSeries {
     releases: Vec<ReleaseLive>,
     /// What window gauges read.
     recent: RecentMinutes,
-}
-
-/// What a reading brings.
-#[derive(Debug, Clone, Copy)]
-pub enum Brought<'a> {
-    /// One value.
-    Value(u64),
-    /// A terminal's histogram.
-    Histogram(&'a HistogramReading),
-}
-
-impl Brought<'_> {
-    fn weight(self) -> u64 {
-        match self {
-            Self::Value(_) => 1,
-            Self::Histogram(histogram) => histogram.counts.iter().sum(),
-        }
-    }
-
-    /// From the start of the reading to its end, ms.
-    #[must_use]
-    pub fn span_ms(self) -> i64 {
-        match self {
-            Self::Value(_) => 0,
-            Self::Histogram(histogram) => histogram.span_ms,
-        }
-    }
 }
 
 impl LiveSeries {
@@ -201,11 +194,16 @@ impl LiveSeries {
     /// Adds a reading at its corrected time, unless it is too old to be live; says whether it was live.
     pub fn add(
         &mut self,
-        shared: Shared,
-        metric: &Metric,
-        (t_ms, received_at_ms): (i64, i64),
-        (label, brought): (u8, Brought<'_>),
+        &Arrival {
+            shared,
+            metric,
+            reading,
+            t_ms,
+            received_at_ms,
+            brought,
+        }: &Arrival<'_>,
     ) -> bool {
+        let label = reading.label;
         if shared.source != Source::Rum {
             return false;
         }
@@ -232,7 +230,7 @@ impl LiveSeries {
             add_to(
                 &mut store.histograms,
                 index,
-                (metric, metric.bounds),
+                Buckets::by_store(metric),
                 brought,
             );
             // The catalogue has some dozens of metrics.
@@ -241,7 +239,7 @@ impl LiveSeries {
         }
         if let Some(index) = place.release_histogram {
             let release = self.release_mut(shared.release);
-            let buckets = (metric, metric.bounds_by_release());
+            let buckets = Buckets::by_release(metric);
             add_to(&mut release.histograms, index, buckets, brought);
         }
         true
@@ -340,12 +338,7 @@ fn count(counters: &mut [u64], slot: usize, value: u64) {
     }
 }
 
-fn add_to(
-    all: &mut [ClassicHistogram],
-    index: usize,
-    buckets: (&Metric, &[u64]),
-    brought: Brought<'_>,
-) {
+fn add_to(all: &mut [ClassicHistogram], index: usize, buckets: Buckets<'_>, brought: Brought<'_>) {
     let Some(classic) = all.get_mut(index) else {
         return;
     };

@@ -9,7 +9,7 @@ use tillwatch_model::SparseHistogram;
 use tillwatch_model::histogram::bucket_index;
 use tillwatch_model::time::{MINUTE_MS, window_start_ms};
 
-use crate::aggregate::live::Brought;
+use crate::aggregate::brought::Brought;
 
 /// A window gauge reads the event-time minutes in (now − 6 min, now − 1 min].
 pub const WINDOW_MINUTES: i64 = 5;

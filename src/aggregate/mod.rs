@@ -10,6 +10,7 @@
 //! | file | what |
 //! |---|---|
 //! | `apply.rs` | applies one record |
+//! | `brought.rs` | what a reading brings: a value or a histogram |
 //! | `aggregator.rs` | the whole aggregate; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
 //! | `open.rs` | windows that are still filling |
@@ -30,6 +31,7 @@
 
 pub mod aggregator;
 mod apply;
+pub mod brought;
 pub mod cut;
 pub mod exponential;
 pub mod layout;
@@ -44,5 +46,5 @@ pub mod store_terminals;
 pub mod terminal;
 pub mod terminals;
 
-pub use aggregator::{Aggregator, Filter, Settings};
+pub use aggregator::{Aggregator, Caps, Filter};
 pub use cut::{Cut, Restored, Totals};

@@ -3,31 +3,21 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{MINUTE_MS, window_start_ms};
 use tillwatch_model::{
     Catalogue, Connection, HistogramReading, Kind, Reading, Rollup, RollupKey, Source, Summary,
 };
+
+use crate::aggregate::brought::{Arrival, Brought, Shared};
 
 /// What a window's numbers are, packed so that looking one up hashes one integer.
 ///
 /// From the top: store 32 bits, minute 32, release 16, metric 16, label 8, span 8, connection 8,
 /// source 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(u128);
+struct WindowKey(u128);
 
-/// The dimensions that all of a batch shares.
-#[derive(Debug, Clone, Copy)]
-pub struct Shared {
-    /// Number of the store.
-    pub store: u32,
-    /// Number of the release.
-    pub release: u32,
-    /// Who measured.
-    pub source: Source,
-}
-
-impl Key {
+impl WindowKey {
     fn new(shared: Shared, reading: &Reading, start_ms: i64, span_ms: i64) -> Self {
         // Accepted times are within days of now and spans at most an hour: both fit.
         let minute = u32::try_from(start_ms / MINUTE_MS).unwrap_or(0);
@@ -74,7 +64,7 @@ impl Key {
 /// Windows by their dimensions.
 #[derive(Debug, Default)]
 pub struct OpenWindows {
-    cells: HashMap<Key, Summary, foldhash::fast::RandomState>,
+    cells: HashMap<WindowKey, Summary, foldhash::fast::RandomState>,
     /// Samples in them; a histogram weighs its counts.
     pub samples: u64,
     /// Buckets in them.
@@ -102,11 +92,27 @@ impl OpenWindows {
         self.cells.len().max(self.buckets / BUCKETS_A_ROW)
     }
 
-    /// Adds one value at a corrected time.
-    pub fn sample(&mut self, shared: Shared, metric: &Metric, reading: &Reading, at: (i64, u64)) {
-        let (t_ms, value) = at;
+    /// Adds a reading at its corrected time.
+    pub fn add(&mut self, arrival: &Arrival<'_>) {
+        match arrival.brought {
+            Brought::Value(value) => self.add_value(arrival, value),
+            Brought::Histogram(histogram) => self.add_histogram(arrival, histogram),
+        }
+    }
+
+    fn add_value(
+        &mut self,
+        &Arrival {
+            shared,
+            metric,
+            reading,
+            t_ms,
+            ..
+        }: &Arrival<'_>,
+        value: u64,
+    ) {
         let start_ms = window_start_ms(t_ms, MINUTE_MS);
-        let cell = self.cell(Key::new(shared, reading, start_ms, MINUTE_MS));
+        let cell = self.cell(WindowKey::new(shared, reading, start_ms, MINUTE_MS));
         cell.min = if cell.count == 0 {
             value
         } else {
@@ -128,13 +134,17 @@ impl OpenWindows {
         self.samples += 1;
     }
 
-    /// Adds a terminal's histogram; its window is the one that holds its middle.
-    pub fn histogram(
+    /// The window of a terminal's histogram is the one that holds its middle.
+    fn add_histogram(
         &mut self,
-        shared: Shared,
-        metric: &Metric,
-        reading: &Reading,
-        (t_ms, histogram): (i64, &HistogramReading),
+        &Arrival {
+            shared,
+            metric,
+            reading,
+            t_ms,
+            ..
+        }: &Arrival<'_>,
+        histogram: &HistogramReading,
     ) {
         let span_ms = histogram.span_ms;
         let start_ms = window_start_ms(t_ms.saturating_add(span_ms / 2), span_ms);
@@ -151,14 +161,14 @@ impl OpenWindows {
         };
         added.histogram.merge(&histogram.indices, &histogram.counts);
         self.samples += added.count;
-        let cell = self.cell(Key::new(shared, reading, start_ms, span_ms));
+        let cell = self.cell(WindowKey::new(shared, reading, start_ms, span_ms));
         let before = cell.histogram.buckets_max();
         cell.merge(&mut added);
         let after = cell.histogram.buckets_max();
         self.buckets = (self.buckets + after).saturating_sub(before);
     }
 
-    fn cell(&mut self, key: Key) -> &mut Summary {
+    fn cell(&mut self, key: WindowKey) -> &mut Summary {
         self.cells.entry(key).or_default()
     }
 
@@ -196,7 +206,7 @@ pub fn count_over(histogram: &HistogramReading, limit: u64) -> u64 {
 
 /// Windows taken out at a seal.
 #[derive(Debug)]
-pub struct Taken(HashMap<Key, Summary, foldhash::fast::RandomState>);
+pub struct Taken(HashMap<WindowKey, Summary, foldhash::fast::RandomState>);
 
 impl Taken {
     /// The rows, in the order of their keys: the same whatever order the windows were hashed in.
@@ -215,7 +225,7 @@ impl Taken {
     }
 }
 
-fn resolve(key: Key, tables: &Tables) -> Option<RollupKey> {
+fn resolve(key: WindowKey, tables: &Tables) -> Option<RollupKey> {
     let metric = tables.catalogue.by_code(key.metric())?;
     let name = |table: &[Arc<str>], index: u32| table.get(index as usize).cloned();
     Some(RollupKey {

@@ -8,7 +8,9 @@ use tillwatch_model::{Catalogue, Metric};
 
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
-use crate::aggregate::live::{ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive};
+use crate::aggregate::live::{
+    Buckets, ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive,
+};
 use crate::aggregate::terminals::{LastValue, Terminal};
 
 /// A histogram with the bounds it was counted in.
@@ -87,7 +89,7 @@ impl SavedSeries {
             let histogram = place
                 .store_histogram
                 .and_then(|at| store.histograms.get(at));
-            saved.keep((metric, metric.bounds), histogram);
+            saved.keep(Buckets::by_store(metric), histogram);
         }
         saved
     }
@@ -100,7 +102,7 @@ impl SavedSeries {
             let place = layout.place(metric);
             saved.keep_counters(metric, place.release_counter, &release.counters);
             let histogram = place.release_histogram;
-            let buckets = (metric, metric.bounds_by_release());
+            let buckets = Buckets::by_release(metric);
             saved.keep(buckets, histogram.and_then(|at| release.histograms.get(at)));
         }
         saved
@@ -124,7 +126,11 @@ impl SavedSeries {
         }
     }
 
-    fn keep(&mut self, (metric, bounds): (&Metric, &[u64]), histogram: Option<&ClassicHistogram>) {
+    fn keep(
+        &mut self,
+        Buckets { metric, bounds }: Buckets<'_>,
+        histogram: Option<&ClassicHistogram>,
+    ) {
         let saved = histogram.and_then(|histogram| SavedHistogram::of(bounds, histogram));
         if let Some(saved) = saved {
             self.histograms.insert(metric.name.to_owned(), saved);
@@ -133,7 +139,7 @@ impl SavedSeries {
 
     fn restore_histogram(
         &self,
-        (metric, bounds): (&Metric, &[u64]),
+        Buckets { metric, bounds }: Buckets<'_>,
         slot: Option<&mut ClassicHistogram>,
     ) {
         if let Some((saved, slot)) = self.histograms.get(metric.name).zip(slot) {
@@ -157,7 +163,7 @@ impl SavedSeries {
             let place = layout.place(metric);
             self.restore_counters(metric, place.counter, &mut store.counters);
             let at = place.store_histogram;
-            let buckets = (metric, metric.bounds);
+            let buckets = Buckets::by_store(metric);
             self.restore_histogram(buckets, at.and_then(|at| store.histograms.get_mut(at)));
         }
     }
@@ -168,7 +174,7 @@ impl SavedSeries {
             let place = layout.place(metric);
             self.restore_counters(metric, place.release_counter, &mut release.counters);
             let at = place.release_histogram;
-            let buckets = (metric, metric.bounds_by_release());
+            let buckets = Buckets::by_release(metric);
             self.restore_histogram(buckets, at.and_then(|at| release.histograms.get_mut(at)));
         }
     }

@@ -1,12 +1,11 @@
 //! What sessions measured, by day and store: everything since the last seal.
 
 use hashbrown::HashMap;
-use tillwatch_model::metric::Metric;
 use tillwatch_model::session::Values;
 use tillwatch_model::time::day_of;
 use tillwatch_model::{Catalogue, Pseudonym, SessionDay, SessionDayKey, SessionSums};
 
-use crate::aggregate::live::Brought;
+use crate::aggregate::brought::{Arrival, Brought};
 use crate::aggregate::open::Tables;
 
 /// What a metric is to a session.
@@ -24,7 +23,7 @@ enum Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct OpenSessionKey {
     session: Pseudonym,
     store: u32,
     day: u16,
@@ -35,10 +34,10 @@ struct Key {
 pub struct OpenSessions {
     /// By metric code.
     parts: Vec<Part>,
-    cells: HashMap<Key, SessionSums, foldhash::fast::RandomState>,
+    cells: HashMap<OpenSessionKey, SessionSums, foldhash::fast::RandomState>,
     /// The session of the batch that is being applied, and its sums of one day: a batch mostly is of
     /// one, so that the table is asked once for it.
-    current: Option<(Key, SessionSums)>,
+    current: Option<(OpenSessionKey, SessionSums)>,
 }
 
 impl OpenSessions {
@@ -87,7 +86,7 @@ impl OpenSessions {
         self.end();
         self.current = session.map(|session| {
             let session = Pseudonym(session);
-            let key = Key {
+            let key = OpenSessionKey {
                 session,
                 store,
                 day: 0,
@@ -97,7 +96,9 @@ impl OpenSessions {
     }
 
     /// Adds what the batch brings at a corrected time.
-    pub fn add(&mut self, metric: &Metric, (t_ms, label): (i64, u8), brought: Brought<'_>) {
+    pub fn add(&mut self, arrival: &Arrival<'_>) {
+        let (metric, t_ms, brought) = (arrival.metric, arrival.t_ms, arrival.brought);
+        let label = arrival.reading.label;
         let Some((key, sums)) = &mut self.current else {
             return;
         };
@@ -162,9 +163,9 @@ impl OpenSessions {
     }
 }
 
-type Cells = HashMap<Key, SessionSums, foldhash::fast::RandomState>;
+type Cells = HashMap<OpenSessionKey, SessionSums, foldhash::fast::RandomState>;
 
-fn flush(cells: &mut Cells, (key, sums): (Key, SessionSums)) {
+fn flush(cells: &mut Cells, (key, sums): (OpenSessionKey, SessionSums)) {
     // A batch of which every sample was rejected leaves nothing.
     if sums.samples > 0 {
         cells.entry(key).or_default().merge(&sums);
@@ -194,7 +195,7 @@ impl TakenSessions {
     }
 }
 
-fn resolve((key, sums): (Key, SessionSums), tables: &Tables) -> Option<SessionDay> {
+fn resolve((key, sums): (OpenSessionKey, SessionSums), tables: &Tables) -> Option<SessionDay> {
     let key = SessionDayKey {
         session: key.session,
         store_id: tables.stores.get(key.store as usize).cloned()?,

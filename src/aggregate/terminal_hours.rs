@@ -8,16 +8,16 @@ use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{HOUR_MS, window_start_ms};
 use tillwatch_model::{Kind, Reading, Scalars, Source, TerminalHour, TerminalHourKey};
 
-use crate::aggregate::live::Brought;
-use crate::aggregate::open::{Shared, Tables, count_over};
+use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::open::{Tables, count_over};
 
 /// What a cell's numbers are, packed so that looking one up hashes one integer.
 ///
 /// From the top: store 32 bits, terminal 24, hour 24, release 16, metric 16, label 8, source 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Key(u128);
+struct HourKey(u128);
 
-impl Key {
+impl HourKey {
     fn new(shared: Shared, terminal: u32, reading: &Reading, start_ms: i64) -> Self {
         // Accepted times are within days of now: the hour fits in 24 bits.
         let hour = u32::try_from(start_ms / HOUR_MS).unwrap_or(0);
@@ -70,7 +70,7 @@ const TERMINAL_MASK: u32 = 0xff_ffff;
 /// Cells by their dimensions; one takes 80 bytes, and up to twice that in the table.
 #[derive(Debug, Default)]
 pub struct OpenTerminalHours {
-    cells: HashMap<Key, Scalars, foldhash::fast::RandomState>,
+    cells: HashMap<HourKey, Scalars, foldhash::fast::RandomState>,
 }
 
 impl OpenTerminalHours {
@@ -89,16 +89,21 @@ impl OpenTerminalHours {
     /// Adds what a terminal (by its number since the last seal) brought at a corrected time.
     pub fn add(
         &mut self,
-        (shared, terminal): (Shared, u32),
-        metric: &Metric,
-        (reading, t_ms): (&Reading, i64),
-        brought: Brought<'_>,
+        &Arrival {
+            shared,
+            metric,
+            reading,
+            t_ms,
+            brought,
+            ..
+        }: &Arrival<'_>,
+        terminal: u32,
     ) {
         let span_ms = brought.span_ms();
         // As in the windows: a histogram belongs to the hour that holds its middle.
         let start_ms = window_start_ms(t_ms.saturating_add(span_ms / 2), HOUR_MS);
         let added = scalars(metric, t_ms, brought);
-        let key = Key::new(shared, terminal, reading, start_ms);
+        let key = HourKey::new(shared, terminal, reading, start_ms);
         self.cells.entry(key).or_default().merge(&added);
     }
 
@@ -111,13 +116,15 @@ impl OpenTerminalHours {
     /// Copies of one store's cells of real users since an hour (s); `id_of` resolves terminals' numbers.
     pub fn copies<'t>(
         &self,
-        (store, from_s): (u32, u32),
+        store: u32,
+        from_s: u32,
         tables: &Tables,
         id_of: impl Fn(u32) -> Option<&'t str>,
     ) -> Vec<TerminalHour> {
         let rum = Source::Rum.code();
-        let is_asked_for =
-            |key: &Key| key.store() == store && key.byte(0) == rum && key.hour() >= from_s / 3_600;
+        let is_asked_for = |key: &HourKey| {
+            key.store() == store && key.byte(0) == rum && key.hour() >= from_s / 3_600
+        };
         self.cells
             .iter()
             .filter(|(key, _)| is_asked_for(key))
@@ -169,7 +176,7 @@ fn scalars(metric: &Metric, t_ms: i64, brought: Brought<'_>) -> Scalars {
 /// Cells taken out at a seal.
 #[derive(Debug)]
 pub struct TakenTerminalHours {
-    cells: HashMap<Key, Scalars, foldhash::fast::RandomState>,
+    cells: HashMap<HourKey, Scalars, foldhash::fast::RandomState>,
     /// Terminals by number.
     terminals: Vec<Arc<str>>,
 }
@@ -178,7 +185,7 @@ impl TakenTerminalHours {
     /// The rows, in the order of their keys: the same whatever order the cells were hashed in.
     #[must_use]
     pub fn into_rows(self, tables: &Tables) -> Vec<TerminalHour> {
-        let mut cells: Vec<(Key, Scalars)> = self.cells.into_iter().collect();
+        let mut cells: Vec<(HourKey, Scalars)> = self.cells.into_iter().collect();
         // By number first: what has one name under two numbers is then merged as it came.
         cells.sort_unstable_by_key(|(key, _)| *key);
         let rows = cells.into_iter().filter_map(|cell| {
@@ -200,7 +207,7 @@ impl TakenTerminalHours {
 }
 
 fn resolve(
-    (key, scalars): (Key, Scalars),
+    (key, scalars): (HourKey, Scalars),
     tables: &Tables,
     id_of: impl Fn(u32) -> Option<Arc<str>>,
 ) -> Option<TerminalHour> {

@@ -109,21 +109,23 @@ impl Terminals {
     pub fn touch(
         &mut self,
         terminal: TerminalRef<'_>,
-        (store, now_ms): (u32, i64),
+        store: u32,
+        now_ms: i64,
     ) -> Option<&mut Terminal> {
         let known = self.of_store(terminal.store_id);
         let is_known = known.is_some_and(|store| store.by_id.contains_key(terminal.terminal_id));
         if !is_known && !self.has_room(terminal.store_id) {
             return None;
         }
-        Some(self.enter(terminal, (store, now_ms)).0)
+        Some(self.enter(terminal, store, now_ms).0)
     }
 
     /// The terminal, put there if it is new; with what is counted of its store, and of all.
     fn enter(
         &mut self,
         terminal: TerminalRef<'_>,
-        (number, now_ms): (u32, i64),
+        number: u32,
+        now_ms: i64,
     ) -> (&mut Terminal, &mut Gaps, &mut Gaps) {
         let place = self.place(terminal.store_id);
         let store = &mut self.stores[place];
@@ -158,9 +160,11 @@ impl Terminals {
         &mut self,
         terminal: TerminalRef<'_>,
         queue: [u8; 16],
-        (seq, store, now_ms): (u64, u32, i64),
+        seq: u64,
+        store: u32,
+        now_ms: i64,
     ) -> (&mut Terminal, bool, u64) {
-        let (entry, of_store, of_all) = self.enter(terminal, (store, now_ms));
+        let (entry, of_store, of_all) = self.enter(terminal, store, now_ms);
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let (is_fresh, lost) = if let Some((_, window)) = known {
             // The intake has let it in; only a second copy is not counted.

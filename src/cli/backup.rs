@@ -73,7 +73,7 @@ impl Backup {
             let mut progress = Progress::new();
             let chance = Chance::of_system();
             backup::create(&data_dir, &target, wall_ms(), &chance, &mut |done, all| {
-                progress.step("backup", (done >> 20, all >> 20), "MiB");
+                progress.step("backup", done >> 20, all >> 20, "MiB");
             })
         });
         let manifest = made
@@ -101,7 +101,7 @@ impl Backup {
         let counted = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new();
             pipeline::unsealed_records(&data_dir, &World::of_machine(), &mut |done, all| {
-                progress.step("reading the journal", (done, all), "segments");
+                progress.step("reading the journal", done, all, "segments");
             })
         });
         let records = counted
@@ -134,11 +134,11 @@ impl Restore {
         logging::init(Format::Text, "warn");
         let mut config = Config::load(self.flags, self.config.as_deref())
             .map_err(|error| Failure::of(&error))?;
-        let data_dir = config.data_dir.clone().unwrap_or_default();
+        let data_dir = config.data.dir.clone();
         backup::check_empty(&data_dir).map_err(|error| Failure::of(&error))?;
         // Made aside: the data folder appears once its state has its new id, and never before.
         let aside = backup::sibling(&data_dir, "restoring", &Chance::of_system());
-        config.data_dir = Some(aside.clone());
+        config.data.dir.clone_from(&aside);
         let restored = restore(&self.from, &config).await.and_then(|restored| {
             std::fs::rename(&aside, &data_dir).map_err(|error| Failure::of(&error))?;
             backup::sync_parent(&data_dir).map_err(|error| Failure::of(&error))?;
@@ -166,7 +166,7 @@ impl Restore {
 }
 
 async fn restore(from: &Path, config: &Config) -> Result<(Manifest, uuid::Uuid, usize), Failure> {
-    let folder = config.data_dir.clone().unwrap_or_default();
+    let folder = config.data.dir.clone();
     let (source, target) = (from.to_owned(), folder.clone());
     let restored = tokio::task::spawn_blocking(move || backup::restore(&source, &target));
     let manifest = restored
@@ -180,7 +180,7 @@ async fn restore(from: &Path, config: &Config) -> Result<(Manifest, uuid::Uuid, 
 /// Gives the state file a new collector id. ClickHouse says which epoch numbers have been used by
 /// another copy of the file; what waits under these moves to the new id. Says how many did.
 pub(super) async fn new_collector_id(config: &Config) -> Result<(uuid::Uuid, usize), Failure> {
-    let data_dir = config.data_dir.clone().unwrap_or_default();
+    let data_dir = config.data.dir.clone();
     let world = World::of_machine();
     let _lock = pipeline::lock_data_dir(&data_dir, &world).map_err(|error| Failure::of(&error))?;
     let database = pipeline::open_database(config, &world.tasks)

@@ -102,7 +102,7 @@ pub(super) fn verified(data_dir: &Path, known: Option<Belonging>) -> Result<Veri
             &dir,
             applied,
             &mut |done, all| {
-                progress.step("verify", (done, all), "segments");
+                progress.step("verify", done, all, "segments");
             },
         )
         .map_err(|error| Failure::of(&error))?;

@@ -36,7 +36,7 @@ impl Replay {
         logging::init(Format::Text, "warn");
         let mut config = Config::load(self.flags, self.config.as_deref())
             .map_err(|error| Failure::of(&error))?;
-        let data_dir = config.data_dir.clone().unwrap_or_default();
+        let data_dir = config.data.dir.clone();
         let journal = self
             .journal
             .unwrap_or_else(|| pipeline::journal_dir(&data_dir));
@@ -49,11 +49,11 @@ impl Replay {
         let scratch = self
             .scratch
             .unwrap_or_else(|| std::env::temp_dir().join(&into));
-        config.data_dir = Some(scratch.clone());
-        let is_own_engine = config.clickhouse_url.is_none();
+        config.data.dir.clone_from(&scratch);
+        let is_own_engine = config.clickhouse.url.is_none();
         let mut progress = Progress::new();
         let summary = pipeline::replay(&config, &journal, &into, &world, &mut |done, all| {
-            progress.step("replay", (done, all), "segments");
+            progress.step("replay", done, all, "segments");
         })
         .await
         .map_err(|error| Failure::of(&error))?;

@@ -31,8 +31,7 @@ fn load(flags: Flags, file: Option<&PathBuf>) -> Result<Config, Failure> {
 }
 
 fn start_logging(config: &Config) {
-    let level = config.log_level.as_deref().unwrap_or("info");
-    logging::init(config.log_format.unwrap_or_default(), level);
+    logging::init(config.log.format, &config.log.level);
 }
 
 impl Serve {
@@ -104,7 +103,7 @@ impl Clickhouse {
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;
         let mut settings = FrontSettings::new(engine, self.listen, |asked| {
-            hosts::check((asked.version, &asked.uri), &asked.headers, &[]).is_ok()
+            hosts::check(asked.version, &asked.uri, &asked.headers, &[]).is_ok()
         });
         settings.password = std::env::var(ENGINE_NAMES.password_variable)
             .ok()
@@ -142,7 +141,7 @@ impl Migrate {
         let world = World::of_machine();
         if self.new_collector_id {
             // Said before anything is touched.
-            let data_dir = config.data_dir.clone().unwrap_or_default();
+            let data_dir = config.data.dir.clone();
             drop(pipeline::lock_data_dir(&data_dir, &world).map_err(|error| Failure::of(&error))?);
         }
         let database = pipeline::open_database(&config, &world.tasks)
@@ -195,9 +194,10 @@ impl CheckConfig {
         let rows: Vec<Vec<String>> = SETTINGS
             .iter()
             .map(|setting| {
-                let value = config
-                    .text_of(setting.name)
-                    .unwrap_or_else(|| "(none)".to_owned());
+                let value = match config.text_of(setting.name) {
+                    none if none.is_empty() => "(none)".to_owned(),
+                    value => value,
+                };
                 vec![setting.name.to_owned(), value, setting.default.to_owned()]
             })
             .collect();
@@ -205,7 +205,7 @@ impl CheckConfig {
         for doubt in config.doubts() {
             say(&format!("\nNote: {doubt}."));
         }
-        let outbox = config.outbox_budget.map_or(0, |bytes| bytes.0);
+        let outbox = config.outbox.budget.0;
         let days = |stores: u64| outbox / (stores * OUTBOX_BYTES_STORE_DAY);
         say(&format!(
             "\nWhile ClickHouse is away, the outbox lasts about {} days with 50 stores and {} with 500.",

@@ -11,6 +11,7 @@
 //! | `fleet.rs` | what the terminals' clocks say: the second witness |
 //! | `kernel.rs` | the two clocks of the machine, and whether it says that it is synchronised |
 //! | `hand.rs` | clocks that a test sets |
+//! | `words.rs` | a doubt and a time in words |
 //!
 //! A [`Clock`] is made once and given to every part that needs the time. Until [`Clock::start`] is called, as
 //! in a command that accepts no batches, the wall clock is trusted.
@@ -22,11 +23,13 @@ mod fleet;
 mod hand;
 mod kernel;
 mod line;
+mod words;
 
 use fleet::Fleet;
 pub use hand::Hand;
 pub use line::{Change, Doubt, Grounds, RELEASED_MS, STEADY_MS, STEP_MS_MAX};
 use line::{Line, Reading};
+pub use words::time_text;
 
 /// The wall clock is not watched.
 const NOT_STARTED: i64 = i64::MAX;

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::layers::Fault;
 use super::{Bytes, Config, Span};
 use crate::hosts;
-
-/// A setting that cannot be right: its name, what is wrong, and what would be right.
-pub(super) type Fault = (&'static str, String);
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -29,147 +27,151 @@ impl Config {
         self.check_bytes()?;
         self.check_addresses()?;
         self.check_relations()?;
-        let level = self.log_level.as_deref().unwrap_or_default();
-        check_level(level).map_err(|message| ("log_level", message))
+        check_level(&self.log.level).map_err(|message| Fault::new("log_level", message))
     }
 
     fn check_numbers(&self) -> Result<(), Fault> {
+        let (keys, series, requests) = (&self.idempotency_keys, &self.series, &self.requests);
+        let (terminals, rate) = (&self.terminals, &self.store_rate);
         for (name, value, most) in [
-            ("idempotency_keys_max", self.idempotency_keys_max, KEYS_MAX),
-            ("seal_rows", self.seal_rows, 100_000_000),
-            ("stores_max", self.stores_max, 1_000_000),
-            ("releases_max", self.releases_max, RELEASES_MAX),
-            ("queues_max", self.queues_max, 100_000_000),
-            ("store_terminals_max", self.store_terminals_max, 100_000_000),
-            ("connections_max", self.connections_max, 10_000_000),
-            ("batches_max", self.batches_max, 1_000_000),
-            ("samples_max", self.samples_max, 10_000_000),
+            ("idempotency_keys_max", keys.max, KEYS_MAX),
+            ("seal_rows", self.seal.rows, 100_000_000),
+            ("stores_max", series.stores_max, 1_000_000),
+            ("releases_max", series.releases_max, RELEASES_MAX),
+            ("queues_max", terminals.queues_max, 100_000_000),
+            ("store_terminals_max", terminals.store_max, 100_000_000),
+            ("connections_max", self.connections.max, 10_000_000),
+            ("batches_max", requests.batches_max, 1_000_000),
+            ("samples_max", requests.samples_max, 10_000_000),
             // A minute's histogram stands for at most 2^32 values.
             (
                 "histogram_values_per_s",
-                self.histogram_values_per_s,
+                requests.histogram_values_per_s,
                 71_582_788,
             ),
             (
                 "store_requests_per_s",
-                of_u32(self.store_requests_per_s),
+                of_u32(rate.requests_per_s),
                 1_000_000_000,
             ),
-            ("store_burst", of_u32(self.store_burst), 1_000_000_000),
+            ("store_burst", of_u32(rate.burst), 1_000_000_000),
         ] {
-            if value.is_some_and(|value| !(1..=most).contains(&value)) {
-                return Err((name, format!("must be between 1 and {most}")));
+            if !(1..=most).contains(&value) {
+                return Err(Fault::new(name, format!("must be between 1 and {most}")));
             }
         }
-        if self
-            .idempotency_keys_cached
-            .is_some_and(|cached| cached > KEYS_MAX)
-        {
+        if keys.cached > KEYS_MAX {
             let message = format!("must be between 0 and {KEYS_MAX}");
-            return Err(("idempotency_keys_cached", message));
+            return Err(Fault::new("idempotency_keys_cached", message));
         }
         Ok(())
     }
 
     fn check_times(&self) -> Result<(), Fault> {
         let (minute, hour) = (60_000, 3_600_000);
-        for (name, value, least_ms, most_ms) in [
-            ("seal_interval", self.seal_interval, 100, 24 * hour),
-            ("clickhouse_timeout", self.clickhouse_timeout, 1_000, hour),
-            ("head_timeout", self.head_timeout, 1_000, 10 * minute),
-            ("idle_timeout", self.idle_timeout, 1_000, 24 * hour),
-            ("body_timeout", self.body_timeout, 100, 10 * minute),
-            ("rebuild_quiet", self.rebuild_quiet, 1, 24 * hour),
-            ("log_slow_request", self.log_slow_request, 1, hour),
+        let connections = &self.connections;
+        for (name, Span(value), least_ms, most_ms) in [
+            ("seal_interval", self.seal.interval, 100, 24 * hour),
+            ("clickhouse_timeout", self.clickhouse.timeout, 1_000, hour),
+            ("head_timeout", connections.head_timeout, 1_000, 10 * minute),
+            ("idle_timeout", connections.idle_timeout, 1_000, 24 * hour),
+            ("body_timeout", self.requests.body_timeout, 100, 10 * minute),
+            ("rebuild_quiet", self.rebuild.quiet, 1, 24 * hour),
+            ("log_slow_request", self.log.slow_request, 1, hour),
         ] {
             let allowed = Duration::from_millis(least_ms)..=Duration::from_millis(most_ms);
-            if value.is_some_and(|Span(value)| !allowed.contains(&value)) {
+            if !allowed.contains(&value) {
                 let [least, most] = [least_ms, most_ms].map(|ms| Span(Duration::from_millis(ms)));
-                return Err((name, format!("must be between {least} and {most}")));
+                let message = format!("must be between {least} and {most}");
+                return Err(Fault::new(name, message));
             }
         }
         Ok(())
     }
 
     fn check_bytes(&self) -> Result<(), Fault> {
-        for (name, value, least, most) in [
-            ("window_memory", self.window_memory, MIB, TIB),
-            ("engine_memory", self.engine_memory, 256 * MIB, 16 * TIB),
-            ("seal_journal_bytes", self.seal_journal_bytes, 64 * KIB, TIB),
+        let (journal, requests) = (&self.journal, &self.requests);
+        for (name, Bytes(value), least, most) in [
+            ("window_memory", self.series.window_memory, MIB, TIB),
+            ("engine_memory", self.engine.memory, 256 * MIB, 16 * TIB),
+            ("seal_journal_bytes", self.seal.journal_bytes, 64 * KIB, TIB),
             // The longest request has to fit.
-            ("journal_segment", self.journal_segment, 4 * MIB, GIB),
-            ("journal_budget", self.journal_budget, 32 * MIB, 16 * TIB),
-            ("outbox_budget", self.outbox_budget, KIB, 1024 * TIB),
-            ("body_bytes_max", self.body_bytes_max, KIB, 64 * MIB),
-            ("decoded_bytes_max", self.decoded_bytes_max, KIB, 64 * MIB),
-            ("body_bytes_per_s_min", self.body_bytes_per_s_min, 1, MIB),
+            ("journal_segment", journal.segment, 4 * MIB, GIB),
+            ("journal_budget", journal.budget, 32 * MIB, 16 * TIB),
+            ("outbox_budget", self.outbox.budget, KIB, 1024 * TIB),
+            ("body_bytes_max", requests.body_bytes_max, KIB, 64 * MIB),
+            (
+                "decoded_bytes_max",
+                requests.decoded_bytes_max,
+                KIB,
+                64 * MIB,
+            ),
+            (
+                "body_bytes_per_s_min",
+                requests.body_bytes_per_s_min,
+                1,
+                MIB,
+            ),
             (
                 "in_flight_bytes_max",
-                self.in_flight_bytes_max,
+                requests.in_flight_bytes_max,
                 64 * KIB,
                 TIB,
             ),
         ] {
-            if value.is_some_and(|Bytes(value)| !(least..=most).contains(&value)) {
+            if !(least..=most).contains(&value) {
                 let (least, most) = (Bytes(least), Bytes(most));
-                return Err((name, format!("must be between {least} and {most}")));
+                let message = format!("must be between {least} and {most}");
+                return Err(Fault::new(name, message));
             }
         }
         Ok(())
     }
 
     fn check_addresses(&self) -> Result<(), Fault> {
-        for (name, address) in [("listen", self.listen), ("admin_listen", self.admin_listen)] {
-            let is_open = address.is_some_and(|address| !address.ip().is_loopback());
-            if is_open && self.allow_unauthenticated != Some(true) {
-                return Err((
+        let listen = &self.listen;
+        for (name, address) in [("listen", listen.ingest), ("admin_listen", listen.admin)] {
+            if !address.ip().is_loopback() && !listen.allow_unauthenticated {
+                return Err(Fault::new(
                     name,
                     "is not a loopback address, and tillwatch asks nobody who he is. Put a proxy that does before it \
-                     and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)"
-                        .to_owned(),
+                     and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
                 ));
             }
         }
-        if let (Some(listen), Some(admin)) = (self.listen, self.admin_listen)
-            && listen == admin
-            && listen.port() != 0
-        {
-            return Err((
+        if listen.ingest == listen.admin && listen.ingest.port() != 0 {
+            return Err(Fault::new(
                 "admin_listen",
                 format!(
-                    "is {admin}, and so is listen: whoever may post could read everything. Choose another port"
+                    "is {}, and so is listen: whoever may post could read everything. Choose another port",
+                    listen.admin
                 ),
             ));
         }
-        if let Some(url) = self.clickhouse_url.as_deref() {
-            check_server(url).map_err(|message| ("clickhouse_url", message))?;
+        if let Some(url) = self.clickhouse.url.as_deref() {
+            check_server(url).map_err(|message| Fault::new("clickhouse_url", message))?;
         }
-        for name in self.admin_hosts.iter().flat_map(|list| &list.0) {
-            check_host(name).map_err(|message| ("admin_hosts", message))?;
+        for name in &listen.admin_hosts.0 {
+            check_host(name).map_err(|message| Fault::new("admin_hosts", message))?;
         }
-        let origins = self.cors_origins.iter().flat_map(|list| &list.0);
-        for origin in origins {
-            check_origin(origin).map_err(|message| ("cors_origins", message))?;
+        for origin in &listen.cors_origins.0 {
+            check_origin(origin).map_err(|message| Fault::new("cors_origins", message))?;
         }
         Ok(())
     }
 
     fn check_relations(&self) -> Result<(), Fault> {
-        let [segment, budget, decoded] = [
-            self.journal_segment,
-            self.journal_budget,
-            self.decoded_bytes_max,
-        ]
-        .map(|bytes| bytes.map_or(0, |Bytes(bytes)| bytes));
+        let (Bytes(segment), Bytes(budget)) = (self.journal.segment, self.journal.budget);
+        let Bytes(decoded) = self.requests.decoded_bytes_max;
         if budget < 8 * segment {
             let least = Bytes(8 * segment);
-            return Err((
+            return Err(Fault::new(
                 "journal_budget",
                 format!("must be at least eight times journal_segment, {least}"),
             ));
         }
         if 2 * decoded > segment {
-            return Err((
+            return Err(Fault::new(
                 "decoded_bytes_max",
                 format!(
                     "must be at most half of journal_segment, {}: a request becomes one append",
@@ -183,9 +185,9 @@ impl Config {
     /// What works, but hardly as it was meant.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
-        let bytes = |bytes: Option<Bytes>| bytes.map_or(0, |Bytes(bytes)| bytes);
+        let requests = &self.requests;
         let mut doubts = Vec::new();
-        if 2 * bytes(self.seal_journal_bytes) > bytes(self.journal_budget) {
+        if 2 * self.seal.journal_bytes.0 > self.journal.budget.0 {
             doubts.push(
                 "seal_journal_bytes is more than half of journal_budget: terminals may be answered 503 before a seal \
                  makes room"
@@ -193,10 +195,10 @@ impl Config {
             );
         }
         // A body that comes in pieces shares three quarters; an empty sample takes twice a hundred bytes.
-        let samples = of_u64(self.samples_max);
-        let largest = (4 * bytes(self.body_bytes_max) / 3)
-            .max(2 * bytes(self.decoded_bytes_max) + 256 * samples);
-        if bytes(self.in_flight_bytes_max) < largest {
+        let samples = u64::try_from(requests.samples_max).unwrap_or(u64::MAX);
+        let largest = (4 * requests.body_bytes_max.0 / 3)
+            .max(2 * requests.decoded_bytes_max.0 + 256 * samples);
+        if requests.in_flight_bytes_max.0 < largest {
             doubts.push(format!(
                 "in_flight_bytes_max is below what the largest requests take in memory, {}: they are always answered \
                  503. Raise it, or lower body_bytes_max, decoded_bytes_max or samples_max",
@@ -218,12 +220,8 @@ impl Config {
     }
 }
 
-fn of_u64(number: Option<usize>) -> u64 {
-    number.map_or(0, |number| u64::try_from(number).unwrap_or(u64::MAX))
-}
-
-fn of_u32(number: Option<u32>) -> Option<usize> {
-    number.map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+fn of_u32(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// Variables that are no settings of `serve`.

@@ -16,6 +16,14 @@ pub struct Span(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
+impl Bytes {
+    /// As a number of bytes of memory.
+    #[must_use]
+    pub fn in_memory(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 /// A list written with commas, or as an array in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
@@ -120,7 +128,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// A value as it would be written in the file.
+/// A value as it would be written in the file; empty: none.
 pub(super) trait Written {
     /// What stands for a value in the help.
     const NAME: &'static str;
@@ -149,6 +157,14 @@ written! {
     Span as "SPAN": self => self.to_string();
     List as "LIST": self => self.0.join(",");
     Format as "text|json": self => format!("{self:?}").to_lowercase();
+}
+
+impl<T: Written> Written for Option<T> {
+    const NAME: &'static str = T::NAME;
+
+    fn written(&self) -> String {
+        self.as_ref().map_or_else(String::new, Written::written)
+    }
 }
 
 /// A number in the largest unit that divides it.

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use tillwatch_model::metric::to_float;
 
 use crate::aggregate::live::{LATE_AGES, SKEW_BOUNDS_MS};
-use crate::export::page::{gauge_family, histogram_lines};
+use crate::export::lines::{gauge_family, histogram_lines};
 use crate::export::snapshot::{Snapshot, StoreSnapshot};
 
 /// One family of series.
@@ -58,7 +58,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
     let releases = snapshot.releases.iter();
     let terminals = releases
         .map(|(release, _, terminals)| (vec![("release", &**release)], to_float(*terminals)));
-    gauge_family(encoder, (BY_RELEASE.name, BY_RELEASE.help), terminals)?;
+    gauge_family(encoder, BY_RELEASE.name, BY_RELEASE.help, terminals)?;
     late(encoder, snapshot)?;
     store_counter(encoder, snapshot, BATCHES_RECEIVED, |store| {
         store.series.batches_received
@@ -76,8 +76,8 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
         encoder.encode_descriptor(SKEW.name, SKEW.help, None, MetricType::Histogram)?;
     for store in &snapshot.stores {
         let labels = [("store_id", &*store.store_id)];
-        let bounds = (&SKEW_BOUNDS_MS[..], 1_000);
-        histogram_lines(family.encode_family(&labels)?, bounds, &store.series.skew)?;
+        let encoder = family.encode_family(&labels)?;
+        histogram_lines(encoder, &SKEW_BOUNDS_MS, 1_000, &store.series.skew)?;
     }
     Ok(())
 }
@@ -97,11 +97,7 @@ fn over_limit(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::
             }
         }
     }
-    gauge_family(
-        encoder,
-        (OVER_LIMIT.name, OVER_LIMIT.help),
-        lines.into_iter(),
-    )
+    gauge_family(encoder, OVER_LIMIT.name, OVER_LIMIT.help, lines.into_iter())
 }
 
 fn late(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -123,7 +119,7 @@ fn store_gauge(
 ) -> fmt::Result {
     let stores = snapshot.stores.iter();
     let lines = stores.map(|store| (vec![("store_id", &*store.store_id)], value(store)));
-    gauge_family(encoder, (family.name, family.help), lines)
+    gauge_family(encoder, family.name, family.help, lines)
 }
 
 fn store_counter(

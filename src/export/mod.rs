@@ -6,12 +6,14 @@
 //! | `snapshot.rs` | copies what a page needs out of the aggregate |
 //! | `page.rs` | the page: the catalogue's metrics |
 //! | `families.rs` | the page: freshness, terminals, coverage, clocks |
+//! | `lines.rs` | lines that both of them write |
 //! | `negotiate.rs` | in which format it is sent |
 //!
 //! A store that falls silent keeps its counters and its time of last report, while its window gauges and
 //! last values vanish. No series has a label for a terminal, a session or a URL.
 
 pub mod families;
+mod lines;
 pub mod negotiate;
 pub mod page;
 pub mod snapshot;

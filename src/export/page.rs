@@ -4,20 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeMetric, NativeHistogram, NativeHistogramBuckets, NoLabelSet,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tillwatch_model::metric::{Metric, to_float};
 use tillwatch_model::{Kind, Quantile};
 
-use crate::aggregate::exponential::SCHEMA;
 use crate::aggregate::live::ClassicHistogram;
 use crate::aggregate::minutes::Series;
 use crate::export::families;
+use crate::export::lines::{gauge_family, histogram_lines};
 use crate::export::negotiate::Format;
 use crate::export::snapshot::{Snapshot, WINDOW_QUANTILES, Window};
 
@@ -92,26 +89,13 @@ impl Collector for Page {
             match metric.kind {
                 Kind::Counter => counters(&mut encoder, snapshot, metric)?,
                 Kind::Distribution => {
-                    distributions(&mut encoder, (snapshot, &self.windows), metric)?;
+                    distributions(&mut encoder, snapshot, &self.windows, metric)?;
                 }
                 Kind::Level => levels(&mut encoder, snapshot, metric)?,
             }
         }
         families::encode(&mut encoder, snapshot)
     }
-}
-
-/// A family of gauges.
-pub(super) fn gauge_family<'s>(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    lines: impl Iterator<Item = (Vec<(&'s str, &'s str)>, f64)>,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in lines {
-        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 fn counters(
@@ -123,13 +107,13 @@ fn counters(
     if let Some(first) = place.counter {
         let stores = snapshot.stores.iter();
         let all = stores.map(|store| (&*store.store_id, &store.series.counters));
-        counter_lines(encoder, metric, (metric.prometheus, "store_id", first), all)?;
+        counter_lines(encoder, metric, metric.prometheus, "store_id", first, all)?;
     }
     if let Some(first) = place.release_counter {
         let name = release_name(metric);
         let releases = snapshot.releases.iter();
         let all = releases.map(|(release, series, _)| (&**release, &series.counters));
-        counter_lines(encoder, metric, (&name, "release", first), all)?;
+        counter_lines(encoder, metric, &name, "release", first, all)?;
     }
     Ok(())
 }
@@ -143,7 +127,9 @@ fn release_name(metric: &Metric) -> String {
 fn counter_lines<'s>(
     encoder: &mut DescriptorEncoder<'_>,
     metric: &Metric,
-    (name, holder_key, first): (&str, &str, usize),
+    name: &str,
+    holder_key: &str,
+    first: usize,
     holders: impl Iterator<Item = (&'s str, &'s Vec<u64>)>,
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, metric.help, None, MetricType::Counter)?;
@@ -163,7 +149,8 @@ fn counter_lines<'s>(
 
 fn distributions(
     encoder: &mut DescriptorEncoder<'_>,
-    (snapshot, of_windows): (&Snapshot, &Windows),
+    snapshot: &Snapshot,
+    of_windows: &Windows,
     metric: &Metric,
 ) -> fmt::Result {
     let place = snapshot.layout.place(metric);
@@ -178,10 +165,11 @@ fn distributions(
         for store in &snapshot.stores {
             let histogram = store.series.histograms.get(at).unwrap_or(&empty);
             let labels = [("store_id", &*store.store_id)];
-            let bounds = (metric.bounds, metric.unit.prometheus_scale());
-            histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
+            let encoder = family.encode_family(&labels)?;
+            let scale = metric.unit.prometheus_scale();
+            histogram_lines(encoder, metric.bounds, scale, histogram)?;
         }
-        windows(encoder, (snapshot, of_windows), metric, at)?;
+        windows(encoder, snapshot, of_windows, metric, at)?;
     }
     if let Some(at) = place.release_histogram {
         let name = if place.store_histogram.is_some() {
@@ -194,46 +182,13 @@ fn distributions(
         for (release, series, _) in &snapshot.releases {
             if let Some(histogram) = series.histograms.get(at) {
                 let labels = [("release", &**release)];
-                let bounds = (metric.bounds_by_release(), metric.unit.prometheus_scale());
-                histogram_lines(family.encode_family(&labels)?, bounds, histogram)?;
+                let encoder = family.encode_family(&labels)?;
+                let (bounds, scale) = (metric.bounds_by_release(), metric.unit.prometheus_scale());
+                histogram_lines(encoder, bounds, scale, histogram)?;
             }
         }
     }
     Ok(())
-}
-
-/// The lines of a histogram whose bounds and values are in a unit of which so many make Prometheus'.
-pub(super) fn histogram_lines(
-    mut encoder: prometheus_client::encoding::MetricEncoder<'_>,
-    (bounds, scale): (&[u64], u64),
-    histogram: &ClassicHistogram,
-) -> fmt::Result {
-    let to_prometheus = |value: u64| to_float(value) / to_float(scale);
-    let bounds = bounds.iter().map(|bound| to_prometheus(*bound));
-    let bounds = bounds.chain([f64::INFINITY]);
-    let counts = histogram.counts.iter().copied().chain(std::iter::repeat(0));
-    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-    let count = histogram.counts.iter().sum();
-    let sum = to_prometheus(histogram.sum);
-    let Some(native) = &histogram.native else {
-        return encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None);
-    };
-    let (spans, deltas) = native.spans_and_deltas();
-    let native = NativeHistogram {
-        schema: SCHEMA,
-        zero_threshold: 0.0,
-        zero_count: native.zero,
-        negative: NativeHistogramBuckets {
-            spans: &[],
-            deltas: &[],
-        },
-        positive: NativeHistogramBuckets {
-            spans: &spans,
-            deltas: &deltas,
-        },
-        created: None,
-    };
-    encoder.encode_histogram_with_native::<NoLabelSet>(sum, count, &buckets, None, native)
 }
 
 /// `pos_x_seconds` becomes `pos_x_window_seconds`, `pos_x` becomes `pos_x_window`.
@@ -246,7 +201,8 @@ fn window_name(metric: &Metric) -> String {
 
 fn windows(
     encoder: &mut DescriptorEncoder<'_>,
-    (snapshot, windows): (&Snapshot, &Windows),
+    snapshot: &Snapshot,
+    windows: &Windows,
     metric: &Metric,
     at: usize,
 ) -> fmt::Result {
@@ -271,12 +227,13 @@ fn windows(
         "{} The quantiles cover the event-time minutes from 6 to 1 minutes ago.",
         metric.help
     );
-    gauge_family(encoder, (&name, &help), lines.into_iter())?;
+    gauge_family(encoder, &name, &help, lines.into_iter())?;
     let stem = name.strip_suffix("_seconds").unwrap_or(&name);
     let help = format!("Counts the samples behind {name}.");
     gauge_family(
         encoder,
-        (&format!("{stem}_samples"), &help),
+        &format!("{stem}_samples"),
+        &help,
         samples.into_iter(),
     )
 }
@@ -311,5 +268,5 @@ fn levels(
         "{} Over the last values of the terminals that report.",
         metric.help
     );
-    gauge_family(encoder, (metric.prometheus, &help), lines.into_iter())
+    gauge_family(encoder, metric.prometheus, &help, lines.into_iter())
 }

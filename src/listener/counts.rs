@@ -1,6 +1,6 @@
 //! What is counted of a listener's connections.
 
-use crate::listener::Settings;
+use crate::listener::ListenerSettings;
 use crate::self_metrics as names;
 
 /// The metrics of one listener, there from its start.
@@ -19,7 +19,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: ListenerSettings) -> Self {
         let name = settings.name;
         let closed = |reason: &'static str| metrics::counter!(names::CONNECTIONS_CLOSED, "listener" => name, "reason" => reason);
         let limit = u32::try_from(settings.connections_max).unwrap_or(u32::MAX);

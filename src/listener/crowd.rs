@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use crate::listener::counts::Counts;
 use crate::listener::status::{Order, Phase, State, Status, Ticks};
-use crate::listener::{BODY_MS_MAX, CLOSING_MS_MAX, LEFT_MS_MAX, Settings, UNREAD_MS_MAX};
+use crate::listener::{BODY_MS_MAX, CLOSING_MS_MAX, LEFT_MS_MAX, ListenerSettings, UNREAD_MS_MAX};
 
 /// From then on a connection is no longer one that has just come.
 const YOUNG_MS: u64 = 1_000;
@@ -37,7 +37,7 @@ impl Drop for Open {
 
 /// The open connections.
 pub(super) struct Crowd {
-    settings: Settings,
+    settings: ListenerSettings,
     counts: Counts,
     ticks: Ticks,
     members: Vec<(Arc<Status>, AbortHandle)>,
@@ -48,7 +48,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn new(settings: Settings, counts: Counts, ticks: Ticks) -> Self {
+    pub(super) fn new(settings: ListenerSettings, counts: Counts, ticks: Ticks) -> Self {
         Self {
             settings,
             counts,
@@ -221,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_idle_for_a_second_is_parked_and_nobody_else() {
         let ticks = Ticks::new();
-        let settings = Settings::default();
+        let settings = ListenerSettings::default();
         let mut crowd = Crowd::new(settings, Counts::new(settings), ticks.clone());
         let task = tokio::spawn(std::future::pending::<()>());
         let mut enters = |phase| {

@@ -71,7 +71,7 @@ const CLOCK_STEP: Duration = Duration::from_millis(100);
 
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct ListenerSettings {
     /// What it is called in metrics.
     pub name: &'static str,
     /// Connections open at once. Unit: connections.
@@ -84,7 +84,7 @@ pub struct Settings {
     pub has_large_answers: bool,
 }
 
-impl Default for Settings {
+impl Default for ListenerSettings {
     fn default() -> Self {
         Self {
             name: "admin",
@@ -113,7 +113,7 @@ static NOT_ACCEPTED: Throttle = Throttle::new("connections not accepted");
 pub async fn serve(
     mut listener: impl Accept,
     router: Router,
-    settings: Settings,
+    settings: ListenerSettings,
     mut shutdown: watch::Receiver<bool>,
     drain: Drain,
     world: World,

@@ -25,7 +25,7 @@ use crate::world::World;
 use super::connection::{self, Speech};
 use super::refused::Refusals;
 use super::status::{Order, Phase, Status, Ticks};
-use super::{Accept, Drain, Settings, Stream, serve};
+use super::{Accept, Drain, ListenerSettings, Stream, serve};
 
 const SOON: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,8 +33,8 @@ const GET: &str = "GET /ok HTTP/1.1\r\nHost: t\r\n\r\n";
 const WAIT: &str = "GET /wait HTTP/1.1\r\nHost: t\r\n\r\n";
 const HALF_BODY: &str = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{";
 
-fn settings(connections_max: usize) -> Settings {
-    Settings {
+fn settings(connections_max: usize) -> ListenerSettings {
+    ListenerSettings {
         name: "test",
         connections_max,
         head_s_max: 1,
@@ -70,7 +70,7 @@ impl Server {
         Self::start_with(settings(connections_max)).await
     }
 
-    async fn start_with(settings: Settings) -> Self {
+    async fn start_with(settings: ListenerSettings) -> Self {
         let (permits, handled, waiting) = (
             Arc::new(Semaphore::new(0)),
             Arc::new(AtomicUsize::new(0)),
@@ -423,7 +423,7 @@ async fn nothing_is_parked_between_two_parts_of_an_answer() {
 
 #[tokio::test]
 async fn empty_lines_between_requests_begin_none() {
-    let server = Server::start_with(Settings {
+    let server = Server::start_with(ListenerSettings {
         idle_s_max: 60,
         ..settings(100)
     })
@@ -500,7 +500,7 @@ async fn never_reads(server: &Server, request: &str, at_once: usize) {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_read_from_and_closed() {
     let try_all = async |has_large_answers| {
-        let server = Server::start_with(Settings {
+        let server = Server::start_with(ListenerSettings {
             idle_s_max: 1,
             has_large_answers,
             ..settings(10)
@@ -754,7 +754,7 @@ async fn a_connection_needs_no_socket() {
     let task = tokio::spawn(serve(
         Connections(accepted),
         router,
-        Settings {
+        ListenerSettings {
             idle_s_max: 1,
             ..settings(10)
         },

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use clickhouse::Row;
 
 use crate::persist::clickhouse::ClickHouse;
+use crate::persist::epoch::EpochInfo;
 use crate::persist::error::ClickHouseError;
-use crate::persist::outbox::EpochInfo;
-use crate::persist::repair::table_of;
 use crate::persist::rows::DayLedger;
 use crate::persist::side_tables::SideTable;
 
@@ -131,6 +130,14 @@ async fn held_in(
         )
     };
     Ok(rows.into_iter().map(held).collect())
+}
+
+/// The name of `rollup_1m` (`None`) or of a table beside it, its column of time, and its samples.
+pub(super) fn table_of(side: Option<SideTable>) -> (&'static str, &'static str, &'static str) {
+    match side {
+        None => ("rollup_1m", "window_start", "count"),
+        Some(table) => (table.name(), table.time_column(), "toUInt64(0)"),
+    }
 }
 
 /// Whether ClickHouse holds every row of an epoch, in every table, leaving out days before `oldest_day`.

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use clickhouse::Row;
 
 use crate::persist::audit::KEPT_DAYS;
+use crate::persist::audit::table_of;
 use crate::persist::clickhouse::ClickHouse;
+use crate::persist::epoch::EpochInfo;
 use crate::persist::error::ClickHouseError;
-use crate::persist::outbox::EpochInfo;
-use crate::persist::repair::{date, table_of};
+use crate::persist::repair::date;
 use crate::persist::rows::COLUMNS;
 use crate::persist::ship::TABLES;
 use crate::persist::side_tables::SideTable;

@@ -5,7 +5,7 @@ use tillwatch_model::keyed::{FirstResult, KeyId};
 
 use crate::persist::State;
 use crate::persist::error::StateError;
-use crate::persist::state::{signed, unsigned};
+use crate::persist::signed::{signed, unsigned};
 
 pub(super) fn put_keys(
     transaction: &Transaction<'_>,

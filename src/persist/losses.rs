@@ -4,7 +4,8 @@
 use rusqlite::params;
 
 use crate::persist::error::StateError;
-use crate::persist::state::{State, signed, unsigned};
+use crate::persist::signed::{signed, unsigned};
+use crate::persist::state::State;
 
 /// Why something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,14 +14,20 @@
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
 //! | `side_tables.rs` | `RowBinary` of the tables beside it: by terminal, by session |
 //! | `side_outbox.rs` | an epoch's rows of those tables, in the outbox and the ledger |
-//! | `state.rs` | the SQLite file: seal, restore, confirm |
+//! | `state.rs` | the SQLite file: how it is opened, and the numbers it goes by |
+//! | `seal.rs` | what a seal writes in one transaction, and what a start reads back |
+//! | `renew.rs` | a new collector id for a file that is an older copy of itself |
+//! | `signed.rs` | how the file keeps unsigned numbers |
+//! | `epoch.rs` | what the ledger knows of one epoch |
 //! | `identity.rs` | which journal the file goes with |
 //! | `losses.rs` | what was found missing from the journal |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
-//! | `tables.rs` | the tables of the SQLite file: layout, rows written and read |
+//! | `layout.rs` | the layout of the SQLite file, and how an earlier one is brought forward |
+//! | `tables.rs` | the rows of the SQLite file, written and read |
 //! | `keys.rs` | idempotency keys: written, looked up, forgotten |
 //! | `outbox.rs` | what is sealed and not confirmed, and the ledger of epochs |
+//! | `marks.rs` | which hours an epoch has rows of, and how they are marked |
 //! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
@@ -39,29 +45,37 @@ pub mod audit;
 pub mod backup;
 pub mod clickhouse;
 pub mod deep;
+pub mod epoch;
 pub mod error;
 pub mod expiry;
 pub mod hours;
 pub mod identity;
 mod keys;
+mod layout;
 pub mod losses;
+mod marks;
 pub mod migrate;
 pub mod outbox;
 pub mod rebuild;
 pub mod repair;
+mod renew;
 pub mod rows;
 pub mod session_keys;
+mod seal;
 mod sealing;
 mod set_right;
 pub mod ship;
 pub mod side_outbox;
 pub mod side_tables;
+mod signed;
 pub mod state;
 mod tables;
 
 pub use clickhouse::{ClickHouse, Endpoint};
+pub use epoch::EpochInfo;
 pub use error::{ClickHouseError, StateError};
 pub use losses::{JournalLoss, LossKind};
-pub use outbox::EpochInfo;
+pub use seal::SealedEpoch;
+pub use sealing::Sealing;
 pub use side_tables::SideTable;
-pub use state::{SealedEpoch, State};
+pub use state::State;

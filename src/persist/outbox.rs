@@ -5,54 +5,18 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
+use crate::persist::epoch::{EpochInfo, SideDays};
 use crate::persist::error::StateError;
 use crate::persist::rows::DayLedger;
 use crate::persist::session_keys;
-use crate::persist::side_outbox::{self, SideDays};
-use crate::persist::state::{State, signed, unsigned};
+use crate::persist::side_outbox;
+use crate::persist::signed::{signed, unsigned};
+use crate::persist::state::State;
 
 /// A confirmed epoch's blob is kept this long for `audit --repair`.
 const BLOB_KEPT_MS: i64 = 48 * 3_600_000;
 /// The ledger of epochs is kept this long: the 90 days of ClickHouse and a week.
 const LEDGER_KEPT_MS: i64 = 97 * 86_400_000;
-
-/// One epoch in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EpochInfo {
-    /// Its number.
-    pub epoch: u64,
-    /// The collector id its rows bear.
-    pub collector_id: Uuid,
-    /// When it was sealed, Unix ms.
-    pub sealed_at_ms: i64,
-    /// When ClickHouse was found to hold all of it, Unix ms.
-    pub confirmed_at_ms: Option<i64>,
-    /// Its rows of `rollup_1m` by day (days since 1970).
-    pub days: BTreeMap<u32, DayLedger>,
-    /// Its rows of the other tables.
-    pub sides: SideDays,
-}
-
-impl EpochInfo {
-    /// Its rows of `rollup_1m`.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.days.values().map(|day| day.rows).sum()
-    }
-
-    /// Its rows of the other tables.
-    #[must_use]
-    pub fn side_rows(&self) -> u64 {
-        let days = self.sides.values().flat_map(BTreeMap::values);
-        days.map(|day| day.rows).sum()
-    }
-
-    /// Samples in it.
-    #[must_use]
-    pub fn samples(&self) -> u64 {
-        self.days.values().map(|day| day.samples).sum()
-    }
-}
 
 /// How much waits to be shipped, and how much has been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,24 +126,25 @@ impl State {
     pub fn expire(&self, now_ms: i64) -> Result<(), StateError> {
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
-        let times = (now_ms - BLOB_KEPT_MS, now_ms - LEDGER_KEPT_MS);
-        side_outbox::expire(&transaction, times)?;
+        let blobs_before_ms = now_ms - BLOB_KEPT_MS;
+        let ledger_before_ms = now_ms - LEDGER_KEPT_MS;
+        side_outbox::expire(&transaction, blobs_before_ms, ledger_before_ms)?;
         transaction.execute(
             "DELETE FROM outbox WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
-            [times.0],
+            [blobs_before_ms],
         )?;
         transaction.execute(
             "DELETE FROM epoch_day WHERE epoch IN (SELECT epoch FROM epoch WHERE confirmed_at_ms < ?1)",
-            [times.1],
+            [ledger_before_ms],
         )?;
         transaction.execute(
             "DELETE FROM epoch WHERE confirmed_at_ms < ?1
              AND epoch NOT IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)",
-            [times.1],
+            [ledger_before_ms],
         )?;
         transaction.execute(
             "DELETE FROM journal_loss WHERE found_at_ms < ?1 AND accepted_at_ms IS NOT NULL",
-            [times.1],
+            [ledger_before_ms],
         )?;
         session_keys::destroy(&transaction, now_ms)?;
         transaction.commit()?;

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::persist::audit;
 use crate::persist::clickhouse::ClickHouse;
+use crate::persist::epoch::EpochInfo;
 use crate::persist::error::ClickHouseError;
-use crate::persist::outbox::EpochInfo;
 use crate::persist::rows;
 use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, on_disk};
-use crate::persist::side_tables::{self, SideTable};
+use crate::persist::side_tables;
 use crate::persist::state::State;
 
 use clickhouse::Row;
@@ -48,7 +48,8 @@ pub async fn repair(
     clickhouse: &ClickHouse,
     state: &Arc<State>,
     info: &EpochInfo,
-    (now_ms, merge): (i64, Merge),
+    now_ms: i64,
+    merge: Merge,
 ) -> Result<Repaired, ClickHouseError> {
     let epoch = info.epoch;
     let mut blobs = Vec::new();
@@ -117,14 +118,6 @@ async fn is_whole(
     let group = std::slice::from_ref(info);
     let held = audit::held(clickhouse, group).await?;
     Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
-}
-
-/// The name of `rollup_1m` (`None`) or of a table beside it, its column of time, and its samples.
-pub(super) fn table_of(side: Option<SideTable>) -> (&'static str, &'static str, &'static str) {
-    match side {
-        None => ("rollup_1m", "window_start", "count"),
-        Some(table) => (table.name(), table.time_column(), "toUInt64(0)"),
-    }
 }
 
 /// A day as ClickHouse writes it.

@@ -88,7 +88,7 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
         let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
         bytes.extend_from_slice(&hash.to_le_bytes());
-        encoded.note((key.window_start_s, summary.count, hash));
+        encoded.note(key.window_start_s, summary.count, hash);
     }
     encoded
 }
@@ -247,13 +247,13 @@ pub fn restamp(bytes: &[u8], collector_id: Uuid) -> Option<EncodedRows> {
         out.extend_from_slice(row.after_id);
         let hash = xxh3_64(out.get(start..).unwrap_or_default());
         out.extend_from_slice(&hash.to_le_bytes());
-        stamped.note((row.window_start_s, row.samples, hash));
+        stamped.note(row.window_start_s, row.samples, hash);
     }
     Some(stamped)
 }
 
 impl EncodedRows {
-    pub(super) fn note(&mut self, (window_start_s, samples, hash): (u32, u64, u64)) {
+    pub(super) fn note(&mut self, window_start_s: u32, samples: u64, hash: u64) {
         let day = self.days.entry(day_of_s(window_start_s)).or_default();
         day.rows += 1;
         day.samples += samples;

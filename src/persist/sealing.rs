@@ -7,10 +7,11 @@ use tillwatch_model::{FirstResult, KeyId, StoreHour};
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
 use crate::aggregate::{Cut, Totals};
+use crate::persist::epoch::SideDays;
 use crate::persist::error::StateError;
-use crate::persist::hours::hours_of;
+use crate::persist::marks::hours_of;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
-use crate::persist::side_outbox::{self, SideBlob, SideDays};
+use crate::persist::side_outbox::{self, SideBlob};
 use crate::persist::side_tables::SideTable;
 use crate::persist::state::State;
 
@@ -104,7 +105,7 @@ impl State {
         };
         let terminal_hours = cut.terminal_hours.into_rows(&cut.tables);
         let sessions = cut.sessions.into_rows(&cut.tables);
-        let sides = side_outbox::encode((&terminal_hours, &sessions), origin)?;
+        let sides = side_outbox::encode(&terminal_hours, &sessions, origin)?;
         let rows = cut.windows.into_rows(&cut.tables);
         let hours = hours_of(&rows);
         let encoded = rows::encode(rows, origin);

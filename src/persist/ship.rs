@@ -16,8 +16,8 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
 use crate::persist::clickhouse::ClickHouse;
+use crate::persist::epoch::EpochInfo;
 use crate::persist::error::{ClickHouseError, StateError};
-use crate::persist::outbox::EpochInfo;
 use crate::persist::rows::{self, COLUMNS};
 use crate::persist::side_tables::{self, SideTable};
 use crate::persist::state::State;
@@ -122,7 +122,7 @@ pub async fn used_epochs(
             held.entry(row.epoch).or_default().push(row.hash);
         }
         for (epoch, hashes) in held {
-            let ours = our_hashes(state, (epoch, table)).await?;
+            let ours = our_hashes(state, epoch, table).await?;
             if hashes.iter().any(|hash| !ours.contains(hash)) {
                 used.insert(epoch);
             }
@@ -140,7 +140,8 @@ pub(super) const TABLES: [Option<SideTable>; 3] = [
 
 async fn our_hashes(
     state: &Arc<State>,
-    (epoch, table): (u64, Option<SideTable>),
+    epoch: u64,
+    table: Option<SideTable>,
 ) -> Result<BTreeSet<u64>, StateError> {
     let hashes = on_disk(state, move |state| match table {
         None => Ok(state.rows_of(epoch)?.and_then(|bytes| rows::hashes(&bytes))),
@@ -194,7 +195,7 @@ pub async fn ship_once(
             continue;
         }
         for (table, pieces) in TABLES.iter().zip(&mut inserts) {
-            let Some(rows) = rows_of(state, (info, *table)).await? else {
+            let Some(rows) = rows_of(state, info, *table).await? else {
                 continue;
             };
             bytes += rows.len();
@@ -257,7 +258,8 @@ pub async fn insert_rows(
 /// An epoch's rows for a table; none if it has none for one beside `rollup_1m`.
 async fn rows_of(
     state: &Arc<State>,
-    (info, table): (&EpochInfo, Option<SideTable>),
+    info: &EpochInfo,
+    table: Option<SideTable>,
 ) -> Result<Option<Vec<u8>>, StateError> {
     const GONE: StateError = StateError::Damaged("outbox: an unconfirmed blob is gone");
     let epoch = info.epoch;

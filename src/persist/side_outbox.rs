@@ -3,20 +3,16 @@
 //! Each table's rows are a blob of their own: a reader unpacks only what it asks for, and a release that
 //! knows fewer tables still reads the outbox (`docs/adr/0010`).
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tillwatch_model::{SessionDay, TerminalHour};
 use uuid::Uuid;
 
+use crate::persist::epoch::{EpochInfo, SideDays};
 use crate::persist::error::StateError;
-use crate::persist::outbox::EpochInfo;
 use crate::persist::rows::{DayLedger, EncodedRows, RowOrigin};
 use crate::persist::side_tables::{self, SideTable};
-use crate::persist::state::{State, signed, unsigned};
-
-/// What the ledger knows of an epoch's rows, by table and day (days since 1970).
-pub type SideDays = BTreeMap<SideTable, BTreeMap<u32, DayLedger>>;
+use crate::persist::signed::{signed, unsigned};
+use crate::persist::state::State;
 
 /// An epoch's rows for one table.
 #[derive(Debug)]
@@ -28,7 +24,8 @@ pub(super) struct SideBlob {
 
 /// Encodes the rows of an epoch. A table without rows has no blob.
 pub(super) fn encode(
-    (hours, sessions): (&[TerminalHour], &[SessionDay]),
+    hours: &[TerminalHour],
+    sessions: &[SessionDay],
     origin: RowOrigin,
 ) -> Result<Vec<SideBlob>, StateError> {
     let encoded = [
@@ -139,7 +136,8 @@ pub(super) fn restamp(
 /// Deletes blobs confirmed before the first time, and ledger rows confirmed before the second.
 pub(super) fn expire(
     transaction: &Transaction<'_>,
-    (blobs_before_ms, ledger_before_ms): (i64, i64),
+    blobs_before_ms: i64,
+    ledger_before_ms: i64,
 ) -> Result<(), StateError> {
     transaction.execute(
         "DELETE FROM side_outbox WHERE confirmed_at_ms < ?1",

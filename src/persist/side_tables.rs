@@ -128,7 +128,7 @@ pub fn encode_terminal_hours(rows: &[TerminalHour], origin: RowOrigin) -> Encode
             scalars.over_low,
             scalars.over_high,
         ];
-        finish(&mut encoded, (start, key.hour_start_s), origin, &numbers);
+        finish(&mut encoded, start, key.hour_start_s, origin, &numbers);
     }
     encoded
 }
@@ -163,7 +163,7 @@ pub fn encode_sessions(rows: &[SessionDay], origin: RowOrigin) -> EncodedRows {
             sums.errors,
         ];
         let day_start_s = u32::from(key.day) * SECONDS_A_DAY;
-        finish(&mut encoded, (start, day_start_s), origin, &numbers);
+        finish(&mut encoded, start, day_start_s, origin, &numbers);
     }
     encoded
 }
@@ -171,7 +171,8 @@ pub fn encode_sessions(rows: &[SessionDay], origin: RowOrigin) -> EncodedRows {
 /// The rest of a row that begins at `start`.
 fn finish(
     encoded: &mut EncodedRows,
-    (start, time_s): (usize, u32),
+    start: usize,
+    time_s: u32,
     origin: RowOrigin,
     numbers: &[u64],
 ) {
@@ -184,7 +185,7 @@ fn finish(
     bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
     let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
     bytes.extend_from_slice(&hash.to_le_bytes());
-    encoded.note((time_s, 0, hash));
+    encoded.note(time_s, 0, hash);
 }
 
 /// A row in its parts.
@@ -264,7 +265,7 @@ pub fn restamp(table: SideTable, bytes: &[u8], collector_id: uuid::Uuid) -> Opti
         out.extend_from_slice(row.after_id);
         let hash = xxh3_64(out.get(start..).unwrap_or_default());
         out.extend_from_slice(&hash.to_le_bytes());
-        stamped.note((row.time_s, 0, hash));
+        stamped.note(row.time_s, 0, hash);
     }
     Some(stamped)
 }

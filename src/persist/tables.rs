@@ -1,4 +1,4 @@
-//! The tables of the state file: their layout, and their rows written and read.
+//! The rows of the state file, written and read.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tillwatch_model::SeqWindow;
@@ -6,94 +6,6 @@ use tillwatch_model::SeqWindow;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
 use crate::persist::error::StateError;
-use crate::persist::hours::uncheck_unmarked;
-
-/// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
-/// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 5;
-
-/// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
-/// A step that they could not live with raises it to its own number.
-pub(super) const OLDEST_READER: i64 = 1;
-
-/// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 5] = ["
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    -- The ledger of epochs: one row a seal, kept 97 days.
-    CREATE TABLE epoch (
-        epoch INTEGER PRIMARY KEY, collector_id TEXT NOT NULL, sealed_at_ms INTEGER NOT NULL, first_position INTEGER NOT NULL,
-        applied_position INTEGER NOT NULL, received_at_ms INTEGER NOT NULL, confirmed_at_ms INTEGER);
-    CREATE TABLE epoch_day (
-        epoch INTEGER NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
-        samples INTEGER NOT NULL, hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, day)) WITHOUT ROWID;
-    -- RowBinary under zstd, exactly the rows to insert.
-    CREATE TABLE outbox (epoch INTEGER PRIMARY KEY, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL);
-    CREATE TABLE queue (
-        store_id TEXT NOT NULL, terminal_id TEXT NOT NULL, queue BLOB NOT NULL, window BLOB NOT NULL,
-        PRIMARY KEY (store_id, terminal_id, queue)) WITHOUT ROWID;
-    CREATE TABLE terminal (
-        store_id TEXT NOT NULL, terminal_id TEXT NOT NULL, state TEXT NOT NULL,
-        PRIMARY KEY (store_id, terminal_id)) WITHOUT ROWID;
-    -- kind: store or release.
-    CREATE TABLE name (
-        kind TEXT NOT NULL, name TEXT NOT NULL, ordinal INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL,
-        PRIMARY KEY (kind, name)) WITHOUT ROWID;
-    CREATE TABLE series (
-        kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
-    CREATE TABLE session_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL);
-", "
-    -- What the first post of a keyed batch came to; kept 25 hours.
-    CREATE TABLE IF NOT EXISTS idempotency_key (
-        id BLOB PRIMARY KEY, received_at_ms INTEGER NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS idempotency_key_received ON idempotency_key (received_at_ms);
-", "
-    -- Hours of stores (hours since 1970) that rollup_1h does not hold in full, and the last epoch with rows of them.
-    CREATE TABLE IF NOT EXISTS dirty_hour (
-        hour INTEGER NOT NULL, store_id TEXT NOT NULL, epoch INTEGER NOT NULL,
-        since_ms INTEGER NOT NULL, touched_ms INTEGER NOT NULL, PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
-    -- Days of which that is not known, until the epoch is confirmed and they are looked at.
-    CREATE TABLE IF NOT EXISTS unchecked_day (day INTEGER PRIMARY KEY, epoch INTEGER NOT NULL);
-", "
-    -- An epoch's rows for the tables beside rollup_1m, as in `outbox` and `epoch_day`. A release that knows
-    -- nothing of them confirms an epoch without them: so they say themselves whether they are.
-    CREATE TABLE IF NOT EXISTS side_outbox (
-        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, plain_bytes INTEGER NOT NULL, blob BLOB NOT NULL,
-        confirmed_at_ms INTEGER, PRIMARY KEY (epoch, table_name));
-    CREATE TABLE IF NOT EXISTS epoch_side_day (
-        epoch INTEGER NOT NULL, table_name TEXT NOT NULL, day INTEGER NOT NULL, row_count INTEGER NOT NULL,
-        hash_sum INTEGER NOT NULL, PRIMARY KEY (epoch, table_name, day)) WITHOUT ROWID;
-", "
-    -- What was found missing from the journal, until a person has seen it, and for as long as the ledger.
-    CREATE TABLE IF NOT EXISTS journal_loss (
-        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, first_position INTEGER, last_position INTEGER,
-        records INTEGER NOT NULL, bytes INTEGER NOT NULL, segment INTEGER NOT NULL,
-        found_at_ms INTEGER NOT NULL, accepted_at_ms INTEGER);
-"];
-
-/// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may
-/// use the file, `layout` in `meta` is its own; a file of the first release has only the former.
-pub(super) fn bring_forward(transaction: &Transaction<'_>, now_ms: i64) -> Result<(), StateError> {
-    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let needs = pragma("user_version")?;
-    if needs > LAYOUT {
-        return Err(StateError::Later {
-            found: needs,
-            known: LAYOUT,
-        });
-    }
-    let noted = if needs == 0 {
-        None
-    } else {
-        get_meta(transaction, "layout")?
-    };
-    let found = noted.and_then(|text| text.parse().ok()).unwrap_or(needs);
-    for step in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.execute_batch(step)?;
-    }
-    put_meta(transaction, "layout", &found.max(LAYOUT).to_string())?;
-    transaction.pragma_update(None, "user_version", needs.max(OLDEST_READER))?;
-    uncheck_unmarked(transaction, now_ms)
-}
 
 pub(super) fn get_meta(connection: &Connection, key: &str) -> Result<Option<String>, StateError> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;

@@ -154,8 +154,10 @@ impl Sink for GroupSink {
 /// When the thread cannot be started.
 pub fn spawn(
     holdings: Arc<Holdings>,
-    (groups, backlog): (Receiver<Group>, Arc<Backlog>),
-    (rows_max, seal_wanted): (usize, Arc<Notify>),
+    groups: Receiver<Group>,
+    backlog: Arc<Backlog>,
+    rows_max: usize,
+    seal_wanted: Arc<Notify>,
     tasks: &Tasks,
 ) -> Result<JoinHandle<()>, ServeError> {
     let apply_seconds = metrics::histogram!(names::APPLY_SECONDS);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tillwatch_model::journal_act_v1::Act;
 use tokio::time::Instant;
 
-use crate::clock::{Change, Clock, Doubt, Grounds, STEP_MS_MAX};
+use crate::clock::{Change, Clock, Grounds, STEP_MS_MAX, time_text};
 use crate::intake::{Dedup, Desk};
 use crate::persist::State;
 use crate::persist::ship::on_disk;
@@ -32,11 +32,9 @@ impl Watcher {
     /// Watches until it is aborted.
     pub(super) async fn run(self) {
         names::start(
-            (
-                names::CLOCK_DOUBTS,
-                "why",
-                &["before_release", "before_journal", "moved"],
-            ),
+            names::CLOCK_DOUBTS,
+            "why",
+            &["before_release", "before_journal", "moved"],
             &[],
         );
         let mut every = tokio::time::interval(LOOK_EVERY);
@@ -98,50 +96,27 @@ impl Watcher {
 fn tell(change: Change, clock: &Clock) {
     match change {
         Change::Doubted(doubt) => {
-            let (why, label) = words(doubt);
+            let (why, label) = (doubt.to_string(), doubt.label());
             metrics::counter!(names::CLOCK_DOUBTS, "why" => label).increment(1);
             tracing::error!(
-                clock = %time(clock.status().wall_ms),
+                clock = %time_text(clock.status().wall_ms),
                 "the clock cannot be trusted: {why}. Batches are answered 503 clock_unsure until it is set right, \
                  the kernel says that it is synchronised, or it has run evenly for ten minutes. If it is right, \
                  run `tillwatch clock accept`"
             );
         }
         Change::Believed { grounds, moved_ms } => tracing::info!(
-            clock = %time(clock.now_ms()),
+            clock = %time_text(clock.now_ms()),
             moved_s = moved_ms / 1_000,
             "the clock is trusted again: {}",
             because(grounds)
         ),
         Change::Moved { grounds, moved_ms } => tracing::warn!(
-            clock = %time(clock.now_ms()),
+            clock = %time_text(clock.now_ms()),
             moved_s = moved_ms / 1_000,
             "the clock was moved, and is trusted: {}",
             because(grounds)
         ),
-    }
-}
-
-/// For people.
-pub(super) fn words(doubt: Doubt) -> (String, &'static str) {
-    match doubt {
-        Doubt::BeforeRelease => (
-            "it lies before the date of this release".to_owned(),
-            "before_release",
-        ),
-        Doubt::BeforeJournal { journal_ms } => (
-            format!(
-                "it lies before the last time in the journal, {}",
-                time(journal_ms)
-            ),
-            "before_journal",
-        ),
-        Doubt::Moved { by_ms } => {
-            let way = if by_ms > 0 { "ahead" } else { "back" };
-            // Rounded: the two clocks are read a moment apart, so a step of two hours may measure 1 ms less.
-            let by_s = (by_ms.unsigned_abs() + 500) / 1_000;
-            (format!("it was moved {way} by {by_s} s"), "moved")
-        }
     }
 }
 
@@ -153,11 +128,4 @@ fn because(grounds: Grounds) -> &'static str {
         Grounds::Steady => "it has run evenly for ten minutes",
         Grounds::Operator => "an operator says so",
     }
-}
-
-fn time(unix_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(
-        |_out_of_range| format!("{unix_ms} ms"),
-        |time| format!("{time:.0}"),
-    )
 }

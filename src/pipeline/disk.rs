@@ -12,14 +12,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use metrics::gauge;
-use tillwatch_journal::Journal;
+use tillwatch_journal::Keeper;
 use tillwatch_model::metric::to_float;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::intake::Acknowledgement;
 use crate::persist::State;
 use crate::pipeline::process;
 use crate::self_metrics as names;
@@ -142,7 +141,7 @@ impl Looker {
 }
 
 /// Tells health, and the log, when the disk stops answering and when it answers again.
-pub(super) async fn watch(journal: Journal<Acknowledgement>, health: Arc<Health>) {
+pub(super) async fn watch(journal: Keeper, health: Arc<Health>) {
     let mut was_silent = false;
     loop {
         tokio::time::sleep(WATCH_EVERY).await;

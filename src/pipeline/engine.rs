@@ -63,13 +63,11 @@ async fn put_back(file: PathBuf, endpoint: Option<Endpoint>) {
 /// # Errors
 /// When the engine's library or the password file is missing.
 pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database, ServeError> {
-    let timeout = config
-        .clickhouse_timeout
-        .map_or(Duration::from_secs(60), |span| span.0);
-    if let Some(url) = &config.clickhouse_url {
+    let timeout = config.clickhouse.timeout.0;
+    if let Some(url) = &config.clickhouse.url {
         let endpoint = Endpoint {
             url: url.clone(),
-            user: config.clickhouse_user.clone().unwrap_or_default(),
+            user: config.clickhouse.user.clone(),
             password: password(config)?,
         };
         return Ok(Database {
@@ -77,10 +75,9 @@ pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database,
             supervisor: None,
         });
     }
-    let libchdb = locate(config.libchdb.as_deref(), ENGINE_NAMES)?;
+    let libchdb = locate(config.engine.libchdb.as_deref(), ENGINE_NAMES)?;
     let executable =
         std::env::current_exe().map_err(|error| ServeError::Setup(error.to_string()))?;
-    let memory = config.engine_memory.map_or(2 << 30, |bytes| bytes.0);
     let supervisor = Supervisor::spawn(SupervisorSettings {
         path: data_dir.join("clickhouse"),
         libchdb: Some(libchdb),
@@ -89,9 +86,9 @@ pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database,
         arguments: vec![
             "clickhouse".to_owned(),
             "--memory".to_owned(),
-            memory.to_string(),
+            config.engine.memory.0.to_string(),
             "--log-format".to_owned(),
-            config.text_of("log_format").unwrap_or_default(),
+            config.text_of("log_format"),
         ],
         pulse: PulseSettings::default(),
     });
@@ -158,7 +155,7 @@ fn count(ends: Ends) {
 }
 
 fn password(config: &Config) -> Result<String, ServeError> {
-    let Some(path) = &config.clickhouse_password_file else {
+    let Some(path) = &config.clickhouse.password_file else {
         return Ok(std::env::var(ENGINE_NAMES.password_variable).unwrap_or_default());
     };
     let text = std::fs::read_to_string(path).map_err(|source| ServeError::DataDir {
@@ -227,21 +224,17 @@ impl OpenDatabase {
 /// # Errors
 /// When there is none to be had.
 pub async fn open_database(config: &Config, tasks: &Tasks) -> Result<OpenDatabase, ServeError> {
-    let data_dir = config.data_dir.clone().unwrap_or_default();
-    let timeout = config
-        .clickhouse_timeout
-        .map_or(Duration::from_secs(60), |span| span.0);
-    if config.clickhouse_url.is_none()
-        && let Some(clickhouse) = running_engine(&data_dir, timeout).await
+    let data_dir = &config.data.dir;
+    let timeout = config.clickhouse.timeout.0;
+    if config.clickhouse.url.is_none()
+        && let Some(clickhouse) = running_engine(data_dir, timeout).await
     {
         return Ok(OpenDatabase(Database {
             clickhouse,
             supervisor: None,
         }));
     }
-    let mut own = config.clone();
-    own.data_dir = Some(data_dir.clone());
-    let database = open(&own, &data_dir, tasks)?;
+    let database = open(config, data_dir, tasks)?;
     let is_there = tokio::time::timeout(START_MAX, database.clickhouse.wait()).await;
     if is_there.is_err() {
         return Err(crate::persist::ClickHouseError::NotReady.into());

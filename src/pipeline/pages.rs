@@ -1,40 +1,27 @@
-//! `/metrics` and `/metrics/fleet`.
+//! What `/metrics` and `/metrics/fleet` show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{AppendHeaders, IntoResponse, Response};
-use axum::routing::get;
 use metrics::gauge;
-use tillwatch_journal::{Journal, Recovery};
+use tillwatch_journal::{Keeper, Recovery};
 use tillwatch_model::metric::to_float;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
-use tokio::time::Instant;
 
-use crate::export::{self, Format, Taking, negotiate};
+use crate::admin::{Page, Rendered, Renders};
+use crate::clock::Clock;
+use crate::export::{self, Format, Taking};
 use crate::holdings::Holdings;
-use crate::intake::{Acknowledgement, Intake};
+use crate::intake::Intake;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
 use crate::recorder;
 use crate::room::Room;
 use crate::self_metrics as names;
-use crate::tasks::Tasks;
-use crate::world::World;
 
 /// How long a page waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
-
-/// Pages rendered at once; a large one takes as many megabytes as it has.
-static RENDERS: Semaphore = Semaphore::const_new(4);
-/// How long a page waits for its turn.
-const RENDER_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What the pages are made of.
 pub(super) struct Pages {
@@ -42,12 +29,12 @@ pub(super) struct Pages {
     pub recorder: recorder::Handle,
     /// What is held.
     pub holdings: Arc<Holdings>,
-    /// The time, and the threads where pages are rendered.
-    pub world: World,
+    /// The time.
+    pub clock: Clock,
     /// What only the disk can tell.
     pub disk: DiskLook,
     /// The journal.
-    pub journal: Journal<Acknowledgement>,
+    pub journal: Keeper,
     /// What has been seen.
     pub intake: Arc<Intake>,
     /// Memory for requests under way.
@@ -60,97 +47,6 @@ pub(super) struct Pages {
     pub outbox_budget_bytes: Arc<AtomicU64>,
 }
 
-/// The routes.
-pub(super) fn router(pages: Arc<Pages>) -> Router {
-    let own = Arc::clone(&pages);
-    let own = move |headers| page(Arc::clone(&own), &OWN, headers);
-    let fleet = move |headers| page(Arc::clone(&pages), &FLEET, headers);
-    Router::new()
-        .route("/metrics", get(own))
-        .route("/metrics/fleet", get(fleet))
-}
-
-/// A page: what it is called in metrics, and how it is made for what a client takes.
-struct Page {
-    name: &'static str,
-    looks_at_disk: bool,
-    render: fn(&Pages, Option<&str>) -> Option<Rendered>,
-}
-
-/// A content type and the page.
-type Rendered = (&'static str, Vec<u8>);
-
-const OWN: Page = Page {
-    name: "own",
-    looks_at_disk: true,
-    render: Pages::own,
-};
-const FLEET: Page = Page {
-    name: "fleet",
-    looks_at_disk: false,
-    render: Pages::fleet,
-};
-
-/// Renders on a thread of its own: those of the runtime that may block are few, and while the disk
-/// hangs all of them may wait for it.
-async fn page(pages: Arc<Pages>, page: &'static Page, headers: HeaderMap) -> Response {
-    // What was acknowledged before a scrape is on its page; a page that is late is better than none.
-    let durable = pages.journal.durable().0;
-    let applied = pages.holdings.wait_applied(durable);
-    let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
-    if page.looks_at_disk {
-        pages.disk.refresh().await;
-    }
-    let Ok(Ok(permit)) = tokio::time::timeout(RENDER_WAIT_MAX, RENDERS.acquire()).await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    let started = Instant::now();
-    let tasks = pages.world.tasks.clone();
-    let rendered = on_a_thread(&tasks, permit, move || {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let (content_type, body) = (page.render)(&pages, text(ACCEPT))?;
-        metrics::histogram!(names::PAGE_SECONDS, "page" => page.name).record(started.elapsed());
-        gauge!(names::PAGE_BYTES, "page" => page.name).set(to_float(body.len() as u64));
-        let is_gzip = negotiate::takes_gzip(text(ACCEPT_ENCODING));
-        let body = if is_gzip {
-            negotiate::gzip(&body)
-        } else {
-            body
-        };
-        Some((content_type, is_gzip, body))
-    });
-    match rendered.await {
-        Some((content_type, is_gzip, body)) => {
-            let encoding = is_gzip.then_some((CONTENT_ENCODING, "gzip"));
-            let headers = [
-                (CONTENT_TYPE, content_type),
-                (VARY, "accept, accept-encoding"),
-            ];
-            (AppendHeaders(encoding), headers, body).into_response()
-        }
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-async fn on_a_thread<T: Send + 'static>(
-    tasks: &Tasks,
-    permit: SemaphorePermit<'static>,
-    work: impl FnOnce() -> Option<T> + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = oneshot::channel();
-    let runtime = Handle::current();
-    let render = move || {
-        // What is counted of the runtime is looked up in it.
-        let _entered = runtime.enter();
-        let outcome = work();
-        drop(permit);
-        // Whoever asked may have gone.
-        let _gone = sender.send(outcome);
-    };
-    tasks.thread_for_client("page", render).ok()?;
-    receiver.await.ok().flatten()
-}
-
 /// What a start found, once.
 pub fn note_recovery(recovery: &Recovery, now_ms: i64) {
     gauge!(names::RECOVERY_TORN).set(to_float(recovery.torn.records));
@@ -160,29 +56,49 @@ pub fn note_recovery(recovery: &Recovery, now_ms: i64) {
     gauge!(names::UPTIME).set(to_float(now_ms.max(0).cast_unsigned()) / 1_000.0);
 }
 
+impl Renders for Pages {
+    async fn catch_up(&self, page: Page) {
+        // A page that is late is better than none.
+        let applied = self.holdings.wait_applied(self.journal.durable().0);
+        let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
+        if page == Page::Own {
+            self.disk.refresh().await;
+        }
+    }
+
+    fn render(&self, page: Page, accept: Option<&str>) -> Option<Rendered> {
+        match page {
+            Page::Own => Some(self.own()),
+            Page::Fleet => self.fleet(accept),
+        }
+    }
+}
+
 impl Pages {
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
-        let now_ms = self.world.clock.now_ms();
+        let now_ms = self.clock.now_ms();
         let mut taking = Taking::new(now_ms);
         self.holdings
             .read_in_pieces(|aggregator| taking.look(aggregator));
         let snapshot = self.holdings.read(|aggregator| taking.finish(aggregator));
         let format = Format::accepted(accept, self.native_histograms);
-        Some((
-            format.content_type(),
-            export::render(snapshot, format).ok()?,
-        ))
+        Some(Rendered {
+            content_type: format.content_type(),
+            body: export::render(snapshot, format).ok()?,
+        })
     }
 
-    fn own(&self, _accept: Option<&str>) -> Option<Rendered> {
+    fn own(&self) -> Rendered {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_clock();
         gauge!(names::OUTBOX_BUDGET)
             .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         process::look_at_process();
-        let page = self.recorder.render().into_bytes();
-        Some((Format::Text.content_type(), page))
+        Rendered {
+            content_type: Format::Text.content_type(),
+            body: self.recorder.render().into_bytes(),
+        }
     }
 
     fn look_at_aggregate(&self) {
@@ -213,6 +129,7 @@ impl Pages {
             ("rejected", totals.rejected),
             ("repeated_records", totals.repeated),
             ("unreadable_records", totals.unreadable),
+            ("unknown_acts", totals.unknown_acts),
             ("unknown_metrics", totals.unknown),
             ("overflowed_batches", totals.overflowed),
             ("overflowed_terminals", totals.terminals_overflowed),
@@ -238,7 +155,7 @@ impl Pages {
     }
 
     fn look_at_clock(&self) {
-        let status = self.world.clock.status();
+        let status = self.clock.status();
         let flag = |is_so: bool| f64::from(u8::from(is_so));
         gauge!(names::CLOCK_UNSURE).set(flag(status.doubt.is_some()));
         gauge!(names::CLOCK_SETTLED).set(flag(status.is_settled));

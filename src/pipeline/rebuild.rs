@@ -132,11 +132,14 @@ impl Rebuilder {
     async fn check(&self, day: u32, confirmed: u64) -> Result<(), ClickHouseError> {
         let found = differing_hours(&self.clickhouse, self.confirmed(confirmed), day).await?;
         // Nothing has touched them just now: they need not wait until they are quiet.
-        let of = (confirmed, self.world.clock.now_ms() - millis(self.quiet));
+        let touched_ms = self.world.clock.now_ms() - millis(self.quiet);
         let found: Arc<[StoreHour]> = found.into();
         let noted = Arc::clone(&found);
-        on_disk(&self.state, move |state| state.check_day(day, of, &noted)).await?;
-        self.holdings.checked(day, of, &found);
+        on_disk(&self.state, move |state| {
+            state.check_day(day, confirmed, touched_ms, &noted)
+        })
+        .await?;
+        self.holdings.checked(day, confirmed, touched_ms, &found);
         Ok(())
     }
 

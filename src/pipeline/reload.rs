@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 
+use crate::admin::AdminHosts;
 use crate::config::{Config, ConfigError, SETTINGS};
 use crate::doors::Hall;
 use crate::doors::cors::Origins;
 use crate::intake::Intake;
-use crate::pipeline::guard::AdminHosts;
+use crate::pipeline::limits::{door_limits, due, intake_settings};
 use crate::pipeline::seal::Due;
-use crate::pipeline::setup::{Front, door_limits, due, intake_settings, outbox_budget_bytes};
+use crate::pipeline::setup::Front;
 use crate::self_metrics as names;
 
 /// Reads the settings as they were read at the start.
@@ -83,9 +84,9 @@ impl Reloader {
         outbox_budget_bytes: Arc<AtomicU64>,
     ) -> Self {
         let origins = Arc::new(Origins::default());
-        origins.set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
+        origins.set(&config.listen.cors_origins.0);
         let admin_hosts = Arc::new(AdminHosts::default());
-        admin_hosts.set(config.admin_hosts.as_ref());
+        admin_hosts.set(&config.listen.admin_hosts.0);
         Self {
             load,
             hall: front.hall,
@@ -124,7 +125,7 @@ impl Reloader {
         let changes = Changes::between(running, &new);
         let config = merged(running, &new);
         if changes.taken.contains(&"log_level") {
-            let level = config.log_level.as_deref().unwrap_or("info");
+            let level = &config.log.level;
             if !crate::logging::set_level(level) {
                 tracing::warn!(
                     level,
@@ -134,12 +135,11 @@ impl Reloader {
         }
         self.hall.reload(door_limits(&config));
         self.intake.reload(intake_settings(&config));
-        self.origins
-            .set(config.cors_origins.as_ref().map_or(&[][..], |list| &list.0));
-        self.admin_hosts.set(config.admin_hosts.as_ref());
+        self.origins.set(&config.listen.cors_origins.0);
+        self.admin_hosts.set(&config.listen.admin_hosts.0);
         self.due.send_replace(due(&config));
         self.outbox_budget_bytes
-            .store(outbox_budget_bytes(&config), Ordering::Relaxed);
+            .store(config.outbox.budget.0, Ordering::Relaxed);
         self.ship_wanted.notify_one();
         *running = config;
         counter!(names::CONFIG_RELOADS, "result" => "ok").increment(1);
@@ -173,8 +173,8 @@ mod tests {
         assert_eq!(changes.taken, ["seal_interval", "store_burst"]);
         assert_eq!(changes.waiting, ["stores_max"]);
         let merged = merged(&old, &new);
-        assert_eq!(merged.text_of("seal_interval").unwrap(), "2s");
-        assert_eq!(merged.text_of("stores_max").unwrap(), "7");
+        assert_eq!(merged.text_of("seal_interval"), "2s");
+        assert_eq!(merged.text_of("stores_max"), "7");
         assert_eq!(Changes::between(&merged, &new).waiting, ["stores_max"]);
     }
 }

@@ -20,7 +20,7 @@ use crate::persist::{ClickHouse, SideTable, State, migrate, side_tables};
 use crate::pipeline::engine::open_database;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::journal_dir;
-use crate::pipeline::setup::aggregate_settings;
+use crate::pipeline::limits::aggregate_settings;
 use crate::world::World;
 
 /// What a replay found and wrote.
@@ -147,7 +147,7 @@ async fn write(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaySummary, ServeError> {
     let (steps, mut received) = mpsc::channel(2);
-    let (folder, rows_max) = (folder.to_owned(), config.seal_rows.unwrap_or(200_000));
+    let (folder, rows_max) = (folder.to_owned(), config.seal.rows);
     let settings = aggregate_settings(config);
     let world = world.clone();
     let work = move || read(&folder, settings, rows_max, &world, &steps);
@@ -188,7 +188,7 @@ async fn write(
 /// Reads, applies, and sends rows whenever there are enough. Ends when nobody receives any more.
 fn read(
     folder: &Path,
-    settings: aggregate::Settings,
+    settings: aggregate::Caps,
     rows_max: usize,
     world: &World,
     steps: &mpsc::Sender<Step>,

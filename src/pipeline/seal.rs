@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tillwatch_journal::{Journal, Position};
+use tillwatch_journal::{Keeper, Position};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::holdings::Holdings;
-use crate::intake::{Acknowledgement, Keys};
-use crate::persist::state::Sealing;
+use crate::intake::Keys;
+use crate::persist::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch, State, StateError};
 use crate::self_metrics as names;
 
@@ -40,7 +40,7 @@ pub struct Sealer {
     /// Idempotency keys, which the state file knows then.
     pub keys: Arc<Keys>,
     /// What is released then.
-    pub journal: Journal<Acknowledgement>,
+    pub journal: Keeper,
     /// Position of the last seal.
     pub sealed_position: watch::Sender<u64>,
     /// Told when there is something to ship.
@@ -58,7 +58,9 @@ impl Sealer {
         mut stopping: watch::Receiver<bool>,
     ) {
         names::start(
-            (names::SEALS, "result", &["ok", "error"]),
+            names::SEALS,
+            "result",
+            &["ok", "error"],
             &[names::SEAL_SECONDS],
         );
         let mut last = Instant::now();

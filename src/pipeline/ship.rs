@@ -49,7 +49,9 @@ impl Shipper {
     /// Ships whenever there is something, until `stopping` turns true.
     pub async fn run(self: Arc<Self>, wanted: Arc<Notify>, mut stopping: watch::Receiver<bool>) {
         names::start(
-            (names::SHIP_ROUNDS, "result", &["ok", "error"]),
+            names::SHIP_ROUNDS,
+            "result",
+            &["ok", "error"],
             &[names::SHIP_SECONDS],
         );
         let failures_now = metrics::gauge!(names::SHIP_FAILURES);

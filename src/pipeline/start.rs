@@ -4,24 +4,25 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use tillwatch_journal::{Journal, Position, Record, Recovery};
+use tillwatch_journal::{Completion, Journal, Position, Record, Recovery};
 use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
 use crate::config::Config;
-use crate::intake::{Acknowledgement, Dedup, Keys, dedup, keys};
+use crate::intake::{Dedup, Keys, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
-use crate::pipeline::setup::{StateKeys, aggregate_settings};
+use crate::pipeline::limits::aggregate_settings;
+use crate::pipeline::state_keys::StateKeys;
 use crate::world::World;
 
 /// What a start leaves.
-pub struct Started {
+pub struct Started<C: Completion> {
     /// The journal, open.
-    pub journal: Journal<Acknowledgement>,
+    pub journal: Journal<C>,
     /// What it found.
     pub recovery: Recovery,
     /// The aggregate after replay.
@@ -42,20 +43,21 @@ pub struct Started {
 ///
 /// # Errors
 /// When the state file or the journal cannot be read.
-pub fn start(
+pub fn start<C: Completion>(
     config: &Config,
     catalogue: &Arc<Catalogue>,
     state: &Arc<State>,
     halted: Arc<Notify>,
     world: &World,
-) -> Result<Started, ServeError> {
-    let data_dir = config.data_dir.clone().unwrap_or_default();
+) -> Result<Started<C>, ServeError> {
+    let data_dir = config.data.dir.clone();
     check_journal(state, &data_dir, world)?;
     let restored = state.restore()?;
     let restored_position = restored.applied;
+    let restored_unknown = restored.totals.unknown_acts;
     let settings = aggregate_settings(config);
     let aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
-    let rows_max = config.seal_rows.unwrap_or(200_000);
+    let rows_max = config.seal.rows;
     let (groups_in, groups) = std::sync::mpsc::sync_channel(GROUPS_MAX);
     let backlog = Arc::new(Backlog::default());
     let sink = GroupSink::new(groups_in, Arc::clone(&backlog), halted);
@@ -83,11 +85,19 @@ pub fn start(
         ..
     } = replayer;
     let (journal, recovery) = opened?;
+    let unknown_acts = aggregator.totals().unknown_acts - restored_unknown;
+    if unknown_acts > 0 {
+        tracing::warn!(
+            unknown_acts,
+            "the journal holds acts of an operator that only a later release knows; this one passes over them. \
+             Repeat them once that release runs"
+        );
+    }
     note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
     let dedup = Dedup::new(dedup::Settings {
-        queues_max: config.queues_max.unwrap_or(400_000),
-        store_terminals_max: config.store_terminals_max.unwrap_or(10_000),
+        queues_max: config.terminals.queues_max,
+        store_terminals_max: config.terminals.store_max,
         ..dedup::Settings::default()
     });
     for (key, terminal) in aggregator.terminals().iter() {
@@ -172,8 +182,8 @@ fn start_keys(
     aggregator: &Aggregator,
 ) -> Result<Arc<Keys>, ServeError> {
     let settings = keys::Settings {
-        keys_max: config.idempotency_keys_max.unwrap_or(5_000_000),
-        cached_max: config.idempotency_keys_cached.unwrap_or(100_000),
+        keys_max: config.idempotency_keys.max,
+        cached_max: config.idempotency_keys.cached,
     };
     let kept = state.count_keys()?;
     let cached = if kept <= settings.cached_max {
@@ -204,22 +214,13 @@ fn journal_settings(
     known_id: Option<u128>,
     world: &World,
 ) -> tillwatch_journal::Settings {
-    let folder = journal_dir(
-        config
-            .data_dir
-            .as_deref()
-            .unwrap_or(std::path::Path::new("")),
-    );
+    let folder = journal_dir(&config.data.dir);
     let mut settings = tillwatch_journal::Settings::new(
         folder,
         known_id.unwrap_or_else(|| world.chance.uuid().as_u128()),
     );
-    if let Some(segment) = config.journal_segment {
-        settings.segment_bytes = segment.0.next_multiple_of(4_096);
-    }
-    if let Some(budget) = config.journal_budget {
-        settings.budget_bytes = budget.0;
-    }
+    settings.segment_bytes = config.journal.segment.0.next_multiple_of(4_096);
+    settings.budget_bytes = config.journal.budget.0;
     settings
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::listener::Drain;
 use crate::pipeline::error::ServeError;
-use crate::pipeline::serve::Running;
+use crate::pipeline::running::Running;
 
 /// Requests under way are answered by then.
 pub(super) const DRAINED_BY: Duration = Duration::from_millis(2_500);

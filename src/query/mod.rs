@@ -7,26 +7,29 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `routes.rs` | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/sessions`, `/metrics` |
+//! | `answers.rs` | what can be asked, and how many questions at once |
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges rows in ClickHouse with those that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
+//! | `terminals_request.rs` | reads and checks a request for a store's terminals |
 //! | `terminal_metrics.rs` | what terminals measured over some hours |
 //! | `sessions.rs` | one session, by store and day |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |
 
+pub mod answers;
 pub mod error;
 pub mod percentiles;
 pub mod plan;
 pub mod request;
-pub mod routes;
 pub mod sessions;
 pub mod statement;
 pub mod stores;
 pub mod terminal_metrics;
 pub mod terminals;
+pub mod terminals_request;
 
-pub use routes::{Query, router};
+pub use answers::{Parameters, Query};
+pub use error::QueryError;

@@ -52,7 +52,7 @@ struct Point {
 
 /// An answer.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub struct PercentilesAnswer {
     metric: &'static str,
     unit: &'static str,
     from: i64,
@@ -73,7 +73,7 @@ struct Series {
 }
 
 #[derive(Debug, Row, serde::Deserialize)]
-struct Found {
+struct FoundPoint {
     grp: String,
     point: u32,
     samples: u64,
@@ -95,8 +95,9 @@ type PointKey = (String, u32);
 pub async fn answer(
     sources: &Sources,
     request: &PercentileRequest,
-    (now_ms, position): (i64, u64),
-) -> Result<Answer, QueryError> {
+    now_ms: i64,
+    position: u64,
+) -> Result<PercentilesAnswer, QueryError> {
     let filter = Filter {
         metric: &request.metric,
         from_s: request.from_s(),
@@ -149,7 +150,7 @@ async fn at_rest(
     request: &PercentileRequest,
     view: &View,
     shared: &[u32],
-) -> Result<(Vec<Found>, Vec<Found>), QueryError> {
+) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
     let mut rebuilt = Vec::new();
     let mut plan = Plan::new(request, view, &rebuilt);
     for is_last in [false, true] {
@@ -158,7 +159,7 @@ async fn at_rest(
             None => "rollup_1m",
         };
         metrics::counter!(crate::self_metrics::QUERY_READS, "table" => table).increment(1);
-        let read = read_once(sources, request, view, (&plan, shared)).await?;
+        let read = read_once(sources, request, view, &plan, shared).await?;
         if plan.hours.is_none() {
             return Ok(read);
         }
@@ -177,20 +178,21 @@ async fn at_rest(
             plan = Plan::by_minute();
         }
     }
-    read_once(sources, request, view, (&plan, shared)).await
+    read_once(sources, request, view, &plan, shared).await
 }
 
 async fn read_once(
     sources: &Sources,
     request: &PercentileRequest,
     view: &View,
-    (plan, shared): (&Plan, &[u32]),
-) -> Result<(Vec<Found>, Vec<Found>), QueryError> {
-    let whole = fetch(sources, request, view, (Part::AtRest, plan, shared)).await?;
+    plan: &Plan,
+    shared: &[u32],
+) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
+    let whole = fetch(sources, request, view, Part::AtRest, plan, shared).await?;
     let merged = if shared.is_empty() {
         Vec::new()
     } else {
-        fetch(sources, request, view, (Part::Shared, plan, shared)).await?
+        fetch(sources, request, view, Part::Shared, plan, shared).await?
     };
     Ok((whole, merged))
 }
@@ -275,10 +277,12 @@ async fn fetch(
     sources: &Sources,
     request: &PercentileRequest,
     view: &View,
-    (part, plan, shared): (Part, &Plan, &[u32]),
-) -> Result<Vec<Found>, QueryError> {
+    part: Part,
+    plan: &Plan,
+    shared: &[u32],
+) -> Result<Vec<FoundPoint>, QueryError> {
     let confirmed_only = statement::confirmed_only(view);
-    let sql = statement::percentiles(request, part, (plan, &confirmed_only));
+    let sql = statement::percentiles(request, part, plan, &confirmed_only);
     let found = sources.clickhouse.fetch(&sql, |query| {
         let query = query
             .param("metric", request.metric.name)
@@ -300,7 +304,7 @@ async fn fetch(
     Ok(found.await?)
 }
 
-impl Found {
+impl FoundPoint {
     fn into_summary(self, histogram: SparseHistogram) -> Summary {
         Summary {
             count: self.samples,
@@ -318,7 +322,7 @@ fn assemble(
     request: &PercentileRequest,
     points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)>,
     now_ms: i64,
-) -> Result<Answer, QueryError> {
+) -> Result<PercentilesAnswer, QueryError> {
     if points.len() > POINTS_MAX {
         return Err(QueryError::TooLarge(format!("over {POINTS_MAX} points")));
     }
@@ -363,7 +367,7 @@ fn assemble(
         group: column.map(|column| (column, group)).into_iter().collect(),
         points,
     };
-    Ok(Answer {
+    Ok(PercentilesAnswer {
         metric: request.metric.name,
         unit: unit.name(),
         from: request.from_ms,

@@ -21,15 +21,15 @@ const FOUND_MAX: usize = 1_000;
 
 /// An answer.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub struct SessionAnswer {
     session: String,
     complete_to: i64,
-    days: Vec<Line>,
+    days: Vec<StoreDay>,
 }
 
 /// A session at a store on a day; averages are `null` without values.
 #[derive(Debug, Serialize)]
-struct Line {
+struct StoreDay {
     store_id: String,
     /// Start of the day, Unix ms.
     day: i64,
@@ -51,7 +51,7 @@ struct Line {
 }
 
 #[derive(Debug, Row, serde::Deserialize)]
-struct Found {
+struct FoundDay {
     store: String,
     of_day: u16,
     first_ms: i64,
@@ -70,8 +70,9 @@ type Merged = BTreeMap<(String, u16), SessionSums>;
 pub async fn answer(
     sources: &Sources,
     session: Pseudonym,
-    (now_ms, position): (i64, u64),
-) -> Result<Answer, QueryError> {
+    now_ms: i64,
+    position: u64,
+) -> Result<SessionAnswer, QueryError> {
     let view = sources
         .holdings
         .view_of(position, |aggregator| aggregator.open_session(session))
@@ -96,9 +97,9 @@ pub async fn answer(
     if merged.is_empty() {
         return Err(QueryError::UnknownSession);
     }
-    let mut days: Vec<Line> = merged.into_iter().map(line).collect();
+    let mut days: Vec<StoreDay> = merged.into_iter().map(line).collect();
     days.sort_by_key(|line| line.day);
-    Ok(Answer {
+    Ok(SessionAnswer {
         session: session.to_string(),
         complete_to: now_ms,
         days,
@@ -117,12 +118,12 @@ fn add(merged: &mut Merged, rows: Vec<SessionDay>) {
     }
 }
 
-fn line(((store_id, day), sums): ((String, u16), SessionSums)) -> Line {
+fn line(((store_id, day), sums): ((String, u16), SessionSums)) -> StoreDay {
     let ms = to_float(Unit::Milliseconds.scale());
     let average = |values: &Values| values.mean().map(|mean| mean / ms);
     let greatest =
         |values: &Values| (values.count > 0).then(|| Unit::Milliseconds.to_wire(values.max));
-    Line {
+    StoreDay {
         store_id,
         day: i64::from(day) * DAY_MS,
         first_ms: sums.first_ms,
@@ -160,7 +161,7 @@ async fn fetch(
          GROUP BY store_id, day ORDER BY day, store_id LIMIT {{limit:UInt64}}",
         statement::confirmed_only(view)
     );
-    let found: Vec<Found> = sources
+    let found: Vec<FoundDay> = sources
         .clickhouse
         .fetch(&sql, |query| {
             query
@@ -173,7 +174,7 @@ async fn fetch(
     if found.len() > FOUND_MAX {
         return Err(QueryError::TooLarge(format!("over {FOUND_MAX} stores")));
     }
-    let read = |found: Found| {
+    let read = |found: FoundDay| {
         let mut sums = found.sums.iter().copied();
         let mut next = || sums.next().unwrap_or(0);
         let sums = SessionSums {

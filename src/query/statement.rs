@@ -24,7 +24,8 @@ pub enum Part {
 pub fn percentiles(
     request: &PercentileRequest,
     part: Part,
-    (plan, confirmed_only): (&Plan, &str),
+    plan: &Plan,
+    confirmed_only: &str,
 ) -> String {
     let values = match part {
         Part::AtRest => {

@@ -58,8 +58,8 @@ impl StoresRequest {
 
 /// An answer.
 #[derive(Debug, Serialize)]
-pub struct Answer {
-    stores: Vec<Line>,
+pub struct StoresAnswer {
+    stores: Vec<StoreLine>,
     /// How many are known.
     total: usize,
     /// What to give as `after` for those that follow; `null`: none do.
@@ -67,14 +67,14 @@ pub struct Answer {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct StoreLine {
     store_id: String,
     last_report_ms: i64,
     terminals: usize,
     terminals_reporting: usize,
 }
 
-impl Line {
+impl StoreLine {
     fn of(store: &StoreTerminals, now_ms: i64) -> Self {
         let active = store.iter().map(|(_, terminal)| terminal);
         let seen = active
@@ -96,7 +96,7 @@ impl Line {
 
 /// Answers a request, as of `now_ms`. Blocks: the aggregate is read a piece at a time.
 #[must_use]
-pub fn answer(holdings: &Holdings, request: &StoresRequest, now_ms: i64) -> Answer {
+pub fn answer(holdings: &Holdings, request: &StoresRequest, now_ms: i64) -> StoresAnswer {
     let (mut names, mut place, mut total) = (Vec::new(), 0, 0);
     holdings.read_in_pieces(|aggregator| {
         let stores = aggregator.terminals().stores();
@@ -129,12 +129,12 @@ pub fn answer(holdings: &Holdings, request: &StoresRequest, now_ms: i64) -> Answ
             let store = aggregator.terminals().of_store(&name);
             if let Some(store) = store.filter(|store| store.active() > 0) {
                 seen += 1 + store.len();
-                stores.push(Line::of(store, now_ms));
+                stores.push(StoreLine::of(store, now_ms));
             }
         }
         names.peek().is_some()
     });
-    Answer {
+    StoresAnswer {
         stores,
         total,
         next,

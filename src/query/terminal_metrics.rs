@@ -13,7 +13,7 @@ use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::statement;
-use crate::query::terminals::TerminalsRequest;
+use crate::query::terminals_request::TerminalsRequest;
 
 /// Terminals by metric and label that ClickHouse may find.
 const FOUND_MAX: usize = 100_000;
@@ -22,7 +22,7 @@ const FOUND_MAX: usize = 100_000;
 pub type Merged = BTreeMap<String, BTreeMap<(&'static str, &'static str), Scalars>>;
 
 #[derive(Debug, Row, serde::Deserialize)]
-struct Found {
+struct FoundMetric {
     terminal_id: String,
     metric: String,
     label: String,
@@ -43,7 +43,8 @@ struct Found {
 pub async fn merge<T>(
     sources: &Sources,
     request: &TerminalsRequest,
-    (view, open): (&View<T>, &[TerminalHour]),
+    view: &View<T>,
+    open: &[TerminalHour],
 ) -> Result<Merged, QueryError> {
     let mut merged = Merged::new();
     for found in fetch(sources, request, view).await? {
@@ -65,18 +66,15 @@ pub async fn merge<T>(
         let (store_id, from_s) = (request.store_id.clone(), request.first_hour_s());
         let rows = on_disk(&sources.state, move |state| {
             let bytes = state.side_rows_of(epoch, SideTable::TerminalHour)?;
-            decode(&bytes.unwrap_or_default(), &catalogue, (&store_id, from_s))
+            decode(&bytes.unwrap_or_default(), &catalogue, &store_id, from_s)
         });
         add(&mut merged, request, rows.await?);
     }
     if let Some(sealing) = &view.sealing {
         let bytes = sealing.side_bytes(SideTable::TerminalHour);
-        let asked = (request.store_id.as_str(), request.first_hour_s());
-        add(
-            &mut merged,
-            request,
-            decode(bytes, &sources.catalogue, asked)?,
-        );
+        let from_s = request.first_hour_s();
+        let rows = decode(bytes, &sources.catalogue, &request.store_id, from_s)?;
+        add(&mut merged, request, rows);
     }
     add(&mut merged, request, open.to_vec());
     Ok(merged)
@@ -85,7 +83,8 @@ pub async fn merge<T>(
 fn decode(
     bytes: &[u8],
     catalogue: &Catalogue,
-    (store_id, from_s): (&str, u32),
+    store_id: &str,
+    from_s: u32,
 ) -> Result<Vec<TerminalHour>, StateError> {
     let wants = |store: &str, start_s: u32| store == store_id && start_s >= from_s;
     side_tables::decode_terminal_hours(bytes, catalogue, wants)
@@ -106,7 +105,7 @@ async fn fetch<T>(
     sources: &Sources,
     request: &TerminalsRequest,
     view: &View<T>,
-) -> Result<Vec<Found>, QueryError> {
+) -> Result<Vec<FoundMetric>, QueryError> {
     let confirmed_only = statement::confirmed_only(view);
     let one = request
         .terminal_id
@@ -123,7 +122,7 @@ async fn fetch<T>(
                  AND hour_start >= toDateTime({{from_s:UInt32}}, 'UTC') AND {confirmed_only}{one}) \
          GROUP BY terminal_id, metric, label LIMIT {{limit:UInt64}}"
     );
-    let found: Vec<Found> = sources
+    let found: Vec<FoundMetric> = sources
         .clickhouse
         .fetch(&sql, |query| {
             let query = query
@@ -146,7 +145,7 @@ async fn fetch<T>(
     Ok(found)
 }
 
-impl Found {
+impl FoundMetric {
     fn scalars(&self) -> Scalars {
         Scalars {
             count: self.samples,

@@ -2,11 +2,9 @@
 //! metrics were over the last hours. The worst first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tillwatch_model::dimension::is_identifier;
-use tillwatch_model::time::HOUR_MS;
 use tillwatch_model::{Scalars, TerminalHour};
 
 use crate::aggregate::Aggregator;
@@ -14,103 +12,26 @@ use crate::aggregate::terminals::{StoreTerminals, Terminal};
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::terminal_metrics::{self, Merged};
+use crate::query::terminals_request::TerminalsRequest;
 
 /// A terminal that posted within this time is reporting.
 pub const REPORTING_MS: i64 = 10 * 60_000;
-/// Terminals in one answer.
-const TERMINALS_MAX: usize = 1_000;
-const TERMINALS_DEFAULT: usize = 100;
-/// The longest time back: what ClickHouse keeps.
-const HOURS_MAX: i64 = 90 * 24;
-const HOURS_DEFAULT: i64 = 24;
-
-/// A request for a store's terminals, checked.
-#[derive(Debug, Clone)]
-pub struct TerminalsRequest {
-    pub(super) store_id: String,
-    pub(super) terminal_id: Option<String>,
-    /// First hour of the metrics, Unix ms; `None`: without metrics.
-    from_ms: Option<i64>,
-    now_ms: i64,
-    limit: usize,
-}
-
-impl TerminalsRequest {
-    /// Reads the parameters of a request that came at `now_ms`.
-    ///
-    /// # Errors
-    /// Says which parameter cannot be read, and how it should be.
-    pub fn parse(parameters: &HashMap<String, String>, now_ms: i64) -> Result<Self, QueryError> {
-        const KNOWN: [&str; 4] = ["store_id", "terminal_id", "hours", "limit"];
-        let bad = |text: String| QueryError::BadParameter(text);
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            let known = KNOWN.join(", ");
-            return Err(bad(format!(
-                "there is no parameter {unknown:?}; known are {known}"
-            )));
-        }
-        let given = |key: &str| parameters.get(key).filter(|text| !text.is_empty());
-        let identifier = |key: &str| match given(key) {
-            Some(text) if is_identifier(text) => Ok(Some(text.clone())),
-            Some(_) => Err(bad(format!("{key} must be 1 to 64 of A-Z a-z 0-9 _ . : -"))),
-            None => Ok(None),
-        };
-        let number = |key: &str, (least, most): (i64, i64), default: i64| match given(key) {
-            None => Ok(default),
-            Some(text) => text
-                .parse::<i64>()
-                .ok()
-                .filter(|number| (least..=most).contains(number))
-                .ok_or_else(|| bad(format!("{key} must be {least} to {most}"))),
-        };
-        let hours = number("hours", (0, HOURS_MAX), HOURS_DEFAULT)?;
-        let (limit_max, limit) = (TERMINALS_MAX as u64, TERMINALS_DEFAULT as u64);
-        let limit = number("limit", (1, limit_max.cast_signed()), limit.cast_signed())?;
-        Ok(Self {
-            store_id: identifier("store_id")?
-                .ok_or_else(|| bad("store_id is missing".to_owned()))?,
-            terminal_id: identifier("terminal_id")?,
-            from_ms: (hours > 0).then(|| (now_ms - hours * HOUR_MS) / HOUR_MS * HOUR_MS),
-            now_ms,
-            limit: usize::try_from(limit).unwrap_or(TERMINALS_DEFAULT),
-        })
-    }
-
-    /// Whether ClickHouse has to answer for it.
-    #[must_use]
-    pub fn needs_database(&self) -> bool {
-        self.from_ms.is_some()
-    }
-
-    pub(super) fn wants(&self, terminal_id: &str) -> bool {
-        let wanted = self.terminal_id.as_deref();
-        wanted.is_none_or(|wanted| wanted == terminal_id)
-    }
-
-    /// First hour of the metrics, Unix seconds.
-    pub(super) fn first_hour_s(&self) -> u32 {
-        let from_s = self.from_ms.map(|from_ms| from_ms / 1_000);
-        from_s
-            .and_then(|from_s| u32::try_from(from_s).ok())
-            .unwrap_or(u32::MAX)
-    }
-}
 
 /// An answer.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+pub struct TerminalsAnswer {
     store_id: String,
     /// First hour of the metrics.
     from: Option<i64>,
     complete_to: i64,
     /// How many there are; `terminals` has at most `limit` of them.
     terminals_total: usize,
-    terminals: Vec<Line>,
+    terminals: Vec<TerminalLine>,
 }
 
 /// One terminal.
 #[derive(Debug, Default, Serialize)]
-struct Line {
+struct TerminalLine {
     terminal_id: String,
     /// `null`: only rows at rest are left of it.
     last_seen_ms: Option<i64>,
@@ -153,7 +74,7 @@ struct MetricLine {
 }
 
 /// What is open: the terminals as they are known, and their rows.
-type Known = (Vec<Line>, Vec<TerminalHour>);
+type Known = (Vec<TerminalLine>, Vec<TerminalHour>);
 
 /// Answers a request, when `position` was the last durable one.
 ///
@@ -163,31 +84,31 @@ pub async fn answer(
     sources: &Sources,
     request: &TerminalsRequest,
     position: u64,
-) -> Result<Answer, QueryError> {
+) -> Result<TerminalsAnswer, QueryError> {
     let view = sources
         .holdings
         .view_of(position, |aggregator| read_open(aggregator, request))
         .await;
     let mut metrics = if request.needs_database() {
-        terminal_metrics::merge(sources, request, (&view, &view.open.1)).await?
+        terminal_metrics::merge(sources, request, &view, &view.open.1).await?
     } else {
         Merged::new()
     };
-    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+    let mut lines: BTreeMap<String, TerminalLine> = BTreeMap::new();
     for line in view.open.0 {
         lines.insert(line.terminal_id.clone(), line);
     }
     for terminal_id in metrics.keys() {
-        let line = || Line {
+        let line = || TerminalLine {
             terminal_id: terminal_id.clone(),
-            ..Line::default()
+            ..TerminalLine::default()
         };
         lines.entry(terminal_id.clone()).or_insert_with(line);
     }
     if lines.is_empty() {
         return Err(QueryError::UnknownStore);
     }
-    let mut ranked: Vec<(Badness, Line)> = lines
+    let mut ranked: Vec<(Badness, TerminalLine)> = lines
         .into_values()
         .map(|mut line| {
             let scalars = metrics.remove(&line.terminal_id).unwrap_or_default();
@@ -200,7 +121,7 @@ pub async fn answer(
         let by_name = || left_line.terminal_id.cmp(&right_line.terminal_id);
         right.cmp(left).then_with(by_name)
     });
-    Ok(Answer {
+    Ok(TerminalsAnswer {
         store_id: request.store_id.clone(),
         from: request.from_ms,
         complete_to: request.now_ms,
@@ -225,7 +146,7 @@ struct Badness {
 }
 
 impl Badness {
-    fn of(line: &Line, metrics: &BTreeMap<(&'static str, &'static str), Scalars>) -> Self {
+    fn of(line: &TerminalLine, metrics: &BTreeMap<(&'static str, &'static str), Scalars>) -> Self {
         let sum = |of: fn(&Scalars) -> u64| metrics.values().map(of).fold(0, u64::saturating_add);
         let errors = metrics
             .iter()
@@ -275,13 +196,18 @@ fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
     let terminals = of_store.into_iter().flat_map(StoreTerminals::iter);
     let lines = terminals
         .filter(|(terminal_id, _)| request.wants(terminal_id))
-        .map(|terminal| known(aggregator, terminal, request.now_ms))
+        .map(|(terminal_id, terminal)| known(aggregator, terminal_id, terminal, request.now_ms))
         .collect();
     let rows = aggregator.open_terminal_hours(&request.store_id, request.first_hour_s());
     (lines, rows)
 }
 
-fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), now_ms: i64) -> Line {
+fn known(
+    aggregator: &Aggregator,
+    terminal_id: &str,
+    terminal: &Terminal,
+    now_ms: i64,
+) -> TerminalLine {
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
     let level = |metric: &tillwatch_model::Metric| {
@@ -296,7 +222,7 @@ fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), no
         ))
     };
     let metrics = layout.catalogue().metrics().iter();
-    Line {
+    TerminalLine {
         terminal_id: terminal_id.to_owned(),
         last_seen_ms: Some(terminal.last_seen_ms),
         is_reporting: now_ms - terminal.last_seen_ms <= REPORTING_MS,
@@ -310,42 +236,5 @@ fn known(aggregator: &Aggregator, (terminal_id, terminal): (&str, &Terminal), no
         lost_batches: windows.map(tillwatch_model::SeqWindow::lost).sum(),
         levels: metrics.filter_map(level).collect(),
         metrics: Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_read_is_refused_and_the_hours_begin_at_an_hour() {
-        let parse = |pairs: &[(&str, &str)]| {
-            let pairs = pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-            TerminalsRequest::parse(&pairs.collect(), 100 * HOUR_MS + 7)
-        };
-        let request = parse(&[("store_id", "s")]).unwrap();
-        assert_eq!(
-            (request.from_ms, request.limit),
-            (Some(76 * HOUR_MS), TERMINALS_DEFAULT)
-        );
-        let request = parse(&[("store_id", "s"), ("hours", "0")]).unwrap();
-        assert!(!request.needs_database());
-        for wrong in [
-            &[][..],
-            &[("store_id", "a b")],
-            &[("store_id", "s"), ("terminal_id", "%")],
-            &[("store_id", "s"), ("hours", "-1")],
-            &[("store_id", "s"), ("hours", "2161")],
-            &[("store_id", "s"), ("limit", "0")],
-            &[("store_id", "s"), ("limit", "1001")],
-            &[("store_id", "s"), ("store", "s")],
-        ] {
-            assert!(
-                matches!(parse(wrong), Err(QueryError::BadParameter(_))),
-                "{wrong:?}"
-            );
-        }
     }
 }

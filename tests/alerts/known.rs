@@ -57,6 +57,7 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "rejected",
             "repeated_records",
             "unreadable_records",
+            "unknown_acts",
             "unknown_metrics",
             "overflowed_batches",
         ],
@@ -237,7 +238,7 @@ fn add_own(known: &mut Known) {
             let reasons = reasons.map(|reason| reason.name().to_owned()).collect();
             labels.insert("reason".to_owned(), Values::OneOf(reasons));
         }
-        if *kind == self_metrics::Kind::Histogram {
+        if *kind == self_metrics::MetricType::Histogram {
             for suffix in ["_sum", "_count", "_bucket"] {
                 let mut labels = labels.clone();
                 if suffix == "_bucket" {

@@ -114,7 +114,7 @@ pub enum OpenError {
     },
 
     /// The segment length in the settings cannot work.
-    #[error("segment_bytes is {segment_bytes}: needs at least {min} and a multiple of 8", min = super::settings::SEGMENT_BYTES_MIN)]
+    #[error("segment_bytes is {segment_bytes}: needs at least {min} and a multiple of 8", min = super::format::SEGMENT_BYTES_MIN)]
     SegmentBytes {
         /// The value given.
         segment_bytes: u64,

@@ -46,6 +46,9 @@ pub const SEGMENT_HEADER_BYTES: usize = 8 + 4 + 4 + 16 + 8 + 8 + 8 + 8;
 /// reach it.
 pub const HEADER_PAGE_BYTES: usize = 4096;
 
+/// The smallest segment: one header page and one page of records. Only tests are that small.
+pub const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_PAGE_BYTES as u64;
+
 /// Bytes of a record before its payload.
 pub const RECORD_HEADER_BYTES: usize = 4 + 4 + 8 + 8 + 8 + 1 + 7;
 

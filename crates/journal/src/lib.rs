@@ -57,6 +57,7 @@
 //! | `listing.rs` | what lies in the folder, by names, first pages and the note |
 //! | `survey.rs` | torn tail or damage |
 //! | `note.rs` | how far it has come, noted outside the folder |
+//! | `keeper.rs` | the journal as those see it who append nothing |
 //! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
 //! | `told.rs` | what opening finds and tells |
@@ -85,6 +86,7 @@ mod disk;
 mod error;
 mod format;
 mod inspect;
+mod keeper;
 mod listing;
 mod note;
 mod payloads;
@@ -113,19 +115,22 @@ use std::time::{Duration, Instant};
 
 pub use self::disk::{Disk, DiskFile, Lock, RealDisk};
 pub use self::error::{AppendError, HaltCause, OpenError};
-pub use self::format::{HeaderFault, Kind, PAYLOAD_BYTES_MAX, RecordHeader, SegmentHeader};
+pub use self::format::{
+    HeaderFault, Kind, PAYLOAD_BYTES_MAX, RecordHeader, SEGMENT_BYTES_MIN, SegmentHeader,
+};
 pub use self::inspect::{
     Outline, SegmentReport, Verification, holder, inspect, outline, read_records, verify,
     verify_with,
 };
+pub use self::keeper::Keeper;
 pub use self::note::{Noted, note_path};
 pub use self::payloads::{PayloadWriter, Payloads, Record};
-pub use self::settings::{SEGMENT_BYTES_MIN, Settings};
+pub use self::settings::Settings;
 pub use self::survey::Tally;
 pub use self::told::{Loss, Recovery, Replay};
 
 use self::note::Note;
-use self::pool::Pool;
+use self::pool::{Pool, Segments};
 use self::queue::Shared;
 use self::writer::Writer;
 
@@ -294,10 +299,14 @@ impl<C: Completion> Journal<C> {
         };
         let opened = recovery::open(&settings, &*disk, applied.0, replay)?;
         let pool = Arc::new(Pool::new(
-            (Arc::clone(&disk), Arc::clone(&opened.note)),
+            Arc::clone(&disk),
+            Arc::clone(&opened.note),
             settings.clone(),
-            (opened.sealed, opened.ready),
-            opened.ready_id_next,
+            Segments {
+                sealed: opened.sealed,
+                ready: opened.ready,
+                ready_id_next: opened.ready_id_next,
+            },
             applied.0,
         ));
         let shared = Arc::new(Shared::new(settings, Arc::clone(&pool), opened.durable));

@@ -70,12 +70,23 @@ enum Job {
     Stop,
 }
 
+/// The segments that a start finds beside the one in use.
+pub(super) struct Segments {
+    pub(super) sealed: VecDeque<Sealed>,
+    pub(super) ready: Vec<PathBuf>,
+    pub(super) ready_id_next: u64,
+}
+
 impl Pool {
     pub(super) fn new(
-        (disk, note): (Arc<dyn Disk>, Arc<Note>),
+        disk: Arc<dyn Disk>,
+        note: Arc<Note>,
         settings: Settings,
-        (sealed, ready): (VecDeque<Sealed>, Vec<PathBuf>),
-        ready_id_next: u64,
+        Segments {
+            sealed,
+            ready,
+            ready_id_next,
+        }: Segments,
         applied: u64,
     ) -> Self {
         let state = State {

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::OpenError;
-use super::format::{HEADER_PAGE_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES};
-
-/// The smallest segment: one header page and one page of records. Only tests are that small.
-pub const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_PAGE_BYTES as u64;
+use super::format::{HEADER_PAGE_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_BYTES_MIN};
 
 const _: () = {
     // The default segment holds the longest payload that the format allows.

@@ -110,7 +110,8 @@ impl<C: Completion, S: Sink> Writer<C, S> {
                 });
                 self.hand_on(
                     appends,
-                    (group_count, first_position),
+                    group_count,
+                    first_position,
                     CommitTimes { taken, synced },
                 );
                 self.waiting(|writer| writer.note.reached(writer.durable, synced));
@@ -219,7 +220,8 @@ impl<C: Completion, S: Sink> Writer<C, S> {
     fn hand_on(
         &mut self,
         appends: &mut VecDeque<Pending<C>>,
-        (group_count, first_position): (usize, u64),
+        group_count: usize,
+        first_position: u64,
         times: CommitTimes,
     ) {
         let counters = &self.shared.counters;

@@ -27,6 +27,15 @@ pub enum Act<'a> {
         /// Whether what is too old by it may be forgotten.
         is_settled: bool,
     },
+    /// An act of a kind that only a later release knows. Every kind has the same head, so its time is known.
+    Unknown {
+        /// Its kind.
+        kind: u8,
+        /// When, Unix ms.
+        at_ms: i64,
+        /// What it says.
+        body: &'a [u8],
+    },
 }
 
 impl Act<'_> {
@@ -34,7 +43,9 @@ impl Act<'_> {
     #[must_use]
     pub fn at_ms(&self) -> i64 {
         match self {
-            Self::RetireStore { at_ms, .. } | Self::Clock { at_ms, .. } => *at_ms,
+            Self::RetireStore { at_ms, .. }
+            | Self::Clock { at_ms, .. }
+            | Self::Unknown { at_ms, .. } => *at_ms,
         }
     }
 }
@@ -48,36 +59,40 @@ pub fn is_act(payload: &[u8]) -> bool {
 /// Writes an act.
 #[must_use]
 pub fn encode(act: &Act<'_>) -> Vec<u8> {
-    let (kind, rest): (u8, &[u8]) = match act {
+    let (kind, body): (u8, &[u8]) = match act {
         Act::RetireStore { store_id, .. } => (RETIRE_STORE, store_id.as_bytes()),
         Act::Clock { is_settled, .. } => (CLOCK, if *is_settled { &[1] } else { &[0] }),
+        Act::Unknown { kind, body, .. } => (*kind, body),
     };
     let mut bytes = vec![VERSION, kind];
     bytes.extend_from_slice(&act.at_ms().to_le_bytes());
-    bytes.extend_from_slice(rest);
+    bytes.extend_from_slice(body);
     bytes
 }
 
-/// Reads an act.
+/// Reads an act. One of an unknown kind is read as such, so that it can be counted and passed over.
 ///
 /// # Errors
-/// When it is none that this release knows.
+/// When it ends early, or is not as its kind has it.
 pub fn decode(payload: &[u8]) -> Result<Act<'_>, RecordError> {
-    let (head, rest) = payload
+    let (&[version, kind], rest) = payload
         .split_first_chunk::<2>()
         .ok_or(RecordError::Field("act"))?;
-    let (at_ms, rest) = rest
+    if version != VERSION {
+        return Err(RecordError::Version(version));
+    }
+    let (at_ms, body) = rest
         .split_first_chunk::<8>()
         .ok_or(RecordError::Field("time"))?;
     let at_ms = i64::from_le_bytes(*at_ms);
-    match *head {
-        [VERSION, RETIRE_STORE] => {
-            let store_id = std::str::from_utf8(rest);
+    match kind {
+        RETIRE_STORE => {
+            let store_id = std::str::from_utf8(body);
             let store_id = store_id.map_err(|_not_utf8| RecordError::Field("store_id"))?;
             Ok(Act::RetireStore { store_id, at_ms })
         }
-        [VERSION, CLOCK] => {
-            let [settled] = *rest else {
+        CLOCK => {
+            let [settled] = *body else {
                 return Err(RecordError::Field("settled"));
             };
             Ok(Act::Clock {
@@ -85,7 +100,7 @@ pub fn decode(payload: &[u8]) -> Result<Act<'_>, RecordError> {
                 is_settled: settled != 0,
             })
         }
-        _ => Err(RecordError::Field("act")),
+        _ => Ok(Act::Unknown { kind, at_ms, body }),
     }
 }
 
@@ -122,6 +137,23 @@ mod tests {
         assert_eq!(bytes, expected);
         assert_eq!(decode(&bytes), Ok(act));
         assert!(decode(&bytes[..10]).is_err());
-        assert!(decode(&[2, 9, 0, 0, 0, 0, 0, 0, 0, 0, b'a']).is_err());
+    }
+
+    #[test]
+    fn an_act_of_a_later_release_keeps_its_bytes_and_its_time() {
+        let bytes = [2, 9, 5, 0, 0, 0, 0, 0, 0, 0, b'a', 0xff];
+        let act = decode(&bytes).unwrap();
+        assert_eq!(
+            act,
+            Act::Unknown {
+                kind: 9,
+                at_ms: 5,
+                body: &[b'a', 0xff]
+            }
+        );
+        assert_eq!(act.at_ms(), 5);
+        assert_eq!(encode(&act), bytes);
+        assert!(decode(&bytes[..9]).is_err());
+        assert_eq!(decode(&[3, 1]), Err(RecordError::Version(3)));
     }
 }

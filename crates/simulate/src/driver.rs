@@ -136,7 +136,7 @@ impl Fleet {
                 Phase::Trade => now_ms.min(end_at_ms),
                 Phase::Drain => now_ms,
             };
-            self.work_off_due((now_ms, until_ms), batches_max);
+            self.work_off_due(now_ms, until_ms, batches_max);
             self.send_ready(client, options.connections as usize);
             let wake_ms = if self.must_wait_for_room() {
                 now_ms + STALL_MS
@@ -197,7 +197,7 @@ impl Fleet {
 
     /// Lets every terminal that is due do what it has to, and queues it for a connection if it must.
     /// Up to a moment, and not so many at once that answers would wait.
-    fn work_off_due(&mut self, (now_ms, until_ms): (i64, i64), batches_max: u64) {
+    fn work_off_due(&mut self, now_ms: i64, until_ms: i64, batches_max: u64) {
         for _ in 0..DUE_AT_ONCE_MAX {
             let Some(Reverse((at_ms, index))) = self.due.peek().copied() else {
                 break;

@@ -11,7 +11,7 @@ use crate::options::OFFLINE_MAX;
 use crate::queues::Queues;
 use crate::random::{derive_seed, normal};
 use crate::rollout::{canaries, wanted};
-use crate::trouble::Kind;
+use crate::trouble::TroubleKind;
 use crate::values::even_normals;
 
 /// How much of a value is the store's, the terminal's, and chance; the squares sum to 1, so that the
@@ -49,7 +49,7 @@ pub struct Profile {
     /// How much longer everything takes on its release, and on the next one.
     pub slowdown: [f64; 2],
     /// What is wrong in its store, and how long after the beginning of the run, ms.
-    pub troubles: Vec<(i64, Kind)>,
+    pub troubles: Vec<(i64, TroubleKind)>,
     /// What its clock is ahead of the true time, ms.
     pub clock_ahead_ms: i64,
     /// Whether its requests say when they are sent, so that a wrong clock can be corrected.

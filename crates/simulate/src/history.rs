@@ -12,7 +12,7 @@ use tillwatch_model::{Connection, Kind};
 use crate::batch::{Batch, Builder, Moment};
 use crate::measure::{Meter, World};
 use crate::random::{around, derive_seed};
-use crate::values::Measured;
+use crate::values::InMix;
 
 /// Spans of this length up to [`FINE_AGE_MS`]; an hour before.
 const FINE_SPAN_MS: i64 = 5 * MINUTE_MS;
@@ -116,7 +116,7 @@ impl History {
                     t_ms: middle_ms,
                     connection,
                 };
-                meter.put(builder, position, measured, at, pending);
+                meter.put(builder, InMix { position, measured }, at, pending);
                 continue;
             }
             if !measured.is_drawn() || mean <= 0.0 {
@@ -144,7 +144,7 @@ impl History {
                         t_ms: middle_ms,
                         connection,
                     };
-                    put_amount(builder, meter, (position, measured), at, mean);
+                    put_amount(builder, meter, InMix { position, measured }, at, mean);
                 }
             }
         }
@@ -179,7 +179,7 @@ fn waiting(meter: &mut Meter, connection: Connection) -> u64 {
 fn put_amount(
     builder: &mut Builder,
     meter: &mut Meter,
-    (position, measured): (usize, &Measured),
+    InMix { position, measured }: InMix<'_>,
     at: Moment,
     mean: f64,
 ) {
@@ -190,7 +190,7 @@ fn put_amount(
     }
     let one = meter.draw(measured, at.connection, at.t_ms);
     if is_level {
-        meter.put(builder, position, measured, at, one);
+        meter.put(builder, InMix { position, measured }, at, one);
         return;
     }
     // Each label as often as it occurs: a sum under one of them would be an hour of failures.
@@ -201,7 +201,13 @@ fn put_amount(
     }
     for (label, count) in by_label {
         let amount = u64::from(count) * u64::from(times) / u64::from(drawn);
-        meter.put_labelled(builder, (position, measured), label, at, one * amount);
+        meter.put_labelled(
+            builder,
+            InMix { position, measured },
+            label,
+            at,
+            one * amount,
+        );
     }
 }
 

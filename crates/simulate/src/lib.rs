@@ -41,6 +41,7 @@
 //! | `query.rs` | the query API, as far as it is needed |
 //! | `compare.rs` | reads percentiles back and compares them with the ledger |
 //! | `report.rs`, `table.rs` | what to tell: tables for people, JSON for machines |
+//! | `campaign.rs` | one fleet at one collector: what a plain run and every scenario are made of |
 //! | `scenario/` | stories with a fleet in them, and what the collector must make of them |
 //! | `run.rs` | one run, from its options to its report |
 //!
@@ -74,13 +75,15 @@ mod query;
 mod compare;
 mod report;
 mod table;
+mod campaign;
 mod scenario;
 mod run;
 
+pub use campaign::SimulateError;
 pub use options::Options;
 pub use progress::Display;
 pub use report::Report;
-pub use run::{SimulateError, run, run_until};
+pub use run::{run, run_until};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use crate::batch::{Batch, Builder, Moment, Sample};
 use crate::fleet::Profile;
 use crate::pace::Hours;
 use crate::random::{around, derive_seed};
-use crate::trouble::Kind;
-use crate::values::{Conditions, Measured, Mix};
+use crate::trouble::TroubleKind;
+use crate::values::{Conditions, InMix, Measured, Mix};
 
 /// Batches in one cashier's session: two to four hours.
 const SESSION_BATCHES: std::ops::Range<u32> = 120..240;
@@ -162,7 +162,7 @@ impl Meter {
     }
 
     /// What is wrong in its store at a time.
-    fn troubles_at(&self, at_ms: i64) -> impl Iterator<Item = Kind> {
+    fn troubles_at(&self, at_ms: i64) -> impl Iterator<Item = TroubleKind> {
         let troubles = self.profile.troubles.iter();
         troubles
             .filter(move |(from_ms, _)| self.has_come(*from_ms, at_ms))
@@ -171,7 +171,8 @@ impl Meter {
 
     /// Whether its store is silent at a time.
     pub fn is_silent(&self, at_ms: i64) -> bool {
-        self.troubles_at(at_ms).any(|kind| kind == Kind::Silent)
+        self.troubles_at(at_ms)
+            .any(|kind| kind == TroubleKind::Silent)
     }
 
     /// The number of its next batch.
@@ -203,26 +204,27 @@ impl Meter {
         let mut builder = self.start_batch(hour_ms, now_ms);
         let mut left = world.samples_at(now_ms, self.profile.store);
         let pending = self.pending;
-        if let Some(level) = world.mix.measured().get(world.pending) {
+        if let Some(level) = world.mix.at(world.pending) {
             let at = self.moment(local_now_ms, span_ms);
-            self.put(&mut builder, world.pending, level, at, pending);
+            self.put(&mut builder, level, at, pending);
             left -= 1;
         }
         let switches = std::mem::take(&mut self.switches);
         for (from, to) in switches.into_iter().take(left as usize) {
-            if let Some(counter) = world.mix.measured().get(world.switches) {
+            if let Some(counter) = world.mix.at(world.switches) {
                 let at = self.moment(local_now_ms, span_ms);
-                self.put_switch(&mut builder, world.switches, counter, at, (from, to));
+                self.put_switch(&mut builder, counter, at, from, to);
                 left -= 1;
             }
         }
         for _ in 0..left {
             let position = self.pick(world, now_ms);
-            if let Some(measured) = world.mix.measured().get(position) {
+            if let Some(sampled) = world.mix.at(position) {
+                let measured = sampled.measured;
                 let at = self.moment(local_now_ms, span_ms);
                 let recorded = self.draw(measured, self.connection, now_ms);
                 let label = self.label(measured, now_ms);
-                self.put_labelled(&mut builder, (position, measured), label, at, recorded);
+                self.put_labelled(&mut builder, sampled, label, at, recorded);
             }
         }
         builder.finish()
@@ -231,7 +233,7 @@ impl Meter {
     /// What the next sample is of.
     fn pick(&mut self, world: &World, now_ms: i64) -> usize {
         let trouble = self.troubles_at(now_ms).next();
-        for (name, share) in trouble.map_or(&[][..], Kind::extra) {
+        for (name, share) in trouble.map_or(&[][..], TroubleKind::extra) {
             if self.rng.f64() < *share {
                 return world.mix.position(name);
             }
@@ -287,23 +289,16 @@ impl Meter {
     }
 
     /// Adds a sample, with a label as often as each occurs.
-    pub fn put(
-        &mut self,
-        builder: &mut Builder,
-        position: usize,
-        measured: &Measured,
-        at: Moment,
-        recorded: u64,
-    ) {
-        let label = measured.label(&mut self.rng);
-        self.put_labelled(builder, (position, measured), label, at, recorded);
+    pub fn put(&mut self, builder: &mut Builder, sampled: InMix<'_>, at: Moment, recorded: u64) {
+        let label = sampled.measured.label(&mut self.rng);
+        self.put_labelled(builder, sampled, label, at, recorded);
     }
 
     /// Adds a sample with this label.
     pub fn put_labelled(
         &self,
         builder: &mut Builder,
-        (position, measured): (usize, &Measured),
+        InMix { position, measured }: InMix<'_>,
         label: &'static str,
         at: Moment,
         recorded: u64,
@@ -327,10 +322,10 @@ impl Meter {
     fn put_switch(
         &self,
         builder: &mut Builder,
-        position: usize,
-        measured: &Measured,
+        InMix { position, measured }: InMix<'_>,
         at: Moment,
-        (from, to): (Connection, Connection),
+        from: Connection,
+        to: Connection,
     ) {
         let old_name = format!("mode_switch_{}_to_{}", from.name(), to.name());
         let (name, label) = if self.profile.uses_aliases {
@@ -360,7 +355,7 @@ impl Meter {
         let chance = self.rng.u32(0..1_000);
         let is_shaky = self
             .troubles_at(now_ms)
-            .any(|kind| kind == Kind::BadNetwork);
+            .any(|kind| kind == TroubleKind::BadNetwork);
         match self.connection {
             Connection::Offline if self.is_stranded => {}
             Connection::Offline if chance < 250 => self.switch(Connection::OfflineSync),
@@ -386,7 +381,10 @@ impl Meter {
             Connection::Slow | Connection::Metered => self.rng.u64(0..6),
             Connection::Online | Connection::Unknown => u64::from(around(&mut self.rng, 0.4)),
         };
-        let least = self.troubles_at(now_ms).map(Kind::pending_least).max();
+        let least = self
+            .troubles_at(now_ms)
+            .map(TroubleKind::pending_least)
+            .max();
         if let Some(least) = least.filter(|least| *least > 0) {
             self.pending = self.pending.max(least + self.rng.u64(0..60));
         }

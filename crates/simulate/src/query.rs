@@ -164,7 +164,7 @@ impl Query {
         now_ms: i64,
         grouping: &[(&str, &str)],
     ) -> Result<Option<Vec<Series>>, QueryError> {
-        self.request(metric, (self.from_ms, now_ms + AHEAD_MS), grouping)
+        self.request(metric, self.from_ms, now_ms + AHEAD_MS, grouping)
             .await
     }
 
@@ -178,7 +178,8 @@ impl Query {
         range: (i64, i64),
         parameters: &[(&str, &str)],
     ) -> Result<Vec<Series>, QueryError> {
-        let series = self.request(metric, range, parameters).await?;
+        let (from_ms, to_ms) = range;
+        let series = self.request(metric, from_ms, to_ms, parameters).await?;
         series.ok_or_else(|| QueryError::Status {
             url: self.url.clone(),
             metric: metric.name,
@@ -190,7 +191,8 @@ impl Query {
     async fn request(
         &self,
         metric: &Metric,
-        (from_ms, to_ms): (i64, i64),
+        from_ms: i64,
+        to_ms: i64,
         grouping: &[(&str, &str)],
     ) -> Result<Option<Vec<Series>>, QueryError> {
         let failed = |source| QueryError::Query {

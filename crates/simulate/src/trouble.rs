@@ -8,7 +8,7 @@ use crate::duration::parse_duration;
 
 /// What may be wrong in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TroubleKind {
     /// Synchronisations take many times as long, and more of them fail.
     SlowSync,
     /// Round trips are long, the network comes and goes, samples are dropped.
@@ -20,18 +20,18 @@ pub enum Kind {
 }
 
 /// Their names on the command line.
-const KINDS: [(&str, Kind); 4] = [
-    ("slow-sync", Kind::SlowSync),
-    ("bad-network", Kind::BadNetwork),
-    ("memory", Kind::Memory),
-    ("silent", Kind::Silent),
+const KINDS: [(&str, TroubleKind); 4] = [
+    ("slow-sync", TroubleKind::SlowSync),
+    ("bad-network", TroubleKind::BadNetwork),
+    ("memory", TroubleKind::Memory),
+    ("silent", TroubleKind::Silent),
 ];
 
 /// Trouble in one store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
     /// What is wrong.
-    pub kind: Kind,
+    pub kind: TroubleKind,
     /// The store's number, from 1.
     pub store: u32,
     /// How long after the beginning of the run it begins, ms.
@@ -69,7 +69,7 @@ impl Trouble {
     }
 }
 
-impl Kind {
+impl TroubleKind {
     /// How much larger it makes the values of a metric.
     pub fn factor(self, metric: &str) -> f64 {
         match (self, metric) {
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn trouble_is_a_kind_a_store_and_a_time() {
         let trouble = Trouble::parse("silent:7@20m").unwrap();
-        assert_eq!((trouble.kind, trouble.store), (Kind::Silent, 7));
+        assert_eq!((trouble.kind, trouble.store), (TroubleKind::Silent, 7));
         assert_eq!(trouble.from_ms, 1_200_000);
         assert_eq!(Trouble::parse("memory:3").unwrap().from_ms, 0);
         for bad in [
@@ -143,7 +143,7 @@ mod tests {
             assert!(kind.extra().iter().all(|(name, _)| known(name)));
             let is_worse = |name: &str| kind.factor(name) > 1.0 || kind.failing(name) > 0.0;
             let worse = mix.measured().iter().any(|one| is_worse(one.metric.name));
-            assert_eq!(worse, kind != Kind::Silent);
+            assert_eq!(worse, kind != TroubleKind::Silent);
         }
     }
 }

@@ -179,6 +179,15 @@ pub struct Conditions {
     pub worse: f64,
 }
 
+/// A metric, and where it stands in the mix.
+#[derive(Debug, Clone, Copy)]
+pub struct InMix<'a> {
+    /// Where.
+    pub position: usize,
+    /// The metric.
+    pub measured: &'a Measured,
+}
+
 /// One metric as terminals measure it.
 #[derive(Debug)]
 pub struct Measured {
@@ -332,6 +341,12 @@ impl Mix {
     /// Every metric, in the order of the catalogue.
     pub fn measured(&self) -> &[Measured] {
         &self.measured
+    }
+
+    /// The metric at a position.
+    pub fn at(&self, position: usize) -> Option<InMix<'_>> {
+        let measured = self.measured.get(position)?;
+        Some(InMix { position, measured })
     }
 
     /// The position of a metric.

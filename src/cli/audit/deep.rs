@@ -15,7 +15,7 @@ use crate::progress::Progress;
 pub(super) async fn look_at_parts(clickhouse: &ClickHouse) -> Result<Vec<BrokenPart>, Failure> {
     let mut progress = Progress::new();
     let found = broken_parts(clickhouse, &mut |done, all| {
-        progress.step("check parts", (done, all), "partitions");
+        progress.step("check parts", done, all, "partitions");
     })
     .await
     .map_err(|error| Failure::of(&error))?;
@@ -37,7 +37,7 @@ pub(super) async fn look_at_rows(
     let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
     let mut progress = Progress::new();
     let found = wrong_rows(clickhouse, &ledger, wall_ms(), &mut |done, all| {
-        progress.step("compute hashes", (done, all), "days of tables");
+        progress.step("compute hashes", done, all, "days of tables");
     })
     .await
     .map_err(|error| Failure::of(&error))?;

@@ -46,7 +46,8 @@ impl Fault {
 
 /// Looks for what can be amiss beside the database, and says what it finds.
 pub(super) async fn look_around(
-    (state, clickhouse): (&Arc<State>, &ClickHouse),
+    state: &Arc<State>,
+    clickhouse: &ClickHouse,
     data_dir: &Path,
     accept_losses: bool,
 ) -> Result<Vec<Fault>, Failure> {

@@ -27,7 +27,7 @@ use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
 use crate::persist::identity::has_state;
 use crate::persist::repair::{Merge, date};
 use crate::persist::rows::DayLedger;
-use crate::persist::{ClickHouse, EpochInfo, SideTable, State};
+use crate::persist::{ClickHouse, EpochInfo, State};
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::world::World;
@@ -89,7 +89,7 @@ impl Audit {
         logging::init(Format::Text, "warn");
         let config = Config::load(self.flags.clone(), self.config.as_deref())
             .map_err(|error| Failure::of(&error))?;
-        let data_dir = config.data_dir.clone().unwrap_or_default();
+        let data_dir = config.data.dir.clone();
         if !has_state(&data_dir) {
             return Err(Failure(format!(
                 "there is no state file in {}",
@@ -116,7 +116,7 @@ impl Audit {
         if self.repair {
             detach_all(state, clickhouse, &broken).await?;
             let differing = self.differing(state, clickhouse).await?;
-            repair_all((state, clickhouse), &differing, data_dir).await?;
+            repair_all(state, clickhouse, &differing, data_dir).await?;
             broken = look_at_parts(clickhouse).await?;
         }
         if !broken.is_empty() {
@@ -131,7 +131,7 @@ impl Audit {
         for line in &compared.lines {
             say(line);
         }
-        let mut faults = look_around((state, clickhouse), data_dir, self.accept_losses).await?;
+        let mut faults = look_around(state, clickhouse, data_dir, self.accept_losses).await?;
         faults.extend(is_wrong.then_some(Fault::WrongRows));
         let has_strays = tell_strays(state, clickhouse).await?;
         let is_whole = report(&compared.days, &faults);
@@ -206,7 +206,7 @@ async fn compare(
                 .map_err(|error| Failure::of(&error))?;
             let none = HeldDays::new();
             done += part.len() as u64;
-            progress.step("audit", (done, ledger.len() as u64), "epochs");
+            progress.step("audit", done, ledger.len() as u64, "epochs");
             for info in part {
                 let mut is_whole = true;
                 for (day, ledger) in info.days.range(oldest_day..) {
@@ -218,12 +218,13 @@ async fn compare(
                         add(&mut of_day.outbox, ledger);
                     } else {
                         add(&mut of_day.held, &found);
-                        is_whole &= note(
-                            "rollup_1m",
-                            (info, *day),
-                            (ledger, &found),
-                            (of_day, is_verbose.then_some(&mut lines)),
-                        );
+                        let sent = Sent {
+                            table: "rollup_1m",
+                            epoch: info.epoch,
+                            day: *day,
+                            ledger,
+                        };
+                        is_whole &= note(&sent, &found, of_day, is_verbose.then_some(&mut lines));
                     }
                 }
                 for (table, side_days) in &info.sides {
@@ -233,13 +234,14 @@ async fn compare(
                         let of_day = days.entry(*day).or_default();
                         of_day.side_rows += ledger.rows;
                         if info.confirmed_at_ms.is_some() {
-                            let name = SideTable::name(*table);
-                            is_whole &= note(
-                                name,
-                                (info, *day),
-                                (ledger, &found),
-                                (of_day, is_verbose.then_some(&mut lines)),
-                            );
+                            let sent = Sent {
+                                table: table.name(),
+                                epoch: info.epoch,
+                                day: *day,
+                                ledger,
+                            };
+                            let shown = is_verbose.then_some(&mut lines);
+                            is_whole &= note(&sent, &found, of_day, shown);
                         }
                     }
                 }
@@ -256,14 +258,22 @@ async fn compare(
     })
 }
 
+/// What was sent of an epoch's day to one table.
+struct Sent<'a> {
+    table: &'static str,
+    epoch: u64,
+    day: u32,
+    ledger: &'a DayLedger,
+}
+
 /// Notes an epoch's day of which a table does not hold what was sent; whether it does.
 fn note(
-    table: &str,
-    (info, day): (&EpochInfo, u32),
-    (ledger, found): (&DayLedger, &DayLedger),
-    (of_day, shown): (&mut Day, Option<&mut Vec<String>>),
+    sent: &Sent<'_>,
+    found: &DayLedger,
+    of_day: &mut Day,
+    shown: Option<&mut Vec<String>>,
 ) -> bool {
-    if ledger == found {
+    if sent.ledger == found {
         return true;
     }
     of_day.differing += 1;
@@ -271,11 +281,12 @@ fn note(
         return false;
     };
     lines.push(format!(
-        "{table}: epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
-        info.epoch,
-        date(day),
-        ledger.rows,
-        ledger.samples,
+        "{}: epoch {} day {}: ledger {} rows {} samples, ClickHouse {} rows {} samples",
+        sent.table,
+        sent.epoch,
+        date(sent.day),
+        sent.ledger.rows,
+        sent.ledger.samples,
         found.rows,
         found.samples
     ));

@@ -52,7 +52,8 @@ pub(super) async fn detach_all(
 
 /// Sends again what differs, and says what became of it.
 pub(super) async fn repair_all(
-    (state, clickhouse): (&Arc<State>, &ClickHouse),
+    state: &Arc<State>,
+    clickhouse: &ClickHouse,
     differing: &[(EpochInfo, Merge)],
     data_dir: &Path,
 ) -> Result<(), Failure> {
@@ -63,8 +64,8 @@ pub(super) async fn repair_all(
     let (clock, mut progress) = (Clock::of_machine(), Progress::new());
     let all = differing.len() as u64;
     for (done, (info, merge)) in (0..).zip(differing) {
-        progress.step("repair", (done, all), "epochs");
-        let repaired = repair::repair(clickhouse, state, info, (wall_ms(), *merge))
+        progress.step("repair", done, all, "epochs");
+        let repaired = repair::repair(clickhouse, state, info, wall_ms(), *merge)
             .await
             .map_err(|error| Failure::of(&error))?;
         let what = match repaired {

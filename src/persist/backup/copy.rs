@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::persist::backup::error::BackupError;
 use crate::persist::backup::files::sync_file;
 use crate::persist::error::StateError;
-use crate::persist::state::unsigned;
-use crate::persist::tables::{LAYOUT, get_meta};
+use crate::persist::layout::LAYOUT;
+use crate::persist::signed::unsigned;
+use crate::persist::tables::get_meta;
 
 /// Pages copied between two looks at the progress: 4 MiB.
 const PAGES_A_STEP: i32 = 1_024;

@@ -134,7 +134,9 @@ fn every_view_holds_each_record_up_to_its_position_once() {
     let state = State::open(folder.path(), &World::of_machine()).unwrap();
     let holdings = Holdings::new(
         aggregator(Restored::default()),
-        (Vec::new(), 0, DirtyHours::default()),
+        Vec::new(),
+        0,
+        DirtyHours::default(),
         state.collector_id(),
         0,
     );

@@ -56,7 +56,9 @@ impl Bench {
         assert!(!state.note_hourly_table(&table).unwrap(), "the same table");
         let holdings = Arc::new(Holdings::new(
             aggregator(Restored::default()),
-            (Vec::new(), 0, state.dirty_hours().unwrap()),
+            Vec::new(),
+            0,
+            state.dirty_hours().unwrap(),
             state.collector_id(),
             0,
         ));
@@ -179,7 +181,7 @@ impl Bench {
         }
         let request =
             PercentileRequest::parse(&parameters, &self.sources.catalogue, now_ms()).unwrap();
-        let found = answer(&self.sources, &request, (now_ms(), position))
+        let found = answer(&self.sources, &request, now_ms(), position)
             .await
             .unwrap();
         let found = serde_json::to_value(&found).unwrap();

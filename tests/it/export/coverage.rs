@@ -1,12 +1,12 @@
 //! Whether everything arrives, and whether the terminals' clocks are right; the clock is an argument.
 
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Restored};
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::{BatchHeader, Catalogue, Source};
 
 use serde_json::json;
 
-use crate::support::records::{fleet_page, settled};
+use crate::support::records::{fleet_page, settings, settled};
 use crate::support::{Batch, Exposition, Server, now_ms};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -48,7 +48,7 @@ fn coverage(aggregator: &Aggregator, store_id: &str, now_ms: i64) -> [f64; 3] {
 fn a_missing_batch_is_lost_after_nine_days_once_and_for_its_own_store() {
     let mut aggregator = Aggregator::new(
         std::sync::Arc::new(Catalogue::default()),
-        Settings::default(),
+        settings(),
         Restored::default(),
     );
     for seq in [5, 6, 9, 10] {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tillwatch::aggregate::saved::SavedSeries;
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Caps, Restored};
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::{BatchHeader, Catalogue, Connection, HistogramReading, Reading, Source};
 
 use crate::support::Exposition;
-use crate::support::records::fleet_page;
+use crate::support::records::{fleet_page, settings};
 
 const MINUTE_MS: i64 = 60_000;
 /// The start of a minute.
@@ -54,7 +54,7 @@ fn page(aggregator: &Aggregator, now_ms: i64) -> Exposition {
 fn a_window_gauge_comes_and_goes_with_its_minutes_and_counters_stay() {
     let mut aggregator = Aggregator::new(
         Arc::new(Catalogue::default()),
-        Settings::default(),
+        settings(),
         Restored::default(),
     );
     let samples = [
@@ -126,7 +126,7 @@ fn a_window_gauge_comes_and_goes_with_its_minutes_and_counters_stay() {
 fn a_cut_changes_nothing_on_the_page() {
     let mut aggregator = Aggregator::new(
         Arc::new(Catalogue::default()),
-        Settings::default(),
+        settings(),
         Restored::default(),
     );
     for minute in 0..8 {
@@ -181,11 +181,7 @@ fn restored(aggregator: &mut Aggregator) -> (Restored, String) {
 #[test]
 fn after_a_restart_a_gauge_stands_on_what_came_since_and_says_on_how_much() {
     let catalogue = Arc::new(Catalogue::default());
-    let mut before = Aggregator::new(
-        Arc::clone(&catalogue),
-        Settings::default(),
-        Restored::default(),
-    );
+    let mut before = Aggregator::new(Arc::clone(&catalogue), settings(), Restored::default());
     apply(
         &mut before,
         BASE_MS,
@@ -193,7 +189,7 @@ fn after_a_restart_a_gauge_stands_on_what_came_since_and_says_on_how_much() {
     );
     let (restored, text) = restored(&mut before);
     assert!(!text.contains("windows"), "{text}");
-    let mut after = Aggregator::new(catalogue, Settings::default(), restored);
+    let mut after = Aggregator::new(catalogue, settings(), restored);
     let now_ms = BASE_MS + 2 * MINUTE_MS;
     let store = ("store_id", "s");
     let samples =
@@ -227,11 +223,7 @@ fn a_state_file_that_still_holds_the_minutes_is_read_without_them() {
         store_series: vec![("s".to_owned(), serde_json::from_str(text).unwrap())],
         ..Restored::default()
     };
-    let aggregator = Aggregator::new(
-        Arc::new(Catalogue::default()),
-        Settings::default(),
-        restored,
-    );
+    let aggregator = Aggregator::new(Arc::new(Catalogue::default()), settings(), restored);
     let page = page(&aggregator, 29_920_922 * MINUTE_MS);
     let store = ("store_id", "s");
     assert_eq!(page.get("pos_sync_items_total", &[store]), Some(5.0));
@@ -242,9 +234,9 @@ fn a_state_file_that_still_holds_the_minutes_is_read_without_them() {
 /// 3.5 MB for as long as the store did not post the metric again, in memory and in every seal.
 #[test]
 fn heavy_histograms_leave_neither_memory_nor_a_large_seal() {
-    let settings = Settings {
+    let settings = Caps {
         window_bytes_max: 4 * 1024 * 1024,
-        ..Settings::default()
+        ..settings()
     };
     let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(Arc::clone(&catalogue), settings, Restored::default());

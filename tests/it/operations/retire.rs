@@ -167,6 +167,30 @@ fn the_same_journal_gives_the_same_series_wherever_it_is_sealed_around_an_act() 
     }
 }
 
+/// The journal of a later release, read by this one.
+#[test]
+fn an_act_of_an_unknown_kind_is_counted_and_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
+    let mut live = aggregator(Restored::default());
+    let unknown = Act::Unknown {
+        kind: 200,
+        at_ms: START_MS + 1,
+        body: b"whatever it says",
+    };
+    live.apply(1, &one_sample("a", (1, START_MS), 10)).unwrap();
+    live.apply(2, &encode(&unknown)).unwrap();
+    live.apply(3, &one_sample("a", (2, START_MS), 10)).unwrap();
+    assert_eq!(live.journal_ms(), START_MS);
+    let sealing = state.encode(live.take(), 1).unwrap();
+    state.seal(&sealing, START_MS).unwrap();
+    let totals = aggregator(state.restore().unwrap()).totals();
+    assert_eq!(
+        (totals.unknown_acts, totals.unreadable, totals.accepted),
+        (1, 0, 2)
+    );
+}
+
 /// After 30 silent days in journal time a store is retired by itself.
 #[test]
 fn a_store_silent_for_thirty_days_is_retired() {

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Caps, Restored};
+use tillwatch::config::{Config, Flags};
 use tillwatch::export::{Format, Snapshot, render};
+use tillwatch::pipeline;
 use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::Encoder;
@@ -19,12 +21,17 @@ pub const START_MS: i64 = 1_763_683_200_000;
 
 const CONNECTIONS: [Connection; 3] = [Connection::Online, Connection::Offline, Connection::Unknown];
 
+/// The caps that `serve` has by default.
+pub fn settings() -> Caps {
+    pipeline::aggregate_settings(&Config::load(Flags::default(), None).unwrap())
+}
+
 /// Caps so low that the records pass them.
 pub fn aggregator(restored: Restored) -> Aggregator {
-    let settings = Settings {
+    let settings = Caps {
         stores_max: 4,
         releases_max: 3,
-        ..Settings::default()
+        ..settings()
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
 }

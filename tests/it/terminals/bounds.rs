@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tillwatch::aggregate::terminals::Limits;
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Caps, Restored};
 use tillwatch::persist::State;
 use tillwatch::world::World;
 use tillwatch_model::Catalogue;
 
-use crate::support::records::{START_MS, one_sample_of};
+use crate::support::records::{START_MS, one_sample_of, settings};
 use crate::support::{Batch, Server, many, now_ms};
 
 const AT: (i64, u64) = (START_MS, 5);
@@ -18,13 +18,13 @@ fn aggregator(
     (terminals_max, store_terminals_max): (usize, usize),
     restored: Restored,
 ) -> Aggregator {
-    let settings = Settings {
+    let settings = Caps {
         stores_max: 3,
         terminals: Limits {
             terminals_max,
             store_terminals_max,
         },
-        ..Settings::default()
+        ..settings()
     };
     Aggregator::new(Arc::new(Catalogue::default()), settings, restored)
 }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use tillwatch::aggregate::{Aggregator, Restored, Settings};
+use tillwatch::aggregate::{Aggregator, Restored};
 use tillwatch::persist::{SideTable, State};
 use tillwatch::world::World;
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 
-use crate::support::records::START_MS;
+use crate::support::records::{START_MS, settings};
 
 const STORES: u32 = 2_000;
 const TERMINALS: u32 = 20_000;
@@ -71,7 +71,7 @@ fn record(
 #[test]
 fn a_seal_of_twenty_thousand_terminals_has_few_small_rows() {
     let catalogue = std::sync::Arc::new(Catalogue::default());
-    let settings = Settings::default();
+    let settings = settings();
     let mut aggregator = Aggregator::new(
         std::sync::Arc::clone(&catalogue),
         settings,

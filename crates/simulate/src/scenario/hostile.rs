@@ -77,7 +77,9 @@ fn with(mut batch: Value, key: &str, value: Value) -> Vec<u8> {
 fn harm(
     name: &'static str,
     times: u32,
-    (status, code, rejected): (u16, &'static str, u64),
+    status: u16,
+    code: &'static str,
+    rejected: u64,
     body: impl Fn(u64) -> Vec<u8> + Send + Sync + 'static,
 ) -> Harm {
     Harm {
@@ -99,13 +101,13 @@ fn harms() -> Vec<Harm> {
     let bomb = gzip(&vec![b' '; 64_000_000]);
     let sample = |metric: String, value: Value| json!([{"m": metric, "t": wall_ms(), "v": value}]);
     vec![
-        harm("no JSON", 50, (400, "malformed_body", 0), |_| {
+        harm("no JSON", 50, 400, "malformed_body", 0, |_| {
             b"<xml/>".to_vec()
         }),
-        harm("brackets", 20, (400, "malformed_body", 0), |_| {
+        harm("brackets", 20, 400, "malformed_body", 0, |_| {
             vec![b'['; 1_000_000]
         }),
-        harm("half a batch", 50, (400, "malformed_body", 0), |seq| {
+        harm("half a batch", 50, 400, "malformed_body", 0, |seq| {
             let text = batch(seq).to_string();
             text.as_bytes()
                 .iter()
@@ -115,7 +117,7 @@ fn harms() -> Vec<Harm> {
         }),
         Harm {
             content_encoding: Some("gzip"),
-            ..harm("damaged gzip", 50, (400, "damaged_compression", 0), |seq| {
+            ..harm("damaged gzip", 50, 400, "damaged_compression", 0, |seq| {
                 let mut packed = gzip(batch(seq).to_string().as_bytes());
                 let middle = packed.len() / 2;
                 packed
@@ -127,14 +129,14 @@ fn harms() -> Vec<Harm> {
         },
         Harm {
             content_encoding: Some("gzip"),
-            ..harm("gzip bomb", 20, (413, "body_too_large", 0), move |_| {
+            ..harm("gzip bomb", 20, 413, "body_too_large", 0, move |_| {
                 bomb.clone()
             })
         },
-        harm("3 MiB", 20, (413, "body_too_large", 0), |_| {
+        harm("3 MiB", 20, 413, "body_too_large", 0, |_| {
             vec![b' '; 3 * 1024 * 1024]
         }),
-        harm("1,000 batches", 20, (413, "too_many_batches", 0), |_| {
+        harm("1,000 batches", 20, 413, "too_many_batches", 0, |_| {
             json!({"sent_at_ms": wall_ms(), "batches": vec![json!({}); 1_000]})
                 .to_string()
                 .into_bytes()
@@ -144,32 +146,40 @@ fn harms() -> Vec<Harm> {
             ..harm(
                 "a web page",
                 20,
-                (415, "unsupported_content_type", 0),
+                415,
+                "unsupported_content_type",
+                0,
                 |seq| batch(seq).to_string().into_bytes(),
             )
         },
         harm(
             "another version",
             50,
-            (422, "unsupported_version", 1),
+            422,
+            "unsupported_version",
+            1,
             |seq| with(batch(seq), "v", json!(9)),
         ),
-        harm("no consent", 50, (422, "no_consent", 1), |seq| {
+        harm("no consent", 50, 422, "no_consent", 1, |seq| {
             with(batch(1_000 + seq), "consent", json!(false))
         }),
         harm(
             "a store's name with a line break",
             50,
-            (422, "invalid_store_id", 1),
+            422,
+            "invalid_store_id",
+            1,
             |seq| with(batch(seq), "store_id", json!("x\ny")),
         ),
-        harm("a huge number", 1, (422, "seq_jump", 1), |_| {
+        harm("a huge number", 1, 422, "seq_jump", 1, |_| {
             batch(u64::MAX / 2).to_string().into_bytes()
         }),
         harm(
             "made-up metrics",
             100,
-            (202, "unknown_metric", MANY as u64),
+            202,
+            "unknown_metric",
+            MANY as u64,
             move |seq| {
                 let samples: Vec<Value> = (0..MANY)
                     .map(|number| json!({"m": format!("m_{seq}_{number}"), "t": wall_ms(), "v": 1}))
@@ -177,23 +187,18 @@ fn harms() -> Vec<Harm> {
                 with(batch(2_000 + seq), "samples", json!(samples))
             },
         ),
-        harm(
-            "made-up labels",
-            100,
-            (202, "unknown_label", 1),
-            move |seq| {
-                let label = json!([{"m": "cache_requests", "t": wall_ms(), "v": 1, "label": format!("l{seq}")}]);
-                with(batch(3_000 + seq), "samples", label)
-            },
-        ),
-        harm("endless values", 50, (202, "out_of_range", 1), move |seq| {
+        harm("made-up labels", 100, 202, "unknown_label", 1, move |seq| {
+            let label = json!([{"m": "cache_requests", "t": wall_ms(), "v": 1, "label": format!("l{seq}")}]);
+            with(batch(3_000 + seq), "samples", label)
+        }),
+        harm("endless values", 50, 202, "out_of_range", 1, move |seq| {
             with(
                 batch(4_000 + seq),
                 "samples",
                 sample("lcp_ms".to_owned(), json!(1e300)),
             )
         }),
-        harm("1,000 releases", 1_000, (202, "", 0), |seq| {
+        harm("1,000 releases", 1_000, 202, "", 0, |seq| {
             with(batch(5_000 + seq), "release", json!(format!("9.9.{seq}")))
         }),
     ]

@@ -12,6 +12,7 @@
 //! | `hostile.rs` | a terminal that means harm, and what each of its requests must be answered |
 //! | `vitals.rs` | memory, processor time, disk and `fdatasync` while a scenario runs |
 //! | `exposition.rs` | reads `/metrics` and `/metrics/fleet` |
+//! | `finding.rs` | what was seen of a run, and what was found there |
 //! | `expect.rs`, `windows.rs` | the expectations, and how each is checked |
 //! | `measured.rs` | what a report shows beside that |
 //! | `ramp.rs` | doubles the load until it is too much, and says what was |
@@ -25,6 +26,7 @@ mod proxy;
 mod hostile;
 mod vitals;
 mod exposition;
+mod finding;
 mod expect;
 mod windows;
 mod measured;
@@ -33,7 +35,7 @@ mod sizes;
 mod page;
 
 pub use collector::CollectorError;
-pub use expect::Finding;
+pub use finding::Finding;
 #[cfg(test)]
 pub use list::SCENARIOS;
 pub use list::{find, names};

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::campaign::{Run, SimulateError};
 use crate::client::http;
 use crate::options::End;
 use crate::query::{Query, QueryError};
-use crate::run::{Run, SimulateError};
 use crate::scenario::collector::Collector;
-use crate::scenario::expect::Scene;
 use crate::scenario::exposition::{Page, Pages};
+use crate::scenario::finding::Scene;
 use crate::scenario::hostile::{self, Harmed};
 use crate::scenario::list::{Scenario, Trouble};
 use crate::scenario::measured::{measured, over_time};
@@ -107,6 +107,16 @@ pub async fn play<F: Future<Output = ()>>(
     Ok(report)
 }
 
+/// What was seen while a story was played.
+struct Seen {
+    before: Pages,
+    after: Pages,
+    health: Option<Health>,
+    harmed: Option<Harmed>,
+    outbox_epochs: [f64; 2],
+    ended_ms: i64,
+}
+
 /// What a story is played on.
 struct Stage<'a> {
     scenario: &'a Scenario,
@@ -153,14 +163,15 @@ impl Stage<'_> {
         report.scenario = Some(self.scenario.name.to_owned());
         report.measured = measured(&report, health.as_ref(), [&before, &after]);
         report.tables.extend(health.as_ref().and_then(over_time));
-        self.check(
-            &mut report,
-            &run,
-            (&before, &after),
-            (&health, &harmed),
-            (&outbox, ended_ms),
-        )
-        .await?;
+        let seen = Seen {
+            before,
+            after,
+            health,
+            harmed,
+            outbox_epochs: [outbox.epochs_max, outbox.epochs],
+            ended_ms,
+        };
+        self.check(&mut report, &run, &seen).await?;
         if self.scenario.trouble == Trouble::AwayToTheEnd
             && let Some(collector) = self.collector
         {
@@ -171,7 +182,7 @@ impl Stage<'_> {
                 reason = "bytes of a disk, below 2^53"
             )]
             let outbox_bytes = outbox.bytes_max as u64;
-            match sizes::measure(collector, &client, (outbox_bytes, days)).await {
+            match sizes::measure(collector, &client, outbox_bytes, days).await {
                 Ok(table) => report.tables.insert(0, table),
                 Err(error) => report.fault(format!("sizes not measured: {error}")),
             }
@@ -179,14 +190,7 @@ impl Stage<'_> {
         Ok(report)
     }
 
-    async fn check(
-        &self,
-        report: &mut Report,
-        run: &Run,
-        (before, after): (&Pages, &Pages),
-        (health, harmed): (&Option<Health>, &Option<Harmed>),
-        (outbox, ended_ms): (&Outbox, i64),
-    ) -> Result<(), QueryError> {
+    async fn check(&self, report: &mut Report, run: &Run, seen: &Seen) -> Result<(), QueryError> {
         let from_ms = crate::compare::range_start_ms(self.options, run.fleet.clock.started_ms());
         let query = Query::new(self.admin_url, self.options, from_ms)?;
         let mut findings = Vec::new();
@@ -196,12 +200,12 @@ impl Stage<'_> {
                 report,
                 fleet: &run.fleet,
                 query: &query,
-                before,
-                after,
-                health: health.as_ref(),
-                harmed: harmed.as_ref(),
-                outbox_epochs: [outbox.epochs_max, outbox.epochs],
-                ended_ms,
+                before: &seen.before,
+                after: &seen.after,
+                health: seen.health.as_ref(),
+                harmed: seen.harmed.as_ref(),
+                outbox_epochs: seen.outbox_epochs,
+                ended_ms: seen.ended_ms,
             };
             findings.push(expectation.check(&scene).await?);
         }

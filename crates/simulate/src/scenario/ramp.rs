@@ -4,13 +4,13 @@ use std::future::Future;
 
 use tillwatch_model::metric::to_float;
 
+use crate::campaign::{Run, SimulateError};
 use crate::client::http;
 use crate::query::Query;
 use crate::queues::Queues;
 use crate::report::grouped;
-use crate::run::{Run, SimulateError};
-use crate::scenario::expect::Scene;
 use crate::scenario::exposition::Pages;
+use crate::scenario::finding::Scene;
 use crate::scenario::list::Scenario;
 use crate::scenario::measured::measured;
 use crate::scenario::vitals::Vitals;

@@ -14,7 +14,8 @@ const DAYS: f64 = 90.0;
 pub async fn measure(
     collector: &Collector,
     http: &reqwest::Client,
-    (outbox_bytes, days): (u64, f64),
+    outbox_bytes: u64,
+    days: f64,
 ) -> Result<Table, String> {
     const TABLES: &str = "SELECT name FROM system.tables WHERE database = 'tillwatch' \
         AND engine LIKE '%MergeTree' ORDER BY name FORMAT TSV";

@@ -8,7 +8,7 @@ use tillwatch_model::{Kind, Quantile};
 use crate::fleet::store_ids;
 use crate::query::QueryError;
 use crate::report::grouped;
-use crate::scenario::expect::{Finding, Scene};
+use crate::scenario::finding::{Finding, Scene};
 
 /// What a terminal's minute and its right clock may add before the run's beginning, ms.
 const BEFORE_MS: i64 = MINUTE_MS + 5_000;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
-use serde_json::json;
+use axum::response::Response;
 
-use crate::config::List;
+use crate::admin::refused;
 use crate::hosts::{self, Stranger};
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
@@ -18,12 +17,12 @@ use crate::throttle::Throttle;
 /// The names that the admin listener answers to, beside addresses and `localhost`. A reload may
 /// replace them.
 #[derive(Debug, Default)]
-pub(super) struct AdminHosts(ArcSwap<Vec<String>>);
+pub struct AdminHosts(ArcSwap<Vec<String>>);
 
 impl AdminHosts {
     /// Takes these in place of all others.
-    pub(super) fn set(&self, list: Option<&List>) {
-        let names = list.into_iter().flat_map(|list| &list.0);
+    pub fn set(&self, names: &[String]) {
+        let names = names.iter();
         let lower = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         self.0.store(Arc::new(lower.collect()));
     }
@@ -34,13 +33,13 @@ static STRANGERS: Throttle = Throttle::new("requests that were not meant for the
 /// Lets only requests that were meant for this listener come to the router.
 pub(super) fn guard(router: Router, hosts: Arc<AdminHosts>) -> Router {
     let reasons = &["invalid_host", "host_not_allowed", "foreign_origin"];
-    names::start((names::ADMIN_REFUSED, "reason", reasons), &[]);
+    names::start(names::ADMIN_REFUSED, "reason", reasons, &[]);
     router.layer(from_fn_with_state(hosts, check))
 }
 
 async fn check(State(known): State<Arc<AdminHosts>>, request: Request, next: Next) -> Response {
-    let asked = (request.version(), request.uri());
-    match hosts::check(asked, request.headers(), &known.0.load()) {
+    let headers = request.headers();
+    match hosts::check(request.version(), request.uri(), headers, &known.0.load()) {
         Ok(()) => next.run(request).await,
         Err(stranger) => refuse(&request, stranger),
     }
@@ -74,6 +73,5 @@ fn refuse(request: &Request, stranger: Stranger) -> Response {
             "refused a request to the admin listener"
         );
     }
-    let body = json!({"error": {"code": code, "message": message}});
-    (status, Json(body)).into_response()
+    refused(status, code, message)
 }

@@ -1,0 +1,185 @@
+//! What an operator tells a running collector to do. Each act is asked for by `POST` with JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tillwatch_model::journal_act_v1::Act;
+use tokio::sync::{Notify, watch};
+
+use crate::admin::refused;
+use crate::aggregate::terminals::StoreTerminals;
+use crate::clock::Clock;
+use crate::holdings::Holdings;
+use crate::intake::Desk;
+
+/// How long an act waits for the aggregate, or a seal for the disk.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What the acts need.
+#[derive(Debug)]
+pub struct Acts {
+    /// Takes acts in, as batches are.
+    pub desk: Desk,
+    /// What is held.
+    pub holdings: Arc<Holdings>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Told that a seal is wanted.
+    pub seal_wanted: Arc<Notify>,
+    /// Position of the last seal.
+    pub sealed: watch::Receiver<u64>,
+}
+
+/// Refuses what a page of another site could send without asking first: such a request has no JSON.
+fn without_json(headers: &HeaderMap) -> Option<Response> {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|text| text.starts_with("application/json")) {
+        return None;
+    }
+    Some(refused(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "send Content-Type: application/json",
+    ))
+}
+
+/// Ends a store's series; durable when answered.
+pub(super) async fn retire(
+    State(acts): State<Arc<Acts>>,
+    Path(store_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    match acts.retire(&store_id).await {
+        Ok(terminals) => {
+            Json(json!({"store_id": store_id, "retired": true, "terminals": terminals}))
+                .into_response()
+        }
+        Err(NotRetired::Unknown) => refused(
+            StatusCode::NOT_FOUND,
+            "unknown_store",
+            "no store of this name has series; GET /api/v1/stores lists those that have",
+        ),
+        Err(NotRetired::NotTaken) => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "journal_unavailable",
+            "the journal did not take it; look at the collector's log, and try again",
+        ),
+    }
+}
+
+/// Seals what is open now, so that a backup holds it.
+pub(super) async fn seal(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    match acts.seal().await {
+        Some(position) => Json(json!({"sealed_position": position})).into_response(),
+        None => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "seal_unavailable",
+            "the seal did not end in time; look at the collector's log",
+        ),
+    }
+}
+
+/// How things stand with the clock.
+pub(super) async fn clock(State(acts): State<Arc<Acts>>) -> Response {
+    let status = acts.clock.status();
+    let doubt = status.doubt.map(|doubt| doubt.to_string());
+    let fleet = status
+        .fleet
+        .map(|(ahead_ms, terminals)| json!({"ahead_ms": ahead_ms, "terminals": terminals}));
+    let body = json!({
+        "clock_ms": status.wall_ms,
+        "now_ms": status.now_ms,
+        "doubt": doubt,
+        "is_settled": status.is_settled,
+        "fleet": fleet,
+    });
+    Json(body).into_response()
+}
+
+/// An operator says that the clock is right.
+pub(super) async fn accept_clock(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    match acts.clock.accept() {
+        Ok(()) => clock(State(acts)).await,
+        Err(doubt) => {
+            let message = format!("{}: set the clock right first", doubt);
+            refused(StatusCode::CONFLICT, "clock_impossible", &message)
+        }
+    }
+}
+
+/// Why a store was not retired.
+enum NotRetired {
+    /// It has no series and no terminals.
+    Unknown,
+    /// The journal did not take the act.
+    NotTaken,
+}
+
+impl Acts {
+    /// Ends a store's series, and says how many active terminals it had.
+    async fn retire(&self, store_id: &str) -> Result<usize, NotRetired> {
+        // What was acknowledged before belongs to the series that end.
+        let is_applied = self.wait_applied(self.desk.durable().0).await;
+        let (is_known, terminals) = self.holdings.read(|aggregator| {
+            let of_store = aggregator.terminals().of_store(store_id);
+            (
+                aggregator.names().0.find(store_id).is_some(),
+                of_store.map_or(0, StoreTerminals::active),
+            )
+        });
+        if is_applied && !is_known && terminals == 0 {
+            return Err(NotRetired::Unknown);
+        }
+        let at_ms = self.clock.now_ms();
+        let act = Act::RetireStore { store_id, at_ms };
+        match self.desk.act(&act).await {
+            Ok(position) => {
+                tracing::info!(store_id, terminals, "retired a store");
+                // The next scrape is without it.
+                let _is_late = self.wait_applied(position.0).await;
+                Ok(terminals)
+            }
+            Err(error) => {
+                tracing::warn!(store_id, %error, "a store could not be retired");
+                Err(NotRetired::NotTaken)
+            }
+        }
+    }
+
+    /// Seals what is open, and says up to which position; none if that does not end in time.
+    async fn seal(&self) -> Option<u64> {
+        let sealed = async {
+            let durable = self.desk.durable().0;
+            self.holdings.wait_applied(durable).await;
+            let position = self.holdings.read(|aggregator| aggregator.applied());
+            let mut sealed = self.sealed.clone();
+            self.seal_wanted.notify_one();
+            let is_sealed = sealed.wait_for(|sealed| *sealed >= position).await.is_ok();
+            is_sealed.then_some(position)
+        };
+        tokio::time::timeout(WAIT_MAX, sealed).await.ok().flatten()
+    }
+
+    /// Whether everything up to `position` was applied in time.
+    async fn wait_applied(&self, position: u64) -> bool {
+        let applied = self.holdings.wait_applied(position);
+        tokio::time::timeout(WAIT_MAX, applied).await.is_ok()
+    }
+}

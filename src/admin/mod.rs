@@ -1,0 +1,92 @@
+//! The admin listener: every address that operators, dashboards and Prometheus ask.
+//!
+//! | request | what it calls |
+//! |---|---|
+//! | `GET /healthz`, `/readyz` | `health.rs`, by any name of the host |
+//! | `GET /metrics`, `/metrics/fleet` | [`Renders`], which the pipeline is |
+//! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
+//! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
+//! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
+//!
+//! **Promises**
+//! 1. But for health, only requests that were meant for this listener are answered (`guard.rs`).
+//! 2. A page of another site can cause nothing: an act needs JSON, which such a page cannot send unasked.
+//!
+//! | file | what |
+//! |---|---|
+//! | `guard.rs` | whether a request was meant for this listener |
+//! | `queries.rs` | questions: parameters in, JSON out |
+//! | `acts.rs` | what an operator tells a running collector to do |
+//! | `pages.rs` | the pages that Prometheus scrapes |
+
+mod acts;
+mod guard;
+mod pages;
+mod queries;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::health::{self, Health};
+use crate::query::Query;
+use crate::tasks::Tasks;
+
+pub use acts::Acts;
+pub use guard::AdminHosts;
+pub use pages::{Page, Rendered, Renders};
+
+/// What the admin listener calls.
+#[derive(Debug)]
+pub struct Admin<R> {
+    /// Answers questions.
+    pub query: Arc<Query>,
+    /// Takes acts.
+    pub acts: Arc<Acts>,
+    /// Renders pages.
+    pub renders: Arc<R>,
+    /// The threads where pages are rendered.
+    pub tasks: Tasks,
+    /// Says whether the collector is ready.
+    pub health: Arc<Health>,
+    /// The names it answers to.
+    pub hosts: Arc<AdminHosts>,
+}
+
+/// Every route of the admin listener.
+pub fn router<R: Renders>(admin: Admin<R>) -> Router {
+    queries::start_counts();
+    let asked = Router::new()
+        .route("/api/v1/percentiles", get(queries::percentiles))
+        .route("/api/v1/stores", get(queries::stores))
+        .route("/api/v1/terminals", get(queries::terminals))
+        .route("/api/v1/sessions/{pseudonym}", get(queries::session))
+        .route("/api/v1/metrics", get(queries::metrics))
+        .with_state(admin.query);
+    let told = Router::new()
+        .route("/api/v1/stores/{store_id}/retire", post(acts::retire))
+        .route("/api/v1/seal", post(acts::seal))
+        .route("/api/v1/clock", get(acts::clock))
+        .route("/api/v1/clock/accept", post(acts::accept_clock))
+        .with_state(admin.acts);
+    let scraped = |which: Page| {
+        let (renders, tasks) = (Arc::clone(&admin.renders), admin.tasks.clone());
+        get(move |headers| pages::page(which, Arc::clone(&renders), tasks.clone(), headers))
+    };
+    let pages = Router::new()
+        .route("/metrics", scraped(Page::Own))
+        .route("/metrics/fleet", scraped(Page::Fleet));
+    let guarded = guard::guard(asked.merge(told).merge(pages), admin.hosts);
+    // Whoever probes may do so by any name: health tells nothing that is anybody's.
+    health::router(admin.health).fallback_service(guarded)
+}
+
+/// A refusal as every route says it.
+fn refused(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = json!({"error": {"code": code, "message": message}});
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,61 @@
+//! What a reading brings to windows, series and sums.
+
+use tillwatch_model::metric::Metric;
+use tillwatch_model::{HistogramReading, Reading, Source};
+
+/// What a reading brings.
+#[derive(Debug, Clone, Copy)]
+pub enum Brought<'a> {
+    /// One value.
+    Value(u64),
+    /// A terminal's histogram.
+    Histogram(&'a HistogramReading),
+}
+
+impl Brought<'_> {
+    /// How many values it stands for.
+    #[must_use]
+    pub fn weight(self) -> u64 {
+        match self {
+            Self::Value(_) => 1,
+            Self::Histogram(histogram) => histogram.counts.iter().sum(),
+        }
+    }
+
+    /// From the start of the reading to its end, ms.
+    #[must_use]
+    pub fn span_ms(self) -> i64 {
+        match self {
+            Self::Value(_) => 0,
+            Self::Histogram(histogram) => histogram.span_ms,
+        }
+    }
+}
+
+/// The dimensions that all of a batch shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared {
+    /// Number of the store.
+    pub store: u32,
+    /// Number of the release.
+    pub release: u32,
+    /// Who measured.
+    pub source: Source,
+}
+
+/// One reading on its way into the aggregate.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// What all readings of its batch share.
+    pub shared: Shared,
+    /// Its metric.
+    pub metric: &'a Metric,
+    /// The reading.
+    pub reading: &'a Reading,
+    /// Its corrected time, Unix ms.
+    pub t_ms: i64,
+    /// When its batch was received, Unix ms.
+    pub received_at_ms: i64,
+    /// What it brings.
+    pub brought: Brought<'a>,
+}

@@ -1,0 +1,45 @@
+//! A doubt and a time in words, for logs and answers.
+
+use std::fmt;
+
+use crate::clock::Doubt;
+
+impl Doubt {
+    /// Its name in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BeforeRelease => "before_release",
+            Self::BeforeJournal { .. } => "before_journal",
+            Self::Moved { .. } => "moved",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::BeforeRelease => formatter.write_str("it lies before the date of this release"),
+            Self::BeforeJournal { journal_ms } => write!(
+                formatter,
+                "it lies before the last time in the journal, {}",
+                time_text(journal_ms)
+            ),
+            Self::Moved { by_ms } => {
+                let way = if by_ms > 0 { "ahead" } else { "back" };
+                // Rounded: the two clocks are read a moment apart, so a step of two hours may measure 1 ms less.
+                let by_s = (by_ms.unsigned_abs() + 500) / 1_000;
+                write!(formatter, "it was moved {way} by {by_s} s")
+            }
+        }
+    }
+}
+
+/// A time in UTC, to the second.
+#[must_use]
+pub fn time_text(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(
+        |_out_of_range| format!("{unix_ms} ms"),
+        |time| format!("{time:.0}"),
+    )
+}

@@ -1,0 +1,89 @@
+//! The settings as each stage takes them.
+
+use crate::aggregate;
+use crate::aggregate::terminals::Limits;
+use crate::config::{Config, Span};
+use crate::doors;
+use crate::intake::{self, rates};
+use crate::listener;
+use crate::pipeline::seal::Due;
+
+/// Caps of the aggregate.
+#[must_use]
+pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
+    aggregate::Caps {
+        stores_max: config.series.stores_max,
+        releases_max: config.series.releases_max,
+        native_histograms: config.series.native_histograms,
+        terminals: Limits {
+            terminals_max: config.terminals.queues_max,
+            store_terminals_max: config.terminals.store_max,
+        },
+        window_bytes_max: config.series.window_memory.in_memory(),
+    }
+}
+
+/// When a seal is due.
+pub(super) fn due(config: &Config) -> Due {
+    Due {
+        interval: config.seal.interval.0,
+        journal_bytes: config.seal.journal_bytes.0 + config.journal.segment.0,
+    }
+}
+
+/// What a request may take.
+pub(super) fn door_limits(config: &Config) -> doors::Limits {
+    let requests = &config.requests;
+    let fixed = doors::Limits::default();
+    doors::Limits {
+        body_bytes_max: requests.body_bytes_max.in_memory(),
+        decoded_bytes_max: requests.decoded_bytes_max.in_memory(),
+        body_timeout: requests.body_timeout.0,
+        body_bytes_per_s_min: requests.body_bytes_per_s_min.0,
+        body_first: fixed.body_first,
+        batches_max: requests.batches_max,
+        samples_max: requests.samples_max,
+        slow: config.log.slow_request.0,
+    }
+}
+
+/// What the intake grants.
+pub(super) fn intake_settings(config: &Config) -> intake::Settings {
+    let fixed = intake::Settings::default();
+    intake::Settings {
+        acknowledge_max: fixed.acknowledge_max,
+        histogram_values_per_s: config.requests.histogram_values_per_s as u64,
+        rates: rates::Settings {
+            store_requests_per_s: config.store_rate.requests_per_s,
+            store_burst: config.store_rate.burst,
+        },
+    }
+}
+
+/// Limits of the ingest listener and of the admin listener.
+pub(super) fn listen_settings(
+    config: &Config,
+) -> (listener::ListenerSettings, listener::ListenerSettings) {
+    let seconds = |Span(span): Span| u32::try_from(span.as_secs()).unwrap_or(u32::MAX).max(1);
+    let asked = config.connections.max;
+    let (connections_max, admin_connections_max) = listener::connections_allowed(asked);
+    if connections_max < asked {
+        tracing::warn!(
+            connections_max = asked,
+            allowed = connections_max,
+            "fewer connections than connections_max: each is an open file; raise the limit (ulimit -n, LimitNOFILE, nofile)"
+        );
+    }
+    let ingest = listener::ListenerSettings {
+        name: "ingest",
+        connections_max,
+        head_s_max: seconds(config.connections.head_timeout),
+        idle_s_max: seconds(config.connections.idle_timeout),
+        has_large_answers: false,
+    };
+    let admin = listener::ListenerSettings {
+        connections_max: admin_connections_max,
+        ..listener::ListenerSettings::default()
+    };
+    (ingest, admin)
+}

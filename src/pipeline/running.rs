@@ -1,0 +1,208 @@
+//! Everything that runs, built from what a start leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::JoinHandle;
+
+use tillwatch_journal::Keeper;
+use tillwatch_model::Catalogue;
+use tokio::sync::{Notify, watch};
+
+use crate::admin::Acts;
+use crate::config::Config;
+use crate::health::Health;
+use crate::holdings::Holdings;
+use crate::intake::Acknowledgement;
+use crate::persist::{ClickHouse, State};
+use crate::pipeline::apply;
+use crate::pipeline::disk::DiskLook;
+use crate::pipeline::engine::Database;
+use crate::pipeline::error::ServeError;
+use crate::pipeline::pages::Pages;
+use crate::pipeline::rebuild::Rebuilder;
+use crate::pipeline::reload::{Load, Reloader};
+use crate::pipeline::seal::Sealer;
+use crate::pipeline::setup::{Front, hold, make_front};
+use crate::pipeline::ship::Shipper;
+use crate::pipeline::start::Started;
+use crate::query::{Query, percentiles::Sources};
+use crate::recorder;
+use crate::world::World;
+
+/// What a start leaves, and what it began with.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) load: Load,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) state: Arc<State>,
+    pub(super) database: Database,
+    pub(super) started: Started<Acknowledgement>,
+    pub(super) recorder: recorder::Handle,
+    /// Told when the journal halts.
+    pub(super) halted: Arc<Notify>,
+    pub(super) world: World,
+}
+
+/// Everything that runs.
+pub(super) struct Running {
+    pub(super) world: World,
+    pub(super) config: Config,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) acts: Arc<Acts>,
+    pub(super) front: Front,
+    pub(super) health: Arc<Health>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) query: Arc<Query>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) shipper: Arc<Shipper>,
+    pub(super) rebuilder: Rebuilder,
+    pub(super) database: Database,
+    pub(super) aggregate: Option<JoinHandle<()>>,
+    pub(super) seal_wanted: Arc<Notify>,
+    pub(super) ship_wanted: Arc<Notify>,
+}
+
+impl Running {
+    /// Builds all of it from what a start leaves.
+    pub(super) fn start(parts: Parts) -> Result<Self, ServeError> {
+        let Parts {
+            config,
+            load,
+            catalogue,
+            state,
+            database,
+            started,
+            recorder,
+            halted,
+            world,
+        } = parts;
+        let health = Arc::new(Health::new(world.clock.clone()));
+        let front = make_front(&config, &catalogue, &state, &health, &started, &world);
+        let durable = started.journal.durable().0;
+        let holdings = hold(&state, started.aggregator, durable)?;
+        let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let aggregate = apply::spawn(
+            Arc::clone(&holdings),
+            started.groups,
+            Arc::clone(&started.backlog),
+            config.seal.rows,
+            Arc::clone(&seal_wanted),
+            &world.tasks,
+        )?;
+        let outbox_budget = Arc::new(AtomicU64::new(config.outbox.budget.0));
+        let stored = Stored {
+            clickhouse: database.clickhouse.clone(),
+            state: Arc::clone(&state),
+            holdings: Arc::clone(&holdings),
+            world: world.clone(),
+        };
+        let query = stored.query(catalogue, started.journal.keeper());
+        let clock = &world.clock;
+        let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)
+            .map_err(|error| ServeError::Setup(error.to_string()))?;
+        let pages = Arc::new(Pages {
+            recorder,
+            holdings: Arc::clone(&holdings),
+            clock: clock.clone(),
+            disk,
+            journal: started.journal.keeper(),
+            intake: Arc::clone(&front.intake),
+            room: Arc::clone(&front.room),
+            backlog: started.backlog,
+            native_histograms: config.series.native_histograms,
+            outbox_budget_bytes: Arc::clone(&outbox_budget),
+        });
+        let sealer = Arc::new(Sealer {
+            clock: clock.clone(),
+            holdings: Arc::clone(&holdings),
+            state,
+            keys: started.keys,
+            journal: started.journal.keeper(),
+            sealed_position: watch::Sender::new(started.sealed_position),
+            ship_wanted: Arc::clone(&ship_wanted),
+            failed: halted,
+        });
+        let rebuilder = stored.rebuilder(&config);
+        let shipper = stored.shipper(&health, &outbox_budget, database.supervisor.is_some());
+        let reloader = Arc::new(Reloader::new(
+            load,
+            &config,
+            front.clone(),
+            Arc::clone(&ship_wanted),
+            outbox_budget,
+        ));
+        let acts = Arc::new(Acts {
+            desk: front.desk.clone(),
+            holdings,
+            clock: clock.clone(),
+            seal_wanted: Arc::clone(&seal_wanted),
+            sealed: sealer.sealed_position.subscribe(),
+        });
+        Ok(Self {
+            world,
+            config,
+            reloader,
+            acts,
+            front,
+            health,
+            pages,
+            query,
+            sealer,
+            shipper,
+            rebuilder,
+            database,
+            aggregate: Some(aggregate),
+            seal_wanted,
+            ship_wanted,
+        })
+    }
+}
+
+/// Where rollups lie: what moves them needs all of it.
+struct Stored {
+    clickhouse: ClickHouse,
+    state: Arc<State>,
+    holdings: Arc<Holdings>,
+    world: World,
+}
+
+impl Stored {
+    fn query(&self, catalogue: Arc<Catalogue>, journal: Keeper) -> Arc<Query> {
+        let sources = Sources {
+            catalogue,
+            holdings: Arc::clone(&self.holdings),
+            state: Arc::clone(&self.state),
+            clickhouse: self.clickhouse.clone(),
+        };
+        let durable = Box::new(move || journal.durable().0);
+        Query::new(sources, durable, self.world.clock.clone())
+    }
+
+    fn rebuilder(&self, config: &Config) -> Rebuilder {
+        Rebuilder {
+            clickhouse: self.clickhouse.clone(),
+            state: Arc::clone(&self.state),
+            holdings: Arc::clone(&self.holdings),
+            world: self.world.clone(),
+            quiet: config.rebuild.quiet.0,
+        }
+    }
+
+    fn shipper(
+        &self,
+        health: &Health,
+        outbox_budget: &Arc<AtomicU64>,
+        is_embedded: bool,
+    ) -> Arc<Shipper> {
+        Arc::new(Shipper {
+            world: self.world.clone(),
+            clickhouse: self.clickhouse.clone(),
+            state: Arc::clone(&self.state),
+            holdings: Arc::clone(&self.holdings),
+            is_outbox_full: Arc::clone(&health.is_outbox_full),
+            budget_bytes: Arc::clone(outbox_budget),
+            is_embedded,
+            is_prepared: AtomicBool::new(false),
+        })
+    }
+}
