@@ -40,8 +40,8 @@ done
 
 started=$SECONDS
 say "Building (the first time takes minutes) …"
-cargo build --locked --quiet --bin tillwatch
-tillwatch="${CARGO_TARGET_DIR:-target}/debug/tillwatch"
+cargo build --locked --quiet --profile trial --bin tillwatch
+tillwatch="${CARGO_TARGET_DIR:-target}/trial/tillwatch"
 built=$((SECONDS - started))
 mkdir -p "$(dirname "$TILLWATCH_DATA_DIR")" "$logs"
 
