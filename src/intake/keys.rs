@@ -82,6 +82,15 @@ pub struct Settings {
     pub cached_max: usize,
 }
 
+/// Keys that a start finds on disk.
+#[derive(Debug, Default)]
+pub struct OnDisk {
+    /// How many there are.
+    pub count: usize,
+    /// All of them, if the cache can hold them; else none.
+    pub cached: Vec<(KeyId, FirstResult)>,
+}
+
 /// What became of an attempt to reserve a key.
 #[derive(Debug)]
 pub enum Reserve {
@@ -143,12 +152,11 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Keys as a start finds them: how many there are on disk, with all of them if the cache can hold
-    /// them, and those of batches that no seal has written yet.
+    /// Keys as a start finds them: those on disk, and those of batches that no seal has written yet.
     pub fn new<'k>(
         settings: Settings,
         source: Arc<dyn KeySource>,
-        (kept, cached): (usize, Vec<(KeyId, FirstResult)>),
+        on_disk: OnDisk,
         pending: impl Iterator<Item = (&'k KeyId, &'k FirstResult)>,
     ) -> Arc<Self> {
         let cache = Cache::builder()
@@ -162,16 +170,16 @@ impl Keys {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             cache,
             cached: AtomicUsize::new(0),
-            kept: AtomicUsize::new(kept),
+            kept: AtomicUsize::new(on_disk.count),
             in_memory: AtomicUsize::new(0),
             kept_since_ms: AtomicI64::new(i64::MIN),
             seals: AtomicU64::new(0),
         };
         // Fewer in the cache than there are on disk: it never holds all.
-        if cached.len() < kept {
+        if on_disk.cached.len() < on_disk.count {
             keys.cached.store(usize::MAX / 2, Ordering::SeqCst);
         }
-        for (id, first) in cached {
+        for (id, first) in on_disk.cached {
             keys.put_in_cache(id, first);
         }
         for (id, first) in pending {
@@ -374,7 +382,7 @@ mod tests {
         };
         let source = Arc::clone(&disk) as Arc<dyn KeySource>;
         let none = std::iter::empty();
-        (Keys::new(settings, source, (0, Vec::new()), none), disk)
+        (Keys::new(settings, source, OnDisk::default(), none), disk)
     }
 
     fn id(number: u8) -> KeyId {

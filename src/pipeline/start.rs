@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::aggregate::Aggregator;
 use crate::config::Config;
+use crate::intake::keys::OnDisk;
 use crate::intake::{Dedup, Keys, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
@@ -185,19 +186,15 @@ fn start_keys(
         keys_max: config.idempotency_keys.max,
         cached_max: config.idempotency_keys.cached,
     };
-    let kept = state.count_keys()?;
-    let cached = if kept <= settings.cached_max {
+    let count = state.count_keys()?;
+    let cached = if count <= settings.cached_max {
         state.all_keys()?
     } else {
         Vec::new()
     };
     let source = Arc::new(StateKeys(Arc::clone(state)));
-    Ok(Keys::new(
-        settings,
-        source,
-        (kept, cached),
-        aggregator.keys(),
-    ))
+    let on_disk = OnDisk { count, cached };
+    Ok(Keys::new(settings, source, on_disk, aggregator.keys()))
 }
 
 fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u64, ServeError> {

@@ -10,7 +10,7 @@ use tillwatch_model::{Catalogue, FirstResult, KeyId, Outcomes, Reason, Source};
 
 use crate::clock::Clock;
 use crate::intake::counters::Counters;
-use crate::intake::keys::{self, Key, KeySource};
+use crate::intake::keys::{self, Key, KeySource, OnDisk};
 use crate::intake::laps::Laps;
 use crate::intake::offer::{Field, Mark, Number, Sample};
 use crate::intake::session::{self, Pseudonyms};
@@ -104,7 +104,7 @@ impl Stage {
         let none = std::iter::empty();
         let books = Books {
             dedup: Dedup::new(dedup::Settings::default()),
-            keys: Keys::new(keys_settings, Arc::new(Nowhere), (0, Vec::new()), none),
+            keys: Keys::new(keys_settings, Arc::new(Nowhere), OnDisk::default(), none),
             counters: Counters::default(),
         };
         let parts = Parts {
