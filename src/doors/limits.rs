@@ -11,7 +11,7 @@ pub struct Limits {
     pub decoded_bytes_max: usize,
     /// From the end of a request's head to the end of its body.
     pub body_timeout: Duration,
-    /// No rate is asked of a body in this time: a network may stand still for some seconds.
+    /// No rate is asked of a body in this time.
     pub body_first: Duration,
     /// What a body must bring on average after that. Unit: bytes a second.
     pub body_bytes_per_s_min: u64,
@@ -23,13 +23,18 @@ pub struct Limits {
     pub slow: Duration,
 }
 
+/// [`Limits::body_first`]: a network may stand still for some seconds.
+pub const BODY_FIRST: Duration = Duration::from_secs(10);
+
+/// What tests take; `serve` has its limits from the settings.
+#[cfg(test)]
 impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes_max: 2 * 1024 * 1024,
             decoded_bytes_max: 2 * 1024 * 1024,
             body_timeout: Duration::from_secs(120),
-            body_first: Duration::from_secs(10),
+            body_first: BODY_FIRST,
             body_bytes_per_s_min: 1_024,
             batches_max: 500,
             samples_max: 50_000,
@@ -37,7 +42,3 @@ impl Default for Limits {
         }
     }
 }
-
-/// Bytes that requests under way take together, unless a setting says otherwise; past it they are put
-/// off. Unit: bytes.
-pub const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -50,5 +50,5 @@ pub mod trace;
 mod turns;
 
 pub use hall::Hall;
-pub use limits::{IN_FLIGHT_BYTES_MAX, Limits};
+pub use limits::{BODY_FIRST, Limits};
 pub use router::router;

@@ -36,12 +36,17 @@ pub struct Settings {
     pub gaps_max: usize,
 }
 
+/// [`Settings::gaps_max`]. A gap takes two numbers of memory.
+pub const GAPS_MAX: usize = 1_000_000;
+
+/// What tests take; `serve` has its limits from the settings.
+#[cfg(test)]
 impl Default for Settings {
     fn default() -> Self {
         Self {
             queues_max: 400_000,
             store_terminals_max: 10_000,
-            gaps_max: 1_000_000,
+            gaps_max: GAPS_MAX,
         }
     }
 }

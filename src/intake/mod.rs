@@ -75,5 +75,5 @@ pub use offer::{Offer, Offers};
 pub use pending::{Pending, Receipt};
 pub use refusal::{NotStored, Refusal};
 pub use service::{Intake, Parts};
-pub use settings::Settings;
+pub use settings::{ACKNOWLEDGE_MAX, Settings};
 pub use who::Who;

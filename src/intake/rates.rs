@@ -19,6 +19,8 @@ pub struct Settings {
     pub store_burst: u32,
 }
 
+/// What tests take; `serve` has its rates from the settings.
+#[cfg(test)]
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -16,10 +16,15 @@ pub struct Settings {
     pub rates: rates::Settings,
 }
 
+/// [`Settings::acknowledge_max`]: longer than a disk stalls that is about to recover.
+pub const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
+
+/// What tests take; `serve` has its limits from the settings.
+#[cfg(test)]
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            acknowledge_max: Duration::from_secs(30),
+            acknowledge_max: ACKNOWLEDGE_MAX,
             histogram_values_per_s: 1_000,
             rates: rates::Settings::default(),
         }

@@ -84,6 +84,8 @@ pub struct ListenerSettings {
     pub has_large_answers: bool,
 }
 
+/// What tests take; `serve` has its limits from the settings.
+#[cfg(test)]
 impl Default for ListenerSettings {
     fn default() -> Self {
         Self {

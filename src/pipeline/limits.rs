@@ -8,6 +8,11 @@ use crate::intake::{self, rates};
 use crate::listener;
 use crate::pipeline::seal::Due;
 
+/// How long the head of a request to the admin listener may take. Whoever asks there is near.
+const ADMIN_HEAD_S_MAX: u32 = 5;
+/// How long a connection to the admin listener may be idle: longer than a scrape interval.
+const ADMIN_IDLE_S_MAX: u32 = 120;
+
 /// Caps of the aggregate.
 #[must_use]
 pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
@@ -34,13 +39,12 @@ pub(super) fn due(config: &Config) -> Due {
 /// What a request may take.
 pub(super) fn door_limits(config: &Config) -> doors::Limits {
     let requests = &config.requests;
-    let fixed = doors::Limits::default();
     doors::Limits {
         body_bytes_max: requests.body_bytes_max.in_memory(),
         decoded_bytes_max: requests.decoded_bytes_max.in_memory(),
         body_timeout: requests.body_timeout.0,
         body_bytes_per_s_min: requests.body_bytes_per_s_min.0,
-        body_first: fixed.body_first,
+        body_first: doors::BODY_FIRST,
         batches_max: requests.batches_max,
         samples_max: requests.samples_max,
         slow: config.log.slow_request.0,
@@ -49,9 +53,8 @@ pub(super) fn door_limits(config: &Config) -> doors::Limits {
 
 /// What the intake grants.
 pub(super) fn intake_settings(config: &Config) -> intake::Settings {
-    let fixed = intake::Settings::default();
     intake::Settings {
-        acknowledge_max: fixed.acknowledge_max,
+        acknowledge_max: intake::ACKNOWLEDGE_MAX,
         histogram_values_per_s: config.requests.histogram_values_per_s as u64,
         rates: rates::Settings {
             store_requests_per_s: config.store_rate.requests_per_s,
@@ -82,8 +85,11 @@ pub(super) fn listen_settings(
         has_large_answers: false,
     };
     let admin = listener::ListenerSettings {
+        name: "admin",
         connections_max: admin_connections_max,
-        ..listener::ListenerSettings::default()
+        head_s_max: ADMIN_HEAD_S_MAX,
+        idle_s_max: ADMIN_IDLE_S_MAX,
+        has_large_answers: true,
     };
     (ingest, admin)
 }

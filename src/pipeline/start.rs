@@ -99,7 +99,7 @@ pub fn start<C: Completion>(
     let dedup = Dedup::new(dedup::Settings {
         queues_max: config.terminals.queues_max,
         store_terminals_max: config.terminals.store_max,
-        ..dedup::Settings::default()
+        gaps_max: dedup::GAPS_MAX,
     });
     for (key, terminal) in aggregator.terminals().iter() {
         for (queue, window) in &terminal.queues {

@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::doors::{Hall, IN_FLIGHT_BYTES_MAX, Limits, router};
+use crate::doors::{Hall, Limits, router};
 use crate::intake::Settings;
 use crate::intake::tests::Stage;
 use crate::room::Room;
@@ -35,7 +35,7 @@ struct Collector {
 impl Collector {
     fn start(limits: Limits, settings: Settings) -> Self {
         let stage = Stage::start(settings);
-        let room = Room::new(IN_FLIGHT_BYTES_MAX);
+        let room = Room::new(256 * 1024 * 1024);
         let is_stopping = Arc::new(AtomicBool::new(false));
         let intake = Arc::clone(&stage.intake);
         Self {
