@@ -24,10 +24,11 @@ use crate::intake::laps::Stage;
 use crate::intake::{Offer, Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
-/// A body up to this long, as sent, is unpacked where it was received; a longer one must not hold up the
-/// connections of its thread.
+/// A body up to this long, as sent, is decompressed on the thread that received it. A longer body is
+/// decompressed aside, because the other connections of the thread would wait for it. Unit: bytes.
 const UNPACK_INLINE_BYTES_MAX: usize = 16 * 1024;
-/// The same for taking apart what was unpacked.
+/// A decompressed body up to this long is parsed on the thread that received it, and a longer one aside,
+/// for the same reason. Unit: bytes.
 const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// The paths of this door.
