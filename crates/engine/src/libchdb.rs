@@ -72,7 +72,7 @@ impl Library {
         // SAFETY: the initialisers of libchdb are those of ClickHouse and have no preconditions;
         // the file is the operator's choice, as the executable itself is.
         let library = unsafe { libloading::Library::new(file) }.map_err(unloadable)?;
-        // Its threads run until the process ends, so its code must stay where it is.
+        // The library's threads run until the process ends, so its code must stay where it is.
         let library: &'static libloading::Library = Box::leak(Box::new(library));
 
         macro_rules! symbol {

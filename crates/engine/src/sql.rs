@@ -10,9 +10,9 @@ use super::error::{Exception, code};
 /// How a statement is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Statement {
-    /// It has an answer, which is streamed: `SELECT`, `SHOW`, `DESCRIBE`, `EXPLAIN` and the like.
+    /// The statement has an answer, which is streamed: `SELECT`, `SHOW`, `DESCRIBE`, `EXPLAIN` and the like.
     Read(Read),
-    /// Everything else: it runs to its end and has no answer worth streaming.
+    /// Every other statement runs to its end and has no answer worth streaming.
     Run {
         /// The statement without its closing semicolon.
         sql: String,

@@ -58,31 +58,31 @@ pub enum EngineState {
     Down,
 }
 
-/// How often it has ended, by cause, `stop` not counted.
+/// How often the engine's process has ended, by cause, `stop` not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// It ended by itself, or was killed by another.
+    /// The process ended by itself, or was killed by another.
     pub ended: u64,
-    /// It did not answer, and was killed.
+    /// The process did not answer, and was killed.
     pub hung: u64,
-    /// It was not ready in time, or could not be started.
+    /// The process was not ready in time, or could not be started.
     pub not_ready: u64,
 }
 
 /// Where the engine is. Look again before each use: a restart may move it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Whether it can be used.
+    /// Whether the engine can be used.
     pub state: EngineState,
-    /// Its URL, while it is ready.
+    /// The engine's URL, while it is ready.
     pub url: Option<String>,
     /// The user to send.
     pub user: String,
     /// The password to send; made anew by each `spawn`.
     pub password: String,
-    /// The process, for the log.
+    /// The id of the engine's process, for the log.
     pub pid: Option<u32>,
-    /// Its ends so far: each was followed by a start.
+    /// How often the engine has ended so far: each end was followed by a start.
     pub ends: Ends,
 }
 
@@ -161,10 +161,10 @@ impl Supervisor {
         self.stop_within(STOP_TIME_MAX).await;
     }
 
-    /// The same, with less time or more before the kill.
+    /// Stops the child as [`stop`](Self::stop) does, with less time or more before the kill.
     pub async fn stop_within(mut self, limit: Duration) {
         if let Some(stop) = self.stop.take() {
-            // It is gone if the task has ended, which then says so below.
+            // Nobody receives this if the task has ended, which then says so below.
             let _gone = stop.send(limit);
         }
         if let Err(error) = (&mut self.task).await

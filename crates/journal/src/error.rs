@@ -27,7 +27,7 @@ pub enum AppendError {
     QueueFull {
         /// Appends waiting.
         queued_appends: usize,
-        /// Their bytes.
+        /// The bytes of the appends that wait.
         queued_bytes: usize,
     },
 
@@ -107,9 +107,9 @@ pub enum OpenError {
     Version {
         /// The segment.
         path: PathBuf,
-        /// Its version.
+        /// The version of the segment's format.
         version: u32,
-        /// The one that is known here.
+        /// The latest version that this release reads.
         supported: u32,
     },
 

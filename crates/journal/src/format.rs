@@ -109,11 +109,11 @@ pub enum Kind {
 /// The fields of a record beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// Its position; of a mark, the highest durable position.
+    /// The record's position; of a mark, the highest durable position.
     pub position: u64,
-    /// The segment it was written for.
+    /// The sequence of the segment that the record was written for.
     pub sequence: u64,
-    /// The highest position known durable when it was written.
+    /// The highest position known durable when the record was written.
     pub durable_upto: u64,
     /// Data or mark.
     pub kind: Kind,

@@ -26,11 +26,11 @@ use super::survey::{self, End, Surroundings, Tally};
 pub struct SegmentReport {
     /// The file.
     pub path: PathBuf,
-    /// The sequence in its name.
+    /// The sequence in the file's name.
     pub sequence: u64,
-    /// Its length.
+    /// The file's length.
     pub file_bytes: u64,
-    /// What its first page says.
+    /// What the file's first page says.
     pub header: Result<SegmentHeader, HeaderFault>,
     /// Records and unreadable stretches, as they lie in the file.
     pub items: Vec<Item>,

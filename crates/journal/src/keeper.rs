@@ -47,7 +47,7 @@ impl<C: Completion> Kept for Journal<C> {
 }
 
 impl<C: Completion> Journal<C> {
-    /// The same journal, for those who append nothing.
+    /// Hands out this journal for those who append nothing.
     pub fn keeper(&self) -> Keeper {
         Keeper(Arc::new(self.clone()))
     }

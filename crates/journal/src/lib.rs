@@ -222,15 +222,15 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Syncs of the segment in use.
     pub syncs: u64,
-    /// Time spent in them.
+    /// Time spent in the syncs.
     pub sync_time: Duration,
     /// Appends that wait or are being written.
     pub queued_appends: usize,
-    /// Their bytes.
+    /// The bytes of those appends.
     pub queued_bytes: usize,
     /// Failed tries to prepare a segment or to take one back.
     pub segment_failures: u64,
-    /// Failed tries to note how far it is; the note lags then.
+    /// Failed tries to note how far the journal is; the note lags then.
     pub note_failures: u64,
     /// Whether appends are refused because budget or disk are full.
     pub is_full: bool,
@@ -463,7 +463,7 @@ impl<C: Completion> Inner<C> {
         // The last clone may die in a completion, on the writer's own thread, which then ends by
         // itself.
         if threads.writer.thread().id() != thread::current().id() {
-            // It catches panics and has told of them.
+            // The writer catches panics and has told of them.
             let _ = threads.writer.join();
         }
         self.shared.pool.stop();

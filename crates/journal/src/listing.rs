@@ -15,7 +15,7 @@ pub(super) struct Found {
     pub(super) sequence: u64,
     pub(super) path: PathBuf,
     pub(super) file_bytes: u64,
-    /// Its first position; of a segment with a damaged header, that of its first intact record.
+    /// The segment's first position; with a damaged header, the position of its first intact record.
     pub(super) first_position: Option<u64>,
     /// The header cannot be read or belongs to another journal.
     pub(super) has_damaged_header: bool,

@@ -276,7 +276,7 @@ fn make(disk: &dyn Disk, path: &Path, slot: &[u8]) -> io::Result<Box<dyn DiskFil
         .and_then(|()| disk.rename(&unfinished, path))
         .and_then(|()| path.parent().map_or(Ok(()), |parent| disk.sync_dir(parent)));
     if let Err(error) = made {
-        // It may not exist at all; the next start removes it.
+        // The unfinished file may not exist at all; if it does, the next start removes it.
         let _ = disk.remove(&unfinished);
         return Err(error);
     }

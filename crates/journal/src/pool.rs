@@ -252,11 +252,11 @@ impl Pool {
                 state.ready.extend(kept);
                 state.pause = None;
             }
-            // It is out of the way already, only its sync failed: the next start tidies up.
+            // The segment is out of the way already, only its sync failed: the next start tidies up.
             Err(_) if self.disk.len(&sealed.path).is_err() => {}
             Err(error) => {
                 tracing::error!(sequence = sealed.sequence, %error, "could not free a released journal segment");
-                // Left where it is until the next start; trying at once again would spin.
+                // The segment is left where it is until the next start; trying at once again would spin.
                 state.failures += 1;
             }
         }

@@ -22,14 +22,14 @@ pub struct Scan {
 pub enum Item {
     /// An intact record.
     Record {
-        /// Where it starts in the file.
+        /// Where the record starts in the file.
         offset: usize,
-        /// Its fields.
+        /// The record's fields beside its payload.
         header: RecordHeader,
     },
     /// Bytes that are neither a record nor the end.
     Unreadable {
-        /// Where they start in the file.
+        /// Where these bytes start in the file.
         offset: usize,
         /// How many; at the end of a file, as many as their own headers claim.
         bytes: usize,

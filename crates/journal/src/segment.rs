@@ -75,7 +75,7 @@ pub(super) fn prepare(
         .and_then(|()| disk.rename(&unfinished, &path))
         .and_then(|()| disk.sync_dir(dir));
     if let Err(error) = made {
-        // It may not exist at all. If this fails too, the next start removes it.
+        // The unfinished file may not exist at all. If removing it fails too, the next start does so.
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
@@ -153,9 +153,9 @@ pub(super) fn start(
 #[derive(Clone, Debug)]
 pub(super) struct Sealed {
     pub(super) sequence: u64,
-    /// Where it lies: under the name of its sequence, unless somebody has renamed it.
+    /// Where the segment lies: under the name of its sequence, unless somebody has renamed it.
     pub(super) path: PathBuf,
-    /// Its highest position that counts.
+    /// The segment's highest position that counts.
     pub(super) last_position: u64,
     /// Length of the file.
     pub(super) segment_bytes: u64,

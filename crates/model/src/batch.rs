@@ -60,7 +60,7 @@ pub struct HistogramReading {
     pub span_ms: i64,
     /// Ascending bucket indices.
     pub indices: Vec<u32>,
-    /// Their counts, each above 0.
+    /// The count of each of these buckets, each above 0.
     pub counts: Vec<u64>,
     /// The sum of the values, recording unit.
     pub sum: u64,

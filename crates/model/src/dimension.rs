@@ -57,25 +57,25 @@ macro_rules! enumerated {
             /// All of them, in the order of their codes.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// Its number in the journal and in state: never changed, never reused.
+            /// The code of this value in the journal and in state: never changed, never reused.
             #[must_use]
             pub fn code(self) -> u8 {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// The one with this number.
+            /// The value with this code.
             #[must_use]
             pub fn from_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)* _ => None }
             }
 
-            /// Its name on the wire and in ClickHouse.
+            /// The name of this value on the wire and in ClickHouse.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The one with this name.
+            /// The value with this name.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)* _ => None }

@@ -29,11 +29,11 @@ pub enum Act<'a> {
     },
     /// An act of a kind that only a later release knows. Every kind has the same head, so its time is known.
     Unknown {
-        /// Its kind.
+        /// The number of the kind.
         kind: u8,
-        /// When, Unix ms.
+        /// When the act was taken, Unix ms.
         at_ms: i64,
-        /// What it says.
+        /// What the act says, undecoded.
         body: &'a [u8],
     },
 }

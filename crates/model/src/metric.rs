@@ -134,9 +134,9 @@ pub fn to_float(value: u64) -> f64 {
 /// The one enumerated label of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
-    /// Its name in Prometheus.
+    /// The label's name in Prometheus.
     pub key: &'static str,
-    /// Its values, in the order of their journal codes: only ever appended to.
+    /// The label's values, in the order of their journal codes: only ever appended to.
     pub values: &'static [&'static str],
     /// The value an unknown one becomes; without it, an unknown label is rejected.
     pub fallback: Option<&'static str>,
@@ -145,37 +145,37 @@ pub struct Label {
 /// One metric that terminals measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// Its number in the journal and in state: never changed, never reused.
+    /// The metric's number in the journal and in state: never changed, never reused.
     pub code: u16,
-    /// Its name on the wire and in ClickHouse.
+    /// The metric's name on the wire and in ClickHouse.
     pub name: &'static str,
-    /// Other names a terminal may use for it.
+    /// Other names a terminal may use for the metric.
     pub aliases: &'static [&'static str],
-    /// How it is summarised.
+    /// How the metric is summarised.
     pub kind: Kind,
-    /// Its units.
+    /// The units of the metric's values.
     pub unit: Unit,
     /// The highest value accepted, in the recording unit.
     pub value_max: u64,
-    /// What it means, for `# HELP` and the documentation.
+    /// What the metric means, for `# HELP` and the documentation.
     pub help: &'static str,
-    /// Its name in Prometheus, without `_total`.
+    /// The metric's name in Prometheus, without `_total`.
     pub prometheus: &'static str,
-    /// Exact upper bounds of its Prometheus buckets, recording unit, ascending, with every threshold.
+    /// Exact upper bounds of the Prometheus buckets, recording unit, ascending, with every threshold.
     pub bounds: &'static [u64],
-    /// The same for its buckets by release, if those are closer; there are few releases and many stores.
+    /// Bounds of the buckets by release, if those are closer; there are few releases and many stores.
     pub release_bounds: &'static [u64],
     /// The first and second threshold, recording unit; `over_low` and `over_high` count values above them.
     pub thresholds: [Option<u64>; 2],
     /// What the thresholds mean, for the documentation.
     pub threshold_note: &'static str,
-    /// Its label, if it has one.
+    /// The metric's label, if it has one.
     pub label: Option<Label>,
     /// When a sample moves live series.
     pub live: Live,
     /// Whether depth per terminal is kept in ClickHouse.
     pub per_terminal: bool,
-    /// Whether its histogram and window gauges are exported for each store.
+    /// Whether the metric's histogram and window gauges are exported for each store.
     pub per_store: bool,
     /// Whether a counter is exported for each release beside each store.
     pub per_release: bool,

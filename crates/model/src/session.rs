@@ -69,11 +69,11 @@ pub struct SessionDayKey {
 /// Values of one metric: how many, their sum, the greatest; recording unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Values {
-    /// How many.
+    /// How many values there are.
     pub count: u64,
-    /// Their sum.
+    /// The sum of the values.
     pub sum: u64,
-    /// The greatest.
+    /// The greatest of the values.
     pub max: u64,
 }
 
@@ -85,7 +85,7 @@ impl Values {
         self.max = self.max.max(other.max);
     }
 
-    /// Their mean; none without values.
+    /// The mean of the values; none without values.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         use crate::metric::to_float;

@@ -35,9 +35,9 @@ impl Reading {
 /// What a terminal posts at once, and keeps until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Its number in the terminal's queue.
+    /// The batch's number in the terminal's queue.
     pub seq: u64,
-    /// How often it was sent.
+    /// How often the batch was sent.
     pub attempts: u32,
     /// The hour in which all of it was measured, by the terminal's clock, Unix ms.
     pub hour_ms: i64,
@@ -109,7 +109,7 @@ pub struct Moment {
 pub struct Sample<'a> {
     /// The metric's position.
     pub position: usize,
-    /// Its unit.
+    /// The metric's unit.
     pub unit: Unit,
     /// The name this terminal uses for it.
     pub name: &'a str,

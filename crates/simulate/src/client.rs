@@ -42,7 +42,7 @@ pub enum Answer {
 pub enum Failure {
     /// Nobody listens, or the network is gone.
     Connect,
-    /// It took too long.
+    /// The answer took too long.
     Timeout,
     /// The connection broke half-way.
     Broken,

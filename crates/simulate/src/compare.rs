@@ -34,7 +34,7 @@ const SUM_ERROR_MAX: f64 = 1e-9;
 pub struct Row {
     /// The metric.
     pub metric: &'static str,
-    /// Its wire unit.
+    /// The metric's unit on the wire.
     pub unit: &'static str,
     /// Samples acknowledged.
     pub sent: u64,
@@ -59,9 +59,9 @@ pub struct Row {
 /// The whole comparison.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Comparison {
-    /// The range asked for, Unix ms.
+    /// The beginning of the range asked for, Unix ms.
     pub from_ms: i64,
-    /// Its end, exclusive.
+    /// The end of the range asked for, exclusive, Unix ms.
     pub to_ms: i64,
     /// Every metric of the catalogue.
     pub rows: Vec<Row>,

@@ -28,11 +28,11 @@ const ALIAS_EVERY: u32 = 7;
 /// What stays the same about one terminal for the whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// The position of its store in the fleet.
+    /// The position of the terminal's store in the fleet.
     pub store: usize,
-    /// Its store.
+    /// The name of the terminal's store.
     pub store_id: String,
-    /// Its name in the store.
+    /// The terminal's name in the store.
     pub terminal_id: String,
     /// The release it runs.
     pub release: String,

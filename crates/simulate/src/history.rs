@@ -32,7 +32,7 @@ pub struct History {
     next_ms: i64,
     end_ms: i64,
     connection: Connection,
-    /// Its own, because when history is made depends on the answers; the values must not.
+    /// Random numbers of this history alone: when it is made depends on the answers; its values must not.
     rng: Rng,
 }
 

@@ -49,9 +49,9 @@ pub struct Ledger {
 /// What percentiles should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// Samples.
+    /// How many samples there are.
     pub count: u64,
-    /// Their sum, in the recording unit.
+    /// The sum of the samples, in the recording unit.
     pub sum: u128,
     /// The quantiles asked for, in the recording unit; none without samples.
     pub values: Option<Vec<u64>>,

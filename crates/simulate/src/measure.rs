@@ -50,7 +50,7 @@ impl World {
             .map_or(1.0, |hours| hours.activity_of(at_ms, store))
     }
 
-    /// The same world, where terminals make a batch this often.
+    /// Lets the terminals of this world make a batch this often.
     pub fn measured_every(mut self, interval_ms: Option<u64>) -> Self {
         if let Some(interval_ms) = interval_ms {
             self.batches_per_minute =
@@ -80,9 +80,9 @@ impl World {
 /// One terminal as it measures.
 #[derive(Debug)]
 pub struct Meter {
-    /// What stays the same about it.
+    /// What stays the same about the terminal.
     pub profile: Profile,
-    /// Its chance.
+    /// The random numbers that only this terminal draws.
     pub rng: Rng,
     /// The beginning of every batch on its release, and on the next one.
     heads: [Vec<u8>; 2],
@@ -139,7 +139,7 @@ impl Meter {
         }
     }
 
-    /// The same terminal in a run that begins then, connected if what it has to tell must not wait.
+    /// Moves the terminal into a run that begins then, connected if what it has to tell must not wait.
     pub fn beginning_at(mut self, begin_ms: i64, is_connected: bool) -> Self {
         self.begin_ms = begin_ms;
         if is_connected {

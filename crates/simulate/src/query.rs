@@ -36,10 +36,10 @@ pub enum QueryError {
         #[source]
         source: reqwest::Error,
     },
-    /// It answers with another status.
+    /// The query API answers with a status that is no success.
     #[error("the query API at {url} answered {status} for {metric}: {body}")]
     Status {
-        /// Where it is.
+        /// Where the query API is.
         url: String,
         /// The metric asked for.
         metric: &'static str,
@@ -58,11 +58,11 @@ struct AnswerBody {
 /// One series of an answer.
 #[derive(Debug, Deserialize)]
 pub struct Series {
-    /// Its store, when grouped by that.
+    /// The store of the series, when grouped by store.
     pub store_id: Option<String>,
-    /// Its release, when grouped by that.
+    /// The release of the series, when grouped by release.
     pub release: Option<String>,
-    /// Its points.
+    /// The points of the series.
     pub points: Vec<Point>,
 }
 
@@ -74,7 +74,7 @@ pub struct Point {
     pub t: i64,
     /// Samples.
     pub count: u64,
-    /// Their sum, in the wire unit.
+    /// The sum of the samples, in the wire unit.
     pub sum: f64,
     /// The quantiles, in the wire unit.
     #[serde(default)]

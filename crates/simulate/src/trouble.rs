@@ -19,7 +19,7 @@ pub enum TroubleKind {
     Silent,
 }
 
-/// Their names on the command line.
+/// The names of the troubles on the command line.
 const KINDS: [(&str, TroubleKind); 4] = [
     ("slow-sync", TroubleKind::SlowSync),
     ("bad-network", TroubleKind::BadNetwork),

@@ -25,8 +25,8 @@ const HOLD_TIME: Duration = Duration::from_millis(10);
 /// How much of an answer is held back at most.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
-/// The same with `wait_end_of_query=1`. A longer answer begins to stream; ClickHouse would put it
-/// on disk.
+/// How much of an answer is held back at most with `wait_end_of_query=1`. A longer answer begins to stream;
+/// ClickHouse would put it on disk.
 const HELD_TO_END_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One read from the engine's pipe; a pipe of Linux holds as much.

@@ -20,7 +20,7 @@ fn journal_of(settings: &Settings, count: u64) -> Image {
     image
 }
 
-/// The same, with the note of every position.
+/// Makes a journal as [`journal_of`] does, with the note of every position.
 pub(super) fn noted_journal_of(settings: &Settings, count: u64) -> Image {
     let disk = SimulatedDisk::new(Image::default());
     let as_disk: Arc<dyn Disk> = disk.clone();
@@ -31,7 +31,7 @@ pub(super) fn noted_journal_of(settings: &Settings, count: u64) -> Image {
     while opened.journal.stats().ready_segments < settings.reserve_segments as u64 {
         std::thread::yield_now();
     }
-    // It is written after the answer.
+    // The note is written after the answer.
     while noted(&*disk, settings).durable.0 < count {
         std::thread::yield_now();
     }

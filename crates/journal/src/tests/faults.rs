@@ -50,7 +50,7 @@ fn after_a_failed_sync_or_write_nothing_is_acknowledged() {
             disk.set_faults(faults);
             let (acknowledged, error) = append_until_refused_or_many(&opened);
             let Some(error) = error else {
-                // It hit the preparing of a segment, or a note that may lag.
+                // The fault hit the preparing of a segment, or a note that may lag.
                 assert!(
                     opened.journal.stats().segment_failures + opened.journal.stats().note_failures
                         > 0,

@@ -183,7 +183,7 @@ fn a_note_that_cannot_be_read_is_said_and_costs_nothing() {
     assert!(found.is_note_unusable);
     assert_eq!(told.records.len() as u64, RECORDS);
     assert!(told.losses.is_empty());
-    // It is written anew.
+    // The unusable note is written anew.
     assert_eq!(noted(&*disk, &settings).durable, Position(RECORDS));
     assert!(!recover(&settings, &disk, 0).1.is_note_unusable);
 }

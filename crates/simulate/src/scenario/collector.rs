@@ -35,15 +35,15 @@ pub enum CollectorError {
         #[source]
         source: io::Error,
     },
-    /// It ended, or was not ready in time.
+    /// The collector ended, or was not ready in time.
     #[error("the collector's {command} was not ready; it said:\n{log}")]
     NotReady {
-        /// Which of its processes.
+        /// Which of the collector's processes was not ready.
         command: &'static str,
-        /// The end of its log.
+        /// The end of the process's log.
         log: String,
     },
-    /// It did not end as it should.
+    /// The collector did not end as it should.
     #[error("the collector did not end well ({0}); --data-dir keeps its log")]
     End(String),
 }
@@ -80,7 +80,7 @@ struct Apart {
 pub struct Collector {
     /// Where terminals post.
     pub url: String,
-    /// Its admin listener.
+    /// Where the collector's admin listener is.
     pub admin_url: String,
     serve: Child,
     apart: Option<Apart>,

@@ -24,15 +24,15 @@ pub struct Finding {
 pub struct Scene<'a> {
     /// The run's options.
     pub options: &'a Options,
-    /// Its report so far.
+    /// The run's report so far.
     pub report: &'a Report,
-    /// Its fleet.
+    /// The run's fleet.
     pub fleet: &'a Fleet,
     /// The query API.
     pub query: &'a Query,
-    /// The metrics pages before it.
+    /// The metrics pages before the run.
     pub before: &'a Pages,
-    /// The metrics pages after it.
+    /// The metrics pages after the run.
     pub after: &'a Pages,
     /// What was measured of the processes, if the collector is the scenario's own.
     pub health: Option<&'a Health>,

@@ -21,26 +21,26 @@ pub enum Setup {
 /// What happens to ClickHouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// Nothing.
+    /// ClickHouse is left alone.
     None,
-    /// Every piece of an answer comes this much later, in the middle third of the run.
+    /// Every piece of ClickHouse's answers comes this much later, in the middle third of the run.
     Slow(Duration),
-    /// It is not there, in the middle third of the run.
+    /// ClickHouse is not there, in the middle third of the run.
     Away,
-    /// It is not there until the run is over.
+    /// ClickHouse is not there until the run is over.
     AwayToTheEnd,
 }
 
 /// One story.
 #[derive(Debug)]
 pub struct Scenario {
-    /// Its name on the command line.
+    /// The scenario's name on the command line.
     pub name: &'static str,
-    /// What happens.
+    /// What happens in the scenario.
     pub what: &'static str,
-    /// The options it sets; what is given on the command line wins.
+    /// The options the scenario sets; what is given on the command line wins.
     pub preset: &'static [&'static str],
-    /// The collector it starts when none is named.
+    /// The collector that the scenario starts when none is named.
     pub setup: Setup,
     /// What happens to ClickHouse.
     pub trouble: Trouble,
@@ -167,7 +167,7 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-/// Their names, with what happens in each, for the command line.
+/// The scenarios' names, with what happens in each, for the command line.
 pub fn names() -> PossibleValuesParser {
     let value = |scenario: &Scenario| PossibleValue::new(scenario.name).help(scenario.what);
     PossibleValuesParser::new(SCENARIOS.iter().map(value))

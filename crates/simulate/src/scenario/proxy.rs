@@ -9,10 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What becomes of what passes.
+/// What the proxy does with what comes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// It passes.
+    /// Everything passes.
     Open,
     /// Every piece of an answer passes this much later.
     Slow(Duration),

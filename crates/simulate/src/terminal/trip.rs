@@ -25,9 +25,9 @@ pub struct Rules {
 /// Whether terminals go on measuring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// They do.
+    /// Terminals go on measuring.
     Trade,
-    /// They only send what they have.
+    /// Terminals measure no more and only send what they have.
     Drain,
 }
 
