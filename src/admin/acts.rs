@@ -126,7 +126,7 @@ pub(super) async fn accept_clock(State(acts): State<Arc<Acts>>, headers: HeaderM
 
 /// Why a store was not retired.
 enum NotRetired {
-    /// It has no series and no terminals.
+    /// The store has no series and no terminals.
     Unknown,
     /// The journal did not take the act.
     NotTaken,

@@ -42,9 +42,9 @@ impl Page {
 /// A page as it is sent, but for its compression.
 #[derive(Debug)]
 pub struct Rendered {
-    /// Its content type.
+    /// The page's content type.
     pub content_type: &'static str,
-    /// Its bytes.
+    /// The page's bytes, uncompressed.
     pub body: Vec<u8>,
 }
 

@@ -136,9 +136,9 @@ impl Packing {
 /// A body that was unpacked.
 #[derive(Debug)]
 pub struct Unpacked {
-    /// Its bytes.
+    /// The body's bytes, unpacked.
     pub body: Bytes,
-    /// Whether it was marked as packed and was not.
+    /// Whether the body was marked as packed and was not.
     pub is_mislabelled: bool,
 }
 

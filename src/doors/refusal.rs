@@ -97,7 +97,7 @@ const SOON: (u64, u64) = (1, 5);
 const LATER: (u64, u64) = (30, 120);
 
 impl Verdict {
-    /// It would be refused again.
+    /// A refusal that no wait helps: the same request would be refused again.
     pub(super) const fn of(status: StatusCode, code: &'static str) -> Self {
         Self {
             status,

@@ -50,7 +50,7 @@ pub struct Sender<'r> {
     pub seq: Option<u64>,
 }
 
-/// The same, kept until the line is written or not needed: in one piece, and judged only for the line.
+/// A [`Sender`] kept until the line is written or not needed: in one piece, and judged only for the line.
 #[derive(Debug)]
 struct Kept {
     /// Store, terminal and release, one after the other.

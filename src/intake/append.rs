@@ -132,7 +132,7 @@ impl Append {
         match timeout_at(deadline, durable).await {
             Ok(Ok(told)) => Ok(told?),
             Ok(Err(_closed)) => Err(Refusal::Stopping),
-            // It may still become durable: then a resend is a duplicate.
+            // The record may still become durable: then a resend is a duplicate.
             Err(_elapsed) => Err(Refusal::Busy),
         }
     }

@@ -54,19 +54,19 @@ impl Default for Settings {
 /// What became of an attempt to reserve a batch.
 #[derive(Debug)]
 pub enum Reserve {
-    /// It is new, and reserved until [`Dedup::settle`].
+    /// The batch is new, and reserved until [`Dedup::settle`].
     Fresh,
-    /// It is durable already.
+    /// The batch is durable already.
     Duplicate,
-    /// One of its number is durable already, and held something else.
+    /// A batch of this number is durable already, and held something else.
     Conflicting,
-    /// It is on its way to the disk. When that is over, ask again.
+    /// The batch is on its way to the disk. When that is over, ask again.
     InFlight(Waiter),
-    /// It can never be taken in.
+    /// The batch can never be taken in.
     Refused(Reason),
-    /// There is no memory for it now.
+    /// There is no memory for the batch now.
     Full,
-    /// Its store has as many terminals as it may, and this is a new one.
+    /// The batch's store has as many terminals as it may, and the batch comes from a new one.
     StoreFull,
 }
 

@@ -10,9 +10,9 @@ use crate::intake::who::{Names, Who};
 /// A batch's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity<'r> {
-    /// Its terminal numbers its batches.
+    /// The batch's terminal numbers its batches.
     Numbered(Numbered<'r>),
-    /// Its sender does not: a digest stands for it.
+    /// The batch's sender does not number them: a digest stands for the batch.
     Keyed(Keyed<'r>),
 }
 

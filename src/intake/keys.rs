@@ -94,15 +94,15 @@ pub struct OnDisk {
 /// What became of an attempt to reserve a key.
 #[derive(Debug)]
 pub enum Reserve {
-    /// It is new, and reserved until [`Keys::settle`].
+    /// The key is new, and reserved until [`Keys::settle`].
     Fresh,
-    /// Its batch is durable; this is what it came to.
+    /// The key's batch is durable; this is what it came to.
     Known(FirstResult),
-    /// It is on its way to the disk. When that is over, ask again.
+    /// The key's batch is on its way to the disk. When that is over, ask again.
     InFlight(Waiter),
-    /// Only the disk knows: look it up (again) and ask again.
+    /// Only the disk knows the key: look it up (again) and ask again.
     LookUp,
-    /// There is no room for it now.
+    /// There is no room for the key now.
     Full,
 }
 

@@ -17,11 +17,11 @@ pub enum Stage {
     Check,
     /// Another post of the same batch is on its way to the disk.
     DedupWait,
-    /// The journal's thread has not yet taken it.
+    /// The journal's thread has not yet taken the record.
     JournalWait,
-    /// Write and `fdatasync`.
+    /// The record is written and made durable with `fdatasync`.
     JournalCommit,
-    /// It is durable, and handed to the aggregate; the request has not gone on yet.
+    /// The record is durable, and handed to the aggregate; the request has not gone on yet.
     HandOn,
 }
 

@@ -18,7 +18,7 @@ pub struct Offers<'r> {
     pub received_at_ms: i64,
     /// When its sender says that it was sent, by the sender's own clock. Unit: Unix ms.
     pub sent_at_ms: Field<Number>,
-    /// Its batches.
+    /// The request's batches.
     pub batches: &'r [Offer<'r>],
 }
 
@@ -57,7 +57,7 @@ impl Offer<'_> {
 /// What tells a batch from the other batches of its terminal, so that a resend counts once.
 #[derive(Debug, Clone, Copy)]
 pub enum Mark<'r> {
-    /// Its terminal numbers its batches.
+    /// The batch's terminal numbers its batches.
     Number {
         /// UUID of the terminal's queue.
         queue: [u8; 16],
@@ -66,14 +66,14 @@ pub enum Mark<'r> {
         /// Stands for what the batch holds: two batches of one number should agree in it.
         content: u32,
     },
-    /// Its sender gives each request a key.
+    /// The batch's sender gives each request a key.
     Key {
         /// The request's key.
         key: Key<'r>,
         /// The batch's place in the request.
         place: usize,
     },
-    /// Its sender gives it nothing: what it holds has to tell.
+    /// The batch's sender gives the batch no mark: its content has to tell it from others.
     Content(&'r [u8]),
 }
 
@@ -98,7 +98,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The same with another value, if there is one.
+    /// Turns the field's value into another, if there is one.
     pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Field<U> {
         match self {
             Self::Absent => Field::Absent,
@@ -109,7 +109,7 @@ impl<T> Field<T> {
 }
 
 impl Field<Cow<'_, str>> {
-    /// The same text, borrowed.
+    /// Borrows the field's text.
     pub fn text(&self) -> Field<&str> {
         match self {
             Self::Absent => Field::Absent,

@@ -13,11 +13,11 @@ use crate::room::{Held, REQUEST_BYTES};
 /// What came of a request.
 #[derive(Debug)]
 pub struct Receipt {
-    /// Its samples.
+    /// What became of the request's samples.
     pub outcomes: Outcomes,
-    /// What was wrong with some.
+    /// What was wrong with some of the samples.
     pub report: Report,
-    /// Whether it was answered before, and is answered the same.
+    /// Whether the request was answered before, and is answered the same.
     pub is_replayed: bool,
     /// Why the last batch that was refused whole was refused.
     pub refused: Option<Reason>,

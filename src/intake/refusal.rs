@@ -44,7 +44,7 @@ pub enum NotStored {
     QueueFull,
     /// The journal's budget or the disk is used up.
     DiskFull,
-    /// It is longer than a record may be.
+    /// The record is longer than a record may be.
     TooLarge,
     /// The journal is closed.
     Closed,

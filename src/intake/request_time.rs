@@ -67,7 +67,7 @@ impl RequestTime {
         self.sent_at_ms
     }
 
-    /// The same for a batch of this identity: samples of a keyed one may be no older than its key.
+    /// The times for a batch of this identity: samples of a keyed one may be no older than its key.
     #[must_use]
     pub fn of(self, identity: &Identity<'_>) -> Self {
         Self {

@@ -92,9 +92,9 @@ struct Placed<'o> {
 
 /// What a batch waits for before it can be decided about.
 enum Wait {
-    /// Another request has it under way.
+    /// Another request has the batch under way.
     InFlight(Waiter),
-    /// Its key has to be looked up.
+    /// The batch's key has to be looked up.
     LookUp,
 }
 
@@ -220,7 +220,7 @@ impl<'i, 'o> Submission<'i, 'o> {
             dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
             dedup::Reserve::InFlight(waiter) => match append.holds(numbered) {
                 None => return Some(Wait::InFlight(waiter)),
-                // The same batch twice in one request: the first copy is on its way with us.
+                // One request holds this batch twice: the first copy is on its way with us.
                 Some(true) => self.duplicate(placed.batch),
                 Some(false) => self.conflict(placed.batch, numbered),
             },

@@ -226,7 +226,7 @@ impl<'a> Writer<'a> {
         if t_raw_ms.rem_euclid(span_ms) != 0 {
             return Err(Reason::InvalidHistogram);
         }
-        // Its window is the one that holds its middle.
+        // The histogram's window is the one that holds its middle.
         self.time.corrected(t_raw_ms.saturating_add(span_ms / 2))?;
         let buckets = histogram.buckets.value().ok_or(Reason::InvalidHistogram)?;
         let wire = |field: &Field<Number>| {

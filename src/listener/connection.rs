@@ -204,7 +204,7 @@ fn refuse(
     refusals: &Refusals,
 ) -> bool {
     let Some(refused) = Refused::of(error, rest) else {
-        // It broke. In the middle of a request that is seen where the request is worked on.
+        // The connection broke. In the middle of a request that is seen where the request is worked on.
         if watched.status.phase() == Phase::Head {
             refusals.note(Refused::Incomplete);
         }

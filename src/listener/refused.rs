@@ -8,13 +8,13 @@ use crate::throttle::Throttle;
 pub(super) enum Refused {
     /// The head is over its limit of bytes or of fields.
     TooLarge,
-    /// It is not HTTP/1, or contradicts itself.
+    /// The bytes are not HTTP/1, or contradict themselves.
     Malformed,
-    /// A client that begins TLS.
+    /// The client begins TLS.
     Tls,
-    /// A client that begins HTTP/2 without asking.
+    /// The client begins HTTP/2 without asking.
     Http2,
-    /// A balancer that says whom it speaks for.
+    /// A balancer begins with a line of the PROXY protocol.
     Proxy,
     /// The client closed its side in the middle of a head.
     Incomplete,

@@ -10,17 +10,17 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// Between two requests.
+    /// The connection is between two requests.
     Idle,
-    /// The same, and so long that what hyper takes has been given back.
+    /// The connection is idle for so long that what hyper takes has been given back.
     Parked,
     /// Some of a request's head has come.
     Head,
-    /// Its head is whole, its body is not.
+    /// The request's head is whole, its body is not.
     Body,
-    /// The request is whole, and worked on: its client has done what it has to.
+    /// The request is whole and worked on: its client has done what it has to.
     Work,
-    /// The same, but the client has closed its side: it is gone, or still waits for the answer.
+    /// A request is worked on, but its client closed its side: it is gone, or waits for the answer.
     Left,
     /// The answer is made, and not all of it is out.
     Answer,
@@ -151,14 +151,14 @@ impl Status {
         self.state().phase()
     }
 
-    /// From now on. Only the connection's own task calls it.
+    /// Enters a phase from now on. Only the connection's own task calls it.
     pub(super) fn enter(&self, phase: Phase) {
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         self.state
             .store(State::new(phase, now_ms).0, Ordering::Relaxed);
     }
 
-    /// The same, if it is in this one.
+    /// Enters `to` from now on, if the connection is in `from`.
     pub(super) fn turn(&self, from: Phase, to: Phase) {
         if self.phase() == from {
             self.enter(to);

@@ -229,7 +229,7 @@ async fn what_stands_behind_a_request_does_not_hold_up_its_answer() {
                 heard.starts_with("HTTP/1.1 200 OK\r\n"),
                 "{tail:?}: {heard}"
             );
-            // The same in a packet of its own, while the request is worked on.
+            // The tail comes in a packet of its own, while the request is worked on.
             let mut client = server.said(format!("{WAIT}{tail}")).await;
             server.wait_for(1).await;
             client.say(tail).await;
@@ -388,7 +388,7 @@ async fn a_parked_connection_goes_on_as_if_nothing_had_been() {
     comes_to(&status, Phase::Idle).await;
     status.tell(Order::Park, status.state());
     comes_to(&status, Phase::Parked).await;
-    // Its client leaves.
+    // The parked connection's client leaves.
     drop(client);
     let all = async {
         while Arc::strong_count(&status) > 1 {

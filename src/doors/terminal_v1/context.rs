@@ -33,7 +33,7 @@ impl<'t> Context<'t> {
         }
     }
 
-    /// The same body is read in another way.
+    /// Counts from nothing, because the same body is now read in another way.
     pub(super) fn begin_again(&mut self) {
         (self.batches, self.samples, self.unknown_keys) = (0, 0, 0);
         self.samples_before = SAMPLES_USUAL;

@@ -96,7 +96,7 @@ impl<'a> Json<'a> {
         Some(text)
     }
 
-    /// The same as a text.
+    /// Passes over a text as [`text`](Self::text) does, and gives the `str`.
     #[inline(always)]
     fn str(&mut self) -> Option<&'a str> {
         let start = self.text.len() - self.rest.len() + 1;
@@ -239,7 +239,7 @@ impl<'a> Walk<'a> for Json<'a> {
     #[inline(always)]
     fn open(&mut self, kind: Kind) -> Result<Members, Broken> {
         let opens = if kind == Kind::Object { b'{' } else { b'[' };
-        // It is passed over before the first member, as a comma is before every other.
+        // The bracket is passed over before the first member, as a comma is before every other.
         let is_it = self.peek() == opens;
         is_it.then_some(Members(u64::from(opens))).ok_or(Broken)
     }

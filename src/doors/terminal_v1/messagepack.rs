@@ -247,7 +247,7 @@ impl<'a> Bytes<'a> {
 
     #[cold]
     fn by_serde<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Broken> {
-        // Its deserializer does not say how far it has come.
+        // The deserializer does not say how far it has come, so the piece is measured first.
         let piece = self.piece().ok_or(Broken)?;
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(piece.0);
         deserializer.set_max_depth(DEPTH_MAX);

@@ -49,7 +49,7 @@ pub use wrapping::{Opened, Wrapping, open_envelope};
 pub(super) use door::routes;
 
 impl Field<Number> {
-    /// The same, but a float as `written` has it: that of JSON may be read a last digit off.
+    /// Takes a float as `written` has it, since reading JSON may get a float's last digit wrong.
     fn exactly(self, written: impl FnOnce() -> Option<f64>) -> Self {
         match self {
             Self::Is(Number::Float(read)) => Self::Is(Number::Float(written().unwrap_or(read))),

@@ -18,10 +18,10 @@ pub fn parse(body: &[u8], format: Format, limits: Limits) -> Result<Parsed<'_>, 
     parse_within(body, format, limits, &mut |_bytes| true)
 }
 
-/// The same, asking for memory before it takes any for what is in the body.
+/// Parses as [`parse`] does, and asks `take` for memory before it takes any for what is in the body.
 ///
 /// # Errors
-/// When there are no batches to be found in it, or too many, or `take` refuses.
+/// When there are no batches to be found in the body, or too many, or `take` refuses.
 pub fn parse_within<'b>(
     body: &'b [u8],
     format: Format,
@@ -358,7 +358,7 @@ mod tests {
             }
         }
 
-        /// The same of MessagePack, whole and with a byte changed.
+        /// The walk reads MessagePack as taking it apart does, whole and with a byte changed.
         #[test]
         fn whether_walked_or_taken_apart_messagepack_says_the_same(
             text in body_text(), at: prop::sample::Index, byte: u8, is_whole: bool,

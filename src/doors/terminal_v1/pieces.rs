@@ -26,17 +26,17 @@ pub(super) fn item_of<'a, I: Item<'a>, P: Piece<'a>>(
 /// A value that has not been looked into.
 pub(super) trait Piece<'a>: Copy {
     fn is_null(self) -> bool;
-    /// The float that it is, if reading it as a field may get its last digit wrong.
+    /// The float that the value is, if reading it as a field may get its last digit wrong.
     fn float(self) -> Option<f64>;
-    /// It, as it is written.
+    /// The bytes of the value, as it is written.
     fn bytes(self) -> &'a [u8];
-    /// What it is as a field: wrong, if it cannot be read.
+    /// What the value is as a field: wrong, if it cannot be read.
     fn field<T>(self) -> Field<T>
     where
         FieldSeed<T>: DeserializeSeed<'a, Value = Field<T>>;
-    /// Its keys and values, if it is an object. A key that is no text is nobody's key.
+    /// The keys and values of an object; `None` for what is none. A key that is no text is nobody's key.
     fn pairs(self) -> Option<impl Iterator<Item = (Cow<'a, str>, Self)>>;
-    /// Its elements, if it is a list.
+    /// The elements of a list; `None` for what is none.
     fn elements(self) -> Option<impl Iterator<Item = Self>>;
 }
 

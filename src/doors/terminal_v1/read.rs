@@ -245,7 +245,7 @@ impl<'de> Item<'de> for Top<'de> {
                 let mut batches = self.many.take().unwrap_or_default();
                 match value.list(&mut batches, context)? {
                     Listed::Bytes(_) => self.many = Some(batches),
-                    // It may have been a list before.
+                    // The key may have come before, with a list.
                     Listed::Absent => self.many = (!batches.is_empty()).then_some(batches),
                     Listed::Wrong => self.many_is_wrong = true,
                 }

@@ -70,9 +70,9 @@ pub struct Batch<'a> {
 pub struct Request<'a> {
     /// When the terminal sent it, by its own clock.
     pub sent_at_ms: Field<Number>,
-    /// Its batches.
+    /// The request's batches.
     pub batches: Vec<Batch<'a>>,
-    /// Whether it came as `{"batches": […]}`.
+    /// Whether the request came as `{"batches": […]}`.
     pub is_many: bool,
     /// Keys that mean nothing in this version.
     pub unknown_keys: u64,

@@ -36,11 +36,11 @@ pub struct Wrapping {
 /// A body as it is to be taken apart.
 #[derive(Debug)]
 pub struct Opened {
-    /// Its bytes.
+    /// The body's bytes.
     pub body: Bytes,
-    /// How it is written.
+    /// How the body is written.
     pub format: Format,
-    /// Whether it was marked as packed and was not.
+    /// Whether the body was marked as packed and was not.
     pub is_mislabelled: bool,
 }
 

@@ -696,7 +696,7 @@ fn the_content_of_a_batch_is_its_two_lists_as_they_are_written() {
     ] {
         assert_eq!(of(empty), 0, "{empty}");
     }
-    // The same in MessagePack: in whatever order, and the same bytes.
+    // MessagePack gives the same content in whatever order, and the same bytes.
     let packed = |value: &Value| match parse(&messagepack(value), Format::MessagePack, LIMITS) {
         Ok(Parsed::Request(request)) => request
             .batches

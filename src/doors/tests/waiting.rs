@@ -58,7 +58,7 @@ async fn who_waits_for_the_disk_holds_what_is_written_and_no_more() {
         until(name, || is_let_go.load(Ordering::SeqCst)).await;
         until(name, || collector.stage.queued() > 0).await;
         until(name, || collector.set_aside() < before + 16 * 1024).await;
-        // Its client goes away: what is written still waits.
+        // The post's client goes away: what is written still waits.
         post.abort();
         assert!(post.await.is_err_and(|error| error.is_cancelled()));
         assert!(collector.set_aside() > before + 100, "{name}");
