@@ -28,13 +28,13 @@ struct Inner {
 const BETWEEN_DRAWS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Chance {
-    /// What the system gives.
+    /// Makes a source of chance from what the system gives.
     #[must_use]
     pub fn of_system() -> Self {
         Self::new(false, &mut Rng::new())
     }
 
-    /// The same again for the same seed, secrets too: for tests.
+    /// Makes a source that draws the same again for the same seed, secrets too: for tests.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self::new(true, &mut Rng::with_seed(seed))

@@ -224,7 +224,7 @@ impl Holdings {
         inner.last_epoch = sealed.epoch;
         inner.sealing = None;
         inner.sealing_samples = 0;
-        // It may have been shipped and confirmed in the moment since its commit.
+        // The epoch may have been shipped and confirmed in the moment since its commit.
         if info.epoch > inner.confirmed {
             inner.unconfirmed.push_back(info);
         }
@@ -266,7 +266,7 @@ impl Holdings {
         self.look(position, read, hours).await
     }
 
-    /// The same for whatever `read` takes out of what is open.
+    /// Takes a view as [`view`](Self::view) does, with whatever `read` takes out of what is open.
     pub async fn view_of<T>(&self, position: u64, read: impl Fn(&Aggregator) -> T) -> View<T> {
         self.look(position, read, 0..0).await
     }

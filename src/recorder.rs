@@ -17,12 +17,12 @@ use tillwatch_model::metric::to_float;
 /// A histogram that may be recorded: its name, its help, its upper bounds (rising).
 #[derive(Debug, Clone, Copy)]
 pub struct Declared {
-    /// Its name. Values of one that ends in `_seconds` are added up in nanoseconds, of others as whole
-    /// numbers.
+    /// The histogram's name. Values of one that ends in `_seconds` are added up in nanoseconds, of others as
+    /// whole numbers.
     pub name: &'static str,
-    /// What it is.
+    /// What the histogram measures, in words.
     pub help: &'static str,
-    /// Upper bounds of its buckets, rising; the last one, infinity, is not among them.
+    /// Upper bounds of the histogram's buckets, rising; the last one, infinity, is not among them.
     pub bounds: &'static [f64],
 }
 

@@ -210,7 +210,7 @@ impl Room {
             self.give(arrivals.make_room(missing.max(self.bytes_max / LUMP), now));
         }
         if !arrivals.places.contains_key(&id) {
-            // It was the slowest itself.
+            // This body was the slowest itself.
             return Err(NoRoom::Slowest);
         }
         self.take_from(&mut arrivals, more, now)?;
@@ -361,10 +361,10 @@ impl Arriving {
         let _dropped = (&mut self.leave).await;
     }
 
-    /// It is whole.
+    /// Ends the arrival of a body that is whole.
     ///
     /// # Errors
-    /// When it has had to make room, or there is none for what follows.
+    /// When the body has had to make room, or there is none for what follows.
     pub fn whole(mut self) -> Result<(Bytes, Held), NoRoom> {
         let body = std::mem::take(&mut self.buffer);
         let taken = self.leave_place().ok_or(NoRoom::Slowest)?;

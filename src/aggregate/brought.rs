@@ -46,16 +46,16 @@ pub struct Shared {
 /// One reading on its way into the aggregate.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
-    /// What all readings of its batch share.
+    /// What all readings of the reading's batch share.
     pub shared: Shared,
-    /// Its metric.
+    /// The metric that the reading is of.
     pub metric: &'a Metric,
     /// The reading.
     pub reading: &'a Reading,
-    /// Its corrected time, Unix ms.
+    /// The reading's corrected time, Unix ms.
     pub t_ms: i64,
-    /// When its batch was received, Unix ms.
+    /// When the reading's batch was received, Unix ms.
     pub received_at_ms: i64,
-    /// What it brings.
+    /// The value or values that the reading brings.
     pub brought: Brought<'a>,
 }

@@ -62,19 +62,19 @@ pub struct Restored {
 /// Everything that one seal makes durable together.
 #[derive(Debug)]
 pub struct Cut {
-    /// Position of the last record in it.
+    /// Position of the last record in the cut.
     pub applied: u64,
-    /// Sums over everything up to it.
+    /// Sums over everything up to that record.
     pub totals: Totals,
     /// The latest time of a record, Unix ms.
     pub journal_ms: i64,
-    /// Samples in its windows.
+    /// Samples in the cut's windows.
     pub samples: u64,
-    /// Its windows.
+    /// The cut's windows.
     pub windows: Taken,
-    /// What it holds by terminal and hour.
+    /// What the cut holds by terminal and hour.
     pub terminal_hours: TakenTerminalHours,
-    /// What it holds by session and day.
+    /// What the cut holds by session and day.
     pub sessions: TakenSessions,
     /// What resolves their numbers.
     pub tables: Tables,

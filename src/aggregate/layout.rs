@@ -21,15 +21,15 @@ pub struct Layout {
 /// Where one metric's series stand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
-    /// First of its counters, one a label value.
+    /// The first of the metric's counters, of which each label value has one.
     pub counter: Option<usize>,
-    /// First of its counters in each release.
+    /// The first of the metric's counters in each release.
     pub release_counter: Option<usize>,
-    /// Its histogram in each store.
+    /// The metric's histogram in each store.
     pub store_histogram: Option<usize>,
-    /// Its histogram in each release.
+    /// The metric's histogram in each release.
     pub release_histogram: Option<usize>,
-    /// Its last values in each terminal.
+    /// The metric's last values in each terminal.
     pub level: Option<usize>,
 }
 

@@ -53,7 +53,7 @@ pub struct ClassicHistogram {
     pub counts: Vec<u64>,
     /// Sum of all values, recording unit.
     pub sum: u64,
-    /// The same values in exponential buckets, in Prometheus' unit; only if that is asked for.
+    /// All values in exponential buckets too, in Prometheus' unit; only if that is asked for.
     pub native: Option<Box<ExponentialHistogram>>,
 }
 

@@ -73,7 +73,7 @@ impl Cell {
         CELL_BYTES + BUCKET_BYTES * self.histogram.buckets_max()
     }
 
-    /// Its counts, each by the finest bucket that its own is read as; in no order.
+    /// The cell's counts, each by the finest bucket that its own is read as; in no order.
     fn pairs(&self) -> impl Iterator<Item = (u32, u64)> {
         let pairs = self.histogram.pairs();
         pairs.map(|(index, count)| (((index + 1) << self.shift) - 1, count))

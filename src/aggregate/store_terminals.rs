@@ -37,7 +37,7 @@ impl StoreTerminals {
         &self.store_id
     }
 
-    /// Its number, as of its last batch.
+    /// The store's number, as of the store's last batch.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number

@@ -34,9 +34,9 @@ impl From<&TerminalRef<'_>> for TerminalKey {
 /// The last value of a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastValue {
-    /// When it was measured, corrected, Unix ms.
+    /// When the value was measured, corrected, Unix ms.
     pub t_ms: i64,
-    /// The same by the terminal's clock.
+    /// When the value was measured by the terminal's clock, Unix ms.
     pub t_raw_ms: i64,
     /// The value, recording unit.
     pub value: u64,
@@ -65,13 +65,13 @@ pub struct Terminal {
     pub offset_at_ms: i64,
     /// How often its clock was moved between two posts: or, two tills use its name.
     pub clock_jumps: u64,
-    /// Its queues.
+    /// The terminal's queues.
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
-    /// Its store was retired and it has not posted since: only its queues are kept.
+    /// The terminal's store was retired and the terminal has not posted since: only its queues are kept.
     pub is_retired: bool,
-    /// Its number among those that have changed since the last cut; `None`: it has not.
+    /// The terminal's number among those changed since the last cut; `None`: it has not changed.
     pub(super) changed: Option<u32>,
 }
 
@@ -198,7 +198,7 @@ mod tests {
             // Two tills of one name.
             (105, 1, true),
             (106, -3_600_000, true),
-            // It was away for a while.
+            // The terminal was away for a while.
             (117, 1, false),
             (127, 60_002, true),
         ];

@@ -2,7 +2,7 @@
 
 /// From the least value of a row to its greatest.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// The same where only ASCII can be shown.
+/// The characters to draw with where only ASCII can be shown.
 const ASCII: [char; 8] = ['.', ':', '-', '=', '+', '*', '%', '#'];
 /// Wider than this, neighbours share a character.
 const WIDTH_MAX: usize = 60;

@@ -29,30 +29,30 @@ pub(super) struct Reading {
 /// Why the wall clock is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It lies before the date of this release.
+    /// The wall clock lies before the date of this release.
     BeforeRelease,
-    /// At the start it lay before the journal's last time.
+    /// At the start the wall clock lay before the journal's last time.
     BeforeJournal {
         /// The journal's last time, Unix ms.
         journal_ms: i64,
     },
-    /// It moved against the boot-time clock while the process ran.
+    /// The wall clock moved against the boot-time clock while the process ran.
     Moved {
-        /// Ahead if positive.
+        /// How far the wall clock is ahead. Negative: behind. Unit: ms.
         by_ms: i64,
     },
 }
 
-/// Why it is believed again.
+/// Why the wall clock is believed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grounds {
-    /// It is where it was before the doubt, or has reached what it lay before.
+    /// The wall clock is where it was before the doubt, or has reached what it lay before.
     Returned,
     /// The kernel says that it is synchronised.
     Synchronised,
-    /// It agrees with the terminals' clocks, and the old time did not.
+    /// The wall clock agrees with the terminals' clocks, and the old time did not.
     Fleet,
-    /// It has run evenly for ten minutes.
+    /// The wall clock has run evenly for ten minutes.
     Steady,
     /// An operator says so.
     Operator,
@@ -63,20 +63,20 @@ pub enum Grounds {
 pub enum Change {
     /// The wall clock is not believed any more.
     Doubted(Doubt),
-    /// It is believed again.
+    /// The wall clock is believed again.
     Believed {
-        /// Why.
+        /// Why the wall clock is believed.
         grounds: Grounds,
         /// The wall clock from now on minus what was believed until now. Negative: times may have been
         /// written that lie in the future. Unit: ms.
         moved_ms: i64,
     },
-    /// It was moved so far that it would be doubted, and at the same moment there were grounds to believe
-    /// it. As [`Believed`](Self::Believed).
+    /// The wall clock was moved so far that it would be doubted, and at the same moment there were grounds
+    /// to believe it. Otherwise this is as [`Believed`](Self::Believed).
     Moved {
-        /// Why.
+        /// Why the wall clock is believed.
         grounds: Grounds,
-        /// As above.
+        /// The wall clock from now on minus what was believed until now, ms.
         moved_ms: i64,
     },
 }

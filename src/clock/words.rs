@@ -5,7 +5,7 @@ use std::fmt;
 use crate::clock::Doubt;
 
 impl Doubt {
-    /// Its name in metrics.
+    /// The doubt's name in metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A setting that cannot be right.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// Its name.
+    /// The setting's name.
     pub(super) name: &'static str,
     /// What is wrong, and what would be right.
     pub(super) message: String,

@@ -75,7 +75,7 @@ pub enum ConfigError {
     Default {
         /// The setting.
         name: &'static str,
-        /// Its default.
+        /// The setting's default.
         default: &'static str,
         /// What is wrong.
         message: String,

@@ -13,13 +13,13 @@ use crate::logging::Format;
 /// One setting, for the reference and for finding typos.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// Its name in the file.
+    /// The setting's name in the file.
     pub name: &'static str,
-    /// Its variable.
+    /// The setting's environment variable.
     pub variable: &'static str,
-    /// Its default; empty: none.
+    /// The setting's default; empty: none.
     pub default: &'static str,
-    /// What it does, and what happens when it is too small or too large.
+    /// What the setting does, and what happens when it is too small or too large.
     pub help: &'static str,
     /// Whether `serve` takes a new value on SIGHUP.
     pub is_reloadable: bool,

@@ -14,13 +14,13 @@ use crate::export::snapshot::{Snapshot, StoreSnapshot};
 /// One family of series.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// Its name; a counter's without `_total`.
+    /// The family's name; a counter's without `_total`.
     pub name: &'static str,
-    /// What it is, in Prometheus' words.
+    /// What the family is, in Prometheus' words.
     pub kind: &'static str,
-    /// Its labels.
+    /// The labels of the family's series.
     pub labels: &'static [&'static str],
-    /// What it means.
+    /// What the family means.
     pub help: &'static str,
 }
 

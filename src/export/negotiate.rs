@@ -45,7 +45,7 @@ impl Format {
         }
     }
 
-    /// Its content type.
+    /// The format's content type.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {

@@ -37,13 +37,13 @@ pub struct Levels {
 /// One store.
 #[derive(Debug)]
 pub struct StoreSnapshot {
-    /// Its name.
+    /// The store's name.
     pub store_id: Arc<str>,
-    /// Its number.
+    /// The store's number.
     pub(super) number: u32,
-    /// Its cumulative series.
+    /// The store's cumulative series.
     pub series: StoreLive,
-    /// By place of the levels.
+    /// The store's levels, by their places.
     pub levels: Vec<Levels>,
     /// Terminals that posted in the last ten minutes.
     pub terminals_reporting: u64,

@@ -68,7 +68,7 @@ impl ClickHouse {
         Self::new(receiver, timeout)
     }
 
-    /// The same ClickHouse, with statements in another database.
+    /// Reaches the same ClickHouse, with statements in another database.
     #[must_use]
     pub fn in_database(&self, name: &str) -> Self {
         Self {

@@ -37,9 +37,9 @@ pub struct BrokenPart {
     pub table: &'static str,
     /// The part's name.
     pub part: String,
-    /// Its partition: the first day of its rows, as `yyyymmdd`, or `all`.
+    /// The part's partition: the first day of its rows, as `yyyymmdd`, or `all`.
     pub partition: String,
-    /// What ClickHouse says of it.
+    /// What ClickHouse says of the part.
     pub message: String,
 }
 
@@ -144,13 +144,13 @@ pub fn days_of_week(broken: &BrokenPart) -> Vec<u32> {
 /// A row or more that are other than their hash says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WrongRows {
-    /// Their seal.
+    /// The seal that the rows are of.
     pub epoch: u64,
-    /// Their table.
+    /// The table that the rows are in.
     pub table: &'static str,
-    /// Their day, since 1970.
+    /// The day of the rows, counted since 1970.
     pub day: u32,
-    /// How many.
+    /// How many rows there are.
     pub rows: u64,
 }
 

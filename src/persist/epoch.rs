@@ -13,28 +13,28 @@ pub type SideDays = BTreeMap<SideTable, BTreeMap<u32, DayLedger>>;
 /// One epoch in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochInfo {
-    /// Its number.
+    /// The epoch's number.
     pub epoch: u64,
-    /// The collector id its rows bear.
+    /// The collector id that the epoch's rows bear.
     pub collector_id: Uuid,
-    /// When it was sealed, Unix ms.
+    /// When the epoch was sealed, Unix ms.
     pub sealed_at_ms: i64,
-    /// When ClickHouse was found to hold all of it, Unix ms.
+    /// When ClickHouse was found to hold all of the epoch, Unix ms.
     pub confirmed_at_ms: Option<i64>,
-    /// Its rows of `rollup_1m` by day (days since 1970).
+    /// The epoch's rows of `rollup_1m` by day (days since 1970).
     pub days: BTreeMap<u32, DayLedger>,
-    /// Its rows of the other tables.
+    /// The epoch's rows of the other tables.
     pub sides: SideDays,
 }
 
 impl EpochInfo {
-    /// Its rows of `rollup_1m`.
+    /// How many rows of `rollup_1m` the epoch has.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.days.values().map(|day| day.rows).sum()
     }
 
-    /// Its rows of the other tables.
+    /// How many rows of the other tables the epoch has.
     #[must_use]
     pub fn side_rows(&self) -> u64 {
         let days = self.sides.values().flat_map(BTreeMap::values);

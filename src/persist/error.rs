@@ -6,7 +6,7 @@ pub enum StateError {
     /// SQLite says no. Sealing is tried again; nothing is lost meanwhile, the journal holds it.
     #[error("the state file could not be read or written")]
     Sqlite(#[source] rusqlite::Error),
-    /// Its pages or fields hold what SQLite never wrote.
+    /// The file's pages or fields hold what SQLite never wrote.
     #[error(
         "the state file is damaged. Copy the data folder to another disk before anything else, and look at this one; \
          then bring the collector back from a backup with `tillwatch restore`"
@@ -69,10 +69,10 @@ pub enum ClickHouseError {
     /// There is no ClickHouse yet: the embedded engine is starting.
     #[error("the ClickHouse engine is not ready yet")]
     NotReady,
-    /// It answered with an exception.
+    /// ClickHouse answered with an exception.
     #[error("ClickHouse refused")]
     Refused(#[source] clickhouse::error::Error),
-    /// It took an insert and does not hold its rows.
+    /// ClickHouse took an insert and does not hold its rows.
     #[error("ClickHouse took the rows and does not hold them")]
     NotHeld,
     /// A migration's text is not what was applied.

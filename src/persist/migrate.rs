@@ -16,11 +16,11 @@ use crate::persist::error::ClickHouseError;
 /// A file in `migrations/`.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
-    /// Its number: 1, 2, …
+    /// The migration's number: 1, 2, …
     pub number: u32,
-    /// Its file name.
+    /// The migration's file name.
     pub name: &'static str,
-    /// Its text.
+    /// The migration's text.
     pub sql: &'static str,
 }
 
@@ -95,7 +95,7 @@ impl Migration {
         })
     }
 
-    /// Its statements: each ends with a semicolon at the end of a line.
+    /// The migration's statements: each ends with a semicolon at the end of a line.
     pub fn statements(&self) -> impl Iterator<Item = &'static str> {
         let statements = self.sql.split(";\n");
         statements.map(str::trim).filter(|text| !text.is_empty())
@@ -252,7 +252,7 @@ mod tests {
             assert!(migration.name.starts_with(&format!("{number:04}_")));
             assert!(migration.sql.starts_with("-- oldest_binary: "));
             assert!(migration.statements().count() >= 1);
-            // It may be applied again over what is there.
+            // A migration may be applied again over what is there.
             for statement in migration.statements() {
                 assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
             }

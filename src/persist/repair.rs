@@ -24,7 +24,7 @@ pub enum Repaired {
     BlobGone,
     /// The blob is not what the ledger says: sending it could only make things worse.
     BlobDamaged,
-    /// It holds every row, but also rows that were never sent under this number.
+    /// ClickHouse holds every row, but also rows that were never sent under this number.
     HasOthers,
 }
 
@@ -131,26 +131,26 @@ pub fn date(day: u32) -> String {
 /// Rows in ClickHouse under one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
-    /// Whose.
+    /// The collector whose rows they are.
     pub collector_id: Uuid,
-    /// Their seal.
+    /// The seal that the rows are of.
     pub epoch: u64,
-    /// How many.
+    /// How many rows there are.
     pub rows: u64,
-    /// Samples in them.
+    /// Samples in the rows.
     pub samples: u64,
 }
 
 /// What ClickHouse holds of one collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contribution {
-    /// Whose.
+    /// The collector whose rows they are.
     pub collector_id: Uuid,
-    /// Its epochs.
+    /// How many epochs the collector has there.
     pub epochs: u64,
-    /// Its rows.
+    /// How many rows the collector has there.
     pub rows: u64,
-    /// Samples in them.
+    /// Samples in the rows.
     pub samples: u64,
 }
 

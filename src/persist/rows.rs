@@ -234,7 +234,7 @@ pub fn hashes(bytes: &[u8]) -> Option<Vec<u64>> {
     Some(raw_rows(bytes)?.iter().map(|row| row.hash).collect())
 }
 
-/// The same rows under another collector's id. `None` at the first byte that is not as [`encode`]
+/// Writes the same rows under another collector's id. `None` at the first byte that is not as [`encode`]
 /// writes it.
 #[must_use]
 pub fn restamp(bytes: &[u8], collector_id: Uuid) -> Option<EncodedRows> {

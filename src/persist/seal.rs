@@ -18,13 +18,13 @@ use crate::persist::tables::{
 /// What came of a seal.
 #[derive(Debug, Clone, Copy)]
 pub struct SealedEpoch {
-    /// Its number.
+    /// The epoch's number.
     pub epoch: u64,
-    /// Its rows, of every table.
+    /// The epoch's rows, of every table.
     pub rows: u64,
-    /// Samples in them.
+    /// Samples in the rows.
     pub samples: u64,
-    /// Bytes of its blobs in the outbox.
+    /// Bytes of the epoch's blobs in the outbox.
     pub blob_bytes: u64,
 }
 

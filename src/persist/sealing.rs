@@ -54,31 +54,31 @@ impl Sealing {
         self.cut.applied
     }
 
-    /// Its rows by day.
+    /// The epoch's rows by day.
     #[must_use]
     pub fn days(&self) -> &BTreeMap<u32, rows::DayLedger> {
         &self.encoded.days
     }
 
-    /// Idempotency keys of its batches.
+    /// Idempotency keys of the epoch's batches.
     #[must_use]
     pub fn keys(&self) -> &[(KeyId, FirstResult)] {
         &self.cut.keys
     }
 
-    /// The hours of stores that its rows are of.
+    /// The hours of stores that the epoch's rows are of.
     #[must_use]
     pub fn hours(&self) -> &[StoreHour] {
         &self.hours
     }
 
-    /// Its rows in the tables beside `rollup_1m`, by day.
+    /// The epoch's rows in the tables beside `rollup_1m`, by day.
     #[must_use]
     pub fn side_days(&self) -> SideDays {
         side_outbox::days_of(&self.sides)
     }
 
-    /// Those rows as bytes.
+    /// The epoch's rows in such a table, as bytes.
     #[must_use]
     pub fn side_bytes(&self, table: SideTable) -> &[u8] {
         let side = self.sides.iter().find(|side| side.table == table);

@@ -18,11 +18,11 @@ const DESTROYED_BEFORE: &str = "session_keys_destroyed_before";
 /// What became of a day's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOfDay {
-    /// It is there.
+    /// The key is there.
     Kept([u8; 32]),
-    /// Its time is over: no pseudonym of the day leads to its session any more.
+    /// The key's time is over: no pseudonym of the day leads to its session any more.
     Destroyed,
-    /// No session of the day has been met.
+    /// No session of the day has been met, so the key was never made.
     NeverMade,
 }
 

@@ -40,7 +40,7 @@ impl SideTable {
     /// Both.
     pub const ALL: [Self; 2] = [Self::TerminalHour, Self::Session];
 
-    /// Its name in ClickHouse and in the state file.
+    /// The table's name in ClickHouse and in the state file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl SideTable {
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// Its columns, in the order in which a row has them.
+    /// The table's columns, in the order in which a row has them.
     #[must_use]
     pub fn columns(self) -> &'static str {
         match self {
@@ -252,7 +252,7 @@ pub fn hashes(table: SideTable, bytes: &[u8]) -> Option<Vec<u64>> {
         .collect()
 }
 
-/// The same rows under another collector's id. `None` at the first byte that is not as they are written.
+/// Writes the rows under another collector's id. `None` at the first byte that is not as rows are written.
 #[must_use]
 pub fn restamp(table: SideTable, bytes: &[u8], collector_id: uuid::Uuid) -> Option<EncodedRows> {
     let mut stamped = EncodedRows::default();

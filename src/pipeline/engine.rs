@@ -54,7 +54,7 @@ async fn put_back(file: PathBuf, endpoint: Option<Endpoint>) {
             );
         }
     });
-    // It is looked at again in a moment.
+    // A failed look needs no care, because the file is looked at again in a moment.
     let _looked = looked.await;
 }
 

@@ -102,10 +102,10 @@ pub(super) fn check_journal(
     check_belonging(known, data_dir, world)
 }
 
-/// The same, of what a state file says that is not opened for use.
+/// Checks as `check_journal` does, with what a state file says that is not opened for use.
 ///
 /// # Errors
-/// The same.
+/// The errors of `check_journal`.
 pub fn check_belonging(known: Belonging, data_dir: &Path, world: &World) -> Result<(), ServeError> {
     let journal = journal_dir(data_dir);
     let found = outline(&*world.disk, &journal)?;

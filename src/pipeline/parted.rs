@@ -149,7 +149,7 @@ pub fn abandon(data_dir: &Path, world: &World) -> Result<Abandoned, ServeError> 
         })?;
     }
     leave_to_another(&state, noted.released.0, world)?;
-    // Its positions are not used again.
+    // Positions of the abandoned journal are not used again.
     state.go_with(None, durable)?;
     let aside = set_aside(data_dir, &journal, found.segments > 0, world)?;
     Ok(Abandoned { lost, aside })

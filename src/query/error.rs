@@ -17,7 +17,7 @@ pub enum QueryError {
     /// No terminal of the store is known.
     #[error("no terminal of this store is known; GET /api/v1/stores lists the stores")]
     UnknownStore,
-    /// It does not look like a pseudonym.
+    /// The text asked for does not look like a pseudonym.
     #[error(
         "a session is asked for by its pseudonym, 32 hexadecimal digits; `tillwatch pseudonym` makes it from a session id"
     )]

@@ -125,7 +125,7 @@ pub fn answer(holdings: &Holdings, request: &StoresRequest, now_ms: i64) -> Stor
         while seen < PIECE
             && let Some(name) = names.next()
         {
-            // It may have been retired since.
+            // The store may have been retired since.
             let store = aggregator.terminals().of_store(&name);
             if let Some(store) = store.filter(|store| store.active() > 0) {
                 seen += 1 + store.len();

@@ -42,7 +42,7 @@ pub(super) async fn detach_all(
         ));
     }
     if !broken.is_empty() {
-        // Its own table may be among them.
+        // The table of migrations may be among the broken ones.
         migrate(clickhouse)
             .await
             .map_err(|error| Failure::of(&error))?;

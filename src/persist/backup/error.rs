@@ -54,9 +54,9 @@ pub enum BackupError {
         "the backup has format {found}, this release reads format {FORMAT}; run release {release} or later"
     )]
     Later {
-        /// Its format.
+        /// The format that the backup has.
         found: u32,
-        /// Who made it.
+        /// The release that made the backup.
         release: String,
     },
     /// A file cannot be read or written.
