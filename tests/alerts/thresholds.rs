@@ -8,15 +8,15 @@ use crate::{assert_none, known};
 /// Where the catalogue states an alert's limit.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
-    /// Its first threshold, as a number in the expression.
+    /// The metric's first threshold, as a number in the expression.
     First,
-    /// Its second threshold, as a number in the expression.
+    /// The metric's second threshold, as a number in the expression.
     Second,
-    /// Its first threshold, as a bound of a bucket.
+    /// The metric's first threshold, as a bound of a bucket.
     Bucket,
-    /// Its second threshold, as a bound of a bucket.
+    /// The metric's second threshold, as a bound of a bucket.
     SecondBucket,
-    /// A ratio in its note; the expression may use one minus it.
+    /// A ratio in the metric's note; the expression may use one minus it.
     Noted(f64),
 }
 

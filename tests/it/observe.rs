@@ -111,7 +111,7 @@ async fn a_failed_batch_is_followed_from_its_answer_to_the_log() {
     // Who knows a queue can post in its place: no line has it.
     let queue = batch.0["queue"].as_str().unwrap();
     assert!(!log(&server).contains(queue), "{line}");
-    // It was journalled, and the line says what that took.
+    // The batch was journalled, and the line says what that took.
     for field in [
         "read_ms",
         "decode_ms",

@@ -164,7 +164,7 @@ async fn twenty_seven_million_page_views_keep_their_count_and_percentiles() {
         (Some(52.0), Some(9_949.0))
     );
 
-    // The same by SQL, and with the rows merged in another order: by the day, then by the store.
+    // SQL says the same, also with the rows merged in another order: by the day, then by the store.
     let folder = data(&server);
     let statement = "SELECT sum(count), arrayMap(i -> tillwatch_bucket_value_v1(i), \
         quantilesExactWeightedArray(0.5, 0.75, 0.95)(hist.1, hist.2)) FROM v_rollup_1m WHERE metric = 'lcp_ms'";

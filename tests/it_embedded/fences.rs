@@ -156,13 +156,13 @@ async fn no_statement_reads_or_writes_outside_the_tables() {
         assert!(reply.status >= 400, "{attack}: {}", reply.text());
         assert!(!reply.text().contains(SECRET), "{attack}: {}", reply.text());
     }
-    // It can be made, and nothing is run.
+    // A table that runs a program can be made, and nothing is run.
     engine
         .sql("CREATE TABLE runs (a String) ENGINE = Executable('id', 'TSV')")
         .await;
     let reply = engine.post(&[], "SELECT * FROM runs").await;
     assert!(reply.status >= 400, "{}", reply.text());
-    // As parameters of the request, which do not pass the engine's own check.
+    // Settings come as parameters of the request, which do not pass the engine's own check.
     let out = folder.path().join("out").display().to_string();
     let parameters = [
         ("output_format_schema", out.as_str()),

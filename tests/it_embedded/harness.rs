@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Its URL.
+    /// The engine's URL.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }

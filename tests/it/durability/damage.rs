@@ -91,7 +91,7 @@ async fn damage_to_acknowledged_records_is_counted_set_aside_and_costs_only_them
         terminals[0].acknowledged.remove(12),
     ];
     assert_exactly(&terminals, &sql(&data_folder, CELLS).await);
-    // Their numbers are free: a terminal that still has them may send them.
+    // The lost batches' numbers are free: a terminal that still has them may send them.
     for marked in lost {
         terminals[0].open.push(marked);
     }

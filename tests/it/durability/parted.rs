@@ -166,7 +166,7 @@ async fn a_journal_that_is_not_there_is_waited_for_or_abandoned_with_a_word() {
         let (is_clean, text) = audit(&data, &[]).await;
         assert!(!is_clean && !text.contains("nothing lost"), "{text}");
     }
-    // It is put back: nothing is lost.
+    // The journal is put back: nothing is lost.
     let _ = std::fs::remove_dir_all(data.join("journal"));
     let (kept, copied) = (
         folder.path().join("kept"),
@@ -181,7 +181,7 @@ async fn a_journal_that_is_not_there_is_waited_for_or_abandoned_with_a_word() {
     audit_is_clean(&data, &[]).await;
     server.stop().await;
 
-    // It is not: the collector goes on without, once it is told to.
+    // The journal is not put back: the collector goes on without, once it is told to.
     let (is_good, text) = journal(&copied, "abandon").await;
     assert!(is_good && text.contains("4 records at least"), "{text}");
     let (is_good, text) = journal(&copied, "abandon").await;

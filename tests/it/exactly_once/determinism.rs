@@ -371,7 +371,7 @@ fn a_seal_that_fails_leaves_everything_as_it_was_and_can_be_tried_again() {
         )
     };
     let before = image();
-    // The same cut again, as after an answer that was lost.
+    // Sealing the first cut again, as after an answer that was lost, fails and changes nothing.
     assert!(state.seal(&first, now_ms + 1).is_err());
     assert_eq!(image(), before);
 

@@ -120,7 +120,7 @@ fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
         (900, 1),
         "it is still the later release's"
     );
-    // It has changed what this one relies on.
+    // The later release has changed what this one relies on.
     file.pragma_update(None, "user_version", known + 1).unwrap();
     let error = State::open(folder.path(), &World::of_machine()).unwrap_err();
     assert!(
@@ -137,14 +137,14 @@ fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
 fn as_first_release(folder: &std::path::Path, last_epoch_it_saw: Option<i64>) {
     let file = Connection::open(folder.join("data/state.sqlite")).unwrap();
     match last_epoch_it_saw {
-        // It had never been anything else.
+        // The file has never known another release.
         None => file
             .execute_batch(
                 "DROP TABLE dirty_hour; DROP TABLE unchecked_day;
                  DELETE FROM meta WHERE key IN ('layout', 'marked_epoch', 'hourly_table')",
             )
             .unwrap(),
-        // It ran for a while: it sealed without marking.
+        // The first release ran on the file for a while: it sealed without marking.
         Some(epoch) => {
             file.execute("DELETE FROM dirty_hour WHERE epoch > ?1", [epoch])
                 .unwrap();

@@ -238,7 +238,7 @@ async fn late_samples_move_only_what_their_rule_allows() {
         page.get("pos_terminals_reporting", &[("store_id", "week")]),
         Some(1.0)
     );
-    // They are not lost: each is in its own window.
+    // The samples are not lost: each is in its own window.
     let from = (now - 8 * DAY_MS).to_string();
     let answer = server
         .percentiles(&[

@@ -188,7 +188,7 @@ async fn another_content_under_a_number_is_a_duplicate_and_said_to_be_another() 
     let first = Batch::new("tabs").seq(4).filled(2);
     is(&server.post(&first.0).await, (2, 0, 0));
     let conflicting = |reply: &Reply| reply.json().get("conflicting").cloned();
-    // The same samples in another request: stamped, ordered and spaced otherwise.
+    // Another request holds the same samples: stamped, ordered and spaced otherwise.
     let text = |samples: &str| {
         format!(
             "{{ \"samples\" :{samples}, \"consent\": true, \"sent_at_ms\":{}, \"seq\":4.0, \"queue\": {},\n\

@@ -6,7 +6,7 @@ use crate::support::{Batch, Server, many, now_ms, run_with_input};
 
 const QUEUE: &str = "5f0c6a52-6f3f-4c0e-8f43-2a6b2f1f8f10";
 
-/// The same body in both formats, each for a terminal of its own.
+/// Posts a body in both formats, each for a terminal of its own.
 async fn in_both(server: &Server, body: impl Fn(&str) -> Value) -> [Value; 2] {
     let json = server.post(&body("json")).await;
     let packed = rmp_serde::to_vec(&body("messagepack")).unwrap();

@@ -70,7 +70,7 @@ async fn restored_once(original_ships: bool) {
     let engine = if original_ships {
         let engine = Engine::start_on(engine_folder.path(), &address);
         wait_drained(&server).await;
-        // It goes on for a while, and what it ships stays.
+        // The original goes on for a while, and what it ships stays.
         terminals[0].post_fresh(&server, 5, 3).await;
         let other = folder.path().join("other");
         assert!(
@@ -96,7 +96,8 @@ async fn restored_once(original_ships: bool) {
             naive.path().join("data/state.sqlite"),
         )
         .unwrap();
-        // It misses its journal, and says how it is meant to be done; told to, it goes on without.
+        // The bare copy misses its journal, and says how restoring is meant to be done; told to, it goes on
+        // without.
         let here = naive.path().join("data").display().to_string();
         for (what, is_allowed, word) in [
             ("verify", false, "tillwatch restore"),
@@ -254,7 +255,7 @@ async fn what_only_the_journal_holds_is_said_and_the_journal_of_another_is_refus
         !is_good && output.contains("one of them comes from another collector"),
         "{output}"
     );
-    // Its own again: it goes on where it was.
+    // With its own folder again the collector goes on where it was.
     let server = Server::start_on(folders[1].path(), &settings).await;
     wait_applied_samples(&server, 6.0).await;
     server.stop().await;

@@ -58,7 +58,7 @@ async fn a_corrupt_part_is_found_detached_and_its_rows_are_sent_again() {
         assert!(said.contains("audit --repair"), "{said}");
         let (is_clean, said) = audit(&data, &["--repair"]).await;
         assert!(is_clean && said.contains("is detached"), "{said}");
-        // Its files are kept, for people.
+        // The files of the detached part are kept, for people.
         let detached = file.parent().unwrap().parent().unwrap().join("detached");
         assert!(detached.read_dir().unwrap().next().is_some());
         audit_is_clean(&data, &["--deep"]).await;

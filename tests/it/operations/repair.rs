@@ -58,7 +58,7 @@ async fn lost_and_changed_rows_are_repaired_and_what_cannot_be_is_said() {
         !is_clean && said.contains("epoch 999999 of this collector") && said.contains("UNKNOWN"),
         "{said}"
     );
-    // Its numbers may be those of another copy: nothing is sent.
+    // The unknown epoch may be one of another copy of this collector: nothing is sent.
     let (is_clean, said) = audit(&data, &["--repair"]).await;
     assert!(!is_clean && said.contains("--new-collector-id"), "{said}");
     sql(&data, "TRUNCATE TABLE rollup_1m").await;

@@ -48,7 +48,7 @@ async fn a_journal_is_replayed_into_a_database_of_its_own_and_stays_as_it_was() 
     let (is_good, said) = replay(&["--data-dir", path, "--clickhouse-url", &url]).await;
     let pid = format!("in use by process {}", server.pid());
     assert!(!is_good && said.contains(&pid), "{said}");
-    // Its tables are there before it is killed.
+    // The server's tables are there before it is killed.
     let tables =
         "SELECT count() FROM system.tables WHERE database = 'tillwatch' AND name = 'v_session'";
     while engine.sql(tables).await.trim() == "0" {

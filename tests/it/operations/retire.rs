@@ -45,7 +45,7 @@ async fn a_retired_store_is_gone_from_every_page_and_begins_anew_when_it_posts_a
         (hits(&page, "gone"), hits(&page, "stays")),
         (Some(4.0), Some(4.0))
     );
-    // Its series are in the state file now.
+    // The store's series are in the state file now.
     let server = server.restart().await;
 
     let (is_good, output) = retire(&server, "gone").await;

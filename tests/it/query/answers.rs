@@ -32,7 +32,7 @@ async fn answers_have_the_documented_form_wherever_the_rows_are() {
     let base_ms = (now_ms() / (5 * MINUTE_MS) - 2) * 5 * MINUTE_MS;
     filled(&server, base_ms).await;
     form(&server, base_ms).await;
-    // The same to the letter when a seal and ClickHouse have taken over.
+    // Answers are the same to the letter when a seal and ClickHouse have taken over.
     let server = server.restart().await;
     server.wait_confirmed().await;
     form(&server, base_ms).await;

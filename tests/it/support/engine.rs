@@ -54,12 +54,12 @@ impl Engine {
         }
     }
 
-    /// Its URL.
+    /// The engine's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// As the program talks to it.
+    /// The engine's ClickHouse, as the program talks to it.
     pub fn clickhouse(&self) -> ClickHouse {
         let endpoint = Endpoint {
             url: self.url(),

@@ -44,7 +44,7 @@ impl Exposition {
         found.first().map(|(_, value)| *value)
     }
 
-    /// The same, 0 when there is none.
+    /// The value of the series, 0 when there is none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.get(name, labels).unwrap_or(0.0)
     }

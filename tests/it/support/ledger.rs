@@ -54,7 +54,7 @@ impl Terminal {
         }
     }
 
-    /// The same, of a terminal that keeps no queue.
+    /// The only terminal of this store, which keeps no queue.
     pub fn keyed(store_id: &str) -> Self {
         let mut terminal = Self::new(store_id);
         terminal.is_keyed = true;

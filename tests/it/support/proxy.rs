@@ -74,7 +74,7 @@ impl Proxy {
         proxy
     }
 
-    /// Its URL.
+    /// The proxy's URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

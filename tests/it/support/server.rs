@@ -137,7 +137,7 @@ impl Server {
         }
     }
 
-    /// Its process id.
+    /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

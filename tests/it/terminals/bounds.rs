@@ -233,7 +233,7 @@ async fn a_store_with_all_its_terminals_is_told_to_wait_and_they_go_on() {
     for batch in [known[0].next().value_now("lcp_ms", 1.0), of("other", 3)] {
         assert_eq!(server.taken(&batch.0).await, (1, 0, 0));
     }
-    // It is remembered over a restart who was there first.
+    // Who was there first is remembered over a restart.
     let server = server.kill_and_restart().await;
     assert_eq!(server.taken(&known[1].0).await, (0, 1, 0));
     assert_eq!(server.post(&third.0).await.code(), "terminals_full");

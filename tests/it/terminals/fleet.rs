@@ -345,7 +345,7 @@ fn line_of(store_id: &str, day: i64, sums: &SessionSums) -> Value {
     })
 }
 
-/// The same keys with the same values, but for a float's last digit.
+/// Asserts that both have the same keys with the same values, but for a float's last digit.
 fn assert_lines(found: &Value, expected: &Value) {
     let (found, expected) = (found.as_object().unwrap(), expected.as_object().unwrap());
     assert!(found.keys().eq(expected.keys()), "{found:?}");

@@ -75,7 +75,7 @@ async fn an_epoch_is_confirmed_when_every_table_has_its_rows_and_not_before() {
     let held = "SELECT sum(count) FROM tillwatch.rollup_terminal_1h FINAL";
     assert_eq!(engine.sql(held).await.trim(), "4");
     assert_eq!(state.unconfirmed(9).unwrap().len(), 2);
-    // It is there, and takes rows, but has not kept one.
+    // The table is there, and takes rows, but has not kept one.
     engine
         .sql("CREATE TABLE tillwatch.session AS tillwatch.away ENGINE = Null")
         .await;

@@ -298,7 +298,7 @@ async fn a_stores_terminals_come_worst_first_with_clock_queue_release_and_levels
         assert_eq!(probe.unwrap()["metrics"], json!([]));
     };
     check(&server).await;
-    // It is all there after a start, also the clock.
+    // Everything is there after a start, also the clock.
     let server = server.restart().await;
     check(&server).await;
 
