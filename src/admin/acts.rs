@@ -26,7 +26,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 pub struct Acts {
     /// Takes acts in, as batches are.
     pub desk: Desk,
-    /// What is held.
+    /// What the collector holds: the aggregate, and what has been sealed.
     pub holdings: Arc<Holdings>,
     /// What time it is.
     pub clock: Clock,
@@ -51,7 +51,7 @@ fn without_json(headers: &HeaderMap) -> Option<Response> {
     ))
 }
 
-/// Ends a store's series; durable when answered.
+/// Ends a store's series. The act is durable when the request is answered.
 pub(super) async fn retire(
     State(acts): State<Arc<Acts>>,
     Path(store_id): Path<String>,
@@ -93,7 +93,7 @@ pub(super) async fn seal(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> R
     }
 }
 
-/// How things stand with the clock.
+/// Says how things stand with the clock.
 pub(super) async fn clock(State(acts): State<Arc<Acts>>) -> Response {
     let status = acts.clock.status();
     let doubt = status.doubt.map(|doubt| doubt.to_string());
@@ -110,7 +110,7 @@ pub(super) async fn clock(State(acts): State<Arc<Acts>>) -> Response {
     Json(body).into_response()
 }
 
-/// An operator says that the clock is right.
+/// Notes that an operator says the clock is right.
 pub(super) async fn accept_clock(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> Response {
     if let Some(response) = without_json(&headers) {
         return response;
@@ -135,7 +135,7 @@ enum NotRetired {
 impl Acts {
     /// Ends a store's series, and says how many active terminals it had.
     async fn retire(&self, store_id: &str) -> Result<usize, NotRetired> {
-        // What was acknowledged before belongs to the series that end.
+        // The wait lets what was acknowledged before belong to the series that end.
         let is_applied = self.wait_applied(self.desk.durable().0).await;
         let (is_known, terminals) = self.holdings.read(|aggregator| {
             let of_store = aggregator.terminals().of_store(store_id);
@@ -152,7 +152,7 @@ impl Acts {
         match self.desk.act(&act).await {
             Ok(position) => {
                 tracing::info!(store_id, terminals, "retired a store");
-                // The next scrape is without it.
+                // After this wait the next scrape is without the store.
                 let _is_late = self.wait_applied(position.0).await;
                 Ok(terminals)
             }
@@ -163,7 +163,7 @@ impl Acts {
         }
     }
 
-    /// Seals what is open, and says up to which position; none if that does not end in time.
+    /// Seals what is open, and says up to which position; `None` if the seal does not end in time.
     async fn seal(&self) -> Option<u64> {
         let sealed = async {
             let durable = self.desk.durable().0;

@@ -20,7 +20,7 @@ use crate::throttle::Throttle;
 pub struct AdminHosts(ArcSwap<Vec<String>>);
 
 impl AdminHosts {
-    /// Takes these in place of all others.
+    /// Takes these names in place of all others.
     pub fn set(&self, names: &[String]) {
         let names = names.iter();
         let lower = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase());

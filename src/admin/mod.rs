@@ -53,7 +53,7 @@ pub struct Admin<R> {
     pub tasks: Tasks,
     /// Says whether the collector is ready.
     pub health: Arc<Health>,
-    /// The names it answers to.
+    /// The names that the listener answers to.
     pub hosts: Arc<AdminHosts>,
 }
 
@@ -81,7 +81,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
     let guarded = guard::guard(asked.merge(told).merge(pages), admin.hosts);
-    // Whoever probes may do so by any name: health tells nothing that is anybody's.
+    // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
 }
 

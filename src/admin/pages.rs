@@ -21,12 +21,12 @@ static RENDERS: Semaphore = Semaphore::const_new(4);
 /// How long a page waits for its turn.
 const RENDER_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Which page.
+/// Tells which page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// The collector about itself.
+    /// The page on which the collector tells about itself.
     Own,
-    /// What the terminals of the fleet measured.
+    /// The page of what the terminals of the fleet measured.
     Fleet,
 }
 
@@ -50,7 +50,7 @@ pub struct Rendered {
 
 /// Who can render the pages: whoever knows all stages.
 pub trait Renders: Send + Sync + 'static {
-    /// Waits, for a moment at most, until the page can show what was acknowledged before it was asked for.
+    /// Waits, for a moment at most, until the page can show what was acknowledged before the request came.
     fn catch_up(&self, page: Page) -> impl Future<Output = ()> + Send;
 
     /// Renders the page for a client that accepts these content types. Takes as long as it takes.
@@ -104,7 +104,7 @@ async fn on_a_thread<T: Send + 'static>(
     let (sender, receiver) = oneshot::channel();
     let runtime = Handle::current();
     let render = move || {
-        // What is counted of the runtime is looked up in it.
+        // Metrics of the runtime can only be looked up inside it.
         let _entered = runtime.enter();
         let outcome = work();
         drop(permit);

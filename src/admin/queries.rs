@@ -25,7 +25,7 @@ const RESULTS: [&str; 6] = [
     "state_unavailable",
 ];
 
-/// Every count is there before the first question.
+/// Makes every count before the first question, so that it starts at 0.
 pub(super) fn start_counts() {
     names::start(names::QUERIES, "result", &RESULTS, &[names::QUERY_SECONDS]);
 }

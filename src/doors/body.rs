@@ -43,7 +43,7 @@ async fn read_off(mut body: Body) {
     let _is_slow = tokio::time::timeout(DISCARD_MAX, reading).await.is_err();
 }
 
-/// How long a body says it is; refused when that is too long.
+/// Says how long a body is by its head; refuses one that is too long.
 pub(super) fn announced(headers: &HeaderMap, limits: &Limits) -> Result<Option<usize>, Refusal> {
     let length = headers
         .get(CONTENT_LENGTH)
@@ -54,7 +54,7 @@ pub(super) fn announced(headers: &HeaderMap, limits: &Limits) -> Result<Option<u
     }
 }
 
-/// The body, whole and in time, and the memory it holds.
+/// Reads a body, whole and in time, and gives the memory that it holds.
 pub(super) async fn read(
     mut body: Body,
     announced: Option<usize>,
@@ -74,7 +74,7 @@ pub(super) async fn read(
         let arriving = Arriving::new(room, announced)?;
         collect(&mut body, first, allowed, arriving).await
     };
-    // Of these there may be more to come.
+    // After these refusals more of the body may be on its way.
     if let Err(Refusal::TooLarge(..) | Refusal::Busy | Refusal::Slowest) = &taken {
         read_off(body).await;
     }
@@ -85,7 +85,7 @@ fn too_large(bytes_max: usize) -> Refusal {
     Refusal::TooLarge(bytes_max, "as sent")
 }
 
-/// The rest of a body that comes in pieces.
+/// Collects the rest of a body that comes in pieces.
 async fn collect(
     body: &mut Body,
     mut piece: Bytes,
@@ -99,7 +99,7 @@ async fn collect(
             return Err(too_large(allowed.bytes_max));
         }
         arriving.push(&piece)?;
-        // The piece is part of a buffer of the connection.
+        // The piece is part of a buffer of the connection, so it is let go before the wait.
         drop(piece);
         piece = tokio::select! {
             biased;
@@ -111,7 +111,7 @@ async fn collect(
     Ok(arriving.whole()?)
 }
 
-/// The next piece with something in it; an empty one at the end.
+/// Gives the next piece with something in it; an empty one at the end.
 async fn piece(body: &mut Body) -> Result<Bytes, Refusal> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_broken| Refusal::Incomplete)?;
@@ -145,7 +145,7 @@ impl Allowed {
         }
     }
 
-    /// When more must have come than these bytes.
+    /// The moment by which more than these bytes must have come.
     fn due(self, bytes: usize) -> Instant {
         let earned_ms = (bytes as u64).saturating_mul(1_000) / self.bytes_per_s_min.max(1);
         let at_this_rate = self.first.saturating_add(Duration::from_millis(earned_ms));

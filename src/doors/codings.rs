@@ -21,12 +21,12 @@ enum Fault {
     TooLarge,
 }
 
-/// Unpacks all of the bytes, to no more than so many.
+/// A function that unpacks all of the bytes, to no more than so many.
 type Unpack = fn(&[u8], usize) -> Result<Vec<u8>, Fault>;
 
 /// One way to compress a body.
 struct Coding {
-    /// What `Content-Encoding` calls it.
+    /// The names that `Content-Encoding` has for this coding.
     names: &'static [&'static str],
     unpack: Unpack,
 }
@@ -52,7 +52,7 @@ const CODINGS: [Coding; 4] = [
     },
 ];
 
-/// What may be asked for in answer to an unknown one.
+/// The codings that may be asked for in answer to an unknown one.
 const ACCEPTED: &str = "gzip, zstd, br, deflate";
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -75,13 +75,13 @@ impl std::fmt::Debug for Packing {
 }
 
 impl Packing {
-    /// Packed as gzip.
+    /// A body that is packed as gzip.
     pub(super) const GZIP: Self = Self(Some(&GZIP));
 
-    /// From a request's headers, all lines of them.
+    /// Reads the packing from a request's headers, all lines of them.
     ///
     /// # Errors
-    /// When they name a coding that is not known, or more than one.
+    /// When the headers name a coding that is not known, or more than one.
     pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut codings = listed(headers, &CONTENT_ENCODING, ',')
             .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
@@ -101,7 +101,7 @@ impl Packing {
     /// one, as `is_plain` sees it, is taken as that: a proxy has unpacked it and left its mark.
     ///
     /// # Errors
-    /// When it is damaged, or would be longer than `decoded_bytes_max`.
+    /// When the body is damaged, or would be longer than `decoded_bytes_max`.
     pub fn open(
         self,
         body: Bytes,
@@ -163,18 +163,18 @@ fn unpack(coding: &Coding, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Ref
     })
 }
 
-/// Room for the first bytes, in proportion to what has come.
+/// Makes room for the first bytes, in proportion to what has come.
 fn first_room(body: &[u8], bytes_max: usize) -> usize {
     body.len().saturating_mul(USUAL_RATIO).min(bytes_max) + 1
 }
 
-/// More room, as much as there is, but for no more than one byte past the cap.
+/// Makes more room, as much as there is, but for no more than one byte past the cap.
 fn more_room(decoded: &[u8], bytes_max: usize) -> usize {
     let left = bytes_max.saturating_add(1).saturating_sub(decoded.len());
     decoded.len().max(1_024).min(left)
 }
 
-/// RFC 1952, one member or several.
+/// Unpacks RFC 1952, one member or several.
 fn gzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let mut decoded = Vec::with_capacity(first_room(body, bytes_max));
     let mut stream = MultiGzDecoder::new(body);
@@ -217,7 +217,7 @@ fn deflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
             let is_whole = usize::try_from(stream.total_in()) == Ok(body.len());
             return is_whole.then_some(decoded).ok_or(Fault::Damaged);
         }
-        // Room is left: it waits for bytes that do not come.
+        // The decoder has room left: it waits for bytes that do not come.
         if decoded.len() < decoded.capacity() {
             return Err(Fault::Damaged);
         }
@@ -228,7 +228,7 @@ fn deflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
 /// The window that a sender may use, as RFC 9659 has it for the web: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// RFC 8878, one frame or several.
+/// Unpacks RFC 8878, one frame or several.
 fn zstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let damaged = |_error: std::io::Error| Fault::Damaged;
     let mut decoder = Decoder::new().map_err(damaged)?;

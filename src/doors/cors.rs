@@ -24,7 +24,7 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
 pub struct Origins(ArcSwap<Vec<HeaderValue>>);
 
 impl Origins {
-    /// Takes these in place of all others.
+    /// Takes these origins in place of all others.
     pub fn set(&self, origins: &[String]) {
         let origins = origins
             .iter()
@@ -41,7 +41,7 @@ impl Origins {
     }
 }
 
-/// Lets pages of these origins post. While there is none, requests do not meet CORS at all.
+/// Lets pages of these origins post. While there is no such origin, requests do not meet CORS at all.
 pub fn allow(router: Router, origins: Arc<Origins>) -> Router {
     router.layer(SwitchLayer(origins))
 }

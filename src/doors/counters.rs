@@ -29,7 +29,7 @@ pub struct Counters {
     pub in_flight: Gauge,
     requests: Vec<(u16, Counter)>,
     refused: BTreeMap<&'static str, Counter>,
-    /// By the first digit of the status, from 2.
+    /// How long requests took, by the first digit of the status, from 2.
     request_seconds: [Histogram; 4],
     stage_seconds: [Histogram; Stage::ALL.len()],
 }

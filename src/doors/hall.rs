@@ -24,18 +24,18 @@ pub struct Hall {
     pub(super) room: Arc<Room>,
     pub(super) turns: Turns,
     pub(super) counters: Counters,
-    /// Where offers go.
+    /// The intake that offers go to.
     pub(super) intake: Arc<Intake>,
-    /// What batches are judged by.
+    /// The clock that batches are judged by.
     pub(super) clock: Clock,
-    /// Names of requests, and when a client comes back.
+    /// Draws the names of requests, and when a client comes back.
     pub(super) chance: Chance,
     /// Set once the process is stopping.
     is_stopping: Arc<AtomicBool>,
 }
 
 impl Hall {
-    /// A hall before this intake.
+    /// Makes a hall before this intake.
     #[must_use]
     pub fn new(
         limits: Limits,

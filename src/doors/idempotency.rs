@@ -10,7 +10,7 @@ pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header of an answer that was given before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// A request's key, if it has one.
+/// Reads a request's key, if it has one.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<Key<'_>>, Refusal> {
     let mut lines = headers.get_all(&KEY).iter();
     let Some(line) = lines.next() else {

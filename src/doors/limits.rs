@@ -5,25 +5,25 @@ use std::time::Duration;
 /// Limits of a request, whatever its format.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A body as it comes. Unit: bytes.
+    /// How long a body may be as it comes. Unit: bytes.
     pub body_bytes_max: usize,
-    /// A body after decompression. Unit: bytes.
+    /// How long a body may be after decompression. Unit: bytes.
     pub decoded_bytes_max: usize,
-    /// From the end of a request's head to the end of its body.
+    /// How long a request may take from the end of its head to the end of its body.
     pub body_timeout: Duration,
-    /// No rate is asked of a body in this time.
+    /// How long no rate is asked of a body.
     pub body_first: Duration,
-    /// What a body must bring on average after that. Unit: bytes a second.
+    /// What a body must bring on average after [`body_first`](Self::body_first). Unit: bytes a second.
     pub body_bytes_per_s_min: u64,
-    /// Batches in a request.
+    /// How many batches a request may have.
     pub batches_max: usize,
-    /// Samples and histograms in a request.
+    /// How many samples and histograms a request may have.
     pub samples_max: usize,
     /// A request that takes this long is logged.
     pub slow: Duration,
 }
 
-/// [`Limits::body_first`]: a network may stand still for some seconds.
+/// The value of [`Limits::body_first`]: a network may stand still for some seconds.
 pub const BODY_FIRST: Duration = Duration::from_secs(10);
 
 /// What tests take; `serve` has its limits from the settings.

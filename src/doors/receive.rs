@@ -16,14 +16,14 @@ use crate::room::Held;
 
 /// A request whose body is there.
 pub(super) struct Received<'h, W> {
-    /// When its head arrived. Unit: Unix ms.
+    /// When the request's head arrived. Unit: Unix ms.
     pub(super) received_at_ms: i64,
     pub(super) who: Who,
     pub(super) key: Option<Key<'h>>,
-    /// How its headers say that the body is wrapped.
+    /// How the request's headers say that the body is wrapped.
     pub(super) wrapping: W,
     pub(super) body: Bytes,
-    /// The memory that it has.
+    /// The memory that the request has.
     pub(super) held: Held,
 }
 
@@ -32,7 +32,7 @@ struct Head<'h, W> {
     received_at_ms: i64,
     wrapping: W,
     key: Option<Key<'h>>,
-    /// How long the body is, if it says so. Unit: bytes.
+    /// How long the body is, if the head says so. Unit: bytes.
     announced: Option<usize>,
 }
 

@@ -40,10 +40,10 @@ pub enum Refusal {
     /// The body, as sent or decoded, is over the limit.
     #[error("the body is over {0} bytes {1}; send fewer batches at once")]
     TooLarge(usize, &'static str),
-    /// `Content-Type` is not one that this door understands: those are.
+    /// `Content-Type` is not one that this door understands; the error names those that are.
     #[error("send {0}")]
     ContentType(&'static str),
-    /// `Content-Encoding` is not one that is understood: those are.
+    /// `Content-Encoding` is not one that is understood; the error names those that are.
     #[error("Content-Encoding may name one of {0}")]
     ContentEncoding(&'static str),
     /// A body is wrapped in another way than the one that this door understands.
@@ -66,7 +66,7 @@ pub enum Refusal {
     /// The process is stopping.
     #[error("the collector is stopping; send it again")]
     Stopping,
-    /// The intake put it off.
+    /// The intake put the request off.
     #[error(transparent)]
     Intake(#[from] intake::Refusal),
 }
@@ -91,9 +91,9 @@ pub struct Verdict {
     pub wait_s: Option<(u64, u64)>,
 }
 
-/// Soon: what is under way will be done.
+/// The wait while work is under way that will be done soon. Unit: s.
 const SOON: (u64, u64) = (1, 5);
-/// Later: a disk has to be freed, or a database to come back.
+/// The wait until a disk has been freed, or a database comes back. Unit: s.
 const LATER: (u64, u64) = (30, 120);
 
 impl Verdict {
@@ -116,7 +116,7 @@ impl Verdict {
 }
 
 impl Refusal {
-    /// Status, stable code, and when to come again.
+    /// Gives the status, the stable code, and when to come again.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let bad = |code| Verdict::of(StatusCode::BAD_REQUEST, code);
@@ -173,7 +173,7 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
 
 /// Every code that an answer may carry, the reasons for refusing a batch among them.
 pub fn codes() -> impl Iterator<Item = &'static str> {
-    /// Codes below are of single samples.
+    /// The codes below this one are of single samples.
     const FIRST_OF_BATCHES: u8 = 32;
     const CODES: [&str; 20] = [
         "not_found",

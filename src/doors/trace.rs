@@ -25,11 +25,11 @@ use crate::throttle::Throttle;
 pub struct Trace<'a> {
     counters: &'a Counters,
     id: RequestId,
-    /// Past it a request is slow.
+    /// How long a request takes until it is slow.
     slow: Duration,
     started: Instant,
     laps: Laps,
-    /// Of the whole request, once it is answered.
+    /// How long the whole request took, once it is answered.
     duration: Duration,
     kept: Option<Kept>,
     batches: usize,
@@ -61,7 +61,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// What any of them may have.
+    /// How long the text of a store, a terminal or a release may be. Unit: bytes.
     const LENGTH_MAX: usize = 64;
 
     fn of(sender: Sender<'_>) -> Self {
@@ -112,7 +112,7 @@ static OTHER: Throttle = Throttle::new("requests failed for another reason");
 static SLOW: Throttle = Throttle::new("slow requests");
 
 impl<'a> Trace<'a> {
-    /// Begins when a request's head is complete.
+    /// Begins a trace when a request's head is complete.
     #[must_use]
     pub fn begin(counters: &'a Counters, id: RequestId, slow: Duration) -> Self {
         counters.in_flight.increment(1);
@@ -137,7 +137,7 @@ impl<'a> Trace<'a> {
         &self.id
     }
 
-    /// A stage has ended now; the next one begins.
+    /// Notes that a stage has ended now and the next one begins.
     pub fn lap(&mut self, stage: Stage) {
         self.laps.lap(stage);
     }
@@ -147,7 +147,7 @@ impl<'a> Trace<'a> {
         &mut self.laps
     }
 
-    /// The body is there.
+    /// Notes that the body is there.
     pub fn read(&mut self, body_bytes: usize) {
         self.body_bytes = body_bytes;
         self.lap(Stage::Read);
@@ -159,7 +159,7 @@ impl<'a> Trace<'a> {
         self.kept = sender.map(Kept::of);
     }
 
-    /// The request is answered: with an error if it has a code.
+    /// Notes that the request is answered: with an error if it has a code.
     pub fn finish(mut self, status: StatusCode, code: Option<&'static str>, outcomes: Outcomes) {
         self.is_finished = true;
         let duration = self.started.elapsed();
@@ -281,7 +281,7 @@ impl Trace<'_> {
     }
 }
 
-/// With three decimals.
+/// Writes milliseconds with three decimals.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -21,7 +21,7 @@ impl Turns {
         if !is_long {
             return work();
         }
-        // Never closed; and without a turn it would only be slower.
+        // The semaphore is never closed; and without a turn the work would only be slower.
         let turn = self.0.acquire().await;
         let done = tokio::task::block_in_place(work);
         drop(turn);

@@ -13,7 +13,7 @@ use crate::room::Held;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weighed {
     pub(super) accepted: u64,
-    /// By reason.
+    /// Samples that were rejected, by reason.
     pub(super) rejected: Vec<(Reason, u64)>,
 }
 
@@ -30,20 +30,20 @@ impl Weighed {
 /// An append is on disk.
 #[derive(Debug)]
 pub(super) struct Durable {
-    /// Of its last record.
+    /// The position of the append's last record.
     pub(super) position: Position,
-    /// When the journal's thread took it and had it on disk, if that was measured.
+    /// When the journal's thread took the append and had it on disk, if that was measured.
     pub(super) times: Option<CommitTimes>,
 }
 
 /// What a request is told of its append.
 pub(super) type Told = Result<Durable, AppendError>;
 
-/// Told by the journal what became of an append.
+/// The completion that the journal calls with what became of an append.
 #[derive(Debug)]
 pub struct Acknowledgement(pub(super) Waiting);
 
-/// What waited for it. Who asked may have gone away meanwhile: that ends the request, but not this.
+/// What waited for an append. Whoever asked may have left meanwhile: that ends the request, not this.
 #[derive(Debug)]
 pub(super) enum Waiting {
     /// Batches, which are settled and counted before their request is told.
@@ -60,7 +60,7 @@ pub(super) struct Batches {
     pub(super) reserved: Vec<(QueueKey, u64)>,
     pub(super) keyed: Vec<(KeyId, FirstResult)>,
     pub(super) received_at_ms: i64,
-    /// The memory of all this, if it is much, also after the request has ended without waiting for it.
+    /// The memory of all these batches, if much, also after the request has ended without waiting for it.
     pub(super) _held: Held,
     pub(super) reply: oneshot::Sender<Told>,
 }
@@ -93,7 +93,7 @@ impl Acknowledgement {
 }
 
 impl Batches {
-    /// Gives back whom to tell.
+    /// Settles the batches, and gives back whom to tell.
     fn settle(self, told: &Told) -> oneshot::Sender<Told> {
         let Books {
             dedup,

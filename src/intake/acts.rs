@@ -17,7 +17,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk before this journal.
+    /// Makes a desk before this journal.
     #[must_use]
     pub fn new(journal: Journal<Acknowledgement>, acknowledge_max: Duration) -> Self {
         Self {

@@ -24,11 +24,11 @@ pub(super) struct Append {
     /// Where one record is written before it is framed.
     scratch: Vec<u8>,
     reserved: Vec<(QueueKey, u64)>,
-    /// What each of those holds.
+    /// What each batch in `reserved` holds.
     contents: Vec<u32>,
     keyed: Vec<(KeyId, FirstResult)>,
     pub(super) weighed: Weighed,
-    /// What will be answered once this is durable: a batch beside it could not be taken.
+    /// What is answered once the append is durable, because a batch beside it could not be taken.
     pub(super) refused: Option<Refusal>,
     /// Names of stores and terminals in `reserved`.
     names_bytes: usize,
@@ -88,12 +88,12 @@ impl Append {
         Some(self.contents.get(at) == Some(&numbered.content))
     }
 
-    /// No more will be written.
+    /// Notes that no more will be written.
     pub(super) fn finish(&mut self) {
         self.scratch = Vec::new();
     }
 
-    /// The memory it takes.
+    /// The memory that the append takes.
     pub(super) fn bytes(&self) -> usize {
         self.payloads.held_bytes()
             + self.scratch.capacity()
@@ -104,8 +104,8 @@ impl Append {
             + self.names_bytes
     }
 
-    /// To the journal; ends when it is durable, or is not, or at the deadline. What was written counts
-    /// under what becomes of it, also when that is later.
+    /// Hands the append to the journal; ends when it is durable, or is not, or at the deadline. What was
+    /// written counts under what becomes of it, also when that is later.
     pub(super) async fn send(
         self,
         journal: &Journal<Acknowledgement>,

@@ -9,7 +9,7 @@ use crate::intake::offer::BUCKETS_MAX;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub(super) span_ms: i64,
-    /// Values that it may stand for.
+    /// How many values the histogram may stand for.
     pub(super) values_max: u64,
 }
 

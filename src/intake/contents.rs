@@ -6,7 +6,7 @@
 /// Numbers of a queue, up to the highest, whose content is remembered. Unit: numbers.
 const CONTENTS: usize = 32;
 
-/// Of the last numbers of a queue, what their batches held; since the start.
+/// What the batches of a queue's last numbers held, as far as they came since the start.
 #[derive(Debug, Default)]
 pub(super) struct Contents(Option<Box<[u32; CONTENTS]>>);
 

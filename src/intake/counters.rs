@@ -12,16 +12,16 @@ static CONFLICTS: Throttle = Throttle::new("batches with the queue and number of
 /// What was passed over although the sample, or the batch, was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ignored {
-    /// A connection that is no text.
+    /// The connection is no text.
     ConnectionType,
-    /// A connection that is none of those known.
+    /// The connection is none of those known.
     ConnectionUnknown,
-    /// A session id that is neither text nor digits.
+    /// The session id is neither text nor digits.
     SessionIdType,
 }
 
 impl Ignored {
-    /// All of them, in the order of their numbers.
+    /// Every kind of value, in the order of their numbers.
     pub const ALL: [(Self, &'static str); 3] = [
         (Self::ConnectionType, "connection_type"),
         (Self::ConnectionUnknown, "connection_unknown"),
@@ -37,7 +37,7 @@ pub struct Counters {
     accepted: Counter,
     duplicate: Counter,
     deferred: Counter,
-    /// By the code of its reason.
+    /// Samples rejected, by the code of their reason.
     rejected: Vec<Option<Counter>>,
     conflicting: Counter,
     ignored: [Counter; Ignored::ALL.len()],

@@ -36,7 +36,7 @@ pub struct Settings {
     pub gaps_max: usize,
 }
 
-/// [`Settings::gaps_max`]. A gap takes two numbers of memory.
+/// The value of [`Settings::gaps_max`]. A gap takes two numbers of memory.
 pub const GAPS_MAX: usize = 1_000_000;
 
 /// What tests take; `serve` has its limits from the settings.
@@ -91,7 +91,7 @@ impl Equivalent<Terminal> for TerminalRef<'_> {
 #[derive(Debug)]
 struct Queue {
     id: [u8; 16],
-    /// `None` until a batch of it is durable.
+    /// `None` until a batch of the queue is durable.
     window: Option<SeqWindow>,
     in_flight: Vec<InFlight>,
     contents: Contents,
@@ -119,7 +119,7 @@ pub struct Dedup {
 }
 
 impl Dedup {
-    /// Nothing seen yet.
+    /// Makes a memory in which nothing has been seen yet.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
@@ -341,7 +341,7 @@ impl Dedup {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Posts that wait for another one of the same batch.
+    /// Counts the posts that wait for another one of the same batch.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let mut waiting = 0;
@@ -486,7 +486,7 @@ mod tests {
         assert!(matches!(dedup.reserve(of("s", "c")), Reserve::StoreFull));
         assert_eq!(dedup.queues(), 2);
         assert!(matches!(dedup.reserve(of("other", "c")), Reserve::Fresh));
-        // Known ones go on, also with another queue.
+        // Terminals that are known go on, also with another queue.
         let second = Numbered {
             queue: [2; 16],
             ..of("s", "a")

@@ -25,9 +25,9 @@ pub struct Numbered<'r> {
     pub terminal_id: &'r str,
     /// The queue's UUID.
     pub queue: [u8; 16],
-    /// The number in it.
+    /// The batch's number in the queue.
     pub seq: u64,
-    /// Stands for what the batch holds: no part of who it is, but two of one number should agree in it.
+    /// Stands for what the batch holds: no part of its identity, but two of one number should agree.
     pub content: u32,
 }
 
@@ -38,15 +38,15 @@ pub struct Keyed<'r> {
     pub store_id: &'r str,
     /// The terminal.
     pub terminal_id: &'r str,
-    /// The digest.
+    /// The digest that stands for the batch.
     pub id: KeyId,
 }
 
 impl<'r> Identity<'r> {
-    /// Who an offered batch is, of a sender that is known.
+    /// Tells who an offered batch is, of a sender that is known.
     ///
     /// # Errors
-    /// The reason for refusing it whole.
+    /// The reason for refusing the batch whole.
     pub fn of(who: Who, offer: &Offer<'r>) -> Result<Self, Reason> {
         if let Some(reason) = offer.unreadable {
             return Err(reason);
@@ -93,7 +93,7 @@ impl<'r> Identity<'r> {
 }
 
 impl Numbered<'_> {
-    /// As a key of its own, and the number.
+    /// Copies the queue's key and the number out of the request.
     #[must_use]
     pub fn to_owned(self) -> (QueueKey, u64) {
         let key = QueueKey {

@@ -28,7 +28,7 @@ const FORGET_MAX: usize = 50_000;
 pub struct Key<'h>(&'h [u8]);
 
 impl<'h> Key<'h> {
-    /// These bytes, if they are a key that can be kept: visible ASCII characters, and not too many.
+    /// Takes these bytes as a key if they can be one: visible ASCII characters, and not too many.
     #[must_use]
     pub fn new(key: &'h [u8]) -> Option<Self> {
         let is_visible = key.iter().all(u8::is_ascii_graphic);
@@ -53,7 +53,7 @@ impl<'h> Key<'h> {
     }
 }
 
-/// Of parts whose lengths tell where each ends, and a rest.
+/// Makes the digest of parts, whose lengths tell where each ends, and of a rest.
 fn digest(parts: [&[u8]; 3], rest: &[u8]) -> KeyId {
     let mut digest = Sha256::new();
     for part in parts {
@@ -67,7 +67,7 @@ fn digest(parts: [&[u8]; 3], rest: &[u8]) -> KeyId {
 
 /// Where keys are kept.
 pub trait KeySource: Send + Sync + 'static {
-    /// Those of these keys that are there. Blocks. `None` when it cannot be said.
+    /// Finds those of these keys that are on disk. Blocks. `None` when the disk cannot say.
     fn find(&self, ids: &[KeyId]) -> Option<Vec<(KeyId, FirstResult)>>;
     /// Forgets keys received before this time, some at once, and says how many. Blocks.
     fn forget(&self, before_ms: i64, at_most: usize) -> usize;
@@ -85,9 +85,9 @@ pub struct Settings {
 /// Keys that a start finds on disk.
 #[derive(Debug, Default)]
 pub struct OnDisk {
-    /// How many there are.
+    /// How many keys there are.
     pub count: usize,
-    /// All of them, if the cache can hold them; else none.
+    /// All of the keys, if the cache can hold them; else none.
     pub cached: Vec<(KeyId, FirstResult)>,
 }
 
@@ -110,7 +110,7 @@ pub enum Reserve {
 #[derive(Debug, Default)]
 pub struct LookedUp {
     found: Vec<(KeyId, FirstResult)>,
-    /// Seals before it. A later one may have moved a key from memory to where it had not been found.
+    /// How many seals came before the look-up: a later one may have moved a key from memory to the disk.
     as_of: Option<u64>,
 }
 
@@ -118,7 +118,7 @@ pub struct LookedUp {
 enum Entry {
     Reserved {
         under_way: UnderWay,
-        /// A seal has been quicker than the word that the batch is durable.
+        /// Whether a seal has been quicker than the word that the batch is durable.
         is_sealed: bool,
     },
     Pending(FirstResult),
@@ -126,7 +126,7 @@ enum Entry {
 
 type Shard = HashMap<KeyId, Entry, foldhash::fast::RandomState>;
 
-/// The idempotency keys.
+/// The idempotency keys of all senders.
 pub struct Keys {
     settings: Settings,
     source: Arc<dyn KeySource>,
@@ -175,7 +175,7 @@ impl Keys {
             kept_since_ms: AtomicI64::new(i64::MIN),
             seals: AtomicU64::new(0),
         };
-        // Fewer in the cache than there are on disk: it never holds all.
+        // The cache has fewer keys than there are on disk: it never holds all.
         if on_disk.cached.len() < on_disk.count {
             keys.cached.store(usize::MAX / 2, Ordering::SeqCst);
         }
@@ -202,7 +202,7 @@ impl Keys {
         }
         let as_of = Some(self.seals.load(Ordering::SeqCst));
         let mut found = Vec::new();
-        // Noted, because it may be pushed out of the cache before it is asked for.
+        // A found key is noted, because it may be pushed out of the cache before it is asked for.
         ids.retain(|id| match self.cache.get(id) {
             Some(first) => {
                 found.push((*id, first));
@@ -310,7 +310,7 @@ impl Keys {
         self.kept.load(Ordering::Relaxed) + self.in_memory.load(Ordering::Relaxed)
     }
 
-    /// Posts that wait for another one of the same key.
+    /// Counts the posts that wait for another one of the same key.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let mut waiting = 0;
@@ -326,7 +326,7 @@ impl Keys {
     }
 
     fn put_in_cache(&self, id: KeyId, first: FirstResult) {
-        // Before it is put in: what pushes another key out must not be taken for a cache that holds all.
+        // The count rises first: what pushes another key out must not be taken for a cache that holds all.
         self.cached.fetch_add(1, Ordering::SeqCst);
         self.cache.insert(id, first);
     }
@@ -337,7 +337,7 @@ impl Keys {
     }
 
     fn shard(&self, id: &KeyId) -> MutexGuard<'_, Shard> {
-        // A digest: any of its bytes is as good as a hash.
+        // The id is a digest: any of its bytes is as good as a hash.
         let index = usize::from(id[0]) % SHARDS;
         self.shards[index]
             .lock()

@@ -9,11 +9,11 @@ use crate::intake::acknowledge::Durable;
 /// A part of a request's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The body comes in.
+    /// The request's body comes in.
     Read,
-    /// Compression is undone, the body taken apart.
+    /// The body is unpacked and taken apart.
     Decode,
-    /// Rates, deduplication, validation, the record.
+    /// Rates, deduplication and validation are checked, and the record is made.
     Check,
     /// Another post of the same batch is on its way to the disk.
     DedupWait,
@@ -26,7 +26,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All of them, in the order of their numbers.
+    /// Every stage, in the order of their numbers.
     pub const ALL: [(Self, &'static str); 7] = [
         (Self::Read, "read"),
         (Self::Decode, "decode"),
@@ -43,13 +43,13 @@ impl Stage {
 pub struct Laps {
     /// The end of the last stage.
     last: Instant,
-    /// `None` for a stage that it did not come to.
+    /// What each stage took; `None` for a stage that the request did not come to.
     spent: [Option<Duration>; Stage::ALL.len()],
     position: Option<Position>,
 }
 
 impl Laps {
-    /// The first stage begins now.
+    /// Begins the first stage now.
     #[must_use]
     pub fn begin(now: Instant) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Laps {
         }
     }
 
-    /// A stage has ended now; the next one begins.
+    /// Ends a stage now; the next one begins.
     pub fn lap(&mut self, stage: Stage) {
         self.lap_at(stage, Instant::now());
     }
@@ -72,7 +72,7 @@ impl Laps {
         self.last = self.last.max(now);
     }
 
-    /// The journal has it on disk.
+    /// Notes when the journal had the record on disk.
     pub(super) fn durable(&mut self, durable: &Durable) {
         self.position = Some(durable.position);
         if let Some(times) = &durable.times {
@@ -93,7 +93,7 @@ impl Laps {
         self.spent.get(stage as usize).copied().flatten()
     }
 
-    /// The last position of the journal that holds something of it.
+    /// The last position of the journal that holds something of the request.
     #[must_use]
     pub fn position(&self) -> Option<u64> {
         self.position.map(|position| position.0)

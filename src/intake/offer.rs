@@ -16,7 +16,7 @@ use crate::intake::keys::Key;
 pub struct Offers<'r> {
     /// When the request arrived, by a clock that is trusted. Unit: Unix ms.
     pub received_at_ms: i64,
-    /// When its sender says that it was sent, by the sender's own clock. Unit: Unix ms.
+    /// When the request's sender says that it was sent, by the sender's own clock. Unit: Unix ms.
     pub sent_at_ms: Field<Number>,
     /// The request's batches.
     pub batches: &'r [Offer<'r>],
@@ -25,13 +25,13 @@ pub struct Offers<'r> {
 /// One batch, as far as its door could read it.
 #[derive(Debug)]
 pub struct Offer<'r> {
-    /// Why nothing of it may be believed, if the door could not even read who sent it.
+    /// Why nothing of the batch may be believed, if the door could not even read who sent it.
     pub unreadable: Option<Reason>,
-    /// The store that it names.
+    /// The store that the batch names.
     pub store_id: Option<&'r str>,
-    /// The terminal that it names.
+    /// The terminal that the batch names.
     pub terminal_id: Option<&'r str>,
-    /// What tells it from the other batches of its terminal, or why the door found nothing that does.
+    /// What tells the batch from others of its terminal, or why the door found nothing that does.
     pub mark: Result<Mark<'r>, Reason>,
     /// Release of the application.
     pub release: Field<&'r str>,
@@ -48,7 +48,7 @@ pub struct Offer<'r> {
 }
 
 impl Offer<'_> {
-    /// Whether a digest stands for it, so that the disk may have to be asked.
+    /// Whether a digest stands for the batch, so that the disk may have to be asked.
     pub(super) fn has_key(&self) -> bool {
         matches!(self.mark, Ok(Mark::Key { .. } | Mark::Content(_)))
     }
@@ -61,7 +61,7 @@ pub enum Mark<'r> {
     Number {
         /// UUID of the terminal's queue.
         queue: [u8; 16],
-        /// The batch's number in it.
+        /// The batch's number in the queue.
         seq: u64,
         /// Stands for what the batch holds: two batches of one number should agree in it.
         content: u32,
@@ -80,12 +80,12 @@ pub enum Mark<'r> {
 /// A field as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Field<T> {
-    /// Not there, or null.
+    /// The field is not there, or null.
     #[default]
     Absent,
-    /// There, and of the right type.
+    /// The field is there, and of the right type.
     Is(T),
-    /// There, and of another type.
+    /// The field is there, and of another type.
     Wrong,
 }
 
@@ -119,7 +119,7 @@ impl Field<Cow<'_, str>> {
     }
 }
 
-/// 2^53: below it a float holds every whole number.
+/// The whole number 2^53: below it a float holds every whole number.
 const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 /// A number as it came: integers keep all their digits.
@@ -132,7 +132,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// As a float.
+    /// The number as a float.
     #[must_use]
     pub fn as_f64(self) -> f64 {
         match self {
@@ -186,12 +186,12 @@ pub struct Sample<'r> {
     pub label: Field<Cow<'r, str>>,
     /// How the terminal was connected.
     pub connection: Field<Cow<'r, str>>,
-    /// The door could not read it at all: it counts, and is rejected.
+    /// Whether the door could not read the sample at all: it counts, and is rejected.
     pub malformed: bool,
 }
 
 impl Sample<'_> {
-    /// When it was measured, by the terminal's clock.
+    /// When the sample was measured, by the terminal's clock.
     pub(super) fn millis(&self) -> Option<i64> {
         self.t.value().copied().and_then(Number::millis)
     }

@@ -28,10 +28,10 @@ pub struct Receipt {
 pub(super) struct Way<'i> {
     pub(super) intake: &'i Intake,
     pub(super) received_at_ms: i64,
-    /// When it is told to come again, whatever it waits for.
+    /// When the request is told to come again, whatever it waits for.
     pub(super) deadline: Instant,
     pub(super) outcomes: Outcomes,
-    /// Samples that have met an outcome, be it deferral.
+    /// Samples that have met an outcome, deferral included.
     pub(super) counted: u64,
     /// Batches answered as the first of their key was, and batches written.
     pub(super) replayed: usize,
@@ -70,7 +70,7 @@ impl<'i> Way<'i> {
         let Intake { journal, books, .. } = self.intake;
         let sending = append.send(journal, books, self.received_at_ms, held, self.deadline);
         let result = sending.await;
-        // Counted under what became of them, by the acknowledgement.
+        // The acknowledgement counts the samples under what became of them.
         self.counted += weighed.total();
         laps.durable(&result?);
         self.outcomes.accepted += weighed.accepted;

@@ -61,7 +61,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// With full buckets.
+    /// Makes rates whose buckets are full.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {

@@ -15,7 +15,7 @@ pub enum Refusal {
     /// Too much is under way, or memory for sequence numbers is used up.
     #[error("too much is under way; wait and send it again")]
     Busy,
-    /// As many keys are kept as may be.
+    /// As many keys are kept as the settings allow.
     #[error("as many idempotency keys are kept as may be; wait and send it again")]
     KeysFull,
     /// The store has as many terminals as it may, and this is a new one.
@@ -26,7 +26,7 @@ pub enum Refusal {
     /// The outbox has used up its disk budget because ClickHouse is away.
     #[error("the database has been away for too long; wait and send it again")]
     OutboxFull,
-    /// The journal cannot take it now.
+    /// The journal cannot take the record now.
     #[error("it cannot be stored now; wait and send it again")]
     NotStored(NotStored),
     /// The journal has ended.
@@ -40,7 +40,7 @@ pub enum Refusal {
 /// Why the journal did not take a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStored {
-    /// As much waits for the disk as may.
+    /// As much waits for the disk already as is allowed.
     QueueFull,
     /// The journal's budget or the disk is used up.
     DiskFull,

@@ -16,9 +16,9 @@ pub struct Report {
 /// What was wrong with a batch, or with a sample of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remark {
-    /// Where it stands.
+    /// Where the batch or sample stands.
     pub place: Place,
-    /// What it was, in a stable word.
+    /// What was wrong, in a stable word.
     pub reason: &'static str,
 }
 
@@ -32,28 +32,28 @@ pub struct Place {
 }
 
 impl Report {
-    /// Something was rejected.
+    /// Notes that something was rejected.
     pub(super) fn reject(&mut self, place: Place, reason: Reason) {
         self.push(place, reason.name());
     }
 
-    /// A value of the wrong type was passed over; what it belongs to was taken in.
+    /// Notes a value of the wrong type that was passed over; what it belongs to was taken in.
     pub(super) fn ignore(&mut self, place: Place, what: &'static str) {
         self.push(place, what);
     }
 
-    /// A batch is a duplicate by its number, and not by its content.
+    /// Notes a batch that is a duplicate by its number, and not by its content.
     pub(super) fn conflict(&mut self) {
         self.conflicting += 1;
     }
 
-    /// What it names.
+    /// What was wrong, as far as the report names it.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// Batches of a number that was taken in before with other content.
+    /// How many batches have a number that was taken in before with other content.
     #[must_use]
     pub fn conflicting(&self) -> u64 {
         self.conflicting
@@ -67,7 +67,7 @@ impl Report {
 }
 
 impl Place {
-    /// A whole batch.
+    /// The place of a whole batch.
     #[must_use]
     pub fn batch(batch: usize) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Place {
         }
     }
 
-    /// A sample of it.
+    /// The place of a sample in this batch.
     pub(super) fn sample(self, sample: usize) -> Self {
         Self {
             sample: Some(sample),

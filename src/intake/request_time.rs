@@ -10,9 +10,9 @@ use crate::intake::offer::{Field, Number, Offers, Sample};
 
 /// A clock that is off by less than this is left as it is: the network may be the reason.
 const OFFSET_LEAST_MS: i64 = 60_000;
-/// Seven days offline and one to send it all.
+/// How old a sample may be: seven days offline and one to send it all.
 const AGE_MS_MAX: i64 = 8 * DAY_MS;
-/// What a clock may be ahead after correction.
+/// How far ahead a clock may be after correction.
 const AHEAD_MS_MAX: i64 = IN_FUTURE_MS_MAX;
 /// What a time in ms is multiplied by when it is written in seconds, microseconds or nanoseconds.
 const OTHER_UNITS: [f64; 3] = [1e-3, 1e3, 1e6];
@@ -22,19 +22,19 @@ const OTHER_UNIT_SHARE: f64 = 0.05;
 /// What is known of a request's time.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestTime {
-    /// When its headers arrived, Unix ms.
+    /// When the request's headers arrived, Unix ms.
     pub received_at_ms: i64,
     sent_at_ms: Option<i64>,
-    /// Arrival less stamp; 0: it does not say when it was sent.
+    /// Arrival less stamp; 0: the request does not say when it was sent.
     pub(super) offset_ms: i64,
     pub(super) applied_offset_ms: i64,
-    /// Whether it says when it was sent, and that cannot be.
+    /// Whether the request says when it was sent, and that cannot be.
     pub(super) is_implausible: bool,
     age_ms_max: i64,
 }
 
 impl RequestTime {
-    /// The correction follows from when the terminal says it sent the request.
+    /// Finds the correction, which follows from when the terminal says it sent the request.
     #[must_use]
     pub fn new(offers: &Offers<'_>) -> Self {
         let received_at_ms = offers.received_at_ms;
@@ -79,7 +79,7 @@ impl RequestTime {
         }
     }
 
-    /// A corrected time, if it is one that is taken in.
+    /// Corrects a time, if the result is one that is taken in.
     pub(super) fn corrected(&self, t_ms: i64) -> Result<i64, Reason> {
         let corrected = t_ms.saturating_add(self.applied_offset_ms);
         if corrected < self.received_at_ms - self.age_ms_max {
@@ -92,7 +92,7 @@ impl RequestTime {
     }
 }
 
-/// No clock that measured what the request holds stood so when it was sent.
+/// No clock that measured what the request holds can have shown this stamp when it was sent.
 #[derive(Debug, Clone, Copy)]
 struct Implausible;
 
@@ -103,7 +103,7 @@ fn check(stamp: Number, offers: &Offers<'_>) -> Result<i64, Implausible> {
     let received_at_ms = offers.received_at_ms;
     let sent_at_ms = stamp.millis().filter(|_| stamp.as_f64().is_finite());
     let sent_at_ms = sent_at_ms.ok_or(Implausible)?;
-    // Nothing is corrected by it.
+    // A stamp so near to now corrects nothing.
     if is_near(received_at_ms.saturating_sub(sent_at_ms)) {
         return Ok(sent_at_ms);
     }
@@ -129,7 +129,7 @@ fn check(stamp: Number, offers: &Offers<'_>) -> Result<i64, Implausible> {
                 from_ms.is_some_and(|from_ms| fits((from_ms, from_ms.saturating_add(span_ms))))
             })
     });
-    // Without a time in it nothing speaks against the stamp.
+    // A request without a time in it has nothing that speaks against the stamp.
     (fits || !has_times)
         .then_some(sent_at_ms)
         .ok_or(Implausible)

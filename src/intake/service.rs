@@ -17,7 +17,7 @@ use crate::intake::settings::Settings;
 /// Takes offers in: `submit`, in `submission.rs`, is its one entry.
 #[derive(Debug)]
 pub struct Intake {
-    /// What the terminals' clocks are a witness of.
+    /// The clock that the terminals' clocks are a witness of.
     pub(super) clock: Clock,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) catalogue: Arc<Catalogue>,
@@ -32,22 +32,22 @@ pub struct Intake {
 /// What an intake leans on.
 #[derive(Debug)]
 pub struct Parts {
-    /// What the terminals' clocks are a witness of.
+    /// The clock that the terminals' clocks are a witness of.
     pub clock: Clock,
     /// The metrics that are known.
     pub catalogue: Arc<Catalogue>,
     /// What is known of batches.
     pub books: Books,
-    /// Where they become durable.
+    /// The journal in which records become durable.
     pub journal: Journal<Acknowledgement>,
-    /// Session pseudonyms.
+    /// The maker of session pseudonyms.
     pub pseudonyms: Pseudonyms,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
 }
 
 impl Intake {
-    /// An intake within these limits.
+    /// Makes an intake within these limits.
     #[must_use]
     pub fn new(settings: Settings, parts: Parts) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Intake {
         &self.rates
     }
 
-    /// Session pseudonyms.
+    /// The maker of session pseudonyms.
     #[must_use]
     pub fn pseudonyms(&self) -> &Pseudonyms {
         &self.pseudonyms

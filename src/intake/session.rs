@@ -28,7 +28,7 @@ impl std::fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// Pseudonyms under the keys of `source`.
+    /// Makes pseudonyms under the keys of `source`.
     #[must_use]
     pub fn new(source: Box<dyn KeySource>) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Pseudonyms {
         }
     }
 
-    /// The pseudonym of a session on a day. `None` when the day's key cannot be had.
+    /// Makes the pseudonym of a session on a day. `None` when the day's key cannot be had.
     #[must_use]
     pub fn of(&self, session_id: &str, day: i32) -> Option<[u8; 16]> {
         Some(self.keyed(day)?.pseudonym(session_id).0)

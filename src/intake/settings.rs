@@ -10,13 +10,13 @@ pub struct Settings {
     /// How long a request waits for the disk, or for another post of one of its batches, before it is
     /// told to come again.
     pub acknowledge_max: Duration,
-    /// Values a terminal's histogram may stand for, for each second of its span.
+    /// How many values a terminal's histogram may stand for, for each second of its span.
     pub histogram_values_per_s: u64,
     /// How fast a store may post.
     pub rates: rates::Settings,
 }
 
-/// [`Settings::acknowledge_max`]: longer than a disk stalls that is about to recover.
+/// The value of [`Settings::acknowledge_max`]: longer than a disk stalls that is about to recover.
 pub const ACKNOWLEDGE_MAX: Duration = Duration::from_secs(30);
 
 /// What tests take; `serve` has its limits from the settings.

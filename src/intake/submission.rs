@@ -78,7 +78,7 @@ struct Submission<'i, 'o> {
     who: Who,
     batches: &'o [Offer<'o>],
     time: RequestTime,
-    /// Values a histogram may stand for, for each second of its span: one number for all of the request.
+    /// How many values a histogram may stand for, for each second of its span: one limit for the request.
     values_per_s: u64,
     held: Held,
 }
@@ -101,7 +101,7 @@ enum Wait {
 impl<'i, 'o> Submission<'i, 'o> {
     /// Decides about the batches, unless there is a reason to put all of them off.
     async fn decide(mut self, laps: &mut Laps) -> Result<Pending<'i>, Refusal> {
-        // Not before the samples are counted: each has an outcome, this one is deferred.
+        // The samples are counted by now, so each of them has an outcome even here: it is deferred.
         let decided = if self.way.intake.is_outbox_full.load(Ordering::Relaxed) {
             Err(Refusal::OutboxFull)
         } else {
@@ -167,7 +167,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         Err(Refusal::Busy)
     }
 
-    /// What the disk knows of the keys of these batches.
+    /// Looks up what the disk knows of the keys of these batches.
     async fn look_up(&self, open: &[usize]) -> Result<LookedUp, Refusal> {
         let batches = open.iter().map(|index| &self.batches[*index]);
         let keyed = batches.filter_map(|batch| Identity::of(self.who, batch).ok()?.key_id());
@@ -242,7 +242,7 @@ impl<'i, 'o> Submission<'i, 'o> {
             keys::Reserve::Fresh => match validate::refusal(placed.batch, &self.time) {
                 None => self.write(placed, Identity::Keyed(keyed), append),
                 Some(reason) => {
-                    // There is no number that would be missed (ADR 4): nothing of it is written.
+                    // A keyed batch has no number that would be missed (ADR 4), so nothing of it is written.
                     keys.settle(&keyed.id, None);
                     self.refuse(placed, reason);
                 }

@@ -17,13 +17,13 @@ pub(super) struct UnderWay(Option<watch::Sender<()>>);
 pub struct Waiter(watch::Receiver<()>);
 
 impl UnderWay {
-    /// One more that waits. The channel is made for the first of them: most batches have none.
+    /// Makes one more post wait. The first of them makes the channel: most batches have none.
     pub(super) fn waiter(&mut self) -> Waiter {
         let sender = self.0.get_or_insert_with(|| watch::channel(()).0);
         Waiter(sender.subscribe())
     }
 
-    /// How many wait.
+    /// How many posts wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.0.as_ref().map_or(0, watch::Sender::receiver_count)
@@ -31,7 +31,7 @@ impl UnderWay {
 }
 
 impl Waiter {
-    /// Until the other request's append is over, however it went.
+    /// Waits until the other request's append is over, however it went.
     ///
     /// # Errors
     /// [`Refusal::Busy`] at the deadline.

@@ -45,7 +45,7 @@ pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
 pub struct Writer<'a> {
     /// Who the batch is.
     pub identity: Identity<'a>,
-    /// Where it stands in its request.
+    /// Where the batch stands in its request.
     pub place: Place,
     /// The metrics that are known.
     pub catalogue: &'a Catalogue,
@@ -59,7 +59,7 @@ pub struct Writer<'a> {
 #[derive(Default)]
 struct Last<'m> {
     name: &'m str,
-    /// It, and the label that its name carries.
+    /// The metric, and the label that its name carries.
     found: Option<(&'m Metric, Option<&'m str>)>,
 }
 

@@ -4,12 +4,12 @@ use tillwatch_model::time::MINUTE_MS;
 
 use crate::intake::offer::{Histogram, Number, Offer};
 
-/// Values one histogram may stand for, whatever its span.
+/// How many values one histogram may stand for, whatever its span.
 const VALUES_MAX: u64 = 1 << 32;
 /// Spans a histogram may cover: a minute, five, an hour.
 const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
 
-/// Samples a batch stands for, whatever becomes of them.
+/// Counts the samples that a batch stands for, whatever becomes of them.
 #[must_use]
 pub fn of_batch(batch: &Offer<'_>, values_per_s: u64) -> u64 {
     let histograms = batch.histograms.iter();
@@ -34,7 +34,7 @@ pub(super) fn of_histogram(histogram: &Histogram<'_>, values_per_s: u64) -> u64 
     }
 }
 
-/// Values a histogram of this span may stand for: one of them must not outweigh a fleet.
+/// How many values a histogram of this span may stand for: one must not outweigh a fleet.
 pub(super) fn values_max(span_ms: i64, values_per_s: u64) -> u64 {
     let span_s = (span_ms / 1_000).unsigned_abs();
     span_s.saturating_mul(values_per_s).min(VALUES_MAX)

@@ -10,7 +10,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// The store that an offer of this sender belongs to, and its terminal, as they are written.
+    /// Gives the store that an offer of this sender belongs to, and its terminal, as they are written.
     pub(super) fn names<'r>(self, offer: &Offer<'r>) -> Names<'r> {
         match self {
             Self::Unproven => Names {

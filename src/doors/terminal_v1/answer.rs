@@ -68,7 +68,7 @@ pub(super) fn accepted(receipt: &Receipt) -> Response {
     response
 }
 
-/// Any answer but 202.
+/// Makes any answer but 202.
 pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
     let message = sentence(&refusal.to_string());
     let mut response = answer::error(&refusal.verdict(), &message, chance);
@@ -76,7 +76,7 @@ pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
     response
 }
 
-/// Capital letter and full stop, for people.
+/// Makes a sentence for people: a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase);

@@ -2,10 +2,10 @@
 
 use super::request::{Limits, ParseError};
 
-/// Asked for so many more bytes; `false` when there are none.
+/// A function that is asked for so many more bytes, and says `false` when there are none.
 pub(super) type Take<'t> = &'t mut dyn FnMut(usize) -> bool;
 
-/// Samples in a batch a minute of all metrics.
+/// How many samples a batch has that is sent once a minute with all metrics.
 const SAMPLES_USUAL: usize = 48;
 
 /// What is counted while a request is read.
@@ -14,7 +14,7 @@ pub(super) struct Context<'t> {
     take: Take<'t>,
     batches: usize,
     samples: usize,
-    /// Samples of the batch before this one: it has about as many.
+    /// Samples of the batch before this one, which has about as many.
     pub(super) samples_before: usize,
     pub(super) unknown_keys: u64,
     excess: Option<ParseError>,
@@ -75,7 +75,7 @@ impl<'t> Context<'t> {
         self.excess.is_some()
     }
 
-    /// What there was too much of.
+    /// The error that says what there was too much of.
     pub(super) fn into_excess(self) -> ParseError {
         self.excess
             .unwrap_or(ParseError::TooManySamples(self.limits.samples_max))

@@ -138,7 +138,7 @@ fn unpack(
 ) -> Result<Opened, Refusal> {
     let opened = wrapping.open(body, hall.limits().decoded_bytes_max)?;
     count_mislabelled(hall, &opened);
-    // Texts with escapes are copied out of it: as much again.
+    // Texts with escapes are copied out of the body: as much memory again.
     held.set(REQUEST_BYTES + 2 * opened.body.len())?;
     Ok(opened)
 }

@@ -131,7 +131,7 @@ seed!(Digits<'de>, "a text or a whole number", {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        // Longer ones may have been read a last digit off.
+        // Longer numbers may have been read a last digit off.
         let whole = Number::Float(number).whole();
         let whole = whole.filter(|whole| *whole < DIGITS_BELOW);
         Ok(whole.map_or(Field::Wrong, |whole| {

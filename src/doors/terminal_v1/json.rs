@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, IntoDeserializer};
 use super::Number;
 use super::walk::{Broken, Kind, Members, Walk};
 
-/// So many decimal digits are always less than 2^64.
+/// Numbers of so many decimal digits are always less than 2^64.
 const DIGITS_MAX: usize = 19;
 
 /// Ten to the power of the index.
@@ -18,7 +18,7 @@ const POWERS: [f64; DIGITS_MAX + 1] = [
     1e17, 1e18, 1e19,
 ];
 
-/// JSON, and what of it has not been read.
+/// A JSON text, and what of it has not been read.
 pub(super) struct Json<'a> {
     text: &'a str,
     rest: &'a [u8],
@@ -32,7 +32,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The next byte that is no space; 0, which JSON never has, at the end.
+    /// Gives the next byte that is no space; 0, which JSON never has, at the end.
     #[inline(always)]
     fn peek(&mut self) -> u8 {
         match self.rest {
@@ -70,7 +70,7 @@ impl<'a> Json<'a> {
         if u64::from(byte) == members.0 {
             self.pass();
             members.0 = u64::from(b',');
-            // An empty one ends here; behind a comma that would be a mistake.
+            // An empty object or list ends here; behind a comma that would be a mistake.
             let is_empty = is_first && self.peek() == end;
             if is_empty {
                 self.pass();
@@ -104,7 +104,7 @@ impl<'a> Json<'a> {
         self.text.get(start..start + length)
     }
 
-    /// A number of so few digits that none of them is lost on the way.
+    /// Reads a number of so few digits that none of them is lost on the way.
     #[inline(always)]
     fn number(&mut self) -> Option<Number> {
         let (whole, rest) = digits(self.rest, 0);
@@ -132,7 +132,7 @@ impl<'a> Json<'a> {
             return None;
         }
         self.rest = rest;
-        // As `serde_json` reads it.
+        // The division gives what `serde_json` gives.
         #[expect(clippy::cast_precision_loss, reason = "the nearest float is meant")]
         Some(Number::Float(number as f64 / POWERS.get(length)?))
     }

@@ -40,19 +40,19 @@ const SHORT_BYTES: [u8; 256] = {
     }
 };
 
-/// Whether these bytes are one MessagePack map, and no more.
+/// Says whether these bytes are one MessagePack map, and no more.
 #[must_use]
 pub fn is_map(bytes: &[u8]) -> bool {
     let whole = Piece::whole(bytes);
     whole.is_some_and(|whole| Bytes(whole.0).open(Kind::Object).is_ok())
 }
 
-/// Exactly one value.
+/// The bytes of exactly one value.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a>(&'a [u8]);
 
 impl<'a> Piece<'a> {
-    /// The value that these bytes are, if they are one and no more.
+    /// Takes these bytes as the value that they are, if they are one and no more.
     pub(super) fn whole(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Bytes(bytes);
         let value = rest.piece()?;
@@ -196,7 +196,7 @@ impl<'a> Bytes<'a> {
         Some(taken)
     }
 
-    /// An unsigned number of so many bytes, big-endian.
+    /// Reads an unsigned number of so many bytes, big-endian.
     fn number(&mut self, bytes: u64) -> Option<u64> {
         let digits = self.take(bytes)?;
         Some(
@@ -206,7 +206,7 @@ impl<'a> Bytes<'a> {
         )
     }
 
-    /// The bytes of a text; stays where it is if that does not come next.
+    /// Reads the bytes of a text; stays where it is if no text comes next.
     #[inline(always)]
     fn text_bytes(&mut self) -> Option<&'a [u8]> {
         let (marker, rest) = self.0.split_first()?;
@@ -223,7 +223,7 @@ impl<'a> Bytes<'a> {
         Some(text)
     }
 
-    /// Reads a text; stays where it is if that does not come next.
+    /// Reads a text; stays where it is if no text comes next.
     #[inline(always)]
     fn text(&mut self) -> Option<&'a str> {
         let mut rest = Self(self.0);
@@ -238,7 +238,7 @@ impl<'a> Bytes<'a> {
         Some(value)
     }
 
-    /// The bytes of a number, behind its marker.
+    /// Reads the bytes of a number, behind its marker.
     fn long<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
         let (number, rest) = self.0.get(1..)?.split_first_chunk()?;
         self.0 = rest;
@@ -255,7 +255,7 @@ impl<'a> Bytes<'a> {
             .map_err(|_told_when_taken_apart| Broken)
     }
 
-    /// The next value with all that is in it.
+    /// Reads the next value with all that is in it.
     fn piece(&mut self) -> Option<Piece<'a>> {
         let start = self.0;
         let mut to_come = 1_u64;
@@ -269,7 +269,7 @@ impl<'a> Bytes<'a> {
             let (payload_bytes, children) = self.extent()?;
             self.take(payload_bytes)?;
             to_come += children;
-            // Each takes at least one byte: a list that claims more than there is, is none.
+            // Each value takes at least one byte: a list that claims more than there is, is none.
             if to_come > self.0.len() as u64 {
                 return None;
             }
@@ -297,7 +297,7 @@ impl<'a> Bytes<'a> {
             0xdd => (0, self.number(4)?),
             0xde => (0, 2 * self.number(2)?),
             0xdf => (0, 2 * self.number(4)?),
-            // Short, or never used.
+            // A short value, or a marker that is never used.
             _ => return None,
         })
     }

@@ -10,7 +10,7 @@ use crate::intake::offer::{Field, Mark};
 /// The version of the format that is read here.
 const VERSION: u64 = 1;
 
-/// What a batch offers, at its place in a request that came with this key.
+/// Makes the offer of a batch, at its place in a request that came with this key.
 #[must_use]
 pub fn offer<'r>(batch: &'r Batch<'_>, key: Option<Key<'r>>, place: usize) -> Offer<'r> {
     Offer {

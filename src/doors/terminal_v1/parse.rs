@@ -80,7 +80,7 @@ fn messagepack<'a>(body: &'a [u8], context: &mut Context<'_>) -> Result<Top<'a>,
 /// The text of a body, without the byte order mark that some programs write before it.
 fn text_of(body: &[u8]) -> Result<&str, ParseError> {
     let malformed = |text: String| Err(ParseError::Malformed(text));
-    // With a mark, or as a brace and a zero, in either order.
+    // A byte order mark, or a brace beside a zero, shows UTF-16 or UTF-32, in either byte order.
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] = body {
         return malformed("it is written in UTF-16 or UTF-32; send UTF-8".to_owned());
     }
@@ -104,7 +104,7 @@ mod tests {
         samples_max: 50_000,
     };
 
-    /// Bytes that the lists of a request take.
+    /// Counts the bytes that the lists of a request take.
     fn taken(request: &Request<'_>) -> usize {
         let pairs = |histogram: &Histogram<'_>| {
             let pairs = histogram.buckets.value().map_or(0, Vec::capacity);

@@ -30,7 +30,7 @@ pub(super) trait Value<'de>: Sized {
 
 /// What stood where a list may stand.
 pub(super) enum Listed<'de> {
-    /// Null.
+    /// A null, which is as good as nothing.
     Absent,
     /// A list, as it is written.
     Bytes(&'de [u8]),
@@ -40,7 +40,7 @@ pub(super) enum Listed<'de> {
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
-    /// How many a list of them mostly holds: room for these is made at once.
+    /// How many elements a list of these items mostly holds: room for them is made at once.
     fn usual(context: &Context<'_>) -> usize;
     fn admit(context: &mut Context<'_>) -> bool;
     fn set_malformed(&mut self);
@@ -108,7 +108,7 @@ impl<'de> Item<'de> for Histogram<'de> {
             b"span_ms" => self.span_ms = value.field()?,
             b"buckets" => {
                 self.buckets = value.field()?;
-                // No more than the pairs of one histogram: asked for once they are there.
+                // At most the pairs of one histogram are held before memory is asked for.
                 let pairs = self.buckets.value().map_or(0, Vec::capacity);
                 let _is_refused = !context.takes(pairs * size_of::<(u64, u64)>());
             }
@@ -160,7 +160,7 @@ impl<'de> Item<'de> for Batch<'de> {
                 let listed = value.list(&mut self.histograms, context)?;
                 self.take(&listed, (!self.histograms.is_empty()).then_some(HISTOGRAMS));
             }
-            // Belongs to the request; inside a batch of many it means nothing, and is no stranger.
+            // The stamp belongs to the request; inside a batch of many it means nothing, and is no stranger.
             b"sent_at_ms" => value.skip()?,
             _ => return value.skip().map(|()| false),
         }
@@ -177,7 +177,7 @@ impl Batch<'_> {
     fn take(&mut self, listed: &Listed<'_>, seed: Option<u32>) {
         match (listed, seed) {
             (Listed::Bytes(bytes), Some(seed)) => {
-                // In whatever order they come.
+                // The lists may come in either order, so their checksums are added up.
                 let checksum = crc32c::crc32c_append(seed, bytes);
                 self.content = self.content.wrapping_add(checksum);
             }
@@ -207,7 +207,7 @@ struct EnvelopeKeys<'a> {
 }
 
 impl<'de> EnvelopeKeys<'de> {
-    /// Reads one key. `None`: it is not one of them.
+    /// Reads one key. `None`: the key is not one of the envelope's.
     fn key<V: Value<'de>>(&mut self, key: &[u8], value: V) -> Result<Option<V>, V::Error> {
         match key {
             b"compressed" => self.compressed = value.field()?,

@@ -16,7 +16,7 @@ pub enum Format {
 /// What a body turned out to be.
 #[derive(Debug)]
 pub enum Parsed<'a> {
-    /// Batches.
+    /// One batch or more.
     Request(Request<'a>),
     /// Text that holds a body, for senders that can send nothing but JSON.
     Envelope(Envelope<'a>),
@@ -25,11 +25,11 @@ pub enum Parsed<'a> {
 /// `{"compressed": …, "format": …, "data": …}`, not opened yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// Whether the bytes in `data` are compressed.
+    /// Whether `data` stands for compressed bytes.
     pub is_compressed: bool,
-    /// How `data` is written.
+    /// The name of the format that `data` is written in.
     pub format: Cow<'a, str>,
-    /// The bytes, as text.
+    /// The body's bytes, written as text.
     pub data: Cow<'a, str>,
 }
 
@@ -61,7 +61,7 @@ pub struct Batch<'a> {
     /// Stands for the bytes of its samples and histograms as they are written, by their checksums: a slip is
     /// noticed by it, not a forgery. 0 when there are none.
     pub content: u32,
-    /// Not an object, or its samples are not a list.
+    /// Whether the batch is not an object, or its samples are not a list.
     pub malformed: bool,
 }
 
@@ -90,7 +90,7 @@ pub struct Limits {
 /// Why a body could not be taken apart into batches.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// Not of its format, or neither a batch nor a list of batches.
+    /// The body is not of its format, or neither a batch nor a list of batches.
     #[error("the body is not a batch: {0}")]
     Malformed(String),
     /// More batches than one request may hold.
@@ -99,7 +99,7 @@ pub enum ParseError {
     /// More samples than one request may hold.
     #[error("the request holds more than {0} samples; send fewer at once")]
     TooManySamples(usize),
-    /// There is no memory now for what is in it.
+    /// There is no memory now for what is in the body.
     #[error("too much is under way; wait and send it again")]
     NoRoom,
 }

@@ -91,7 +91,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-            // Half a surrogate is no text.
+            // A key with half a surrogate is no text.
             let key = serde_json::from_str::<Cow<'de, str>>(key.get()).unwrap_or_default();
             pairs.push((key, value));
         }

@@ -57,9 +57,9 @@ pub(super) trait Walk<'a> {
     fn element(&mut self, members: &mut Members) -> Result<bool, Broken>;
     /// The key of the next member, whose value comes then; leaves the object when there is none.
     fn member(&mut self, members: &mut Members) -> Result<Option<&'a [u8]>, Broken>;
-    /// What comes, from the first byte of a value.
+    /// The bytes to come, from the first byte of a value.
     fn coming(&mut self) -> &'a [u8];
-    /// How many bytes have not been read.
+    /// How many bytes have not been read yet.
     fn left(&self) -> usize;
     /// The float that is written so, if it may have been read a last digit off.
     fn float(bytes: &[u8]) -> Option<f64>;

@@ -23,7 +23,7 @@ const TYPES: [(&str, Option<Format>); 7] = [
     ("", None),
 ];
 
-/// What may be sent, for who has sent something else.
+/// The types that may be sent, for whoever has sent something else.
 const TYPES_WANTED: &str = "application/json or application/msgpack";
 
 /// How a request says that its body is packed and written.
@@ -45,10 +45,10 @@ pub struct Opened {
 }
 
 impl Wrapping {
-    /// From a request's headers, all lines of them.
+    /// Reads the wrapping from a request's headers, all lines of them.
     ///
     /// # Errors
-    /// When they name a type or a coding that is not known, or more than one of either.
+    /// When the headers name a type or a coding that is not known, or more than one of either.
     pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let packing = Packing::of(headers)?;
         if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
@@ -66,10 +66,10 @@ impl Wrapping {
         })
     }
 
-    /// The unpacked body, and how it is written.
+    /// Unpacks a body, and says how it is written.
     ///
     /// # Errors
-    /// When it is damaged, or would be longer than `decoded_bytes_max`.
+    /// When the body is damaged, or would be longer than `decoded_bytes_max`.
     pub fn open(self, body: Bytes, decoded_bytes_max: usize) -> Result<Opened, Refusal> {
         let format = |body: &[u8]| self.format.unwrap_or_else(|| written_as(body));
         let is_plain = |body: &[u8]| is_plain(body, format(body));
@@ -94,7 +94,7 @@ fn is_plain(body: &[u8], format: Format) -> bool {
     }
 }
 
-/// MessagePack begins with the byte of a map, which no text begins with.
+/// Tells the format: MessagePack begins with the byte of a map, which no text begins with.
 fn written_as(body: &[u8]) -> Format {
     match body.first() {
         Some(0x80..=0x8f | 0xde | 0xdf) => Format::MessagePack,
@@ -111,7 +111,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The JSON in an envelope; plain JSON, too, if it is marked as compressed.
+/// Gives the JSON in an envelope; plain JSON, too, if it is marked as compressed.
 ///
 /// # Errors
 /// When its format is another, when it is damaged, or when it would be longer than `decoded_bytes_max`.
