@@ -55,7 +55,7 @@ pub enum Lock {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
-/// What a file is read in when reading it whole fails.
+/// The length of the pieces a file is read in when reading it whole fails.
 const SALVAGE_BYTES: usize = 4096;
 
 /// Stands for bytes that the disk would not give, so that they read as damage and not as an end.
@@ -122,7 +122,7 @@ impl Disk for RealDisk {
             .truncate(false)
             .open(path)?;
         match file.try_lock() {
-            // The folder, too: under a lock file that somebody has deleted, another would be free.
+            // The folder is locked too: under a lock file that somebody has deleted, another would be free.
             Ok(()) => {
                 let Some(folder) = lock_folder(path)? else {
                     return Ok(Lock::HeldBy(None));

@@ -25,7 +25,7 @@ pub enum AppendError {
     /// Too much waits for the disk already. Try again at once or later.
     #[error("{queued_appends} appends of {queued_bytes} bytes already wait for the disk")]
     QueueFull {
-        /// Appends waiting.
+        /// How many appends wait.
         queued_appends: usize,
         /// The bytes of the appends that wait.
         queued_bytes: usize,
@@ -116,7 +116,7 @@ pub enum OpenError {
     /// The segment length in the settings cannot work.
     #[error("segment_bytes is {segment_bytes}: needs at least {min} and a multiple of 8", min = super::format::SEGMENT_BYTES_MIN)]
     SegmentBytes {
-        /// The value given.
+        /// The length that the settings give.
         segment_bytes: u64,
     },
 
@@ -125,7 +125,7 @@ pub enum OpenError {
         "budget_bytes is {budget_bytes}: needs reserve_segments ({reserve_segments}, at least 1) and 2 more segments of {segment_bytes} bytes"
     )]
     Budget {
-        /// The value given.
+        /// The budget that the settings give.
         budget_bytes: u64,
         /// The length of a segment.
         segment_bytes: u64,
@@ -145,7 +145,7 @@ pub enum OpenError {
     Disk {
         /// What was tried.
         operation: &'static str,
-        /// On which file or folder.
+        /// The file or folder on which it was tried.
         path: PathBuf,
         /// What the disk said.
         #[source]
@@ -154,7 +154,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// For `map_err`: what was tried, and on what.
+    /// Makes an error for `map_err`: what was tried, and on what.
     pub(super) fn disk(
         operation: &'static str,
         path: impl Into<PathBuf>,

@@ -89,20 +89,20 @@ pub struct SegmentHeader {
 /// Why the first page of a segment cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderFault {
-    /// All zero: prepared, never used.
+    /// The page is all zero: prepared, never used.
     Blank,
-    /// Too short, not a segment, or its checksum does not fit.
+    /// The page is too short, no segment's, or its checksum does not fit.
     Damaged,
-    /// Intact, and of a version not known here.
+    /// The page is intact, and of a version not known here.
     Version(u32),
 }
 
 /// What a record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody's payload.
+    /// The record holds somebody's payload.
     Data,
-    /// Only a durable mark.
+    /// The record is only a durable mark.
     Mark,
 }
 
@@ -117,7 +117,7 @@ pub struct RecordHeader {
     pub durable_upto: u64,
     /// Data or mark.
     pub kind: Kind,
-    /// Bytes of its payload.
+    /// Bytes of the record's payload.
     pub payload_bytes: usize,
 }
 

@@ -43,13 +43,13 @@ pub struct Verification {
     pub segments: u64,
     /// Records after `applied` that a replay would hand out.
     pub records: u64,
-    /// The first and the last of them.
+    /// The first and the last position of those records.
     pub range: Option<(Position, Position)>,
-    /// The end that would be cut.
+    /// The torn end that would be cut.
     pub torn: Tally,
-    /// Acknowledged, not applied, and unreadable.
+    /// Records that were acknowledged, were not applied, and are unreadable.
     pub damaged: Tally,
-    /// Unreadable but applied before.
+    /// Records that are unreadable, but were applied before.
     pub damaged_applied_records: u64,
     /// Segments that should be there and are not: between others, or at the end.
     pub missing_segments: u64,
@@ -136,9 +136,9 @@ pub struct Outline {
     pub segments: u64,
     /// Whether the folder holds anything of a journal, be it only its lock or prepared files.
     pub is_there: bool,
-    /// Which journal they belong to; of unreadable ones, what the note says.
+    /// The journal that the segments belong to; of unreadable ones, what the note says.
     pub journal_id: Option<u128>,
-    /// Whether there has ever been a record in it, as far as can be told.
+    /// Whether the journal has ever held a record, as far as can be told.
     pub is_used: bool,
     /// What the note beside the folder says, whatever lies in the folder.
     pub noted: Option<Noted>,
@@ -217,7 +217,7 @@ pub fn verify(
     verify_with(disk, dir, applied, &mut |_, _| {})
 }
 
-/// As [`verify`]; says after each segment how many of how many are read.
+/// Judges as [`verify`] does; says after each segment how many of how many are read.
 pub fn verify_with(
     disk: &dyn Disk,
     dir: &Path,

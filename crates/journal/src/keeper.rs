@@ -54,32 +54,32 @@ impl<C: Completion> Journal<C> {
 }
 
 impl Keeper {
-    /// As [`Journal::durable`].
+    /// Does what [`Journal::durable`] does.
     pub fn durable(&self) -> Position {
         self.0.durable()
     }
 
-    /// As [`Journal::release`].
+    /// Does what [`Journal::release`] does.
     pub fn release(&self, applied: Position) {
         self.0.release(applied);
     }
 
-    /// As [`Journal::stats`].
+    /// Does what [`Journal::stats`] does.
     pub fn stats(&self) -> Stats {
         self.0.stats()
     }
 
-    /// As [`Journal::queue_bytes_max`].
+    /// Does what [`Journal::queue_bytes_max`] does.
     pub fn queue_bytes_max(&self) -> usize {
         self.0.queue_bytes_max()
     }
 
-    /// As [`Journal::disk_wait`].
+    /// Does what [`Journal::disk_wait`] does.
     pub fn disk_wait(&self) -> Duration {
         self.0.disk_wait()
     }
 
-    /// As [`Journal::shutdown`]: blocks until all that is queued is durable.
+    /// Does what [`Journal::shutdown`] does: blocks until all that is queued is durable.
     pub fn shutdown(&self) -> Result<(), AppendError> {
         self.0.shutdown()
     }

@@ -152,7 +152,7 @@ pub trait Completion: Send + 'static {
     /// acknowledged; after [`AppendError::Halted`] it may still turn up in a later replay.
     fn complete(self, result: Result<Position, AppendError>);
 
-    /// As [`Completion::complete`] with `Ok`, for those who want to know what it took.
+    /// Completes as [`Completion::complete`] with `Ok`, for those who want to know how long it took.
     fn durable(self, position: Position, _times: CommitTimes)
     where
         Self: Sized,
@@ -166,16 +166,16 @@ pub trait Completion: Send + 'static {
 pub struct CommitTimes {
     /// The journal's thread took the append in hand; until then it waited.
     pub taken: Instant,
-    /// `fdatasync` had returned.
+    /// When `fdatasync` had returned.
     pub synced: Instant,
 }
 
 /// What one `fdatasync` did.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
-    /// Records it made durable.
+    /// Records that it made durable.
     pub records: u64,
-    /// How long it took.
+    /// How long the `fdatasync` took.
     pub sync: Duration,
 }
 
@@ -204,7 +204,7 @@ pub struct Stats {
     pub live_segments: u64,
     /// Prepared segments.
     pub ready_segments: u64,
-    /// Bytes of all of them.
+    /// Bytes of all segments.
     pub used_bytes: u64,
     /// Bytes of records that are not released, rounded up to whole sealed segments.
     pub unreleased_bytes: u64,
@@ -375,7 +375,7 @@ impl<C: Completion> Journal<C> {
         // What is not even durable here cannot be at rest elsewhere.
         let applied = applied.0.min(self.durable().0);
         self.inner.shared.pool.release(applied);
-        // After a shutdown nobody else notes it.
+        // After a shutdown nobody else notes the released position.
         if self.inner.threads().is_none() {
             self.inner.note.released(applied);
         }

@@ -36,7 +36,7 @@ impl Found {
 /// What lies in the folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// In the order of their sequence.
+    /// The segments, in the order of their sequence.
     pub(super) segments: Vec<Found>,
     pub(super) ready: Vec<u64>,
     pub(super) unfinished: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) struct Listing {
 pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
     let mut listing = Listing::default();
     let mut headers = Vec::new();
-    // Before anything else: of a journal in use, the segments are then further than the note.
+    // The note is read first: of a journal in use, the segments are then further than the note.
     let note = note::read(disk, dir);
     for name in disk.list(dir).map_err(OpenError::disk("list", dir))? {
         match Name::parse(&name) {
@@ -86,7 +86,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Listing, OpenError> {
         let sequence = own.map_or(*named, |header| header.sequence);
         let first_position = match (own, header) {
             (Some(header), _) => Some(header.first_position),
-            // Of another journal, or a copy of a segment that is there under its own name.
+            // The segment is of another journal, or a copy of one that is there under its own name.
             (None, Ok(_)) => None,
             (None, Err(_)) => first_record(&read_segment(disk, &path, sequence)?.1),
         };

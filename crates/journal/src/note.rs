@@ -32,7 +32,7 @@ const FILE_BYTES: usize = 8192;
 /// What the note says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
-    /// Which journal it speaks of.
+    /// The journal that the note speaks of.
     pub journal_id: u128,
     /// A segment with this sequence was in use.
     pub sequence: u64,
@@ -45,11 +45,11 @@ pub struct Noted {
 /// What was found where the note should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing: a new journal, or one of a release that kept no note.
+    /// There is none: the journal is new, or of a release that kept no note.
     Nothing,
-    /// Nothing that can be read.
+    /// There is something that cannot be read.
     Damaged,
-    /// A note, and how often it had been written.
+    /// There is a note, with how often it had been written.
     Note(Noted, u64),
 }
 
@@ -96,7 +96,7 @@ fn encode(noted: &Noted, generation: u64) -> [u8; SLOT_BYTES] {
     bytes
 }
 
-/// Of the whole slot but the checksum itself.
+/// Computes the checksum of the whole slot but the checksum itself.
 fn checksum(bytes: &[u8]) -> u32 {
     let (before, after) = (bytes.get(..12), bytes.get(16..));
     crc32c::crc32c_append(
@@ -137,7 +137,7 @@ pub(super) struct Note {
 
 #[derive(Debug)]
 struct Writing {
-    /// `None` while there is no room for it.
+    /// `None` while there is no room on the disk for the file.
     file: Option<Box<dyn DiskFile>>,
     noted: Noted,
     generation: u64,
@@ -207,7 +207,7 @@ impl Note {
         }
     }
 
-    /// Everything up to `durable` is durable, and nothing follows for now.
+    /// Notes that everything up to `durable` is durable, and nothing follows for now.
     pub(super) fn rests(&self, durable: u64) {
         let mut writing = self.lock();
         if writing.noted.durable != Position(durable) {
@@ -216,7 +216,7 @@ impl Note {
         }
     }
 
-    /// Everything up to `released` is at rest elsewhere.
+    /// Notes that everything up to `released` is at rest elsewhere.
     pub(super) fn released(&self, released: u64) {
         let mut writing = self.lock();
         if writing.noted.released < Position(released) {
@@ -225,7 +225,7 @@ impl Note {
         }
     }
 
-    /// Writes that failed. The note lags then, and nothing else is worse for it.
+    /// Counts writes that failed. The note lags then, and nothing else is worse for it.
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }

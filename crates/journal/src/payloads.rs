@@ -10,7 +10,7 @@ use super::format::{PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, claimed_payload_byte
 /// A record as it is handed out: on replay, and when it became durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it lies.
+    /// The position at which the record lies.
     pub position: Position,
     /// What was appended. Cheap to clone; keeps the buffer of its whole append alive.
     pub payload: Bytes,
@@ -33,12 +33,12 @@ pub struct PayloadWriter<'a> {
 }
 
 impl Payloads {
-    /// No payload yet.
+    /// Makes payloads without any payload yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Room for one payload of so many bytes without growing.
+    /// Makes room for one payload of so many bytes without growing.
     pub fn with_capacity(payload_bytes: usize) -> Self {
         Self {
             frames: Vec::with_capacity(record_bytes(payload_bytes)),
@@ -46,7 +46,7 @@ impl Payloads {
         }
     }
 
-    /// One payload.
+    /// Makes an append of one payload.
     pub fn one(payload: &[u8]) -> Self {
         let mut payloads = Self::with_capacity(payload.len());
         payloads.push(payload);
@@ -75,7 +75,7 @@ impl Payloads {
         result
     }
 
-    /// How many payloads.
+    /// How many payloads there are.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -85,17 +85,17 @@ impl Payloads {
         self.count == 0
     }
 
-    /// Bytes they take on disk, headers and padding included.
+    /// Bytes that the payloads take on disk, headers and padding included.
     pub fn framed_bytes(&self) -> usize {
         self.frames.len()
     }
 
-    /// Bytes they take in memory.
+    /// Bytes that the payloads take in memory.
     pub fn held_bytes(&self) -> usize {
         self.frames.capacity()
     }
 
-    /// The longest payload if it is over the limit of the format.
+    /// Gives the longest payload if it is over the limit of the format.
     pub(super) fn over_limit(&self) -> Option<usize> {
         (self.longest_bytes > PAYLOAD_BYTES_MAX).then_some(self.longest_bytes)
     }

@@ -38,7 +38,7 @@ struct State {
     /// Segments being taken back right now; they still count as holding records.
     retiring: u64,
     applied: u64,
-    /// What of it the note says.
+    /// The released position that the note has.
     noted: u64,
     /// The pause before the next try and its end, while making a segment fails.
     pause: Option<(Duration, Instant)>,
@@ -112,7 +112,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A prepared file for the writer. Waits for one only while the disk gives room.
+    /// Gives a prepared file to the writer. Waits for one only while the disk gives room.
     pub(super) fn take(&self) -> Result<PathBuf, AppendError> {
         let mut state = self.lock();
         loop {
@@ -155,13 +155,13 @@ impl Pool {
         }
     }
 
-    /// The writer has filled a segment.
+    /// Takes a segment that the writer has filled.
     pub(super) fn seal(&self, sealed: Sealed) {
         self.lock().sealed.push_back(sealed);
         self.changed.notify_all();
     }
 
-    /// Every position up to `applied` is at rest elsewhere.
+    /// Takes note that every position up to `applied` is at rest elsewhere.
     pub(super) fn release(&self, applied: u64) {
         let mut state = self.lock();
         if applied > state.applied {
@@ -189,7 +189,7 @@ impl Pool {
         }
     }
 
-    /// The thread: does what is to be done until told to stop.
+    /// Runs the thread: does what is to be done until told to stop.
     pub(super) fn run(&self) {
         loop {
             match self.next_job() {
@@ -207,7 +207,7 @@ impl Pool {
             if state.stopping {
                 return Job::Stop;
             }
-            // Before anything is reused: an older copy of what holds the released records is told by it.
+            // The note comes before any reuse: it shows that a copy of what holds the records is older.
             if state.applied > state.noted {
                 state.noted = state.applied;
                 let applied = state.applied;
@@ -298,7 +298,7 @@ impl Pool {
 }
 
 impl State {
-    /// The one in use, the sealed ones, and those being taken back.
+    /// Counts the segment in use, the sealed ones, and those being taken back.
     fn live_segments(&self) -> u64 {
         1 + self.sealed.len() as u64 + self.retiring
     }

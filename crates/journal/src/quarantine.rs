@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
 
-/// Folder inside the journal's folder.
+/// The name of the folder inside the journal's folder.
 pub(super) const FOLDER: &str = "quarantine";
 
 /// Copies of one segment, at most; each start may find new damage in it.

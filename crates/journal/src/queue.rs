@@ -27,7 +27,7 @@ pub(super) struct Shared<C> {
 #[derive(Debug)]
 struct Queue<C> {
     waiting: VecDeque<Pending<C>>,
-    /// Of appends taken in and not completed, also of those the writer has in hand.
+    /// Bytes of appends taken in and not completed, also of those the writer has in hand.
     bytes: usize,
     appends: usize,
     /// The writer sleeps and must be woken.
@@ -67,18 +67,18 @@ pub(super) struct Counters {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     base: Instant,
-    /// Since `base`; 0: it does not wait.
+    /// When the wait began, since `base`; 0: the writer does not wait.
     since_ns: AtomicU64,
 }
 
 impl UnderWay {
-    /// The writer calls the disk.
+    /// Notes that the writer calls the disk.
     pub(super) fn begin(&self) {
         let since = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.since_ns.store(since.max(1), Ordering::Relaxed);
     }
 
-    /// The disk has answered.
+    /// Notes that the disk has answered.
     pub(super) fn end(&self) {
         self.since_ns.store(0, Ordering::Relaxed);
     }
@@ -183,7 +183,7 @@ impl<C: Completion> Shared<C> {
         self.pool.no_room().map_or(Ok(()), Err)
     }
 
-    /// Appends and bytes that wait or are being written.
+    /// Counts appends and bytes that wait or are being written.
     pub(super) fn queued(&self) -> (usize, usize) {
         let queue = self.lock();
         (queue.appends, queue.bytes)
@@ -263,7 +263,7 @@ impl<C: Completion> Shared<C> {
 /// What the queue had for the writer.
 pub(super) enum Taken<C> {
     Appends(VecDeque<Pending<C>>),
-    /// Nothing for the time of `Settings::idle_mark`.
+    /// The queue had nothing for the time of `Settings::idle_mark`.
     Idle,
     Closed,
 }

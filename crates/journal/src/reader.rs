@@ -31,7 +31,7 @@ pub enum Item {
     Unreadable {
         /// Where these bytes start in the file.
         offset: usize,
-        /// How many; at the end of a file, as many as their own headers claim.
+        /// How many bytes; at the end of a file, as many as their own headers claim.
         bytes: usize,
         /// How many records they claim to be, at least 1.
         claimed_records: u64,

@@ -76,7 +76,7 @@ pub(super) fn open(
         ready_id: 0,
         recovery,
     };
-    // Before a new segment takes the place of what is missing.
+    // What is missing is told before a new segment takes its place.
     session.tell_missing(replay)?;
     let sequence = session.tidy()? + 1;
     let (active, journal_id, last_position) = session.start_fresh(sequence)?;
@@ -193,7 +193,7 @@ impl Session<'_> {
                 .disk
                 .read(&path, HEADER_PAGE_BYTES as u64)
                 .map_err(OpenError::disk("read", &path))?;
-            // What is left in it from its last use must never look like a later use.
+            // The file's leftovers of its last use must never look like a later use.
             let is_known = match SegmentHeader::decode(&page) {
                 Ok(header) => {
                     sequence = sequence.max(header.sequence);
@@ -244,7 +244,7 @@ impl Session<'_> {
                 .unwrap_or(self.settings.new_journal_id),
             sequence,
             first_position: self.end.durable + 1,
-            // The setting may have been lowered since.
+            // The segment length in the settings may have been lowered since.
             segment_bytes: self
                 .settings
                 .segment_bytes
@@ -259,7 +259,7 @@ impl Session<'_> {
         ))
     }
 
-    /// A prepared file: one that is there, else a released segment, else a new one.
+    /// Gives a prepared file: one that is there, else a released segment, else a new one.
     fn fresh_file(&mut self, segment_bytes: u64) -> Result<PathBuf, OpenError> {
         let dir = &self.settings.dir;
         let fits = segment_bytes == self.settings.segment_bytes;
@@ -317,7 +317,7 @@ impl Session<'_> {
                         },
                     )
                 }
-                // Nothing in it can be read.
+                // The segment has nothing that can be read.
                 _ => Verdict::default(),
             };
             if verdict.ends_early {

@@ -23,7 +23,7 @@ pub(super) enum Name {
     Ready(u64),
     /// `ready-<id>.tmp`: was being prepared, holds nothing.
     Unfinished,
-    /// Not the journal's.
+    /// The name is not the journal's.
     Other,
 }
 
@@ -161,7 +161,7 @@ pub(super) struct Sealed {
     pub(super) segment_bytes: u64,
     /// Bytes of it that were written.
     pub(super) written_bytes: u64,
-    /// Damaged, and there is no copy in quarantine: it goes there itself instead of being reused.
+    /// Whether the segment is damaged and has no copy in quarantine: it goes there instead of being reused.
     pub(super) belongs_in_quarantine: bool,
 }
 

@@ -114,15 +114,15 @@ pub(super) struct Surroundings {
 pub(super) struct Verdict {
     /// Offsets and headers of the records that count, in order.
     pub(super) kept: Vec<(usize, RecordHeader)>,
-    /// Acknowledged, needed and unreadable.
+    /// Records that were acknowledged, are needed and cannot be read.
     pub(super) damaged: Tally,
-    /// The first and the last position of it.
+    /// The first and the last position of the damage.
     pub(super) lost: Option<(u64, u64)>,
-    /// Unreadable too, but at rest elsewhere.
+    /// Records that cannot be read either, but are at rest elsewhere.
     pub(super) damaged_applied_records: u64,
-    /// Cut: never acknowledged.
+    /// The end that is cut: never acknowledged.
     pub(super) torn: Tally,
-    /// Positions are missing between its end and the segment after it.
+    /// Whether positions are missing between the segment's end and the segment after it.
     pub(super) ends_early: bool,
 }
 
@@ -219,7 +219,7 @@ fn cut(behind: &[Item], unreadable: Tally, missing: u64) -> Tally {
 }
 
 impl Verdict {
-    /// Positions from `from` up to but without `to` are missing.
+    /// Counts damage: positions from `from` up to but without `to` are missing.
     fn count_damage(&mut self, from: u64, to: u64, bytes: u64, applied: u64) {
         let needed_from = from.max(applied.saturating_add(1));
         let needed = to.saturating_sub(needed_from);
