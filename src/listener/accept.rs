@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Takes in connections, one after the other.
 pub trait Accept: Send + 'static {
-    /// A connection.
+    /// What a connection's bytes come and go through.
     type Stream: Stream;
 
-    /// The next connection, and where it comes from. The future may be dropped before it is ready: then no
-    /// connection has been taken.
+    /// Gives the next connection, and where it comes from. The future may be dropped before it is ready:
+    /// then no connection has been taken.
     ///
     /// # Errors
     /// When there is a connection that cannot be had, or one that has gone again.

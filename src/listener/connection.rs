@@ -34,7 +34,7 @@ use crate::request_id::{Answered, RequestId};
 
 /// Bytes of a request's head: room for forty headers of ordinary size.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// What is read off behind the last answer, at most.
+/// How long bytes are read off behind the last answer, at most.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -88,7 +88,7 @@ pub(super) async fn serve(stream: impl Stream, speech: Arc<Speech>, status: Arc<
     })
     .await;
     while poll_fn(|context| comes(&mut watched, context)).await {
-        // Apart, so that a parked connection is not the larger for it.
+        // The future is boxed, so that a parked connection is not the larger for it.
         match Box::pin(speak(watched, &speech)).await {
             Some(parked) => watched = parked,
             None => return,
@@ -98,7 +98,7 @@ pub(super) async fn serve(stream: impl Stream, speech: Arc<Speech>, status: Arc<
 
 /// Waits for the first bytes of a request. `false`: the client has left, or the listener wants the connection closed.
 fn comes(watched: &mut Watched<impl Stream>, context: &mut Context<'_>) -> Poll<bool> {
-    // First: what has come in the meantime overtakes an order to close.
+    // Bytes are looked at first: what has come in the meantime overtakes an order to close.
     if !watched.before.is_empty() {
         watched.status.rests(Phase::Parked, Phase::Idle);
         return Poll::Ready(true);
@@ -112,7 +112,7 @@ fn comes(watched: &mut Watched<impl Stream>, context: &mut Context<'_>) -> Poll<
     }
 }
 
-/// Speaks HTTP until the connection ends, or is parked: then it is given back.
+/// Speaks HTTP until the connection ends, or is parked: a parked one is given back.
 async fn speak<S: Stream>(watched: Watched<S>, speech: &Speech) -> Option<Watched<S>> {
     let status = Arc::clone(&watched.status);
     let noting = Noting {
@@ -125,7 +125,7 @@ async fn speak<S: Stream>(watched: Watched<S>, speech: &Speech) -> Option<Watche
         .serve_connection(TokioIo::new(watched), noting);
     let (mut is_stopping, mut was_idle) = (false, false);
     let end = poll_fn(|context| {
-        // First: what has come in the meantime overtakes an order to close.
+        // hyper is asked first: what has come in the meantime overtakes an order to close.
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(context) {
             return Poll::Ready(End::ByItself(result));
         }
@@ -163,13 +163,13 @@ async fn speak<S: Stream>(watched: Watched<S>, speech: &Speech) -> Option<Watche
     };
     if lingers && !watched.has_ended {
         status.enter(Phase::Closing);
-        // Apart, so that a connection that goes on is not the larger for it.
+        // The future is boxed, so that a connection that goes on is not the larger for it.
         Box::pin(linger(watched.stream)).await;
     }
     None
 }
 
-/// Ends a connection as the listener wants it. Whether there was an answer that must not be lost.
+/// Ends a connection as the listener wants it, and says whether an answer must not be lost.
 fn close(
     watched: &mut Watched<impl Stream>,
     rest: &[u8],
@@ -196,7 +196,7 @@ fn close(
     is_answered
 }
 
-/// Counts what was no request, and answers it if hyper has not. Whether there was an answer.
+/// Counts what was no request, answers it if hyper has not, and says whether there was an answer.
 fn refuse(
     watched: &mut Watched<impl Stream>,
     rest: &[u8],
@@ -204,7 +204,7 @@ fn refuse(
     refusals: &Refusals,
 ) -> bool {
     let Some(refused) = Refused::of(error, rest) else {
-        // The connection broke. In the middle of a request that is seen where the request is worked on.
+        // The connection broke. If a request was under way, whoever works on it sees that.
         if watched.status.phase() == Phase::Head {
             refusals.note(Refused::Incomplete);
         }
@@ -234,7 +234,7 @@ async fn linger(mut stream: impl Stream) {
     let _is_slow = tokio::time::timeout(LINGER_MAX, reading).await.is_err();
 }
 
-/// The room for it lies on the stack, not in each connection that lingers.
+/// Reads into room on the stack, so that no connection that lingers has room of its own.
 fn read_off(stream: &mut impl Stream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut waste = [0_u8; 8 * 1024];
     let mut waste = ReadBuf::new(&mut waste);

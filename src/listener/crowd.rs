@@ -10,7 +10,7 @@ use crate::listener::counts::Counts;
 use crate::listener::status::{Order, Phase, State, Status, Ticks};
 use crate::listener::{BODY_MS_MAX, CLOSING_MS_MAX, LEFT_MS_MAX, ListenerSettings, UNREAD_MS_MAX};
 
-/// From then on a connection is no longer one that has just come.
+/// A connection of this age is no longer one that has just come.
 const YOUNG_MS: u64 = 1_000;
 /// A connection that has been idle for so long is parked: most terminals post once a minute.
 const PARK_MS: u64 = 1_000;
@@ -60,7 +60,7 @@ impl Crowd {
         }
     }
 
-    /// A new one; open until what is returned is dropped.
+    /// Adds a new connection, which is open until what is returned is dropped.
     pub(super) fn enters(&self) -> (Arc<Status>, Open) {
         self.counts.accepted.increment(1);
         self.counts.open.increment(1);
@@ -76,7 +76,7 @@ impl Crowd {
         self.members.push((status, task));
     }
 
-    /// Whether one more may be open; others are closed for it if need be.
+    /// Says whether one more connection may be open; others are closed for it if need be.
     pub(super) fn has_room(&mut self) -> bool {
         if self.open.load(Ordering::Relaxed) < self.settings.connections_max {
             self.freed = 0;
@@ -93,7 +93,7 @@ impl Crowd {
         true
     }
 
-    /// Tells those to leave who lose the least by it; how many.
+    /// Tells the connections that lose the least to leave, and says how many there are.
     pub(super) fn make_room(&mut self) -> usize {
         self.forget();
         let now_ms = self.ticks.now_ms();
@@ -126,7 +126,7 @@ impl Crowd {
         self.members.retain(|(_, task)| !task.is_finished());
     }
 
-    /// Closes what has been in its phase for too long, parks what is idle, and forgets what has ended.
+    /// Closes connections that are in a phase for too long, parks idle ones, and forgets ended ones.
     pub(super) fn sweep(&mut self) {
         self.forget();
         let now_ms = self.ticks.now_ms();
@@ -146,7 +146,7 @@ impl Crowd {
         }
     }
 
-    /// Whether this is too long for this phase: what is counted, and what is to be done.
+    /// Says whether a phase has lasted too long: what is counted then, and what is to be done.
     fn is_over(&self, phase: Phase, age_ms: u64) -> Option<(&metrics::Counter, Order)> {
         let (counts, idle_ms_max) = (&self.counts, u64::from(self.settings.idle_s_max) * 1_000);
         let head_ms_max = u64::from(self.settings.head_s_max) * 1_000;
@@ -162,14 +162,14 @@ impl Crowd {
         (age_ms > limit_ms).then_some((counter, order))
     }
 
-    /// Asks all to finish what is under way.
+    /// Asks all connections to finish what is under way.
     pub(super) fn stop(&self) {
         for (status, _) in &self.members {
             status.tell(Order::Stop, status.state());
         }
     }
 
-    /// Closes those that wait for their clients, and forgets what has ended. Whether nobody is left.
+    /// Closes connections that wait for their clients, forgets ended ones, and says if none is left.
     pub(super) fn only_work(&mut self) -> bool {
         self.forget();
         for (status, task) in &self.members {
@@ -180,13 +180,13 @@ impl Crowd {
         self.is_empty()
     }
 
-    /// Whether nobody is left.
+    /// Says whether no connection is left.
     pub(super) fn is_empty(&mut self) -> bool {
         self.forget();
         self.members.is_empty()
     }
 
-    /// Closes all.
+    /// Closes all connections.
     pub(super) fn end(&mut self) {
         for (_, task) in self.members.drain(..) {
             task.abort();
@@ -242,7 +242,7 @@ mod tests {
             (body.order(), streaming.order()),
             (Order::GoOn, Order::GoOn)
         );
-        // A request has come meanwhile; then the order was followed.
+        // A request that comes meanwhile overtakes the order.
         idle.enter(Phase::Head);
         assert_eq!(idle.order(), Order::GoOn);
         task.abort();
@@ -261,7 +261,7 @@ mod tests {
             rank(Phase::Answer, 9_000),
             rank(Phase::Left, 1_000),
             rank(Phase::Body, 50_000),
-            // All that have just come, whatever they do.
+            // Connections that have just come make room late, whatever they do.
             rank(Phase::Body, 999),
             rank(Phase::Idle, 998),
             rank(Phase::Head, 0),

@@ -2,13 +2,13 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More is never asked for: some libraries look at every number up to the limit.
+/// More files are never asked for: some libraries look at every number up to the limit.
 const FILES_MAX: u64 = 1 << 20;
-/// What a system may allow that names no limit and refuses [`FILES_MAX`].
+/// How many files are taken to be allowed by a system that names no limit and refuses [`FILES_MAX`].
 const FILES_FALLBACK: u64 = 10_240;
-/// Journal segments, the state file, ClickHouse, the listeners themselves. Unit: files.
+/// Files for journal segments, the state file, ClickHouse and the listeners themselves. Unit: files.
 const OTHER_FILES: u64 = 256;
-/// People, Prometheus and Grafana: past it the admin side takes files that terminals need.
+/// Connections for people, Prometheus and Grafana; more of them would take files that terminals need.
 const ADMIN_MAX: usize = 512;
 
 /// Raises the limit of open files to the most that this process may set. Each connection is one.
@@ -18,7 +18,7 @@ pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX).min(FILES_MAX);
     for wanted in [most, most.min(FILES_FALLBACK)] {
-        // No limit at all is `None`.
+        // `None` means that there is no limit at all.
         if limit.current.is_none_or(|current| current >= wanted) {
             return;
         }
@@ -61,7 +61,7 @@ mod tests {
         raise_open_files();
         let most = before.maximum.unwrap_or(u64::MAX).min(FILES_MAX);
         assert_eq!(getrlimit(Resource::Nofile).current, Some(most));
-        // Not lowered again.
+        // The limit is not lowered again.
         setrlimit(Resource::Nofile, before).unwrap();
         raise_open_files();
         let after = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -58,13 +58,13 @@ use crate::world::World;
 pub use crate::listener::accept::{Accept, Stream};
 pub use crate::listener::files::{connections_allowed, raise_open_files};
 
-/// A body that is still not whole: longer than any `body_timeout`, which cuts it before.
+/// How long a body may be incomplete: longer than any `body_timeout`, which cuts it before.
 const BODY_MS_MAX: u64 = 11 * 60 * 1_000;
-/// An answer of which the client reads nothing.
+/// How long an answer may wait for a client that reads nothing of it.
 const UNREAD_MS_MAX: u64 = 30_000;
-/// A client that has closed its side may wait so long for its answer.
+/// How long a client that has closed its side may wait for its answer.
 const LEFT_MS_MAX: u64 = 5_000;
-/// Longer than what is left to be done takes.
+/// How long a connection may take to close: longer than what is left to be done takes.
 const CLOSING_MS_MAX: u64 = 5_000;
 /// The clock that phases are measured by goes in steps of this, or finer when connections come.
 const CLOCK_STEP: Duration = Duration::from_millis(100);
@@ -72,13 +72,13 @@ const CLOCK_STEP: Duration = Duration::from_millis(100);
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenerSettings {
-    /// What it is called in metrics.
+    /// The name of the listener in metrics.
     pub name: &'static str,
-    /// Connections open at once. Unit: connections.
+    /// How many connections may be open at once. Unit: connections.
     pub connections_max: usize,
-    /// From the first byte of a request to the end of its head. Unit: whole seconds.
+    /// How long the head of a request may take from its first byte to its end. Unit: whole seconds.
     pub head_s_max: u32,
-    /// Between two requests. Unit: whole seconds.
+    /// How long a connection may be idle between two requests. Unit: whole seconds.
     pub idle_s_max: u32,
     /// Whether answers may be large: they are not copied then.
     pub has_large_answers: bool,
@@ -101,9 +101,9 @@ impl Default for ListenerSettings {
 /// How long the end of a listener may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// For what a client still has to do: send a body, read an answer.
+    /// How long what a client still has to do may take: send a body, read an answer.
     pub clients: Duration,
-    /// For all of it, the server's own work included.
+    /// How long all of it may take, the server's own work included.
     pub all: Duration,
 }
 
@@ -136,7 +136,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                // Where it comes from is not logged: an address may be a person's.
+                // The peer's address is not logged, because it may be a person's.
                 Ok((stream, _peer)) => {
                     ticks.advance();
                     if crowd.has_room() {
@@ -156,7 +156,7 @@ pub async fn serve(
                     if let Some(suppressed) = NOT_ACCEPTED.pass() {
                         tracing::warn!(listener = settings.name, %error, suppressed, "could not accept a connection");
                     }
-                    // Else the peer is gone already, and the next one waits.
+                    // For any other error the peer is gone already, and the next one waits.
                     if is_exhausted(&error) {
                         crowd.make_room();
                         tokio::time::sleep(Duration::from_millis(50)).await;

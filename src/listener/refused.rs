@@ -55,7 +55,7 @@ impl Refused {
         })
     }
 
-    /// Whether hyper has given the answer.
+    /// Says whether hyper has given the answer.
     pub(super) fn is_answered_by_hyper(self, error: &hyper::Error) -> bool {
         self != Self::Incomplete && !error.is_parse_version_h2()
     }
@@ -72,7 +72,7 @@ impl Refused {
         }
     }
 
-    /// What to do about it.
+    /// Says what to do about the bytes.
     fn advice(self) -> &'static str {
         match self {
             Self::TooLarge => {
@@ -94,17 +94,17 @@ impl Refused {
     }
 }
 
-/// What hyper answers by itself looks the same.
+/// The answer to bytes that are no request; hyper's own looks the same.
 pub(super) const BAD_REQUEST: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 pub(super) const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// One for each reason, so that a flood of one does not hide another.
+/// A throttle for each reason, so that a flood of one does not hide another.
 static THROTTLES: [Throttle; Refused::ALL.len()] =
     [const { Throttle::new("what came was no request") }; Refused::ALL.len()];
 
-/// Counts them for one listener.
+/// Counts the refusals of one listener.
 #[derive(Debug)]
 pub(super) struct Refusals {
     listener: &'static str,
@@ -126,7 +126,7 @@ impl Refusals {
             counter.increment(1);
         }
         if let Some(suppressed) = THROTTLES.get(at).and_then(Throttle::pass) {
-            // Nothing of what came, nor from where: either may be a person's.
+            // The line has nothing of what came, nor from where: either may be a person's.
             tracing::warn!(
                 listener = self.listener,
                 reason = refused.name(),

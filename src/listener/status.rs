@@ -45,7 +45,7 @@ impl Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Order {
-    /// Nothing.
+    /// The connection is left as it is.
     GoOn,
     /// Give back what is not needed between two requests.
     Park,
@@ -95,7 +95,7 @@ pub(super) struct State(u64);
 
 impl State {
     const PHASE_BITS: u32 = 3;
-    /// None that ever is.
+    /// A state that no connection ever is in.
     const NONE: Self = Self(u64::MAX);
 
     pub(super) fn new(phase: Phase, since_ms: u64) -> Self {
@@ -108,7 +108,7 @@ impl State {
         phase.copied().unwrap_or(Phase::Closing)
     }
 
-    /// In another phase for as long.
+    /// The state in another phase that began at the same time.
     fn also(self, phase: Phase) -> Self {
         Self::new(phase, self.0 >> Self::PHASE_BITS)
     }
@@ -165,7 +165,7 @@ impl Status {
         }
     }
 
-    /// From idle to parked, or back; the time without a request goes on. Whether it was so.
+    /// Goes from idle to parked, or back; the time without a request goes on. Says whether it was so.
     pub(super) fn rests(&self, from: Phase, to: Phase) -> bool {
         let state = self.state();
         let is_so = state.phase() == from;
@@ -175,17 +175,17 @@ impl Status {
         is_so
     }
 
-    /// The body of an answer is there, or is over.
+    /// Notes that the body of an answer is there, or is over.
     pub(super) fn answers(&self, is_answering: bool) {
         self.is_answering.store(is_answering, Ordering::Relaxed);
     }
 
-    /// Whether nothing is under way, so that hyper is not needed.
+    /// Says whether nothing is under way, so that hyper is not needed.
     pub(super) fn may_park(&self) -> bool {
         self.phase() == Phase::Idle && !self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Whom to wake when there is an order.
+    /// Keeps whom to wake when there is an order.
     pub(super) fn wakes(&self, waker: &Waker) {
         *self.lock_waker() = Some(waker.clone());
     }
@@ -206,12 +206,12 @@ impl Status {
         }
     }
 
-    /// Whether it was told to close, and has not done so.
+    /// Says whether the connection was told to close, and has not done so.
     pub(super) fn is_told_to_close(&self) -> bool {
         self.order.load(Ordering::Relaxed) > Order::Stop as u8
     }
 
-    /// What it is told to do. An order that something has overtaken is taken back.
+    /// The order that stands. An order that something has overtaken is taken back.
     pub(super) fn order(&self) -> Order {
         let given = self.order.load(Ordering::Relaxed);
         let order = match given {
@@ -228,7 +228,7 @@ impl Status {
         Order::GoOn
     }
 
-    /// An order to park has been followed.
+    /// Notes that an order to park has been followed.
     pub(super) fn has_parked(&self) {
         self.take_back(Order::Park as u8);
     }

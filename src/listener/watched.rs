@@ -14,7 +14,7 @@ use tokio::task::unconstrained;
 use crate::listener::accept::Stream;
 use crate::listener::status::{Phase, Status};
 
-/// Whether this ends a line.
+/// Says whether this byte ends a line.
 pub(super) fn is_line_end(byte: u8) -> bool {
     byte == b'\r' || byte == b'\n'
 }
@@ -25,11 +25,11 @@ pub(super) struct Watched<S> {
     pub(super) status: Arc<Status>,
     /// What was read of a request before there was a hyper to read it.
     pub(super) before: Bytes,
-    /// The client has closed its side, or the connection broke.
+    /// Whether the client has closed its side, or the connection broke.
     pub(super) has_ended: bool,
-    /// An end was kept from hyper once, while the last of a body was on its way to the handler.
+    /// Whether an end was kept from hyper once, while the last of a body was on its way to the handler.
     was_end_held: bool,
-    /// An end is kept from hyper until the answer is out.
+    /// Whether an end is kept from hyper until the answer is out.
     is_end_kept: bool,
 }
 
@@ -91,7 +91,7 @@ impl<S: Stream> Watched<S> {
     }
 
     fn received(&self, bytes: &[u8]) {
-        // Empty lines between two requests begin none.
+        // Empty lines between two requests begin no request.
         if self.status.phase() == Phase::Idle && bytes.iter().any(|byte| !is_line_end(*byte)) {
             self.status.enter(Phase::Head);
         }

@@ -1,4 +1,4 @@
-//! Durable records into the aggregate, in order, and how far it is behind.
+//! Applies durable records to the aggregate, in order, and says how far it is behind.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -40,7 +40,7 @@ pub struct Backlog {
 struct Waiting {
     groups: VecDeque<(Instant, usize)>,
     bytes: usize,
-    /// Nothing is taken off any more.
+    /// The aggregate's thread has ended: nothing is taken off any more.
     is_dead: bool,
 }
 
@@ -94,9 +94,9 @@ impl Drop for Ends {
 /// Hands each durable group on, and says when the journal has halted.
 #[derive(Debug)]
 pub struct GroupSink {
-    /// To the aggregate's thread.
+    /// The channel to the aggregate's thread.
     pub groups: SyncSender<Group>,
-    /// What is on its way.
+    /// The backlog of groups on their way to the aggregate.
     pub backlog: Arc<Backlog>,
     /// Told once the journal has halted.
     pub halted: Arc<Notify>,
@@ -105,7 +105,7 @@ pub struct GroupSink {
 }
 
 impl GroupSink {
-    /// A sink to `groups`.
+    /// Makes a sink that hands on to `groups`.
     pub fn new(groups: SyncSender<Group>, backlog: Arc<Backlog>, halted: Arc<Notify>) -> Self {
         Self {
             groups,
@@ -164,7 +164,7 @@ pub fn spawn(
     let run = move || {
         let _ends = Ends(Arc::clone(&backlog));
         while let Ok(group) = groups.recv() {
-            // Past twice the rows that ask for a seal, the aggregate waits for it.
+            // With twice the rows that ask for a seal, the aggregate waits for it.
             holdings.apply(rows_max.saturating_mul(2), |aggregator| {
                 for record in group.records {
                     if let Err(error) = aggregator.apply(record.position.0, &record.payload) {

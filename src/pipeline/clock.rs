@@ -20,7 +20,7 @@ const REMIND_EVERY: Duration = Duration::from_secs(300);
 /// How often what is too old is forgotten. A queue is remembered for an hour longer by `intake`.
 const AGE_EVERY: Duration = Duration::from_secs(1_800);
 
-/// What it acts on.
+/// What the watcher acts on.
 pub(super) struct Watcher {
     pub(super) clock: Clock,
     pub(super) desk: Desk,
@@ -69,7 +69,7 @@ impl Watcher {
         }
     }
 
-    /// Times later than now were noted while the clock was ahead.
+    /// Corrects times that were noted while the clock was ahead: they are later than now.
     async fn set_right(&self) {
         let at_ms = self.clock.now_ms();
         self.act(false).await;

@@ -32,7 +32,7 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 /// The slowest healthy disks, under a burst of another program, take about a second.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 
-/// How often that is looked at.
+/// How often the time of a write or sync is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 static NO_OUTBOX: Throttle = Throttle::new("the outbox could not be read");
@@ -44,7 +44,7 @@ pub(super) struct DiskLook {
     done: watch::Receiver<Done>,
 }
 
-/// The last look.
+/// What the last look found.
 #[derive(Clone, Copy)]
 struct Done {
     ticket: u64,
@@ -52,13 +52,13 @@ struct Done {
 }
 
 impl DiskLook {
-    /// Starts the thread. It ends when this is dropped, and it has come back from the disk.
+    /// Starts the thread, which ends when this is dropped and it has come back from the disk.
     pub(super) fn start(
         state: Arc<State>,
         data_dir: PathBuf,
         world: &World,
     ) -> std::io::Result<Self> {
-        // One question that waits is enough: it is looked for all who ask until then.
+        // One question that waits is enough: one look answers all who ask until then.
         let (asked, questions) = std::sync::mpsc::sync_channel(1);
         let tickets = Arc::new(AtomicU64::new(0));
         let first = Done {
@@ -82,10 +82,10 @@ impl DiskLook {
         })
     }
 
-    /// Looks again, and waits for that a moment.
+    /// Looks again, and waits a moment for what is found.
     pub(super) async fn refresh(&self) {
         let ticket = self.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-        // Full: one waits, and its look begins after this.
+        // The channel is full when one question waits, whose look begins after this.
         let _waits = self.asked.try_send(());
         let mut done = self.done.clone();
         let looked = done.wait_for(|done| done.ticket >= ticket);

@@ -1,4 +1,4 @@
-//! The embedded engine, or the server that is configured.
+//! Opens the embedded engine, or the server that is configured.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,7 +29,7 @@ pub const ENGINE_NAMES: &Names = &Names {
 /// Where ClickHouse is, and the engine's supervisor if it is ours.
 #[derive(Debug)]
 pub struct Database {
-    /// To talk to it.
+    /// The client that talks to ClickHouse.
     pub clickhouse: ClickHouse,
     /// The embedded engine.
     pub supervisor: Option<Supervisor>,
@@ -38,7 +38,7 @@ pub struct Database {
 /// The file that says where the embedded engine is, for people with a shell on this machine.
 const ENDPOINT_FILE: &str = "clickhouse.endpoint";
 
-/// How often it is made sure that the file is there.
+/// How often the file is looked at, and written again if it is gone.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Writes the file again if somebody has deleted it. On a thread of its own: a disk that hangs must not hold
@@ -118,14 +118,14 @@ pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database,
                         tracing::warn!(%error, file = %file.display(), "could not note where the engine is");
                     })
                 });
-                // A warning has been given.
+                // A failure has been told by a warning already.
                 let _noted = noted.await;
             }
             let is_known = is_ours && endpoint.is_some();
             if sender.send(endpoint.clone()).is_err() {
                 return;
             }
-            // Until it moves; and where somebody has deleted the file, it is written again.
+            // The endpoint is noted until it moves; the file is written again where somebody has deleted it.
             loop {
                 match tokio::time::timeout(LOOK_EVERY, moves.changed()).await {
                     Ok(Ok(())) => break,
@@ -143,7 +143,7 @@ pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database,
     })
 }
 
-/// Each of them is followed by a start.
+/// Counts the engine's ends; each of them is followed by a start.
 fn count(ends: Ends) {
     for (reason, number) in [
         ("ended", ends.ended),
@@ -205,7 +205,7 @@ pub fn read_endpoint_file(data_dir: &Path) -> Option<Endpoint> {
 pub struct OpenDatabase(Database);
 
 impl OpenDatabase {
-    /// To talk to it.
+    /// The client that talks to ClickHouse.
     #[must_use]
     pub fn clickhouse(&self) -> &ClickHouse {
         &self.0.clickhouse

@@ -16,7 +16,7 @@ pub enum ServeError {
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// Why the folder cannot be used.
         #[source]
         source: std::io::Error,
     },
@@ -25,7 +25,7 @@ pub enum ServeError {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The process that has the folder.
         pid: String,
     },
     /// The journal in the data folder is not the one that the state file goes with.
@@ -56,12 +56,12 @@ pub enum ServeError {
         journal: PathBuf,
         /// The journal that the state file, or the note beside the folder, knows.
         ours: uuid::Uuid,
-        /// What the state file holds.
+        /// The position up to which the state file holds the journal's records.
         applied: u64,
-        /// How far the journal had come at least.
+        /// The position that the journal had reached at least.
         durable: u64,
     },
-    /// A journal with records, and no state file that goes with it.
+    /// There is a journal with records, and no state file that goes with it.
     #[error(
         "there is a journal with records in {}, and no state file that goes with it: is {} deleted or emptied? Without \
          it nobody knows what has been counted. Put it back and start again, or bring the collector back from a backup \
@@ -83,9 +83,9 @@ pub enum ServeError {
          it had not been shipped is lost"
     )]
     OlderState {
-        /// What the state file holds.
+        /// The position up to which the state file holds the journal's records.
         applied: u64,
-        /// What another had sealed.
+        /// The position up to which another state file had sealed.
         released: u64,
     },
     /// A command was asked to do what there is nothing to do about.
@@ -96,11 +96,11 @@ pub enum ServeError {
         "could not listen on {address}: another process may use it; stop that one, or choose another {setting}"
     )]
     Listen {
-        /// The setting.
+        /// The setting that names the address.
         setting: &'static str,
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// Why the address cannot be listened on.
         #[source]
         source: std::io::Error,
     },

@@ -125,7 +125,7 @@ pub fn check_belonging(known: Belonging, data_dir: &Path, world: &World) -> Resu
         (Some(ours), None) if found.segments == 0 => {
             let noted = found.noted.filter(|noted| noted.journal_id == ours);
             if noted.is_some() && found.is_there {
-                // The folder is the journal's, and its segments are gone: opening it counts them.
+                // The folder is the journal's and its segments are gone: opening the journal counts them.
                 Ok(())
             } else {
                 Err(gone(ours, noted))

@@ -1,4 +1,4 @@
-//! The settings as each stage takes them.
+//! Turns the settings into what each stage takes.
 
 use crate::aggregate;
 use crate::aggregate::terminals::Limits;
@@ -13,7 +13,7 @@ const ADMIN_HEAD_S_MAX: u32 = 5;
 /// How long a connection to the admin listener may be idle: longer than a scrape interval.
 const ADMIN_IDLE_S_MAX: u32 = 120;
 
-/// Caps of the aggregate.
+/// The caps of the aggregate.
 #[must_use]
 pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
     aggregate::Caps {
@@ -28,7 +28,7 @@ pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
     }
 }
 
-/// When a seal is due.
+/// Says when a seal is due.
 pub(super) fn due(config: &Config) -> Due {
     Due {
         interval: config.seal.interval.0,
@@ -36,7 +36,7 @@ pub(super) fn due(config: &Config) -> Due {
     }
 }
 
-/// What a request may take.
+/// Says what a request may take.
 pub(super) fn door_limits(config: &Config) -> doors::Limits {
     let requests = &config.requests;
     doors::Limits {
@@ -51,7 +51,7 @@ pub(super) fn door_limits(config: &Config) -> doors::Limits {
     }
 }
 
-/// What the intake grants.
+/// Says what the intake grants.
 pub(super) fn intake_settings(config: &Config) -> intake::Settings {
     intake::Settings {
         acknowledge_max: intake::ACKNOWLEDGE_MAX,
@@ -63,7 +63,7 @@ pub(super) fn intake_settings(config: &Config) -> intake::Settings {
     }
 }
 
-/// Limits of the ingest listener and of the admin listener.
+/// The limits of the ingest listener and of the admin listener.
 pub(super) fn listen_settings(
     config: &Config,
 ) -> (listener::ListenerSettings, listener::ListenerSettings) {

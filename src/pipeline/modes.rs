@@ -17,7 +17,7 @@ const OTHERS: u32 = 0o077;
 /// What nobody else may do with the data folder: put other files in the place of ours.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Names in a line of the log; the number is complete.
+/// How many names a line of the log has; the number in the line is complete.
 const NAMES_MAX: usize = 5;
 
 /// Files and folders that this process and its children make are for this user alone. For the whole
@@ -38,7 +38,7 @@ pub(super) fn close(data_dir: &Path) {
     let mut found = Found::default();
     found.look(data_dir, OTHERS_WRITE);
     found.look_into(data_dir);
-    // Of the engine's many files its folder is enough.
+    // The engine has many files, of which closing the folder is enough.
     for folder in ["journal", "clickhouse"].map(|name| data_dir.join(name)) {
         if folder.is_dir() {
             found.look(&folder, OTHERS);
@@ -54,7 +54,7 @@ impl Found {
     /// Looks at the files of a folder. What cannot be listed holds nothing that could be closed.
     fn look_into(&mut self, folder: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            // Not through a link: others may have made it.
+            // The mode is not set through a link: others may have made it.
             if entry
                 .file_type()
                 .is_ok_and(|kind| !kind.is_symlink() && (kind.is_file() || kind.is_dir()))
@@ -70,7 +70,7 @@ impl Found {
             return;
         }
         let changed = fs::set_permissions(path, Permissions::from_mode(mode & !forbidden));
-        // Some file systems take it and change nothing.
+        // Some file systems take a mode and change nothing.
         let is_open = |mode: u32| mode & forbidden != 0;
         match changed.and_then(|()| mode_of(path)) {
             Ok(mode) if is_open(mode) => {

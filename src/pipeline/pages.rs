@@ -1,4 +1,4 @@
-//! What `/metrics` and `/metrics/fleet` show.
+//! Renders what `/metrics` and `/metrics/fleet` show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ const APPLIED_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Pages {
     /// The recorder.
     pub recorder: recorder::Handle,
-    /// What is held.
+    /// The holdings: what is open and what is sealed.
     pub holdings: Arc<Holdings>,
     /// The time.
     pub clock: Clock,
@@ -35,19 +35,19 @@ pub(super) struct Pages {
     pub disk: DiskLook,
     /// The journal.
     pub journal: Keeper,
-    /// What has been seen.
+    /// The intake, which counts what has been seen.
     pub intake: Arc<Intake>,
     /// Memory for requests under way.
     pub room: Arc<Room>,
     /// Groups that wait for the aggregate.
     pub backlog: Arc<Backlog>,
-    /// Whether those who ask for protobuf get it, with native histograms.
+    /// Whether clients that ask for protobuf get it, with native histograms.
     pub native_histograms: bool,
     /// The outbox's budget.
     pub outbox_budget_bytes: Arc<AtomicU64>,
 }
 
-/// What a start found, once.
+/// Sets the gauges of what a start found, once.
 pub fn note_recovery(recovery: &Recovery, now_ms: i64) {
     gauge!(names::RECOVERY_TORN).set(to_float(recovery.torn.records));
     gauge!(names::RECOVERY_DAMAGED).set(to_float(recovery.damaged.records));
@@ -113,7 +113,7 @@ impl Pages {
                 aggregator.live().recent().usage(),
             )
         });
-        // Of one moment.
+        // The levels are all of one moment.
         let levels = self.holdings.levels();
         let sealed = levels.accepted_samples.saturating_sub(levels.open_samples);
         for (place, samples) in [

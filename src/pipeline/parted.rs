@@ -15,9 +15,9 @@ use crate::world::World;
 pub struct Adopted {
     /// Positions up to here had been sealed by another state file: they are not read.
     pub sealed: u64,
-    /// Records behind it, which the next start reads.
+    /// Records behind that position, which the next start reads.
     pub records: u64,
-    /// Whether it is known what had been sealed. If not, everything that is there is counted.
+    /// Whether it is known what had been sealed. If not, all records that are there are counted.
     pub is_noted: bool,
 }
 

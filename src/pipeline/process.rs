@@ -25,7 +25,7 @@ pub fn look_at_process() {
         gauge!(names::PROCESS_THREADS).set(to_float(threads));
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        // One of them is that of the folder itself.
+        // One of the open files is that of the folder itself.
         gauge!(names::PROCESS_FDS).set(to_float((open.count() as u64).saturating_sub(1)));
     }
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -26,9 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// What the next round takes.
 #[derive(Debug)]
 pub struct Next {
-    /// At most so many hours of stores.
+    /// How many hours of stores a round takes at most.
     hours_max: usize,
-    /// From this hour on: what cannot be summed up does not keep others waiting.
+    /// The hour to begin with, so that what cannot be summed up does not keep others waiting.
     first_hour: u32,
 }
 
@@ -50,7 +50,7 @@ pub struct Rebuilder {
     pub state: Arc<State>,
     /// Where readers find them.
     pub holdings: Arc<Holdings>,
-    /// The time, and chance.
+    /// The clock and the random numbers.
     pub world: World,
     /// An hour is left alone until no data have come for so long.
     pub quiet: Duration,
@@ -119,7 +119,7 @@ impl Rebuilder {
             confirmed,
         };
         let hours = dirty.due(&due, next.first_hour, next.hours_max);
-        // Readers may share what it holds: let go before it changes.
+        // Readers may share what `dirty` holds: let it go before it changes.
         drop(dirty);
         let Some(last) = hours.last() else {
             return Ok(false);
@@ -131,7 +131,7 @@ impl Rebuilder {
 
     async fn check(&self, day: u32, confirmed: u64) -> Result<(), ClickHouseError> {
         let found = differing_hours(&self.clickhouse, self.confirmed(confirmed), day).await?;
-        // Nothing has touched them just now: they need not wait until they are quiet.
+        // Nothing has touched these hours just now: they need not wait until they are quiet.
         let touched_ms = self.world.clock.now_ms() - millis(self.quiet);
         let found: Arc<[StoreHour]> = found.into();
         let noted = Arc::clone(&found);

@@ -31,7 +31,7 @@ pub(super) struct Reloader {
     pub(super) admin_hosts: Arc<AdminHosts>,
     pub(super) due: watch::Sender<Due>,
     outbox_budget_bytes: Arc<AtomicU64>,
-    /// Told to look at the budget anew.
+    /// Wakes the shipper to look at the budget anew.
     ship_wanted: Arc<Notify>,
 }
 
@@ -75,7 +75,7 @@ fn merged(running: &Config, new: &Config) -> Config {
 }
 
 impl Reloader {
-    /// Settings as `config` has them, to be replaced by what `load` gives.
+    /// Makes a reloader for settings as `config` has them, which `load` may replace.
     pub(super) fn new(
         load: Load,
         config: &Config,
@@ -99,7 +99,7 @@ impl Reloader {
         }
     }
 
-    /// Notes that what runs is what was read.
+    /// Notes that the settings that run are those that were read.
     pub(super) fn note_start() {
         gauge!(names::CONFIG_SUCCESS).set(1.0);
         for result in ["ok", "error"] {

@@ -36,9 +36,9 @@ pub struct ReplaySummary {
     pub repeated: u64,
     /// Samples in the database.
     pub samples: u64,
-    /// By metric: rows and samples, as the database counts them.
+    /// Each metric with its rows and samples, as the database counts them.
     pub metrics: Vec<(String, u64, u64)>,
-    /// How long it took.
+    /// How long the replay took.
     pub took: Duration,
 }
 
@@ -169,7 +169,7 @@ async fn write(
     reader
         .await
         .map_err(|_panicked| ServeError::Died("replay"))?;
-    // What the database says, not what was sent.
+    // The summary has what the database says, not what was sent to it.
     let metrics: Vec<ByMetric> = clickhouse
         .fetch(
             "SELECT toString(metric) AS metric, count() AS rows, sum(count) AS samples FROM v_rollup_1m
@@ -195,7 +195,7 @@ fn read(
 ) {
     let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(catalogue, settings, Restored::default());
-    // No state file will ever have it.
+    // No state file will ever have this collector id.
     let collector_id = world.chance.uuid();
     let (mut epoch, mut range) = (0, None);
     let mut send = |aggregator: &mut Aggregator| {
@@ -229,7 +229,7 @@ fn read(
     let mut take = |record: Record| {
         let position = record.position.0;
         range = Some((range.map_or(position, |(first, _)| first), position));
-        // The totals count it.
+        // The totals count a record that cannot be read.
         let _unreadable = aggregator.apply(position, &record.payload).is_err();
         if aggregator.rows() >= rows_max && !send(&mut aggregator) {
             return ControlFlow::Break(());
@@ -247,7 +247,7 @@ fn read(
     let _gone = steps.blocking_send(Step::Ended(ended, range)).is_err();
 }
 
-/// Records of a collector that is not running which lie in its journal alone. `progress` is told segments
+/// Gives the records of a collector that is not running which lie in its journal alone.
 /// read and segments in all.
 ///
 /// # Errors

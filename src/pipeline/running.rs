@@ -38,7 +38,7 @@ pub(super) struct Parts {
     pub(super) database: Database,
     pub(super) started: Started<Acknowledgement>,
     pub(super) recorder: recorder::Handle,
-    /// Told when the journal halts.
+    /// Notified when the journal halts.
     pub(super) halted: Arc<Notify>,
     pub(super) world: World,
 }
@@ -158,7 +158,7 @@ impl Running {
     }
 }
 
-/// Where rollups lie: what moves them needs all of it.
+/// The places where rollups lie: whatever moves rollups needs all of them.
 struct Stored {
     clickhouse: ClickHouse,
     state: Arc<State>,

@@ -22,30 +22,30 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When a seal is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Due {
-    /// This long after the last one.
+    /// A seal is due this long after the last one.
     pub interval: Duration,
-    /// With this much of the journal not released.
+    /// A seal is due with this much of the journal not released.
     pub journal_bytes: u64,
 }
 
 /// Seals what is open.
 #[derive(Debug)]
 pub struct Sealer {
-    /// What is open.
+    /// The holdings, of which a seal takes what is open.
     pub holdings: Arc<Holdings>,
     /// What time it is.
     pub clock: Clock,
-    /// Where it goes.
+    /// The state file that a seal goes to.
     pub state: Arc<State>,
-    /// Idempotency keys, which the state file knows then.
+    /// The idempotency keys, which the state file knows after a seal.
     pub keys: Arc<Keys>,
-    /// What is released then.
+    /// The journal whose records are released after a seal.
     pub journal: Keeper,
     /// Position of the last seal.
     pub sealed_position: watch::Sender<u64>,
-    /// Told when there is something to ship.
+    /// Notified when there is something to ship.
     pub ship_wanted: Arc<Notify>,
-    /// Told when the process must end, because a cut is only in the journal.
+    /// Notified when the process must end, because a cut is only in the journal.
     pub failed: Arc<Notify>,
 }
 
@@ -81,7 +81,7 @@ impl Sealer {
         }
     }
 
-    /// Seals what is open; tries until it is done. Nothing is lost meanwhile: the journal holds it.
+    /// Seals what is open, and tries until that works. Nothing is lost meanwhile: the journal holds it.
     pub async fn seal(self: &Arc<Self>) {
         let started = Instant::now();
         let sealer = Arc::clone(self);

@@ -41,11 +41,11 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     listener::raise_open_files();
     let world = World::of_machine();
     let data_dir = config.data.dir.clone();
-    // From the beginning: without a receiver the signal ends the process.
+    // The signal is caught from the beginning: without a receiver it ends the process.
     let hangup =
         signal(SignalKind::hangup()).map_err(|error| ServeError::Setup(error.to_string()))?;
     let recorder = self_metrics::install().map_err(|error| ServeError::Setup(error.to_string()))?;
-    // Held until the end: nobody else may change the state file meanwhile.
+    // The lock is held until the end: nobody else may change the state file meanwhile.
     let _lock = folder::lock_data_dir(&data_dir, &world)?;
     modes::close(&data_dir);
     let state = Arc::new(folder::open_state(&data_dir, &world)?);
@@ -64,7 +64,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         work.await
             .map_err(|_panicked| ServeError::Died("replay"))??
     };
-    // Before anything is judged.
+    // The clock starts before anything is judged by it.
     world.clock.start(started.aggregator.journal_ms());
     pages::note_recovery(&started.recovery, world.clock.now_ms());
     start::tell_recovery(&started.recovery);
@@ -149,7 +149,7 @@ impl Running {
         let shipping =
             Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone());
         let shipping = tasks.spawn("shipper", shipping);
-        // Ends by itself; what it was about is found dirty at the next start.
+        // The rebuilder ends by itself; what it was about is found dirty at the next start.
         tasks.spawn("rebuilder", self.rebuilder.clone().run(stopping));
         let beside = self.start_beside(hangup);
         Reloader::note_start();
@@ -166,7 +166,7 @@ impl Running {
         beside.iter().for_each(task::JoinHandle::abort);
         let end = Stop::begin();
         if let Err(error) = asked {
-            // What is on disk, or in memory, is not known: nothing is sealed. The next start replays.
+            // Nobody knows what is on disk, or in memory: nothing is sealed. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
             end.end_engine(self.database.supervisor).await;
             return Err(error);

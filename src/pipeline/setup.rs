@@ -1,4 +1,4 @@
-//! What `serve` is set up with: sockets, doors and intake, what is held; and its housekeeping.
+//! Sets `serve` up with sockets, doors and intake, and what is held; and does its housekeeping.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -30,9 +30,9 @@ use crate::world::World;
 
 /// How often idle buckets and silent queues are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// How often it is said how many warnings were held back.
+/// How often the log says how many warnings were held back.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// Connections that wait to be accepted: a thousand terminals may come back in one second.
+/// How many connections may wait to be accepted: a thousand terminals may come back in one second.
 const BACKLOG: i32 = 4_096;
 
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -55,7 +55,7 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
     })
 }
 
-/// Stages 0 and 1: doors, intake, and the operator's desk beside them.
+/// Stages 0 and 1 are the doors and the intake; the operator's desk is beside them.
 #[derive(Debug, Clone)]
 pub(super) struct Front {
     pub(super) hall: Arc<Hall>,
@@ -102,7 +102,7 @@ pub(super) fn make_front(
     }
 }
 
-/// What is held: open, in the outbox, dirty.
+/// Makes the holdings: what is open, in the outbox and dirty.
 pub(super) fn hold(
     state: &State,
     aggregator: Aggregator,
@@ -126,7 +126,7 @@ pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: 
             keys.pseudonyms().prepare(today);
             keys.pseudonyms().prepare(today + 1);
         });
-        // Without a key the sessions that need it are answered 503, and it is tried again.
+        // A failed key needs no care: its sessions are answered 503, and it is tried again.
         let _prepared = prepared.await;
         tokio::time::sleep(FORGET_EVERY).await;
         intake.rates().forget();
@@ -139,7 +139,7 @@ pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: 
         holdings.forget_minutes(now_ms);
         let keys = Arc::clone(&intake.books().keys);
         let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
-        // What was not forgotten now is forgotten the next time.
+        // Nothing is lost by failing: what was not forgotten now is forgotten the next time.
         let _forgotten = forgotten.await;
     }
 }
@@ -151,7 +151,7 @@ pub(super) async fn tell_what_was_held_back() {
     }
 }
 
-/// The line that scripts wait for.
+/// Prints the line that scripts wait for.
 pub(super) fn announce(ingest: SocketAddr, admin: SocketAddr) {
     let mut out = std::io::stdout().lock();
     let line = writeln!(

@@ -23,19 +23,19 @@ const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// Ships the outbox.
 #[derive(Debug)]
 pub struct Shipper {
-    /// Where to.
+    /// The ClickHouse that the outbox is sent to.
     pub clickhouse: ClickHouse,
-    /// From where.
+    /// The state file that the outbox is in.
     pub state: Arc<State>,
-    /// Who is told what is confirmed.
+    /// The holdings that are told what is confirmed.
     pub holdings: Arc<Holdings>,
-    /// The time, and chance.
+    /// The clock and the random numbers.
     pub world: World,
     /// Set while the outbox is over its budget.
     pub is_outbox_full: Arc<AtomicBool>,
-    /// The most bytes that may wait.
+    /// The most bytes that may wait in the outbox.
     pub budget_bytes: Arc<AtomicU64>,
-    /// Whether it is the embedded engine, whose clock is that of this machine.
+    /// Whether ClickHouse is the embedded engine, whose clock is that of this machine.
     pub is_embedded: bool,
     /// Whether the tables are there and the epochs' numbers have not been used by another copy of the
     /// state file. Nothing is sent before.
@@ -93,7 +93,7 @@ impl Shipper {
                             "not shipped; it is tried again"
                         );
                     }
-                    // Refused: perhaps the tables are gone, with an empty database in their place.
+                    // After a refusal the tables may be gone, with an empty database instead.
                     if !error.is_passing() || matches!(error, ClickHouseError::Refused(_)) {
                         self.is_prepared.store(false, Ordering::Relaxed);
                     }
@@ -153,7 +153,7 @@ impl Shipper {
         }
     }
 
-    /// One round; whether it confirmed anything.
+    /// Ships once, and says whether that confirmed anything.
     async fn round(&self, is_retry: bool) -> Result<bool, ClickHouseError> {
         self.prepare().await?;
         self.ship(is_retry).await

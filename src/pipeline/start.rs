@@ -1,4 +1,4 @@
-//! From disk to a running aggregate: state, journal, replay.
+//! Starts from disk to a running aggregate: state, journal, replay.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,19 +24,19 @@ use crate::world::World;
 pub struct Started<C: Completion> {
     /// The journal, open.
     pub journal: Journal<C>,
-    /// What it found.
+    /// What opening the journal found.
     pub recovery: Recovery,
     /// The aggregate after replay.
     pub aggregator: Aggregator,
-    /// Sequence numbers seen.
+    /// The sequence numbers that were seen.
     pub dedup: Arc<Dedup>,
-    /// Idempotency keys.
+    /// The idempotency keys.
     pub keys: Arc<Keys>,
     /// Position of the last seal.
     pub sealed_position: u64,
     /// Groups as they become durable.
     pub groups: Receiver<Group>,
-    /// How many of them wait.
+    /// The backlog that says how many of these groups wait.
     pub backlog: Arc<Backlog>,
 }
 
@@ -155,13 +155,13 @@ impl tillwatch_journal::Replay for Replayer<'_> {
         if self.aggregator.rows() < self.rows_max {
             return ControlFlow::Continue(());
         }
-        // A journal longer than memory is sealed on the way.
+        // A journal longer than memory is sealed while it is replayed.
         let sealed = seal_now(&mut self.aggregator, self.state, self.world.clock.now_ms());
         let sealed = sealed.map(|position| self.sealed_position = position);
         self.go_on(sealed)
     }
 
-    /// Before anything behind it can be sealed: then the journal itself would no longer tell.
+    /// Notes a loss before anything behind it can be sealed: after that the journal would not tell of it.
     fn lost(&mut self, loss: &tillwatch_journal::Loss) -> ControlFlow<()> {
         let noted = self.state.note_loss(&JournalLoss {
             kind: LossKind::Journal,
@@ -176,7 +176,7 @@ impl tillwatch_journal::Replay for Replayer<'_> {
     }
 }
 
-/// The keys that seals have written, and those that wait for one.
+/// Opens the keys: those that seals have written, and those that wait for a seal.
 fn start_keys(
     config: &Config,
     state: &Arc<State>,

@@ -18,7 +18,7 @@ impl KeySource for StateKeys {
     fn session_key(&self, day: i32) -> Option<[u8; 32]> {
         let key = self.0.session_key(day);
         key.inspect_err(|error| {
-            // Every batch with a session asks for it.
+            // Every batch with a session asks for the key, so the line is throttled.
             if let Some(suppressed) = NO_KEY.pass() {
                 tracing::error!(
                     error = crate::logging::chain(error),

@@ -18,31 +18,31 @@ use crate::listener::Drain;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::running::Running;
 
-/// Requests under way are answered by then.
+/// The moment by which requests under way are answered.
 pub(super) const DRAINED_BY: Duration = Duration::from_millis(2_500);
-/// What waits for a client has less: the rest of a body, an answer that is read slowly.
+/// How long requests have; what waits for a client (a body, an answer read slowly) has less.
 pub(super) const DRAIN: Drain = Drain {
     clients: Duration::from_millis(2_000),
     all: DRAINED_BY,
 };
-/// The journal has synced and closed, the aggregate has applied its last record.
+/// The moment by which the journal has synced and closed and the aggregate has applied its last record.
 const CLOSED_BY: Duration = Duration::from_millis(4_000);
-/// What is open is an epoch.
+/// The moment by which what is open is an epoch.
 const SEALED_BY: Duration = Duration::from_millis(5_500);
-/// The outbox is shipped, if ClickHouse answers.
+/// The moment by which the outbox is shipped, if ClickHouse answers.
 const SHIPPED_BY: Duration = Duration::from_millis(6_500);
-/// The embedded engine has finished, or is killed.
+/// The moment by which the embedded engine has finished, or is killed.
 const ENGINE_BY: Duration = Duration::from_millis(7_200);
-/// Requests to the admin listener are answered, and the process ends.
+/// The moment by which requests to the admin listener are answered and the process ends.
 const ENDED_BY: Duration = Duration::from_millis(7_700);
-/// So long a request to the admin listener may go on then.
+/// How long a request to the admin listener may go on after that.
 const ADMIN_GRACE: Duration = Duration::from_millis(400);
 pub(super) const ADMIN_DRAIN: Drain = Drain {
     clients: Duration::from_millis(300),
     all: ADMIN_GRACE,
 };
 
-/// What the engine gets at the least, before it is killed.
+/// How long the engine gets at the least, before it is killed.
 const ENGINE_MIN: Duration = Duration::from_millis(300);
 
 const _: () = {
@@ -66,7 +66,7 @@ impl Stop {
         }
     }
 
-    /// What comes of `work`; `None` if it has not by then.
+    /// Waits for what comes of `work`; `None` if it has not by then.
     async fn by<T>(self, moment: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.began + moment, work)
             .await
@@ -95,7 +95,7 @@ impl Stop {
 }
 
 impl Running {
-    /// Everything taken in goes to disk, into an epoch and, if ClickHouse answers in time, to it.
+    /// Brings all that was taken in to disk, into an epoch and, if ClickHouse answers in time, to it.
     pub(super) async fn drain(mut self, stop: Stop, tasks: Tasks) -> Result<(), ServeError> {
         let supervisor = self.database.supervisor.take();
         let settled = self.settle(stop, tasks).await;
@@ -108,7 +108,7 @@ impl Running {
         settled.map(drop)
     }
 
-    /// Whether everything was done in time.
+    /// Settles everything, and says whether all was done in time.
     async fn settle(&mut self, stop: Stop, tasks: Tasks) -> Result<bool, ServeError> {
         tracing::info!("stopping: sealing and shipping");
         let (end_tasks, sealing, shipping) = tasks;
@@ -127,7 +127,7 @@ impl Running {
                 None => return Ok(late("the aggregate was behind")),
             }
         }
-        // Not before: the aggregate may be waiting for a seal to make room.
+        // The tasks are told only now: the aggregate may have been waiting for a seal to make room.
         let _running = end_tasks.send(true);
         let last_seal = async {
             let _ended = shipping.await;
@@ -147,7 +147,7 @@ impl Running {
     }
 }
 
-/// The end comes before everything is done; nothing is lost.
+/// Logs that the end comes before everything is done; nothing is lost.
 fn late(why: &'static str) -> bool {
     tracing::error!(
         why,
