@@ -102,7 +102,7 @@ const OF_MONITORING: &[(&str, &[&str])] = &[
     ("alertmanager_notifications_failed_total", &["integration"]),
 ];
 
-/// All of them.
+/// Every series that an expression may name.
 pub fn series(groups: &[Group]) -> Known {
     let mut known = Known::new();
     for metric in Catalogue::default().metrics() {

@@ -151,7 +151,7 @@ async fn a_failed_batch_is_followed_from_its_answer_to_the_log() {
     let arguments = String::from_utf8_lossy(&arguments).into_owned();
     assert!(arguments.contains("--log-format\0json"), "{arguments:?}");
 
-    // At the default level there is not a word about a good one.
+    // At the default level there is not a word about a good batch.
     let reply = server.post(&batch.next().filled(1).0).await;
     let last = server.post_with(&[], "{").await;
     one_line(&server, last.header("x-request-id")).await;

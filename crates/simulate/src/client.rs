@@ -61,7 +61,7 @@ pub struct Acknowledgement {
     pub duplicate: u64,
     /// Refused for good.
     pub rejected: u64,
-    /// Why; not always all of them.
+    /// Why samples were rejected; not always all of them.
     #[serde(default)]
     pub reasons: Vec<RejectedSample>,
 }
@@ -69,7 +69,7 @@ pub struct Acknowledgement {
 /// One sample, or one whole batch, that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RejectedSample {
-    /// Why.
+    /// Why the sample or the batch was rejected.
     pub reason: String,
 }
 
@@ -147,7 +147,7 @@ pub enum ClientError {
     /// The address is not one.
     #[error("{url:?} is not an http address: {reason}")]
     Url {
-        /// As it was given.
+        /// The URL as it was given.
         url: String,
         /// What is wrong with it.
         reason: String,

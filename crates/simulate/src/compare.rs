@@ -267,7 +267,7 @@ impl Comparison {
     }
 }
 
-/// Where the range of a run begins that began at this time, Unix ms.
+/// Gives the beginning of the range of a run that began at this time, Unix ms.
 pub fn range_start_ms(options: &Options, started_ms: i64) -> i64 {
     let past_ms = millis(options.past()) + 2 * HOUR_MS;
     window_start_ms(started_ms - past_ms, HOUR_MS)

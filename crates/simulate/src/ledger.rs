@@ -34,7 +34,7 @@ struct Values {
 /// What was acknowledged.
 #[derive(Debug)]
 pub struct Ledger {
-    /// For each metric, for each group.
+    /// The values of each metric in each group.
     metrics: Vec<Vec<Values>>,
     /// For each metric, the samples of which nobody knows whether they were counted.
     unsure: Vec<u64>,
@@ -42,7 +42,7 @@ pub struct Ledger {
     exact_left: u64,
     /// Samples by group and hour, then by metric.
     hours: BTreeMap<(usize, i64), Vec<u64>>,
-    /// For each metric, for each group, the samples that were no history.
+    /// The samples of each metric in each group that were no history.
     live: Vec<Vec<u64>>,
 }
 

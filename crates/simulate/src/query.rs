@@ -30,7 +30,7 @@ pub enum QueryError {
     /// Nobody answers, or the answer is not the query API's.
     #[error("the query API at {url} did not answer")]
     Query {
-        /// Where it should be.
+        /// Where the query API should be.
         url: String,
         /// What went wrong.
         #[source]
@@ -69,7 +69,7 @@ pub struct Series {
 /// What the collector holds of one metric in one group.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Point {
-    /// Where it begins, Unix ms.
+    /// The beginning of the point's span, Unix ms.
     #[serde(default)]
     pub t: i64,
     /// Samples.

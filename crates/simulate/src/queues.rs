@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// Where one terminal's queue stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// How many queues it began before.
+    /// How many queues the terminal began before.
     pub generation: u32,
     /// The number of its next batch.
     pub next_seq: u64,
@@ -41,7 +41,7 @@ pub struct Queues {
     pub run_id: String,
     /// Whether a run has them.
     is_in_use: bool,
-    /// By terminal.
+    /// The places of the terminals' queues, by terminal.
     pub places: Vec<Place>,
 }
 
@@ -53,7 +53,7 @@ pub enum QueuesError {
     File {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// Why the file could not be read or written.
         #[source]
         source: std::io::Error,
     },
@@ -62,7 +62,7 @@ pub enum QueuesError {
     Content {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// Why the text cannot be read.
         #[source]
         source: serde_json::Error,
     },

@@ -27,7 +27,7 @@ impl Table {
         self.rows.push(row.into_iter().collect());
     }
 
-    /// As Markdown, without an end of line.
+    /// Writes the table as Markdown, without an end of line.
     pub fn to_markdown(&self) -> String {
         self.drawn(ASCII_MARKDOWN, (1, 1)).trim_fmt()
     }

@@ -201,9 +201,9 @@ pub struct Waits {
     /// From the moment a batch was to be sent to its acknowledgement, retries included: what a queue
     /// before the server or in the simulator costs is in it.
     pub intended: Stopwatch,
-    /// From coming back to the first answer.
+    /// The time from coming back to the first answer.
     pub first_answer: Stopwatch,
-    /// From coming back until all was delivered.
+    /// The time from coming back until all was delivered.
     pub caught_up: Stopwatch,
 }
 

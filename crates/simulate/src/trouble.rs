@@ -15,7 +15,7 @@ pub enum TroubleKind {
     BadNetwork,
     /// Memory and queues fill up, and the terminals become slow.
     Memory,
-    /// Nothing is heard of it any more.
+    /// The store is not heard of any more.
     Silent,
 }
 

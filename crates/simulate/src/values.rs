@@ -24,7 +24,7 @@ enum Shape {
         sigma: f64,
         tail_exponent: f64,
     },
-    /// As in the RUM archive.
+    /// The values are as in the RUM archive.
     Archive,
     /// Always this amount.
     Always(u64),
@@ -182,7 +182,7 @@ pub struct Conditions {
 /// A metric, and where it stands in the mix.
 #[derive(Debug, Clone, Copy)]
 pub struct InMix<'a> {
-    /// Where.
+    /// Where the metric stands in the mix.
     pub position: usize,
     /// The metric.
     pub measured: &'a Measured,
@@ -304,7 +304,7 @@ fn heavy_at(z: f64, median: f64, sigma: f64, tail_exponent: f64) -> f64 {
 #[derive(Debug)]
 pub struct Mix {
     measured: Vec<Measured>,
-    /// For each column of `per_minute`, the running sums over the metrics.
+    /// The running sums over the metrics, for each column of `per_minute`.
     running: [Vec<f64>; 3],
 }
 

@@ -27,7 +27,7 @@ async fn in_any_weather_ingest_goes_on_and_what_waits_is_shipped_once_when_it_cl
     ])
     .await;
     let mut terminals = vec![Terminal::new("store-a")];
-    // From the beginning: not even the tables can be made.
+    // ClickHouse is away from the beginning: not even the tables can be made.
     terminals[0].post_fresh(&server, 50, 2).await;
     wait_until_outbox(&server, 100.0).await;
     assert_eq!(

@@ -38,7 +38,7 @@ struct Bench {
     rebuilder: Rebuilder,
     /// Samples in the order of their positions, from 1.
     model: Mutex<Vec<Sample>>,
-    /// How many of them are durable.
+    /// How many samples of `model` are durable.
     durable: AtomicU64,
     base_ms: i64,
     _folder: tempfile::TempDir,

@@ -8,7 +8,7 @@ async fn a_batch_sent_again_after_a_seal_a_restart_or_a_kill_counts_once() {
     let never = [("TILLWATCH_SEAL_INTERVAL", "1h")];
     let mut terminals = vec![Terminal::new("store-a"), Terminal::new("store-b")];
 
-    // Not sealed when it is killed: known from the journal alone.
+    // The batches are not sealed when the server is killed: the journal alone knows them.
     let server = Server::start_on(folder.path(), &never).await;
     for terminal in &mut terminals {
         terminal.post_fresh(&server, 10, 3).await;
@@ -28,7 +28,7 @@ async fn a_batch_sent_again_after_a_seal_a_restart_or_a_kill_counts_once() {
         terminal.post_fresh(&server, 10, 3).await;
     }
     server.kill();
-    // Some from the state file, some from the journal.
+    // Some batches are known from the state file, some from the journal.
     let server = Server::start_on(folder.path(), &[("TILLWATCH_SEAL_INTERVAL", "200ms")]).await;
     for terminal in &mut terminals {
         terminal.post_again(&server, 1).await;

@@ -319,7 +319,7 @@ async fn keys_are_known_after_restarts_and_deaths_also_those_that_are_not_cached
                 false,
             );
         }
-        // Only the journal has them.
+        // The keys are only in the journal.
         let server = server.kill_and_restart().await;
         for number in 0..10 {
             is(

@@ -31,7 +31,7 @@ pub enum CollectorError {
     Setup {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// Why the scratch folder or the child could not be made.
         #[source]
         source: io::Error,
     },
@@ -138,7 +138,7 @@ impl Collector {
         })
     }
 
-    /// Where its data is.
+    /// The folder that holds the collector's data.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path.join("data")
     }

@@ -40,7 +40,7 @@ pub struct Scene<'a> {
     pub harmed: Option<&'a Harmed>,
     /// The most epochs that waited in the outbox while ClickHouse was in trouble, and the last number.
     pub outbox_epochs: [f64; 2],
-    /// When it was over, Unix ms.
+    /// When the run was over, Unix ms.
     pub ended_ms: i64,
 }
 

@@ -9,7 +9,7 @@ use crate::scenario::expect::Expectation;
 /// How a scenario's own collector runs.
 #[derive(Debug, Clone, Copy)]
 pub enum Setup {
-    /// As it is shipped: `serve` starts the embedded engine itself.
+    /// The collector as it is shipped: `serve` starts the embedded engine itself.
     Shipped,
     /// The engine apart, behind a network that the scenario can spoil; `serve` seals this often.
     Apart {
@@ -72,7 +72,7 @@ const STORY: Scenario = Scenario {
     expected: &[AllDelivered, FoundOnce],
 };
 
-/// All of them.
+/// Every scenario there is.
 #[rustfmt::skip]
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {

@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Stands before ClickHouse until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The address where the proxy listens.
     pub address: SocketAddr,
     link: watch::Sender<Link>,
     task: tokio::task::JoinHandle<()>,
@@ -51,7 +51,7 @@ impl Proxy {
         })
     }
 
-    /// From now on.
+    /// Sets what the proxy does from now on.
     pub fn set(&self, link: Link) {
         self.link.send_replace(link);
     }

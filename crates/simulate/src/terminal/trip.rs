@@ -47,7 +47,7 @@ pub enum Load {
 pub struct Trip {
     /// What it carries.
     pub load: Load,
-    /// How many of them, from the front of their queue.
+    /// How many batches the request carries, from the front of their queue.
     pub batches: usize,
     /// Whether they are sent once more when they were acknowledged.
     pub is_echoed: bool,
@@ -78,7 +78,7 @@ pub struct Books<'a> {
 /// A terminal that came back and has not delivered everything yet.
 #[derive(Debug)]
 pub struct Back {
-    /// When it did, Unix ms.
+    /// When the terminal came back, Unix ms.
     pub at_ms: i64,
     /// Whether it was answered since.
     pub is_answered: bool,
