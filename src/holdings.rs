@@ -72,7 +72,7 @@ pub struct View<T = Vec<Rollup>> {
     pub unconfirmed: Vec<EpochInfo>,
     /// Every epoch of this collector up to this one is confirmed.
     pub confirmed: u64,
-    /// This collector.
+    /// The id of this collector.
     pub collector_id: Uuid,
     /// The dirty ones of the hours that it asked for.
     pub dirty: DirtyHours,

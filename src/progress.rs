@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tillwatch_simulate::Display;
 
-/// Nothing is shown before.
+/// Nothing is shown before this time has passed.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// Between two looks at a terminal's line.
 const REWRITE_EVERY: Duration = Duration::from_millis(250);

@@ -32,7 +32,7 @@ struct Buckets {
     bounds: &'static [f64],
     /// One more than bounds; not cumulative.
     counts: Vec<AtomicU64>,
-    /// In units of one over `units`.
+    /// The sum of the values, in units of one over `units`.
     sum: AtomicU64,
     units: f64,
 }
@@ -73,7 +73,7 @@ impl HistogramFn for Buckets {
 #[derive(Debug)]
 struct Family {
     declared: Declared,
-    /// By labels, as they are written.
+    /// The series by their labels, as they are written.
     series: BTreeMap<String, Arc<Buckets>>,
 }
 
@@ -110,7 +110,7 @@ impl Recorder {
         }
     }
 
-    /// To render it.
+    /// A handle that renders what the recorder holds.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
@@ -140,7 +140,7 @@ impl metrics::Recorder for Recorder {
         self.exporter.register_gauge(key, metadata)
     }
 
-    /// One that is not declared has no bounds, and records nothing.
+    /// A histogram that is not declared has no bounds, and records nothing.
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
         let mut families = self.families.lock();
         let Some(family) = families.get_mut(key.name()) else {

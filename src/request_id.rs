@@ -43,7 +43,7 @@ impl RequestId {
         Self(Source::Made(chance.request_number()))
     }
 
-    /// As a header's value.
+    /// The id as a header's value.
     fn header(&self) -> HeaderValue {
         match &self.0 {
             Source::Given(value) => value.clone(),
@@ -58,7 +58,7 @@ fn is_id(text: &[u8]) -> bool {
     (1..=GIVEN_MAX).contains(&text.len()) && text.iter().all(is_plain)
 }
 
-/// In base 32 without letters that are mistaken for others.
+/// Writes a number in base 32 without letters that are mistaken for others.
 fn digits(mut number: u64) -> [u8; DIGITS] {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut digits = [b'0'; DIGITS];

@@ -169,7 +169,7 @@ impl Room {
             .is_ok()
     }
 
-    /// For a request whose body is whole.
+    /// Takes memory for a request whose body is whole.
     fn take(&self, bytes: usize) -> Result<(), NoRoom> {
         if self.try_take(bytes) {
             return Ok(());
@@ -234,7 +234,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// For a body that is whole.
+    /// Holds memory for a body that is whole.
     pub fn new(room: &Arc<Room>, body_bytes: usize) -> Result<Self, NoRoom> {
         let mut held = Self {
             room: Arc::clone(room),
@@ -303,7 +303,7 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    /// Nothing of it is there yet.
+    /// Begins the arrival of a body of which nothing is there yet.
     pub fn new(room: &Arc<Room>, announced: Option<usize>) -> Result<Self, NoRoom> {
         let (stay, leave) = oneshot::channel();
         let place = Place {

@@ -17,7 +17,7 @@ macro_rules! metrics_of_self {
     ($($constant:ident = $kind:ident $name:literal $help:literal;)*) => {
         $(#[doc = concat!("`", $name, "`")] pub const $constant: &str = $name;)*
 
-        /// All of them: name, kind, help.
+        /// Every metric: name, kind, help.
         pub const ALL: &[(&str, MetricType, &str)] = &[$(($name, MetricType::$kind, $help)),*];
     };
 }

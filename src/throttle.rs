@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Lines that are written at once after a quiet time.
 pub const BURST: u64 = 10;
-/// From then on one line in this time.
+/// After a burst, one line is let through in this time.
 pub const EVERY: Duration = Duration::from_secs(6);
 
 const EVERY_NS: u64 = 6_000_000_000;
@@ -19,7 +19,7 @@ const _: () = assert!(EVERY.as_nanos() == EVERY_NS as u128);
 /// Lets a bounded number of lines through.
 #[derive(Debug)]
 pub struct Throttle {
-    /// What it is about, for [`flush`].
+    /// What the lines are about, for [`flush`].
     about: &'static str,
     /// When the lines let through so far will have been worth their time (ns since the first look at
     /// the clock): one number, so that there is no lock.
@@ -28,7 +28,7 @@ pub struct Throttle {
     is_listed: AtomicBool,
 }
 
-/// Those that have held something back.
+/// The throttles that have held something back.
 static LISTED: Mutex<Vec<&'static Throttle>> = Mutex::new(Vec::new());
 
 fn now_ns() -> u64 {
@@ -38,7 +38,7 @@ fn now_ns() -> u64 {
 }
 
 impl Throttle {
-    /// A throttle of lines about this.
+    /// Makes a throttle of lines about this.
     #[must_use]
     pub const fn new(about: &'static str) -> Self {
         Self {

@@ -12,18 +12,18 @@ use crate::tasks::Tasks;
 /// What is handed to a stage; clones are of the same world.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// What time it is.
+    /// The clock that says what time it is.
     pub clock: Clock,
-    /// What is drawn.
+    /// The source of what is drawn.
     pub chance: Chance,
-    /// Where the journal lies.
+    /// The disk that the journal lies on.
     pub disk: Arc<dyn Disk>,
-    /// What runs beside.
+    /// The tasks that run beside.
     pub tasks: Tasks,
 }
 
 impl World {
-    /// This machine's.
+    /// Makes the world of this machine.
     #[must_use]
     pub fn of_machine() -> Self {
         Self {

@@ -69,7 +69,7 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// The aggregate as a state file left it.
+    /// Makes the aggregate as a state file left it.
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, settings: Caps, restored: Restored) -> Self {
         let layout = Arc::new(Layout::new(&catalogue));
@@ -137,7 +137,7 @@ impl Aggregator {
             let is_named = self.stores.find(&key.store_id).is_some();
             self.terminals.restore(key, terminal, is_named);
         }
-        // Restoring is no change.
+        // What was just restored counts as no change.
         self.live.take_changed();
     }
 
@@ -146,7 +146,7 @@ impl Aggregator {
         let layout = Arc::clone(&self.layout);
         let (stores, releases) = self.live.take_changed();
         let dropped = (self.stores.take_dropped(), self.releases.take_dropped());
-        // One that left its set may still have changed before.
+        // A store that left its set may still have changed before.
         let current = |index: &&u32| self.stores.is_current(**index);
         let store_series = stores.iter().filter(current).filter_map(|index| {
             let store = self.live.stores().get(*index as usize)?;

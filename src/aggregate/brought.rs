@@ -13,7 +13,7 @@ pub enum Brought<'a> {
 }
 
 impl Brought<'_> {
-    /// How many values it stands for.
+    /// How many values the reading stands for.
     #[must_use]
     pub fn weight(self) -> u64 {
         match self {

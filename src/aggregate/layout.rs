@@ -9,7 +9,7 @@ use tillwatch_model::{Catalogue, Kind};
 #[derive(Debug)]
 pub struct Layout {
     catalogue: Arc<Catalogue>,
-    /// By metric code.
+    /// The places of the metrics, by metric code.
     places: Vec<Place>,
     pub(super) counters: usize,
     pub(super) release_counters: usize,

@@ -161,7 +161,7 @@ impl LiveSeries {
         let store = self.store_mut(shared.store);
         store.batches_received += 1;
         if shared.source == Source::Rum {
-            // Not the latest of all: the clock may have been set back.
+            // The last time wins, not the latest of all: the clock may have been set back.
             store.last_report_ms = received_at_ms;
             // 0: it did not say, or was right.
             if offset_ms != 0 {

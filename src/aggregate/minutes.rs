@@ -345,7 +345,7 @@ mod tests {
         found
     }
 
-    /// Those of one.
+    /// The minutes of one series.
     fn read(recent: &RecentMinutes, series: Series, now_ms: i64) -> Option<(u64, u64)> {
         read_all(recent, now_ms).get(&series).copied()
     }

@@ -71,7 +71,7 @@ pub struct SavedSeries {
 }
 
 impl SavedSeries {
-    /// Of a store.
+    /// Saves the series of a store.
     #[must_use]
     pub fn of_store(store: &StoreLive, layout: &Layout) -> Self {
         let mut saved = Self {
@@ -94,7 +94,7 @@ impl SavedSeries {
         saved
     }
 
-    /// Of a release.
+    /// Saves the series of a release.
     #[must_use]
     pub fn of_release(release: &ReleaseLive, layout: &Layout) -> Self {
         let mut saved = Self::default();
@@ -190,11 +190,11 @@ fn is_zero(number: &u64) -> bool {
 pub struct SavedTerminal {
     /// The release it last reported.
     pub release: String,
-    /// When its last batch was received, Unix ms.
+    /// When the terminal's last batch was received, Unix ms.
     pub last_seen_ms: i64,
     /// How far its clock is behind, ms.
     pub offset_ms: i64,
-    /// When it said so, Unix ms.
+    /// When the batch that told the offset was received, Unix ms.
     #[serde(default)]
     pub offset_at_ms: i64,
     /// How often its clock was moved between two posts.
@@ -204,13 +204,13 @@ pub struct SavedTerminal {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
     levels: BTreeMap<String, (i64, u64)>,
-    /// Of levels whose time was corrected: by how much.
+    /// By how much the time of each level was corrected, for those whose was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     corrected_ms: BTreeMap<String, i64>,
 }
 
 impl SavedTerminal {
-    /// Of a terminal, whose release has this name.
+    /// Saves a terminal, whose release has this name.
     #[must_use]
     pub fn of(terminal: &Terminal, release: &str, layout: &Layout) -> Self {
         let level = |metric: &Metric| {

@@ -13,7 +13,7 @@ pub(super) type ById = HashMap<Box<str>, Terminal, foldhash::fast::RandomState>;
 pub struct StoreTerminals {
     pub(super) store_id: Arc<str>,
     pub(super) by_id: ById,
-    /// Those that have posted since the store was last retired.
+    /// How many terminals have posted since the store was last retired.
     pub(super) active: usize,
     pub(super) gaps: Gaps,
     /// Number of the store as of its last batch.
@@ -43,7 +43,7 @@ impl StoreTerminals {
         self.number
     }
 
-    /// How many are known.
+    /// How many terminals of the store are known.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -55,7 +55,7 @@ impl StoreTerminals {
         self.by_id.is_empty()
     }
 
-    /// How many have posted since the store was last retired.
+    /// How many terminals have posted since the store was last retired.
     #[must_use]
     pub fn active(&self) -> usize {
         self.active

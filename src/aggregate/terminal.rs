@@ -57,11 +57,11 @@ pub struct Terminal {
     pub store: u32,
     /// Number of the release it last reported.
     pub release: u32,
-    /// When its last batch was received, Unix ms.
+    /// When the terminal's last batch was received, Unix ms.
     pub last_seen_ms: i64,
     /// How far its clock is behind, ms, as of the last batch that said so.
     pub offset_ms: i64,
-    /// When that batch was received, Unix ms; 0: none has said so.
+    /// When the batch that told the offset was received, Unix ms; 0: none has told one.
     pub offset_at_ms: i64,
     /// How often its clock was moved between two posts: or, two tills use its name.
     pub clock_jumps: u64,
@@ -78,9 +78,9 @@ pub struct Terminal {
 /// A terminal as it is written at a seal.
 #[derive(Debug, Clone)]
 pub struct TerminalChange {
-    /// Whose.
+    /// The terminal that has changed.
     pub key: TerminalKey,
-    /// As it is at the cut; `None`: forgotten.
+    /// The terminal as it is at the cut; `None`: it is forgotten.
     pub terminal: Option<Terminal>,
 }
 

@@ -22,9 +22,9 @@ pub use crate::aggregate::terminal::{
 /// How many terminals there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// In all; past it one without a queue gets no place. Unit: terminals.
+    /// How many terminals may be known; past it one without a queue gets no place. Unit: terminals.
     pub terminals_max: usize,
-    /// Of one store, likewise. Unit: terminals.
+    /// How many terminals of one store may be known, likewise. Unit: terminals.
     pub store_terminals_max: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct Terminals {
 }
 
 impl Terminals {
-    /// None yet.
+    /// Makes an empty set of terminals.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Terminals {
         self.count < self.limits.terminals_max && of_store < self.limits.store_terminals_max
     }
 
-    /// The place of a store, a new one if it has none.
+    /// The place of a store; it gets a new one if it has none.
     fn place(&mut self, store_id: &str) -> usize {
         if let Some(place) = self.by_store.get(store_id) {
             return *place;
@@ -120,7 +120,7 @@ impl Terminals {
         Some(self.enter(terminal, store, now_ms).0)
     }
 
-    /// The terminal, put there if it is new; with what is counted of its store, and of all.
+    /// Enters a terminal if it is new, and gives it, with what is counted of its store and of all.
     fn enter(
         &mut self,
         terminal: TerminalRef<'_>,
@@ -147,7 +147,7 @@ impl Terminals {
             self.dirty.push((&terminal).into());
         }
         entry.store = number;
-        // Not the latest of all: the clock may have been set back.
+        // The last time wins, not the latest of all: the clock may have been set back.
         entry.last_seen_ms = now_ms;
         entry.is_retired = false;
         (entry, &mut store.gaps, &mut self.gaps)
@@ -167,7 +167,7 @@ impl Terminals {
         let (entry, of_store, of_all) = self.enter(terminal, store, now_ms);
         let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
         let (is_fresh, lost) = if let Some((_, window)) = known {
-            // The intake has let it in; only a second copy is not counted.
+            // The intake has let the batch in; only a second copy is not counted.
             let is_fresh = window.seen(seq) != Seen::Duplicate;
             let [before, after] = {
                 let gaps = |window: &SeqWindow| Gaps {
@@ -215,7 +215,7 @@ impl Terminals {
                     store_id: (**store_id).into(),
                     terminal_id: terminal_id.clone(),
                 };
-                // One that sends with keys has no queues.
+                // A terminal that sends with keys has no queues.
                 let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
                 if terminal.queues.is_empty() && is_silent {
                     self.forgotten.push(key());
@@ -230,7 +230,7 @@ impl Terminals {
                 true
             });
             if by_id.is_empty() && !was_empty {
-                // The room it had is given back.
+                // The room that the emptied map had is given back.
                 *by_id = ById::default();
                 self.by_store.remove(&**store_id);
                 self.free.push(place);
@@ -271,7 +271,7 @@ impl Terminals {
         ids.map(|key| Arc::from(&*key.terminal_id)).collect()
     }
 
-    /// The id of one of them.
+    /// The id of one of the changed terminals.
     #[must_use]
     pub fn changed_id(&self, number: u32) -> Option<&str> {
         let key = self.dirty.get(number as usize)?;
@@ -340,7 +340,7 @@ impl Terminals {
         self.count
     }
 
-    /// Whether none is known.
+    /// Whether no terminal is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0

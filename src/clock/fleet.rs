@@ -23,7 +23,7 @@ const CONTRADICTS_MS: i64 = HOUR_MS;
 struct Vote {
     /// The terminal's clock minus the boot-time clock.
     line_ms: AtomicI64,
-    /// When it was cast, by the boot-time clock; before the first: long ago.
+    /// When the vote was cast, by the boot-time clock; before the first one: long ago.
     at_ms: AtomicI64,
 }
 
@@ -36,9 +36,9 @@ pub(super) struct Fleet([Vote; PLACES]);
 pub(super) struct Opinion {
     /// The terminals' clocks minus the boot-time clock, at the median.
     pub(super) median_ms: i64,
-    /// How many voted.
+    /// How many terminals voted.
     pub(super) terminals: usize,
-    /// How many of them agree with the median.
+    /// How many terminals agree with the median.
     agreeing: usize,
 }
 

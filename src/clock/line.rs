@@ -86,9 +86,9 @@ pub enum Change {
 pub(super) struct Line {
     /// Wall minus boot-time clock.
     trusted_ms: i64,
-    /// As last read.
+    /// Wall minus boot-time clock, as it was last read.
     offset_ms: i64,
-    /// When it last moved, by the boot-time clock.
+    /// When the offset last moved, by the boot-time clock.
     moved_at_ms: i64,
     /// Nothing is known of the time but that it is not before the trusted line.
     is_bound: bool,

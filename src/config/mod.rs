@@ -32,7 +32,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the file cannot be read.
         #[source]
         source: std::io::Error,
     },
@@ -41,7 +41,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The line of the fault.
         line: usize,
         /// What is wrong.
         message: String,
@@ -51,7 +51,7 @@ pub enum ConfigError {
     Unknown {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The line of the fault.
         line: usize,
         /// What stands there.
         name: String,
@@ -63,7 +63,7 @@ pub enum ConfigError {
     Value {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The line of the fault.
         line: usize,
         /// The setting.
         name: String,

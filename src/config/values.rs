@@ -17,7 +17,7 @@ pub struct Span(pub Duration);
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// As a number of bytes of memory.
+    /// The value as a number of bytes of memory.
     #[must_use]
     pub fn in_memory(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)

@@ -28,7 +28,7 @@ macro_rules! families {
     ($($constant:ident = $kind:literal $name:literal $labels:expr, $help:literal;)*) => {
         $(const $constant: Family = Family { name: $name, kind: $kind, labels: &$labels, help: $help };)*
 
-        /// All of them.
+        /// Every family there is.
         pub const ALL: &[Family] = &[$($constant),*];
     };
 }

@@ -40,10 +40,10 @@ pub fn render(mut snapshot: Snapshot, format: Format) -> Result<Vec<u8>, RenderE
 /// A page could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// As text.
+    /// The page could not be written as text.
     #[error("the page could not be written as text")]
     Text(#[from] fmt::Error),
-    /// As protobuf.
+    /// The page could not be written as protobuf.
     #[error("the page could not be written as protobuf")]
     Protobuf(#[from] prometheus_client::encoding::prometheus_protobuf::EncodeError),
 }

@@ -79,7 +79,7 @@ pub struct Taking {
 }
 
 impl Taking {
-    /// Nothing yet of what the page shows at `now_ms`.
+    /// Begins to take what the page shows at `now_ms`; nothing is taken yet.
     #[must_use]
     pub fn new(now_ms: i64) -> Self {
         Self {

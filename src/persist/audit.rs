@@ -22,15 +22,15 @@ pub struct Held {
     pub physical_rows: u64,
 }
 
-/// By epoch and day.
+/// What is held, by epoch and day.
 pub type HeldDays = BTreeMap<(u64, u32), Held>;
 
 /// What ClickHouse holds of some epochs, in every table.
 #[derive(Debug, Default)]
 pub struct HeldEpochs {
-    /// In `rollup_1m`.
+    /// What is held in `rollup_1m`.
     pub rollups: HeldDays,
-    /// In the tables beside it.
+    /// What is held in the tables beside `rollup_1m`.
     pub sides: BTreeMap<SideTable, HeldDays>,
 }
 

@@ -94,7 +94,7 @@ pub enum ClickHouseError {
         name: String,
         /// Oldest release that may run on it.
         needs: String,
-        /// This release.
+        /// The release that this program is.
         is: String,
     },
     /// ClickHouse knows an epoch of this collector that the state file does not.
@@ -108,7 +108,7 @@ pub enum ClickHouseError {
         theirs: u64,
         /// Highest epoch that this state file has sent.
         ours: u64,
-        /// Whose.
+        /// The collector whose epoch it is.
         collector: uuid::Uuid,
     },
     /// The state file failed while shipping.

@@ -33,7 +33,7 @@ impl LossKind {
 /// One loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalLoss {
-    /// Why.
+    /// Why something is missing.
     pub kind: LossKind,
     /// The first and the last position concerned, if known.
     pub positions: Option<(u64, u64)>,
@@ -43,9 +43,9 @@ pub struct JournalLoss {
     pub bytes: u64,
     /// The segment in or behind which they lay.
     pub segment: u64,
-    /// When it was found, Unix ms.
+    /// When the loss was found, Unix ms.
     pub found_at_ms: i64,
-    /// When a person said to have seen it, Unix ms.
+    /// When a person said to have seen the loss, Unix ms.
     pub accepted_at_ms: Option<i64>,
 }
 

@@ -43,7 +43,7 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// This release.
+/// The release that this program is.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 const RECORD_TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (
@@ -107,7 +107,7 @@ impl Migration {
 pub struct Migrated {
     /// Names of those applied now.
     pub applied: Vec<String>,
-    /// How many had been applied before.
+    /// How many migrations had been applied before.
     pub before: usize,
     /// Tables, views and functions of theirs that were gone, and are made again, empty.
     pub made_again: Vec<String>,

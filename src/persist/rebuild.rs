@@ -29,7 +29,7 @@ pub fn bind_hours(query: Query, hours: &[StoreHour]) -> Query {
 /// What is summed up: rows of this collector up to the confirmed epoch, and all rows of others.
 #[derive(Debug, Clone, Copy)]
 pub struct Confirmed {
-    /// This collector.
+    /// The id of this collector.
     pub collector_id: Uuid,
     /// Every epoch of it up to this one is confirmed.
     pub epoch: u64,

@@ -37,7 +37,7 @@ struct Shape {
 const SECONDS_A_DAY: u32 = 86_400;
 
 impl SideTable {
-    /// Both.
+    /// Both tables.
     pub const ALL: [Self; 2] = [Self::TerminalHour, Self::Session];
 
     /// The table's name in ClickHouse and in the state file.

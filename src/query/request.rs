@@ -59,21 +59,21 @@ pub struct PercentileRequest {
     pub metric: Metric,
     /// Quantiles, in the request's order.
     pub quantiles: Vec<Quantile>,
-    /// First millisecond.
+    /// The first millisecond of the range.
     pub from_ms: i64,
-    /// First millisecond after.
+    /// The first millisecond after the range.
     pub to_ms: i64,
     /// Length of a point; `None`: one point for the range.
     pub step_ms: Option<i64>,
-    /// Only this store.
+    /// The store that is asked for; `None`: all.
     pub store_id: Option<String>,
-    /// Only this release.
+    /// The release that is asked for; `None`: all.
     pub release: Option<String>,
-    /// Only this connection.
+    /// The connection that is asked for; `None`: all.
     pub connection: Option<String>,
-    /// Only this label.
+    /// The label that is asked for; `None`: all.
     pub label: Option<String>,
-    /// Only this source; empty: all.
+    /// The source that is asked for; empty: all.
     pub source: String,
     /// What series are told apart by.
     pub group_by: GroupBy,

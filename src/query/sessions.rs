@@ -56,11 +56,11 @@ struct FoundDay {
     of_day: u16,
     first_ms: i64,
     last_ms: i64,
-    /// In the order of the statement.
+    /// The sums, in the order of the statement.
     sums: Vec<u64>,
 }
 
-/// By store and day.
+/// Sums of sessions, by store and day.
 type Merged = BTreeMap<(String, u16), SessionSums>;
 
 /// Answers a request that came at `now_ms`, when `position` was the last durable one.

@@ -60,7 +60,7 @@ impl StoresRequest {
 #[derive(Debug, Serialize)]
 pub struct StoresAnswer {
     stores: Vec<StoreLine>,
-    /// How many are known.
+    /// How many stores are known.
     total: usize,
     /// What to give as `after` for those that follow; `null`: none do.
     next: Option<String>,

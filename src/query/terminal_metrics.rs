@@ -18,7 +18,7 @@ use crate::query::terminals_request::TerminalsRequest;
 /// Terminals by metric and label that ClickHouse may find.
 const FOUND_MAX: usize = 100_000;
 
-/// By terminal, metric and label.
+/// Metrics merged by terminal, metric and label.
 pub type Merged = BTreeMap<String, BTreeMap<(&'static str, &'static str), Scalars>>;
 
 #[derive(Debug, Row, serde::Deserialize)]

@@ -24,7 +24,7 @@ pub struct TerminalsAnswer {
     /// First hour of the metrics.
     from: Option<i64>,
     complete_to: i64,
-    /// How many there are; `terminals` has at most `limit` of them.
+    /// How many terminals there are; `terminals` has at most `limit` of them.
     terminals_total: usize,
     terminals: Vec<TerminalLine>,
 }

@@ -151,7 +151,7 @@ pub enum Confinement {
     Full,
     /// Files outside are refused; this kernel knows nothing of connections.
     Files,
-    /// This system cannot do it.
+    /// This system cannot confine the engine.
     None,
 }
 
@@ -244,7 +244,7 @@ mod landlocked {
         libchdb: Option<&Path>,
     ) -> Result<RulesetCreated, landlock::RulesetError> {
         let all = AccessFs::from_all(ABI_USED);
-        // Not to execute: the engine starts nothing.
+        // Nothing may be executed: the engine starts nothing.
         let reading = AccessFs::ReadFile | AccessFs::ReadDir;
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)

@@ -16,7 +16,7 @@ pub enum EngineError {
         looked_at(.searched), .names.library_variable, .names.without_library
     )]
     LibraryMissing {
-        /// Where it was looked for.
+        /// The places where the library was looked for.
         searched: Vec<PathBuf>,
         /// What the ways out are called.
         names: &'static Names,

@@ -245,7 +245,7 @@ struct Token {
     kind: Kind,
     start: usize,
     end: usize,
-    /// How many brackets are open around it.
+    /// How many brackets are open around the token.
     depth: usize,
 }
 

@@ -43,7 +43,7 @@ pub struct SupervisorSettings {
     /// What the program is told before `--path DIR --listen ADDR --exit-on-stdin-eof --libchdb FILE`,
     /// so that it runs the front.
     pub arguments: Vec<String>,
-    /// When it counts as hung.
+    /// When the engine counts as hung.
     pub pulse: PulseSettings,
 }
 

@@ -49,7 +49,7 @@ pub struct Reading {
     pub label: u8,
     /// How the terminal was connected.
     pub connection: Connection,
-    /// When it was measured, by the terminal's clock.
+    /// When the reading was measured, by the terminal's clock.
     pub t_raw_ms: i64,
 }
 

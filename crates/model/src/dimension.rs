@@ -54,7 +54,7 @@ macro_rules! enumerated {
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
-            /// All of them, in the order of their codes.
+            /// Every value, in the order of their codes.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The code of this value in the journal and in state: never changed, never reused.
@@ -92,7 +92,7 @@ enumerated! {
         Unknown = 0 "unknown",
         /// Connected.
         Online = 1 "online",
-        /// Not connected.
+        /// The terminal is not connected.
         Offline = 2 "offline",
         /// Connected, badly.
         Slow = 3 "slow",

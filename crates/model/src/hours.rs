@@ -33,7 +33,7 @@ impl StoreHour {
 pub struct Touch {
     /// The last epoch with rows of it.
     pub epoch: u64,
-    /// When it became dirty, Unix ms.
+    /// When the hour became dirty, Unix ms.
     pub since_ms: i64,
     /// When the last of these epochs was sealed, Unix ms.
     pub touched_ms: i64,

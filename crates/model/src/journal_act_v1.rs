@@ -17,7 +17,7 @@ pub enum Act<'a> {
     RetireStore {
         /// The shop.
         store_id: &'a str,
-        /// When, Unix ms.
+        /// When the store was retired, Unix ms.
         at_ms: i64,
     },
     /// The clock was trusted: later times that are noted anywhere were noted when it was wrong.
@@ -39,7 +39,7 @@ pub enum Act<'a> {
 }
 
 impl Act<'_> {
-    /// When it was done, Unix ms.
+    /// When the act was done, Unix ms.
     #[must_use]
     pub fn at_ms(&self) -> i64 {
         match self {

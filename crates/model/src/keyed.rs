@@ -14,7 +14,7 @@ pub const KEY_KEPT_MS: i64 = DAY_MS + HOUR_MS;
 /// What the first post of a keyed batch came to; each later one is answered the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstResult {
-    /// When it was received, Unix ms.
+    /// When the batch was received, Unix ms.
     pub received_at_ms: i64,
     /// Samples accepted; a histogram weighs its counts.
     pub accepted: u64,

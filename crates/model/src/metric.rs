@@ -18,7 +18,7 @@ pub enum Live {
     Event,
     /// If received within 24 hours: it can only be reported after reconnecting.
     Arrival,
-    /// At any age that is accepted at all.
+    /// A sample of any age that is accepted at all moves live series.
     Always,
 }
 

@@ -15,7 +15,7 @@ pub const LOST_AFTER_MS: i64 = 9 * DAY_MS;
 /// What is known of a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// Not seen before.
+    /// The number was not seen before.
     Fresh,
     /// Seen before.
     Duplicate,
@@ -95,7 +95,7 @@ impl SeqWindow {
 
     /// Marks a fresh `seq` as seen.
     pub fn insert(&mut self, seq: u64, now_ms: i64) {
-        // Not the latest of all: the clock may have been set back.
+        // The last time wins, not the latest of all: the clock may have been set back.
         self.last_seen_ms = now_ms;
         if seq > self.high {
             if seq - self.high > 1 {
@@ -177,7 +177,7 @@ impl SeqWindow {
         self.gaps.len()
     }
 
-    /// For the state file: eight-byte little-endian words.
+    /// Writes the window for the state file: eight-byte little-endian words.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(24 + self.gaps.len() * 24);
@@ -192,7 +192,7 @@ impl SeqWindow {
         bytes
     }
 
-    /// From the state file; `None` when the bytes are not of this layout.
+    /// Reads the window from the state file; `None` when the bytes are not of this layout.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();

@@ -58,7 +58,7 @@ impl SessionKey {
 /// What a session's row is told apart by, beside the collector and the epoch it came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionDayKey {
-    /// Whose.
+    /// The session that the sums are of.
     pub session: Pseudonym,
     /// The shop.
     pub store_id: Arc<str>,
@@ -110,7 +110,7 @@ pub struct SessionSums {
     pub sync: Values,
     /// Sum of `sync_attempts`.
     pub sync_attempts: u64,
-    /// Those of them that failed.
+    /// How many of the sync attempts failed.
     pub sync_failures: u64,
     /// Greatest `db_size_mb`, bytes.
     pub db_size_max: u64,

@@ -36,7 +36,7 @@ pub struct Scalars {
     pub max: u64,
     /// The value with the latest time; of several at one time the greatest, whatever the order they came in.
     pub last: u64,
-    /// That time, Unix ms.
+    /// The time of the last value, Unix ms.
     pub last_ms: i64,
     /// Values above the first threshold.
     pub over_low: u64,

@@ -29,7 +29,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// In words that end the line of sums.
+    /// The fault in words that end the line of sums.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::WrongRows => {

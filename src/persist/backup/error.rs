@@ -31,9 +31,9 @@ pub enum BackupError {
     Corrupt {
         /// The file.
         file: &'static str,
-        /// As it was written.
+        /// The checksum as it was written.
         expected: String,
-        /// As it is.
+        /// The checksum as it is.
         found: String,
     },
     /// The manifest and the state file do not belong together.
@@ -44,9 +44,9 @@ pub enum BackupError {
     Mismatch {
         /// What differs.
         what: &'static str,
-        /// By the manifest.
+        /// What the manifest says.
         manifest: String,
-        /// By the state file.
+        /// What the state file says.
         state: String,
     },
     /// A later release made it.
@@ -66,7 +66,7 @@ pub enum BackupError {
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the file cannot be read or written.
         #[source]
         source: io::Error,
     },

@@ -39,7 +39,7 @@ pub use files::sync_parent;
 pub const STATE_FILE: &str = "state.sqlite";
 /// What the backup is of.
 const MANIFEST_FILE: &str = "manifest.json";
-/// As `sha256sum -c` reads it.
+/// The file of checksums, which `sha256sum -c` can read.
 const SUMS_FILE: &str = "SHA256SUMS";
 /// The layout of a backup.
 const FORMAT: u32 = 1;
@@ -51,9 +51,9 @@ pub struct Manifest {
     pub format: u32,
     /// The release that made it.
     pub release: String,
-    /// When, Unix ms.
+    /// When the backup was made, Unix ms.
     pub created_at_ms: i64,
-    /// Whose state it is.
+    /// The id of the collector whose state it is.
     pub collector_id: Uuid,
     /// The last epoch in it.
     pub last_epoch: u64,
