@@ -13,7 +13,7 @@ use crate::clock::Clock;
 /// Which conditions of readiness hold.
 #[derive(Debug)]
 pub struct Health {
-    /// While it is in doubt, nothing is taken in.
+    /// The clock; while it is in doubt, nothing is taken in.
     clock: Clock,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,

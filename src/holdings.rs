@@ -64,7 +64,7 @@ const REBUILDS_KEPT: usize = 64;
 /// What a reader sees.
 #[derive(Debug)]
 pub struct View<T = Vec<Rollup>> {
-    /// What is open of what it asked for.
+    /// What is open of what the reader asked for.
     pub open: T,
     /// The epoch that is being sealed.
     pub sealing: Option<Arc<Sealing>>,
@@ -74,7 +74,7 @@ pub struct View<T = Vec<Rollup>> {
     pub confirmed: u64,
     /// The id of this collector.
     pub collector_id: Uuid,
-    /// The dirty ones of the hours that it asked for.
+    /// The dirty ones of the hours that the reader asked for.
     pub dirty: DirtyHours,
     /// How often hours had begun to be summed up anew.
     pub rebuilds_begun: u64,

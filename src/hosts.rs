@@ -18,7 +18,7 @@ pub enum Stranger {
     InvalidHost,
     /// `Host` is a name that nobody listed.
     UnknownHost,
-    /// A page of another origin has sent it.
+    /// A page of another origin has sent the request.
     ForeignOrigin,
 }
 

@@ -76,7 +76,7 @@ pub struct Cut {
     pub terminal_hours: TakenTerminalHours,
     /// What the cut holds by session and day.
     pub sessions: TakenSessions,
-    /// What resolves their numbers.
+    /// What resolves the numbers of stores and releases.
     pub tables: Tables,
     /// Stores and when they were last seen.
     pub stores: Vec<(String, i64)>,
@@ -88,7 +88,7 @@ pub struct Cut {
     pub store_series: Vec<(String, SavedSeries)>,
     /// Series of the releases that have changed.
     pub release_series: Vec<(String, SavedSeries)>,
-    /// Idempotency keys of its batches, ascending.
+    /// Idempotency keys of the cut's batches, ascending.
     pub keys: Vec<(KeyId, FirstResult)>,
     /// Terminals that have changed, each with its last state.
     pub terminals: Vec<(TerminalChange, SavedTerminal)>,

@@ -163,7 +163,7 @@ impl LiveSeries {
         if shared.source == Source::Rum {
             // The last time wins, not the latest of all: the clock may have been set back.
             store.last_report_ms = received_at_ms;
-            // 0: it did not say, or was right.
+            // The offset is 0 when the terminal did not say, or was right.
             if offset_ms != 0 {
                 let off_ms = offset_ms.unsigned_abs();
                 store.skew.count(&SKEW_BOUNDS_MS, off_ms, 1);

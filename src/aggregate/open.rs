@@ -65,9 +65,9 @@ impl WindowKey {
 #[derive(Debug, Default)]
 pub struct OpenWindows {
     cells: HashMap<WindowKey, Summary, foldhash::fast::RandomState>,
-    /// Samples in them; a histogram weighs its counts.
+    /// Samples in the windows; a histogram weighs its counts.
     pub samples: u64,
-    /// Buckets in them.
+    /// Buckets in the windows.
     buckets: usize,
 }
 

@@ -188,19 +188,19 @@ fn is_zero(number: &u64) -> bool {
 /// One terminal's last state, beside its queues.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SavedTerminal {
-    /// The release it last reported.
+    /// The release that the terminal last reported.
     pub release: String,
     /// When the terminal's last batch was received, Unix ms.
     pub last_seen_ms: i64,
-    /// How far its clock is behind, ms.
+    /// How far the terminal's clock is behind, ms.
     pub offset_ms: i64,
     /// When the batch that told the offset was received, Unix ms.
     #[serde(default)]
     pub offset_at_ms: i64,
-    /// How often its clock was moved between two posts.
+    /// How often the terminal's clock was moved between two posts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_jumps: u64,
-    /// Whether its store was retired since it last posted.
+    /// Whether the terminal's store was retired since the terminal last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
     levels: BTreeMap<String, (i64, u64)>,

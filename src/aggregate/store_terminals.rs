@@ -61,13 +61,13 @@ impl StoreTerminals {
         self.active
     }
 
-    /// Batches of their queues that are missing, and that are lost.
+    /// Batches of the terminals' queues that are missing, and that are lost.
     #[must_use]
     pub fn gaps(&self) -> Gaps {
         self.gaps
     }
 
-    /// Each with its id.
+    /// Gives each terminal with its id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Terminal)> {
         self.by_id.iter().map(|(id, terminal)| (&**id, terminal))
     }

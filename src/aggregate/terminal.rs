@@ -9,7 +9,7 @@ use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
 pub struct TerminalKey {
     /// The shop.
     pub store_id: Box<str>,
-    /// The terminal in it.
+    /// The terminal in the store.
     pub terminal_id: Box<str>,
 }
 
@@ -18,7 +18,7 @@ pub struct TerminalKey {
 pub struct TerminalRef<'a> {
     /// The shop.
     pub store_id: &'a str,
-    /// The terminal in it.
+    /// The terminal in the store.
     pub terminal_id: &'a str,
 }
 
@@ -53,9 +53,9 @@ impl LastValue {
 /// One terminal.
 #[derive(Debug, Clone, Default)]
 pub struct Terminal {
-    /// Number of its store.
+    /// Number of the terminal's store.
     pub store: u32,
-    /// Number of the release it last reported.
+    /// Number of the release that the terminal last reported.
     pub release: u32,
     /// When the terminal's last batch was received, Unix ms.
     pub last_seen_ms: i64,

@@ -51,7 +51,7 @@ impl Backup {
             let error = backup::BackupError::NoState(self.data_dir);
             return Err(Failure::of(&error));
         }
-        // Held while it copies: nobody starts meanwhile.
+        // The lock is held while the backup copies: nobody starts meanwhile.
         let lock = match pipeline::lock_data_dir(&self.data_dir, &World::of_machine()) {
             Ok(lock) => Some(lock),
             Err(pipeline::ServeError::InUse { .. }) => None,

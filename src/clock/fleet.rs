@@ -31,7 +31,7 @@ struct Vote {
 #[derive(Debug)]
 pub(super) struct Fleet([Vote; PLACES]);
 
-/// What they come to.
+/// What the votes come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Opinion {
     /// The terminals' clocks minus the boot-time clock, at the median.

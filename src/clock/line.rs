@@ -48,7 +48,7 @@ pub enum Doubt {
 pub enum Grounds {
     /// The wall clock is where it was before the doubt, or has reached what it lay before.
     Returned,
-    /// The kernel says that it is synchronised.
+    /// The kernel says that the wall clock is synchronised.
     Synchronised,
     /// The wall clock agrees with the terminals' clocks, and the old time did not.
     Fleet,
@@ -166,7 +166,7 @@ impl Line {
         } else {
             let by_ms = offset_ms - self.trusted_ms;
             return match &mut self.doubt {
-                // How far it is off may change; it is one doubt.
+                // How far the clock is off may change; it is one doubt.
                 Some(Doubt::Moved { by_ms: of_doubt }) => {
                     *of_doubt = by_ms;
                     None

@@ -76,7 +76,7 @@ pub struct Status {
     pub now_ms: i64,
     /// Why the wall clock is not believed.
     pub doubt: Option<Doubt>,
-    /// Whether it may be destroyed what is too old by it.
+    /// Whether what is too old by this clock may be destroyed.
     pub is_settled: bool,
     /// By how much the terminals' clocks, at their median, are ahead of the wall clock, and how many
     /// terminals say so.

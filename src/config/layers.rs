@@ -22,7 +22,7 @@ impl Fault {
 /// What was given for one setting.
 pub(super) struct Given<'a, T> {
     pub(super) name: &'static str,
-    /// The value of its flag or variable.
+    /// The value of the setting's flag or variable.
     pub(super) flag: Option<T>,
     /// All of the file.
     pub(super) file: &'a toml::Table,

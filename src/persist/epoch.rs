@@ -41,7 +41,7 @@ impl EpochInfo {
         days.map(|day| day.rows).sum()
     }
 
-    /// Samples in it.
+    /// Samples in the epoch.
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.days.values().map(|day| day.samples).sum()

@@ -14,9 +14,9 @@ use crate::persist::tables::{get_meta, put_meta};
 /// What a state file says of the journal, without being opened for use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Belonging {
-    /// The journal that it goes with.
+    /// The journal that the state file goes with.
     pub journal_id: Option<u128>,
-    /// The position up to which it holds everything.
+    /// The position up to which the state file holds everything.
     pub applied: u64,
 }
 

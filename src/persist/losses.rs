@@ -41,7 +41,7 @@ pub struct JournalLoss {
     pub records: u64,
     /// Bytes that could not be read.
     pub bytes: u64,
-    /// The segment in or behind which they lay.
+    /// The segment in or behind which the lost records lay.
     pub segment: u64,
     /// When the loss was found, Unix ms.
     pub found_at_ms: i64,

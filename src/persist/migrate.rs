@@ -61,7 +61,7 @@ struct Applied {
 }
 
 impl Migration {
-    /// SHA-256 of its text.
+    /// The SHA-256 of the migration's text.
     #[must_use]
     pub fn checksum(&self) -> String {
         hex::encode(Sha256::digest(self.sql.as_bytes()))
@@ -77,7 +77,7 @@ impl Migration {
             .trim()
     }
 
-    /// The tables, views and functions that it makes.
+    /// The tables, views and functions that the migration makes.
     pub fn makes(&self) -> impl Iterator<Item = &'static str> {
         self.statements().filter_map(|statement| {
             let code = statement
@@ -105,7 +105,7 @@ impl Migration {
 /// What applying did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
-    /// Names of those applied now.
+    /// Names of the migrations that were applied now.
     pub applied: Vec<String>,
     /// How many migrations had been applied before.
     pub before: usize,

@@ -23,11 +23,11 @@ const LEDGER_KEPT_MS: i64 = 97 * 86_400_000;
 pub struct OutboxTotals {
     /// Epochs not confirmed.
     pub epochs: u64,
-    /// Samples in them.
+    /// Samples in the epochs.
     pub samples: u64,
-    /// Bytes of their blobs.
+    /// Bytes of the epochs' blobs.
     pub bytes: u64,
-    /// When the oldest of them was sealed, Unix ms.
+    /// When the oldest epoch was sealed, Unix ms.
     pub oldest_ms: Option<i64>,
 }
 

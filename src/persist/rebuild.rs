@@ -31,7 +31,7 @@ pub fn bind_hours(query: Query, hours: &[StoreHour]) -> Query {
 pub struct Confirmed {
     /// The id of this collector.
     pub collector_id: Uuid,
-    /// Every epoch of it up to this one is confirmed.
+    /// Every epoch of this collector up to this one is confirmed.
     pub epoch: u64,
 }
 

@@ -31,7 +31,7 @@ pub struct DayLedger {
     pub rows: u64,
     /// Samples in them; 0 for the tables beside `rollup_1m`, whose samples are in it already.
     pub samples: u64,
-    /// Sum of their hashes, modulo 2^64.
+    /// Sum of the rows' hashes, modulo 2^64.
     pub hash_sum: u64,
 }
 
@@ -188,9 +188,9 @@ pub fn decode(
 
 /// What a row is told from others by, without being decoded.
 struct RawRow<'a> {
-    /// From its first byte to the collector id.
+    /// The bytes from the row's first one to the collector id.
     before_id: &'a [u8],
-    /// From the collector id to the hash.
+    /// The bytes from the collector id to the hash.
     after_id: &'a [u8],
     window_start_s: u32,
     samples: u64,

@@ -48,7 +48,7 @@ impl Sealing {
         self.epoch
     }
 
-    /// The position up to which it goes.
+    /// The position up to which the epoch goes.
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.cut.applied

@@ -190,13 +190,13 @@ fn finish(
 
 /// A row in its parts.
 struct RawRow<'a> {
-    /// From its first byte to the time.
+    /// The bytes from the row's first one to the time.
     names: &'a [u8],
-    /// From its first byte to the collector id.
+    /// The bytes from the row's first one to the collector id.
     before_id: &'a [u8],
     time_s: u32,
     numbers: &'a [u8],
-    /// From the collector id to the hash.
+    /// The bytes from the collector id to the hash.
     after_id: &'a [u8],
     hash: u64,
 }

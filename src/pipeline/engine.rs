@@ -245,7 +245,7 @@ pub async fn open_database(config: &Config, tasks: &Tasks) -> Result<OpenDatabas
 /// The engine of a `serve` that runs on this folder. One that has just been started says in a moment where
 /// its engine is; a second engine would only wait for the first to let go of the data.
 async fn running_engine(data_dir: &Path, timeout: Duration) -> Option<ClickHouse> {
-    /// How often it is looked for.
+    /// How often the engine is looked for.
     const LOOK_AGAIN: Duration = Duration::from_millis(100);
     let own_pid = std::process::id().to_string();
     let until = tokio::time::Instant::now() + START_MAX;

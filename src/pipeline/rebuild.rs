@@ -48,7 +48,7 @@ pub struct Rebuilder {
     pub clickhouse: ClickHouse,
     /// Where the dirty hours are durable.
     pub state: Arc<State>,
-    /// Where readers find them.
+    /// Where readers find the dirty hours.
     pub holdings: Arc<Holdings>,
     /// The clock and the random numbers.
     pub world: World,

@@ -63,7 +63,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Builds all of it from what a start leaves.
+    /// Builds everything that runs from what a start leaves.
     pub(super) fn start(parts: Parts) -> Result<Self, ServeError> {
         let Parts {
             config,

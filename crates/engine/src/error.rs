@@ -41,7 +41,7 @@ pub enum EngineError {
     Locked {
         /// The storage path.
         path: PathBuf,
-        /// The process that holds it, if it could be read.
+        /// The process that holds the storage path, if its id could be read.
         pid: Option<u32>,
         /// How long the lock was waited for.
         waited_secs: u64,
@@ -69,7 +69,7 @@ pub enum EngineError {
     Unwell {
         /// The storage path.
         path: PathBuf,
-        /// What it said.
+        /// What the engine said.
         #[source]
         source: Exception,
     },

@@ -37,9 +37,9 @@ pub struct Recovery {
     pub quarantine_failures: u64,
     /// The highest position that was ever durable.
     pub durable: Position,
-    /// The journal's own number, made with it.
+    /// The journal's own number, made with the journal.
     pub journal_id: u128,
-    /// How long it took.
+    /// How long the opening took.
     pub duration: Duration,
 }
 
@@ -61,7 +61,7 @@ pub struct Loss {
     pub records: u64,
     /// Unreadable bytes.
     pub bytes: u64,
-    /// The segment in which, or behind which, they lay.
+    /// The segment in which, or behind which, the lost records lay.
     pub sequence: u64,
 }
 

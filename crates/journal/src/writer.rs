@@ -273,7 +273,7 @@ impl<C: Completion, S: Sink> Writer<C, S> {
             .counters
             .active_bytes
             .store(HEADER_PAGE_BYTES as u64, Ordering::Relaxed);
-        // The header says it now.
+        // The header now says what is durable.
         self.marked = self.durable;
         self.shared.pool.seal(Sealed {
             sequence: sealed.sequence,

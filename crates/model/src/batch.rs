@@ -7,7 +7,7 @@ use crate::{Connection, Source};
 pub struct QueueKey {
     /// The shop.
     pub store_id: Box<str>,
-    /// The terminal in it.
+    /// The terminal in the store.
     pub terminal_id: Box<str>,
     /// The UUID made with the terminal's persistent queue.
     pub queue: [u8; 16],
@@ -24,7 +24,7 @@ pub struct BatchHeader<'a> {
     pub applied_offset_ms: i64,
     /// The shop.
     pub store_id: &'a str,
-    /// The terminal in it.
+    /// The terminal in the store.
     pub terminal_id: &'a str,
     /// The UUID made with the terminal's persistent queue; of a keyed batch its [`KeyId`](crate::KeyId).
     pub queue: [u8; 16],
@@ -56,7 +56,7 @@ pub struct Reading {
 /// A terminal's own histogram of one metric over one span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramReading {
-    /// The span it covers, starting at its time.
+    /// The span that the histogram covers, starting at its time.
     pub span_ms: i64,
     /// Ascending bucket indices.
     pub indices: Vec<u32>,

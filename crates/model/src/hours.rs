@@ -21,7 +21,7 @@ pub struct StoreHour {
 }
 
 impl StoreHour {
-    /// The day it is in, days since 1970.
+    /// The day that the hour is in, days since 1970.
     #[must_use]
     pub fn day(&self) -> u32 {
         self.hour / DAY_HOURS
@@ -31,7 +31,7 @@ impl StoreHour {
 /// Since when, and by what, an hour of a store is dirty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Touch {
-    /// The last epoch with rows of it.
+    /// The last epoch with rows of the hour.
     pub epoch: u64,
     /// When the hour became dirty, Unix ms.
     pub since_ms: i64,

@@ -14,9 +14,9 @@ pub enum Kind {
 /// When a sample may move the live series in Prometheus. At rest every sample counts the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Live {
-    /// If received within 10 minutes of its time.
+    /// A sample received within 10 minutes of its time moves live series.
     Event,
-    /// If received within 24 hours: it can only be reported after reconnecting.
+    /// A sample received within 24 hours moves them: it can only be reported after reconnecting.
     Arrival,
     /// A sample of any age that is accepted at all moves live series.
     Always,
@@ -190,7 +190,7 @@ impl Metric {
             .unwrap_or("")
     }
 
-    /// The bounds of its buckets by release.
+    /// The bounds of the metric's buckets by release.
     #[must_use]
     pub const fn bounds_by_release(&self) -> &'static [u64] {
         if self.release_bounds.is_empty() {

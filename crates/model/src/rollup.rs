@@ -70,8 +70,8 @@ impl Summary {
 /// One row at rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollup {
-    /// What it is told apart by.
+    /// What the rollup is told apart by.
     pub key: RollupKey,
-    /// What it says.
+    /// What the rollup says.
     pub summary: Summary,
 }

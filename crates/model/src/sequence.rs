@@ -171,7 +171,7 @@ impl SeqWindow {
         self.last_seen_ms
     }
 
-    /// Missing ranges held: what bounds its memory.
+    /// How many missing ranges are held, which bounds the memory of the window.
     #[must_use]
     pub fn gap_count(&self) -> usize {
         self.gaps.len()

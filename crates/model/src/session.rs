@@ -161,9 +161,9 @@ impl SessionSums {
 /// One row at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionDay {
-    /// What it is told apart by.
+    /// What the row is told apart by.
     pub key: SessionDayKey,
-    /// What it says.
+    /// What the row says.
     pub sums: SessionSums,
 }
 

@@ -13,7 +13,7 @@ pub struct TerminalHourKey {
     pub label: &'static str,
     /// The shop.
     pub store_id: Arc<str>,
-    /// The terminal in it.
+    /// The terminal in the store.
     pub terminal_id: Arc<str>,
     /// Start of the hour, Unix seconds.
     pub hour_start_s: u32,
@@ -69,9 +69,9 @@ impl Scalars {
 /// One row at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TerminalHour {
-    /// What it is told apart by.
+    /// What the row is told apart by.
     pub key: TerminalHourKey,
-    /// What it says.
+    /// What the row says.
     pub scalars: Scalars,
 }
 

@@ -43,16 +43,16 @@ pub struct Batch {
     pub hour_ms: i64,
     /// When it was to be sent, real Unix ms; none when the terminal could not send it then.
     pub intended_ms: Option<i64>,
-    /// Whether it was measured while running, and is not history.
+    /// Whether the batch was measured while running, and is not history.
     pub is_live: bool,
-    /// Every value in it, also those inside histograms.
+    /// Every value in the batch, also those inside histograms.
     pub readings: Box<[Reading]>,
     /// The JSON object without its opening brace.
     content: Box<[u8]>,
 }
 
 impl Batch {
-    /// How many samples it is: a histogram weighs its counts.
+    /// How many samples the batch holds: a histogram weighs its counts.
     pub fn samples(&self) -> u64 {
         self.readings.len() as u64
     }
@@ -62,7 +62,7 @@ impl Batch {
         self.content.len()
     }
 
-    /// Memory it takes until it is acknowledged.
+    /// Memory the batch takes until it is acknowledged.
     pub fn held_bytes(&self) -> u64 {
         (size_of::<Self>() + self.content.len() + size_of_val(&*self.readings)) as u64
     }
@@ -111,7 +111,7 @@ pub struct Sample<'a> {
     pub position: usize,
     /// The metric's unit.
     pub unit: Unit,
-    /// The name this terminal uses for it.
+    /// The name this terminal uses for the metric.
     pub name: &'a str,
     /// The label; empty for none.
     pub label: &'a str,

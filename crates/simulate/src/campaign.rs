@@ -24,7 +24,7 @@ pub enum SimulateError {
     Option {
         /// The option.
         option: &'static str,
-        /// What it must be.
+        /// What the option must be.
         rule: &'static str,
     },
     /// An address makes no sense. Nothing was sent.
@@ -108,7 +108,7 @@ impl Run {
         self.fleet.report(options)
     }
 
-    /// Adds what the collector made of it, if it can be asked.
+    /// Adds what the collector made of the run, if the collector can be asked.
     pub async fn compare(&mut self, report: &mut Report, ended_ms: i64) {
         if let Some(comparer) = self.comparer.take() {
             let fleet = &self.fleet;

@@ -149,7 +149,7 @@ pub enum ClientError {
     Url {
         /// The URL as it was given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
     /// The client could not be made.

@@ -34,15 +34,15 @@ pub struct Profile {
     pub store_id: String,
     /// The terminal's name in the store.
     pub terminal_id: String,
-    /// The release it runs.
+    /// The release the terminal runs.
     pub release: String,
     /// The release it gets while the run lasts, and how long after its beginning, ms.
     pub next_release: Option<(i64, String)>,
-    /// The queue it counts in: differs from run to run.
+    /// The queue the terminal counts in: differs from run to run.
     pub queue: Uuid,
-    /// Where its randomness begins: the same in every run with this seed.
+    /// Where the terminal's randomness begins: the same in every run with this seed.
     pub seed: u64,
-    /// What it adds to the `z` of every value.
+    /// What the terminal adds to the `z` of every value.
     pub z: f64,
     /// How much of a `z` is chance.
     pub chance: f64,
@@ -50,17 +50,17 @@ pub struct Profile {
     pub slowdown: [f64; 2],
     /// What is wrong in its store, and how long after the beginning of the run, ms.
     pub troubles: Vec<(i64, TroubleKind)>,
-    /// What its clock is ahead of the true time, ms.
+    /// What the terminal's clock is ahead of the true time, ms.
     pub clock_ahead_ms: i64,
     /// Whether its requests say when they are sent, so that a wrong clock can be corrected.
     pub is_stamped: bool,
     /// The reason for which all it measures must be rejected, if its clock is too wrong and not stamped.
     pub rejected_as: Option<&'static str>,
-    /// The number of its first batch.
+    /// The number of the terminal's first batch.
     pub first_seq: u64,
-    /// How long it has been offline when the run begins, ms.
+    /// How long the terminal has been offline when the run begins, ms.
     pub offline_before_ms: Option<i64>,
-    /// Whether it writes aliases where there are some.
+    /// Whether the terminal writes aliases where there are some.
     pub uses_aliases: bool,
 }
 

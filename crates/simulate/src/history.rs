@@ -58,7 +58,7 @@ impl History {
         }
     }
 
-    /// Whether all of it was made into batches.
+    /// Whether all of the history was made into batches.
     pub fn is_over(&self) -> bool {
         self.next_ms >= self.end_ms
     }

@@ -96,7 +96,7 @@ pub struct Meter {
     next_seq: u64,
     session_id: String,
     session_batches_left: u32,
-    /// Sessions have their own, because history shares them.
+    /// Sessions have random numbers of their own, because history shares the sessions.
     session_rng: Rng,
 }
 
@@ -155,13 +155,13 @@ impl Meter {
             .is_some_and(|from_ms| from_ms <= at_ms)
     }
 
-    /// 0 on its release, 1 on the next one.
+    /// Gives 0 while the terminal is on its release, 1 on the next one.
     fn release_at(&self, at_ms: i64) -> usize {
         let next = self.profile.next_release.as_ref();
         usize::from(next.is_some_and(|(from_ms, _)| self.has_come(*from_ms, at_ms)))
     }
 
-    /// What is wrong in its store at a time.
+    /// Gives what is wrong in the terminal's store at a time.
     fn troubles_at(&self, at_ms: i64) -> impl Iterator<Item = TroubleKind> {
         let troubles = self.profile.troubles.iter();
         troubles
@@ -169,18 +169,18 @@ impl Meter {
             .map(|(_, kind)| *kind)
     }
 
-    /// Whether its store is silent at a time.
+    /// Whether the terminal's store is silent at a time.
     pub fn is_silent(&self, at_ms: i64) -> bool {
         self.troubles_at(at_ms)
             .any(|kind| kind == TroubleKind::Silent)
     }
 
-    /// The number of its next batch.
+    /// The number of the terminal's next batch.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// How it is connected.
+    /// How the terminal is connected.
     pub fn connection(&self) -> Connection {
         self.connection
     }

@@ -133,7 +133,7 @@ impl Pace {
         self.from_ms
     }
 
-    /// Whether it passes faster than real time.
+    /// Whether simulated time passes faster than real time.
     pub fn is_compressed(&self) -> bool {
         self.speed > 1
     }

@@ -45,7 +45,7 @@ pub enum QueryError {
         metric: &'static str,
         /// The status.
         status: u16,
-        /// The beginning of what it said.
+        /// The beginning of what the query API said.
         body: String,
     },
 }
@@ -84,7 +84,7 @@ pub struct Point {
 /// What the collector holds of one metric.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// All stores together; also those of others.
+    /// All stores together, also those of other senders.
     pub fleet: Point,
     /// By store, if they are few enough.
     pub stores: Option<HashMap<String, Point>>,

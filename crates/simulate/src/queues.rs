@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 pub struct Place {
     /// How many queues the terminal began before.
     pub generation: u32,
-    /// The number of its next batch.
+    /// The number of the queue's next batch.
     pub next_seq: u64,
 }
 
@@ -39,7 +39,7 @@ pub struct Queues {
     version: u32,
     /// What the queues' names are made from, with the seed.
     pub run_id: String,
-    /// Whether a run has them.
+    /// Whether a run uses the queues.
     is_in_use: bool,
     /// The places of the terminals' queues, by terminal.
     pub places: Vec<Place>,
@@ -66,7 +66,7 @@ pub enum QueuesError {
         #[source]
         source: serde_json::Error,
     },
-    /// A later release wrote it.
+    /// A later release wrote the file.
     #[error("{0} was written by a later release; use that, or remove it to begin new queues")]
     Version(PathBuf),
     /// A terminal would need more queues than a collector remembers.

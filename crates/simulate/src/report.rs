@@ -15,7 +15,7 @@ use crate::tally::{AnswerTimes, Counts, Tally};
 /// What a run did, and whether the collector did what it promises.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// The scenario, if it was one.
+    /// The scenario, if the run was one.
     pub scenario: Option<String>,
     /// The run's name: with the seed, what its queues were made from.
     pub run_id: String,
@@ -25,7 +25,7 @@ pub struct Report {
     pub stores: u32,
     /// Terminals in the fleet.
     pub terminals: u32,
-    /// How long it took, without the comparison, in seconds.
+    /// How long the run took, without the comparison, in seconds.
     pub elapsed_secs: f64,
     /// What happened.
     pub counts: Counts,
@@ -45,7 +45,7 @@ pub struct Report {
     pub measured: Vec<(String, String)>,
     /// Measurements that are tables.
     pub tables: Vec<Table>,
-    /// What the collector made of it, if it was asked.
+    /// What the collector made of the run, if it was asked.
     pub comparison: Option<Comparison>,
     /// Whether nothing speaks against the collector.
     pub is_good: bool,
@@ -95,7 +95,7 @@ impl Report {
         self.findings = findings;
     }
 
-    /// Adds what the collector made of it.
+    /// Adds what the collector made of the run.
     pub(super) fn compared(&mut self, comparison: Comparison) {
         if comparison.lost > 0 {
             self.faults

@@ -34,7 +34,7 @@ pub struct Trouble {
     pub kind: TroubleKind,
     /// The store's number, from 1.
     pub store: u32,
-    /// How long after the beginning of the run it begins, ms.
+    /// How long after the beginning of the run the trouble begins, ms.
     pub from_ms: i64,
 }
 
@@ -70,7 +70,7 @@ impl Trouble {
 }
 
 impl TroubleKind {
-    /// How much larger it makes the values of a metric.
+    /// How much larger the trouble makes the values of a metric.
     pub fn factor(self, metric: &str) -> f64 {
         match (self, metric) {
             (Self::SlowSync, "sync_duration_ms") => 6.5,

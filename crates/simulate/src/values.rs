@@ -39,7 +39,7 @@ struct Recipe {
     /// Samples in a usual minute of a terminal: connected, offline, catching up after having been offline.
     per_minute: [f64; 3],
     shape: Shape,
-    /// Whether a bad connection makes it longer.
+    /// Whether a bad connection makes the value longer.
     is_networked: bool,
     /// How often each label occurs, in the catalogue's order.
     labels: &'static [f64],

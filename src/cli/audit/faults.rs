@@ -135,7 +135,7 @@ async fn tell_older(state: &Arc<State>, clickhouse: &ClickHouse) -> bool {
             say(&Failure::of(&error).0);
             true
         }
-        // Whatever else it is, the sums could be read.
+        // Whatever else came of the look, the sums could be read.
         Ok(()) | Err(_) => false,
     }
 }

@@ -90,7 +90,7 @@ pub(super) async fn repair_all(
             info.rows()
         ));
     }
-    // While `serve` holds the folder it ships itself.
+    // While `serve` holds the folder, `serve` ships by itself.
     match pipeline::lock_data_dir(data_dir, &World::of_machine()) {
         Err(ServeError::InUse { .. }) => Ok(()),
         Err(error) => Err(Failure::of(&error)),

@@ -49,7 +49,7 @@ pub enum BackupError {
         /// What the state file says.
         state: String,
     },
-    /// A later release made it.
+    /// A later release made the backup.
     #[error(
         "the backup has format {found}, this release reads format {FORMAT}; run release {release} or later"
     )]

@@ -49,17 +49,17 @@ const FORMAT: u32 = 1;
 pub struct Manifest {
     /// The layout of the backup.
     pub format: u32,
-    /// The release that made it.
+    /// The release that made the backup.
     pub release: String,
     /// When the backup was made, Unix ms.
     pub created_at_ms: i64,
     /// The id of the collector whose state it is.
     pub collector_id: Uuid,
-    /// The last epoch in it.
+    /// The last epoch in the backup.
     pub last_epoch: u64,
-    /// Epochs in it that were not confirmed.
+    /// Epochs in the backup that were not confirmed.
     pub unconfirmed_epochs: u64,
-    /// The journal's position up to which it holds everything.
+    /// The journal's position up to which the backup holds everything.
     pub applied_position: u64,
     /// Bytes of the state file's copy.
     pub state_bytes: u64,

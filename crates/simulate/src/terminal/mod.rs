@@ -102,17 +102,17 @@ impl Terminal {
         place
     }
 
-    /// What stays the same about it.
+    /// What stays the same about the terminal.
     pub fn profile(&self) -> &Profile {
         &self.meter.profile
     }
 
-    /// Batches it keeps until they are acknowledged.
+    /// Batches the terminal keeps until they are acknowledged.
     pub fn held(&self) -> impl Iterator<Item = &Batch> {
         self.live.iter().chain(&self.backlog)
     }
 
-    /// Whether it has nothing left to send.
+    /// Whether the terminal has nothing left to send.
     pub fn is_idle(&self) -> bool {
         self.trip.is_none()
             && self.live.is_empty()

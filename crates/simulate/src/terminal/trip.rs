@@ -45,11 +45,11 @@ pub enum Load {
 /// A request under way.
 #[derive(Debug)]
 pub struct Trip {
-    /// What it carries.
+    /// What the request carries.
     pub load: Load,
     /// How many batches the request carries, from the front of their queue.
     pub batches: usize,
-    /// Whether they are sent once more when they were acknowledged.
+    /// Whether the batches are sent once more when they were acknowledged.
     pub is_echoed: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Books<'a> {
 pub struct Back {
     /// When the terminal came back, Unix ms.
     pub at_ms: i64,
-    /// Whether it was answered since.
+    /// Whether the terminal was answered since.
     pub is_answered: bool,
 }
 
