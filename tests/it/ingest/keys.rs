@@ -297,7 +297,7 @@ async fn samples_with_a_key_are_at_most_a_day_old() {
     is(&reply, (1, 0, 2), false);
     let old = |sample| (0, Some(sample), "too_old".to_owned());
     assert_eq!(reply.reasons(), [old(1), old(2)]);
-    // A batch with a queue may hold all of these samples, whatever their age here.
+    // A batch with a queue may hold all of these samples, because eight days are allowed there.
     let queued = Batch::new("age").with("samples", aged.0["samples"].clone());
     assert_eq!(server.post(&queued.0).await.counts(), (3, 0, 0));
     server.stop().await;
