@@ -11,6 +11,8 @@
 //!    memory before they take any.
 //! 3. What the format says becomes `intake::offer::Offer`s. What cannot be read stays in them, as a field
 //!    that is wrong or as a reason: everything that was sent is counted.
+//!    After `submit` has returned nothing may fail or wait before `Pending::durable` is called: the numbers of the
+//!    batches are reserved until then.
 //! 4. The answer is made of `intake::Receipt`, or of `Refusal` and its `Verdict`.
 //!
 //! **Promise**: the memory of bodies, decoded bytes, batches and samples is bounded before anything is read.

@@ -175,7 +175,7 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
 pub fn codes() -> impl Iterator<Item = &'static str> {
     /// The codes below this one are of single samples.
     const FIRST_OF_BATCHES: u8 = 32;
-    const CODES: [&str; 20] = [
+    const CODES: [&str; 22] = [
         "not_found",
         "method_not_allowed",
         "malformed_body",
@@ -187,6 +187,8 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
         "body_too_large",
         "unsupported_content_type",
         "unsupported_content_encoding",
+        "invalid_idempotency_key",
+        "idempotency_keys_full",
         "rate_limited",
         "busy",
         "terminals_full",
@@ -220,6 +222,7 @@ mod tests {
             intake::Refusal::RateLimited { wait_ms: 1 },
             intake::Refusal::Busy,
             intake::Refusal::TerminalsFull,
+            intake::Refusal::KeysFull,
             intake::Refusal::OutboxFull,
             intake::Refusal::Internal,
             intake::Refusal::Stopping,
@@ -237,6 +240,7 @@ mod tests {
             Refusal::ContentType(""),
             Refusal::ContentEncoding(""),
             Refusal::Envelope(""),
+            Refusal::IdempotencyKey,
             Refusal::Batch(Reason::NoConsent),
             Refusal::Batch(Reason::MalformedBatch),
             Refusal::Busy,

@@ -124,6 +124,8 @@ pub(super) struct Status {
     state: AtomicU64,
     now_ms: Arc<AtomicU64>,
     order: AtomicU8,
+    /// The listener is closing: an order that stays, whatever overtakes the others.
+    is_stopping: AtomicBool,
     /// The state for which an order to park or to close was given: it means nothing in another.
     judged: AtomicU64,
     /// The body of an answer is not whole: between two parts of it a connection looks idle.
@@ -137,6 +139,7 @@ impl Status {
             state: AtomicU64::new(State::new(Phase::Idle, ticks.now_ms()).0),
             now_ms: Arc::clone(&ticks.now_ms),
             order: AtomicU8::new(Order::GoOn as u8),
+            is_stopping: AtomicBool::new(false),
             judged: AtomicU64::new(State::NONE.0),
             is_answering: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -170,7 +173,15 @@ impl Status {
         let state = self.state();
         let is_so = state.phase() == from;
         if is_so {
-            self.state.store(state.also(to).0, Ordering::Relaxed);
+            let rested = state.also(to);
+            self.state.store(rested.0, Ordering::Relaxed);
+            // An order that was given for the one holds for the other: the client has done nothing between.
+            let _other = self.judged.compare_exchange(
+                state.0,
+                rested.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
         is_so
     }
@@ -196,7 +207,9 @@ impl Status {
 
     /// Gives an order; one to park or to close holds only while the connection is still as it was judged.
     pub(super) fn tell(&self, order: Order, judged: State) {
-        if order != Order::Stop {
+        if order == Order::Stop {
+            self.is_stopping.store(true, Ordering::Relaxed);
+        } else {
             self.judged.store(judged.0, Ordering::Relaxed);
         }
         self.order.fetch_max(order as u8, Ordering::Relaxed);
@@ -215,7 +228,7 @@ impl Status {
     pub(super) fn order(&self) -> Order {
         let given = self.order.load(Ordering::Relaxed);
         let order = match given {
-            0 => return Order::GoOn,
+            0 => return self.standing(),
             1 => Order::Park,
             2 => return Order::Stop,
             3 => Order::TimeOut,
@@ -225,7 +238,16 @@ impl Status {
             return order;
         }
         self.take_back(given);
-        Order::GoOn
+        self.standing()
+    }
+
+    /// What holds when no other order does.
+    fn standing(&self) -> Order {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            Order::Stop
+        } else {
+            Order::GoOn
+        }
     }
 
     /// Notes that an order to park has been followed.
@@ -272,5 +294,22 @@ mod tests {
         status.tell(Order::Stop, status.state());
         status.enter(Phase::Answer);
         assert_eq!(status.order(), Order::Stop);
+    }
+
+    #[test]
+    fn the_end_of_the_listener_stays_when_an_order_to_leave_is_overtaken() {
+        let status = Status::new(&Ticks::new());
+        status.tell(Order::Leave, status.state());
+        status.tell(Order::Stop, status.state());
+        status.enter(Phase::Work);
+        assert_eq!(status.order(), Order::Stop);
+    }
+
+    #[test]
+    fn an_order_to_leave_holds_for_a_connection_that_is_parked_meanwhile() {
+        let status = Status::new(&Ticks::new());
+        status.tell(Order::Leave, status.state());
+        assert!(status.rests(Phase::Idle, Phase::Parked));
+        assert_eq!(status.order(), Order::Leave);
     }
 }

@@ -155,10 +155,13 @@ impl Running {
         Reloader::note_start();
         announce(public_address, admin_address);
         let asked = tokio::select! {
+            // In this order: when the aggregate's thread dies, the next group halts the journal, and the disk is not
+            // to blame.
+            biased;
+            name = tasks.died() => Err(ServeError::Died(name)),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             () = halted.notified() => Err(ServeError::Halted),
-            name = tasks.died() => Err(ServeError::Died(name)),
         };
         let is_halted = matches!(asked, Err(ServeError::Halted));
         self.health.is_stopping.store(true, Ordering::Relaxed);

@@ -159,8 +159,8 @@ async fn a_day_on_disk_is_measured_and_written_down() {
     for part in [
         "# Load",
         "rest\n",
-        "| table `rollup_1m` |",
-        "| outbox while ClickHouse is away |",
+        "| table `rollup_1m` ",
+        "| outbox while ClickHouse is away ",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

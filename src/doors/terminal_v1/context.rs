@@ -1,6 +1,7 @@
 //! Counts what a request holds while it is read, and asks for memory before any is taken.
 
 use super::request::{Limits, ParseError};
+use crate::intake::Offer;
 
 /// A function that is asked for so many more bytes, and says `false` when there are none.
 pub(super) type Take<'t> = &'t mut dyn FnMut(usize) -> bool;
@@ -87,7 +88,9 @@ impl<'t> Context<'t> {
         if self.batches > self.limits.batches_max {
             self.excess = Some(ParseError::TooManyBatches(self.limits.batches_max));
         }
-        self.excess.is_none()
+        // The offer that is made of the batch. Asked for here, because a request that is whole must not be put off
+        // before its samples are counted.
+        self.excess.is_none() && self.takes(size_of::<Offer<'_>>())
     }
 
     /// Counts one sample; `false` when that is one too many and reading must stop.

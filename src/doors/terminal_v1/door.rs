@@ -21,7 +21,7 @@ use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::{Sender, Trace};
 use crate::intake::laps::Stage;
-use crate::intake::{Offer, Offers, Receipt};
+use crate::intake::{Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
 /// A body up to this long, as sent, is decompressed on the thread that received it. A longer body is
@@ -97,7 +97,6 @@ async fn take(
     }
     trace.note(request.batches.len(), request.batches.first().map(sender));
     let is_many = request.is_many;
-    held.add(request.batches.len() * size_of::<Offer<'_>>())?;
     let batches = request.batches.iter().enumerate();
     let batches: Vec<_> = batches
         .map(|(place, batch)| offer(batch, key, place))
