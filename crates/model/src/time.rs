@@ -9,8 +9,8 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// Milliseconds in a day.
 pub const DAY_MS: i64 = 86_400_000;
 
-/// Milliseconds since 1970-01-01T00:00:00Z by this machine's wall clock, right or wrong. What judges or
-/// destroys asks [`clock`](crate::clock) instead.
+/// Milliseconds since 1970-01-01T00:00:00Z by this machine's wall clock, right or wrong. The parts of
+/// the server that judge or destroy by the time ask its `Clock` instead, which knows when this one is wrong.
 #[must_use]
 pub fn wall_ms() -> i64 {
     #[expect(

@@ -22,7 +22,7 @@
 //! The readers borrow from the body, keep what they know, count keys they do not know, and note a
 //! value of the wrong type instead of failing on it, so that one bad sample costs one sample. What
 //! even that cannot read (a number past the range of a float, a half surrogate, a MessagePack extension
-//! type) makes the whole body be read again by [`tolerant`], which takes it apart sample by sample.
+//! type) makes the whole body be read again by `tolerant.rs`, which takes it apart sample by sample.
 
 mod answer;
 mod context;
