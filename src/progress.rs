@@ -11,7 +11,7 @@ const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// Between two looks at a terminal's line.
 const REWRITE_EVERY: Duration = Duration::from_millis(250);
 /// Between two plain lines, where nobody can rewrite one.
-const PLAIN_EVERY: Duration = Duration::from_secs(5);
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows lines on standard error.
 #[derive(Debug)]

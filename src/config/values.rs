@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::logging::Format;
 
-/// A duration written as `10s`, `5m`, `2h`, `1d` or `250ms`.
+/// A duration written as `10s`, `5m`, `2h`, `1d`, `250ms`, or a sum of them such as `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -41,19 +41,15 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let explain = || format!("{text:?} is not a duration; write 250ms, 10s, 5m, 2h or 1d");
-        let (number, unit) = number_and_unit(text).ok_or_else(explain)?;
-        let unit_ms: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(explain()),
-        };
-        number
-            .checked_mul(unit_ms)
-            .map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or_else(explain)
+        let duration = humantime::parse_duration(text.trim())
+            .ok()
+            .ok_or_else(explain)?;
+        // A setting is a whole number of milliseconds.
+        if duration.subsec_nanos() % 1_000_000 == 0 {
+            Ok(Self(duration))
+        } else {
+            Err(explain())
+        }
     }
 }
 
@@ -173,5 +169,29 @@ fn in_units(number: u64, units: &[(u64, &str)], smallest: &str) -> String {
     match units.iter().find(fits) {
         Some((size, unit)) => format!("{}{unit}", number / size),
         None => format!("{number}{smallest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_whole_number_of_milliseconds() {
+        let read = |text: &str| text.parse::<Span>().map(|span| span.0.as_millis());
+        assert_eq!(read(" 250ms "), Ok(250));
+        assert_eq!(read("1h30m"), Ok(5_400_000));
+        assert_eq!(read("7d"), Ok(604_800_000));
+        for bad in [
+            "",
+            "90",
+            "often",
+            "1.5h",
+            "-1s",
+            "10us",
+            "99999999999999999999d",
+        ] {
+            assert!(read(bad).is_err_and(|error| error.contains("10s")), "{bad}");
+        }
     }
 }

@@ -18,7 +18,6 @@
 //! |---|---|
 //! | `options.rs`, `faults.rs` | the command's options, and which of them make no sense |
 //! | `preset.rs` | the options that a scenario sets |
-//! | `duration.rs` | durations as people write them |
 //! | `pace.rs` | simulated time: how fast it passes, and when stores are open |
 //! | `queues.rs` | the terminals' queues, kept from run to run |
 //! | `random.rs` | chance: seeds, the normal distribution, jitter |
@@ -51,7 +50,6 @@
 mod options;
 mod preset;
 mod faults;
-mod duration;
 mod pace;
 mod queues;
 mod random;

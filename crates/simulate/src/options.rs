@@ -1,11 +1,11 @@
-//! The command's options, and durations as people write them.
+//! The command's options.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use humantime::parse_duration;
 
-use crate::duration::parse_duration;
 use crate::pace::Hours;
 use crate::progress::Display;
 use crate::rollout::Step;

@@ -1,9 +1,9 @@
 //! Which stores run the canary release, and from when on.
 
+use humantime::parse_duration;
 use tillwatch_model::time::millis;
 
 use crate::Options;
-use crate::duration::parse_duration;
 
 /// A step of a rollout: this share of the stores has the release from then on.
 #[derive(Debug, Clone, Copy, PartialEq)]

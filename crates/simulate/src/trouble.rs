@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use humantime::parse_duration;
 use tillwatch_model::time::millis;
-
-use crate::duration::parse_duration;
 
 /// What may be wrong in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
