@@ -176,11 +176,11 @@ fn declared((name, kind, help): &(&'static str, MetricType, &'static str)) -> Op
 pub fn start(
     counter: &'static str,
     label: &'static str,
-    values: &[&'static str],
+    values: impl IntoIterator<Item = &'static str>,
     histograms: &[&'static str],
 ) {
     for value in values {
-        metrics::counter!(counter, label => *value).increment(0);
+        metrics::counter!(counter, label => value).increment(0);
     }
     for histogram in histograms {
         drop(metrics::histogram!(*histogram));

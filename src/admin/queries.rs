@@ -10,24 +10,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::admin::refused;
-use crate::query::{Parameters, Query, QueryError};
+use crate::query::{ErrorCode, Parameters, Query, QueryError};
 use crate::request_id::RequestId;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
-/// How a query can end.
-const RESULTS: [&str; 6] = [
-    "ok",
-    "bad_parameter",
-    "unknown_metric",
-    "too_large",
-    "database_unavailable",
-    "state_unavailable",
-];
-
 /// Makes every count before the first question, so that it starts at 0.
 pub(super) fn start_counts() {
-    names::start(names::QUERIES, "result", &RESULTS, &[names::QUERY_SECONDS]);
+    let results = std::iter::once("ok").chain(ErrorCode::ALL.map(ErrorCode::name));
+    names::start(names::QUERIES, "result", results, &[names::QUERY_SECONDS]);
 }
 
 type Asked = Result<Given<Parameters>, QueryRejection>;
@@ -102,16 +93,17 @@ async fn timed<T: Serialize>(
 static NOT_ANSWERED: Throttle = Throttle::new("queries not answered");
 
 fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
-    let (status, code) = match error {
-        QueryError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
-        QueryError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
-        QueryError::UnknownStore => (StatusCode::NOT_FOUND, "unknown_store"),
-        QueryError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
-        QueryError::NotAPseudonym => (StatusCode::UNPROCESSABLE_ENTITY, "not_a_pseudonym"),
-        QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
-        QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
-        QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),
+    let status = match error.code() {
+        ErrorCode::BadParameter => StatusCode::BAD_REQUEST,
+        ErrorCode::UnknownMetric | ErrorCode::UnknownStore | ErrorCode::UnknownSession => {
+            StatusCode::NOT_FOUND
+        }
+        ErrorCode::NotAPseudonym | ErrorCode::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::DatabaseUnavailable | ErrorCode::StateUnavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
+    let code = error.code().name();
     metrics::counter!(names::QUERIES, "result" => code).increment(1);
     if status.is_server_error()
         && let Some(suppressed) = NOT_ANSWERED.pass()

@@ -10,8 +10,9 @@ use tillwatch_model::time::DAY_MS;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::error::ClickHouseError;
 
-/// The tables, and how many days one of their partitions holds.
-const TABLES: [(&str, i64); 4] = [
+/// The tables, and how many days one of their partitions holds; a test of the migrations holds the list
+/// against them.
+pub(super) const TABLES: [(&str, i64); 4] = [
     ("rollup_1m", 1),
     ("rollup_1h", 7),
     ("rollup_terminal_1h", 1),

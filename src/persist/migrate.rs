@@ -234,7 +234,11 @@ fn release_parts(release: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::persist::side_tables::SideTable;
+    use crate::persist::{deep, expiry, ship};
 
     #[test]
     fn every_file_is_listed_numbered_and_names_its_oldest_binary() {
@@ -256,6 +260,26 @@ mod tests {
             for statement in migration.statements() {
                 assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
             }
+        }
+    }
+
+    /// A table that a migration adds is checked by `audit --deep`, and expires with the others.
+    #[test]
+    fn the_lists_of_tables_have_every_table_that_is_made() {
+        let sql = MIGRATIONS.iter().map(|migration| migration.sql);
+        let made = sql.flat_map(|sql| sql.split("CREATE TABLE IF NOT EXISTS ").skip(1));
+        let made: BTreeSet<&str> = made
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        let expiring = expiry::TABLES.iter().map(|(table, _)| *table);
+        assert_eq!(expiring.collect::<BTreeSet<_>>(), made);
+        // Beside them there is the record of the migrations themselves.
+        let mut checked = BTreeSet::from(deep::FILLED);
+        assert!(checked.remove("migration"));
+        assert_eq!(checked, made);
+        for table in ship::TABLES {
+            let name = table.map_or("rollup_1m", SideTable::name);
+            assert!(made.contains(name), "{name}");
         }
     }
 

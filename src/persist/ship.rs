@@ -132,11 +132,16 @@ pub async fn used_epochs(
 }
 
 /// `rollup_1m` (`None`) and the tables beside it.
-pub(super) const TABLES: [Option<SideTable>; 3] = [
-    None,
-    Some(SideTable::TerminalHour),
-    Some(SideTable::Session),
-];
+pub(super) const TABLES: [Option<SideTable>; 1 + SideTable::ALL.len()] = {
+    let mut tables = [None; 1 + SideTable::ALL.len()];
+    let (_, beside) = tables.split_at_mut(1);
+    let mut at = 0;
+    while at < beside.len() {
+        beside[at] = Some(SideTable::ALL[at]);
+        at += 1;
+    }
+    tables
+};
 
 async fn our_hashes(
     state: &Arc<State>,

@@ -60,7 +60,7 @@ impl Sealer {
         names::start(
             names::SEALS,
             "result",
-            &["ok", "error"],
+            ["ok", "error"],
             &[names::SEAL_SECONDS],
         );
         let mut last = Instant::now();

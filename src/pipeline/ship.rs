@@ -51,7 +51,7 @@ impl Shipper {
         names::start(
             names::SHIP_ROUNDS,
             "result",
-            &["ok", "error"],
+            ["ok", "error"],
             &[names::SHIP_SECONDS],
         );
         let failures_now = metrics::gauge!(names::SHIP_FAILURES);

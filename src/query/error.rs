@@ -1,6 +1,29 @@
 //! Why a query was not answered.
 
+use crate::listed::listed;
 use crate::persist::{ClickHouseError, StateError};
+
+listed! {
+    /// What an answer and the metrics call an error.
+    pub enum ErrorCode {
+        /// A parameter is missing or cannot be read.
+        BadParameter = "bad_parameter",
+        /// The metric is not in the catalogue.
+        UnknownMetric = "unknown_metric",
+        /// Nothing is known of the store.
+        UnknownStore = "unknown_store",
+        /// Nothing is known of the session.
+        UnknownSession = "unknown_session",
+        /// The text asked for does not look like a pseudonym.
+        NotAPseudonym = "not_a_pseudonym",
+        /// The answer would be too large.
+        TooLarge = "too_large",
+        /// ClickHouse did not answer.
+        DatabaseUnavailable = "database_unavailable",
+        /// The state file could not be read.
+        StateUnavailable = "state_unavailable",
+    }
+}
 
 /// Why a query was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -33,4 +56,21 @@ pub enum QueryError {
     /// The state file could not be read.
     #[error("the outbox could not be read; try again")]
     State(#[from] StateError),
+}
+
+impl QueryError {
+    /// What an answer and the metrics call this error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadParameter(_) => ErrorCode::BadParameter,
+            Self::UnknownMetric(_) => ErrorCode::UnknownMetric,
+            Self::UnknownStore => ErrorCode::UnknownStore,
+            Self::UnknownSession => ErrorCode::UnknownSession,
+            Self::NotAPseudonym => ErrorCode::NotAPseudonym,
+            Self::TooLarge(_) => ErrorCode::TooLarge,
+            Self::ClickHouse(_) => ErrorCode::DatabaseUnavailable,
+            Self::State(_) => ErrorCode::StateUnavailable,
+        }
+    }
 }

@@ -32,4 +32,4 @@ pub mod terminals;
 pub mod terminals_request;
 
 pub use answers::{Parameters, Query};
-pub use error::QueryError;
+pub use error::{ErrorCode, QueryError};

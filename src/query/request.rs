@@ -6,6 +6,7 @@ use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{HOUR_MS, MINUTE_MS};
 use tillwatch_model::{Catalogue, Quantile};
 
+use crate::listed::listed;
 use crate::query::error::QueryError;
 
 /// Points in one answer, over all of its series.
@@ -17,19 +18,20 @@ const QUANTILES_MAX: usize = 20;
 /// A range that is not given ends now and is this long.
 const DEFAULT_RANGE_MS: i64 = 3_600_000;
 
-/// What series are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupBy {
-    /// One series.
-    Nothing,
-    /// One a store.
-    Store,
-    /// One a release.
-    Release,
-    /// One a connection.
-    Connection,
-    /// One a label.
-    Label,
+listed! {
+    /// What series are told apart by.
+    pub enum GroupBy {
+        /// One series.
+        Nothing,
+        /// One a store.
+        Store,
+        /// One a release.
+        Release,
+        /// One a connection.
+        Connection,
+        /// One a label.
+        Label,
+    }
 }
 
 impl GroupBy {
@@ -46,9 +48,8 @@ impl GroupBy {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Store, Self::Release, Self::Connection, Self::Label]
-            .into_iter()
-            .find(|group_by| group_by.column() == Some(text))
+        let mut all = Self::ALL.into_iter();
+        all.find(|group_by| group_by.column() == Some(text))
     }
 }
 
