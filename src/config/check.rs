@@ -282,23 +282,40 @@ fn check_host(text: &str) -> Result<(), String> {
 }
 
 fn check_origin(text: &str) -> Result<(), String> {
-    let Ok(url) = reqwest::Url::parse(text) else {
+    if text.contains('*') {
         return Err(format!(
-            "{text:?} is not an origin; write https://pos.example.com"
-        ));
-    };
-    let origin = url.origin().ascii_serialization();
-    if origin == "null" {
-        return Err(format!(
-            "{text:?} has no origin; write https://pos.example.com"
+            "{text:?} would match no page, because origins are compared as they are; write each origin out, such as https://pos.example.com"
         ));
     }
+    let Ok(url) = reqwest::Url::parse(text) else {
+        return Err(format!(
+            "{text:?} is not an origin; write https://pos.example.com, or capacitor://localhost for an app shell"
+        ));
+    };
+    let origin = origin_of(&url).ok_or_else(|| {
+        format!("{text:?} is no origin that a page can have; write https://pos.example.com, or capacitor://localhost for an app shell")
+    })?;
     if origin == text {
         return Ok(());
     }
     Err(format!(
         "{text:?} is not as browsers send it; write {origin}"
     ))
+}
+
+/// The origin of a page at this address, as its browser sends it. An app shell has a scheme of its own.
+fn origin_of(url: &reqwest::Url) -> Option<String> {
+    match url.scheme() {
+        "http" | "https" => Some(url.origin().ascii_serialization()),
+        // Pages do not come by these, or their browser calls their origin `null`.
+        "ftp" | "ws" | "wss" | "file" | "data" | "blob" | "about" | "javascript" => None,
+        shell => {
+            let host = url.host_str().filter(|host| !host.is_empty())?;
+            let port = url.port().map(|port| format!(":{port}"));
+            let port = port.unwrap_or_default();
+            Some(format!("{shell}://{}{port}", host.to_ascii_lowercase()))
+        }
+    }
 }
 
 fn check_level(text: &str) -> Result<(), String> {
@@ -347,6 +364,18 @@ mod tests {
             "write https://a.example",
         ),
         ("cors_origins", "pos.example.com", "write https://"),
+        ("cors_origins", "https://*.example.com", "write each origin"),
+        ("cors_origins", "*", "write each origin"),
+        ("cors_origins", "null", "write https://"),
+        (
+            "cors_origins",
+            "capacitor://localhost/",
+            "write capacitor://localhost",
+        ),
+        ("cors_origins", "app://POS", "write app://pos"),
+        ("cors_origins", "capacitor:localhost", "write https://"),
+        ("cors_origins", "file:///index.html", "write https://"),
+        ("cors_origins", "wss://pos.example.com", "write https://"),
         ("clickhouse_url", "https://db:8443", "http://"),
         (
             "clickhouse_url",
@@ -410,6 +439,27 @@ mod tests {
         "clickhouse_password_file",
         "libchdb",
     ];
+
+    #[test]
+    fn origins_of_sites_and_of_app_shells_can_be_listed() {
+        let origins = [
+            "https://pos.example.com",
+            "http://localhost:5173",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "app://pos",
+            "app://pos:8080",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        ];
+        for origin in origins {
+            let config = load(
+                Flags::default(),
+                &format!("cors_origins = [\"{origin}\"]\n"),
+            );
+            assert_eq!(config.unwrap().listen.cors_origins.0, [origin]);
+        }
+    }
 
     #[test]
     fn every_setting_has_a_value_that_is_refused_with_its_line_and_the_way_out() {

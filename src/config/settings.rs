@@ -126,7 +126,7 @@ settings! {
         "TILLWATCH_ADMIN_LISTEN" admin_listen => admin: SocketAddr = "127.0.0.1:9090", "The address that serves metrics, the query API and health. Whoever reaches it can read everything";
         "TILLWATCH_ADMIN_HOSTS" admin_hosts => admin_hosts: List = "", "Host names by which the admin listener may be asked, beside IP addresses and localhost: a container's service name, a proxy's name. Separate the names by commas and leave out ports. Requests that name another host are refused, because any web page could send them through a browser", reload;
         "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback, although tillwatch authenticates nobody. Use this setting only behind a proxy that authenticates";
-        "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com)", reload;
+        "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com, or capacitor://localhost for an app shell)", reload;
     }
     /// Where rollups are shipped to. Without a server the embedded engine is started.
     clickhouse: ClickHouse {
