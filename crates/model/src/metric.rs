@@ -138,8 +138,12 @@ pub struct Label {
     pub key: &'static str,
     /// The label's values, in the order of their journal codes: only ever appended to.
     pub values: &'static [&'static str],
+    /// Other names a terminal may use for a value, and the value.
+    pub aliases: &'static [(&'static str, &'static str)],
     /// The value an unknown one becomes; without it, an unknown label is rejected.
-    pub fallback: Option<&'static str>,
+    pub unknown_is: Option<&'static str>,
+    /// The value of a sample without a label; without it, such a sample is rejected.
+    pub missing_is: Option<&'static str>,
 }
 
 /// One metric that terminals measure.
@@ -210,10 +214,15 @@ pub fn label_code<'a>(metric: &Metric, given: Option<&'a str>) -> Result<u8, Opt
         // A label on a metric that has none carries no meaning: it is dropped, the sample is kept.
         return Ok(0);
     };
-    let wanted = given.ok_or(None)?;
+    let wanted = given.or(label.missing_is).ok_or(None)?;
     let find = |value: &str| label.values.iter().position(|known| *known == value);
+    let by_alias = || {
+        let alias = label.aliases.iter().find(|(alias, _)| *alias == wanted);
+        alias.and_then(|(_, value)| find(value))
+    };
     find(wanted)
-        .or_else(|| label.fallback.and_then(find))
+        .or_else(by_alias)
+        .or_else(|| label.unknown_is.and_then(find))
         .and_then(|position| u8::try_from(position).ok())
         .ok_or(Some(wanted))
 }
