@@ -150,7 +150,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, how long they may be, and why.
 const LONGER: &[(&str, usize, &str)] = &[(
     "crates/model/src/catalogue.rs",
-    600,
+    650,
     "one entry for each metric; a table is not split",
 )];
 

@@ -2,10 +2,11 @@
 
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
-use tillwatch_model::{BatchHeader, Entry, FirstResult};
+use tillwatch_model::{BatchHeader, Connection, Entry, FirstResult, Metric, Reading, Source};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::cut::Totals;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
@@ -71,22 +72,33 @@ impl Aggregator {
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
         }
         for entry in entries {
-            let (reading, histogram, value) = match entry? {
+            let (mut reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
                     self.totals.rejected += samples;
+                    continue;
+                }
+                Entry::Later => {
+                    self.totals.unknown_entries += 1;
                     continue;
                 }
                 Entry::Sample(reading, value) => (reading, None, value),
                 Entry::Histogram(reading, histogram) => (reading, Some(histogram), 0),
             };
-            let Some(metric) = self.catalogue.by_code(reading.metric) else {
-                self.totals.unknown += 1;
-                continue;
-            };
-            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
             let brought = histogram
                 .as_ref()
                 .map_or(Brought::Value(value), Brought::Histogram);
+            let metric = self.catalogue.by_code(reading.metric);
+            let metric = metric.unwrap_or(&Metric::LATER);
+            let label = metric.label_kept(reading.label);
+            let is_known = metric.code == reading.metric
+                && label == reading.label
+                && reading.connection != Connection::Later
+                && shared.source != Source::Later;
+            if !is_known {
+                note_later(&mut self.totals, metric, &reading, shared, brought.weight());
+                (reading.metric, reading.label) = (metric.code, label);
+            }
+            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
             let arrival = Arrival {
                 shared,
                 metric,
@@ -157,6 +169,28 @@ impl Aggregator {
     }
 }
 
+/// Counts a reading of which only a later release knows something. It is kept, with that as `__unknown__`.
+#[cold]
+fn note_later(
+    totals: &mut Totals,
+    metric: &Metric,
+    reading: &Reading,
+    shared: Shared,
+    samples: u64,
+) {
+    if metric.code == Metric::LATER.code {
+        totals.unknown += samples;
+    } else if metric.label_kept(reading.label) != reading.label {
+        totals.unknown_labels += samples;
+    }
+    if reading.connection == Connection::Later {
+        totals.unknown_connections += samples;
+    }
+    if shared.source == Source::Later {
+        totals.unknown_sources += samples;
+    }
+}
+
 /// Of a histogram the greatest value stands for its end: what limits are about.
 fn last_value(arrival: &Arrival<'_>) -> LastValue {
     let span_ms = arrival.brought.span_ms();
@@ -219,6 +253,7 @@ fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
                     counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
             }
             Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
+            Entry::Later => {}
         }
     }
     first

@@ -27,13 +27,40 @@ pub struct Totals {
     /// Batches that never came, of queues that are forgotten.
     #[serde(default)]
     pub lost_batches: u64,
-    /// Samples of metrics that this release does not know.
+    /// Samples of metrics that only a later release knows: kept as `__unknown__`.
     pub unknown: u64,
+    /// Samples with a label that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_labels: u64,
+    /// Samples with a connection that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_connections: u64,
+    /// Samples of a source that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_sources: u64,
+    /// Entries of a kind that only a later release knows: passed over.
+    #[serde(default)]
+    pub unknown_entries: u64,
     /// Batches whose store or release became `__overflow__`.
     pub overflowed: u64,
     /// Batches with a key whose terminal found no place.
     #[serde(default)]
     pub terminals_overflowed: u64,
+}
+
+impl Totals {
+    /// What of the records only a later release knows, by name.
+    #[must_use]
+    pub fn later(&self) -> [(&'static str, u64); 6] {
+        [
+            ("unknown_acts", self.unknown_acts),
+            ("unknown_metrics", self.unknown),
+            ("unknown_labels", self.unknown_labels),
+            ("unknown_connections", self.unknown_connections),
+            ("unknown_sources", self.unknown_sources),
+            ("unknown_entries", self.unknown_entries),
+        ]
+    }
 }
 
 /// What a state file holds for the aggregate.

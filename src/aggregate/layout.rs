@@ -21,7 +21,7 @@ pub struct Layout {
 /// Where one metric's series stand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
-    /// The first of the metric's counters, of which each label value has one.
+    /// The first of the metric's counters: one for each label value, and one for those of later releases.
     pub counter: Option<usize>,
     /// The first of the metric's counters in each release.
     pub release_counter: Option<usize>,
@@ -58,10 +58,10 @@ impl Layout {
             let mut place = Place::default();
             match metric.kind {
                 Kind::Counter => {
-                    let values = metric.label.map_or(1, |label| label.values.len());
-                    place.counter = take(&mut layout.counters, values);
+                    let counters = metric.counters();
+                    place.counter = take(&mut layout.counters, counters);
                     if metric.per_release {
-                        place.release_counter = take(&mut layout.release_counters, values);
+                        place.release_counter = take(&mut layout.release_counters, counters);
                     }
                 }
                 Kind::Distribution => {

@@ -203,7 +203,7 @@ impl LiveSeries {
             brought,
         }: &Arrival<'_>,
     ) -> bool {
-        let label = reading.label;
+        let at = metric.counter_of(reading.label);
         if shared.source != Source::Rum {
             return false;
         }
@@ -219,11 +219,11 @@ impl LiveSeries {
         let place = self.layout.place(metric);
         if let (Some(first), Brought::Value(value)) = (place.counter, brought) {
             let store = self.store_mut(shared.store);
-            count(&mut store.counters, first + usize::from(label), value);
+            count(&mut store.counters, first + at, value);
         }
         if let (Some(first), Brought::Value(value)) = (place.release_counter, brought) {
             let release = self.release_mut(shared.release);
-            count(&mut release.counters, first + usize::from(label), value);
+            count(&mut release.counters, first + at, value);
         }
         if let Some(index) = place.store_histogram {
             let store = self.store_mut(shared.store);

@@ -234,8 +234,8 @@ fn resolve(key: WindowKey, tables: &Tables) -> Option<RollupKey> {
         store_id: name(&tables.stores, key.store())?,
         window_start_s: key.minute() * 60,
         release: name(&tables.releases, key.part(48, 16))?,
-        connection: Connection::from_code(key.byte(8))?,
-        source: Source::from_code(key.byte(0))?,
+        connection: Connection::of_code(key.byte(8)),
+        source: Source::of_code(key.byte(0)),
         span_s: u32::from(key.byte(16)) * 60,
     })
 }

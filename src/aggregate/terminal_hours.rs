@@ -224,7 +224,7 @@ fn resolve(
         terminal_id,
         hour_start_s: key.hour() * 3_600,
         release: name(&tables.releases, key.part(32, 16))?,
-        source: Source::from_code(key.byte(0))?,
+        source: Source::of_code(key.byte(0)),
     };
     Some(TerminalHour { key, scalars })
 }

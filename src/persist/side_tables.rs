@@ -279,18 +279,17 @@ pub fn decode_terminal_hours(
         else {
             continue;
         };
-        let labels = metric.label.map_or(&[""][..], |label| label.values);
         let mut numbers = words(row.numbers);
         let mut number = || numbers.next();
         rows.push(TerminalHour {
             key: TerminalHourKey {
                 metric: metric.name,
-                label: labels.iter().find(|known| **known == label)?,
+                label: metric.label_named(label),
                 store_id: Arc::from(store_id),
                 terminal_id: Arc::from(terminal_id),
                 hour_start_s: row.time_s,
                 release: Arc::from(release),
-                source: Source::from_name(source)?,
+                source: Source::of_name(source),
             },
             scalars: Scalars {
                 count: number()?,

@@ -125,15 +125,14 @@ impl Pages {
         ] {
             gauge!(names::LEDGER, "place" => place).set(to_float(samples));
         }
-        for (what, number) in [
+        let counted = [
             ("rejected", totals.rejected),
             ("repeated_records", totals.repeated),
             ("unreadable_records", totals.unreadable),
-            ("unknown_acts", totals.unknown_acts),
-            ("unknown_metrics", totals.unknown),
             ("overflowed_batches", totals.overflowed),
             ("overflowed_terminals", totals.terminals_overflowed),
-        ] {
+        ];
+        for (what, number) in counted.into_iter().chain(totals.later()) {
             gauge!(names::TOTALS, "what" => what).set(to_float(number));
         }
         gauge!(names::JOURNAL_APPLIED).set(to_float(levels.applied));

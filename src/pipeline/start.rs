@@ -8,7 +8,7 @@ use tillwatch_journal::{Completion, Journal, Position, Record, Recovery};
 use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
-use crate::aggregate::Aggregator;
+use crate::aggregate::{Aggregator, Totals};
 use crate::config::Config;
 use crate::intake::keys::OnDisk;
 use crate::intake::{Dedup, Keys, dedup, keys};
@@ -55,7 +55,7 @@ pub fn start<C: Completion>(
     check_journal(state, &data_dir, world)?;
     let restored = state.restore()?;
     let restored_position = restored.applied;
-    let restored_unknown = restored.totals.unknown_acts;
+    let restored_totals = restored.totals;
     let settings = aggregate_settings(config);
     let aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal.rows;
@@ -86,14 +86,7 @@ pub fn start<C: Completion>(
         ..
     } = replayer;
     let (journal, recovery) = opened?;
-    let unknown_acts = aggregator.totals().unknown_acts - restored_unknown;
-    if unknown_acts > 0 {
-        tracing::warn!(
-            unknown_acts,
-            "the journal holds acts of an operator that only a later release knows; this one passes over them. \
-             Repeat them once that release runs"
-        );
-    }
+    tell_of_later(&restored_totals, &aggregator.totals());
     note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
     let dedup = Dedup::new(dedup::Settings {
@@ -246,6 +239,22 @@ pub(super) fn tell_recovery(recovery: &Recovery) {
         tracing::error!(
             "the note beside the journal's folder could not be used: whether the journal's end is missing is not known \
              this once"
+        );
+    }
+}
+
+/// Says what the replayed records hold that only a later release knows: this release was rolled back to.
+fn tell_of_later(before: &Totals, now: &Totals) {
+    let counts = before.later().into_iter().zip(now.later());
+    let found: Vec<String> = counts
+        .filter(|((_, before), (_, now))| now > before)
+        .map(|((what, before), (_, now))| format!("{what} {}", now - before))
+        .collect();
+    if !found.is_empty() {
+        tracing::warn!(
+            found = found.join(", "),
+            "the journal holds what only a later release knows. Samples are kept, with such values as __unknown__. \
+             Acts of an operator and other entries are passed over: repeat the acts once that release runs"
         );
     }
 }

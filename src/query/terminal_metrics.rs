@@ -51,12 +51,11 @@ pub async fn merge<T>(
         let Some(metric) = sources.catalogue.named(&found.metric) else {
             continue;
         };
-        let labels = metric.label.map_or(&[""][..], |label| label.values);
-        let Some(label) = labels.iter().find(|label| **label == found.label) else {
-            continue;
-        };
+        let label = metric.label_named(&found.label);
         let metrics = merged.entry(found.terminal_id.clone()).or_default();
-        metrics.insert((metric.name, label), found.scalars());
+        // Two labels of a later release have one name here.
+        let sum = metrics.entry((metric.name, label)).or_default();
+        sum.merge(&found.scalars());
     }
     for info in view.waiting() {
         if !info.sides.contains_key(&SideTable::TerminalHour) {

@@ -609,6 +609,9 @@ impl Catalogue {
     /// The metric of this journal code.
     #[must_use]
     pub fn by_code(&self, code: u16) -> Option<&Metric> {
+        if code == Metric::LATER.code {
+            return Some(&Metric::LATER);
+        }
         let index = (*self.by_code.get(usize::from(code))?)?;
         self.metrics.get(index)
     }
@@ -673,6 +676,17 @@ mod tests {
         assert_eq!(label("errors", None), Ok("other"));
         assert_eq!(label("errors", Some("printer")), Ok("other"));
         assert_eq!(label("sync_attempts", None), Err(None));
+        // The code of what a later release knows is no value's, and codes fit in a byte.
+        assert!(
+            BUILT_IN
+                .iter()
+                .all(|metric| metric.code < Metric::LATER.code)
+        );
+        assert!(
+            BUILT_IN
+                .iter()
+                .all(|metric| metric.label_values() < usize::from(u8::MAX))
+        );
         // A value that is named here must be one of the label's.
         for label in BUILT_IN.iter().filter_map(|metric| metric.label) {
             let named = label.aliases.iter().map(|(_, value)| value);
@@ -684,6 +698,24 @@ mod tests {
                 assert!(!label.values.contains(alias), "{alias}");
             }
         }
+    }
+
+    #[test]
+    fn a_label_that_only_a_later_release_knows_has_a_name_and_a_counter_of_its_own() {
+        let catalogue = Catalogue::default();
+        let conflicts = catalogue.named("conflicts").unwrap();
+        let known = u8::try_from(conflicts.label_values()).unwrap();
+        assert_eq!(conflicts.label_value(known - 1), "other");
+        for code in [known, known + 1, 254, 255] {
+            assert_eq!(conflicts.label_value(code), "__unknown__");
+            assert_eq!(conflicts.label_kept(code), 255);
+            assert_eq!(conflicts.counter_of(code), conflicts.counters() - 1);
+        }
+        let plain = catalogue.named("login_failures").unwrap();
+        assert_eq!((plain.label_value(7), plain.label_kept(7)), ("", 0));
+        assert_eq!((plain.counters(), plain.counter_of(7)), (1, 0));
+        assert!(catalogue.find("__unknown__").is_none());
+        assert_eq!(catalogue.by_code(u16::MAX).unwrap().name, "__unknown__");
     }
 
     #[test]
