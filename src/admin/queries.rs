@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query as Given, State};
+use axum::extract::{Extension, Path, Query as Given, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -47,6 +48,19 @@ pub(super) async fn session(
 
 pub(super) async fn metrics(State(query): State<Arc<Query>>) -> Response {
     Json(query.metrics()).into_response()
+}
+
+/// Refuses parameters where none mean anything: whoever gives one expects something of it.
+pub(super) async fn without_parameters(request: Request, next: Next) -> Response {
+    let asked = Given::<Parameters>::try_from_uri(request.uri());
+    let checked = parameters(asked).and_then(|given| given.check(&[]).map(|_none| ()));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let code = ErrorCode::BadParameter.name();
+            refused(StatusCode::BAD_REQUEST, code, &error.to_string())
+        }
+    }
 }
 
 fn parameters(asked: Asked) -> Result<Parameters, QueryError> {
@@ -95,9 +109,10 @@ static NOT_ANSWERED: Throttle = Throttle::new("queries not answered");
 fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
     let status = match error.code() {
         ErrorCode::BadParameter => StatusCode::BAD_REQUEST,
-        ErrorCode::UnknownMetric | ErrorCode::UnknownStore | ErrorCode::UnknownSession => {
-            StatusCode::NOT_FOUND
-        }
+        ErrorCode::UnknownMetric
+        | ErrorCode::UnknownStore
+        | ErrorCode::UnknownTerminal
+        | ErrorCode::UnknownSession => StatusCode::NOT_FOUND,
         ErrorCode::NotAPseudonym | ErrorCode::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::DatabaseUnavailable | ErrorCode::StateUnavailable => {
             StatusCode::SERVICE_UNAVAILABLE

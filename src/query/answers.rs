@@ -1,6 +1,5 @@
 //! What can be asked. A question reads its parameters, waits for its turn, and is answered.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::query::error::QueryError;
+use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
 use crate::query::sessions;
@@ -24,9 +24,6 @@ const QUERIES_MAX: usize = 4;
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long an answer may take once it is its turn.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
-
-/// The parameters of a request, by name.
-pub type Parameters = HashMap<String, String>;
 
 /// Answers questions from all places where samples lie.
 pub struct Query {

@@ -12,6 +12,8 @@ listed! {
         UnknownMetric = "unknown_metric",
         /// Nothing is known of the store.
         UnknownStore = "unknown_store",
+        /// Nothing is known of the terminal.
+        UnknownTerminal = "unknown_terminal",
         /// Nothing is known of the session.
         UnknownSession = "unknown_session",
         /// The text asked for does not look like a pseudonym.
@@ -37,9 +39,20 @@ pub enum QueryError {
     /// The answer would be too large.
     #[error("the answer would have {0}; ask for a shorter range, a longer step or fewer groups")]
     TooLarge(String),
-    /// No terminal of the store is known.
-    #[error("no terminal of this store is known; GET /api/v1/stores lists the stores")]
-    UnknownStore,
+    /// The answer would have too many series.
+    #[error(
+        "the answer would have over {max} series; ask for the first of them with order_by (a quantile, count, sum, max or over) and limit, or for fewer groups",
+        max = crate::query::request::SERIES_MAX
+    )]
+    TooManySeries,
+    /// Nothing is known of the store, and nothing found of it.
+    #[error("nothing is known of a store {0:?}; GET /api/v1/stores lists the stores")]
+    UnknownStore(String),
+    /// Nothing is known of the terminal in its store.
+    #[error(
+        "nothing is known of a terminal {0:?} in this store; without terminal_id all are listed"
+    )]
+    UnknownTerminal(String),
     /// The text asked for does not look like a pseudonym.
     #[error(
         "a session is asked for by its pseudonym, 32 hexadecimal digits; `tillwatch pseudonym` makes it from a session id"
@@ -65,10 +78,11 @@ impl QueryError {
         match self {
             Self::BadParameter(_) => ErrorCode::BadParameter,
             Self::UnknownMetric(_) => ErrorCode::UnknownMetric,
-            Self::UnknownStore => ErrorCode::UnknownStore,
+            Self::UnknownStore(_) => ErrorCode::UnknownStore,
+            Self::UnknownTerminal(_) => ErrorCode::UnknownTerminal,
             Self::UnknownSession => ErrorCode::UnknownSession,
             Self::NotAPseudonym => ErrorCode::NotAPseudonym,
-            Self::TooLarge(_) => ErrorCode::TooLarge,
+            Self::TooLarge(_) | Self::TooManySeries => ErrorCode::TooLarge,
             Self::ClickHouse(_) => ErrorCode::DatabaseUnavailable,
             Self::State(_) => ErrorCode::StateUnavailable,
         }

@@ -8,8 +8,11 @@
 //! | file | what |
 //! |---|---|
 //! | `answers.rs` | what can be asked, and how many questions at once |
+//! | `parameters.rs` | a request's parameters: known, each once, none empty |
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges rows in ClickHouse with those that are not there yet |
+//! | `at_rest.rs` | what ClickHouse holds |
+//! | `ranking.rs` | the first series of many, by their order |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
@@ -20,9 +23,12 @@
 //! | `error.rs` | why a query was not answered |
 
 pub mod answers;
+mod at_rest;
 pub mod error;
+pub mod parameters;
 pub mod percentiles;
 pub mod plan;
+mod ranking;
 pub mod request;
 pub mod sessions;
 pub mod statement;
@@ -31,5 +37,6 @@ pub mod terminal_metrics;
 pub mod terminals;
 pub mod terminals_request;
 
-pub use answers::{Parameters, Query};
+pub use answers::Query;
 pub use error::{ErrorCode, QueryError};
+pub use parameters::Parameters;

@@ -3,10 +3,10 @@
 //! If only ClickHouse has rows of a point, ClickHouse computes the answer. For the other points, mostly the
 //! newest, ClickHouse gives merged buckets, to which those of the outbox and the open windows are added.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clickhouse::Row;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
@@ -14,12 +14,12 @@ use tillwatch_model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
 
 use crate::aggregate::Filter;
 use crate::holdings::{Holdings, View};
-use crate::persist::rebuild::bind_hours;
 use crate::persist::rows;
 use crate::persist::ship::on_disk;
 use crate::persist::{ClickHouse, State};
+use crate::query::at_rest::{PointKey, at_rest};
 use crate::query::error::QueryError;
-use crate::query::plan::Plan;
+use crate::query::ranking::{self, Ranked};
 use crate::query::request::{GroupBy, POINTS_MAX, PercentileRequest, SERIES_MAX};
 use crate::query::statement::{self, Part};
 
@@ -60,6 +60,9 @@ pub struct PercentilesAnswer {
     step_s: Option<i64>,
     relative_error: f64,
     complete_to: i64,
+    /// How many series there are of which the first are given; only if they are ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series_total: Option<usize>,
     series: Vec<Series>,
 }
 
@@ -72,22 +75,6 @@ struct Series {
     points: Vec<Point>,
 }
 
-#[derive(Debug, Row, serde::Deserialize)]
-struct FoundPoint {
-    grp: String,
-    point: u32,
-    samples: u64,
-    total: u64,
-    least: u64,
-    most: u64,
-    low: u64,
-    high: u64,
-    found: Vec<u64>,
-    weights: Vec<u64>,
-}
-
-type PointKey = (String, u32);
-
 /// Answers a request that came at `now_ms`, when `position` was the last durable one.
 ///
 /// # Errors
@@ -98,6 +85,7 @@ pub async fn answer(
     now_ms: i64,
     position: u64,
 ) -> Result<PercentilesAnswer, QueryError> {
+    ranking::refuse_too_many(sources, request).await?;
     let filter = Filter {
         metric: &request.metric,
         from_s: request.from_s(),
@@ -106,13 +94,32 @@ pub async fn answer(
     };
     let view = sources.holdings.view(position, &filter).await;
     let mut elsewhere = rows_elsewhere(sources, request, &view).await?;
+    let mut request = Cow::Borrowed(request);
+    let mut ranked = None;
+    if let Some(order) = &request.order {
+        let found = ranking::rank(sources, &request, order, &view, &elsewhere).await?;
+        let mut only = found.names.clone();
+        only.sort_unstable();
+        elsewhere.retain(|(group, _), _| only.binary_search(group).is_ok());
+        request.to_mut().only = Some(only);
+        ranked = Some(found);
+    }
+    let request = &*request;
     let mut shared: Vec<u32> = elsewhere.keys().map(|(_, point)| *point).collect();
     shared.sort_unstable();
     shared.dedup();
-    let (whole, merged) = at_rest(sources, request, &view, &shared).await?;
+    let parts = if shared.is_empty() {
+        &[Part::AtRest][..]
+    } else {
+        &[Part::AtRest, Part::Shared]
+    };
+    let mut read = at_rest(sources, request, &view, parts, &shared)
+        .await?
+        .into_iter();
+    let (whole, merged) = (read.next(), read.next());
 
     let mut points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)> = BTreeMap::new();
-    for found in whole {
+    for found in whole.unwrap_or_default() {
         // A counter has no buckets, and its percentiles no meaning.
         let values = (request.metric.kind != Kind::Counter).then(|| found.found.clone());
         let key = (found.grp.clone(), found.point);
@@ -121,15 +128,8 @@ pub async fn answer(
             (found.into_summary(SparseHistogram::default()), values),
         );
     }
-    for mut found in merged {
-        let indices = found
-            .found
-            .iter()
-            .filter_map(|index| u32::try_from(*index).ok());
-        let histogram =
-            SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
-        let key = (found.grp.clone(), found.point);
-        let mut at_rest = found.into_summary(histogram);
+    for found in merged.unwrap_or_default() {
+        let (key, mut at_rest) = found.into_merged();
         elsewhere.entry(key).or_default().merge(&mut at_rest);
     }
     for (key, mut summary) in elsewhere {
@@ -137,64 +137,27 @@ pub async fn answer(
         let values = values_at(indices, counts, &request.quantiles);
         points.insert(key, (summary, values));
     }
-    assemble(request, points, now_ms)
-}
-
-/// What ClickHouse has, as the view has it: points that it alone has rows of, and the others.
-///
-/// Hours that were clean in the view may be summed up anew while they are read, from epochs that the view
-/// has elsewhere. So it is asked afterwards which have begun to be, and these are read again by the minute,
-/// which epochs up to the view's can be told apart in. The third time nothing is read by the hour.
-async fn at_rest(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    shared: &[u32],
-) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
-    let mut rebuilt = Vec::new();
-    let mut plan = Plan::new(request, view, &rebuilt);
-    for is_last in [false, true] {
-        let table = match &plan.hours {
-            Some(_) => "rollup_1h",
-            None => "rollup_1m",
-        };
-        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => table).increment(1);
-        let read = read_once(sources, request, view, &plan, shared).await?;
-        if plan.hours.is_none() {
-            return Ok(read);
-        }
-        match sources.holdings.rebuilt_since(view.rebuilds_begun) {
-            Some(batches) => {
-                rebuilt = batches;
-                if !plan.reads_any(request, &rebuilt) {
-                    return Ok(read);
-                }
-                plan = Plan::new(request, view, &rebuilt);
-            }
-            None => plan = Plan::by_minute(),
-        }
-        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => "again").increment(1);
-        if is_last {
-            plan = Plan::by_minute();
-        }
+    if points.is_empty()
+        && let Some(store_id) = &request.store_id
+        && !is_known(sources, store_id)
+    {
+        return Err(QueryError::UnknownStore(store_id.clone()));
     }
-    read_once(sources, request, view, &plan, shared).await
+    assemble(request, points, ranked.as_ref(), now_ms)
 }
 
-async fn read_once(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    plan: &Plan,
-    shared: &[u32],
-) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
-    let whole = fetch(sources, request, view, Part::AtRest, plan, shared).await?;
-    let merged = if shared.is_empty() {
-        Vec::new()
-    } else {
-        fetch(sources, request, view, Part::Shared, plan, shared).await?
-    };
-    Ok((whole, merged))
+/// Whether the store has series or terminals; rows at rest it may have for longer.
+fn is_known(sources: &Sources, store_id: &str) -> bool {
+    sources.holdings.read(|aggregator| {
+        let terminals = aggregator.terminals();
+        aggregator.names().0.find(store_id).is_some() || terminals.of_store(store_id).is_some()
+    })
+}
+
+/// A bucket is read as its highest value, which may lie above the greatest value in it. The least and the
+/// greatest of all are known exactly, and no quantile lies outside them.
+pub(super) fn clamped(value: u64, summary: &Summary) -> u64 {
+    value.max(summary.min).min(summary.max)
 }
 
 /// What is in the open windows, in the epoch being sealed and in the outbox, by point.
@@ -273,54 +236,10 @@ fn is_asked_for(row: &Rollup, request: &PercentileRequest) -> bool {
         .all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
 }
 
-async fn fetch(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    part: Part,
-    plan: &Plan,
-    shared: &[u32],
-) -> Result<Vec<FoundPoint>, QueryError> {
-    let confirmed_only = statement::confirmed_only(view);
-    let sql = statement::percentiles(request, part, plan, &confirmed_only);
-    let found = sources.clickhouse.fetch(&sql, |query| {
-        let query = query
-            .param("metric", request.metric.name)
-            .param("from_s", request.from_s())
-            .param("to_s", request.to_s())
-            .param("collector_id", view.collector_id.to_string())
-            .param("confirmed", view.confirmed)
-            .param("shared", shared.to_vec())
-            .param("limit", (POINTS_MAX + 1) as u64);
-        let query = bind_hours(query, &plan.pairs);
-        let given = statement::filters_of(request);
-        given
-            .into_iter()
-            .fold(query, |query, (column, value)| match value {
-                Some(value) => query.param(column, value),
-                None => query,
-            })
-    });
-    Ok(found.await?)
-}
-
-impl FoundPoint {
-    fn into_summary(self, histogram: SparseHistogram) -> Summary {
-        Summary {
-            count: self.samples,
-            sum: self.total,
-            min: self.least,
-            max: self.most,
-            over_low: self.low,
-            over_high: self.high,
-            histogram,
-        }
-    }
-}
-
 fn assemble(
     request: &PercentileRequest,
     points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)>,
+    ranked: Option<&Ranked>,
     now_ms: i64,
 ) -> Result<PercentilesAnswer, QueryError> {
     if points.len() > POINTS_MAX {
@@ -335,7 +254,10 @@ fn assemble(
             .map(tillwatch_model::Quantile::text);
         let pairs = texts.zip(values.unwrap_or_default());
         let pairs: Vec<String> = pairs
-            .map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value)))
+            .map(|(text, value)| {
+                let value = unit.to_wire(clamped(value, &summary));
+                format!("\"{text}\":{value}")
+            })
             .collect();
         let point = Point {
             t: if point == request.from_s() {
@@ -357,10 +279,12 @@ fn assemble(
         }
     }
     if series.len() > SERIES_MAX {
-        return Err(QueryError::TooLarge(format!(
-            "{} series, over {SERIES_MAX}",
-            series.len()
-        )));
+        return Err(QueryError::TooManySeries);
+    }
+    if let Some(ranked) = ranked {
+        let places = ranked.names.iter().zip(0_usize..);
+        let places: BTreeMap<&String, usize> = places.collect();
+        series.sort_by_key(|(group, _)| places.get(group).copied());
     }
     let column = request.group_by.column();
     let line = |(group, points)| Series {
@@ -375,6 +299,7 @@ fn assemble(
         step_s: request.step_ms.map(|step_ms| step_ms / 1_000),
         relative_error: RELATIVE_ERROR,
         complete_to: now_ms,
+        series_total: ranked.map(|ranked| ranked.total),
         series: series.into_iter().map(line).collect(),
     })
 }

@@ -109,6 +109,20 @@ impl Plan {
         }
     }
 
+    /// Reads whole hours by the hour, clean or not: for names, of which no number depends.
+    #[must_use]
+    pub fn of_names(request: &PercentileRequest) -> Self {
+        let hours = whole_hours(request);
+        if hours.is_empty() {
+            return Self::by_minute();
+        }
+        Self {
+            minutes: ranges(request, &hours, &BTreeSet::new()),
+            pairs: Vec::new(),
+            hours: Some(hours),
+        }
+    }
+
     /// Whether any of these hours was read from the hourly rollups.
     #[must_use]
     pub fn reads_any(&self, request: &PercentileRequest, rebuilt: &[Arc<[StoreHour]>]) -> bool {

@@ -17,6 +17,8 @@ pub enum Part {
     AtRest,
     /// Those that also have rows elsewhere: ClickHouse gives their merged buckets.
     Shared,
+    /// All of them, without percentiles and buckets.
+    Scalars,
 }
 
 /// The statement for one part of a request.
@@ -44,16 +46,23 @@ pub fn percentiles(
             "arrayMap(i -> toUInt64(i), sumMap(hist).1) AS found, sumMap(hist).2 AS weights"
                 .to_owned()
         }
+        Part::Scalars => {
+            "CAST([], 'Array(UInt64)') AS found, CAST([], 'Array(UInt64)') AS weights".to_owned()
+        }
     };
     let which = match part {
         Part::AtRest => "NOT has({shared:Array(UInt32)}, point)",
         Part::Shared => "has({shared:Array(UInt32)}, point)",
+        Part::Scalars => "1",
     };
     let mut filters = String::from("metric = {metric:String}");
     for (column, value) in filters_of(request) {
         if value.is_some() {
             filters.push_str(&format!(" AND {column} = {{{column}:String}}"));
         }
+    }
+    if let (Some(_), Some(column)) = (&request.only, request.group_by.column()) {
+        filters.push_str(&format!(" AND {column} IN {{only:Array(String)}}"));
     }
     let sources = sources_of(request, plan, &filters, confirmed_only);
     format!(

@@ -106,7 +106,15 @@ pub async fn answer(
         lines.entry(terminal_id.clone()).or_insert_with(line);
     }
     if lines.is_empty() {
-        return Err(QueryError::UnknownStore);
+        let (store_id, terminal_id) = (&request.store_id, &request.terminal_id);
+        let of_store =
+            |aggregator: &Aggregator| aggregator.terminals().of_store(store_id).is_some();
+        return Err(match terminal_id {
+            Some(terminal_id) if sources.holdings.read(of_store) => {
+                QueryError::UnknownTerminal(terminal_id.clone())
+            }
+            _ => QueryError::UnknownStore(store_id.clone()),
+        });
     }
     let mut ranked: Vec<(Badness, TerminalLine)> = lines
         .into_values()

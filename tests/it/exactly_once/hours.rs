@@ -179,8 +179,12 @@ impl Bench {
         if query.by_store {
             put("group_by", "store_id".to_owned());
         }
-        let request =
-            PercentileRequest::parse(&parameters, &self.sources.catalogue, now_ms()).unwrap();
+        let request = PercentileRequest::parse(
+            &parameters.into_iter().collect(),
+            &self.sources.catalogue,
+            now_ms(),
+        )
+        .unwrap();
         let found = answer(&self.sources, &request, now_ms(), position)
             .await
             .unwrap();
