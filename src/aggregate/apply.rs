@@ -2,7 +2,9 @@
 
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
-use tillwatch_model::{BatchHeader, Connection, Entry, FirstResult, Metric, Reading, Source};
+use tillwatch_model::{
+    BatchHeader, Catalogue, Connection, Entry, FirstResult, Metric, Reading, Source,
+};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
@@ -87,17 +89,8 @@ impl Aggregator {
             let brought = histogram
                 .as_ref()
                 .map_or(Brought::Value(value), Brought::Histogram);
-            let metric = self.catalogue.by_code(reading.metric);
-            let metric = metric.unwrap_or(&Metric::LATER);
-            let label = metric.label_kept(reading.label);
-            let is_known = metric.code == reading.metric
-                && label == reading.label
-                && reading.connection != Connection::Later
-                && shared.source != Source::Later;
-            if !is_known {
-                note_later(&mut self.totals, metric, &reading, shared, brought.weight());
-                (reading.metric, reading.label) = (metric.code, label);
-            }
+            let known = (self.catalogue.as_ref(), &mut self.totals);
+            let metric = kept(known, &mut reading, shared.source, brought);
             let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
             let arrival = Arrival {
                 shared,
@@ -169,13 +162,35 @@ impl Aggregator {
     }
 }
 
-/// Counts a reading of which only a later release knows something. It is kept, with that as `__unknown__`.
+/// The metric of a reading. What only a later release knows of the reading is counted, and kept as
+/// `__unknown__`.
+#[inline]
+fn kept<'c>(
+    (catalogue, totals): (&'c Catalogue, &mut Totals),
+    reading: &mut Reading,
+    source: Source,
+    brought: Brought<'_>,
+) -> &'c Metric {
+    let metric = catalogue.by_code(reading.metric);
+    let metric = metric.unwrap_or(&Metric::LATER);
+    let label = metric.label_kept(reading.label);
+    let is_known = metric.code == reading.metric
+        && label == reading.label
+        && reading.connection != Connection::Later
+        && source != Source::Later;
+    if !is_known {
+        note_later(totals, metric, reading, source, brought.weight());
+        (reading.metric, reading.label) = (metric.code, label);
+    }
+    metric
+}
+
 #[cold]
 fn note_later(
     totals: &mut Totals,
     metric: &Metric,
     reading: &Reading,
-    shared: Shared,
+    source: Source,
     samples: u64,
 ) {
     if metric.code == Metric::LATER.code {
@@ -186,7 +201,7 @@ fn note_later(
     if reading.connection == Connection::Later {
         totals.unknown_connections += samples;
     }
-    if shared.source == Source::Later {
+    if source == Source::Later {
         totals.unknown_sources += samples;
     }
 }

@@ -85,7 +85,8 @@ pub async fn answer(
     now_ms: i64,
     position: u64,
 ) -> Result<PercentilesAnswer, QueryError> {
-    ranking::refuse_too_many(sources, request).await?;
+    // Boxed, as most requests have no order, and few series.
+    Box::pin(ranking::refuse_too_many(sources, request)).await?;
     let filter = Filter {
         metric: &request.metric,
         from_s: request.from_s(),
@@ -97,7 +98,8 @@ pub async fn answer(
     let mut request = Cow::Borrowed(request);
     let mut ranked = None;
     if let Some(order) = &request.order {
-        let found = ranking::rank(sources, &request, order, &view, &elsewhere).await?;
+        let ranking = ranking::rank(sources, &request, order, &view, &elsewhere);
+        let found = Box::pin(ranking).await?;
         let mut only = found.names.clone();
         only.sort_unstable();
         elsewhere.retain(|(group, _), _| only.binary_search(group).is_ok());

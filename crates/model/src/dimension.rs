@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_only_a_later_release_knows_is_kept_as_that_and_nobody_can_send_it() {
-        for code in Connection::ALL.len() as u8..=u8::MAX {
+        for code in u8::try_from(Connection::ALL.len()).unwrap()..=u8::MAX {
             assert_eq!(Connection::of_code(code), Connection::Later);
             assert_eq!(Source::of_code(code), Source::Later);
         }

@@ -473,7 +473,7 @@ impl Left {
         let file = Connection::open(self.folder.path().join("state.sqlite")).unwrap();
         let select = format!("SELECT plain_bytes, blob FROM {outbox} WHERE epoch = ?1 {which}");
         let (length, blob): (usize, Vec<u8>) = file
-            .query_row(&select, [epoch as i64], |row| {
+            .query_row(&select, [epoch.cast_signed()], |row| {
                 Ok((row.get::<_, i64>(0)? as usize, row.get(1)?))
             })
             .unwrap();
@@ -490,11 +490,11 @@ impl Left {
         row[end..].copy_from_slice(&hash.to_le_bytes());
         let blob = zstd::bulk::compress(&row, 1).unwrap();
         let update = format!("UPDATE {outbox} SET blob = ?2 WHERE epoch = ?1 {which}");
-        file.execute(&update, rusqlite::params![epoch as i64, blob])
+        file.execute(&update, rusqlite::params![epoch.cast_signed(), blob])
             .unwrap();
         let update = format!("UPDATE {days} SET hash_sum = ?2 WHERE epoch = ?1 {which}");
         let rows = file
-            .execute(&update, [epoch as i64, hash.cast_signed()])
+            .execute(&update, [epoch.cast_signed(), hash.cast_signed()])
             .unwrap();
         assert_eq!(rows, 1, "one row of one day");
     }
