@@ -4,10 +4,9 @@
 //! therefore have no TTL, and the collector drops their partitions by a clock that it trusts. A ClickHouse
 //! server has a clock of its own and the TTL of `migrations/`.
 
-use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
 
-use crate::persist::clickhouse::ClickHouse;
+use crate::persist::clickhouse::{ClickHouse, Named};
 use crate::persist::error::ClickHouseError;
 
 /// The tables, and how many days one of their partitions holds.
@@ -19,11 +18,6 @@ const TABLES: [(&str, i64); 4] = [
 ];
 /// A row is kept for this long.
 const KEPT_DAYS: i64 = 90;
-
-#[derive(Debug, Row, serde::Deserialize)]
-struct Named {
-    name: String,
-}
 
 /// Takes the engine's own clock out of it.
 ///
