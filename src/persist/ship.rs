@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
+use crate::persist::by_epoch;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::epoch::EpochInfo;
 use crate::persist::error::{ClickHouseError, StateError};
@@ -44,11 +45,6 @@ pub struct Shipped {
     pub spent: [Duration; 3],
 }
 
-#[derive(Debug, Row, serde::Deserialize)]
-struct HighestEpoch {
-    epoch: u64,
-}
-
 /// Refuses to ship when ClickHouse holds a higher epoch of this collector than this state file sent.
 ///
 /// # Errors
@@ -58,16 +54,7 @@ pub async fn guard_epochs(
     state: &Arc<State>,
 ) -> Result<(), ClickHouseError> {
     let collector = state.collector_id();
-    let rows: Vec<HighestEpoch> = clickhouse
-        .fetch(
-            "SELECT max(epoch) AS epoch FROM (
-                 SELECT max(epoch) AS epoch FROM rollup_1m WHERE collector_id = {id:UUID}
-                 UNION ALL SELECT max(epoch) FROM rollup_terminal_1h WHERE collector_id = {id:UUID}
-                 UNION ALL SELECT max(epoch) FROM session WHERE collector_id = {id:UUID})",
-            |query| query.param("id", collector.to_string()),
-        )
-        .await?;
-    let theirs = rows.first().map_or(0, |row| row.epoch);
+    let theirs = by_epoch::highest(clickhouse, collector).await?;
     // Not the last epoch sealed: an older copy goes on sealing, and would soon be past theirs.
     let ours = on_disk(state, State::sent_epoch).await?;
     if theirs > ours {
@@ -104,10 +91,16 @@ pub async fn used_epochs(
     let range = (first.epoch, last.epoch);
     let mut used = BTreeSet::new();
     for table in TABLES {
-        let name = table.map_or("rollup_1m", SideTable::name);
+        let days = by_epoch::days_of(clickhouse, table, collector, range).await?;
+        let Some((first_day, last_day)) = days.first().zip(days.last()) else {
+            continue;
+        };
+        let (name, time, _) = audit::table_of(table);
         let sql = format!(
             "SELECT epoch, row_hash AS hash FROM {name}
-             WHERE collector_id = {{id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}"
+             WHERE collector_id = {{id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}
+               AND has({{days:Array(UInt32)}}, toUInt32(toRelativeDayNum({time})))
+               AND toDate({time}) BETWEEN toDate({{first_day:UInt32}}) AND toDate({{last_day:UInt32}})"
         );
         let rows: Vec<HeldHash> = clickhouse
             .fetch(&sql, |query| {
@@ -115,6 +108,9 @@ pub async fn used_epochs(
                     .param("id", collector.to_string())
                     .param("first", range.0)
                     .param("last", range.1)
+                    .param("first_day", *first_day)
+                    .param("last_day", *last_day)
+                    .param("days", days.clone())
             })
             .await?;
         let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -182,6 +178,7 @@ pub async fn ship_once(
 
     // After a failure some of it may have arrived: ask before sending it all again.
     let arrived = if is_retry {
+        clickhouse.forget_settings();
         audit::held(clickhouse, &group).await?
     } else {
         HeldEpochs::default()

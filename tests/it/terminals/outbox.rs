@@ -9,38 +9,15 @@ use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
 use tillwatch::world::World;
-use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::time::wall_ms as now_ms;
-use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use uuid::Uuid;
 
-use crate::support::records::aggregator;
+use crate::support::records::{aggregator, sync_record};
 use crate::support::{Engine, Server, Terminal, audit_is_clean, data, wait_drained};
 
 /// A record with one sync of a session.
 fn record(seq: u64, received_at_ms: i64) -> Vec<u8> {
-    let header = BatchHeader {
-        received_at_ms,
-        offset_ms: 0,
-        applied_offset_ms: 0,
-        store_id: "store-1",
-        terminal_id: "till-1",
-        queue: [7; 16],
-        seq,
-        is_keyed: false,
-        release: "2.4.1",
-        source: Source::Rum,
-        session: Some([9; 16]),
-    };
-    let reading = Reading {
-        metric: Catalogue::default().named("sync_duration_ms").unwrap().code,
-        label: 0,
-        connection: Connection::Online,
-        t_raw_ms: received_at_ms,
-    };
-    let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, &header).sample(&reading, 1_000 * seq);
-    bytes
+    sync_record(seq, received_at_ms, received_at_ms)
 }
 
 const COUNTS: &str = "SELECT (SELECT sum(count) FROM tillwatch.rollup_1m FINAL), \
