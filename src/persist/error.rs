@@ -134,6 +134,14 @@ impl ClickHouseError {
     }
 }
 
+impl ClickHouseError {
+    /// Whether a statement needed more memory than it may have.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.to_string().contains("MEMORY_LIMIT_EXCEEDED"))
+    }
+}
+
 impl From<clickhouse::error::Error> for ClickHouseError {
     fn from(error: clickhouse::error::Error) -> Self {
         if matches!(error, clickhouse::error::Error::BadResponse(_)) {

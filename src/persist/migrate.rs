@@ -46,6 +46,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0004_by_epoch.sql",
         sql: include_str!("../../migrations/0004_by_epoch.sql"),
     },
+    Migration {
+        number: 5,
+        name: "0005_t64.sql",
+        sql: include_str!("../../migrations/0005_t64.sql"),
+    },
 ];
 
 /// The release that this program is.

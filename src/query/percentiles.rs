@@ -34,7 +34,13 @@ pub struct Sources {
     pub state: Arc<State>,
     /// What is at rest.
     pub clickhouse: ClickHouse,
+    /// Bytes of memory that ClickHouse may take to merge buckets the quick way.
+    pub merge_bytes_max: u64,
 }
+
+/// What [`Sources::merge_bytes_max`] is: a quarter of what the embedded engine has. It is enough for about six
+/// million buckets in one point, or many more in several.
+pub const MERGE_BYTES_MAX: u64 = 512 << 20;
 
 /// One point of a series.
 #[derive(Debug, Serialize)]
@@ -192,7 +198,14 @@ async fn read_once(
     let merged = if shared.is_empty() {
         Vec::new()
     } else {
-        fetch(sources, request, view, Part::Shared, plan, shared).await?
+        let bytes_max = sources.merge_bytes_max;
+        let quick = Part::Shared { bytes_max };
+        match fetch(sources, request, view, quick, plan, shared).await {
+            Err(QueryError::ClickHouse(error)) if error.is_out_of_memory() => {
+                fetch(sources, request, view, Part::SharedLarge, plan, shared).await?
+            }
+            found => found?,
+        }
     };
     Ok((whole, merged))
 }
