@@ -53,6 +53,8 @@ struct Inner {
     rebuilds: VecDeque<Arc<[StoreHour]>>,
     /// How often that was, from the start.
     rebuilds_begun: u64,
+    /// The first day whose minutes have not been given up.
+    minutes_from_day: u32,
 }
 
 /// How long others may have the aggregate between two pieces.
@@ -80,6 +82,8 @@ pub struct View<T = Vec<Rollup>> {
     pub rebuilds_begun: u64,
     /// Stores with series of their own.
     pub stores: usize,
+    /// Hours before this one have no minutes any more: they were given up to save disk.
+    pub minutes_from_hour: u32,
 }
 
 impl<T> View<T> {
@@ -141,6 +145,7 @@ impl Holdings {
                 dirty,
                 rebuilds: VecDeque::new(),
                 rebuilds_begun: 0,
+                minutes_from_day: 0,
             }),
             emptied: Condvar::new(),
             applied,
@@ -294,8 +299,29 @@ impl Holdings {
                 dirty: inner.dirty.within(hours.clone()),
                 rebuilds_begun: inner.rebuilds_begun,
                 stores: inner.aggregator.name_counts().0,
+                minutes_from_hour: inner.minutes_from_day.saturating_mul(24),
             };
         }
+    }
+
+    /// The minutes of days before this one are given up: from now on readers take their hours alone.
+    pub fn give_up_minutes(&self, first_day: u32) {
+        let mut inner = self.lock();
+        inner.minutes_from_day = inner.minutes_from_day.max(first_day);
+    }
+
+    /// Whether something is still to be done with a day's minutes: an epoch with rows of it is not confirmed, or
+    /// an hour of it is not summed up.
+    #[must_use]
+    pub fn needs_minutes(&self, day: u32) -> bool {
+        let inner = self.lock();
+        let is_of_day = |info: &EpochInfo| {
+            let mut sides = info.sides.values();
+            info.days.contains_key(&day) || sides.any(|days| days.contains_key(&day))
+        };
+        let is_dirty =
+            |hour| inner.dirty.is_unchecked(hour) || inner.dirty.stores_of(hour).next().is_some();
+        inner.unconfirmed.iter().any(is_of_day) || (day * 24..(day + 1) * 24).any(is_dirty)
     }
 
     /// A copy of the dirty hours, and the epoch up to which all are confirmed.

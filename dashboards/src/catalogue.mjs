@@ -72,6 +72,8 @@ export function knownSeries() {
   add('pos_late_samples_total', 'counter', 'store_id', 'age_up_to');
   const selfLabels = {
     tillwatch_samples_total: ['outcome'],
+    tillwatch_clickhouse_bytes: ['table'],
+    tillwatch_clickhouse_partitions_given_up_total: ['table'],
     tillwatch_samples_rejected_total: ['reason'],
     tillwatch_requests_total: ['status'],
     tillwatch_ledger_samples: ['place'],

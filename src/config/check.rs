@@ -99,6 +99,7 @@ impl Config {
             ("journal_segment", journal.segment, 4 * MIB, GIB),
             ("journal_budget", journal.budget, 32 * MIB, 16 * TIB),
             ("outbox_budget", self.outbox.budget, KIB, 1024 * TIB),
+            ("clickhouse_budget", self.clickhouse.budget, MIB, 1024 * TIB),
             ("body_bytes_max", requests.body_bytes_max, KIB, 64 * MIB),
             (
                 "decoded_bytes_max",
@@ -370,6 +371,7 @@ mod tests {
         ),
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
+        ("clickhouse_budget", "1", "between 1MiB"),
         ("stores_max", "0", "between 1 and"),
         ("rebuild_quiet", "9d", "between 1ms and 1d"),
         ("log_slow_request", "0s", "between 1ms and 1h"),

@@ -9,7 +9,7 @@ use clickhouse::Row;
 use uuid::Uuid;
 
 use crate::persist::audit::table_of;
-use crate::persist::clickhouse::{ClickHouse, Named, OneNumber};
+use crate::persist::clickhouse::{ClickHouse, OneNumber};
 use crate::persist::error::ClickHouseError;
 use crate::persist::side_tables::SideTable;
 
@@ -81,7 +81,7 @@ pub async fn days_of(
 }
 
 const LACKING: &str = "SELECT table AS of_table, partition_id AS id FROM system.parts
-    WHERE database = currentDatabase() AND active AND rows > 0 AND NOT has(projections, 'by_epoch')
+    WHERE database = currentDatabase() AND active AND NOT has(projections, 'by_epoch')
       AND table IN (SELECT name FROM system.tables
                     WHERE database = currentDatabase() AND position(create_table_query, 'PROJECTION by_epoch ') > 0)";
 
@@ -97,18 +97,22 @@ pub async fn add_next(clickhouse: &ClickHouse) -> Result<Added, ClickHouseError>
     if at_work.iter().any(|row| row.number > 0) {
         return Ok(Added::Waiting);
     }
-    let sql = format!("{LACKING} ORDER BY id DESC, of_table LIMIT 1");
+    let sql = format!("{LACKING} AND rows > 0 ORDER BY id DESC, of_table LIMIT 1");
     let mut lacking: Vec<Partition> = clickhouse.fetch(&sql, |query| query).await?;
     let Some(partition) = lacking.pop() else {
         return Ok(Added::All);
     };
-    add(clickhouse, &partition, 0).await?;
+    let Partition { of_table, id } = &partition;
+    let sql = format!(
+        "ALTER TABLE {of_table} MATERIALIZE PROJECTION by_epoch IN PARTITION ID '{id}' SETTINGS mutations_sync = 0"
+    );
+    clickhouse.execute(&sql).await?;
     Ok(Added::Begun(partition))
 }
 
 /// Makes the parts of a partition such that they can be merged into one: parts with the projection and parts
-/// without it do not merge with each other. A part whose rows have all been deleted has no projection either,
-/// and cannot get one; it stays for a while, and is dropped.
+/// without it do not merge with each other, and a part whose rows have all been deleted has none. All of them
+/// lose it, and what they are merged into has it again.
 ///
 /// # Errors
 /// When ClickHouse does not answer, or refuses.
@@ -124,34 +128,11 @@ pub async fn prepare_merge(
             query.param("table", table).param("id", partition_id)
         })
         .await?;
-    if let Some(partition) = lacking.first() {
-        add(clickhouse, partition, 1).await?;
+    if lacking.is_empty() {
+        return Ok(());
     }
-    let sql =
-        "SELECT name FROM system.parts WHERE database = currentDatabase() AND active AND rows = 0
-        AND table = {table:String} AND partition_id = {id:String}";
-    let empty: Vec<Named> = clickhouse
-        .fetch(sql, |query| {
-            query.param("table", table).param("id", partition_id)
-        })
-        .await?;
-    for Named { name } in empty {
-        clickhouse
-            .execute(&format!("ALTER TABLE {table} DROP PART '{name}'"))
-            .await?;
-    }
-    Ok(())
-}
-
-/// `sync`: 0 returns at once, 1 when it is done.
-async fn add(
-    clickhouse: &ClickHouse,
-    partition: &Partition,
-    sync: u8,
-) -> Result<(), ClickHouseError> {
-    let Partition { of_table, id } = partition;
     let sql = format!(
-        "ALTER TABLE {of_table} MATERIALIZE PROJECTION by_epoch IN PARTITION ID '{id}' SETTINGS mutations_sync = {sync}"
+        "ALTER TABLE {table} CLEAR PROJECTION by_epoch IN PARTITION ID '{partition_id}' SETTINGS mutations_sync = 1"
     );
     clickhouse.execute(&sql).await
 }

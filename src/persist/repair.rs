@@ -10,7 +10,7 @@ use crate::persist::clickhouse::ClickHouse;
 use crate::persist::epoch::EpochInfo;
 use crate::persist::error::ClickHouseError;
 use crate::persist::rows;
-use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, on_disk};
+use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, oldest_unexpired_day, on_disk};
 use crate::persist::side_tables;
 use crate::persist::state::State;
 
@@ -84,11 +84,11 @@ pub async fn repair(
     // The hours that were summed up without these rows are found and summed up again by `serve`, at its next start.
     let days: Vec<u32> = info.days.keys().copied().collect();
     on_disk(state, move |state| state.uncheck_days(&days)).await?;
-    if merge == Merge::IfNeeded && is_whole(clickhouse, info, now_ms).await? {
+    let oldest_day = oldest_kept_day(state, now_ms).await?;
+    if merge == Merge::IfNeeded && is_whole(clickhouse, info, oldest_day).await? {
         return Ok(Repaired::Whole);
     }
     // A row that was changed is still there until its part is merged with the one that replaces it.
-    let oldest_day = oldest_kept_day(now_ms);
     for day in info.days.keys().filter(|day| **day >= oldest_day) {
         optimize(clickhouse, "rollup_1m", *day).await?;
     }
@@ -97,7 +97,7 @@ pub async fn repair(
             optimize(clickhouse, table.name(), *day).await?;
         }
     }
-    Ok(if is_whole(clickhouse, info, now_ms).await? {
+    Ok(if is_whole(clickhouse, info, oldest_day).await? {
         Repaired::Whole
     } else {
         Repaired::HasOthers
@@ -115,11 +115,11 @@ async fn optimize(clickhouse: &ClickHouse, table: &str, day: u32) -> Result<(), 
 async fn is_whole(
     clickhouse: &ClickHouse,
     info: &EpochInfo,
-    now_ms: i64,
+    oldest_day: u32,
 ) -> Result<bool, ClickHouseError> {
     let group = std::slice::from_ref(info);
     let held = audit::held(clickhouse, group).await?;
-    Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
+    Ok(audit::is_complete(info, &held, oldest_day))
 }
 
 /// A day as ClickHouse writes it.
@@ -188,7 +188,7 @@ pub async fn strays(
         "SELECT toString(collector_id) AS collector, epoch, count() AS rows, sum(count) AS samples FROM rollup_1m
          WHERE toRelativeDayNum(window_start) >= {} AND collector_id IN ({}) AND NOT ({})
          GROUP BY collector_id, epoch ORDER BY epoch LIMIT {STRAYS_MAX}",
-        oldest_kept_day(now_ms),
+        oldest_unexpired_day(now_ms),
         ids.join(", "),
         known.join(" OR ")
     );
@@ -220,7 +220,7 @@ pub async fn others(
              GROUP BY collector_id, epoch
          )
          GROUP BY collector_id ORDER BY collector_id LIMIT {STRAYS_MAX}",
-        oldest_kept_day(now_ms),
+        oldest_unexpired_day(now_ms),
         ids.join(", ")
     );
     let rows: Vec<Counted> = clickhouse.fetch(&sql, |query| query).await?;

@@ -169,12 +169,13 @@ pub async fn ship_once(
     if group.is_empty() {
         return Ok(Shipped::default());
     }
-    // By a clock that may be wrong nothing is too old to be asked for.
-    let oldest_day = if clock.is_settled() {
-        oldest_kept_day(clock.now_ms())
+    // By a clock that may be wrong nothing has expired.
+    let now_ms = if clock.is_settled() {
+        clock.now_ms()
     } else {
         0
     };
+    let oldest_day = oldest_kept_day(state, now_ms).await?;
 
     // After a failure some of it may have arrived: ask before sending it all again.
     let arrived = if is_retry {
@@ -295,8 +296,18 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
     group
 }
 
-/// Windows of this day and later are still kept by ClickHouse, with a day to spare.
-pub(super) fn oldest_kept_day(now_ms: i64) -> u32 {
+/// Windows of this day and later are still kept by ClickHouse: with a day to spare before they expire, and
+/// not given up to save disk.
+///
+/// # Errors
+/// When the state file cannot be read.
+pub async fn oldest_kept_day(state: &Arc<State>, now_ms: i64) -> Result<u32, StateError> {
+    let first = on_disk(state, State::minutes_from_day).await?;
+    Ok(first.max(oldest_unexpired_day(now_ms)))
+}
+
+/// Windows of this day and later have not expired, with a day to spare.
+pub(super) fn oldest_unexpired_day(now_ms: i64) -> u32 {
     let today = u32::try_from(now_ms / DAY_MS).unwrap_or(0);
     today.saturating_sub(KEPT_DAYS - 1)
 }

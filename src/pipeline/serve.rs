@@ -154,7 +154,10 @@ impl Running {
         tasks.spawn("rebuilder", self.rebuilder.clone().run(stopping.clone()));
         let upkeep = Upkeep {
             clickhouse: self.shipper.clickhouse.clone(),
-            chance: self.world.chance.clone(),
+            state: Arc::clone(&self.shipper.state),
+            holdings: Arc::clone(&self.shipper.holdings),
+            world: self.world.clone(),
+            budget_bytes: self.config.clickhouse.budget.0,
         };
         tasks.spawn("upkeep", upkeep.run(stopping));
         let beside = self.start_beside(hangup);

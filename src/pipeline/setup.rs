@@ -108,14 +108,16 @@ pub(super) fn hold(
     aggregator: Aggregator,
     durable: u64,
 ) -> Result<Arc<Holdings>, ServeError> {
-    Ok(Arc::new(Holdings::new(
+    let holdings = Holdings::new(
         aggregator,
         state.unconfirmed(usize::MAX)?,
         state.last_epoch()?,
         state.dirty_hours()?,
         state.collector_id(),
         durable,
-    )))
+    );
+    holdings.give_up_minutes(state.minutes_from_day()?);
+    Ok(Arc::new(holdings))
 }
 
 pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: Clock) {

@@ -177,11 +177,11 @@ async fn at_rest(
                 }
                 plan = Plan::new(request, view, &rebuilt);
             }
-            None => plan = Plan::by_minute(),
+            None => plan = Plan::by_minute(request, view),
         }
         metrics::counter!(crate::self_metrics::QUERY_READS, "table" => "again").increment(1);
         if is_last {
-            plan = Plan::by_minute();
+            plan = Plan::by_minute(request, view);
         }
     }
     read_once(sources, request, view, &plan, shared).await

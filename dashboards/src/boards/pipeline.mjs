@@ -223,6 +223,26 @@ export default () =>
         overrides: g.hues(['stores', 'terminals', 'queues']),
         w: 8,
       }),
+      g.timeseries({
+        title: 'Disk of the tables',
+        description: 'What each table takes in ClickHouse. Rising faster than the number of stores: one store sends too much, or invents names; see the stores with most rows in the runbook.',
+        targets: [g.prom(`sum by (table) (${own('clickhouse_bytes')})`, '{{table}}')],
+        unit: 'bytes',
+        stack: 'normal',
+        overrides: g.hues(['rollup_1m', 'rollup_1h', 'rollup_terminal_1h', 'session']),
+        w: 12,
+      }),
+      g.timeseries({
+        title: 'Disk budget of the tables',
+        description: 'How full the budget is, and what was given up for it. At 100 % the oldest days of minutes are dropped: raise clickhouse_budget, or accept a shorter history.',
+        targets: [
+          g.prom(`max(sum by (instance) (${own('clickhouse_bytes')}) / on (instance) ${own('clickhouse_budget_bytes')})`, 'in use'),
+          g.prom(`sum(increase(${own('clickhouse_partitions_given_up_total')}[$__rate_interval]))`, 'partitions given up'),
+        ],
+        unit: 'percentunit',
+        overrides: [g.colour('in use', g.HUES[0]), { ...g.colour('partitions given up', g.POOR) }],
+        w: 12,
+      }),
       g.row('Seven days'),
       g.timeseries({
         title: 'Samples at rest by hour',

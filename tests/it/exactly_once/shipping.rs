@@ -214,7 +214,7 @@ async fn epochs_are_read_back_by_their_sums_and_row_by_row_where_these_differ() 
     seal_more(&older, 4..=5);
     let stranger =
         "INSERT INTO tillwatch.rollup_1m SELECT * REPLACE (5 AS epoch, row_hash + 1 AS row_hash)
-        FROM tillwatch.rollup_1m WHERE epoch = 3";
+        FROM (SELECT * FROM tillwatch.rollup_1m WHERE epoch = 3)";
     engine.sql(stranger).await;
     let error = guard_epochs(&by_sums, &older).await.unwrap_err();
     assert!(
