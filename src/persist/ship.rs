@@ -122,7 +122,10 @@ pub async fn used_epochs(
             held.entry(row.epoch).or_default().push(row.hash);
         }
         for (epoch, hashes) in held {
-            let ours = our_hashes(state, epoch, table).await?;
+            let Some(info) = waiting.iter().find(|info| info.epoch == epoch) else {
+                continue;
+            };
+            let ours = our_hashes(state, info, table).await?;
             if hashes.iter().any(|hash| !ours.contains(hash)) {
                 used.insert(epoch);
             }
@@ -140,18 +143,15 @@ pub(super) const TABLES: [Option<SideTable>; 3] = [
 
 async fn our_hashes(
     state: &Arc<State>,
-    epoch: u64,
+    info: &EpochInfo,
     table: Option<SideTable>,
 ) -> Result<BTreeSet<u64>, StateError> {
-    let hashes = on_disk(state, move |state| match table {
-        None => Ok(state.rows_of(epoch)?.and_then(|bytes| rows::hashes(&bytes))),
-        Some(table) => {
-            // An epoch without rows for the table has none that could be there.
-            let bytes = state.side_rows_of(epoch, table)?.unwrap_or_default();
-            Ok(side_tables::hashes(table, &bytes))
-        }
-    });
-    let hashes = hashes.await?.ok_or(StateError::Damaged("outbox blob"))?;
+    let rows = rows_of(state, info, table).await?.unwrap_or_default();
+    let hashes = match table {
+        None => rows::hashes(&rows),
+        Some(table) => side_tables::hashes(table, &rows),
+    };
+    let hashes = hashes.ok_or(StateError::Damaged("outbox blob"))?;
     Ok(hashes.into_iter().collect())
 }
 
@@ -255,27 +255,14 @@ pub async fn insert_rows(
     clickhouse.insert_row_binary(name, columns, pieces).await
 }
 
-/// An epoch's rows for a table; none if it has none for one beside `rollup_1m`.
+/// The rows that an epoch has for a table.
 async fn rows_of(
     state: &Arc<State>,
     info: &EpochInfo,
     table: Option<SideTable>,
 ) -> Result<Option<Vec<u8>>, StateError> {
-    const GONE: StateError = StateError::Damaged("outbox: an unconfirmed blob is gone");
-    let epoch = info.epoch;
-    match table {
-        // Nothing was accepted in it, or ClickHouse has been found to hold it.
-        None if info.days.is_empty() => Ok(None),
-        None => {
-            let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
-            Ok(Some(rows.ok_or(GONE)?))
-        }
-        Some(table) if info.sides.contains_key(&table) => {
-            let rows = on_disk(state, move |state| state.side_rows_of(epoch, table)).await?;
-            Ok(Some(rows.ok_or(GONE)?))
-        }
-        Some(_) => Ok(None),
-    }
+    let info = info.clone();
+    on_disk(state, move |state| state.waiting_rows(&info, table)).await
 }
 
 /// The longest run from the front that fits in one insert and bears one collector id.

@@ -112,10 +112,12 @@ pub(super) fn restamp(
     epoch: u64,
     collector_id: Uuid,
 ) -> Result<(), StateError> {
-    for table in SideTable::ALL {
-        let Some(bytes) = get_rows(transaction, epoch, table)? else {
-            continue;
-        };
+    for table in get_days(transaction, epoch)?.into_keys() {
+        let rows = get_rows(transaction, epoch, table)?;
+        let bytes = rows.ok_or(StateError::BlobGone {
+            epoch,
+            table: table.name(),
+        })?;
         let stamped = side_tables::restamp(table, &bytes, collector_id)
             .ok_or(StateError::Damaged("outbox blob"))?;
         let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;

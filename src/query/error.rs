@@ -31,6 +31,14 @@ pub enum QueryError {
     #[error("the database did not answer; try again")]
     ClickHouse(#[from] ClickHouseError),
     /// The state file could not be read.
-    #[error("the outbox could not be read; try again")]
+    #[error("{}", state_message(.0))]
     State(#[from] StateError),
+}
+
+/// What is damaged is not healed by asking again, so the answer says what is damaged and what to do.
+fn state_message(error: &StateError) -> String {
+    match error {
+        StateError::BlobGone { .. } | StateError::Corrupt(_) | StateError::Damaged(_) => error.to_string(),
+        _ => "the outbox could not be read; try again".to_owned(),
+    }
 }

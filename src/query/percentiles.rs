@@ -214,10 +214,10 @@ async fn rows_elsewhere(
         if info.days.range(days.clone()).next().is_none() {
             continue;
         }
-        let epoch = info.epoch;
+        let info = info.clone();
         let (catalogue, asked) = (Arc::clone(&sources.catalogue), request.clone());
         let decoded = on_disk(&sources.state, move |state| {
-            let bytes = state.rows_of(epoch)?.unwrap_or_default();
+            let bytes = state.waiting_rows(&info, None)?.unwrap_or_default();
             Ok(decode(&bytes, &catalogue, &asked))
         });
         add_rows(&mut points, decoded.await??, request);

@@ -82,9 +82,9 @@ pub async fn answer(
         if !info.sides.contains_key(&SideTable::Session) {
             continue;
         }
-        let epoch = info.epoch;
+        let info = info.clone();
         let rows = on_disk(&sources.state, move |state| {
-            let bytes = state.side_rows_of(epoch, SideTable::Session)?;
+            let bytes = state.waiting_rows(&info, Some(SideTable::Session))?;
             decode(&bytes.unwrap_or_default(), session)
         });
         add(&mut merged, rows.await?);

@@ -62,10 +62,10 @@ pub async fn merge<T>(
         if !info.sides.contains_key(&SideTable::TerminalHour) {
             continue;
         }
-        let (epoch, catalogue) = (info.epoch, Arc::clone(&sources.catalogue));
+        let (info, catalogue) = (info.clone(), Arc::clone(&sources.catalogue));
         let (store_id, from_s) = (request.store_id.clone(), request.first_hour_s());
         let rows = on_disk(&sources.state, move |state| {
-            let bytes = state.side_rows_of(epoch, SideTable::TerminalHour)?;
+            let bytes = state.waiting_rows(&info, Some(SideTable::TerminalHour))?;
             decode(&bytes.unwrap_or_default(), &catalogue, &store_id, from_s)
         });
         add(&mut merged, request, rows.await?);
