@@ -28,7 +28,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("room", &[]),
     ("config", &["logging", "hosts"]),
-    ("intake", &["clock", "self_metrics", "throttle", "room"]),
+    (
+        "intake",
+        &["clock", "tasks", "self_metrics", "throttle", "room"],
+    ),
     (
         "doors",
         &[
@@ -44,10 +47,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("aggregate", &[]),
     ("persist", &["clock", "chance", "world", "aggregate"]),
-    ("holdings", &["aggregate", "persist"]),
+    ("holdings", &["tasks", "aggregate", "persist"]),
     (
         "query",
-        &["clock", "aggregate", "persist", "holdings", "self_metrics"],
+        &[
+            "clock",
+            "tasks",
+            "aggregate",
+            "persist",
+            "holdings",
+            "self_metrics",
+        ],
     ),
     ("export", &["aggregate"]),
     (

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query as Given, State};
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use crate::admin::refused;
-use crate::query::{Parameters, Query, QueryError};
+use crate::query::{self, Parameters, Query, QueryError};
 use crate::request_id::RequestId;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
 /// How a query can end.
-const RESULTS: [&str; 6] = [
+const RESULTS: [&str; 7] = [
     "ok",
     "bad_parameter",
     "unknown_metric",
     "too_large",
     "database_unavailable",
     "state_unavailable",
+    "too_many_queries",
 ];
 
 /// Makes every count before the first question, so that it starts at 0.
@@ -82,10 +83,7 @@ impl Drop for InFlight {
     }
 }
 
-async fn timed<T: Serialize>(
-    id: Id,
-    answer: impl Future<Output = Result<T, QueryError>>,
-) -> Response {
+async fn timed(id: Id, answer: impl Future<Output = Result<query::Json, QueryError>>) -> Response {
     let _in_flight = InFlight::new();
     let started = tokio::time::Instant::now();
     let result = answer.await;
@@ -93,7 +91,7 @@ async fn timed<T: Serialize>(
     match result {
         Ok(answer) => {
             metrics::counter!(names::QUERIES, "result" => "ok").increment(1);
-            Json(answer).into_response()
+            ([(CONTENT_TYPE, "application/json")], answer).into_response()
         }
         Err(error) => refuse(&error, id.map(|Extension(id)| id)),
     }
@@ -111,6 +109,8 @@ fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
         QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
         QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
         QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),
+        QueryError::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "too_many_queries"),
+        QueryError::Answer(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
     metrics::counter!(names::QUERIES, "result" => code).increment(1);
     if status.is_server_error()
@@ -124,5 +124,10 @@ fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
             "query not answered"
         );
     }
-    refused(status, code, &error.to_string())
+    let mut response = refused(status, code, &error.to_string());
+    if matches!(error, QueryError::TooMany) {
+        let seconds = HeaderValue::from(query::RETRY_AFTER_S);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tillwatch_model::metric::Metric;
 use tillwatch_model::time::DAY_MS;
-use tillwatch_model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
+use tillwatch_model::{Catalogue, FirstResult, KeyId};
 
 use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::layout::Layout;
@@ -36,18 +35,6 @@ pub struct Caps {
 const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
 /// A store silent for this long is retired.
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
-/// What a reader asks of the open windows.
-#[derive(Debug, Clone, Copy)]
-pub struct Filter<'a> {
-    /// The metric.
-    pub metric: &'a Metric,
-    /// First second of the range.
-    pub from_s: u32,
-    /// First second after the range.
-    pub to_s: u32,
-    /// Only this store.
-    pub store_id: Option<&'a str>,
-}
 
 /// Windows, series, sets and terminals, up to one position of the journal.
 #[derive(Debug)]
@@ -268,39 +255,5 @@ impl Aggregator {
     #[must_use]
     pub fn name_counts(&self) -> (usize, usize) {
         (self.stores.len(), self.releases.len())
-    }
-
-    /// Copies of the open rows that a reader asks for.
-    #[must_use]
-    pub fn open_rollups(&self, filter: &Filter<'_>) -> Vec<Rollup> {
-        let store = filter.store_id.map(|name| self.stores.find(name));
-        if store == Some(None) {
-            return Vec::new();
-        }
-        self.windows
-            .copies(&self.tables(), |metric, row_store, start_s| {
-                metric == filter.metric.code
-                    && (filter.from_s..filter.to_s).contains(&start_s)
-                    && store.flatten().is_none_or(|wanted| wanted == row_store)
-            })
-    }
-}
-
-impl Aggregator {
-    /// Copies of the open rows of a store's terminals since an hour (s), of real users.
-    #[must_use]
-    pub fn open_terminal_hours(&self, store_id: &str, from_s: u32) -> Vec<TerminalHour> {
-        let Some(store) = self.stores.find(store_id) else {
-            return Vec::new();
-        };
-        let id_of = |number| self.terminals.changed_id(number);
-        self.terminal_hours
-            .copies(store, from_s, &self.tables(), id_of)
-    }
-
-    /// Copies of the open rows of a session.
-    #[must_use]
-    pub fn open_session(&self, session: Pseudonym) -> Vec<SessionDay> {
-        self.sessions.copies(session, &self.tables())
     }
 }

@@ -13,6 +13,8 @@
 //! | `brought.rs` | what a reading brings: a value or a histogram |
 //! | `aggregator.rs` | the whole aggregate; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
+//! | `cells.rs` | cells by key, of which a reader can keep what they were |
+//! | `kept.rs` | what a reader keeps of what is open |
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
@@ -32,8 +34,10 @@
 pub mod aggregator;
 mod apply;
 pub mod brought;
+pub mod cells;
 pub mod cut;
 pub mod exponential;
+pub mod kept;
 pub mod layout;
 pub mod live;
 pub mod minutes;
@@ -46,5 +50,6 @@ pub mod store_terminals;
 pub mod terminal;
 pub mod terminals;
 
-pub use aggregator::{Aggregator, Caps, Filter};
+pub use aggregator::{Aggregator, Caps};
 pub use cut::{Cut, Restored, Totals};
+pub use kept::Filter;

@@ -13,6 +13,7 @@ use hashbrown::hash_map::EntryRef;
 use tillwatch_model::sequence::LOST_AFTER_MS;
 use tillwatch_model::{Seen, SeqWindow};
 
+use crate::aggregate::cells::Chunks;
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
 pub use crate::aggregate::terminal::{
@@ -39,7 +40,8 @@ pub struct Terminals {
     free: Vec<usize>,
     count: usize,
     gaps: Gaps,
-    dirty: Vec<TerminalKey>,
+    /// By number, until the next cut.
+    dirty: Chunks<TerminalKey>,
     forgotten: Vec<TerminalKey>,
 }
 
@@ -54,7 +56,7 @@ impl Terminals {
             free: Vec::new(),
             count: 0,
             gaps: Gaps::default(),
-            dirty: Vec::new(),
+            dirty: Chunks::default(),
             forgotten: Vec::new(),
         }
     }
@@ -271,11 +273,10 @@ impl Terminals {
         ids.map(|key| Arc::from(&*key.terminal_id)).collect()
     }
 
-    /// The id of one of the changed terminals.
+    /// Keeps the terminals that have changed since the last cut, by their numbers.
     #[must_use]
-    pub fn changed_id(&self, number: u32) -> Option<&str> {
-        let key = self.dirty.get(number as usize)?;
-        Some(&key.terminal_id)
+    pub fn changed(&self) -> Chunks<TerminalKey> {
+        self.dirty.keep()
     }
 
     /// What has changed since the last cut.
@@ -287,7 +288,7 @@ impl Terminals {
                 terminal: None,
             });
         }
-        for key in self.dirty.drain(..) {
+        for key in self.dirty.take() {
             let place = self.by_store.get(&*key.store_id);
             let store = place.and_then(|place| self.stores.get_mut(*place));
             if let Some(terminal) = store.and_then(|store| store.by_id.get_mut(&key.terminal_id)) {

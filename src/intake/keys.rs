@@ -16,10 +16,13 @@ use tillwatch_model::{FirstResult, KeyId};
 
 use crate::intake::refusal::Refusal;
 use crate::intake::under_way::{UnderWay, Waiter};
+use crate::tasks::Jobs;
 
 const KEY_BYTES_MAX: usize = 255;
 /// A lock for each of these; two threads rarely want the same one.
 const SHARDS: usize = 64;
+/// Requests whose keys are searched for on the disk at once. It has one connection for readers.
+const SEARCHES_MAX: usize = 2;
 /// Keys forgotten at once: a seal waits no longer for this than for another seal.
 const FORGET_MAX: usize = 50_000;
 
@@ -130,6 +133,8 @@ type Shard = HashMap<KeyId, Entry, foldhash::fast::RandomState>;
 pub struct Keys {
     settings: Settings,
     source: Arc<dyn KeySource>,
+    /// Where the disk is searched, a few requests at once: the threads that may block have other work, too.
+    searches: Jobs,
     shards: Vec<Mutex<Shard>>,
     cache: Cache<KeyId, FirstResult, foldhash::fast::RandomState>,
     /// Keys ever put into the cache. While it is within the cache's bound, nothing has left it.
@@ -167,6 +172,7 @@ impl Keys {
         let keys = Self {
             settings,
             source,
+            searches: Jobs::new(SEARCHES_MAX),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             cache,
             cached: AtomicUsize::new(0),
@@ -212,8 +218,8 @@ impl Keys {
         });
         if !ids.is_empty() {
             let source = Arc::clone(&self.source);
-            let search = tokio::task::spawn_blocking(move || source.find(&ids));
-            found.extend(search.await.ok().flatten().ok_or(Refusal::Internal)?);
+            let search = self.searches.run(move || source.find(&ids));
+            found.extend(search.await.ok_or(Refusal::Internal)?);
         }
         Ok(LookedUp { found, as_of })
     }

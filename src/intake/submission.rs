@@ -96,6 +96,8 @@ enum Wait {
     InFlight(Waiter),
     /// The batch's key has to be looked up.
     LookUp,
+    /// The key of the day of the batch's session has to be fetched.
+    SessionKey(i32),
 }
 
 impl<'i, 'o> Submission<'i, 'o> {
@@ -157,9 +159,13 @@ impl<'i, 'o> Submission<'i, 'o> {
             let its_own = self.held.split(append.bytes());
             self.way.append(append, its_own, laps).await?;
             for (index, wait) in waiting {
-                if let Wait::InFlight(waiter) = wait {
-                    waiter.over(self.way.deadline).await?;
-                    laps.lap(Stage::DedupWait);
+                match wait {
+                    Wait::InFlight(waiter) => {
+                        waiter.over(self.way.deadline).await?;
+                        laps.lap(Stage::DedupWait);
+                    }
+                    Wait::LookUp => {}
+                    Wait::SessionKey(day) => self.fetch_session_key(day).await?,
                 }
                 open.push(index);
             }
@@ -173,6 +179,16 @@ impl<'i, 'o> Submission<'i, 'o> {
         let keyed = batches.filter_map(|batch| Identity::of(self.who, batch).ok()?.key_id());
         let ids = keyed.collect();
         self.way.intake.books.keys.look_up(ids).await
+    }
+
+    /// Without the day's key nothing of a session may be written.
+    async fn fetch_session_key(&self, day: i32) -> Result<(), Refusal> {
+        let fetched = self.way.intake.pseudonyms.fetch(day);
+        match timeout_at(self.way.deadline, fetched).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Internal),
+            Err(_elapsed) => Err(Refusal::Busy),
+        }
     }
 
     /// Takes one request from the bucket of every store in it.
@@ -214,7 +230,9 @@ impl<'i, 'o> Submission<'i, 'o> {
         append: &mut Append,
     ) -> Option<Wait> {
         match self.way.intake.books.dedup.reserve(numbered) {
-            dedup::Reserve::Fresh => self.write(placed, Identity::Numbered(numbered), append),
+            dedup::Reserve::Fresh => {
+                return self.write(placed, Identity::Numbered(numbered), append);
+            }
             dedup::Reserve::Duplicate => self.duplicate(placed.batch),
             dedup::Reserve::Conflicting => self.conflict(placed.batch, numbered),
             dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
@@ -240,7 +258,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         let keys = &self.way.intake.books.keys;
         match keys.reserve(&keyed.id, looked_up) {
             keys::Reserve::Fresh => match validate::refusal(placed.batch, &self.time) {
-                None => self.write(placed, Identity::Keyed(keyed), append),
+                None => return self.write(placed, Identity::Keyed(keyed), append),
                 Some(reason) => {
                     // A keyed batch has no number that would be missed (ADR 4), so nothing of it is written.
                     keys.settle(&keyed.id, None);
@@ -305,7 +323,13 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.refused = Some(reason);
     }
 
-    fn write(&mut self, placed: Placed<'_>, identity: Identity<'_>, append: &mut Append) {
+    /// Writes a fresh batch, or gives back what that has to wait for; the batch is not reserved then.
+    fn write(
+        &mut self,
+        placed: Placed<'_>,
+        identity: Identity<'_>,
+        append: &mut Append,
+    ) -> Option<Wait> {
         let batch = placed.batch;
         let intake = self.way.intake;
         let time = self.time.of(&identity);
@@ -314,10 +338,8 @@ impl<'i, 'o> Submission<'i, 'o> {
             Field::Is(session_id) if refusal.is_none() && !session_id.is_empty() => {
                 let day = validate::session_day(batch, &time);
                 let Some(pseudonym) = intake.pseudonyms.of(session_id, day) else {
-                    // Without the day's key nothing of the session may be written.
                     self.release(identity);
-                    append.refused = Some(Refusal::Internal);
-                    return;
+                    return Some(Wait::SessionKey(day));
                 };
                 Some(pseudonym)
             }
@@ -342,5 +364,6 @@ impl<'i, 'o> Submission<'i, 'o> {
         }
         intake.books.counters.ignore(&written.ignored);
         self.way.refused = refusal.or(self.way.refused);
+        None
     }
 }

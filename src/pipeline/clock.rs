@@ -73,7 +73,11 @@ impl Watcher {
     async fn set_right(&self) {
         let at_ms = self.clock.now_ms();
         self.act(false).await;
-        self.dedup.set_right(at_ms);
+        let dedup = Arc::clone(&self.dedup);
+        let set_right = tokio::task::spawn_blocking(move || dedup.set_right(at_ms));
+        if let Err(panicked) = set_right.await {
+            tracing::error!(%panicked, "times of queues that were noted while the clock was ahead are not all put right");
+        }
         if let Err(error) = on_disk(&self.state, move |state| state.set_right(at_ms)).await {
             tracing::warn!(
                 error = crate::logging::chain(&error),

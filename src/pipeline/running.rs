@@ -25,7 +25,7 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{Front, hold, make_front};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::Started;
-use crate::query::{Query, percentiles::Sources};
+use crate::query::{self, Query, percentiles::Sources};
 use crate::recorder;
 use crate::world::World;
 
@@ -173,6 +173,7 @@ impl Stored {
             holdings: Arc::clone(&self.holdings),
             state: Arc::clone(&self.state),
             clickhouse: self.clickhouse.clone(),
+            jobs: query::jobs(),
         };
         let durable = Box::new(move || journal.durable().0);
         Query::new(sources, durable, self.world.clock.clone())

@@ -2,6 +2,9 @@
 
 use crate::persist::{ClickHouseError, StateError};
 
+/// When a query that found too many others may be asked again, seconds.
+pub const RETRY_AFTER_S: u64 = 5;
+
 /// Why a query was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -27,6 +30,12 @@ pub enum QueryError {
         "nothing is known of this session: it may be over 90 days old, or the pseudonym is of another day"
     )]
     UnknownSession,
+    /// As many queries as may wait are waiting, or it took too long until it was this one's turn.
+    #[error("too many queries at once; try again in {RETRY_AFTER_S} s, or ask fewer at a time")]
+    TooMany,
+    /// The answer could not be written down.
+    #[error("the answer could not be written as JSON")]
+    Answer(#[from] serde_json::Error),
     /// ClickHouse did not answer.
     #[error("the database did not answer; try again")]
     ClickHouse(#[from] ClickHouseError),
@@ -38,7 +47,9 @@ pub enum QueryError {
 /// What is damaged is not healed by asking again, so the answer says what is damaged and what to do.
 fn state_message(error: &StateError) -> String {
     match error {
-        StateError::BlobGone { .. } | StateError::Corrupt(_) | StateError::Damaged(_) => error.to_string(),
+        StateError::BlobGone { .. } | StateError::Corrupt(_) | StateError::Damaged(_) => {
+            error.to_string()
+        }
         _ => "the outbox could not be read; try again".to_owned(),
     }
 }

@@ -10,6 +10,7 @@
 //! | `answers.rs` | what can be asked, and how many questions at once |
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges rows in ClickHouse with those that are not there yet |
+//! | `elsewhere.rs` | reads the rows that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
@@ -20,6 +21,7 @@
 //! | `error.rs` | why a query was not answered |
 
 pub mod answers;
+mod elsewhere;
 pub mod error;
 pub mod percentiles;
 pub mod plan;
@@ -31,5 +33,5 @@ pub mod terminal_metrics;
 pub mod terminals;
 pub mod terminals_request;
 
-pub use answers::{Parameters, Query};
-pub use error::QueryError;
+pub use answers::{Json, Parameters, Query, jobs};
+pub use error::{QueryError, RETRY_AFTER_S};

@@ -10,18 +10,18 @@ use clickhouse::Row;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
-use tillwatch_model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
+use tillwatch_model::{Catalogue, Kind, SparseHistogram, Summary};
 
 use crate::aggregate::Filter;
 use crate::holdings::{Holdings, View};
 use crate::persist::rebuild::bind_hours;
-use crate::persist::rows;
-use crate::persist::ship::on_disk;
 use crate::persist::{ClickHouse, State};
+use crate::query::elsewhere::{Elsewhere, rows_elsewhere};
 use crate::query::error::QueryError;
 use crate::query::plan::Plan;
-use crate::query::request::{GroupBy, POINTS_MAX, PercentileRequest, SERIES_MAX};
+use crate::query::request::{POINTS_MAX, PercentileRequest, SERIES_MAX};
 use crate::query::statement::{self, Part};
+use crate::tasks::Jobs;
 
 /// Where answers come from.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Sources {
     pub state: Arc<State>,
     /// What is at rest.
     pub clickhouse: ClickHouse,
+    /// Where answers are put together, a few at once: requests of terminals are served meanwhile.
+    pub jobs: Jobs,
 }
 
 /// One point of a series.
@@ -86,7 +88,8 @@ struct FoundPoint {
     weights: Vec<u64>,
 }
 
-type PointKey = (String, u32);
+/// A group and the start of a point in it.
+pub(super) type PointKey = (String, u32);
 
 /// Answers a request that came at `now_ms`, when `position` was the last durable one.
 ///
@@ -99,18 +102,29 @@ pub async fn answer(
     position: u64,
 ) -> Result<PercentilesAnswer, QueryError> {
     let filter = Filter {
-        metric: &request.metric,
+        metric: request.metric,
         from_s: request.from_s(),
         to_s: request.to_s(),
-        store_id: request.store_id.as_deref(),
+        store_id: request.store_id.as_deref().map(Arc::from),
     };
-    let view = sources.holdings.view(position, &filter).await;
-    let mut elsewhere = rows_elsewhere(sources, request, &view).await?;
+    let (open, view) = sources.holdings.view(position, filter).await.split();
+    let elsewhere = rows_elsewhere(sources, request, open, &view).await?;
     let mut shared: Vec<u32> = elsewhere.keys().map(|(_, point)| *point).collect();
     shared.sort_unstable();
     shared.dedup();
-    let (whole, merged) = at_rest(sources, request, &view, &shared).await?;
+    let at_rest = at_rest(sources, request, &view, &shared).await?;
+    let request = request.clone();
+    let merge = move || merge(&request, at_rest, elsewhere, now_ms);
+    sources.jobs.run(merge).await
+}
 
+/// Merges what is at rest with what is elsewhere.
+fn merge(
+    request: &PercentileRequest,
+    (whole, merged): (Vec<FoundPoint>, Vec<FoundPoint>),
+    mut elsewhere: Elsewhere,
+    now_ms: i64,
+) -> Result<PercentilesAnswer, QueryError> {
     let mut points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)> = BTreeMap::new();
     for found in whole {
         // A counter has no buckets, and its percentiles no meaning.
@@ -195,82 +209,6 @@ async fn read_once(
         fetch(sources, request, view, Part::Shared, plan, shared).await?
     };
     Ok((whole, merged))
-}
-
-/// What is in the open windows, in the epoch being sealed and in the outbox, by point.
-async fn rows_elsewhere(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-) -> Result<BTreeMap<PointKey, Summary>, QueryError> {
-    let mut points = BTreeMap::new();
-    add_rows(&mut points, view.open.clone(), request);
-    if let Some(sealing) = &view.sealing {
-        let rows = decode(sealing.row_bytes(), &sources.catalogue, request)?;
-        add_rows(&mut points, rows, request);
-    }
-    let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    for info in view.waiting() {
-        if info.days.range(days.clone()).next().is_none() {
-            continue;
-        }
-        let info = info.clone();
-        let (catalogue, asked) = (Arc::clone(&sources.catalogue), request.clone());
-        let decoded = on_disk(&sources.state, move |state| {
-            let bytes = state.waiting_rows(&info, None)?.unwrap_or_default();
-            Ok(decode(&bytes, &catalogue, &asked))
-        });
-        add_rows(&mut points, decoded.await??, request);
-    }
-    Ok(points)
-}
-
-fn add_rows(
-    points: &mut BTreeMap<PointKey, Summary>,
-    rows: Vec<Rollup>,
-    request: &PercentileRequest,
-) {
-    for mut row in rows.into_iter().filter(|row| is_asked_for(row, request)) {
-        let group = match request.group_by {
-            GroupBy::Nothing => "",
-            GroupBy::Store => &row.key.store_id,
-            GroupBy::Release => &row.key.release,
-            GroupBy::Connection => row.key.connection.name(),
-            GroupBy::Label => row.key.label,
-        };
-        let key = (group.to_owned(), request.point_of(row.key.window_start_s));
-        points.entry(key).or_default().merge(&mut row.summary);
-    }
-}
-
-fn decode(
-    bytes: &[u8],
-    catalogue: &Catalogue,
-    request: &PercentileRequest,
-) -> Result<Vec<Rollup>, crate::persist::StateError> {
-    let range = request.from_s()..request.to_s();
-    let store_id = request.store_id.as_deref();
-    rows::decode(bytes, catalogue, |metric, store, start_s| {
-        metric == request.metric.name
-            && range.contains(&start_s)
-            && store_id.is_none_or(|wanted| wanted == store)
-    })
-    .ok_or(crate::persist::StateError::Damaged("outbox row"))
-}
-
-fn is_asked_for(row: &Rollup, request: &PercentileRequest) -> bool {
-    let values = [
-        &*row.key.store_id,
-        &*row.key.release,
-        row.key.connection.name(),
-        row.key.label,
-        row.key.source.name(),
-    ];
-    let filters = statement::filters_of(request);
-    filters
-        .iter()
-        .zip(values)
-        .all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
 }
 
 async fn fetch(

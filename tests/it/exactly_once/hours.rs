@@ -16,6 +16,7 @@ use tillwatch::persist::{ClickHouse, Endpoint, EpochInfo, State};
 use tillwatch::pipeline::{Next, Rebuilder};
 use tillwatch::query::percentiles::{Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::time::wall_ms as now_ms;
 use tillwatch_model::{Catalogue, Quantile, histogram::values_at};
@@ -81,6 +82,7 @@ impl Bench {
             holdings,
             state,
             clickhouse: ClickHouse::fixed(endpoint, Duration::from_secs(60)),
+            jobs: Jobs::new(1),
         };
         Self {
             _slow: slow,

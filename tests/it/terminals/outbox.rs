@@ -11,6 +11,7 @@ use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
 use tillwatch::query::percentiles::Sources;
 use tillwatch::query::{Parameters, Query, QueryError};
+use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::time::wall_ms as now_ms;
@@ -272,6 +273,7 @@ async fn rows_that_the_outbox_has_lost_are_damage_for_who_asks_as_for_who_ships(
         )),
         state: Arc::clone(&state),
         clickhouse: clickhouse.clone(),
+        jobs: Jobs::new(1),
     };
     let query = Query::new(sources, Box::new(|| 1), Clock::of_machine());
     let asked = |pairs: &[(&str, &str)]| -> Parameters {

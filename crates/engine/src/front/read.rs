@@ -149,7 +149,10 @@ impl Pump {
             }
             drop(canceller);
             send(&sender, encoder.finish()?).await?;
-            sender.send(AnswerPiece::End).await.map_err(|_gone| Stop::Gone)
+            sender
+                .send(AnswerPiece::End)
+                .await
+                .map_err(|_gone| Stop::Gone)
         };
         if let Err(Stop::Broken(error)) = carried.await {
             tracing::warn!(%error, "an answer broke off");
@@ -210,8 +213,8 @@ mod tests {
     use http_body_util::BodyExt;
     use tokio::io::ReadBuf;
 
-    use super::super::encode::Coding;
     use super::*;
+    use crate::front::encode::Coding;
 
     /// Gives a piece, and then the end or an error: a real pipe breaks too seldom.
     struct Pipe {
