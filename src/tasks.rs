@@ -148,14 +148,14 @@ mod tests {
     #[tokio::test]
     async fn as_many_jobs_run_at_once_as_there_are_turns_and_the_runtime_goes_on_meanwhile() {
         let jobs = Jobs::new(2);
-        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let (release, blocked) = std::sync::mpsc::sync_channel::<()>(3);
         let blocked = Arc::new(std::sync::Mutex::new(blocked));
-        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let (begun, mut begins) = tokio::sync::mpsc::channel(3);
         let job = || {
             let (jobs, blocked, begun) = (jobs.clone(), Arc::clone(&blocked), begun.clone());
             tokio::spawn(async move {
                 let job = move || {
-                    begun.send(()).unwrap();
+                    begun.try_send(()).unwrap();
                     // Whoever has the lock waits for the word; the other waits for the lock.
                     blocked.lock().unwrap().recv().unwrap();
                 };

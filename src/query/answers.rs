@@ -87,7 +87,7 @@ impl Query {
         let request = PercentileRequest::parse(parameters, &self.sources.catalogue, now_ms)?;
         let position = (self.durable)();
         let answer = percentiles::answer(&self.sources, &request, now_ms, position);
-        self.in_turn(true, answer).await
+        self.in_turn(true, Box::pin(answer)).await
     }
 
     /// The terminals of a store.
@@ -98,7 +98,8 @@ impl Query {
         let request = TerminalsRequest::parse(parameters, self.clock.now_ms())?;
         let position = (self.durable)();
         let answer = terminals::answer(&self.sources, &request, position);
-        self.in_turn(request.needs_database(), answer).await
+        self.in_turn(request.needs_database(), Box::pin(answer))
+            .await
     }
 
     /// The stores that are known.
@@ -121,7 +122,7 @@ impl Query {
         let session = Pseudonym::parse(pseudonym).ok_or(QueryError::NotAPseudonym)?;
         let (now_ms, position) = (self.clock.now_ms(), (self.durable)());
         let answer = sessions::answer(&self.sources, session, now_ms, position);
-        self.in_turn(true, answer).await
+        self.in_turn(true, Box::pin(answer)).await
     }
 
     /// The catalogue of metrics.

@@ -82,13 +82,13 @@ impl Drop for Stage {
 
 /// A disk that gives a day's key when it is told to.
 struct Busy {
-    asked: tokio::sync::mpsc::UnboundedSender<i32>,
+    asked: tokio::sync::mpsc::Sender<i32>,
     answers: Mutex<mpsc::Receiver<Option<[u8; 32]>>>,
 }
 
 impl session::KeySource for Busy {
     fn session_key(&self, day: i32) -> Option<[u8; 32]> {
-        self.asked.send(day).unwrap();
+        self.asked.try_send(day).unwrap();
         let answers = self.answers.lock().unwrap();
         answers.recv_timeout(Duration::from_secs(10)).ok().flatten()
     }
@@ -275,8 +275,8 @@ async fn a_batch_without_a_mark_is_rejected_for_its_reason_and_never_written() {
 
 #[tokio::test]
 async fn while_the_disk_looks_for_the_key_of_a_day_the_others_are_answered() {
-    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
-    let (answer, answers) = mpsc::channel();
+    let (asked, mut questions) = tokio::sync::mpsc::channel(8);
+    let (answer, answers) = mpsc::sync_channel(8);
     let answers = Mutex::new(answers);
     let stage = Stage::start_with(settings(), Box::new(Busy { asked, answers }));
     let stage = Arc::new(stage);
