@@ -62,7 +62,7 @@ export function knownSeries() {
     histogram(releaseName(name), 'release');
     if (!perStore) continue;
     histogram(prometheus, 'store_id');
-    add(windowName(name), 'gauge', 'store_id', 'quantile');
+    add(windowName(name), 'gauge', 'store_id', 'q');
     add(windowSamplesName(name), 'gauge', 'store_id');
   }
   add('pos_terminals_over_limit', 'gauge', 'store_id', 'metric');

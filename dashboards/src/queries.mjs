@@ -20,7 +20,7 @@ export const quantileByRelease = (q, name, ...matchers) =>
 export const quantileOfReleases = (q, name) =>
   `histogram_quantile(${q}, sum by (le) (rate(${series(`${releaseName(name)}_bucket`)}[$__rate_interval])))`;
 /** A store's exact percentile over its last five minutes. */
-export const windowOf = (name, q, ...matchers) => series(windowName(name), `quantile="${q}"`, ...matchers);
+export const windowOf = (name, q, ...matchers) => series(windowName(name), `q="${q}"`, ...matchers);
 export const windowSamples = (name, ...matchers) => series(windowSamplesName(name), ...matchers);
 /** Several percentiles as series of a panel. */
 export const percentiles = (name, qs, ...matchers) => qs.map((q) => prom(quantile(q, name, ...matchers), `p${q * 100}`));

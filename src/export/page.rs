@@ -215,7 +215,7 @@ fn windows(
             continue;
         };
         for (quantile, value) in WINDOW_QUANTILES.iter().zip(&window.values) {
-            let labels = vec![("store_id", &*store.store_id), ("quantile", *quantile)];
+            let labels = vec![("store_id", &*store.store_id), ("q", *quantile)];
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
         samples.push((
