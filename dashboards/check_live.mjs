@@ -116,7 +116,7 @@ async function missingSeries({ prometheus }) {
   return faults;
 }
 
-const stack = options.urls ? JSON.parse(readFileSync(options.urls, 'utf8')) : await startStack({ scrapeSeconds: 2, fleet: FLEET });
+const stack = options.urls ? JSON.parse(readFileSync(options.urls, 'utf8')) : await startStack({ scrapeSeconds: 2, fleet: FLEET, rules: new URL('../alerts/rules', import.meta.url).pathname });
 let outcome;
 try {
   await warm(stack);

@@ -6,12 +6,13 @@
 // instance on ALERTS (alerts carry the labels of their rules), the Loki rules.
 
 import * as limits from '../src/limits.mjs';
-import { TABLES, knownSeries } from '../src/catalogue.mjs';
+import { MONITORING_SERIES, TABLES, knownSeries } from '../src/catalogue.mjs';
 import { UPCOMING_SERIES } from '../src/upcoming.mjs';
 
 const UNITS = new Set(['s', 'dthms', 'short', 'sishort', 'none', 'percentunit', 'bytes', 'decbytes', 'Bps', 'suffix:×']);
 const BUILT_IN = new Set(['__rate_interval', '__interval', '__range', '__timeFilter', '__fromTime', '__toTime', '__interval_s', '__all', '__conditionalAll', '__timeInterval', '__url_time_range', '__value', '__field', '__data']);
-const TARGET_FREE = new Set(['ALERTS']);
+/** Of other jobs than the board's. */
+const TARGET_FREE = new Set(['ALERTS', ...MONITORING_SERIES.keys()]);
 const DESCRIPTION_LEAST = 25;
 
 /** All faults of a set of dashboards, by file name. */
@@ -135,7 +136,7 @@ function metrics(expr, say, { series }, { withTarget }) {
   const without = expr.replace(/"(?:[^"\\]|\\.)*"/g, '""');
   if (balance(without) !== 0) say('target-promql-rule', `brackets do not match: ${expr}`);
   let found = 0;
-  for (const [, name, matchers, range] of without.matchAll(/\b((?:pos_|tillwatch_)\w+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
+  for (const [, name, matchers, range] of without.matchAll(/\b((?:pos_|tillwatch_|prometheus_|alertmanager_|scrape_)\w+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
     found += 1;
     const known = series.get(name);
     if (!known) {

@@ -103,12 +103,13 @@ impl Aggregator {
                 self.terminal_hours.add(&arrival, number);
             }
             let is_live = self.live.add(&arrival);
-            if is_live
-                && let Some(at) = self.layout.place(metric).level
-                && let Some(terminal) = &mut terminal
-            {
-                let last = last_value(&arrival);
-                terminal.keep_level(at, last);
+            if is_live && let Some(terminal) = &mut terminal {
+                if let Some(at) = self.layout.place(metric).level {
+                    terminal.keep_level(at, last_value(&arrival));
+                }
+                if let Some(trouble) = self.layout.trouble(&reading, greatest(brought)) {
+                    terminal.note_trouble(trouble, t_ms);
+                }
             }
         }
         Ok(())
@@ -163,10 +164,14 @@ fn last_value(arrival: &Arrival<'_>) -> LastValue {
     LastValue {
         t_ms: arrival.t_ms.saturating_add(span_ms),
         t_raw_ms: arrival.reading.t_raw_ms.saturating_add(span_ms),
-        value: match arrival.brought {
-            Brought::Value(value) => value,
-            Brought::Histogram(histogram) => histogram.max,
-        },
+        value: greatest(arrival.brought),
+    }
+}
+
+fn greatest(brought: Brought<'_>) -> u64 {
+    match brought {
+        Brought::Value(value) => value,
+        Brought::Histogram(histogram) => histogram.max,
     }
 }
 

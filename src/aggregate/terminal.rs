@@ -4,6 +4,8 @@ use tillwatch_model::SeqWindow;
 use tillwatch_model::sequence::LOST_AFTER_MS;
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
 
+use crate::aggregate::layout::Trouble;
+
 /// A terminal of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerminalKey {
@@ -69,6 +71,11 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
+    /// When a synchronisation of the terminal last failed, corrected, Unix ms; 0: none has since the start. Not kept
+    /// over a restart: it matters for ten minutes.
+    pub sync_failed_ms: i64,
+    /// When a synchronisation of the terminal last took too long, likewise.
+    pub sync_slow_ms: i64,
     /// The terminal's store was retired and the terminal has not posted since: only its queues are kept.
     pub is_retired: bool,
     /// The terminal's number among those changed since the last cut; `None`: it has not changed.
@@ -113,6 +120,15 @@ impl Terminal {
         }
     }
 
+    /// Notes when something was last wrong with the terminal's synchronisation.
+    pub(super) fn note_trouble(&mut self, trouble: Trouble, t_ms: i64) {
+        let last_ms = match trouble {
+            Trouble::Failed => &mut self.sync_failed_ms,
+            Trouble::Slow => &mut self.sync_slow_ms,
+        };
+        *last_ms = t_ms.max(*last_ms);
+    }
+
     /// Forgets silent queues, and counts as lost what has been missing for too long. Says how many batches
     /// were lost with the queues; tells `lost` of every one that was not counted before.
     pub(super) fn age(&mut self, now_ms: i64, lost: &mut impl FnMut(u32, u64)) -> u64 {
@@ -144,6 +160,10 @@ impl Terminal {
         }
         for (_, window) in &mut self.queues {
             is_wrong |= window.set_right(at_ms);
+        }
+        for last_ms in [&mut self.sync_failed_ms, &mut self.sync_slow_ms] {
+            // Measured by a wrong clock: it would count as the latest for as long as the clock was ahead.
+            *last_ms = if *last_ms > at_ms { 0 } else { *last_ms };
         }
         for level in self.levels.iter_mut().flatten() {
             if level.t_ms > at_ms + IN_FUTURE_MS_MAX {

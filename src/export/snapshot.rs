@@ -34,6 +34,17 @@ pub struct Levels {
     pub values: Vec<u64>,
 }
 
+/// Terminals of a store that posted in the last ten minutes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// All of them.
+    pub reporting: u64,
+    /// Those of which a synchronisation failed in this time.
+    pub sync_failing: u64,
+    /// Those of which a synchronisation took longer than the critical limit in this time.
+    pub sync_slow: u64,
+}
+
 /// One store.
 #[derive(Debug)]
 pub struct StoreSnapshot {
@@ -45,8 +56,8 @@ pub struct StoreSnapshot {
     pub series: StoreLive,
     /// The store's levels, by their places.
     pub levels: Vec<Levels>,
-    /// Terminals that posted in the last ten minutes.
-    pub terminals_reporting: u64,
+    /// The store's terminals, counted.
+    pub terminals: Counted,
     /// Batches that are missing and may still come.
     pub batches_missing: u64,
 }
@@ -74,7 +85,7 @@ pub struct Taking {
     /// Stores whose terminals have been looked at.
     looked_at: usize,
     of_release: HashMap<u32, u64>,
-    of_store: HashMap<u32, (u64, Vec<Levels>)>,
+    of_store: HashMap<u32, (Counted, Vec<Levels>)>,
     missing: HashMap<u32, u64>,
 }
 
@@ -114,8 +125,11 @@ impl Taking {
             return;
         }
         *self.of_release.entry(terminal.release).or_default() += 1;
-        let (reporting, levels) = self.of_store.entry(terminal.store).or_default();
-        *reporting += 1;
+        let (counted, levels) = self.of_store.entry(terminal.store).or_default();
+        let is_recent = |at_ms: i64| u64::from(self.now_ms - at_ms <= REPORTING_MS);
+        counted.reporting += 1;
+        counted.sync_failing += is_recent(terminal.sync_failed_ms);
+        counted.sync_slow += is_recent(terminal.sync_slow_ms);
         levels.resize(level_count, Levels::default());
         for (level, last) in levels.iter_mut().zip(&terminal.levels) {
             if let Some(last) = last
@@ -145,7 +159,7 @@ impl Taking {
             if series.last_report_ms == 0 || !stores_known.is_current(index) {
                 continue;
             }
-            let (terminals_reporting, mut levels) = of_store.remove(&index).unwrap_or_default();
+            let (terminals, mut levels) = of_store.remove(&index).unwrap_or_default();
             for level in &mut levels {
                 level.values.sort_unstable();
             }
@@ -157,7 +171,7 @@ impl Taking {
                 number: index,
                 series: series.clone(),
                 levels,
-                terminals_reporting,
+                terminals,
                 batches_missing: missing.remove(&index).unwrap_or(0),
             });
         }
