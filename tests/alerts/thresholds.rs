@@ -21,8 +21,16 @@ enum Limit {
 }
 
 const LIMITS: &[(&str, &str, Limit)] = &[
-    ("PosFleetSyncLatencyHigh", "sync_duration_ms", Limit::Second),
-    ("PosStoreSyncLatencyHigh", "sync_duration_ms", Limit::Second),
+    (
+        "PosFleetSyncLatencyHigh",
+        "sync_duration_ms",
+        Limit::SecondBucket,
+    ),
+    (
+        "PosStoreSyncLatencyHigh",
+        "sync_duration_ms",
+        Limit::SecondBucket,
+    ),
     (
         "PosStoreSyncSlowForHours",
         "sync_duration_ms",
@@ -94,12 +102,12 @@ const LIMITS: &[(&str, &str, Limit)] = &[
     (
         "PosFleetOfflineLoginSlow",
         "offline_login_duration_ms",
-        Limit::Second,
+        Limit::SecondBucket,
     ),
     (
         "PosStoreOfflineLoginSlow",
         "offline_login_duration_ms",
-        Limit::Second,
+        Limit::SecondBucket,
     ),
     (
         "PosStoreOfflineLoginFailures",
