@@ -29,8 +29,11 @@ export const SUSPECT = {
     { minutes: 15, z: 2 },
   ],
 };
-export const FLEET_SHARE = 0.2;
-export const FLEET_LEAST = 3;
+/** Either will do: a fifth of the stores, or a tenth where that is ten or more. */
+export const FLEET = [
+  { share: 0.2, least: 3 },
+  { share: 0.1, least: 10 },
+];
 
 /** Slow ones for hours, where a quarter of an hour says too little; the condition on the last hour is left out. */
 export const HOURS = {

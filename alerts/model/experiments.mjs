@@ -1,6 +1,6 @@
 // What is asked of the model: how often a healthy fleet is called bad, and how soon a bad store is.
 
-import { FLEET_LEAST, FLEET_SHARE, SUSPECT } from './chosen.mjs';
+import { FLEET, SUSPECT } from './chosen.mjs';
 import { uniform } from './random.mjs';
 import { firings, holds } from './rule.mjs';
 import { TICK_S, watch } from './store.mjs';
@@ -62,7 +62,7 @@ export function fleetGoesBad(page, store, { badStores, stores, bad, runs, seed }
     const from = Math.floor(at / TICK_S) - 1;
     const isFleet = (tick) => {
       const suspects = seen.filter((one) => holds(SUSPECT, one, tick)).length;
-      return suspects >= FLEET_LEAST && suspects / stores >= FLEET_SHARE;
+      return FLEET.some(({ share, least }) => suspects >= least && suspects / stores >= share);
     };
     let fleet = from;
     while (fleet < seen[0].ticks && !isFleet(fleet)) fleet += 1;

@@ -74,7 +74,8 @@ fn shown(board: &serde_json::Value) -> Vec<Selector> {
         let expr = spans
             .iter()
             .fold(expr.to_owned(), |expr, span| expr.replace(span, "5m"));
-        Reading::of(&expr).unwrap_or_else(|error| panic!("{expr}: {error}"))
+        let reading = Reading::of(&expr).map_err(|error| format!("{expr}: {error}"));
+        reading.expect("a query that can be read")
     });
     readings
         .flat_map(|reading| reading.selectors().to_vec())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How long it takes from the onset of trouble to the page in a fleet as large as a chain, and what else is said meanwhile:
 # tillwatch, Prometheus and Alertmanager with the shipped rules and intervals, simulated terminals that make a batch a
-# minute, and one store that becomes slow. It takes TROUBLE_AFTER and ten minutes; `make test-stack` does not call it.
+# minute, and one store that becomes slow. It takes about half an hour; `make test-stack` does not call it.
 #
 #   tests/stack/onset.sh                        60 stores, 600 terminals, store 7 slow after 25 minutes
 #   TROUBLE=none HEALTHY_FOR=3600 tests/stack/onset.sh

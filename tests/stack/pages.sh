@@ -106,7 +106,7 @@ pass "it is taken back when the store is fast again, and was one page"
 # ---- A backlog of a week: nothing of it is about now.
 plan "$usual"
 now="$(date +%s)000"
-jq -nc --argjson now "$now" '($now - (7 * 86400 - 3600) * 1000) as $start | {v: 1, sent_at_ms: $now, store_id: "store-05", terminal_id: "till-9",
+jq -nc --argjson now "$now" '($now - (7 * 86400 - 3600) * 1000) as $start | {v: 1, sent_at_ms: $now, store_id: "store-05", terminal_id: "till-1",
   queue: "2a0c6a52-6f3f-4c0e-8f43-2a6b2f1f8f11", seq: 1, release: "2.4.1", consent: true, samples: [range(400) | ($start + . * 1000) as $t |
     {m: "sync_duration_ms", t: $t, v: 60000}, {m: "sync_attempts", t: $t, v: 1, label: "failure"}, {m: "offline_login_duration_ms", t: $t, v: 9000},
     {m: "offline_logins", t: $t, v: 1, label: "failure"}, {m: "errors", t: $t, v: 5, label: "sync"}, {m: "login_failures", t: $t, v: 5},

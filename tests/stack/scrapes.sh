@@ -23,9 +23,11 @@ curl -fsS "$admin/metrics" >"$folder/own.txt"
 promtool check metrics <"$folder/own.txt" || fail "promtool check metrics finds fault with /metrics"
 pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/own.txt") families"
 
-has_windows() { curl -fsS "$admin/metrics/fleet" | grep -q '^pos_sync_duration_window_seconds{'; }
+has_windows() {
+  curl -fsS -H 'Accept: text/plain' "$admin/metrics/fleet" >"$folder/fleet.plain"
+  grep -q '^pos_sync_duration_window_seconds{' "$folder/fleet.plain"
+}
 until_true 120 "/metrics/fleet has no window gauges" has_windows
-curl -fsS -H 'Accept: text/plain' "$admin/metrics/fleet" >"$folder/fleet.plain"
 promtool check metrics <"$folder/fleet.plain" || fail "promtool check metrics finds fault with /metrics/fleet"
 pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/fleet.plain") families of /metrics/fleet"
 
