@@ -30,6 +30,7 @@ export function lint(dashboards, catalogue) {
       const ofPanel = (rule, text) => say(rule, `"${panel.title}": ${text}`);
       onePanel(panel, ofPanel, context);
       for (const target of panel.targets ?? []) oneTarget(target, ofPanel, context);
+      ofTheJob(panel, dashboard, ofPanel);
     }
     for (const { name, expr } of dashboard.annotations.list) metrics(expr, (rule, text) => say(rule, `annotation ${name}: ${text}`), context, { withTarget: false });
     variablesAndLinks(dashboard, say, context);
@@ -156,6 +157,13 @@ function metrics(expr, say, { series }, { withTarget }) {
   }
 }
 const balance = (text) => [...text].reduce((sum, sign) => sum + ('([{'.includes(sign) ? 1 : ')]}'.includes(sign) ? -1 : 0), 0);
+
+/** The variable job has the jobs of one page of the collector: a series of the other page is never found with it. */
+function ofTheJob({ targets = [] }, { templating: { list } }, say) {
+  const page = /label_values\((pos|tillwatch)_/.exec(list.find(({ name }) => name === 'job')?.query.query)?.[1];
+  const names = targets.flatMap(({ expr }) => [...(expr ?? '').matchAll(/\b(pos|tillwatch)_\w+(?=\{)/g)]);
+  for (const [name, of] of names) if (page && of !== page) say('target-job-rule', `${name} is not of the job that the dashboard asks for`);
+}
 
 function statement(rawSql, say) {
   const tables = [...rawSql.matchAll(/\b(?:FROM|JOIN)\s+([a-z_]\w*)/g)].map(([, name]) => name);

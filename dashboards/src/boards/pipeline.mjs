@@ -10,7 +10,6 @@ const REFUSALS = 'status=~"4..|5.."';
 const OUTCOMES = ['accepted', 'duplicate', 'deferred', 'rejected'];
 const rejected = `sum by (reason) (increase(${own('samples_rejected_total')}[$__range]))`;
 const outboxAge = `max((time() - ${own('outbox_oldest_timestamp_seconds')}) * (${own('outbox_oldest_timestamp_seconds')} > bool 0))`;
-const clocks = (...matchers) => `sum(rate(${g.series('pos_terminal_clock_skew_seconds_bucket', ...matchers)}[$__rate_interval]))`;
 const rise = (name, ...matchers) => `sum(increase(${own(name, ...matchers)}[15m])) > bool 0`;
 const grown = (name, ...matchers) => `sum(${own(name, ...matchers)} - min_over_time(${own(name, ...matchers)}[1h])) > bool 0`;
 /** What each alert on the collector is about, as 0 or 1. */
@@ -181,16 +180,6 @@ export default () =>
         thresholds: g.higherIsWorse(REJECTED, 'transparent'),
         showThresholds: true,
         overrides: [g.colour('rejected', g.POOR)],
-        w: 12,
-        h: 6,
-      }),
-      g.timeseries({
-        title: 'Batches from wrong clocks',
-        description: 'Share of all batches whose terminal\'s clock was off by more than a minute, seen from the collector. Over a half it is the collector\'s own clock: check its time service.',
-        targets: [g.prom(`clamp_min(1 - ${clocks(g.le(60))} / ${clocks('le="+Inf"')}, 0)`, 'over a minute')],
-        unit: 'percentunit',
-        softMax: 0.05,
-        overrides: [g.colour('over a minute', g.HUES[1])],
         w: 12,
         h: 6,
       }),
