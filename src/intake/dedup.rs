@@ -214,7 +214,8 @@ impl Dedup {
                 Seen::BeyondWindow => return Reserve::Refused(Reason::BeyondDedupWindow),
                 Seen::Jump => return Reserve::Refused(Reason::SeqJump),
             }
-            let leaves_gap = window.high().checked_add(1) != Some(seq);
+            // A batch that comes into a gap takes nothing that was not given already.
+            let leaves_gap = seq > window.high() && seq - window.high() > 1;
             if leaves_gap && self.gaps.load(Ordering::Relaxed) >= self.settings.gaps_max {
                 return Reserve::Full;
             }
@@ -463,6 +464,10 @@ mod tests {
         assert!(
             matches!(dedup.reserve(identity(5)), Reserve::Fresh),
             "in order costs nothing"
+        );
+        assert!(
+            matches!(dedup.reserve(identity(3)), Reserve::Fresh),
+            "and what fills a gap is never refused for gaps"
         );
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::intake::append::Append;
 use crate::intake::dedup;
-use crate::intake::identity::{Identity, Keyed, Numbered};
+use crate::intake::identity::{self, Identity, Keyed, Numbered};
 use crate::intake::keys::{self, LookedUp};
 use crate::intake::laps::{Laps, Stage};
 use crate::intake::offer::{Field, Offer, Offers};
@@ -175,19 +175,20 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.intake.books.keys.look_up(ids).await
     }
 
-    /// Takes one request from the bucket of every store in it.
+    /// Takes one request from the bucket of every store in it, once, however often the store is named. A batch
+    /// without an identity is charged to nobody: anybody can write a store's name into it.
     fn check_rates(&self) -> Result<(), Refusal> {
-        let mut last = None;
-        for batch in self.batches {
-            let store_id = self.who.names(batch).store_id;
-            if let Some(store_id) = store_id
-                && last != Some(store_id)
-            {
-                self.way.intake.rates.pass(store_id)?;
-                last = Some(store_id);
-            }
+        let rates = &self.way.intake.rates;
+        let store_of = |batch| identity::payer(self.who, batch);
+        if let [batch] = self.batches {
+            return store_of(batch).map_or(Ok(()), |store_id| rates.pass(store_id));
         }
-        Ok(())
+        let mut stores: Vec<&str> = self.batches.iter().filter_map(store_of).collect();
+        stores.sort_unstable();
+        stores.dedup();
+        stores
+            .into_iter()
+            .try_for_each(|store_id| rates.pass(store_id))
     }
 
     /// Decides about one batch; a fresh one is written to `append`. Gives back what it has to wait for.

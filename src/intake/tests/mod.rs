@@ -1,5 +1,7 @@
 //! An intake without a process around it, on a journal whose disk answers when it is told to.
 
+mod rates;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
