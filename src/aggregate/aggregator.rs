@@ -1,11 +1,14 @@
 //! The aggregate: what it holds, what a seal takes out of it, what readers see.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use tillwatch_model::metric::Metric;
 use tillwatch_model::time::DAY_MS;
-use tillwatch_model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
+use tillwatch_model::{
+    Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, StoreKeys, TerminalHour,
+};
 
 use crate::aggregate::cut::{Cut, Restored, Totals};
 use crate::aggregate::layout::Layout;
@@ -63,6 +66,8 @@ pub struct Aggregator {
     pub(super) terminals: Terminals,
     /// Keys of the batches since the last cut.
     pub(super) keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
+    /// How many these are, by number of the store and hour.
+    pub(super) key_counts: BTreeMap<(u32, i64), usize>,
     pub(super) totals: Totals,
     pub(super) applied: u64,
     pub(super) journal_ms: i64,
@@ -86,6 +91,7 @@ impl Aggregator {
             ),
             terminals: Terminals::new(settings.terminals),
             keys: HashMap::default(),
+            key_counts: BTreeMap::new(),
             totals: restored.totals,
             applied: restored.applied,
             journal_ms: restored.journal_ms,
@@ -108,7 +114,7 @@ impl Aggregator {
                 saved.restore_release(self.live.release_mut(index), &layout);
             }
         }
-        let mut terminals: std::collections::BTreeMap<TerminalKey, Terminal> = restored
+        let mut terminals: BTreeMap<TerminalKey, Terminal> = restored
             .terminals
             .into_iter()
             .map(|(key, saved)| {
@@ -127,11 +133,8 @@ impl Aggregator {
             })
             .collect();
         for (key, queue, window) in restored.queues {
-            terminals
-                .entry(key)
-                .or_default()
-                .queues
-                .push((queue, window));
+            let terminal = terminals.entry(key).or_default();
+            terminal.restore_queue(queue, window);
         }
         for (key, terminal) in terminals {
             let is_named = self.stores.find(&key.store_id).is_some();
@@ -177,6 +180,7 @@ impl Aggregator {
             journal_ms: self.journal_ms,
             samples: self.windows.samples,
             terminals: changes.collect(),
+            keys_by_store: self.keys_by_store(),
             keys: self.take_keys(),
             windows: self.windows.take(),
             terminal_hours,
@@ -192,7 +196,25 @@ impl Aggregator {
     fn take_keys(&mut self) -> Vec<(KeyId, FirstResult)> {
         let mut keys: Vec<_> = std::mem::take(&mut self.keys).into_iter().collect();
         keys.sort_unstable_by_key(|(id, _)| *id);
+        self.key_counts.clear();
         keys
+    }
+
+    /// How many idempotency keys each store has used since the last cut, by hour. Stores without series are one,
+    /// which has no name.
+    #[must_use]
+    pub fn keys_by_store(&self) -> Vec<StoreKeys> {
+        let counts = self.key_counts.iter();
+        let of = |((store, hour), keys): (&(u32, i64), &usize)| StoreKeys {
+            store_id: if self.stores.is_named(*store) {
+                (&*self.stores.name(*store)).into()
+            } else {
+                "".into()
+            },
+            hour: *hour,
+            keys: *keys,
+        };
+        counts.map(of).collect()
     }
 
     /// Idempotency keys of the batches since the last cut.

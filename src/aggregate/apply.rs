@@ -2,10 +2,12 @@
 
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
+use tillwatch_model::time::HOUR_MS;
 use tillwatch_model::{BatchHeader, Entry, FirstResult};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::cut::Totals;
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
@@ -47,7 +49,7 @@ impl Aggregator {
             let terminal = touch(&mut self.terminals, &header, shared, is_named);
             (terminal, is_fresh, 0)
         } else {
-            numbered(&mut self.terminals, &header, shared)
+            numbered(&mut self.terminals, &mut self.totals, &header, shared)
         };
         if !is_fresh {
             self.totals.repeated += 1;
@@ -69,6 +71,8 @@ impl Aggregator {
         if header.is_keyed {
             self.keys
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
+            let hour = received_at_ms.div_euclid(HOUR_MS);
+            *self.key_counts.entry((shared.store, hour)).or_default() += 1;
         }
         for entry in entries {
             let (reading, histogram, value) = match entry? {
@@ -189,18 +193,19 @@ fn touch<'t>(
     is_named.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
 }
 
-/// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches of the
-/// queue are lost by it.
+/// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches are lost by
+/// it that were not counted so before.
 fn numbered<'t>(
     terminals: &'t mut Terminals,
+    totals: &mut Totals,
     header: &BatchHeader<'_>,
     shared: Shared,
 ) -> (Option<&'t mut Terminal>, bool, u64) {
+    let queue = (header.queue, header.seq);
     let now_ms = header.received_at_ms;
-    let (queue, seq) = (header.queue, header.seq);
-    let (terminal, is_fresh, lost) =
-        terminals.apply(key_of(header), queue, seq, shared.store, now_ms);
-    (Some(terminal), is_fresh, lost)
+    let applied = terminals.apply(key_of(header), queue, shared.store, now_ms);
+    totals.lost_batches += applied.forgotten;
+    (Some(applied.terminal), applied.is_fresh, applied.lost)
 }
 
 /// What a batch came to, as its sender was told.

@@ -1,6 +1,6 @@
 //! What a seal takes out of the aggregate, and what a start puts back.
 
-use tillwatch_model::{FirstResult, KeyId, SeqWindow};
+use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
@@ -90,6 +90,8 @@ pub struct Cut {
     pub release_series: Vec<(String, SavedSeries)>,
     /// Idempotency keys of the cut's batches, ascending.
     pub keys: Vec<(KeyId, FirstResult)>,
+    /// How many of these keys each store has, by hour.
+    pub keys_by_store: Vec<StoreKeys>,
     /// Terminals that have changed, each with its last state.
     pub terminals: Vec<(TerminalChange, SavedTerminal)>,
 }

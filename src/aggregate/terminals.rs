@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use tillwatch_model::sequence::LOST_AFTER_MS;
-use tillwatch_model::{Seen, SeqWindow};
+use tillwatch_model::{Seen, SeqWindow, ShareRule};
 
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
@@ -26,6 +26,23 @@ pub struct Limits {
     pub terminals_max: usize,
     /// How many terminals of one store may be known, likewise. Unit: terminals.
     pub store_terminals_max: usize,
+    /// How the ranges of missing numbers are shared among the stores. The intake refuses what would leave too many;
+    /// what it lets in all the same, because it fills a gap, costs its queue the lowest of them.
+    pub gaps: ShareRule,
+}
+
+/// What has come of a numbered batch.
+#[derive(Debug)]
+pub struct Applied<'t> {
+    /// The batch's terminal, to fill in.
+    pub terminal: &'t mut Terminal,
+    /// Whether the number is fresh; a second record of one batch is not to be counted.
+    pub is_fresh: bool,
+    /// How many batches are lost that were not counted so before: they are too far below, or their queue made
+    /// room for another.
+    pub lost: u64,
+    /// How many lost batches the queue that made room had, which nobody counts by queue any more.
+    pub forgotten: u64,
 }
 
 /// All terminals.
@@ -63,7 +80,8 @@ impl Terminals {
     /// store has no series (`is_named`), is forgotten there, too.
     pub fn restore(&mut self, key: TerminalKey, terminal: Terminal, is_named: bool) {
         let has_room = is_named && self.has_room(&key.store_id);
-        if terminal.queues.is_empty() && !has_room {
+        let has_queues = !terminal.queues.is_empty() || !terminal.tombstones.is_empty();
+        if !has_queues && !has_room {
             self.forgotten.push(key);
             return;
         }
@@ -153,41 +171,60 @@ impl Terminals {
         (entry, &mut store.gaps, &mut self.gaps)
     }
 
-    /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
-    /// Then whether the number is fresh; a second record of one batch is not to be counted. Then how
-    /// many batches of the queue are lost by it, because they are now too far below.
+    /// Notes that a batch of this sequence number was applied.
     pub fn apply(
         &mut self,
         terminal: TerminalRef<'_>,
-        queue: [u8; 16],
-        seq: u64,
+        (queue, seq): ([u8; 16], u64),
         store: u32,
         now_ms: i64,
-    ) -> (&mut Terminal, bool, u64) {
-        let (entry, of_store, of_all) = self.enter(terminal, store, now_ms);
-        let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
-        let (is_fresh, lost) = if let Some((_, window)) = known {
-            // The intake has let the batch in; only a second copy is not counted.
-            let is_fresh = window.seen(seq) != Seen::Duplicate;
-            let [before, after] = {
-                let gaps = |window: &SeqWindow| Gaps {
-                    missing: window.open_gaps(),
-                    lost: window.lost(),
-                };
-                let before = gaps(window);
-                window.insert(seq, now_ms);
-                [before, gaps(window)]
-            };
-            of_store.change(before, after);
-            of_all.change(before, after);
-            (is_fresh, after.lost - before.lost)
-        } else {
-            // Most terminals have one queue for long.
-            entry.queues.reserve_exact(1);
-            entry.queues.push((queue, SeqWindow::new(seq, now_ms)));
-            (true, 0)
+    ) -> Applied<'_> {
+        let rule = self.limits.gaps;
+        let (terminal, of_store, of_all) = self.enter(terminal, store, now_ms);
+        let mut applied = Applied {
+            is_fresh: true,
+            lost: 0,
+            forgotten: 0,
+            terminal,
         };
-        (entry, is_fresh, lost)
+        let queues = &mut applied.terminal.queues;
+        let (before, after) = if let Some(at) = queues.iter().position(|(known, _)| *known == queue)
+        {
+            let window = &mut queues[at].1;
+            // The intake has let the batch in; only a second copy is not counted.
+            applied.is_fresh = window.seen(seq) != Seen::Duplicate;
+            let before = Gaps::of_window(window);
+            window.insert(seq, now_ms);
+            let (held, total) = (of_store.ranges, of_all.ranges);
+            let has_room = || match store {
+                // Stores without a name have no share.
+                0 => rule.has_common_room(held, total),
+                _ => rule.has_room(held, total),
+            };
+            if window.gap_count() > before.ranges && !has_room() {
+                window.give_up_lowest();
+            }
+            let after = Gaps::of_window(window);
+            applied.lost = after.lost - before.lost;
+            (before, after)
+        } else if applied.terminal.has_tombstone(queue) {
+            // The intake still knew the queue when the batch came.
+            return applied;
+        } else {
+            let before = applied.terminal.make_room(now_ms).unwrap_or_default();
+            applied.lost = before.missing;
+            applied.forgotten = before.missing + before.lost;
+            let window = SeqWindow::new(seq, now_ms);
+            let after = Gaps::of_window(&window);
+            let queues = &mut applied.terminal.queues;
+            // Most terminals have one queue for long.
+            queues.reserve_exact(1);
+            queues.push((queue, window));
+            (before, after)
+        };
+        of_store.change(before, after);
+        of_all.change(before, after);
+        applied
     }
 
     /// Forgets queues, and then terminals, that have been silent for so long that all they could still
@@ -206,7 +243,7 @@ impl Terminals {
             } = store;
             let was_empty = by_id.is_empty();
             by_id.retain(|terminal_id, terminal| {
-                let before = Gaps::of(terminal);
+                let (before, tombstones) = (Gaps::of(terminal), terminal.tombstones.len());
                 lost_with_queues += terminal.age(now_ms, &mut lost);
                 let after = Gaps::of(terminal);
                 gaps.change(before, after);
@@ -217,13 +254,15 @@ impl Terminals {
                 };
                 // A terminal that sends with keys has no queues.
                 let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
-                if terminal.queues.is_empty() && is_silent {
+                let has_none = terminal.queues.is_empty() && terminal.tombstones.is_empty();
+                if has_none && is_silent {
                     self.forgotten.push(key());
                     self.count -= 1;
                     *active -= usize::from(!terminal.is_retired);
                     return false;
                 }
-                if after != before && terminal.changed.is_none() {
+                let has_changed = after != before || terminal.tombstones.len() != tombstones;
+                if has_changed && terminal.changed.is_none() {
                     terminal.changed = u32::try_from(self.dirty.len()).ok();
                     self.dirty.push(key());
                 }

@@ -158,6 +158,10 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
         intake::Refusal::Busy => Verdict::again(SOON, "busy"),
         intake::Refusal::KeysFull => Verdict::again(LATER, "idempotency_keys_full"),
         intake::Refusal::TerminalsFull => Verdict::again(LATER, "terminals_full"),
+        intake::Refusal::QueuesFull | intake::Refusal::TerminalQueuesFull => {
+            Verdict::again(LATER, "queues_full")
+        }
+        intake::Refusal::GapsFull => Verdict::again(LATER, "gaps_full"),
         intake::Refusal::OutboxFull => Verdict::again(LATER, "outbox_full"),
         intake::Refusal::NotStored(why) => match why {
             NotStored::QueueFull => Verdict::again(SOON, "busy"),
@@ -175,7 +179,7 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
 pub fn codes() -> impl Iterator<Item = &'static str> {
     /// The codes below this one are of single samples.
     const FIRST_OF_BATCHES: u8 = 32;
-    const CODES: [&str; 22] = [
+    const CODES: [&str; 24] = [
         "not_found",
         "method_not_allowed",
         "malformed_body",
@@ -192,6 +196,8 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
         "rate_limited",
         "busy",
         "terminals_full",
+        "queues_full",
+        "gaps_full",
         "storage_full",
         "stopping",
         "halted",
@@ -222,6 +228,9 @@ mod tests {
             intake::Refusal::RateLimited { wait_ms: 1 },
             intake::Refusal::Busy,
             intake::Refusal::TerminalsFull,
+            intake::Refusal::QueuesFull,
+            intake::Refusal::TerminalQueuesFull,
+            intake::Refusal::GapsFull,
             intake::Refusal::KeysFull,
             intake::Refusal::OutboxFull,
             intake::Refusal::Internal,

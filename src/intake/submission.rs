@@ -225,7 +225,11 @@ impl<'i, 'o> Submission<'i, 'o> {
                 Some(true) => self.duplicate(placed.batch),
                 Some(false) => self.conflict(placed.batch, numbered),
             },
-            dedup::Reserve::Full => append.refused = Some(Refusal::Busy),
+            dedup::Reserve::QueuesFull => append.refused = Some(Refusal::QueuesFull),
+            dedup::Reserve::TerminalQueuesFull => {
+                append.refused = Some(Refusal::TerminalQueuesFull);
+            }
+            dedup::Reserve::GapsFull => append.refused = Some(Refusal::GapsFull),
             dedup::Reserve::StoreFull => append.refused = Some(Refusal::TerminalsFull),
         }
         None
@@ -239,7 +243,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         append: &mut Append,
     ) -> Option<Wait> {
         let keys = &self.way.intake.books.keys;
-        match keys.reserve(&keyed.id, looked_up) {
+        match keys.reserve(&keyed.id, keyed.store_id, looked_up) {
             keys::Reserve::Fresh => match validate::refusal(placed.batch, &self.time) {
                 None => self.write(placed, Identity::Keyed(keyed), append),
                 Some(reason) => {

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::aggregate::Restored;
 use crate::persist::error::StateError;
-use crate::persist::keys::put_keys;
+use crate::persist::keys::{count_keys, put_keys};
 use crate::persist::marks::mark_hours;
 use crate::persist::sealing::Sealing;
 use crate::persist::side_outbox;
@@ -83,6 +83,7 @@ impl State {
         put_series(&transaction, "release", &cut.release_series)?;
         put_terminals(&transaction, &cut.terminals)?;
         put_keys(&transaction, &cut.keys)?;
+        count_keys(&transaction, &cut.keys_by_store)?;
         put_meta(&transaction, "last_epoch", &sealing.epoch.to_string())?;
         put_meta(&transaction, "applied", &cut.applied.to_string())?;
         put_meta(&transaction, "totals", &serde_json::to_string(&cut.totals)?)?;

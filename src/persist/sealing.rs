@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tillwatch_model::{FirstResult, KeyId, StoreHour};
+use tillwatch_model::{FirstResult, KeyId, StoreHour, StoreKeys};
 
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
@@ -39,6 +39,7 @@ pub(super) struct CutState {
     pub(super) release_series: Vec<(String, String)>,
     pub(super) terminals: Vec<(TerminalChange, String)>,
     pub(super) keys: Vec<(KeyId, FirstResult)>,
+    pub(super) keys_by_store: Vec<StoreKeys>,
 }
 
 impl Sealing {
@@ -137,6 +138,7 @@ impl State {
                 release_series: json(cut.release_series)?,
                 terminals: terminals?,
                 keys: cut.keys,
+                keys_by_store: cut.keys_by_store,
             },
         })
     }

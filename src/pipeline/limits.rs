@@ -1,10 +1,12 @@
 //! Turns the settings into what each stage takes.
 
+use tillwatch_model::ShareRule;
+
 use crate::aggregate;
 use crate::aggregate::terminals::Limits;
 use crate::config::{Config, Span};
 use crate::doors;
-use crate::intake::{self, rates};
+use crate::intake::{self, rates, shares};
 use crate::listener;
 use crate::pipeline::seal::Due;
 
@@ -12,6 +14,17 @@ use crate::pipeline::seal::Due;
 const ADMIN_HEAD_S_MAX: u32 = 5;
 /// How long a connection to the admin listener may be idle: longer than a scrape interval.
 const ADMIN_IDLE_S_MAX: u32 = 120;
+
+/// The places that all stores share.
+pub(super) fn share_settings(config: &Config) -> shares::Settings {
+    shares::Settings {
+        queues_max: config.terminals.queues_max,
+        gaps_max: shares::GAPS_MAX,
+        keys_max: config.idempotency_keys.max,
+        stores_max: config.series.stores_max,
+        listed: None,
+    }
+}
 
 /// The caps of the aggregate.
 #[must_use]
@@ -23,6 +36,7 @@ pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
         terminals: Limits {
             terminals_max: config.terminals.queues_max,
             store_terminals_max: config.terminals.store_max,
+            gaps: ShareRule::new(shares::GAPS_MAX, config.series.stores_max),
         },
         window_bytes_max: config.series.window_memory.in_memory(),
     }

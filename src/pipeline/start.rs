@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use crate::aggregate::Aggregator;
 use crate::config::Config;
 use crate::intake::keys::OnDisk;
-use crate::intake::{Dedup, Keys, dedup, keys};
+use crate::intake::{Dedup, Keys, Shares, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
-use crate::pipeline::limits::aggregate_settings;
+use crate::pipeline::limits::{aggregate_settings, share_settings};
 use crate::pipeline::state_keys::StateKeys;
 use crate::world::World;
 
@@ -96,22 +96,9 @@ pub fn start<C: Completion>(
     }
     note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
-    let dedup = Dedup::new(dedup::Settings {
-        queues_max: config.terminals.queues_max,
-        store_terminals_max: config.terminals.store_max,
-        gaps_max: dedup::GAPS_MAX,
-    });
-    for (key, terminal) in aggregator.terminals().iter() {
-        for (queue, window) in &terminal.queues {
-            let key = QueueKey {
-                store_id: key.store_id.into(),
-                terminal_id: key.terminal_id.into(),
-                queue: *queue,
-            };
-            dedup.restore(&key, window.clone());
-        }
-    }
-    let keys = start_keys(config, state, &aggregator)?;
+    let shares = Shares::new(&share_settings(config));
+    let dedup = start_dedup(config, &aggregator, &shares);
+    let keys = start_keys(config, state, &aggregator, shares)?;
     Ok(Started {
         journal,
         recovery,
@@ -176,11 +163,31 @@ impl tillwatch_journal::Replay for Replayer<'_> {
     }
 }
 
+/// Remembers the queues that the aggregate knows.
+fn start_dedup(config: &Config, aggregator: &Aggregator, shares: &Arc<Shares>) -> Arc<Dedup> {
+    let settings = dedup::Settings {
+        store_terminals_max: config.terminals.store_max,
+    };
+    let dedup = Dedup::new(settings, Arc::clone(shares));
+    for (key, terminal) in aggregator.terminals().iter() {
+        for (queue, window) in terminal.all_queues() {
+            let key = QueueKey {
+                store_id: key.store_id.into(),
+                terminal_id: key.terminal_id.into(),
+                queue,
+            };
+            dedup.restore(&key, window.into_owned());
+        }
+    }
+    dedup
+}
+
 /// Opens the keys: those that seals have written, and those that wait for a seal.
 fn start_keys(
     config: &Config,
     state: &Arc<State>,
     aggregator: &Aggregator,
+    shares: Arc<Shares>,
 ) -> Result<Arc<Keys>, ServeError> {
     let settings = keys::Settings {
         keys_max: config.idempotency_keys.max,
@@ -193,8 +200,15 @@ fn start_keys(
         Vec::new()
     };
     let source = Arc::new(StateKeys(Arc::clone(state)));
-    let on_disk = OnDisk { count, cached };
-    Ok(Keys::new(settings, source, on_disk, aggregator.keys()))
+    let mut by_store = state.keys_by_store()?;
+    by_store.extend(aggregator.keys_by_store());
+    let on_disk = OnDisk {
+        count,
+        cached,
+        by_store,
+    };
+    let pending = aggregator.keys();
+    Ok(Keys::new(settings, source, on_disk, pending, shares))
 }
 
 fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u64, ServeError> {

@@ -17,7 +17,8 @@ use crate::intake::laps::Laps;
 use crate::intake::offer::{Field, Mark, Number, Sample};
 use crate::intake::session::{self, Pseudonyms};
 use crate::intake::{
-    Books, Dedup, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Who, dedup,
+    Books, Dedup, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Shares, Who,
+    dedup, shares,
 };
 use crate::room::{Held, Room};
 
@@ -104,9 +105,11 @@ impl Stage {
             cached_max: 1_000,
         };
         let none = std::iter::empty();
+        let shares = Shares::new(&shares::Settings::default());
+        let (nowhere, on_disk) = (Arc::new(Nowhere), OnDisk::default());
         let books = Books {
-            dedup: Dedup::new(dedup::Settings::default()),
-            keys: Keys::new(keys_settings, Arc::new(Nowhere), OnDisk::default(), none),
+            dedup: Dedup::new(dedup::Settings::default(), Arc::clone(&shares)),
+            keys: Keys::new(keys_settings, nowhere, on_disk, none, shares),
             counters: Counters::default(),
         };
         let parts = Parts {
