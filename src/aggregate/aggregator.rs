@@ -1,6 +1,6 @@
 //! The aggregate: what it holds, what a seal takes out of it, what readers see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -10,21 +10,24 @@ use tillwatch_model::{
     Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, StoreKeys, TerminalHour,
 };
 
-use crate::aggregate::cut::{Cut, Restored, Totals};
+use crate::aggregate::cut::{Cut, NameAges, Restored, Totals};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::LiveSeries;
-use crate::aggregate::names::NameSet;
+use crate::aggregate::names::{NameSet, Rules};
 use crate::aggregate::open::{OpenWindows, Tables};
+use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
 use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 
 /// Caps of the aggregate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caps {
     /// Stores with rollups and series of their own. Unit: stores.
     pub stores_max: usize,
+    /// The only stores that have them, if the operator lists the fleet's stores.
+    pub store_list: Option<Arc<HashSet<Box<str>>>>,
     /// Releases with rollups and series of their own. Unit: releases.
     pub releases_max: usize,
     /// Whether live histograms have exponential buckets beside the exact ones.
@@ -39,6 +42,12 @@ pub struct Caps {
 const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
 /// A store silent for this long is retired.
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
+/// Numbers that releases may have between two cuts: open windows keep them in 16 bits.
+const RELEASE_NUMBERS_MAX: usize = 65_000;
+/// Young names that may make room in an hour, for each place, and at least. Unit: names.
+const MADE_ROOM_A_PLACE: usize = 20;
+const MADE_ROOM_MIN: usize = 5_000;
+
 /// What a reader asks of the open windows.
 #[derive(Debug, Clone, Copy)]
 pub struct Filter<'a> {
@@ -59,6 +68,7 @@ pub struct Aggregator {
     pub(super) layout: Arc<Layout>,
     pub(super) stores: NameSet,
     pub(super) releases: NameSet,
+    pub(super) proposals: Proposals,
     pub(super) windows: OpenWindows,
     pub(super) terminal_hours: OpenTerminalHours,
     pub(super) sessions: OpenSessions,
@@ -78,9 +88,28 @@ impl Aggregator {
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, settings: Caps, restored: Restored) -> Self {
         let layout = Arc::new(Layout::new(&catalogue));
+        let listed = settings.store_list.as_ref().map(|stores| stores.len());
+        let rules = |count_max: usize| Rules {
+            count_max,
+            idle_ms_max: STORE_IDLE_MS,
+            numbers_max: usize::MAX,
+            made_room_max: (MADE_ROOM_A_PLACE * count_max).max(MADE_ROOM_MIN),
+            listed: None,
+        };
+        let of_stores = Rules {
+            listed: settings.store_list,
+            ..rules(listed.unwrap_or(settings.stores_max))
+        };
+        let of_releases = Rules {
+            idle_ms_max: RELEASE_IDLE_MS,
+            numbers_max: RELEASE_NUMBERS_MAX,
+            ..rules(settings.releases_max)
+        };
+        let ages = &restored.name_ages;
         let mut aggregator = Self {
-            stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
-            releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),
+            stores: NameSet::new(of_stores, &restored.stores, &ages.stores),
+            releases: NameSet::new(of_releases, &restored.releases, &ages.releases),
+            proposals: ages.proposals.clone(),
             windows: OpenWindows::default(),
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
@@ -147,8 +176,14 @@ impl Aggregator {
     /// Takes everything applied since the last cut.
     pub fn take(&mut self) -> Cut {
         let layout = Arc::clone(&self.layout);
+        self.forget_freed_releases();
         let (stores, releases) = self.live.take_changed();
         let dropped = (self.stores.take_dropped(), self.releases.take_dropped());
+        let name_ages = NameAges {
+            stores: self.stores.ages(),
+            releases: self.releases.ages(),
+            proposals: self.proposals.clone(),
+        };
         // A store that left its set may still have changed before.
         let current = |index: &&u32| self.stores.is_current(**index);
         let store_series = stores.iter().filter(current).filter_map(|index| {
@@ -173,8 +208,9 @@ impl Aggregator {
                 });
             (change, saved)
         });
-        Cut {
+        let cut = Cut {
             dropped,
+            name_ages,
             applied: self.applied,
             totals: self.totals,
             journal_ms: self.journal_ms,
@@ -190,6 +226,21 @@ impl Aggregator {
             releases: self.releases.saved(),
             store_series,
             release_series,
+        };
+        self.stores.cut();
+        self.releases.cut();
+        cut
+    }
+
+    /// Terminals that last reported a release whose name has left report none: its number may be another's.
+    fn forget_freed_releases(&mut self) {
+        let freed: HashSet<u32> = self.releases.freed().collect();
+        if !freed.is_empty() {
+            self.terminals.change_all(|terminal| {
+                let is_gone = freed.contains(&terminal.release);
+                terminal.release = if is_gone { 0 } else { terminal.release };
+                is_gone
+            });
         }
     }
 

@@ -1,5 +1,6 @@
 //! Applies one record after another.
 
+use tillwatch_model::dimension::NEW_RELEASE;
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
 use tillwatch_model::time::HOUR_MS;
@@ -8,6 +9,8 @@ use tillwatch_model::{BatchHeader, Entry, FirstResult};
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::cut::Totals;
+use crate::aggregate::names::NameSet;
+use crate::aggregate::proposals::{Reporter, Word};
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
@@ -38,9 +41,10 @@ impl Aggregator {
         let overflowed = self.stores.overflowed + self.releases.overflowed;
         let shared = Shared {
             store: self.stores.index(header.store_id, received_at_ms),
-            release: self.releases.index(header.release, received_at_ms),
+            release: self.release(&header),
             source: header.source,
         };
+        self.forget_evicted();
         // The sets count since the start, the totals since ever.
         self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
         let is_named = self.stores.is_named(shared.store);
@@ -118,6 +122,49 @@ impl Aggregator {
         Ok(())
     }
 
+    /// The number of a batch's release.
+    fn release(&mut self, header: &BatchHeader<'_>) -> u32 {
+        let known = self.releases.known(header.release, header.received_at_ms);
+        known.unwrap_or_else(|| self.new_release(header))
+    }
+
+    /// The number of a release that has no name yet: its own, or the one that all such releases share.
+    #[cold]
+    fn new_release(&mut self, header: &BatchHeader<'_>) -> u32 {
+        let (release, now_ms) = (header.release, header.received_at_ms);
+        if NameSet::is_reserved(release) {
+            return self.releases.index(release, now_ms);
+        }
+        let of_store = self.terminals.of_store(header.store_id);
+        let by = Reporter {
+            store_id: header.store_id,
+            terminal_id: header.terminal_id,
+            is_alone: of_store.is_none_or(|store| store.is_alone(header.terminal_id)),
+        };
+        match self.proposals.hear(release, by, now_ms) {
+            Word::Name => {
+                let index = self.releases.index(release, now_ms);
+                if self.releases.is_named(index) {
+                    self.proposals.settle(release);
+                }
+                index
+            }
+            Word::Wait => self.releases.index(NEW_RELEASE, now_ms),
+            Word::TooMany => self.releases.overflow(),
+        }
+    }
+
+    /// Lets go of what stores and releases had that have made room for others.
+    fn forget_evicted(&mut self) {
+        for (store_id, index) in self.stores.take_evicted() {
+            self.live.forget_store(index);
+            self.terminals.lose_name(&store_id);
+        }
+        for (_release, index) in self.releases.take_evicted() {
+            self.live.forget_release(index);
+        }
+    }
+
     /// Gives up what has been silent for too long.
     fn age(&mut self, now_ms: i64) {
         let live = &mut self.live;
@@ -158,6 +205,7 @@ impl Aggregator {
             self.live.forget_store(index);
         }
         self.terminals.retire(store_id);
+        self.terminals.lose_name(store_id);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
+use crate::aggregate::names::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
+use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::TakenSessions;
 use crate::aggregate::terminal_hours::TakenTerminalHours;
@@ -36,6 +38,18 @@ pub struct Totals {
     pub terminals_overflowed: u64,
 }
 
+/// What a state file keeps of stores and releases beside their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct NameAges {
+    /// Of the stores.
+    pub stores: SavedAges,
+    /// Of the releases.
+    pub releases: SavedAges,
+    /// New releases, and who has brought them.
+    pub proposals: Proposals,
+}
+
 /// What a state file holds for the aggregate.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -49,6 +63,8 @@ pub struct Restored {
     pub stores: Vec<(String, i64)>,
     /// Releases and when they were last seen.
     pub releases: Vec<(String, i64)>,
+    /// How old stores and releases are.
+    pub name_ages: NameAges,
     /// Series by store.
     pub store_series: Vec<(String, SavedSeries)>,
     /// Series by release.
@@ -82,6 +98,8 @@ pub struct Cut {
     pub stores: Vec<(String, i64)>,
     /// Releases and when they were last seen.
     pub releases: Vec<(String, i64)>,
+    /// How old stores and releases are.
+    pub name_ages: NameAges,
     /// Stores and releases that have left their sets: their saved series go before the changed ones come.
     pub dropped: (Vec<String>, Vec<String>),
     /// Series of the stores that have changed.

@@ -291,6 +291,14 @@ impl LiveSeries {
         if let Some(store) = self.stores.get_mut(index as usize) {
             *store = StoreLive::default();
         }
+        self.recent.forget_store(index);
+    }
+
+    /// Forgets the series of a release: its number is no longer that of a name.
+    pub fn forget_release(&mut self, index: u32) {
+        if let Some(release) = self.releases.get_mut(index as usize) {
+            *release = ReleaseLive::default();
+        }
     }
 
     /// The series of a release, for restoring.

@@ -160,6 +160,19 @@ impl RecentMinutes {
         self.keep(minute_of(now_ms) - KEPT, i64::MAX);
     }
 
+    /// Lets go of a store's minutes: its number may be another's.
+    pub fn forget_store(&mut self, store: u32) {
+        let places = self.places;
+        for minute in &mut self.minutes {
+            let cells = (0..places).filter_map(|place| minute.cells.remove(&(store, place)));
+            let bytes: usize = cells.map(|cell| cell.bytes()).sum();
+            self.usage.bytes -= bytes;
+            if let Some(of_store) = self.by_store.get_mut(store as usize) {
+                *of_store -= bytes;
+            }
+        }
+    }
+
     fn keep(&mut self, above: i64, to: i64) {
         let Self {
             minutes,

@@ -55,6 +55,11 @@ impl StoreTerminals {
         self.by_id.is_empty()
     }
 
+    /// Whether no terminal but this one is known.
+    pub(super) fn is_alone(&self, terminal_id: &str) -> bool {
+        self.by_id.len() <= usize::from(self.by_id.contains_key(terminal_id))
+    }
+
     /// How many terminals have posted since the store was last retired.
     #[must_use]
     pub fn active(&self) -> usize {

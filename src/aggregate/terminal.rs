@@ -79,6 +79,20 @@ pub struct Terminal {
     pub(super) changed: Option<u32>,
 }
 
+/// What has come of a numbered batch.
+#[derive(Debug)]
+pub struct Applied<'t> {
+    /// The batch's terminal, to fill in.
+    pub terminal: &'t mut Terminal,
+    /// Whether the number is fresh; a second record of one batch is not to be counted.
+    pub is_fresh: bool,
+    /// How many batches are lost that were not counted so before: they are too far below, or their queue made
+    /// room for another.
+    pub lost: u64,
+    /// How many lost batches the queue that made room had, which nobody counts by queue any more.
+    pub forgotten: u64,
+}
+
 /// A terminal as it is written at a seal.
 #[derive(Debug, Clone)]
 pub struct TerminalChange {
@@ -112,6 +126,11 @@ impl Terminal {
         } else {
             self.queues.push((queue, window));
         }
+    }
+
+    /// Whether there is anything by which a resend is told from a new batch.
+    pub(super) fn has_queues(&self) -> bool {
+        !self.queues.is_empty() || !self.tombstones.is_empty()
     }
 
     /// Whether of the queue with this id nothing else is known.

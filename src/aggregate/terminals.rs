@@ -16,7 +16,7 @@ use tillwatch_model::{Seen, SeqWindow, ShareRule};
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
 pub use crate::aggregate::terminal::{
-    Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
+    Applied, Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
 };
 
 /// How many terminals there may be.
@@ -29,20 +29,6 @@ pub struct Limits {
     /// How the ranges of missing numbers are shared among the stores. The intake refuses what would leave too many;
     /// what it lets in all the same, because it fills a gap, costs its queue the lowest of them.
     pub gaps: ShareRule,
-}
-
-/// What has come of a numbered batch.
-#[derive(Debug)]
-pub struct Applied<'t> {
-    /// The batch's terminal, to fill in.
-    pub terminal: &'t mut Terminal,
-    /// Whether the number is fresh; a second record of one batch is not to be counted.
-    pub is_fresh: bool,
-    /// How many batches are lost that were not counted so before: they are too far below, or their queue made
-    /// room for another.
-    pub lost: u64,
-    /// How many lost batches the queue that made room had, which nobody counts by queue any more.
-    pub forgotten: u64,
 }
 
 /// All terminals.
@@ -80,8 +66,7 @@ impl Terminals {
     /// store has no series (`is_named`), is forgotten there, too.
     pub fn restore(&mut self, key: TerminalKey, terminal: Terminal, is_named: bool) {
         let has_room = is_named && self.has_room(&key.store_id);
-        let has_queues = !terminal.queues.is_empty() || !terminal.tombstones.is_empty();
-        if !has_queues && !has_room {
+        if !terminal.has_queues() && !has_room {
             self.forgotten.push(key);
             return;
         }
@@ -254,8 +239,7 @@ impl Terminals {
                 };
                 // A terminal that sends with keys has no queues.
                 let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
-                let has_none = terminal.queues.is_empty() && terminal.tombstones.is_empty();
-                if has_none && is_silent {
+                if !terminal.has_queues() && is_silent {
                     self.forgotten.push(key());
                     self.count -= 1;
                     *active -= usize::from(!terminal.is_retired);
@@ -297,7 +281,36 @@ impl Terminals {
         });
     }
 
-    fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
+    /// A store has no name of its own any more, and its number may be that of another one: what is left of its
+    /// terminals is their queues, as after a restart.
+    pub fn lose_name(&mut self, store_id: &str) {
+        let Some(place) = self.by_store.get(store_id).copied() else {
+            return;
+        };
+        let store = &mut self.stores[place];
+        store.number = 0;
+        let before = store.by_id.len();
+        store.by_id.retain(|terminal_id, terminal| {
+            terminal.store = 0;
+            let is_kept = terminal.has_queues();
+            if !is_kept {
+                store.active -= usize::from(!terminal.is_retired);
+                self.forgotten.push(TerminalKey {
+                    store_id: store_id.into(),
+                    terminal_id: terminal_id.clone(),
+                });
+            }
+            is_kept
+        });
+        self.count -= before - store.by_id.len();
+        if store.by_id.is_empty() {
+            store.by_id = ById::default();
+            self.by_store.remove(store_id);
+            self.free.push(place);
+        }
+    }
+
+    pub(super) fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
         for store in &mut self.stores {
             store.change(&mut self.dirty, &mut change_one);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tillwatch_model::dimension::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Fault;
@@ -13,7 +14,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// Bits in which an open window keeps its release: two numbers are taken by reserved names.
+/// Bits in which an open window keeps its release; some numbers are those of reserved names.
 const RELEASES_MAX: usize = 60_000;
 
 /// Idempotency keys: more would not be looked up in time.
@@ -154,6 +155,9 @@ impl Config {
         for name in &listen.admin_hosts.0 {
             check_host(name).map_err(|message| Fault::new("admin_hosts", message))?;
         }
+        for store_id in &self.series.store_list.0 {
+            check_store(store_id).map_err(|message| Fault::new("store_list", message))?;
+        }
         for origin in &listen.cors_origins.0 {
             check_origin(origin).map_err(|message| Fault::new("cors_origins", message))?;
         }
@@ -281,6 +285,15 @@ fn check_host(text: &str) -> Result<(), String> {
     ))
 }
 
+fn check_store(text: &str) -> Result<(), String> {
+    if is_identifier(text) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not the name of a store; write each as its tills send it: [A-Za-z0-9_.:-]{{1,64}}"
+    ))
+}
+
 fn check_origin(text: &str) -> Result<(), String> {
     let Ok(url) = reqwest::Url::parse(text) else {
         return Err(format!(
@@ -371,6 +384,7 @@ mod tests {
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
         ("stores_max", "0", "between 1 and"),
+        ("store_list", "store-1, store 2", "as its tills send it"),
         ("rebuild_quiet", "9d", "between 1ms and 1d"),
         ("log_slow_request", "0s", "between 1ms and 1h"),
         ("idempotency_keys_max", "6000000", "between 1 and 5000000"),

@@ -161,19 +161,20 @@ settings! {
     }
     /// Which series there are, and what their last minutes take.
     series: Series {
-        "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series of their own. Further stores are counted under the name __overflow__";
-        "TILLWATCH_RELEASES_MAX" releases_max => releases_max: usize = "32", "How many releases may have series of their own. Further releases are counted under the name __overflow__ until another release has been silent for 9 days";
+        "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series, and a share of queues and keys, of their own. Further stores are counted under the name __overflow__ and have one share together. When all places are taken, a store that has reported for less than a day makes room once it has been silent for longer than it reported, and any other store after 30 days of silence";
+        "TILLWATCH_STORE_LIST" store_list => store_list: List = "", "The stores of the fleet, written with commas or as an array. If stores are listed, they have series and a share of queues and keys of their own whatever stores_max says, and all others are counted under the name __overflow__ and have one share together. Without a list, whoever may post can invent stores until stores_max is reached";
+        "TILLWATCH_RELEASES_MAX" releases_max => releases_max: usize = "32", "How many releases may have series of their own. A new release is counted under the name __new__ until a second terminal reports it, and at most two new ones a day come from one store. Further releases are counted under the name __overflow__ until another release has been silent for 9 days, or for longer than it reported if that was less than a day";
         "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms => native_histograms: bool = "false", "Whether /metrics/fleet serves native histograms to a Prometheus that asks for protobuf. Turning native histograms on starts the histograms at 0, as the restart of a counter does";
         "TILLWATCH_WINDOW_MEMORY" window_memory => window_memory: Bytes = "128MiB", "How much memory the minutes behind the window gauges may take for all stores together. Beyond the limit, the store that takes most loses its oldest minutes";
     }
     /// How many terminals are told apart.
     terminals: Terminals {
-        "TILLWATCH_QUEUES_MAX" queues_max => queues_max: usize = "400000", "How many terminal queues tillwatch remembers sequence numbers of. Beyond the limit, batches of a new queue are answered 503, and new terminals without a queue are counted under the name __overflow__";
+        "TILLWATCH_QUEUES_MAX" queues_max => queues_max: usize = "400000", "How many terminal queues tillwatch remembers sequence numbers of. Half of them are divided evenly among the stores, and of the other half a store gets more only while it holds fewer than are left. Beyond its share, batches of a store's new queue are answered 503, and new terminals without a queue are counted under the name __overflow__";
         "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max => store_max: usize = "10000", "How many terminals one store may have. Beyond the limit, batches of a new terminal with a queue are answered 503, and new terminals without a queue are counted under the name __overflow__. If the limit is too large, one store with invented terminals takes the room of all stores";
     }
     /// Idempotency keys, of senders without a queue.
     idempotency_keys: IdempotencyKeys {
-        "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max => max: usize = "5000000", "How many idempotency keys tillwatch remembers. Each key is kept for 25 hours and takes about 80 bytes of the state file. Beyond the limit, batches with a new key are answered 503";
+        "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max => max: usize = "5000000", "How many idempotency keys tillwatch remembers. Each key is kept for 25 hours and takes about 80 bytes of the state file. The keys are shared among the stores as the queues are. Beyond its share, a store's batches with a new key are answered 503";
         "TILLWATCH_IDEMPOTENCY_KEYS_CACHED" idempotency_keys_cached => cached: usize = "100000", "How many idempotency keys tillwatch holds in memory, about 350 bytes each. tillwatch looks the other keys up in the state file";
     }
     /// Connections of the ingest listener.

@@ -77,6 +77,7 @@ impl State {
             side_outbox::put(&transaction, sealing.epoch, &sealing.sides)?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
+        put_meta(&transaction, "name_ages", &cut.name_ages)?;
         drop_series(&transaction, "store", &cut.dropped.0)?;
         drop_series(&transaction, "release", &cut.dropped.1)?;
         put_series(&transaction, "store", &cut.store_series)?;
@@ -109,7 +110,10 @@ impl State {
         };
         let totals: Option<String> = get_meta(&reader, "totals")?;
         let totals = totals.map(|text| serde_json::from_str(&text)).transpose()?;
+        let name_ages: Option<String> = get_meta(&reader, "name_ages")?;
+        let name_ages = name_ages.map(|text| serde_json::from_str(&text));
         Ok(Restored {
+            name_ages: name_ages.transpose()?.unwrap_or_default(),
             applied: unsigned(number("applied")?),
             totals: totals.unwrap_or_default(),
             journal_ms: number("journal_ms")?,

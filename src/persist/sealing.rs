@@ -34,6 +34,8 @@ pub(super) struct CutState {
     pub(super) journal_ms: i64,
     pub(super) stores: Vec<(String, i64)>,
     pub(super) releases: Vec<(String, i64)>,
+    /// JSON.
+    pub(super) name_ages: String,
     pub(super) dropped: (Vec<String>, Vec<String>),
     pub(super) store_series: Vec<(String, String)>,
     pub(super) release_series: Vec<(String, String)>,
@@ -133,6 +135,7 @@ impl State {
                 journal_ms: cut.journal_ms,
                 stores: cut.stores,
                 releases: cut.releases,
+                name_ages: serde_json::to_string(&cut.name_ages)?,
                 dropped: cut.dropped,
                 store_series: json(cut.store_series)?,
                 release_series: json(cut.release_series)?,

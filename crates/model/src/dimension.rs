@@ -4,6 +4,8 @@
 pub const OVERFLOW: &str = "__overflow__";
 /// What a release becomes that is not written as releases are.
 pub const INVALID_RELEASE: &str = "__invalid__";
+/// What a release is called that only one terminal has reported, and that has no name of its own yet.
+pub const NEW_RELEASE: &str = "__new__";
 /// What a release is called when the terminal does not say it.
 pub const UNKNOWN_RELEASE: &str = "unknown";
 /// The longest identifier, in bytes.

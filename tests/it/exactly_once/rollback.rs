@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tillwatch::aggregate::NameAges;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate, migrate_with};
 use tillwatch::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
 use tillwatch::persist::{ClickHouseError, State, StateError};
 use tillwatch::world::World;
-use tillwatch_model::StoreHour;
 use tillwatch_model::time::wall_ms as now_ms;
+use tillwatch_model::{StoreHour, StoreKeys};
 
 use crate::support::{Engine, Exposition, Server, Terminal};
 
@@ -131,6 +132,33 @@ fn the_state_file_of_a_later_release_is_used_unless_it_says_who_may_not() {
         error.to_string().contains("run the later release"),
         "{error}"
     );
+}
+
+/// The tables that earlier releases write have the columns that they had: what is new stands beside them.
+#[test]
+fn a_release_without_shares_writes_the_file_and_what_it_wrote_is_nobodys_share() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(State::open(folder.path(), &World::of_machine()).unwrap());
+    let file = Connection::open(folder.path().join("state.sqlite")).unwrap();
+    // As the release before this one seals.
+    file.execute_batch(
+        "INSERT INTO name VALUES ('store', 's-1', 0, 5), ('release', '1.0', 0, 5);
+         INSERT OR REPLACE INTO series VALUES ('store', 's-1', '{}');
+         INSERT OR REPLACE INTO idempotency_key VALUES (zeroblob(16), 7200001, 1, 0);
+         INSERT OR REPLACE INTO terminal VALUES ('s-1', 't', '{\"release\":\"1.0\",\"last_seen_ms\":5,\"offset_ms\":0,\"levels\":{}}');
+         INSERT OR REPLACE INTO queue VALUES ('s-1', 't', zeroblob(16), zeroblob(24));",
+    )
+    .unwrap();
+    let state = State::open(folder.path(), &World::of_machine()).unwrap();
+    let of_all_others = StoreKeys {
+        store_id: "".into(),
+        hour: 2,
+        keys: 1,
+    };
+    assert_eq!(state.keys_by_store().unwrap(), [of_all_others]);
+    let restored = state.restore().unwrap();
+    assert_eq!((restored.stores.len(), restored.queues.len()), (1, 1));
+    assert_eq!(restored.name_ages, NameAges::default());
 }
 
 /// Makes a state file what the first release would leave: without the tables and marks it does not know.

@@ -239,7 +239,11 @@ fn heavy_histograms_leave_neither_memory_nor_a_large_seal() {
         ..settings()
     };
     let catalogue = Arc::new(Catalogue::default());
-    let mut aggregator = Aggregator::new(Arc::clone(&catalogue), settings, Restored::default());
+    let mut aggregator = Aggregator::new(
+        Arc::clone(&catalogue),
+        settings.clone(),
+        Restored::default(),
+    );
     let honest = [("lcp_ms", BASE_MS - MINUTE_MS, 2_500_000); 20];
     apply(&mut aggregator, BASE_MS, &honest);
     let metrics = [

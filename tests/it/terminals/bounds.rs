@@ -253,7 +253,7 @@ async fn invented_terminals_neither_crowd_others_out_nor_fill_a_page() {
     let server = Server::start_with(&[
         ("TILLWATCH_QUEUES_MAX", "50"),
         ("TILLWATCH_STORE_TERMINALS_MAX", "3"),
-        ("TILLWATCH_STORES_MAX", "1000"),
+        ("TILLWATCH_STORES_MAX", "2000"),
     ])
     .await;
     let honest = Batch::new("honest").value_now("lcp_ms", 1.0);
