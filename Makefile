@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench instructions soak ramp disk scenarios k6 dashboards pictures
+.PHONY: help run test test-stack check fmt bench instructions soak ramp disk queries scenarios k6 dashboards pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -49,6 +49,9 @@ ramp: $(ENGINE) ## Double the load until it is too much, and say what was; write
 
 disk: $(ENGINE) ## Bytes on disk of a simulated day of 50 stores; writes docs/load.md
 	@scripts/load.sh disk
+
+queries: $(ENGINE) ## Measure what terminals notice of queries over 200,000 open rows; writes docs/load.md
+	@scripts/queries.sh
 
 scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
 	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away

@@ -35,7 +35,7 @@ async function warm({ prometheus, clickhouse, admin, check }) {
       check?.();
       return (await promQuery(prometheus, 'query', { query })).result.length > 0;
     });
-  await has('windows of five stores', 'count(pos_sync_duration_window_seconds{quantile="0.95"}) >= 5');
+  await has('windows of five stores', 'count(pos_sync_duration_window_seconds{q="0.95"}) >= 5');
   await has('offline logins', 'sum(pos_offline_login_duration_seconds_count) > 20');
   await has('a release compared with another', 'count(pos_terminals > 0) >= 2');
   await has('rates over a minute', 'count(rate(pos_sync_attempts_total[1m])) > 0 and on () (time() - min(tillwatch_start_timestamp_seconds) > 90)');
@@ -116,7 +116,7 @@ async function missingSeries({ prometheus }) {
   return faults;
 }
 
-const stack = options.urls ? JSON.parse(readFileSync(options.urls, 'utf8')) : await startStack({ scrapeSeconds: 2, fleet: FLEET });
+const stack = options.urls ? JSON.parse(readFileSync(options.urls, 'utf8')) : await startStack({ scrapeSeconds: 2, fleet: FLEET, rules: new URL('../alerts/rules', import.meta.url).pathname });
 let outcome;
 try {
   await warm(stack);

@@ -7,8 +7,8 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust (https://r
 
 command -v node >/dev/null || { echo "node is missing: install Node.js 20 or later." >&2; exit 1; }
 
-# The dashboards: what they are made from, and the rules they keep.
-node --test dashboards/test/*.test.mjs
+# The dashboards: what they are made from, and the rules they keep. The model of the alerts: what was promised of it.
+node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs
 
 if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --locked

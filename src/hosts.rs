@@ -11,15 +11,18 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
 
-/// Why a request was not meant for this listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stranger {
-    /// `Host` is missing, there twice, or not written as one.
-    InvalidHost,
-    /// `Host` is a name that nobody listed.
-    UnknownHost,
-    /// A page of another origin has sent the request.
-    ForeignOrigin,
+use crate::listed::listed;
+
+listed! {
+    /// Why a request was not meant for this listener.
+    pub enum Stranger {
+        /// `Host` is missing, there twice, or not written as one.
+        InvalidHost = "invalid_host",
+        /// `Host` is a name that nobody listed.
+        UnknownHost = "host_not_allowed",
+        /// A page of another origin has sent the request.
+        ForeignOrigin = "foreign_origin",
+    }
 }
 
 /// A host and a port, as `Host` has them.

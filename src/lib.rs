@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which a batch meets them.
 
+pub mod listed;
 pub mod clock;
 pub mod chance;
 pub mod tasks;

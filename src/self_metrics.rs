@@ -55,7 +55,7 @@ metrics_of_self! {
     MISLABELLED = Counter "tillwatch_mislabelled_bodies_total" "Counts bodies that were marked as compressed but were plain; tillwatch read them as plain.";
     CONFLICTING = Counter "tillwatch_conflicting_batches_total" "Counts batches that repeat the queue and number of an earlier batch with other samples; their content is lost, usually because two pages or tills share one queue.";
     LEDGER = Gauge "tillwatch_ledger_samples" "Shows how many samples each place has held since the state file was made; accepted = sealed + open and sealed = confirmed + outbox.";
-    TOTALS = Gauge "tillwatch_journal_samples" "Shows totals of the journal's records since the state file was made: samples rejected, repeated_records, unreadable_records, unknown_acts (acts of an operator that only a later release knows; they are passed over), unknown_metrics, overflowed_batches (their store or release found no room), overflowed_terminals (batches with a key whose terminal found no room).";
+    TOTALS = Gauge "tillwatch_journal_samples" "Shows totals of the journal's records since the state file was made: samples rejected, repeated_records, unreadable_records, unknown_acts (acts of an operator that only a later release knows; they are passed over), unknown_metrics, unknown_labels, unknown_connections and unknown_sources (samples of which only a later release knows that; they are kept as __unknown__), unknown_entries (of a kind that only a later release knows; they are passed over), overflowed_batches (their store or release found no room), overflowed_terminals (batches with a key whose terminal found no room).";
     JOURNAL_DURABLE = Gauge "tillwatch_journal_durable_position" "Shows the highest journal position that is safely on disk.";
     JOURNAL_APPLIED = Gauge "tillwatch_journal_applied_position" "Shows the highest journal position that the aggregate has applied.";
     JOURNAL_USED = Gauge "tillwatch_journal_used_bytes" "Shows how many bytes the journal's segments take on disk.";
@@ -91,6 +91,10 @@ metrics_of_self! {
     WINDOWS_GIVEN_UP = Gauge "tillwatch_windows_given_up" "Shows how many minutes of a metric in a store were dropped since the start to save memory; the window gauges stand on fewer samples then.";
     TERMINALS = Gauge "tillwatch_terminals" "Shows how many terminals the collector knows.";
     QUEUES = Gauge "tillwatch_queues" "Shows how many terminal queues the collector remembers sequence numbers of.";
+    SHARE_HELD = Gauge "tillwatch_share_held" "Shows how many of the places that all stores share are held, by kind: queues (with those of which only the id is remembered), gaps (ranges of missing numbers in queues), idempotency_keys.";
+    SHARE_PLACES = Gauge "tillwatch_share_places" "Shows how many places of each kind all stores share.";
+    SHARE_LARGEST = Gauge "tillwatch_share_largest_store" "Shows how many places of each kind the store with the most of them holds; the log names a store when it gets no more.";
+    SHARE_REFUSED = Counter "tillwatch_share_refusals_total" "Counts how often a store was refused another place because it holds as many as it may while others need room, by kind; the batch is answered 503, and the log names the store.";
     KEYS = Gauge "tillwatch_idempotency_keys" "Shows how many idempotency keys the collector remembers, on disk and in memory.";
     KEYS_REPLAYED = Counter "tillwatch_idempotent_replays_total" "Counts batches that came with a known idempotency key; they got the first batch's answer, and their samples count as duplicates.";
     SEQ_GAPS = Gauge "tillwatch_missing_batches" "Shows how many batches are missing between received ones and may still come.";
@@ -120,6 +124,9 @@ metrics_of_self! {
     REBUILD_SECONDS = Histogram "tillwatch_rebuild_duration_seconds" "Measures how long a round of building hours in rollup_1h took, insert and read-back together.";
     TABLES_MADE_AGAIN = Gauge "tillwatch_database_tables_made_again" "Shows how many tables, views and functions were missing when the database was last prepared and were created again, empty.";
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "Is 1 if the last contact with ClickHouse succeeded, else 0.";
+    CLICKHOUSE_BYTES = Gauge "tillwatch_clickhouse_bytes" "Shows how many bytes each table takes on ClickHouse's disk, as measured every two minutes.";
+    CLICKHOUSE_BUDGET = Gauge "tillwatch_clickhouse_budget_bytes" "Shows how many bytes all tables may take on ClickHouse's disk; when they take more, the oldest days are given up.";
+    CLICKHOUSE_GIVEN_UP = Counter "tillwatch_clickhouse_partitions_given_up_total" "Counts partitions that were dropped because the tables took more disk than clickhouse_budget, by table: days of minutes, of terminals and of sessions, and weeks of rollup_1h.";
     ENGINE_ENDS = Counter "tillwatch_engine_restarts_total" "Counts restarts of the embedded engine, by reason: ended (the engine ended by itself or was killed), hung (the engine did not answer for half a minute), not_ready (the previous start failed).";
     QUERY_READS = Counter "tillwatch_query_reads_total" "Counts reads of ClickHouse for queries, by the finest table that whole hours were read from (rollup_1h, rollup_1m); again counts reads that were repeated because their hours were rebuilt meanwhile.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "Measures how long a query of the API took.";
@@ -176,11 +183,11 @@ fn declared((name, kind, help): &(&'static str, MetricType, &'static str)) -> Op
 pub fn start(
     counter: &'static str,
     label: &'static str,
-    values: &[&'static str],
+    values: impl IntoIterator<Item = &'static str>,
     histograms: &[&'static str],
 ) {
     for value in values {
-        metrics::counter!(counter, label => *value).increment(0);
+        metrics::counter!(counter, label => value).increment(0);
     }
     for histogram in histograms {
         drop(metrics::histogram!(*histogram));

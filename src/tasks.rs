@@ -1,4 +1,5 @@
-//! Starts each task and thread, gives it a name, and notices when it panics.
+//! Starts each task and thread, gives it a name, and notices when it panics; keeps what blocks away from the threads
+//! that serve requests.
 //!
 //! A panic ends only its own task. The process would then continue without the task: it would accept
 //! batches and, for instance, never seal them. [`Tasks::died`] therefore tells of the panic and the process
@@ -7,7 +8,9 @@
 use std::future::Future;
 use std::io;
 
-use tokio::sync::watch;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// Starts tasks and threads; clones watch over the same ones.
@@ -102,11 +105,93 @@ impl Tasks {
     }
 }
 
+/// Runs work that blocks or takes long, beside the few threads that serve requests, and only some of it at once:
+/// the rest waits for its turn without a thread. Clones share the turns.
+#[derive(Debug, Clone)]
+pub struct Jobs(Arc<Semaphore>);
+
+impl Jobs {
+    /// At most so many jobs at once, and at least one.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once.max(1))))
+    }
+
+    /// Runs a job when it is its turn. Whoever waits may go away: a job that has begun keeps its turn to its end. A
+    /// panic of the job is one of whoever waits for it.
+    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let job = move || {
+            let done = job();
+            drop(turn);
+            done
+        };
+        match tokio::task::spawn_blocking(job)
+            .await
+            .map_err(|ended| ended.try_into_panic())
+        {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // Only a runtime that ends gives up a job, and with it whoever waits.
+            Err(Err(_given_up)) => std::future::pending().await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test]
+    async fn as_many_jobs_run_at_once_as_there_are_turns_and_the_runtime_goes_on_meanwhile() {
+        let jobs = Jobs::new(2);
+        let (release, blocked) = std::sync::mpsc::sync_channel::<()>(3);
+        let blocked = Arc::new(std::sync::Mutex::new(blocked));
+        let (begun, mut begins) = tokio::sync::mpsc::channel(3);
+        let job = || {
+            let (jobs, blocked, begun) = (jobs.clone(), Arc::clone(&blocked), begun.clone());
+            tokio::spawn(async move {
+                let job = move || {
+                    begun.try_send(()).unwrap();
+                    // Whoever has the lock waits for the word; the other waits for the lock.
+                    blocked.lock().unwrap().recv().unwrap();
+                };
+                jobs.run(job).await;
+            })
+        };
+        let mut all: Vec<_> = (0..3).map(|_| job()).collect();
+        for _ in 0..2 {
+            begins.recv().await.unwrap();
+        }
+        // Whoever asked for them has gone; their turns are still taken.
+        for asked in all.drain(..2) {
+            asked.abort();
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        begins
+            .try_recv()
+            .expect_err("the third job waits for a turn");
+        release.send(()).unwrap();
+        begins.recv().await.unwrap();
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        all.remove(0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_panic_of_a_job_is_that_of_whoever_waits_and_gives_the_turn_back() {
+        let jobs = Jobs::new(1);
+        let waiting = jobs.clone();
+        let waits = tokio::spawn(async move { waiting.run(|| panic!("as a test does")).await });
+        let ended: Result<(), _> = waits.await;
+        assert!(ended.is_err_and(|error| error.is_panic()));
+        assert_eq!(jobs.run(|| 7).await, 7);
+    }
 
     async fn died(tasks: &Tasks) -> Option<&'static str> {
         let soon = Duration::from_secs(10);

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// A module and those it may import, beside itself. A row names only rows above it, so that the graph
 /// has no cycle; every module of `lib.rs` has a row.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("clock", &[]),
+    ("listed", &[]),
+    ("clock", &["listed"]),
     ("chance", &[]),
     ("tasks", &[]),
     ("world", &["clock", "chance", "tasks"]),
@@ -20,18 +21,36 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("recorder", &[]),
     ("self_metrics", &["recorder"]),
     ("health", &["clock"]),
-    ("hosts", &[]),
+    ("hosts", &["listed"]),
     (
         "listener",
-        &["chance", "world", "self_metrics", "request_id", "throttle"],
+        &[
+            "listed",
+            "chance",
+            "world",
+            "self_metrics",
+            "request_id",
+            "throttle",
+        ],
     ),
     ("progress", &[]),
     ("room", &[]),
     ("config", &["logging", "hosts"]),
-    ("intake", &["clock", "self_metrics", "throttle", "room"]),
+    (
+        "intake",
+        &[
+            "listed",
+            "clock",
+            "tasks",
+            "self_metrics",
+            "throttle",
+            "room",
+        ],
+    ),
     (
         "doors",
         &[
+            "listed",
             "clock",
             "chance",
             "recorder",
@@ -43,16 +62,28 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("aggregate", &[]),
-    ("persist", &["clock", "chance", "world", "aggregate"]),
-    ("holdings", &["aggregate", "persist"]),
+    (
+        "persist",
+        &["listed", "clock", "chance", "world", "aggregate"],
+    ),
+    ("holdings", &["tasks", "aggregate", "persist"]),
     (
         "query",
-        &["clock", "aggregate", "persist", "holdings", "self_metrics"],
+        &[
+            "listed",
+            "clock",
+            "tasks",
+            "aggregate",
+            "persist",
+            "holdings",
+            "self_metrics",
+        ],
     ),
     ("export", &["aggregate"]),
     (
         "admin",
         &[
+            "listed",
             "clock",
             "tasks",
             "logging",
@@ -127,7 +158,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, how long they may be, and why.
 const LONGER: &[(&str, usize, &str)] = &[(
     "crates/model/src/catalogue.rs",
-    600,
+    650,
     "one entry for each metric; a table is not split",
 )];
 

@@ -109,7 +109,7 @@ fn the_metrics_page_is_that_of_the_catalogue() {
     }
     page.push_str(
         "\n## How exact window gauges are\n\nA window gauge is a percentile of the last minutes of a store, such as \
-        `pos_sync_duration_window_seconds{quantile=\"0.95\"}`. A window gauge covers the event-time minutes from 6 to 1 minutes \
+        `pos_sync_duration_window_seconds{q=\"0.95\"}`. A window gauge covers the event-time minutes from 6 to 1 minutes \
         ago, and `pos_sync_duration_window_samples` says how many samples it stands on. Both series disappear while the store \
         is silent.\n\n\
         - A window gauge is never too low, and at most 0.1 % too high as long as each minute of a metric in a store has at most \

@@ -105,7 +105,7 @@ fn samples(parsed: &Parsed<'_>) -> usize {
             .iter()
             .map(|batch| batch.samples.len())
             .sum(),
-        Parsed::Envelope(_) => 0,
+        Parsed::Envelope(_) | Parsed::Plain(_) => 0,
     }
 }
 

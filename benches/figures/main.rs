@@ -1,8 +1,8 @@
 //! Measures the figures of `docs/figures.md`, each in one run on this machine.
 //!
 //! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
-//! `-- trace`, `-- replay`, `-- memory`, `-- page`, `-- query` or `-- hours` one part. Ratios hold from
-//! machine to machine, absolute numbers do not.
+//! `-- trace`, `-- replay`, `-- memory`, `-- page`, `-- query`, `-- hours` or `-- readback` one part. Ratios
+//! hold from machine to machine, absolute numbers do not.
 
 #![expect(
     clippy::panic,
@@ -17,6 +17,7 @@ mod encodings;
 mod hours;
 mod load;
 mod page;
+mod readback;
 
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,9 @@ fn main() {
     }
     if wants("hours") {
         hours::hours();
+    }
+    if wants("readback") {
+        readback::readback();
     }
 }
 

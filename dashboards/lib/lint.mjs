@@ -6,12 +6,13 @@
 // instance on ALERTS (alerts carry the labels of their rules), the Loki rules.
 
 import * as limits from '../src/limits.mjs';
-import { TABLES, knownSeries } from '../src/catalogue.mjs';
+import { MONITORING_SERIES, TABLES, knownSeries } from '../src/catalogue.mjs';
 import { UPCOMING_SERIES } from '../src/upcoming.mjs';
 
 const UNITS = new Set(['s', 'dthms', 'short', 'sishort', 'none', 'percentunit', 'bytes', 'decbytes', 'Bps', 'suffix:×']);
 const BUILT_IN = new Set(['__rate_interval', '__interval', '__range', '__timeFilter', '__fromTime', '__toTime', '__interval_s', '__all', '__conditionalAll', '__timeInterval', '__url_time_range', '__value', '__field', '__data']);
-const TARGET_FREE = new Set(['ALERTS']);
+/** Of other jobs than the board's. */
+const TARGET_FREE = new Set(['ALERTS', ...MONITORING_SERIES.keys()]);
 const DESCRIPTION_LEAST = 25;
 
 /** All faults of a set of dashboards, by file name. */
@@ -29,6 +30,7 @@ export function lint(dashboards, catalogue) {
       const ofPanel = (rule, text) => say(rule, `"${panel.title}": ${text}`);
       onePanel(panel, ofPanel, context);
       for (const target of panel.targets ?? []) oneTarget(target, ofPanel, context);
+      ofTheJob(panel, dashboard, ofPanel);
     }
     for (const { name, expr } of dashboard.annotations.list) metrics(expr, (rule, text) => say(rule, `annotation ${name}: ${text}`), context, { withTarget: false });
     variablesAndLinks(dashboard, say, context);
@@ -135,7 +137,7 @@ function metrics(expr, say, { series }, { withTarget }) {
   const without = expr.replace(/"(?:[^"\\]|\\.)*"/g, '""');
   if (balance(without) !== 0) say('target-promql-rule', `brackets do not match: ${expr}`);
   let found = 0;
-  for (const [, name, matchers, range] of without.matchAll(/\b((?:pos_|tillwatch_)\w+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
+  for (const [, name, matchers, range] of without.matchAll(/\b((?:pos_|tillwatch_|prometheus_|alertmanager_|scrape_)\w+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
     found += 1;
     const known = series.get(name);
     if (!known) {
@@ -155,6 +157,13 @@ function metrics(expr, say, { series }, { withTarget }) {
   }
 }
 const balance = (text) => [...text].reduce((sum, sign) => sum + ('([{'.includes(sign) ? 1 : ')]}'.includes(sign) ? -1 : 0), 0);
+
+/** The variable job has the jobs of one page of the collector: a series of the other page is never found with it. */
+function ofTheJob({ targets = [] }, { templating: { list } }, say) {
+  const page = /label_values\((pos|tillwatch)_/.exec(list.find(({ name }) => name === 'job')?.query.query)?.[1];
+  const names = targets.flatMap(({ expr }) => [...(expr ?? '').matchAll(/\b(pos|tillwatch)_\w+(?=\{)/g)]);
+  for (const [name, of] of names) if (page && of !== page) say('target-job-rule', `${name} is not of the job that the dashboard asks for`);
+}
 
 function statement(rawSql, say) {
   const tables = [...rawSql.matchAll(/\b(?:FROM|JOIN)\s+([a-z_]\w*)/g)].map(([, name]) => name);

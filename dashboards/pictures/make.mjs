@@ -117,7 +117,7 @@ const spoken = (value) => (value === ALL ? 'All' : [value].flat().join(', '));
 
 /** A store worth a look: the slowest synchronisation. */
 async function slowestStore(prometheus) {
-  const { result } = await promQuery(prometheus, 'query', { query: 'topk(1, pos_sync_duration_window_seconds{quantile="0.95"})' });
+  const { result } = await promQuery(prometheus, 'query', { query: 'topk(1, pos_sync_duration_window_seconds{q="0.95"})' });
   return result[0]?.metric.store_id;
 }
 

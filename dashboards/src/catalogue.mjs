@@ -62,16 +62,20 @@ export function knownSeries() {
     histogram(releaseName(name), 'release');
     if (!perStore) continue;
     histogram(prometheus, 'store_id');
-    add(windowName(name), 'gauge', 'store_id', 'quantile');
+    add(windowName(name), 'gauge', 'store_id', 'q');
     add(windowSamplesName(name), 'gauge', 'store_id');
   }
   add('pos_terminals_over_limit', 'gauge', 'store_id', 'metric');
   add('pos_store_last_report_timestamp_seconds', 'gauge', 'store_id');
   add('pos_terminals_reporting', 'gauge', 'store_id');
+  add('pos_terminals_sync_failing', 'gauge', 'store_id');
+  add('pos_terminals_sync_slow', 'gauge', 'store_id');
   add('pos_terminals', 'gauge', 'release');
   add('pos_late_samples_total', 'counter', 'store_id', 'age_up_to');
   const selfLabels = {
     tillwatch_samples_total: ['outcome'],
+    tillwatch_clickhouse_bytes: ['table'],
+    tillwatch_clickhouse_partitions_given_up_total: ['table'],
     tillwatch_samples_rejected_total: ['reason'],
     tillwatch_requests_total: ['status'],
     tillwatch_ledger_samples: ['place'],
@@ -87,8 +91,28 @@ export function knownSeries() {
   }
   add('ALERTS', 'gauge', 'alertname', 'alertstate', 'severity', 'scope', 'family', 'store_id', 'release');
   add('up', 'gauge');
+  for (const [name, of] of MONITORING_SERIES) series.set(name, of);
   return series;
 }
+
+/** What Prometheus and Alertmanager say of themselves, as far as alerts are about it. */
+export const MONITORING_SERIES = new Map(
+  [
+    ['prometheus_rule_evaluation_failures_total', 'counter', 'rule_group'],
+    ['prometheus_rule_group_iterations_missed_total', 'counter', 'rule_group'],
+    ['prometheus_notifications_alertmanagers_discovered', 'gauge'],
+    ['prometheus_notifications_errors_total', 'counter', 'alertmanager'],
+    ['prometheus_notifications_sent_total', 'counter', 'alertmanager'],
+    ['prometheus_notifications_dropped_total', 'counter'],
+    ['prometheus_config_last_reload_successful', 'gauge'],
+    ['prometheus_tsdb_compactions_failed_total', 'counter'],
+    ['prometheus_tsdb_wal_corruptions_total', 'counter'],
+    ['alertmanager_config_last_reload_successful', 'gauge'],
+    ['alertmanager_notifications_total', 'counter', 'integration'],
+    ['alertmanager_notifications_failed_total', 'counter', 'integration'],
+    ['scrape_duration_seconds', 'gauge'],
+  ].map(([name, kind, ...labels]) => [name, { kind, labels: [...TARGET, ...labels] }]),
+);
 
 /** Tables and views of the database with the columns dashboards may name. */
 export const TABLES = {

@@ -38,12 +38,17 @@ export function targetVariables(probe, { showInstance = false } = {}) {
   ];
 }
 
+const SEVERAL = { multi: true, includeAll: true, allValue: '.+', current: { text: ['All'], value: ['$__all'] } };
+
 /** The stores to show: one, or several with All. */
 export const storeVariable = (multi) =>
   query('store_id', 'Store', 'label_values(pos_store_last_report_timestamp_seconds{job=~"$job", instance=~"$instance"}, store_id)', {
     hide: 0,
-    ...(multi ? { multi: true, includeAll: true, allValue: '.+', current: { text: ['All'], value: ['$__all'] } } : {}),
+    ...(multi ? SEVERAL : {}),
   });
+
+/** The releases to show beside the baseline. */
+export const releaseVariable = () => query('release', 'Release', 'label_values(pos_terminals{job=~"$job", instance=~"$instance"}, release)', { hide: 0, ...SEVERAL });
 
 /** A variable that ClickHouse fills. */
 export const sqlVariable = (name, label, rawSql) => ({

@@ -7,12 +7,18 @@ export const LIMITS_PASSED = [1, 3];
 /** Times the median store, or the baseline release (the alert on a release is at 1.2). */
 export const PEERS = [1.5, 3];
 export const BASELINE = [1.1, 1.2];
+/** Refused logins of a store in five minutes that the alert calls a burst. */
+export const LOGIN_BURST = [20];
 /** Share of a budget on disk. */
 export const FULL = [0.5, 0.8];
 /** Age of the oldest epoch that waits for ClickHouse, seconds: twice the default seal, then an hour. */
 export const OUTBOX_AGE_S = [600, 3600];
 /** Share of requests that were refused. */
 export const REFUSED = [0.001, 0.01];
+/** Share of the samples that were rejected, as the alert has it. */
+export const REJECTED = [0.01];
+/** Time of a scrape of /metrics/fleet, seconds: the alert's, of ten at most. */
+export const SCRAPE_S = [8];
 /** Mean fdatasync, seconds. */
 export const FSYNC_S = [0.01, 0.05];
 /** Share of the terminals' batches that arrived. */

@@ -1,6 +1,6 @@
 // The PromQL and SQL that several dashboards share.
 
-import { le, prom, series, sql } from './grafana.mjs';
+import { HUES, POOR, colour, le, prom, series, sql } from './grafana.mjs';
 import { metric, releaseName, windowName, windowSamplesName } from './catalogue.mjs';
 import { AVAILABLE } from './upcoming.mjs';
 
@@ -20,7 +20,7 @@ export const quantileByRelease = (q, name, ...matchers) =>
 export const quantileOfReleases = (q, name) =>
   `histogram_quantile(${q}, sum by (le) (rate(${series(`${releaseName(name)}_bucket`)}[$__rate_interval])))`;
 /** A store's exact percentile over its last five minutes. */
-export const windowOf = (name, q, ...matchers) => series(windowName(name), `quantile="${q}"`, ...matchers);
+export const windowOf = (name, q, ...matchers) => series(windowName(name), `q="${q}"`, ...matchers);
 export const windowSamples = (name, ...matchers) => series(windowSamplesName(name), ...matchers);
 /** Several percentiles as series of a panel. */
 export const percentiles = (name, qs, ...matchers) => qs.map((q) => prom(quantile(q, name, ...matchers), `p${q * 100}`));
@@ -33,6 +33,21 @@ export const counter = (name, ...matchers) => series(`${metric(name).prometheus}
 export function ratio(name, part, matchers = [], { by, range = '$__rate_interval', fn = 'rate' } = {}) {
   const grouped = by ? ` by (${by})` : '';
   return `sum${grouped} (${fn}(${counter(name, part, ...matchers)}[${range}])) / sum${grouped} (${fn}(${counter(name, ...matchers)}[${range}]))`;
+}
+/** Errors over what the application does: cache requests, synchronisations, offline logins and offline transactions. */
+export function errorRatio(...matchers) {
+  const rate = (name) => `sum(rate(${counter(name, ...matchers)}[$__rate_interval]))`;
+  const operations = ['cache_requests', 'sync_attempts', 'offline_logins', 'offline_transactions'];
+  return `${rate('errors')} / (${operations.map(rate).join(' + ')})`;
+}
+/** How the two outcomes of an operation look. */
+export const OUTCOMES = [colour('success', HUES[0]), colour('failure', POOR)];
+/** A counter by minute and label. */
+export const perMinute = (name, label, ...matchers) => `60 * sum by (${label}) (rate(${counter(name, ...matchers)}[$__rate_interval]))`;
+/** The share of the batches whose terminal's clock was off by more. Buckets are read at one moment, but counted at several: never less than nothing. */
+export function clocksOff(bound, ...matchers) {
+  const batches = (...bucket) => `sum(rate(${series('pos_terminal_clock_skew_seconds_bucket', ...matchers, ...bucket)}[$__rate_interval]))`;
+  return `clamp_min(1 - ${batches(le(bound))} / ${batches('le="+Inf"')}, 0)`;
 }
 /** The share of a histogram's samples at or below a bound. */
 export function shareUpTo(name, bound, matchers = [], { range = '$__rate_interval', fn = 'rate' } = {}) {

@@ -79,6 +79,7 @@ const BROKEN = [
   ['threshold', (all) => (fleet(all).panels[3].fieldConfig.defaults.thresholds.steps[1].value = 1.6)],
   ['target-rate-interval-rule', change(withPromql('rate(pos_sync_duration_seconds_bucket'), '[$__rate_interval]', '[5m]')],
   ['target-job-rule', change(withPromql('pos_sync_duration_seconds_bucket'), 'job=~"$job", ', '')],
+  ['target-job-rule', change(withPromql('tillwatch_clickhouse_up{'), 'tillwatch_clickhouse_up', 'pos_terminals_reporting')],
   ['target-instance-rule', change(withPromql('pos_sync_duration_seconds_bucket'), ', instance=~"$instance"', '')],
   ['target-counter-agg-rule', change(withPromql('sum(increase(pos_data_loss_incidents_total'), '[$__range]', '')],
   ['target-promql-rule', change(withPromql('pos_sync_duration_seconds_bucket'), 'histogram_quantile(', 'histogram_quantile((')],

@@ -13,6 +13,7 @@ use tillwatch_model::journal_act_v1::Act;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::refused;
+use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::StoreTerminals;
 use crate::clock::Clock;
 use crate::holdings::Holdings;
@@ -137,13 +138,15 @@ impl Acts {
     async fn retire(&self, store_id: &str) -> Result<usize, NotRetired> {
         // The wait lets what was acknowledged before belong to the series that end.
         let is_applied = self.wait_applied(self.desk.durable().0).await;
-        let (is_known, terminals) = self.holdings.read(|aggregator| {
-            let of_store = aggregator.terminals().of_store(store_id);
+        let name = store_id.to_owned();
+        let look = move |aggregator: &Aggregator| {
+            let of_store = aggregator.terminals().of_store(&name);
             (
-                aggregator.names().0.find(store_id).is_some(),
+                aggregator.names().0.find(&name).is_some(),
                 of_store.map_or(0, StoreTerminals::active),
             )
-        });
+        };
+        let (is_known, terminals) = self.holdings.ask(|holdings| holdings.read(look)).await;
         if is_applied && !is_known && terminals == 0 {
             return Err(NotRetired::Unknown);
         }
@@ -168,7 +171,8 @@ impl Acts {
         let sealed = async {
             let durable = self.desk.durable().0;
             self.holdings.wait_applied(durable).await;
-            let position = self.holdings.read(|aggregator| aggregator.applied());
+            let applied = |holdings: &Holdings| holdings.read(Aggregator::applied);
+            let position = self.holdings.ask(applied).await;
             let mut sealed = self.sealed.clone();
             self.seal_wanted.notify_one();
             let is_sealed = sealed.wait_for(|sealed| *sealed >= position).await.is_ok();

@@ -32,7 +32,7 @@ static STRANGERS: Throttle = Throttle::new("requests that were not meant for the
 
 /// Lets only requests that were meant for this listener come to the router.
 pub(super) fn guard(router: Router, hosts: Arc<AdminHosts>) -> Router {
-    let reasons = &["invalid_host", "host_not_allowed", "foreign_origin"];
+    let reasons = Stranger::ALL.map(Stranger::name);
     names::start(names::ADMIN_REFUSED, "reason", reasons, &[]);
     router.layer(from_fn_with_state(hosts, check))
 }
@@ -46,20 +46,18 @@ async fn check(State(known): State<Arc<AdminHosts>>, request: Request, next: Nex
 }
 
 fn refuse(request: &Request, stranger: Stranger) -> Response {
-    let (status, code, message) = match stranger {
+    let code = stranger.name();
+    let (status, message) = match stranger {
         Stranger::InvalidHost => (
             StatusCode::BAD_REQUEST,
-            "invalid_host",
             "send one Host header, with a name or an address",
         ),
         Stranger::UnknownHost => (
             StatusCode::MISDIRECTED_REQUEST,
-            "host_not_allowed",
             "ask by an address or by localhost, or add the name in Host to the setting admin_hosts",
         ),
         Stranger::ForeignOrigin => (
             StatusCode::FORBIDDEN,
-            "foreign_origin",
             "pages of other origins may not ask; a client that is no page sends no Origin header",
         ),
     };

@@ -27,6 +27,7 @@ mod queries;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -64,6 +65,8 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/api/v1/percentiles", get(queries::percentiles))
         .route("/api/v1/stores", get(queries::stores))
         .route("/api/v1/terminals", get(queries::terminals))
+        .with_state(Arc::clone(&admin.query));
+    let named = Router::new()
         .route("/api/v1/sessions/{pseudonym}", get(queries::session))
         .route("/api/v1/metrics", get(queries::metrics))
         .with_state(admin.query);
@@ -73,6 +76,8 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/api/v1/clock", get(acts::clock))
         .route("/api/v1/clock/accept", post(acts::accept_clock))
         .with_state(admin.acts);
+    let without_parameters = from_fn(queries::without_parameters);
+    let bare = named.merge(told).route_layer(without_parameters);
     let scraped = |which: Page| {
         let (renders, tasks) = (Arc::clone(&admin.renders), admin.tasks.clone());
         get(move |headers| pages::page(which, Arc::clone(&renders), tasks.clone(), headers))
@@ -80,7 +85,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let pages = Router::new()
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
-    let guarded = guard::guard(asked.merge(told).merge(pages), admin.hosts);
+    let guarded = guard::guard(asked.merge(bare).merge(pages), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
 }

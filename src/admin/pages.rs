@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use metrics::gauge;
@@ -67,7 +69,9 @@ pub(super) async fn page<R: Renders>(
 ) -> Response {
     renders.catch_up(page).await;
     let Ok(Ok(permit)) = tokio::time::timeout(RENDER_WAIT_MAX, RENDERS.acquire()).await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        let text = "too many pages at once; scrape them less often\n";
+        let headers = AppendHeaders([(RETRY_AFTER, RENDER_WAIT_MAX.as_secs())]);
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response();
     };
     let started = Instant::now();
     let rendered = on_a_thread(&tasks, permit, move || {

@@ -4,30 +4,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query as Given, State};
-use axum::http::StatusCode;
+use axum::extract::{Extension, Path, Query as Given, Request, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use crate::admin::refused;
-use crate::query::{Parameters, Query, QueryError};
+use crate::query::{self, ErrorCode, Parameters, Query, QueryError};
 use crate::request_id::RequestId;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
-/// How a query can end.
-const RESULTS: [&str; 6] = [
-    "ok",
-    "bad_parameter",
-    "unknown_metric",
-    "too_large",
-    "database_unavailable",
-    "state_unavailable",
-];
-
 /// Makes every count before the first question, so that it starts at 0.
 pub(super) fn start_counts() {
-    names::start(names::QUERIES, "result", &RESULTS, &[names::QUERY_SECONDS]);
+    let results = std::iter::once("ok").chain(ErrorCode::ALL.map(ErrorCode::name));
+    names::start(names::QUERIES, "result", results, &[names::QUERY_SECONDS]);
 }
 
 type Asked = Result<Given<Parameters>, QueryRejection>;
@@ -58,6 +50,19 @@ pub(super) async fn metrics(State(query): State<Arc<Query>>) -> Response {
     Json(query.metrics()).into_response()
 }
 
+/// Refuses parameters where none mean anything: whoever gives one expects something of it.
+pub(super) async fn without_parameters(request: Request, next: Next) -> Response {
+    let asked = Given::<Parameters>::try_from_uri(request.uri());
+    let checked = parameters(asked).and_then(|given| given.check(&[]).map(|_none| ()));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let code = ErrorCode::BadParameter.name();
+            refused(StatusCode::BAD_REQUEST, code, &error.to_string())
+        }
+    }
+}
+
 fn parameters(asked: Asked) -> Result<Parameters, QueryError> {
     match asked {
         Ok(Given(parameters)) => Ok(parameters),
@@ -82,10 +87,7 @@ impl Drop for InFlight {
     }
 }
 
-async fn timed<T: Serialize>(
-    id: Id,
-    answer: impl Future<Output = Result<T, QueryError>>,
-) -> Response {
+async fn timed(id: Id, answer: impl Future<Output = Result<query::Json, QueryError>>) -> Response {
     let _in_flight = InFlight::new();
     let started = tokio::time::Instant::now();
     let result = answer.await;
@@ -93,7 +95,7 @@ async fn timed<T: Serialize>(
     match result {
         Ok(answer) => {
             metrics::counter!(names::QUERIES, "result" => "ok").increment(1);
-            Json(answer).into_response()
+            ([(CONTENT_TYPE, "application/json")], answer).into_response()
         }
         Err(error) => refuse(&error, id.map(|Extension(id)| id)),
     }
@@ -102,16 +104,19 @@ async fn timed<T: Serialize>(
 static NOT_ANSWERED: Throttle = Throttle::new("queries not answered");
 
 fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
-    let (status, code) = match error {
-        QueryError::BadParameter(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
-        QueryError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
-        QueryError::UnknownStore => (StatusCode::NOT_FOUND, "unknown_store"),
-        QueryError::UnknownSession => (StatusCode::NOT_FOUND, "unknown_session"),
-        QueryError::NotAPseudonym => (StatusCode::UNPROCESSABLE_ENTITY, "not_a_pseudonym"),
-        QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
-        QueryError::ClickHouse(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
-        QueryError::State(_) => (StatusCode::SERVICE_UNAVAILABLE, "state_unavailable"),
+    let status = match error.code() {
+        ErrorCode::BadParameter => StatusCode::BAD_REQUEST,
+        ErrorCode::UnknownMetric
+        | ErrorCode::UnknownStore
+        | ErrorCode::UnknownTerminal
+        | ErrorCode::UnknownSession => StatusCode::NOT_FOUND,
+        ErrorCode::NotAPseudonym | ErrorCode::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::DatabaseUnavailable
+        | ErrorCode::StateUnavailable
+        | ErrorCode::TooManyQueries => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
+    let code = error.code().name();
     metrics::counter!(names::QUERIES, "result" => code).increment(1);
     if status.is_server_error()
         && let Some(suppressed) = NOT_ANSWERED.pass()
@@ -124,5 +129,10 @@ fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
             "query not answered"
         );
     }
-    refused(status, code, &error.to_string())
+    let mut response = refused(status, code, &error.to_string());
+    if matches!(error, QueryError::TooMany) {
+        let seconds = HeaderValue::from(query::RETRY_AFTER_S);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
 }

@@ -1,27 +1,30 @@
 //! The aggregate: what it holds, what a seal takes out of it, what readers see.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tillwatch_model::metric::Metric;
 use tillwatch_model::time::DAY_MS;
-use tillwatch_model::{Catalogue, FirstResult, KeyId, Pseudonym, Rollup, SessionDay, TerminalHour};
+use tillwatch_model::{Catalogue, FirstResult, KeyId, StoreKeys};
 
-use crate::aggregate::cut::{Cut, Restored, Totals};
+use crate::aggregate::cut::{Cut, NameAges, Restored, Totals};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::LiveSeries;
-use crate::aggregate::names::NameSet;
+use crate::aggregate::names::{NameSet, Rules};
 use crate::aggregate::open::{OpenWindows, Tables};
+use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
 use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 
 /// Caps of the aggregate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caps {
     /// Stores with rollups and series of their own. Unit: stores.
     pub stores_max: usize,
+    /// The only stores that have them, if the operator lists the fleet's stores.
+    pub store_list: Option<Arc<HashSet<Box<str>>>>,
     /// Releases with rollups and series of their own. Unit: releases.
     pub releases_max: usize,
     /// Whether live histograms have exponential buckets beside the exact ones.
@@ -36,18 +39,11 @@ pub struct Caps {
 const RELEASE_IDLE_MS: i64 = 9 * DAY_MS;
 /// A store silent for this long is retired.
 const STORE_IDLE_MS: i64 = 30 * DAY_MS;
-/// What a reader asks of the open windows.
-#[derive(Debug, Clone, Copy)]
-pub struct Filter<'a> {
-    /// The metric.
-    pub metric: &'a Metric,
-    /// First second of the range.
-    pub from_s: u32,
-    /// First second after the range.
-    pub to_s: u32,
-    /// Only this store.
-    pub store_id: Option<&'a str>,
-}
+/// Numbers that releases may have between two cuts: open windows keep them in 16 bits.
+const RELEASE_NUMBERS_MAX: usize = 65_000;
+/// Young names that may make room in an hour, for each place, and at least. Unit: names.
+const MADE_ROOM_A_PLACE: usize = 20;
+const MADE_ROOM_MIN: usize = 5_000;
 
 /// Windows, series, sets and terminals, up to one position of the journal.
 #[derive(Debug)]
@@ -56,6 +52,7 @@ pub struct Aggregator {
     pub(super) layout: Arc<Layout>,
     pub(super) stores: NameSet,
     pub(super) releases: NameSet,
+    pub(super) proposals: Proposals,
     pub(super) windows: OpenWindows,
     pub(super) terminal_hours: OpenTerminalHours,
     pub(super) sessions: OpenSessions,
@@ -63,6 +60,8 @@ pub struct Aggregator {
     pub(super) terminals: Terminals,
     /// Keys of the batches since the last cut.
     pub(super) keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
+    /// How many these are, by number of the store and hour.
+    pub(super) key_counts: BTreeMap<(u32, i64), usize>,
     pub(super) totals: Totals,
     pub(super) applied: u64,
     pub(super) journal_ms: i64,
@@ -73,9 +72,28 @@ impl Aggregator {
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, settings: Caps, restored: Restored) -> Self {
         let layout = Arc::new(Layout::new(&catalogue));
+        let listed = settings.store_list.as_ref().map(|stores| stores.len());
+        let rules = |count_max: usize| Rules {
+            count_max,
+            idle_ms_max: STORE_IDLE_MS,
+            numbers_max: usize::MAX,
+            made_room_max: (MADE_ROOM_A_PLACE * count_max).max(MADE_ROOM_MIN),
+            listed: None,
+        };
+        let of_stores = Rules {
+            listed: settings.store_list,
+            ..rules(listed.unwrap_or(settings.stores_max))
+        };
+        let of_releases = Rules {
+            idle_ms_max: RELEASE_IDLE_MS,
+            numbers_max: RELEASE_NUMBERS_MAX,
+            ..rules(settings.releases_max)
+        };
+        let ages = &restored.name_ages;
         let mut aggregator = Self {
-            stores: NameSet::new(settings.stores_max, STORE_IDLE_MS, &restored.stores),
-            releases: NameSet::new(settings.releases_max, RELEASE_IDLE_MS, &restored.releases),
+            stores: NameSet::new(of_stores, &restored.stores, &ages.stores),
+            releases: NameSet::new(of_releases, &restored.releases, &ages.releases),
+            proposals: ages.proposals.clone(),
             windows: OpenWindows::default(),
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
@@ -86,6 +104,7 @@ impl Aggregator {
             ),
             terminals: Terminals::new(settings.terminals),
             keys: HashMap::default(),
+            key_counts: BTreeMap::new(),
             totals: restored.totals,
             applied: restored.applied,
             journal_ms: restored.journal_ms,
@@ -108,7 +127,7 @@ impl Aggregator {
                 saved.restore_release(self.live.release_mut(index), &layout);
             }
         }
-        let mut terminals: std::collections::BTreeMap<TerminalKey, Terminal> = restored
+        let mut terminals: BTreeMap<TerminalKey, Terminal> = restored
             .terminals
             .into_iter()
             .map(|(key, saved)| {
@@ -127,11 +146,8 @@ impl Aggregator {
             })
             .collect();
         for (key, queue, window) in restored.queues {
-            terminals
-                .entry(key)
-                .or_default()
-                .queues
-                .push((queue, window));
+            let terminal = terminals.entry(key).or_default();
+            terminal.restore_queue(queue, window);
         }
         for (key, terminal) in terminals {
             let is_named = self.stores.find(&key.store_id).is_some();
@@ -144,8 +160,14 @@ impl Aggregator {
     /// Takes everything applied since the last cut.
     pub fn take(&mut self) -> Cut {
         let layout = Arc::clone(&self.layout);
+        self.forget_freed_releases();
         let (stores, releases) = self.live.take_changed();
         let dropped = (self.stores.take_dropped(), self.releases.take_dropped());
+        let name_ages = NameAges {
+            stores: self.stores.ages(),
+            releases: self.releases.ages(),
+            proposals: self.proposals.clone(),
+        };
         // A store that left its set may still have changed before.
         let current = |index: &&u32| self.stores.is_current(**index);
         let store_series = stores.iter().filter(current).filter_map(|index| {
@@ -170,13 +192,15 @@ impl Aggregator {
                 });
             (change, saved)
         });
-        Cut {
+        let cut = Cut {
             dropped,
+            name_ages,
             applied: self.applied,
             totals: self.totals,
             journal_ms: self.journal_ms,
             samples: self.windows.samples,
             terminals: changes.collect(),
+            keys_by_store: self.keys_by_store(),
             keys: self.take_keys(),
             windows: self.windows.take(),
             terminal_hours,
@@ -186,13 +210,46 @@ impl Aggregator {
             releases: self.releases.saved(),
             store_series,
             release_series,
+        };
+        self.stores.cut();
+        self.releases.cut();
+        cut
+    }
+
+    /// Terminals that last reported a release whose name has left report none: its number may be another's.
+    fn forget_freed_releases(&mut self) {
+        let freed: HashSet<u32> = self.releases.freed().collect();
+        if !freed.is_empty() {
+            self.terminals.change_all(|terminal| {
+                let is_gone = freed.contains(&terminal.release);
+                terminal.release = if is_gone { 0 } else { terminal.release };
+                is_gone
+            });
         }
     }
 
     fn take_keys(&mut self) -> Vec<(KeyId, FirstResult)> {
         let mut keys: Vec<_> = std::mem::take(&mut self.keys).into_iter().collect();
         keys.sort_unstable_by_key(|(id, _)| *id);
+        self.key_counts.clear();
         keys
+    }
+
+    /// How many idempotency keys each store has used since the last cut, by hour. Stores without series are one,
+    /// which has no name.
+    #[must_use]
+    pub fn keys_by_store(&self) -> Vec<StoreKeys> {
+        let counts = self.key_counts.iter();
+        let of = |((store, hour), keys): (&(u32, i64), &usize)| StoreKeys {
+            store_id: if self.stores.is_named(*store) {
+                (&*self.stores.name(*store)).into()
+            } else {
+                "".into()
+            },
+            hour: *hour,
+            keys: *keys,
+        };
+        counts.map(of).collect()
     }
 
     /// Idempotency keys of the batches since the last cut.
@@ -268,39 +325,5 @@ impl Aggregator {
     #[must_use]
     pub fn name_counts(&self) -> (usize, usize) {
         (self.stores.len(), self.releases.len())
-    }
-
-    /// Copies of the open rows that a reader asks for.
-    #[must_use]
-    pub fn open_rollups(&self, filter: &Filter<'_>) -> Vec<Rollup> {
-        let store = filter.store_id.map(|name| self.stores.find(name));
-        if store == Some(None) {
-            return Vec::new();
-        }
-        self.windows
-            .copies(&self.tables(), |metric, row_store, start_s| {
-                metric == filter.metric.code
-                    && (filter.from_s..filter.to_s).contains(&start_s)
-                    && store.flatten().is_none_or(|wanted| wanted == row_store)
-            })
-    }
-}
-
-impl Aggregator {
-    /// Copies of the open rows of a store's terminals since an hour (s), of real users.
-    #[must_use]
-    pub fn open_terminal_hours(&self, store_id: &str, from_s: u32) -> Vec<TerminalHour> {
-        let Some(store) = self.stores.find(store_id) else {
-            return Vec::new();
-        };
-        let id_of = |number| self.terminals.changed_id(number);
-        self.terminal_hours
-            .copies(store, from_s, &self.tables(), id_of)
-    }
-
-    /// Copies of the open rows of a session.
-    #[must_use]
-    pub fn open_session(&self, session: Pseudonym) -> Vec<SessionDay> {
-        self.sessions.copies(session, &self.tables())
     }
 }

@@ -1,11 +1,19 @@
 //! Applies one record after another.
 
+use tillwatch_model::dimension::NEW_RELEASE;
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
-use tillwatch_model::{BatchHeader, Entry, FirstResult};
+use tillwatch_model::time::HOUR_MS;
+use tillwatch_model::{
+    BatchHeader, Catalogue, Connection, Entry, FirstResult, Metric, Reading, Source,
+};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::cut::Totals;
+use crate::aggregate::layout::Layout;
+use crate::aggregate::names::NameSet;
+use crate::aggregate::proposals::{Reporter, Word};
 use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
@@ -36,9 +44,10 @@ impl Aggregator {
         let overflowed = self.stores.overflowed + self.releases.overflowed;
         let shared = Shared {
             store: self.stores.index(header.store_id, received_at_ms),
-            release: self.releases.index(header.release, received_at_ms),
+            release: self.release(&header),
             source: header.source,
         };
+        self.forget_evicted();
         // The sets count since the start, the totals since ever.
         self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
         let is_named = self.stores.is_named(shared.store);
@@ -47,7 +56,7 @@ impl Aggregator {
             let terminal = touch(&mut self.terminals, &header, shared, is_named);
             (terminal, is_fresh, 0)
         } else {
-            numbered(&mut self.terminals, &header, shared)
+            numbered(&mut self.terminals, &mut self.totals, &header, shared)
         };
         if !is_fresh {
             self.totals.repeated += 1;
@@ -69,24 +78,28 @@ impl Aggregator {
         if header.is_keyed {
             self.keys
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
+            let hour = received_at_ms.div_euclid(HOUR_MS);
+            *self.key_counts.entry((shared.store, hour)).or_default() += 1;
         }
         for entry in entries {
-            let (reading, histogram, value) = match entry? {
+            let (mut reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
                     self.totals.rejected += samples;
+                    continue;
+                }
+                Entry::Later => {
+                    self.totals.unknown_entries += 1;
                     continue;
                 }
                 Entry::Sample(reading, value) => (reading, None, value),
                 Entry::Histogram(reading, histogram) => (reading, Some(histogram), 0),
             };
-            let Some(metric) = self.catalogue.by_code(reading.metric) else {
-                self.totals.unknown += 1;
-                continue;
-            };
-            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
             let brought = histogram
                 .as_ref()
                 .map_or(Brought::Value(value), Brought::Histogram);
+            let known = (self.catalogue.as_ref(), &mut self.totals);
+            let metric = kept(known, &mut reading, shared.source, brought);
+            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
             let arrival = Arrival {
                 shared,
                 metric,
@@ -102,16 +115,56 @@ impl Aggregator {
             if metric.per_terminal {
                 self.terminal_hours.add(&arrival, number);
             }
-            let is_live = self.live.add(&arrival);
-            if is_live
-                && let Some(at) = self.layout.place(metric).level
+            if self.live.add(&arrival)
                 && let Some(terminal) = &mut terminal
             {
-                let last = last_value(&arrival);
-                terminal.keep_level(at, last);
+                note_last(terminal, &self.layout, &arrival);
             }
         }
         Ok(())
+    }
+
+    /// The number of a batch's release.
+    fn release(&mut self, header: &BatchHeader<'_>) -> u32 {
+        let known = self.releases.known(header.release, header.received_at_ms);
+        known.unwrap_or_else(|| self.new_release(header))
+    }
+
+    /// The number of a release that has no name yet: its own, or the one that all such releases share.
+    #[cold]
+    fn new_release(&mut self, header: &BatchHeader<'_>) -> u32 {
+        let (release, now_ms) = (header.release, header.received_at_ms);
+        if NameSet::is_reserved(release) {
+            return self.releases.index(release, now_ms);
+        }
+        let of_store = self.terminals.of_store(header.store_id);
+        let by = Reporter {
+            store_id: header.store_id,
+            terminal_id: header.terminal_id,
+            is_alone: of_store.is_none_or(|store| store.is_alone(header.terminal_id)),
+        };
+        match self.proposals.hear(release, by, now_ms) {
+            Word::Name => {
+                let index = self.releases.index(release, now_ms);
+                if self.releases.is_named(index) {
+                    self.proposals.settle(release);
+                }
+                index
+            }
+            Word::Wait => self.releases.index(NEW_RELEASE, now_ms),
+            Word::TooMany => self.releases.overflow(),
+        }
+    }
+
+    /// Lets go of what stores and releases had that have made room for others.
+    fn forget_evicted(&mut self) {
+        for (store_id, index) in self.stores.take_evicted() {
+            self.live.forget_store(index);
+            self.terminals.lose_name(&store_id);
+        }
+        for (_release, index) in self.releases.take_evicted() {
+            self.live.forget_release(index);
+        }
     }
 
     /// Gives up what has been silent for too long.
@@ -154,6 +207,61 @@ impl Aggregator {
             self.live.forget_store(index);
         }
         self.terminals.retire(store_id);
+        self.terminals.lose_name(store_id);
+    }
+}
+
+/// Keeps what a terminal said last.
+fn note_last(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>) {
+    if let Some(at) = layout.place(arrival.metric).level {
+        terminal.keep_level(at, last_value(arrival));
+    }
+    if let Some(trouble) = layout.trouble(arrival.reading, greatest(arrival.brought)) {
+        terminal.note_trouble(trouble, arrival.t_ms);
+    }
+}
+
+/// The metric of a reading. What only a later release knows of the reading is counted, and kept as
+/// `__unknown__`.
+#[inline]
+fn kept<'c>(
+    (catalogue, totals): (&'c Catalogue, &mut Totals),
+    reading: &mut Reading,
+    source: Source,
+    brought: Brought<'_>,
+) -> &'c Metric {
+    let metric = catalogue.by_code(reading.metric);
+    let metric = metric.unwrap_or(&Metric::LATER);
+    let label = metric.label_kept(reading.label);
+    let is_known = metric.code == reading.metric
+        && label == reading.label
+        && reading.connection != Connection::Later
+        && source != Source::Later;
+    if !is_known {
+        note_later(totals, metric, reading, source, brought.weight());
+        (reading.metric, reading.label) = (metric.code, label);
+    }
+    metric
+}
+
+#[cold]
+fn note_later(
+    totals: &mut Totals,
+    metric: &Metric,
+    reading: &Reading,
+    source: Source,
+    samples: u64,
+) {
+    if metric.code == Metric::LATER.code {
+        totals.unknown += samples;
+    } else if metric.label_kept(reading.label) != reading.label {
+        totals.unknown_labels += samples;
+    }
+    if reading.connection == Connection::Later {
+        totals.unknown_connections += samples;
+    }
+    if source == Source::Later {
+        totals.unknown_sources += samples;
     }
 }
 
@@ -163,10 +271,14 @@ fn last_value(arrival: &Arrival<'_>) -> LastValue {
     LastValue {
         t_ms: arrival.t_ms.saturating_add(span_ms),
         t_raw_ms: arrival.reading.t_raw_ms.saturating_add(span_ms),
-        value: match arrival.brought {
-            Brought::Value(value) => value,
-            Brought::Histogram(histogram) => histogram.max,
-        },
+        value: greatest(arrival.brought),
+    }
+}
+
+fn greatest(brought: Brought<'_>) -> u64 {
+    match brought {
+        Brought::Value(value) => value,
+        Brought::Histogram(histogram) => histogram.max,
     }
 }
 
@@ -189,18 +301,19 @@ fn touch<'t>(
     is_named.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
 }
 
-/// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches of the
-/// queue are lost by it.
+/// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches are lost by
+/// it that were not counted so before.
 fn numbered<'t>(
     terminals: &'t mut Terminals,
+    totals: &mut Totals,
     header: &BatchHeader<'_>,
     shared: Shared,
 ) -> (Option<&'t mut Terminal>, bool, u64) {
+    let queue = (header.queue, header.seq);
     let now_ms = header.received_at_ms;
-    let (queue, seq) = (header.queue, header.seq);
-    let (terminal, is_fresh, lost) =
-        terminals.apply(key_of(header), queue, seq, shared.store, now_ms);
-    (Some(terminal), is_fresh, lost)
+    let applied = terminals.apply(key_of(header), queue, shared.store, now_ms);
+    totals.lost_batches += applied.forgotten;
+    (Some(applied.terminal), applied.is_fresh, applied.lost)
 }
 
 /// What a batch came to, as its sender was told.
@@ -219,6 +332,7 @@ fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
                     counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
             }
             Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
+            Entry::Later => {}
         }
     }
     first

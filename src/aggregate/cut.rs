@@ -1,8 +1,10 @@
 //! What a seal takes out of the aggregate, and what a start puts back.
 
-use tillwatch_model::{FirstResult, KeyId, SeqWindow};
+use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
+use crate::aggregate::names::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
+use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::TakenSessions;
 use crate::aggregate::terminal_hours::TakenTerminalHours;
@@ -27,13 +29,52 @@ pub struct Totals {
     /// Batches that never came, of queues that are forgotten.
     #[serde(default)]
     pub lost_batches: u64,
-    /// Samples of metrics that this release does not know.
+    /// Samples of metrics that only a later release knows: kept as `__unknown__`.
     pub unknown: u64,
+    /// Samples with a label that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_labels: u64,
+    /// Samples with a connection that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_connections: u64,
+    /// Samples of a source that only a later release knows: kept as `__unknown__`.
+    #[serde(default)]
+    pub unknown_sources: u64,
+    /// Entries of a kind that only a later release knows: passed over.
+    #[serde(default)]
+    pub unknown_entries: u64,
     /// Batches whose store or release became `__overflow__`.
     pub overflowed: u64,
     /// Batches with a key whose terminal found no place.
     #[serde(default)]
     pub terminals_overflowed: u64,
+}
+
+impl Totals {
+    /// What of the records only a later release knows, by name.
+    #[must_use]
+    pub fn later(&self) -> [(&'static str, u64); 6] {
+        [
+            ("unknown_acts", self.unknown_acts),
+            ("unknown_metrics", self.unknown),
+            ("unknown_labels", self.unknown_labels),
+            ("unknown_connections", self.unknown_connections),
+            ("unknown_sources", self.unknown_sources),
+            ("unknown_entries", self.unknown_entries),
+        ]
+    }
+}
+
+/// What a state file keeps of stores and releases beside their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct NameAges {
+    /// Of the stores.
+    pub stores: SavedAges,
+    /// Of the releases.
+    pub releases: SavedAges,
+    /// New releases, and who has brought them.
+    pub proposals: Proposals,
 }
 
 /// What a state file holds for the aggregate.
@@ -49,6 +90,8 @@ pub struct Restored {
     pub stores: Vec<(String, i64)>,
     /// Releases and when they were last seen.
     pub releases: Vec<(String, i64)>,
+    /// How old stores and releases are.
+    pub name_ages: NameAges,
     /// Series by store.
     pub store_series: Vec<(String, SavedSeries)>,
     /// Series by release.
@@ -82,6 +125,8 @@ pub struct Cut {
     pub stores: Vec<(String, i64)>,
     /// Releases and when they were last seen.
     pub releases: Vec<(String, i64)>,
+    /// How old stores and releases are.
+    pub name_ages: NameAges,
     /// Stores and releases that have left their sets: their saved series go before the changed ones come.
     pub dropped: (Vec<String>, Vec<String>),
     /// Series of the stores that have changed.
@@ -90,6 +135,8 @@ pub struct Cut {
     pub release_series: Vec<(String, SavedSeries)>,
     /// Idempotency keys of the cut's batches, ascending.
     pub keys: Vec<(KeyId, FirstResult)>,
+    /// How many of these keys each store has, by hour.
+    pub keys_by_store: Vec<StoreKeys>,
     /// Terminals that have changed, each with its last state.
     pub terminals: Vec<(TerminalChange, SavedTerminal)>,
 }

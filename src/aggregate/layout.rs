@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tillwatch_model::metric::Metric;
-use tillwatch_model::{Catalogue, Kind};
+use tillwatch_model::{Catalogue, Kind, Reading};
 
 /// Where each metric's series stand.
 #[derive(Debug)]
@@ -16,12 +16,31 @@ pub struct Layout {
     pub(super) store_histograms: usize,
     pub(super) release_histograms: usize,
     levels: usize,
+    synchronisations: Synchronisations,
+}
+
+/// By what a terminal's synchronisations are known to fail, or to be slow.
+#[derive(Debug, Clone, Copy, Default)]
+struct Synchronisations {
+    /// The metric that counts attempts, and the label of one that failed.
+    failed: Option<(u16, u8)>,
+    /// The metric of their durations, and the value over which one is critical.
+    slow: Option<(u16, u64)>,
+}
+
+/// What a reading says of its terminal's synchronisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The synchronisation failed.
+    Failed,
+    /// The synchronisation took longer than the catalogue's critical limit.
+    Slow,
 }
 
 /// Where one metric's series stand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
-    /// The first of the metric's counters, of which each label value has one.
+    /// The first of the metric's counters: one for each label value, and one for those of later releases.
     pub counter: Option<usize>,
     /// The first of the metric's counters in each release.
     pub release_counter: Option<usize>,
@@ -31,6 +50,23 @@ pub struct Place {
     pub release_histogram: Option<usize>,
     /// The metric's last values in each terminal.
     pub level: Option<usize>,
+}
+
+impl Synchronisations {
+    fn of(catalogue: &Catalogue) -> Self {
+        let attempts = catalogue.named("sync_attempts");
+        let failure = attempts.and_then(|metric| {
+            let values = metric.label?.values;
+            let place = values.iter().position(|value| *value == "failure")?;
+            Some((metric.code, u8::try_from(place).ok()?))
+        });
+        let durations = catalogue.named("sync_duration_ms");
+        let critical = durations.and_then(|metric| Some((metric.code, metric.thresholds[1]?)));
+        Self {
+            failed: failure,
+            slow: critical,
+        }
+    }
 }
 
 impl Layout {
@@ -44,6 +80,7 @@ impl Layout {
             store_histograms: 0,
             release_histograms: 0,
             levels: 0,
+            synchronisations: Synchronisations::of(catalogue),
             catalogue: Arc::clone(catalogue),
         };
         let take = |next: &mut usize, length: usize| {
@@ -58,10 +95,10 @@ impl Layout {
             let mut place = Place::default();
             match metric.kind {
                 Kind::Counter => {
-                    let values = metric.label.map_or(1, |label| label.values.len());
-                    place.counter = take(&mut layout.counters, values);
+                    let counters = metric.counters();
+                    place.counter = take(&mut layout.counters, counters);
                     if metric.per_release {
-                        place.release_counter = take(&mut layout.release_counters, values);
+                        place.release_counter = take(&mut layout.release_counters, counters);
                     }
                 }
                 Kind::Distribution => {
@@ -84,6 +121,18 @@ impl Layout {
     pub fn place(&self, metric: &Metric) -> Place {
         let place = self.places.get(usize::from(metric.code));
         place.copied().unwrap_or_default()
+    }
+
+    /// What a reading, whose greatest value is `greatest`, says against its terminal. Asked for every live reading:
+    /// two comparisons for most of them.
+    #[must_use]
+    pub fn trouble(&self, reading: &Reading, greatest: u64) -> Option<Trouble> {
+        let Synchronisations { failed, slow } = self.synchronisations;
+        if failed == Some((reading.metric, reading.label)) {
+            return (greatest > 0).then_some(Trouble::Failed);
+        }
+        let (metric, limit) = slow?;
+        (metric == reading.metric && greatest > limit).then_some(Trouble::Slow)
     }
 
     /// The catalogue the places are of.

@@ -203,7 +203,7 @@ impl LiveSeries {
             brought,
         }: &Arrival<'_>,
     ) -> bool {
-        let label = reading.label;
+        let at = metric.counter_of(reading.label);
         if shared.source != Source::Rum {
             return false;
         }
@@ -219,11 +219,11 @@ impl LiveSeries {
         let place = self.layout.place(metric);
         if let (Some(first), Brought::Value(value)) = (place.counter, brought) {
             let store = self.store_mut(shared.store);
-            count(&mut store.counters, first + usize::from(label), value);
+            count(&mut store.counters, first + at, value);
         }
         if let (Some(first), Brought::Value(value)) = (place.release_counter, brought) {
             let release = self.release_mut(shared.release);
-            count(&mut release.counters, first + usize::from(label), value);
+            count(&mut release.counters, first + at, value);
         }
         if let Some(index) = place.store_histogram {
             let store = self.store_mut(shared.store);
@@ -290,6 +290,14 @@ impl LiveSeries {
     pub fn forget_store(&mut self, index: u32) {
         if let Some(store) = self.stores.get_mut(index as usize) {
             *store = StoreLive::default();
+        }
+        self.recent.forget_store(index);
+    }
+
+    /// Forgets the series of a release: its number is no longer that of a name.
+    pub fn forget_release(&mut self, index: u32) {
+        if let Some(release) = self.releases.get_mut(index as usize) {
+            *release = ReleaseLive::default();
         }
     }
 

@@ -160,6 +160,19 @@ impl RecentMinutes {
         self.keep(minute_of(now_ms) - KEPT, i64::MAX);
     }
 
+    /// Lets go of a store's minutes: its number may be another's.
+    pub fn forget_store(&mut self, store: u32) {
+        let places = self.places;
+        for minute in &mut self.minutes {
+            let cells = (0..places).filter_map(|place| minute.cells.remove(&(store, place)));
+            let bytes: usize = cells.map(|cell| cell.bytes()).sum();
+            self.usage.bytes -= bytes;
+            if let Some(of_store) = self.by_store.get_mut(store as usize) {
+                *of_store -= bytes;
+            }
+        }
+    }
+
     fn keep(&mut self, above: i64, to: i64) {
         let Self {
             minutes,
@@ -257,22 +270,17 @@ impl RecentMinutes {
         self.usage
     }
 
-    /// Copies of the minutes that gauges read at `now_ms`. They are merged later, where nobody waits.
-    #[must_use]
-    pub fn copies(&self, now_ms: i64) -> RecentCopies {
-        let last = minute_of(now_ms) - 1;
-        let mut copies = RecentCopies::default();
-        for minute in &self.minutes {
-            if minute.number <= last - WINDOW_MINUTES || minute.number > last {
-                continue;
-            }
-            for (series, cell) in &minute.cells {
-                let from = copies.pairs.len();
-                copies.pairs.extend(cell.pairs());
-                copies.cells.push((*series, from, copies.pairs.len()));
-            }
+    /// Copies one of the minutes that gauges read at `now_ms`, the first being 0; says whether others follow. They are
+    /// merged later, where nobody waits.
+    pub fn copy(&self, now_ms: i64, at: i64, copies: &mut RecentCopies) -> bool {
+        let number = minute_of(now_ms) - WINDOW_MINUTES + at;
+        let minute = self.minutes.iter().find(|minute| minute.number == number);
+        for (series, cell) in minute.into_iter().flat_map(|minute| &minute.cells) {
+            let from = copies.pairs.len();
+            copies.pairs.extend(cell.pairs());
+            copies.cells.push((*series, from, copies.pairs.len()));
         }
-        copies
+        at + 1 < WINDOW_MINUTES
     }
 }
 
@@ -337,7 +345,9 @@ mod tests {
     /// Samples and median of every series at a time.
     fn read_all(recent: &RecentMinutes, now_ms: i64) -> HashMap<Series, (u64, u64)> {
         let mut found = HashMap::new();
-        recent.copies(now_ms).merge(|series, indices, counts| {
+        let mut copies = RecentCopies::default();
+        (0..).find(|at| !recent.copy(now_ms, *at, &mut copies));
+        copies.merge(|series, indices, counts| {
             assert!(indices.is_sorted());
             let median = values_at(indices, counts, &[Quantile::parse("0.5").unwrap()]);
             found.insert(series, (counts.iter().sum(), median.unwrap()[0]));

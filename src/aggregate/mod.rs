@@ -3,7 +3,8 @@
 //! **Promises**
 //! 1. The aggregate is deterministic: the same records in the same order give the same rollups, series
 //!    and sets, live or replayed. The aggregate uses no clock and no I/O; time is what the records say.
-//! 2. Nothing is rejected: past a cap a store or release is counted as `__overflow__`.
+//! 2. Nothing is rejected: a store or release that gets no place is counted as `__overflow__`, and a release that
+//!    only one terminal has reported as `__new__`.
 //! 3. A cut ([`Aggregator::take`]) holds exactly the records up to its position: rollups, terminals'
 //!    hours, sessions, sequence windows and live counters belong together.
 //!
@@ -13,6 +14,8 @@
 //! | `brought.rs` | what a reading brings: a value or a histogram |
 //! | `aggregator.rs` | the whole aggregate; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
+//! | `cells.rs` | cells by key, of which a reader can keep what they were |
+//! | `kept.rs` | what a reader keeps of what is open |
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
@@ -25,6 +28,7 @@
 //! | `minutes.rs` | the last minutes of every metric in every store, for window gauges |
 //! | `saved.rs` | live series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
+//! | `proposals.rs` | new releases that wait for a name |
 //!
 //! **Not here**: `intake` recognises duplicates before the journal. The aggregate keeps sequence windows
 //! only for the state file, so that they agree with the applied position.
@@ -32,13 +36,16 @@
 pub mod aggregator;
 mod apply;
 pub mod brought;
+pub mod cells;
 pub mod cut;
 pub mod exponential;
+pub mod kept;
 pub mod layout;
 pub mod live;
 pub mod minutes;
 pub mod names;
 pub mod open;
+pub mod proposals;
 pub mod saved;
 pub mod sessions;
 pub mod terminal_hours;
@@ -46,5 +53,6 @@ pub mod store_terminals;
 pub mod terminal;
 pub mod terminals;
 
-pub use aggregator::{Aggregator, Caps, Filter};
-pub use cut::{Cut, Restored, Totals};
+pub use aggregator::{Aggregator, Caps};
+pub use cut::{Cut, NameAges, Restored, Totals};
+pub use kept::Filter;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use tillwatch_model::time::{MINUTE_MS, window_start_ms};
 use tillwatch_model::{
     Catalogue, Connection, HistogramReading, Kind, Reading, Rollup, RollupKey, Source, Summary,
 };
 
 use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::cells::{Cells, Chunks};
 
 /// What a window's numbers are, packed so that looking one up hashes one integer.
 ///
@@ -64,7 +64,7 @@ impl WindowKey {
 /// Windows by their dimensions.
 #[derive(Debug, Default)]
 pub struct OpenWindows {
-    cells: HashMap<WindowKey, Summary, foldhash::fast::RandomState>,
+    cells: Cells<WindowKey, Summary>,
     /// Samples in the windows; a histogram weighs its counts.
     pub samples: u64,
     /// Buckets in the windows.
@@ -169,28 +169,19 @@ impl OpenWindows {
     }
 
     fn cell(&mut self, key: WindowKey) -> &mut Summary {
-        self.cells.entry(key).or_default()
+        self.cells.at(key)
     }
 
     /// Empties the windows into rows, in no order yet.
     pub fn take(&mut self) -> Taken {
         self.samples = 0;
         self.buckets = 0;
-        Taken(std::mem::take(&mut self.cells))
+        Taken(self.cells.take())
     }
 
-    /// Copies of the rows whose numbers `wants` asks for: metric code, store, start of the window (s).
-    pub fn copies(&self, tables: &Tables, wants: impl Fn(u16, u32, u32) -> bool) -> Vec<Rollup> {
-        self.cells
-            .iter()
-            .filter(|(key, _)| wants(key.metric(), key.store(), key.minute() * 60))
-            .filter_map(|(key, summary)| {
-                Some(Rollup {
-                    key: resolve(*key, tables)?,
-                    summary: summary.clone(),
-                })
-            })
-            .collect()
+    /// What the windows hold now.
+    pub(super) fn keep(&self) -> KeptWindows {
+        KeptWindows(self.cells.keep())
     }
 }
 
@@ -206,14 +197,14 @@ pub fn count_over(histogram: &HistogramReading, limit: u64) -> u64 {
 
 /// Windows taken out at a seal.
 #[derive(Debug)]
-pub struct Taken(HashMap<WindowKey, Summary, foldhash::fast::RandomState>);
+pub struct Taken(Chunks<(WindowKey, Summary)>);
 
 impl Taken {
-    /// The rows, in the order of their keys: the same whatever order the windows were hashed in.
+    /// The rows, in the order of their keys.
     #[must_use]
-    pub fn into_rows(self, tables: &Tables) -> Vec<Rollup> {
-        let mut rows: Vec<Rollup> = self
-            .0
+    pub fn into_rows(mut self, tables: &Tables) -> Vec<Rollup> {
+        let cells = self.0.take();
+        let mut rows: Vec<Rollup> = cells
             .into_iter()
             .filter_map(|(key, summary)| {
                 let key = resolve(key, tables)?;
@@ -222,6 +213,29 @@ impl Taken {
             .collect();
         rows.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         rows
+    }
+}
+
+/// What windows held at one moment.
+#[derive(Debug)]
+pub(super) struct KeptWindows(Chunks<(WindowKey, Summary)>);
+
+impl KeptWindows {
+    /// Copies of the rows whose numbers `wants` asks for: metric code, store, start of the window (s).
+    pub(super) fn rows(
+        &self,
+        tables: &Tables,
+        wants: impl Fn(u16, u32, u32) -> bool,
+    ) -> impl Iterator<Item = Rollup> {
+        let cells = self.0.iter();
+        cells
+            .filter(move |(key, _)| wants(key.metric(), key.store(), key.minute() * 60))
+            .filter_map(|(key, summary)| {
+                Some(Rollup {
+                    key: resolve(*key, tables)?,
+                    summary: summary.clone(),
+                })
+            })
     }
 }
 
@@ -234,8 +248,8 @@ fn resolve(key: WindowKey, tables: &Tables) -> Option<RollupKey> {
         store_id: name(&tables.stores, key.store())?,
         window_start_s: key.minute() * 60,
         release: name(&tables.releases, key.part(48, 16))?,
-        connection: Connection::from_code(key.byte(8))?,
-        source: Source::from_code(key.byte(0))?,
+        connection: Connection::of_code(key.byte(8)),
+        source: Source::of_code(key.byte(0)),
         span_s: u32::from(key.byte(16)) * 60,
     })
 }

@@ -66,6 +66,10 @@ pub struct SavedSeries {
     clock_jumps: u64,
     #[serde(default)]
     counters: BTreeMap<String, Vec<u64>>,
+    /// What each counter holds of labels that only a later release knows. It stands apart, because that release
+    /// would read one more value as that of a label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    later_counters: BTreeMap<String, u64>,
     #[serde(default)]
     histograms: BTreeMap<String, SavedHistogram>,
 }
@@ -109,20 +113,32 @@ impl SavedSeries {
     }
 
     fn keep_counters(&mut self, metric: &Metric, first: Option<usize>, counters: &[u64]) {
-        let length = metric.label.map_or(1, |label| label.values.len());
-        if let Some(counters) = first.and_then(|first| counters.get(first..first + length)) {
-            self.counters
-                .insert(metric.name.to_owned(), counters.to_vec());
+        let counters = first.and_then(|first| counters.get(first..first + metric.counters()));
+        let Some((known, later)) =
+            counters.and_then(|counters| counters.split_at_checked(metric.label_values()))
+        else {
+            return;
+        };
+        self.counters.insert(metric.name.to_owned(), known.to_vec());
+        if let Some(later) = later.first().filter(|later| **later > 0) {
+            self.later_counters.insert(metric.name.to_owned(), *later);
         }
     }
 
     fn restore_counters(&self, metric: &Metric, first: Option<usize>, counters: &mut [u64]) {
-        if let (Some(first), Some(saved)) = (first, self.counters.get(metric.name)) {
-            let length = metric.label.map_or(1, |label| label.values.len());
-            let slots = counters.iter_mut().skip(first).take(length);
-            for (slot, value) in slots.zip(saved) {
-                *slot = *value;
-            }
+        let Some((first, saved)) = first.zip(self.counters.get(metric.name)) else {
+            return;
+        };
+        let slots = counters.iter_mut().skip(first).take(metric.label_values());
+        for (slot, value) in slots.zip(saved) {
+            *slot = *value;
+        }
+        // A release that has learnt the label cannot tell which of these were of it.
+        if let Some(later) = self.later_counters.get(metric.name)
+            && metric.label.is_some()
+            && let Some(slot) = counters.get_mut(first + metric.label_values())
+        {
+            *slot = *later;
         }
     }
 

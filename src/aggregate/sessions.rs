@@ -1,11 +1,11 @@
 //! What sessions measured, by day and store: everything since the last seal.
 
-use hashbrown::HashMap;
 use tillwatch_model::session::Values;
 use tillwatch_model::time::day_of;
 use tillwatch_model::{Catalogue, Pseudonym, SessionDay, SessionDayKey, SessionSums};
 
 use crate::aggregate::brought::{Arrival, Brought};
+use crate::aggregate::cells::{Cells, Chunks};
 use crate::aggregate::open::Tables;
 
 /// What a metric is to a session.
@@ -29,12 +29,12 @@ struct OpenSessionKey {
     day: u16,
 }
 
-/// Sessions by their keys; one takes 152 bytes, and up to twice that in the table.
+/// Sessions by their keys; one takes about 190 bytes, and up to twice that while the lists have room for more.
 #[derive(Debug)]
 pub struct OpenSessions {
     /// By metric code.
     parts: Vec<Part>,
-    cells: HashMap<OpenSessionKey, SessionSums, foldhash::fast::RandomState>,
+    cells: Cells<OpenSessionKey, SessionSums>,
     /// The session of the batch that is being applied, and its sums of one day: a batch mostly is of
     /// one, so that the table is asked once for it.
     current: Option<(OpenSessionKey, SessionSums)>,
@@ -64,7 +64,7 @@ impl OpenSessions {
         }
         Self {
             parts,
-            cells: HashMap::default(),
+            cells: Cells::default(),
             current: None,
         }
     }
@@ -150,37 +150,50 @@ impl OpenSessions {
 
     /// Empties the sessions.
     pub fn take(&mut self) -> TakenSessions {
-        TakenSessions(std::mem::take(&mut self.cells))
+        TakenSessions(self.cells.take())
     }
 
-    /// Copies of one session's rows.
-    #[must_use]
-    pub fn copies(&self, session: Pseudonym, tables: &Tables) -> Vec<SessionDay> {
-        let asked = self.cells.iter().filter(|(key, _)| key.session == session);
-        asked
-            .filter_map(|(key, sums)| resolve((*key, *sums), tables))
-            .collect()
+    /// What the sessions hold now.
+    pub(super) fn keep(&self) -> KeptSessions {
+        KeptSessions(self.cells.keep())
     }
 }
 
-type Cells = HashMap<OpenSessionKey, SessionSums, foldhash::fast::RandomState>;
+/// What sessions held at one moment.
+#[derive(Debug)]
+pub(super) struct KeptSessions(Chunks<(OpenSessionKey, SessionSums)>);
 
-fn flush(cells: &mut Cells, (key, sums): (OpenSessionKey, SessionSums)) {
+impl KeptSessions {
+    /// Copies of one session's rows.
+    pub(super) fn rows(
+        &self,
+        tables: &Tables,
+        session: Pseudonym,
+    ) -> impl Iterator<Item = SessionDay> {
+        let cells = self.0.iter().filter(move |(key, _)| key.session == session);
+        cells.filter_map(|(key, sums)| resolve((*key, *sums), tables))
+    }
+}
+
+fn flush(
+    cells: &mut Cells<OpenSessionKey, SessionSums>,
+    (key, sums): (OpenSessionKey, SessionSums),
+) {
     // A batch of which every sample was rejected leaves nothing.
     if sums.samples > 0 {
-        cells.entry(key).or_default().merge(&sums);
+        cells.at(key).merge(&sums);
     }
 }
 
 /// Sessions taken out at a seal.
 #[derive(Debug)]
-pub struct TakenSessions(Cells);
+pub struct TakenSessions(Chunks<(OpenSessionKey, SessionSums)>);
 
 impl TakenSessions {
-    /// The rows, in the order of their keys: the same whatever order they were hashed in.
+    /// The rows, in the order of their keys.
     #[must_use]
-    pub fn into_rows(self, tables: &Tables) -> Vec<SessionDay> {
-        let rows = self.0.into_iter();
+    pub fn into_rows(mut self, tables: &Tables) -> Vec<SessionDay> {
+        let rows = self.0.take().into_iter();
         let mut rows: Vec<SessionDay> = rows.filter_map(|cell| resolve(cell, tables)).collect();
         rows.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         // One name may have had two numbers, of a store that gave up its place and came back.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::aggregate::cells::Chunks;
 use crate::aggregate::terminal::{Gaps, Terminal, TerminalKey};
 
 pub(super) type ById = HashMap<Box<str>, Terminal, foldhash::fast::RandomState>;
@@ -55,6 +56,11 @@ impl StoreTerminals {
         self.by_id.is_empty()
     }
 
+    /// Whether no terminal but this one is known.
+    pub(super) fn is_alone(&self, terminal_id: &str) -> bool {
+        self.by_id.len() <= usize::from(self.by_id.contains_key(terminal_id))
+    }
+
     /// How many terminals have posted since the store was last retired.
     #[must_use]
     pub fn active(&self) -> usize {
@@ -67,6 +73,12 @@ impl StoreTerminals {
         self.gaps
     }
 
+    /// The terminal of an id.
+    #[must_use]
+    pub fn get(&self, terminal_id: &str) -> Option<&Terminal> {
+        self.by_id.get(terminal_id)
+    }
+
     /// Gives each terminal with its id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Terminal)> {
         self.by_id.iter().map(|(id, terminal)| (&**id, terminal))
@@ -75,7 +87,7 @@ impl StoreTerminals {
     /// Changes its terminals, and notes those of which `change_one` says that they did.
     pub(super) fn change(
         &mut self,
-        dirty: &mut Vec<TerminalKey>,
+        dirty: &mut Chunks<TerminalKey>,
         mut change_one: impl FnMut(&mut Terminal) -> bool,
     ) {
         for (terminal_id, terminal) in &mut self.by_id {

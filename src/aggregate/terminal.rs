@@ -1,8 +1,12 @@
 //! One terminal, and what it is known by.
 
+use std::borrow::Cow;
+
 use tillwatch_model::SeqWindow;
-use tillwatch_model::sequence::LOST_AFTER_MS;
+use tillwatch_model::sequence::{LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent};
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
+
+use crate::aggregate::layout::Trouble;
 
 /// A terminal of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,12 +71,33 @@ pub struct Terminal {
     pub clock_jumps: u64,
     /// The terminal's queues.
     pub queues: Vec<([u8; 16], SeqWindow)>,
+    /// Queues that made room for others, by id, and when they did: whatever comes of them may have been counted.
+    pub tombstones: Vec<([u8; 16], i64)>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
+    /// When a synchronisation of the terminal last failed, corrected, Unix ms; 0: none has since the start. Not kept
+    /// over a restart: it matters for ten minutes.
+    pub sync_failed_ms: i64,
+    /// When a synchronisation of the terminal last took too long, likewise.
+    pub sync_slow_ms: i64,
     /// The terminal's store was retired and the terminal has not posted since: only its queues are kept.
     pub is_retired: bool,
     /// The terminal's number among those changed since the last cut; `None`: it has not changed.
     pub(super) changed: Option<u32>,
+}
+
+/// What has come of a numbered batch.
+#[derive(Debug)]
+pub struct Applied<'t> {
+    /// The batch's terminal, to fill in.
+    pub terminal: &'t mut Terminal,
+    /// Whether the number is fresh; a second record of one batch is not to be counted.
+    pub is_fresh: bool,
+    /// How many batches are lost that were not counted so before: they are too far below, or their queue made
+    /// room for another.
+    pub lost: u64,
+    /// How many lost batches the queue that made room had, which nobody counts by queue any more.
+    pub forgotten: u64,
 }
 
 /// A terminal as it is written at a seal.
@@ -90,6 +115,49 @@ const JUMP_WITHIN_MS: u64 = 10 * 60_000;
 const JUMP_LEAST_MS: u64 = 60_000;
 
 impl Terminal {
+    /// The queues as the state file keeps them, tombstones among them.
+    pub fn all_queues(&self) -> impl Iterator<Item = ([u8; 16], Cow<'_, SeqWindow>)> {
+        let queues = self.queues.iter();
+        let queues = queues.map(|(queue, window)| (*queue, Cow::Borrowed(window)));
+        let tombstones = self.tombstones.iter().map(|(queue, since_ms)| {
+            let window = SeqWindow::tombstone(*since_ms);
+            (*queue, Cow::Owned(window))
+        });
+        queues.chain(tombstones)
+    }
+
+    /// Puts back a queue that [`Terminal::all_queues`] gave.
+    pub(super) fn restore_queue(&mut self, queue: [u8; 16], window: SeqWindow) {
+        if window.is_tombstone() {
+            self.tombstones.push((queue, window.last_seen_ms()));
+        } else {
+            self.queues.push((queue, window));
+        }
+    }
+
+    /// Whether there is anything by which a resend is told from a new batch.
+    pub(super) fn has_queues(&self) -> bool {
+        !self.queues.is_empty() || !self.tombstones.is_empty()
+    }
+
+    /// Whether of the queue with this id nothing else is known.
+    pub(super) fn has_tombstone(&self, queue: [u8; 16]) -> bool {
+        self.tombstones.iter().any(|(known, _)| *known == queue)
+    }
+
+    /// Leaves of the queue that has been silent longest a tombstone, if there is no room for another. Gives what
+    /// was missing and lost in it.
+    pub(super) fn make_room(&mut self, now_ms: i64) -> Option<Gaps> {
+        if self.queues.len() < QUEUES_PER_TERMINAL_MAX {
+            return None;
+        }
+        let seen = self.queues.iter();
+        let seen = seen.map(|(queue, window)| Some((window.last_seen_ms(), *queue)));
+        let (queue, window) = self.queues.swap_remove(longest_silent(seen)?);
+        self.tombstones.push((queue, now_ms));
+        Some(Gaps::of_window(&window))
+    }
+
     /// Takes the offset that a batch came with (0: it did not say). Says whether the clock was moved
     /// since the post before it.
     pub(super) fn take_offset(&mut self, offset_ms: i64, received_at_ms: i64) -> bool {
@@ -113,6 +181,15 @@ impl Terminal {
         }
     }
 
+    /// Notes when something was last wrong with the terminal's synchronisation.
+    pub(super) fn note_trouble(&mut self, trouble: Trouble, t_ms: i64) {
+        let last_ms = match trouble {
+            Trouble::Failed => &mut self.sync_failed_ms,
+            Trouble::Slow => &mut self.sync_slow_ms,
+        };
+        *last_ms = t_ms.max(*last_ms);
+    }
+
     /// Forgets silent queues, and counts as lost what has been missing for too long. Says how many batches
     /// were lost with the queues; tells `lost` of every one that was not counted before.
     pub(super) fn age(&mut self, now_ms: i64, lost: &mut impl FnMut(u32, u64)) -> u64 {
@@ -126,6 +203,8 @@ impl Terminal {
             }
             is_kept
         });
+        let is_young = |since_ms: i64| now_ms.saturating_sub(since_ms) <= LOST_AFTER_MS;
+        self.tombstones.retain(|(_, since_ms)| is_young(*since_ms));
         for (_, window) in &mut self.queues {
             let before = window.lost();
             window.age(now_ms);
@@ -145,6 +224,13 @@ impl Terminal {
         for (_, window) in &mut self.queues {
             is_wrong |= window.set_right(at_ms);
         }
+        for last_ms in [&mut self.sync_failed_ms, &mut self.sync_slow_ms] {
+            // Measured by a wrong clock: it would count as the latest for as long as the clock was ahead.
+            *last_ms = if *last_ms > at_ms { 0 } else { *last_ms };
+        }
+        for (_, since_ms) in &mut self.tombstones {
+            is_wrong |= put_right(since_ms, at_ms);
+        }
         for level in self.levels.iter_mut().flatten() {
             if level.t_ms > at_ms + IN_FUTURE_MS_MAX {
                 // When it was measured nobody knows; whatever comes now is newer.
@@ -156,28 +242,39 @@ impl Terminal {
     }
 }
 
-/// Batches of queues, counted as they come.
+/// What is missing in queues, counted as it comes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// Missing, and may still come.
+    /// Batches that are missing, and may still come.
     pub missing: u64,
-    /// Will not come any more.
+    /// Batches that will not come any more.
     pub lost: u64,
+    /// Ranges of missing numbers, which take memory.
+    pub ranges: usize,
 }
 
 impl Gaps {
     pub(super) fn of(terminal: &Terminal) -> Self {
         let windows = terminal.queues.iter().map(|(_, window)| window);
-        windows.fold(Self::default(), |sum, window| Self {
-            missing: sum.missing + window.open_gaps(),
-            lost: sum.lost + window.lost(),
+        windows.fold(Self::default(), |mut sum, window| {
+            sum.change(Self::default(), Self::of_window(window));
+            sum
         })
+    }
+
+    pub(super) fn of_window(window: &SeqWindow) -> Self {
+        Self {
+            missing: window.open_gaps(),
+            lost: window.lost(),
+            ranges: window.gap_count(),
+        }
     }
 
     /// What has become of `before`.
     pub(super) fn change(&mut self, before: Self, after: Self) {
         self.missing = self.missing + after.missing - before.missing;
         self.lost = self.lost + after.lost - before.lost;
+        self.ranges = self.ranges + after.ranges - before.ranges;
     }
 }
 

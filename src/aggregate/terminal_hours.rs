@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use tillwatch_model::dimension::OVERFLOW;
 use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{HOUR_MS, window_start_ms};
 use tillwatch_model::{Kind, Reading, Scalars, Source, TerminalHour, TerminalHourKey};
 
 use crate::aggregate::brought::{Arrival, Brought, Shared};
+use crate::aggregate::cells::{Cells, Chunks};
 use crate::aggregate::open::{Tables, count_over};
 
 /// What a cell's numbers are, packed so that looking one up hashes one integer.
@@ -67,10 +67,10 @@ impl HourKey {
 pub const OVERFLOW_TERMINAL: u32 = TERMINAL_MASK;
 const TERMINAL_MASK: u32 = 0xff_ffff;
 
-/// Cells by their dimensions; one takes 80 bytes, and up to twice that in the table.
+/// Cells by their dimensions; one takes about 120 bytes, and up to twice that while the lists have room for more.
 #[derive(Debug, Default)]
 pub struct OpenTerminalHours {
-    cells: HashMap<HourKey, Scalars, foldhash::fast::RandomState>,
+    cells: Cells<HourKey, Scalars>,
 }
 
 impl OpenTerminalHours {
@@ -104,35 +104,18 @@ impl OpenTerminalHours {
         let start_ms = window_start_ms(t_ms.saturating_add(span_ms / 2), HOUR_MS);
         let added = scalars(metric, t_ms, brought);
         let key = HourKey::new(shared, terminal, reading, start_ms);
-        self.cells.entry(key).or_default().merge(&added);
+        self.cells.at(key).merge(&added);
     }
 
     /// Empties the cells; `terminals` resolves their numbers.
     pub fn take(&mut self, terminals: Vec<Arc<str>>) -> TakenTerminalHours {
-        let cells = std::mem::take(&mut self.cells);
+        let cells = self.cells.take();
         TakenTerminalHours { cells, terminals }
     }
 
-    /// Copies of one store's cells of real users since an hour (s); `id_of` resolves terminals' numbers.
-    pub fn copies<'t>(
-        &self,
-        store: u32,
-        from_s: u32,
-        tables: &Tables,
-        id_of: impl Fn(u32) -> Option<&'t str>,
-    ) -> Vec<TerminalHour> {
-        let rum = Source::Rum.code();
-        let is_asked_for = |key: &HourKey| {
-            key.store() == store && key.byte(0) == rum && key.hour() >= from_s / 3_600
-        };
-        self.cells
-            .iter()
-            .filter(|(key, _)| is_asked_for(key))
-            .filter_map(|(key, scalars)| {
-                let id_of = |number| id_of(number).map(Arc::from);
-                resolve((*key, *scalars), tables, id_of)
-            })
-            .collect()
+    /// What the cells hold now.
+    pub(super) fn keep(&self) -> KeptTerminalHours {
+        KeptTerminalHours(self.cells.keep())
     }
 }
 
@@ -176,16 +159,16 @@ fn scalars(metric: &Metric, t_ms: i64, brought: Brought<'_>) -> Scalars {
 /// Cells taken out at a seal.
 #[derive(Debug)]
 pub struct TakenTerminalHours {
-    cells: HashMap<HourKey, Scalars, foldhash::fast::RandomState>,
+    cells: Chunks<(HourKey, Scalars)>,
     /// Terminals by number.
     terminals: Vec<Arc<str>>,
 }
 
 impl TakenTerminalHours {
-    /// The rows, in the order of their keys: the same whatever order the cells were hashed in.
+    /// The rows, in the order of their keys.
     #[must_use]
-    pub fn into_rows(self, tables: &Tables) -> Vec<TerminalHour> {
-        let mut cells: Vec<(HourKey, Scalars)> = self.cells.into_iter().collect();
+    pub fn into_rows(mut self, tables: &Tables) -> Vec<TerminalHour> {
+        let mut cells = self.cells.take();
         // By number first: what has one name under two numbers is then merged as it came.
         cells.sort_unstable_by_key(|(key, _)| *key);
         let rows = cells.into_iter().filter_map(|cell| {
@@ -203,6 +186,27 @@ impl TakenTerminalHours {
             is_same
         });
         rows
+    }
+}
+
+/// What cells held at one moment.
+#[derive(Debug)]
+pub(super) struct KeptTerminalHours(Chunks<(HourKey, Scalars)>);
+
+impl KeptTerminalHours {
+    /// Copies of one store's rows of real users since an hour (s); `id_of` resolves terminals' numbers.
+    pub(super) fn rows(
+        &self,
+        tables: &Tables,
+        (store, from_s): (u32, u32),
+        id_of: impl Fn(u32) -> Option<Arc<str>>,
+    ) -> impl Iterator<Item = TerminalHour> {
+        let rum = Source::Rum.code();
+        let is_asked_for = move |key: &HourKey| {
+            key.store() == store && key.byte(0) == rum && key.hour() >= from_s / 3_600
+        };
+        let cells = self.0.iter().filter(move |(key, _)| is_asked_for(key));
+        cells.filter_map(move |(key, scalars)| resolve((*key, *scalars), tables, &id_of))
     }
 }
 
@@ -224,7 +228,7 @@ fn resolve(
         terminal_id,
         hour_start_s: key.hour() * 3_600,
         release: name(&tables.releases, key.part(32, 16))?,
-        source: Source::from_code(key.byte(0))?,
+        source: Source::of_code(key.byte(0)),
     };
     Some(TerminalHour { key, scalars })
 }

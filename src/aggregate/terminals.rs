@@ -11,12 +11,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use tillwatch_model::sequence::LOST_AFTER_MS;
-use tillwatch_model::{Seen, SeqWindow};
+use tillwatch_model::{Seen, SeqWindow, ShareRule};
 
+use crate::aggregate::cells::Chunks;
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
 pub use crate::aggregate::terminal::{
-    Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
+    Applied, Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
 };
 
 /// How many terminals there may be.
@@ -26,6 +27,9 @@ pub struct Limits {
     pub terminals_max: usize,
     /// How many terminals of one store may be known, likewise. Unit: terminals.
     pub store_terminals_max: usize,
+    /// How the ranges of missing numbers are shared among the stores. The intake refuses what would leave too many;
+    /// what it lets in all the same, because it fills a gap, costs its queue the lowest of them.
+    pub gaps: ShareRule,
 }
 
 /// All terminals.
@@ -39,7 +43,8 @@ pub struct Terminals {
     free: Vec<usize>,
     count: usize,
     gaps: Gaps,
-    dirty: Vec<TerminalKey>,
+    /// By number, until the next cut.
+    dirty: Chunks<TerminalKey>,
     forgotten: Vec<TerminalKey>,
 }
 
@@ -54,7 +59,7 @@ impl Terminals {
             free: Vec::new(),
             count: 0,
             gaps: Gaps::default(),
-            dirty: Vec::new(),
+            dirty: Chunks::default(),
             forgotten: Vec::new(),
         }
     }
@@ -63,7 +68,7 @@ impl Terminals {
     /// store has no series (`is_named`), is forgotten there, too.
     pub fn restore(&mut self, key: TerminalKey, terminal: Terminal, is_named: bool) {
         let has_room = is_named && self.has_room(&key.store_id);
-        if terminal.queues.is_empty() && !has_room {
+        if !terminal.has_queues() && !has_room {
             self.forgotten.push(key);
             return;
         }
@@ -153,41 +158,60 @@ impl Terminals {
         (entry, &mut store.gaps, &mut self.gaps)
     }
 
-    /// Notes that a batch of this sequence number was applied, and gives the terminal to fill in.
-    /// Then whether the number is fresh; a second record of one batch is not to be counted. Then how
-    /// many batches of the queue are lost by it, because they are now too far below.
+    /// Notes that a batch of this sequence number was applied.
     pub fn apply(
         &mut self,
         terminal: TerminalRef<'_>,
-        queue: [u8; 16],
-        seq: u64,
+        (queue, seq): ([u8; 16], u64),
         store: u32,
         now_ms: i64,
-    ) -> (&mut Terminal, bool, u64) {
-        let (entry, of_store, of_all) = self.enter(terminal, store, now_ms);
-        let known = entry.queues.iter_mut().find(|(known, _)| *known == queue);
-        let (is_fresh, lost) = if let Some((_, window)) = known {
-            // The intake has let the batch in; only a second copy is not counted.
-            let is_fresh = window.seen(seq) != Seen::Duplicate;
-            let [before, after] = {
-                let gaps = |window: &SeqWindow| Gaps {
-                    missing: window.open_gaps(),
-                    lost: window.lost(),
-                };
-                let before = gaps(window);
-                window.insert(seq, now_ms);
-                [before, gaps(window)]
-            };
-            of_store.change(before, after);
-            of_all.change(before, after);
-            (is_fresh, after.lost - before.lost)
-        } else {
-            // Most terminals have one queue for long.
-            entry.queues.reserve_exact(1);
-            entry.queues.push((queue, SeqWindow::new(seq, now_ms)));
-            (true, 0)
+    ) -> Applied<'_> {
+        let rule = self.limits.gaps;
+        let (terminal, of_store, of_all) = self.enter(terminal, store, now_ms);
+        let mut applied = Applied {
+            is_fresh: true,
+            lost: 0,
+            forgotten: 0,
+            terminal,
         };
-        (entry, is_fresh, lost)
+        let queues = &mut applied.terminal.queues;
+        let (before, after) = if let Some(at) = queues.iter().position(|(known, _)| *known == queue)
+        {
+            let window = &mut queues[at].1;
+            // The intake has let the batch in; only a second copy is not counted.
+            applied.is_fresh = window.seen(seq) != Seen::Duplicate;
+            let before = Gaps::of_window(window);
+            window.insert(seq, now_ms);
+            let (held, total) = (of_store.ranges, of_all.ranges);
+            let has_room = || match store {
+                // Stores without a name have no share.
+                0 => rule.has_common_room(held, total),
+                _ => rule.has_room(held, total),
+            };
+            if window.gap_count() > before.ranges && !has_room() {
+                window.give_up_lowest();
+            }
+            let after = Gaps::of_window(window);
+            applied.lost = after.lost - before.lost;
+            (before, after)
+        } else if applied.terminal.has_tombstone(queue) {
+            // The intake still knew the queue when the batch came.
+            return applied;
+        } else {
+            let before = applied.terminal.make_room(now_ms).unwrap_or_default();
+            applied.lost = before.missing;
+            applied.forgotten = before.missing + before.lost;
+            let window = SeqWindow::new(seq, now_ms);
+            let after = Gaps::of_window(&window);
+            let queues = &mut applied.terminal.queues;
+            // Most terminals have one queue for long.
+            queues.reserve_exact(1);
+            queues.push((queue, window));
+            (before, after)
+        };
+        of_store.change(before, after);
+        of_all.change(before, after);
+        applied
     }
 
     /// Forgets queues, and then terminals, that have been silent for so long that all they could still
@@ -206,7 +230,7 @@ impl Terminals {
             } = store;
             let was_empty = by_id.is_empty();
             by_id.retain(|terminal_id, terminal| {
-                let before = Gaps::of(terminal);
+                let (before, tombstones) = (Gaps::of(terminal), terminal.tombstones.len());
                 lost_with_queues += terminal.age(now_ms, &mut lost);
                 let after = Gaps::of(terminal);
                 gaps.change(before, after);
@@ -217,13 +241,14 @@ impl Terminals {
                 };
                 // A terminal that sends with keys has no queues.
                 let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
-                if terminal.queues.is_empty() && is_silent {
+                if !terminal.has_queues() && is_silent {
                     self.forgotten.push(key());
                     self.count -= 1;
                     *active -= usize::from(!terminal.is_retired);
                     return false;
                 }
-                if after != before && terminal.changed.is_none() {
+                let has_changed = after != before || terminal.tombstones.len() != tombstones;
+                if has_changed && terminal.changed.is_none() {
                     terminal.changed = u32::try_from(self.dirty.len()).ok();
                     self.dirty.push(key());
                 }
@@ -258,7 +283,36 @@ impl Terminals {
         });
     }
 
-    fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
+    /// A store has no name of its own any more, and its number may be that of another one: what is left of its
+    /// terminals is their queues, as after a restart.
+    pub fn lose_name(&mut self, store_id: &str) {
+        let Some(place) = self.by_store.get(store_id).copied() else {
+            return;
+        };
+        let store = &mut self.stores[place];
+        store.number = 0;
+        let before = store.by_id.len();
+        store.by_id.retain(|terminal_id, terminal| {
+            terminal.store = 0;
+            let is_kept = terminal.has_queues();
+            if !is_kept {
+                store.active -= usize::from(!terminal.is_retired);
+                self.forgotten.push(TerminalKey {
+                    store_id: store_id.into(),
+                    terminal_id: terminal_id.clone(),
+                });
+            }
+            is_kept
+        });
+        self.count -= before - store.by_id.len();
+        if store.by_id.is_empty() {
+            store.by_id = ById::default();
+            self.by_store.remove(store_id);
+            self.free.push(place);
+        }
+    }
+
+    pub(super) fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
         for store in &mut self.stores {
             store.change(&mut self.dirty, &mut change_one);
         }
@@ -271,11 +325,10 @@ impl Terminals {
         ids.map(|key| Arc::from(&*key.terminal_id)).collect()
     }
 
-    /// The id of one of the changed terminals.
+    /// Keeps the terminals that have changed since the last cut, by their numbers.
     #[must_use]
-    pub fn changed_id(&self, number: u32) -> Option<&str> {
-        let key = self.dirty.get(number as usize)?;
-        Some(&key.terminal_id)
+    pub fn changed(&self) -> Chunks<TerminalKey> {
+        self.dirty.keep()
     }
 
     /// What has changed since the last cut.
@@ -287,7 +340,7 @@ impl Terminals {
                 terminal: None,
             });
         }
-        for key in self.dirty.drain(..) {
+        for key in self.dirty.take() {
             let place = self.by_store.get(&*key.store_id);
             let store = place.and_then(|place| self.stores.get_mut(*place));
             if let Some(terminal) = store.and_then(|store| store.by_id.get_mut(&key.terminal_id)) {

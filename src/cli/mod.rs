@@ -65,7 +65,7 @@ enum Command {
     /// Check a configuration file and print what it comes to.
     CheckConfig(Box<serve::CheckConfig>),
     /// Print percentiles from a running collector as a table.
-    Query(query::Query),
+    Query(Box<query::Query>),
     /// Run an SQL statement on the embedded engine of a running collector.
     Sql(sql::Sql),
     /// Compare the ledger of epochs with what ClickHouse holds, by epoch and day.

@@ -33,6 +33,13 @@ pub(super) struct Query {
     /// One series a store_id, release, connection or label.
     #[arg(long, value_name = "COLUMN")]
     group_by: Option<String>,
+    /// With --group-by: the series with the greatest value first. A quantile, count, sum, max, or over (values
+    /// over the thresholds).
+    #[arg(long, value_name = "WHAT")]
+    order_by: Option<String>,
+    /// With --order-by: at most so many series.
+    #[arg(long, value_name = "SERIES")]
+    limit: Option<u16>,
     /// Only this store.
     #[arg(long = "store", alias = "store-id", value_name = "STORE_ID")]
     store_id: Option<String>,
@@ -111,9 +118,12 @@ impl Query {
             ("to", time(&self.to, now_ms)?.to_string()),
             ("source", self.source.clone()),
         ];
+        let limit = self.limit.map(|limit| limit.to_string());
         for (name, value) in [
             ("step", &self.step),
             ("group_by", &self.group_by),
+            ("order_by", &self.order_by),
+            ("limit", &limit),
             ("store_id", &self.store_id),
             ("release", &self.release),
             ("connection", &self.connection),

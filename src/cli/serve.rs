@@ -188,6 +188,9 @@ pub(super) struct CheckConfig {
 /// simulated stores that report every metric, 93 kB of it by terminal and session.
 const OUTBOX_BYTES_STORE_DAY: u64 = 3_500_000;
 
+/// Bytes of tables that a store costs in a day: 83 MB in a day of 50 simulated stores that report every metric.
+const TABLE_BYTES_STORE_DAY: u64 = 1_700_000;
+
 impl CheckConfig {
     pub(super) fn run(self) -> Outcome {
         let config = load(self.flags, self.config.as_ref())?;
@@ -211,6 +214,14 @@ impl CheckConfig {
             "\nWhile ClickHouse is away, the outbox lasts about {} days with 50 stores and {} with 500.",
             days(50),
             days(500)
+        ));
+        let tables = config.clickhouse.budget.0;
+        let days = |stores: u64| (tables / (stores * TABLE_BYTES_STORE_DAY)).min(90);
+        say(&format!(
+            "Within clickhouse_budget, ClickHouse keeps the minutes of about {} days with 500 stores and {} with 5,000; \
+             older ones give way, the last ten days never do.",
+            days(500),
+            days(5_000)
         ));
         Ok(ExitCode::SUCCESS)
     }

@@ -29,7 +29,7 @@ use fleet::Fleet;
 pub use hand::Hand;
 pub use line::{Change, Doubt, Grounds, RELEASED_MS, STEADY_MS, STEP_MS_MAX};
 use line::{Line, Reading};
-pub use words::time_text;
+pub use words::{DoubtKind, time_text};
 
 /// The wall clock is not watched.
 const NOT_STARTED: i64 = i64::MAX;

@@ -3,15 +3,28 @@
 use std::fmt;
 
 use crate::clock::Doubt;
+use crate::listed::listed;
+
+listed! {
+    /// The kinds of doubt, as metrics tell them apart.
+    pub enum DoubtKind {
+        /// The wall clock lies before the date of this release.
+        BeforeRelease = "before_release",
+        /// The wall clock lay before the journal's last time.
+        BeforeJournal = "before_journal",
+        /// The wall clock moved while the process ran.
+        Moved = "moved",
+    }
+}
 
 impl Doubt {
-    /// The doubt's name in metrics.
+    /// The kind of this doubt.
     #[must_use]
-    pub fn label(self) -> &'static str {
+    pub fn kind(self) -> DoubtKind {
         match self {
-            Self::BeforeRelease => "before_release",
-            Self::BeforeJournal { .. } => "before_journal",
-            Self::Moved { .. } => "moved",
+            Self::BeforeRelease => DoubtKind::BeforeRelease,
+            Self::BeforeJournal { .. } => DoubtKind::BeforeJournal,
+            Self::Moved { .. } => DoubtKind::Moved,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tillwatch_model::dimension::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Fault;
@@ -13,7 +14,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// Bits in which an open window keeps its release: two numbers are taken by reserved names.
+/// Bits in which an open window keeps its release; some numbers are those of reserved names.
 const RELEASES_MAX: usize = 60_000;
 
 /// Idempotency keys: more would not be looked up in time.
@@ -99,6 +100,7 @@ impl Config {
             ("journal_segment", journal.segment, 4 * MIB, GIB),
             ("journal_budget", journal.budget, 32 * MIB, 16 * TIB),
             ("outbox_budget", self.outbox.budget, KIB, 1024 * TIB),
+            ("clickhouse_budget", self.clickhouse.budget, MIB, 1024 * TIB),
             ("body_bytes_max", requests.body_bytes_max, KIB, 64 * MIB),
             (
                 "decoded_bytes_max",
@@ -153,6 +155,9 @@ impl Config {
         }
         for name in &listen.admin_hosts.0 {
             check_host(name).map_err(|message| Fault::new("admin_hosts", message))?;
+        }
+        for store_id in &self.series.store_list.0 {
+            check_store(store_id).map_err(|message| Fault::new("store_list", message))?;
         }
         for origin in &listen.cors_origins.0 {
             check_origin(origin).map_err(|message| Fault::new("cors_origins", message))?;
@@ -281,24 +286,50 @@ fn check_host(text: &str) -> Result<(), String> {
     ))
 }
 
+fn check_store(text: &str) -> Result<(), String> {
+    if is_identifier(text) {
+        return Ok(());
+    }
+    Err(format!(
+        "{text:?} is not the name of a store; write each as its tills send it: [A-Za-z0-9_.:-]{{1,64}}"
+    ))
+}
+
 fn check_origin(text: &str) -> Result<(), String> {
-    let Ok(url) = reqwest::Url::parse(text) else {
+    if text.contains('*') {
         return Err(format!(
-            "{text:?} is not an origin; write https://pos.example.com"
-        ));
-    };
-    let origin = url.origin().ascii_serialization();
-    if origin == "null" {
-        return Err(format!(
-            "{text:?} has no origin; write https://pos.example.com"
+            "{text:?} would match no page, because origins are compared as they are; write each origin out, such as https://pos.example.com"
         ));
     }
+    let Ok(url) = reqwest::Url::parse(text) else {
+        return Err(format!(
+            "{text:?} is not an origin; write https://pos.example.com, or capacitor://localhost for an app shell"
+        ));
+    };
+    let origin = origin_of(&url).ok_or_else(|| {
+        format!("{text:?} is no origin that a page can have; write https://pos.example.com, or capacitor://localhost for an app shell")
+    })?;
     if origin == text {
         return Ok(());
     }
     Err(format!(
         "{text:?} is not as browsers send it; write {origin}"
     ))
+}
+
+/// The origin of a page at this address, as its browser sends it. An app shell has a scheme of its own.
+fn origin_of(url: &reqwest::Url) -> Option<String> {
+    match url.scheme() {
+        "http" | "https" => Some(url.origin().ascii_serialization()),
+        // Pages do not come by these, or their browser calls their origin `null`.
+        "ftp" | "ws" | "wss" | "file" | "data" | "blob" | "about" | "javascript" => None,
+        shell => {
+            let host = url.host_str().filter(|host| !host.is_empty())?;
+            let port = url.port().map(|port| format!(":{port}"));
+            let port = port.unwrap_or_default();
+            Some(format!("{shell}://{}{port}", host.to_ascii_lowercase()))
+        }
+    }
 }
 
 fn check_level(text: &str) -> Result<(), String> {
@@ -347,6 +378,18 @@ mod tests {
             "write https://a.example",
         ),
         ("cors_origins", "pos.example.com", "write https://"),
+        ("cors_origins", "https://*.example.com", "write each origin"),
+        ("cors_origins", "*", "write each origin"),
+        ("cors_origins", "null", "write https://"),
+        (
+            "cors_origins",
+            "capacitor://localhost/",
+            "write capacitor://localhost",
+        ),
+        ("cors_origins", "app://POS", "write app://pos"),
+        ("cors_origins", "capacitor:localhost", "write https://"),
+        ("cors_origins", "file:///index.html", "write https://"),
+        ("cors_origins", "wss://pos.example.com", "write https://"),
         ("clickhouse_url", "https://db:8443", "http://"),
         (
             "clickhouse_url",
@@ -370,7 +413,9 @@ mod tests {
         ),
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
+        ("clickhouse_budget", "1", "between 1MiB"),
         ("stores_max", "0", "between 1 and"),
+        ("store_list", "store-1, store 2", "as its tills send it"),
         ("rebuild_quiet", "9d", "between 1ms and 1d"),
         ("log_slow_request", "0s", "between 1ms and 1h"),
         ("idempotency_keys_max", "6000000", "between 1 and 5000000"),
@@ -410,6 +455,27 @@ mod tests {
         "clickhouse_password_file",
         "libchdb",
     ];
+
+    #[test]
+    fn origins_of_sites_and_of_app_shells_can_be_listed() {
+        let origins = [
+            "https://pos.example.com",
+            "http://localhost:5173",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "app://pos",
+            "app://pos:8080",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        ];
+        for origin in origins {
+            let config = load(
+                Flags::default(),
+                &format!("cors_origins = [\"{origin}\"]\n"),
+            );
+            assert_eq!(config.unwrap().listen.cors_origins.0, [origin]);
+        }
+    }
 
     #[test]
     fn every_setting_has_a_value_that_is_refused_with_its_line_and_the_way_out() {

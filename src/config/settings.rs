@@ -126,13 +126,14 @@ settings! {
         "TILLWATCH_ADMIN_LISTEN" admin_listen => admin: SocketAddr = "127.0.0.1:9090", "The address that serves metrics, the query API and health. Whoever reaches it can read everything";
         "TILLWATCH_ADMIN_HOSTS" admin_hosts => admin_hosts: List = "", "Host names by which the admin listener may be asked, beside IP addresses and localhost: a container's service name, a proxy's name. Separate the names by commas and leave out ports. Requests that name another host are refused, because any web page could send them through a browser", reload;
         "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback, although tillwatch authenticates nobody. Use this setting only behind a proxy that authenticates";
-        "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com)", reload;
+        "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com, or capacitor://localhost for an app shell)", reload;
     }
     /// Where rollups are shipped to. Without a server the embedded engine is started.
     clickhouse: ClickHouse {
         "TILLWATCH_CLICKHOUSE_URL" clickhouse_url => url: String = none, "The address of a ClickHouse server, as in http://host:8123. Without this setting tillwatch starts the embedded engine";
         "TILLWATCH_CLICKHOUSE_USER" clickhouse_user => user: String = "default", "The user on the ClickHouse server. The password comes from TILLWATCH_CLICKHOUSE_PASSWORD or clickhouse_password_file";
         "TILLWATCH_CLICKHOUSE_PASSWORD_FILE" clickhouse_password_file => password_file: PathBuf = none, "The file that holds the password for the ClickHouse server";
+        "TILLWATCH_CLICKHOUSE_BUDGET" clickhouse_budget => budget: Bytes = "512GiB", "How much disk the tables in ClickHouse may take. When they take more, tillwatch drops the oldest days of minutes, terminals and sessions, and after them the oldest weeks of hourly rollups; the last ten days always stay";
         "TILLWATCH_CLICKHOUSE_TIMEOUT" clickhouse_timeout => timeout: Span = "60s", "How long one statement to ClickHouse may take. If the time is too short, large inserts are sent again and again";
     }
     /// The embedded engine.
@@ -161,19 +162,20 @@ settings! {
     }
     /// Which series there are, and what their last minutes take.
     series: Series {
-        "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series of their own. Further stores are counted under the name __overflow__";
-        "TILLWATCH_RELEASES_MAX" releases_max => releases_max: usize = "32", "How many releases may have series of their own. Further releases are counted under the name __overflow__ until another release has been silent for 9 days";
+        "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series, and a share of queues and keys, of their own. Further stores are counted under the name __overflow__ and have one share together. When all places are taken, a store that has reported for less than a day makes room once it has been silent for longer than it reported, and any other store after 30 days of silence";
+        "TILLWATCH_STORE_LIST" store_list => store_list: List = "", "The stores of the fleet, written with commas or as an array. If stores are listed, they have series and a share of queues and keys of their own whatever stores_max says, and all others are counted under the name __overflow__ and have one share together. Without a list, whoever may post can invent stores until stores_max is reached";
+        "TILLWATCH_RELEASES_MAX" releases_max => releases_max: usize = "32", "How many releases may have series of their own. A new release is counted under the name __new__ until a second terminal reports it, and at most two new ones a day come from one store. Further releases are counted under the name __overflow__ until another release has been silent for 9 days, or for longer than it reported if that was less than a day";
         "TILLWATCH_NATIVE_HISTOGRAMS" native_histograms => native_histograms: bool = "false", "Whether /metrics/fleet serves native histograms to a Prometheus that asks for protobuf. Turning native histograms on starts the histograms at 0, as the restart of a counter does";
         "TILLWATCH_WINDOW_MEMORY" window_memory => window_memory: Bytes = "128MiB", "How much memory the minutes behind the window gauges may take for all stores together. Beyond the limit, the store that takes most loses its oldest minutes";
     }
     /// How many terminals are told apart.
     terminals: Terminals {
-        "TILLWATCH_QUEUES_MAX" queues_max => queues_max: usize = "400000", "How many terminal queues tillwatch remembers sequence numbers of. Beyond the limit, batches of a new queue are answered 503, and new terminals without a queue are counted under the name __overflow__";
+        "TILLWATCH_QUEUES_MAX" queues_max => queues_max: usize = "400000", "How many terminal queues tillwatch remembers sequence numbers of. Half of them are divided evenly among the stores, and of the other half a store gets more only while it holds fewer than are left. Beyond its share, batches of a store's new queue are answered 503, and new terminals without a queue are counted under the name __overflow__";
         "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max => store_max: usize = "10000", "How many terminals one store may have. Beyond the limit, batches of a new terminal with a queue are answered 503, and new terminals without a queue are counted under the name __overflow__. If the limit is too large, one store with invented terminals takes the room of all stores";
     }
     /// Idempotency keys, of senders without a queue.
     idempotency_keys: IdempotencyKeys {
-        "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max => max: usize = "5000000", "How many idempotency keys tillwatch remembers. Each key is kept for 25 hours and takes about 80 bytes of the state file. Beyond the limit, batches with a new key are answered 503";
+        "TILLWATCH_IDEMPOTENCY_KEYS_MAX" idempotency_keys_max => max: usize = "5000000", "How many idempotency keys tillwatch remembers. Each key is kept for 25 hours and takes about 80 bytes of the state file. The keys are shared among the stores as the queues are. Beyond its share, a store's batches with a new key are answered 503";
         "TILLWATCH_IDEMPOTENCY_KEYS_CACHED" idempotency_keys_cached => cached: usize = "100000", "How many idempotency keys tillwatch holds in memory, about 350 bytes each. tillwatch looks the other keys up in the state file";
     }
     /// Connections of the ingest listener.

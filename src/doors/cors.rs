@@ -7,9 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, Request};
 use futures_util::future::Either;
-use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use tower_http::cors::{AllowCredentials, AllowOrigin, Cors, CorsLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -18,6 +19,15 @@ use crate::request_id;
 
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
+
+/// What tracing libraries add to every request of a page. A request with a header that is not allowed never
+/// leaves the browser, so the batch would be lost for a header that nobody reads here.
+const TRACING: [HeaderName; 4] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+    HeaderName::from_static("sentry-trace"),
+];
 
 /// The origins whose pages may post; they can be replaced while requests come in.
 #[derive(Debug, Default)]
@@ -47,18 +57,20 @@ pub fn allow(router: Router, origins: Arc<Origins>) -> Router {
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {
-    let is_allowed =
-        move |origin: &HeaderValue, _: &axum::http::request::Parts| origins.contains(origin);
+    let is_allowed = move |origin: &HeaderValue, _: &Parts| origins.contains(origin);
+    let own = [
+        AUTHORIZATION,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        idempotency::KEY,
+        request_id::HEADER,
+    ];
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(is_allowed))
+        .allow_origin(AllowOrigin::predicate(is_allowed.clone()))
+        // `sendBeacon` always asks with credentials, and a proxy before the collector may log in by cookie.
+        .allow_credentials(AllowCredentials::predicate(is_allowed))
         .allow_methods([Method::POST])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            CONTENT_ENCODING,
-            idempotency::KEY,
-            request_id::HEADER,
-        ])
+        .allow_headers(own.into_iter().chain(TRACING).collect::<Vec<_>>())
         .expose_headers([RETRY_AFTER, idempotency::REPLAYED, request_id::HEADER])
         .max_age(PREFLIGHT_AGE)
 }

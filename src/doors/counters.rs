@@ -9,9 +9,6 @@ use crate::doors::refusal;
 use crate::intake::laps::Stage;
 use crate::self_metrics as names;
 
-/// Every status that a door answers.
-const STATUSES: [u16; 10] = [202, 400, 404, 405, 413, 415, 422, 429, 500, 503];
-
 /// Handles to the doors' counters; looking one up by name for every request would cost more than counting.
 #[derive(Debug)]
 pub struct Counters {
@@ -36,12 +33,9 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        let request = |status: &u16| {
+        let request = |status: u16| {
             let text = status.to_string();
-            (
-                *status,
-                metrics::counter!(names::REQUESTS, "status" => text),
-            )
+            (status, metrics::counter!(names::REQUESTS, "status" => text))
         };
         Self {
             body_bytes: metrics::counter!(names::BODY_BYTES),
@@ -50,14 +44,14 @@ impl Default for Counters {
             slow: metrics::counter!(names::SLOW),
             abandoned: metrics::counter!(names::ABANDONED),
             in_flight: metrics::gauge!(names::IN_FLIGHT),
-            requests: STATUSES.iter().map(request).collect(),
+            requests: refusal::statuses().into_iter().map(request).collect(),
             refused: refusal::codes()
                 .map(|code| (code, metrics::counter!(names::REFUSED, "code" => code)))
                 .collect(),
             request_seconds: ["2xx", "3xx", "4xx", "5xx"]
                 .map(|class| metrics::histogram!(names::REQUEST_SECONDS, "class" => class)),
             stage_seconds: Stage::ALL
-                .map(|(_, stage)| metrics::histogram!(names::STAGE_SECONDS, "stage" => stage)),
+                .map(|stage| metrics::histogram!(names::STAGE_SECONDS, "stage" => stage.name())),
         }
     }
 }

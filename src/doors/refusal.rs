@@ -1,9 +1,12 @@
 //! Lists why a request is not taken, whatever its format, and what HTTP calls that.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use tillwatch_model::Reason;
 
 use crate::intake::{self, NotStored};
+use crate::listed::listed;
 use crate::room::NoRoom;
 
 /// Why a request was answered with something else than 202.
@@ -80,6 +83,97 @@ impl From<NoRoom> for Refusal {
     }
 }
 
+listed! {
+    /// Every code that an answer may carry, but for the reasons for refusing a batch.
+    pub enum Code {
+        /// There is no door at this path.
+        NotFound = "not_found",
+        /// The door is not asked in this way.
+        MethodNotAllowed = "method_not_allowed",
+        /// The body is not of its format.
+        MalformedBody = "malformed_body",
+        /// More batches than one request may hold.
+        TooManyBatches = "too_many_batches",
+        /// More samples than one request may hold.
+        TooManySamples = "too_many_samples",
+        /// The compressed body cannot be unpacked.
+        DamagedCompression = "damaged_compression",
+        /// The body did not arrive whole.
+        IncompleteBody = "incomplete_body",
+        /// The body came too slowly.
+        BodyTimeout = "body_timeout",
+        /// The body is over the limit.
+        BodyTooLarge = "body_too_large",
+        /// `Content-Type` is not understood.
+        UnsupportedContentType = "unsupported_content_type",
+        /// The way in which the body is packed is not understood.
+        UnsupportedContentEncoding = "unsupported_content_encoding",
+        /// `Idempotency-Key` cannot be kept.
+        InvalidIdempotencyKey = "invalid_idempotency_key",
+        /// As many keys are kept as may be.
+        IdempotencyKeysFull = "idempotency_keys_full",
+        /// The store posts faster than it may.
+        RateLimited = "rate_limited",
+        /// Too much is under way.
+        Busy = "busy",
+        /// The store has as many terminals as it may.
+        TerminalsFull = "terminals_full",
+        /// The store, or the terminal, has as many queues as it may.
+        QueuesFull = "queues_full",
+        /// The store has as many gaps as it may.
+        GapsFull = "gaps_full",
+        /// The journal's budget or the disk is used up.
+        StorageFull = "storage_full",
+        /// The process is stopping.
+        Stopping = "stopping",
+        /// A sync has failed: what is on disk is not known.
+        Halted = "halted",
+        /// The collector does not know what time it is.
+        ClockUnsure = "clock_unsure",
+        /// The outbox has used up its disk budget.
+        OutboxFull = "outbox_full",
+        /// Something inside failed.
+        Internal = "internal",
+    }
+}
+
+impl Code {
+    /// The status that goes with this code.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MalformedBody
+            | Self::DamagedCompression
+            | Self::IncompleteBody
+            | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::TooManyBatches | Self::TooManySamples | Self::BodyTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::BodyTimeout
+            | Self::IdempotencyKeysFull
+            | Self::Busy
+            | Self::TerminalsFull
+            | Self::QueuesFull
+            | Self::GapsFull
+            | Self::StorageFull
+            | Self::Stopping
+            | Self::Halted
+            | Self::ClockUnsure
+            | Self::OutboxFull
+            | Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnsupportedContentType | Self::UnsupportedContentEncoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+}
+
+/// The status of a request whose only batch is refused, with the reason as its code.
+const BATCH_REFUSED: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
 /// What HTTP calls a refusal. A door's answer says the same in the words of its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
@@ -98,19 +192,26 @@ const LATER: (u64, u64) = (30, 120);
 
 impl Verdict {
     /// A refusal that no wait helps: the same request would be refused again.
-    pub(super) const fn of(status: StatusCode, code: &'static str) -> Self {
+    pub(super) fn of(code: Code) -> Self {
         Self {
-            status,
-            code,
+            status: code.status(),
+            code: code.name(),
             wait_s: None,
         }
     }
 
-    const fn again(wait_s: (u64, u64), code: &'static str) -> Self {
+    fn again(wait_s: (u64, u64), code: Code) -> Self {
         Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code,
             wait_s: Some(wait_s),
+            ..Self::of(code)
+        }
+    }
+
+    fn of_batch(reason: Reason) -> Self {
+        Self {
+            status: BATCH_REFUSED,
+            code: reason.name(),
+            wait_s: None,
         }
     }
 }
@@ -119,28 +220,25 @@ impl Refusal {
     /// Gives the status, the stable code, and when to come again.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let bad = |code| Verdict::of(StatusCode::BAD_REQUEST, code);
-        let large = |code| Verdict::of(StatusCode::PAYLOAD_TOO_LARGE, code);
-        let unsupported = |code| Verdict::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, code);
         match self {
-            Self::Malformed(_) => bad("malformed_body"),
-            Self::TooManyBatches(_) => large("too_many_batches"),
-            Self::TooManySamples(_) => large("too_many_samples"),
-            Self::Damaged(_) => bad("damaged_compression"),
-            Self::Incomplete => bad("incomplete_body"),
+            Self::Malformed(_) => Verdict::of(Code::MalformedBody),
+            Self::TooManyBatches(_) => Verdict::of(Code::TooManyBatches),
+            Self::TooManySamples(_) => Verdict::of(Code::TooManySamples),
+            Self::Damaged(_) => Verdict::of(Code::DamagedCompression),
+            Self::Incomplete => Verdict::of(Code::IncompleteBody),
             Self::TooSlow(_) | Self::BelowRate(_) | Self::Slowest => {
-                Verdict::again(SOON, "body_timeout")
+                Verdict::again(SOON, Code::BodyTimeout)
             }
-            Self::TooLarge(..) => large("body_too_large"),
-            Self::ContentType(_) => unsupported("unsupported_content_type"),
+            Self::TooLarge(..) => Verdict::of(Code::BodyTooLarge),
+            Self::ContentType(_) => Verdict::of(Code::UnsupportedContentType),
             Self::ContentEncoding(_) | Self::Envelope(_) => {
-                unsupported("unsupported_content_encoding")
+                Verdict::of(Code::UnsupportedContentEncoding)
             }
-            Self::IdempotencyKey => bad("invalid_idempotency_key"),
-            Self::Batch(reason) => Verdict::of(StatusCode::UNPROCESSABLE_ENTITY, reason.name()),
-            Self::Busy => Verdict::again(SOON, "busy"),
-            Self::ClockUnsure => Verdict::again(LATER, "clock_unsure"),
-            Self::Stopping => Verdict::again(SOON, "stopping"),
+            Self::IdempotencyKey => Verdict::of(Code::InvalidIdempotencyKey),
+            Self::Batch(reason) => Verdict::of_batch(*reason),
+            Self::Busy => Verdict::again(SOON, Code::Busy),
+            Self::ClockUnsure => Verdict::again(LATER, Code::ClockUnsure),
+            Self::Stopping => Verdict::again(SOON, Code::Stopping),
             Self::Intake(refusal) => of_intake(refusal),
         }
     }
@@ -152,110 +250,63 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
             let wait_s = wait_ms.div_ceil(1_000).clamp(1, 60);
             Verdict {
                 wait_s: Some((wait_s, 2 * wait_s + 1)),
-                ..Verdict::of(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+                ..Verdict::of(Code::RateLimited)
             }
         }
-        intake::Refusal::Busy => Verdict::again(SOON, "busy"),
-        intake::Refusal::KeysFull => Verdict::again(LATER, "idempotency_keys_full"),
-        intake::Refusal::TerminalsFull => Verdict::again(LATER, "terminals_full"),
-        intake::Refusal::OutboxFull => Verdict::again(LATER, "outbox_full"),
+        intake::Refusal::Busy => Verdict::again(SOON, Code::Busy),
+        intake::Refusal::KeysFull => Verdict::again(LATER, Code::IdempotencyKeysFull),
+        intake::Refusal::TerminalsFull => Verdict::again(LATER, Code::TerminalsFull),
+        intake::Refusal::QueuesFull | intake::Refusal::TerminalQueuesFull => {
+            Verdict::again(LATER, Code::QueuesFull)
+        }
+        intake::Refusal::GapsFull => Verdict::again(LATER, Code::GapsFull),
+        intake::Refusal::OutboxFull => Verdict::again(LATER, Code::OutboxFull),
         intake::Refusal::NotStored(why) => match why {
-            NotStored::QueueFull => Verdict::again(SOON, "busy"),
-            NotStored::DiskFull => Verdict::again(LATER, "storage_full"),
-            NotStored::TooLarge => Verdict::of(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            NotStored::Closed => Verdict::again(SOON, "stopping"),
-            NotStored::Halted => Verdict::again(SOON, "halted"),
+            NotStored::QueueFull => Verdict::again(SOON, Code::Busy),
+            NotStored::DiskFull => Verdict::again(LATER, Code::StorageFull),
+            NotStored::TooLarge => Verdict::of(Code::BodyTooLarge),
+            NotStored::Closed => Verdict::again(SOON, Code::Stopping),
+            NotStored::Halted => Verdict::again(SOON, Code::Halted),
         },
-        intake::Refusal::Stopping => Verdict::again(SOON, "stopping"),
-        intake::Refusal::Internal => Verdict::again(SOON, "internal"),
+        intake::Refusal::Stopping => Verdict::again(SOON, Code::Stopping),
+        intake::Refusal::Internal => Verdict::again(SOON, Code::Internal),
     }
 }
 
+/// The codes of reasons below this one are of single samples, and no answer bears them.
+const FIRST_OF_BATCHES: u8 = 32;
+
 /// Every code that an answer may carry, the reasons for refusing a batch among them.
 pub fn codes() -> impl Iterator<Item = &'static str> {
-    /// The codes below this one are of single samples.
-    const FIRST_OF_BATCHES: u8 = 32;
-    const CODES: [&str; 22] = [
-        "not_found",
-        "method_not_allowed",
-        "malformed_body",
-        "too_many_batches",
-        "too_many_samples",
-        "damaged_compression",
-        "incomplete_body",
-        "body_timeout",
-        "body_too_large",
-        "unsupported_content_type",
-        "unsupported_content_encoding",
-        "invalid_idempotency_key",
-        "idempotency_keys_full",
-        "rate_limited",
-        "busy",
-        "terminals_full",
-        "storage_full",
-        "stopping",
-        "halted",
-        "clock_unsure",
-        "outbox_full",
-        "internal",
-    ];
     let reasons = Reason::ALL.iter();
     let reasons = reasons.filter(|reason| reason.code() >= FIRST_OF_BATCHES);
-    CODES.into_iter().chain(reasons.map(|reason| reason.name()))
+    let reasons = reasons.map(|reason| reason.name());
+    Code::ALL.into_iter().map(Code::name).chain(reasons)
+}
+
+/// Every status that an answer may have, each once.
+pub fn statuses() -> BTreeSet<u16> {
+    let refused = Code::ALL.into_iter().map(Code::status);
+    let statuses = refused.chain([StatusCode::ACCEPTED, BATCH_REFUSED]);
+    statuses.map(|status| status.as_u16()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What is not in the list is counted only from its second time on, and shares its log lines.
+    /// What is not in the list is counted only from its second time on, and shares its log lines. A
+    /// verdict is made of a `Code` or of a reason, so only reasons could be outside.
     #[test]
     fn every_code_is_in_the_list_once() {
-        let not_stored = [
-            NotStored::QueueFull,
-            NotStored::DiskFull,
-            NotStored::TooLarge,
-            NotStored::Closed,
-            NotStored::Halted,
-        ];
-        let intake = [
-            intake::Refusal::RateLimited { wait_ms: 1 },
-            intake::Refusal::Busy,
-            intake::Refusal::TerminalsFull,
-            intake::Refusal::KeysFull,
-            intake::Refusal::OutboxFull,
-            intake::Refusal::Internal,
-            intake::Refusal::Stopping,
-        ];
-        let mut refusals = vec![
-            Refusal::Malformed(String::new()),
-            Refusal::TooManyBatches(1),
-            Refusal::TooManySamples(1),
-            Refusal::Damaged("gzip"),
-            Refusal::Incomplete,
-            Refusal::TooSlow(1),
-            Refusal::BelowRate(1),
-            Refusal::Slowest,
-            Refusal::TooLarge(1, ""),
-            Refusal::ContentType(""),
-            Refusal::ContentEncoding(""),
-            Refusal::Envelope(""),
-            Refusal::IdempotencyKey,
-            Refusal::Batch(Reason::NoConsent),
-            Refusal::Batch(Reason::MalformedBatch),
-            Refusal::Busy,
-            Refusal::ClockUnsure,
-            Refusal::Stopping,
-        ];
-        refusals.extend(intake.map(Refusal::Intake));
-        let not_stored = not_stored.map(intake::Refusal::NotStored);
-        refusals.extend(not_stored.map(Refusal::Intake));
         let listed: Vec<&str> = codes().collect();
-        for refusal in &refusals {
-            let code = refusal.verdict().code;
-            assert!(listed.contains(&code), "{code} of {refusal:?}");
-        }
-        let once: std::collections::BTreeSet<&str> = codes().collect();
+        let once: BTreeSet<&str> = codes().collect();
         assert_eq!(once.len(), listed.len());
+        for reason in Reason::ALL {
+            let is_of_batch = reason.code() >= FIRST_OF_BATCHES;
+            assert_eq!(once.contains(reason.name()), is_of_batch, "{reason:?}");
+        }
+        let verdict = Refusal::Batch(Reason::NoConsent).verdict();
+        assert!(once.contains(verdict.code) && statuses().contains(&verdict.status.as_u16()));
     }
 }

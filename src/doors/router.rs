@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use tillwatch_model::Outcomes;
 
 use crate::doors::answer;
 use crate::doors::hall::Hall;
-use crate::doors::refusal::Verdict;
+use crate::doors::refusal::{Code, Verdict};
 use crate::doors::terminal_v1;
 
 /// The public routes: one line for each door.
@@ -18,11 +17,11 @@ pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
-            let verdict = Verdict::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+            let verdict = Verdict::of(Code::MethodNotAllowed);
             misses(&hall, &request, &verdict, "Only POST is understood here.")
         })
         .fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
-            let verdict = Verdict::of(StatusCode::NOT_FOUND, "not_found");
+            let verdict = Verdict::of(Code::NotFound);
             let message = "There is nothing here; batches are posted to /v1/batches.";
             misses(&hall, &request, &verdict, message)
         })

@@ -37,6 +37,8 @@ families! {
     OVER_LIMIT = "gauge" "pos_terminals_over_limit" ["store_id", "metric"], "Shows how many terminals of a store have a last value over the metric's first threshold.";
     LAST_REPORT = "gauge" "pos_store_last_report_timestamp_seconds" ["store_id"], "Shows when the store's last batch was received.";
     REPORTING = "gauge" "pos_terminals_reporting" ["store_id"], "Shows how many terminals of a store posted in the last ten minutes.";
+    SYNC_FAILING = "gauge" "pos_terminals_sync_failing" ["store_id"], "Shows how many terminals of a store, of those reporting, had a synchronisation fail in the last ten minutes; after a restart of the collector, since the last seal before it.";
+    SYNC_SLOW = "gauge" "pos_terminals_sync_slow" ["store_id"], "Shows how many terminals of a store, of those reporting, had a synchronisation take longer than the critical limit in the last ten minutes; after a restart of the collector, since the last seal before it.";
     BY_RELEASE = "gauge" "pos_terminals" ["release"], "Shows how many terminals posted in the last ten minutes, by the release they run.";
     LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Counts samples that came too late to move live series, by their age when received; ClickHouse holds them.";
     BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Counts batches received from a store, each batch once; received and lost batches together are what its terminals sent.";
@@ -53,7 +55,13 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
         to_float(store.series.last_report_ms.max(0).cast_unsigned()) / 1_000.0
     })?;
     store_gauge(encoder, snapshot, REPORTING, |store| {
-        to_float(store.terminals_reporting)
+        to_float(store.terminals.reporting)
+    })?;
+    store_gauge(encoder, snapshot, SYNC_FAILING, |store| {
+        to_float(store.terminals.sync_failing)
+    })?;
+    store_gauge(encoder, snapshot, SYNC_SLOW, |store| {
+        to_float(store.terminals.sync_slow)
     })?;
     let releases = snapshot.releases.iter();
     let terminals = releases

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
+use tillwatch_model::dimension::LATER;
 use tillwatch_model::metric::{Metric, to_float};
 use tillwatch_model::{Kind, Quantile};
 
@@ -135,8 +136,13 @@ fn counter_lines<'s>(
     let mut family = encoder.encode_descriptor(name, metric.help, None, MetricType::Counter)?;
     for (holder, counters) in holders {
         let values = metric.label.map_or(&[""][..], |label| label.values);
-        for (slot, value) in (first..).zip(values) {
+        let later = metric.label.map(|_| LATER);
+        for (slot, value) in (first..).zip(values.iter().copied().chain(later)) {
             let total = counters.get(slot).copied().unwrap_or(0);
+            // Hardly any store ever has one.
+            if value == LATER && total == 0 {
+                continue;
+            }
             let mut labels = vec![(holder_key, holder)];
             if let Some(label) = metric.label {
                 labels.push((label.key, value));
@@ -215,7 +221,7 @@ fn windows(
             continue;
         };
         for (quantile, value) in WINDOW_QUANTILES.iter().zip(&window.values) {
-            let labels = vec![("store_id", &*store.store_id), ("quantile", *quantile)];
+            let labels = vec![("store_id", &*store.store_id), ("q", *quantile)];
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
         samples.push((

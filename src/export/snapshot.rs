@@ -34,6 +34,17 @@ pub struct Levels {
     pub values: Vec<u64>,
 }
 
+/// Terminals of a store that posted in the last ten minutes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// All of them.
+    pub reporting: u64,
+    /// Those of which a synchronisation failed in this time.
+    pub sync_failing: u64,
+    /// Those of which a synchronisation took longer than the critical limit in this time.
+    pub sync_slow: u64,
+}
+
 /// One store.
 #[derive(Debug)]
 pub struct StoreSnapshot {
@@ -45,8 +56,8 @@ pub struct StoreSnapshot {
     pub series: StoreLive,
     /// The store's levels, by their places.
     pub levels: Vec<Levels>,
-    /// Terminals that posted in the last ten minutes.
-    pub terminals_reporting: u64,
+    /// The store's terminals, counted.
+    pub terminals: Counted,
     /// Batches that are missing and may still come.
     pub batches_missing: u64,
 }
@@ -66,16 +77,24 @@ pub struct Snapshot {
 
 /// Terminals looked at while the aggregate waits, at least; the rest of their store comes with them.
 const PIECE: usize = 4_096;
+/// Stores whose series are copied while the aggregate waits.
+const STORES_PIECE: u32 = 64;
 
-/// A snapshot that is being taken: first the terminals, a piece at a time, then the rest.
+/// A snapshot that is being taken, a piece at a time: the terminals, the series of stores, the last minutes.
 #[derive(Debug)]
 pub struct Taking {
     now_ms: i64,
     /// Stores whose terminals have been looked at.
     looked_at: usize,
     of_release: HashMap<u32, u64>,
-    of_store: HashMap<u32, (u64, Vec<Levels>)>,
+    of_store: HashMap<u32, (Counted, Vec<Levels>)>,
     missing: HashMap<u32, u64>,
+    /// Stores whose series have been looked at.
+    copied: u32,
+    stores: Vec<StoreSnapshot>,
+    /// Minutes that have been copied.
+    minutes: i64,
+    recent: RecentCopies,
 }
 
 impl Taking {
@@ -88,11 +107,30 @@ impl Taking {
             of_release: HashMap::new(),
             of_store: HashMap::new(),
             missing: HashMap::new(),
+            copied: 0,
+            stores: Vec::new(),
+            minutes: 0,
+            recent: RecentCopies::default(),
         }
     }
 
-    /// Looks at the next terminals; says whether there are more.
+    /// Takes the next piece; says whether there are more.
     pub fn look(&mut self, aggregator: &Aggregator) -> bool {
+        if self.looked_at < aggregator.terminals().stores().len() {
+            self.look_at_terminals(aggregator);
+            return true;
+        }
+        if (self.copied as usize) < aggregator.live().stores().len() {
+            self.copy_stores(aggregator);
+            return true;
+        }
+        let recent = aggregator.live().recent();
+        let is_more = recent.copy(self.now_ms, self.minutes, &mut self.recent);
+        self.minutes += 1;
+        is_more
+    }
+
+    fn look_at_terminals(&mut self, aggregator: &Aggregator) {
         let stores = aggregator.terminals().stores();
         let mut seen = 0;
         for store in stores.iter().skip(self.looked_at) {
@@ -106,7 +144,30 @@ impl Taking {
                 break;
             }
         }
-        self.looked_at < stores.len()
+    }
+
+    fn copy_stores(&mut self, aggregator: &Aggregator) {
+        // A name that gave up its place and came back has two numbers: only the newer one counts.
+        let (known, _) = aggregator.names();
+        let from = self.copied;
+        self.copied = from.saturating_add(STORES_PIECE);
+        for number in from..self.copied {
+            let Some(series) = aggregator.live().stores().get(number as usize) else {
+                return;
+            };
+            if series.last_report_ms == 0 || !known.is_current(number) {
+                continue;
+            }
+            let (terminals, levels) = self.of_store.remove(&number).unwrap_or_default();
+            self.stores.push(StoreSnapshot {
+                store_id: known.name(number),
+                number,
+                series: series.clone(),
+                levels,
+                terminals,
+                batches_missing: self.missing.remove(&number).unwrap_or(0),
+            });
+        }
     }
 
     fn add(&mut self, terminal: &Terminal, level_count: usize) {
@@ -114,8 +175,11 @@ impl Taking {
             return;
         }
         *self.of_release.entry(terminal.release).or_default() += 1;
-        let (reporting, levels) = self.of_store.entry(terminal.store).or_default();
-        *reporting += 1;
+        let (counted, levels) = self.of_store.entry(terminal.store).or_default();
+        let is_recent = |at_ms: i64| u64::from(self.now_ms - at_ms <= REPORTING_MS);
+        counted.reporting += 1;
+        counted.sync_failing += is_recent(terminal.sync_failed_ms);
+        counted.sync_slow += is_recent(terminal.sync_slow_ms);
         levels.resize(level_count, Levels::default());
         for (level, last) in levels.iter_mut().zip(&terminal.levels) {
             if let Some(last) = last
@@ -126,54 +190,27 @@ impl Taking {
         }
     }
 
-    /// The snapshot, with everything else as it is now.
+    /// The snapshot, with the releases as they are now.
     #[must_use]
     pub fn finish(self, aggregator: &Aggregator) -> Snapshot {
-        let Self {
-            now_ms,
-            of_release,
-            mut of_store,
-            mut missing,
-            ..
-        } = self;
-        let (live, tables) = (aggregator.live(), aggregator.tables());
-        let layout = Arc::clone(live.layout());
-        // A name that gave up its place and came back has two numbers: only the newer one counts.
-        let (stores_known, releases_known) = aggregator.names();
-        let mut stores = Vec::new();
-        for (index, series) in (0_u32..).zip(live.stores()) {
-            if series.last_report_ms == 0 || !stores_known.is_current(index) {
-                continue;
-            }
-            let (terminals_reporting, mut levels) = of_store.remove(&index).unwrap_or_default();
-            for level in &mut levels {
-                level.values.sort_unstable();
-            }
-            let Some(store_id) = tables.stores.get(index as usize) else {
-                continue;
-            };
-            stores.push(StoreSnapshot {
-                store_id: Arc::clone(store_id),
-                number: index,
-                series: series.clone(),
-                levels,
-                terminals_reporting,
-                batches_missing: missing.remove(&index).unwrap_or(0),
-            });
-        }
-        let release = |(index, series): (u32, &ReleaseLive)| {
-            if !releases_known.is_current(index) {
+        let live = aggregator.live();
+        let (_, known) = aggregator.names();
+        let release = |(number, series): (u32, &ReleaseLive)| {
+            if !known.is_current(number) {
                 return None;
             }
-            let name = tables.releases.get(index as usize)?;
-            let reporting = of_release.get(&index).copied().unwrap_or(0);
-            Some((Arc::clone(name), series.clone(), reporting))
+            let reporting = self.of_release.get(&number).copied().unwrap_or(0);
+            Some((known.name(number), series.clone(), reporting))
         };
+        let mut stores = self.stores;
+        for level in stores.iter_mut().flat_map(|store| &mut store.levels) {
+            level.values.sort_unstable();
+        }
         Snapshot {
             releases: (0_u32..).zip(live.releases()).filter_map(release).collect(),
-            layout,
+            layout: Arc::clone(live.layout()),
             stores,
-            recent: live.recent().copies(now_ms),
+            recent: self.recent,
         }
     }
 }

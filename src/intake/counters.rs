@@ -4,29 +4,22 @@ use metrics::Counter;
 use tillwatch_model::Reason;
 
 use crate::intake::identity::Numbered;
+use crate::listed::listed;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
 static CONFLICTS: Throttle = Throttle::new("batches with the queue and number of another one");
 
-/// What was passed over although the sample, or the batch, was taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ignored {
-    /// The connection is no text.
-    ConnectionType,
-    /// The connection is none of those known.
-    ConnectionUnknown,
-    /// The session id is neither text nor digits.
-    SessionIdType,
-}
-
-impl Ignored {
-    /// Every kind of value, in the order of their numbers.
-    pub const ALL: [(Self, &'static str); 3] = [
-        (Self::ConnectionType, "connection_type"),
-        (Self::ConnectionUnknown, "connection_unknown"),
-        (Self::SessionIdType, "session_id_type"),
-    ];
+listed! {
+    /// What was passed over although the sample, or the batch, was taken in.
+    pub enum Ignored {
+        /// The connection is no text.
+        ConnectionType = "connection_type",
+        /// The connection is none of those known.
+        ConnectionUnknown = "connection_unknown",
+        /// The session id is neither text nor digits.
+        SessionIdType = "session_id_type",
+    }
 }
 
 /// Handles to the intake's counters; looking one up by name for every batch would cost more than counting.
@@ -69,7 +62,7 @@ impl Default for Counters {
             rejected,
             conflicting: metrics::counter!(names::CONFLICTING),
             ignored: Ignored::ALL
-                .map(|(_, value)| metrics::counter!(names::IGNORED_VALUES, "value" => value)),
+                .map(|value| metrics::counter!(names::IGNORED_VALUES, "value" => value.name())),
             batches: metrics::counter!(names::BATCHES),
             replayed: metrics::counter!(names::KEYS_REPLAYED),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),

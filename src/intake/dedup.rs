@@ -5,48 +5,38 @@
 //! disk; when the first fails, the mark is undone and the second takes its place.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{Equivalent, HashMap};
-use tillwatch_model::sequence::{DEPTH, LOST_AFTER_MS};
+use tillwatch_model::sequence::LOST_AFTER_MS;
 use tillwatch_model::time::HOUR_MS;
-use tillwatch_model::{QueueKey, Reason, Seen, SeqWindow};
+use tillwatch_model::{QueueKey, Reason, SeqWindow};
 
-use crate::intake::contents::Contents;
 use crate::intake::identity::Numbered;
+use crate::intake::queues::{InFlight, Queue, Queues};
+use crate::intake::shares::{Shares, What};
 use crate::intake::under_way::{UnderWay, Waiter};
 
-/// Queues one terminal may use: a new one a day, and some.
-const QUEUES_PER_TERMINAL_MAX: usize = 16;
-/// A lock for each of these; two threads rarely want the same one.
-const SHARDS: usize = 64;
+/// A lock for each of these; two threads rarely want the same one. So many that a look at all queues of a shard, which
+/// keeps others from it, takes a fraction of a millisecond at 400,000 queues.
+const SHARDS: usize = 1_024;
 /// A queue is remembered an hour longer here than by the aggregate, so that nothing counts here as
 /// fresh that counts there as seen.
-const FORGET_AFTER_MS: i64 = LOST_AFTER_MS + HOUR_MS;
+pub(super) const FORGET_AFTER_MS: i64 = LOST_AFTER_MS + HOUR_MS;
 
-/// Bounds of the memory for sequence numbers.
+/// Bounds of the memory for sequence numbers, beside those that all stores share.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Queues in all; past it a batch of a new queue is answered 503. Unit: queues.
-    pub queues_max: usize,
     /// Terminals of one store; past it a batch of a new terminal is answered 503. Unit: terminals.
     pub store_terminals_max: usize,
-    /// Missing ranges in all; past it a batch that would leave a new gap is answered 503. Unit: ranges.
-    pub gaps_max: usize,
 }
-
-/// The value of [`Settings::gaps_max`]. A gap takes two numbers of memory.
-pub const GAPS_MAX: usize = 1_000_000;
 
 /// What tests take; `serve` has its limits from the settings.
 #[cfg(test)]
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            queues_max: 400_000,
             store_terminals_max: 10_000,
-            gaps_max: GAPS_MAX,
         }
     }
 }
@@ -64,8 +54,12 @@ pub enum Reserve {
     InFlight(Waiter),
     /// The batch can never be taken in.
     Refused(Reason),
-    /// There is no memory for the batch now.
-    Full,
+    /// The batch begins a queue, and its store has as many as it may have now.
+    QueuesFull,
+    /// The batch begins a queue, and its terminal has begun as many within nine days as one may.
+    TerminalQueuesFull,
+    /// The batch leaves a gap, and its store has as many as it may have now.
+    GapsFull,
     /// The batch's store has as many terminals as it may, and the batch comes from a new one.
     StoreFull,
 }
@@ -88,23 +82,7 @@ impl Equivalent<Terminal> for TerminalRef<'_> {
     }
 }
 
-#[derive(Debug)]
-struct Queue {
-    id: [u8; 16],
-    /// `None` until a batch of the queue is durable.
-    window: Option<SeqWindow>,
-    in_flight: Vec<InFlight>,
-    contents: Contents,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    seq: u64,
-    content: u32,
-    under_way: UnderWay,
-}
-
-type Shard = HashMap<Terminal, Vec<Queue>, foldhash::fast::RandomState>;
+type Shard = HashMap<Terminal, Queues, foldhash::fast::RandomState>;
 
 /// The sequence numbers of every queue.
 #[derive(Debug)]
@@ -114,21 +92,20 @@ pub struct Dedup {
     shards: Vec<Mutex<Shard>>,
     /// Terminals by store; only asked when one comes or goes.
     terminals: Mutex<HashMap<Box<str>, usize, foldhash::fast::RandomState>>,
-    queues: AtomicUsize,
-    gaps: AtomicUsize,
+    /// Who holds how many queues and gaps.
+    shares: Arc<Shares>,
 }
 
 impl Dedup {
     /// Makes a memory in which nothing has been seen yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Arc<Self> {
+    pub fn new(settings: Settings, shares: Arc<Shares>) -> Arc<Self> {
         Arc::new(Self {
             settings,
             hasher: foldhash::fast::RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             terminals: Mutex::default(),
-            queues: AtomicUsize::new(0),
-            gaps: AtomicUsize::new(0),
+            shares,
         })
     }
 
@@ -139,17 +116,13 @@ impl Dedup {
             store_id: key.store_id.clone(),
             terminal_id: key.terminal_id.clone(),
         };
-        self.queues.fetch_add(1, Ordering::Relaxed);
-        self.gaps.fetch_add(window.gap_count(), Ordering::Relaxed);
+        let account = self.shares.restore(What::Queues, &key.store_id, 1);
+        self.shares.add(What::Gaps, account, window.gap_count());
         if !shard.contains_key(&terminal) {
             self.enter(&key.store_id, usize::MAX);
         }
-        shard.entry(terminal).or_default().push(Queue {
-            id: key.queue,
-            window: Some(window),
-            in_flight: Vec::new(),
-            contents: Contents::default(),
-        });
+        let queues = shard.entry(terminal).or_default();
+        queues.restore(key.queue, window, account);
     }
 
     /// Reserves a batch, or says why not.
@@ -165,27 +138,24 @@ impl Dedup {
             under_way: UnderWay::default(),
         };
         if let Some(queues) = shard.get_mut(&terminal) {
-            if let Some(queue) = queues.iter_mut().find(|queue| queue.id == batch.queue) {
-                return self.reserve_in(queue, in_flight);
+            if let Some(queue) = queues.find(batch.queue) {
+                return queue.reserve(in_flight, batch.store_id, &self.shares);
             }
-            if queues.len() >= QUEUES_PER_TERMINAL_MAX {
-                return Reserve::Refused(Reason::TooManyQueues);
+            if queues.has_tombstone(batch.queue) {
+                return Reserve::Refused(Reason::BeyondDedupWindow);
+            }
+            if queues.is_full() {
+                return Reserve::TerminalQueuesFull;
             }
         }
-        if self.queues.fetch_add(1, Ordering::Relaxed) >= self.settings.queues_max {
-            self.queues.fetch_sub(1, Ordering::Relaxed);
-            return Reserve::Full;
-        }
-        let queue = Queue {
-            id: batch.queue,
-            window: None,
-            in_flight: vec![in_flight],
-            contents: Contents::default(),
+        let Some(account) = self.shares.take(What::Queues, batch.store_id) else {
+            return Reserve::QueuesFull;
         };
+        let queue = Queue::begun(batch.queue, in_flight, account);
         match shard.get_mut(&terminal) {
             Some(queues) => queues.push(queue),
             None if !self.enter(batch.store_id, self.settings.store_terminals_max) => {
-                self.queues.fetch_sub(1, Ordering::Relaxed);
+                self.shares.give(What::Queues, account, 1);
                 return Reserve::StoreFull;
             }
             None => {
@@ -193,41 +163,9 @@ impl Dedup {
                     store_id: batch.store_id.into(),
                     terminal_id: batch.terminal_id.into(),
                 };
-                shard.insert(key, vec![queue]);
+                shard.entry(key).or_default().push(queue);
             }
         }
-        Reserve::Fresh
-    }
-
-    fn reserve_in(&self, queue: &mut Queue, in_flight: InFlight) -> Reserve {
-        let seq = in_flight.seq;
-        if let Some(other) = queue.in_flight.iter_mut().find(|other| other.seq == seq) {
-            return Reserve::InFlight(other.under_way.waiter());
-        }
-        if let Some(window) = &queue.window {
-            match window.seen(seq) {
-                Seen::Fresh => {}
-                Seen::Duplicate if queue.contents.differ(seq, in_flight.content, window.high()) => {
-                    return Reserve::Conflicting;
-                }
-                Seen::Duplicate => return Reserve::Duplicate,
-                Seen::BeyondWindow => return Reserve::Refused(Reason::BeyondDedupWindow),
-                Seen::Jump => return Reserve::Refused(Reason::SeqJump),
-            }
-            let leaves_gap = window.high().checked_add(1) != Some(seq);
-            if leaves_gap && self.gaps.load(Ordering::Relaxed) >= self.settings.gaps_max {
-                return Reserve::Full;
-            }
-        }
-        // Before its first batch is durable a queue has no highest number: one far from those under way
-        // waits to be judged by it.
-        let is_far = |other: &&mut InFlight| other.seq.abs_diff(seq) > DEPTH;
-        if queue.window.is_none()
-            && let Some(other) = queue.in_flight.iter_mut().find(is_far)
-        {
-            return Reserve::InFlight(other.under_way.waiter());
-        }
-        queue.in_flight.push(in_flight);
         Reserve::Fresh
     }
 
@@ -239,52 +177,18 @@ impl Dedup {
             store_id: &key.store_id,
             terminal_id: &key.terminal_id,
         };
-        let Some(queues) = shard.get_mut(&terminal) else {
-            return;
-        };
-        let Some(at) = queues.iter().position(|queue| queue.id == key.queue) else {
-            return;
-        };
-        let queue = &mut queues[at];
-        // Dropping what is under way wakes those who wait.
-        let at_in_flight = queue.in_flight.iter().position(|other| other.seq == *seq);
-        let settled = at_in_flight.map(|at| queue.in_flight.swap_remove(at));
-        if let Some(received_at_ms) = durable_at_ms {
-            if let Some(window) = &mut queue.window {
-                let before = window.gap_count();
-                window.insert(*seq, received_at_ms);
-                self.count_gaps(before, window.gap_count());
-            } else {
-                let window = SeqWindow::new(*seq, received_at_ms);
-                self.count_gaps(0, window.gap_count());
-                queue.window = Some(window);
-            }
-            if let (Some(settled), Some(window)) = (settled, &queue.window) {
-                queue.contents.keep(*seq, settled.content, window.high());
-            }
-        } else if queue.window.is_none() && queue.in_flight.is_empty() {
-            queues.swap_remove(at);
-            self.queues.fetch_sub(1, Ordering::Relaxed);
+        if let Some(queues) = shard.get_mut(&terminal) {
+            queues.settle((key.queue, *seq), durable_at_ms, &self.shares);
         }
     }
 
     /// Forgets queues that have been silent for so long that all they could still send is too old.
-    /// Locks one shard at a time.
+    /// Locks one shard at a time. Takes long all the same: not for a thread that serves requests.
     pub fn forget(&self, now_ms: i64) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|terminal, queues| {
-                queues.retain(|queue| {
-                    let last_seen_ms = queue.window.as_ref().map(SeqWindow::last_seen_ms);
-                    let is_kept = !queue.in_flight.is_empty()
-                        || last_seen_ms.is_some_and(|seen| now_ms - seen <= FORGET_AFTER_MS);
-                    if !is_kept {
-                        self.queues.fetch_sub(1, Ordering::Relaxed);
-                        let gaps = queue.window.as_ref().map_or(0, SeqWindow::gap_count);
-                        self.count_gaps(gaps, 0);
-                    }
-                    is_kept
-                });
+                queues.forget(now_ms, &self.shares);
                 if queues.is_empty() {
                     self.leave(&terminal.store_id);
                 }
@@ -297,20 +201,22 @@ impl Dedup {
     pub fn set_right(&self, at_ms: i64) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for window in shard
-                .values_mut()
-                .flatten()
-                .filter_map(|queue| queue.window.as_mut())
-            {
-                window.set_right(at_ms);
+            for queues in shard.values_mut() {
+                queues.set_right(at_ms);
             }
         }
     }
 
-    /// Queues remembered.
+    /// Queues remembered, tombstones among them.
     #[must_use]
     pub fn queues(&self) -> usize {
-        self.queues.load(Ordering::Relaxed)
+        self.shares.held(What::Queues)
+    }
+
+    /// Who holds how many of them.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Counts a new terminal of a store, unless it has `most`.
@@ -347,18 +253,9 @@ impl Dedup {
         let mut waiting = 0;
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let in_flight = shard.values().flatten().flat_map(|queue| &queue.in_flight);
-            waiting += in_flight.map(|one| one.under_way.waiting()).sum::<usize>();
+            waiting += shard.values().map(Queues::waiting).sum::<usize>();
         }
         waiting
-    }
-
-    fn count_gaps(&self, before: usize, after: usize) {
-        if after >= before {
-            self.gaps.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.gaps.fetch_sub(before - after, Ordering::Relaxed);
-        }
     }
 
     fn shard(&self, store_id: &str, terminal_id: &str) -> MutexGuard<'_, Shard> {
@@ -375,10 +272,17 @@ impl Dedup {
 mod tests {
     use std::time::Duration;
 
+    use tillwatch_model::sequence::{QUEUES_PER_TERMINAL_MAX, TOMBSTONES_PER_TERMINAL_MAX};
     use tokio::time::Instant;
 
     use super::*;
     use crate::intake::refusal::Refusal;
+    use crate::intake::shares;
+
+    fn dedup() -> Arc<Dedup> {
+        let shares = Shares::new(&shares::Settings::default());
+        Dedup::new(Settings::default(), shares)
+    }
 
     fn identity(seq: u64) -> Numbered<'static> {
         Numbered {
@@ -392,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
-        let dedup = Dedup::new(Settings::default());
+        let dedup = dedup();
         assert!(matches!(dedup.reserve(identity(1)), Reserve::Fresh));
         let wait = || match dedup.reserve(identity(1)) {
             Reserve::InFlight(waiter) => waiter,
@@ -417,61 +321,219 @@ mod tests {
         assert!(matches!(dedup.reserve(identity(1)), Reserve::Duplicate));
     }
 
-    #[test]
-    fn a_terminal_has_sixteen_queues_and_gets_them_back_when_they_fall_silent() {
-        let dedup = Dedup::new(Settings::default());
-        let queue = |number: u8| Numbered {
-            queue: [number; 16],
-            ..identity(1)
-        };
-        for number in 0..16 {
-            assert!(matches!(dedup.reserve(queue(number)), Reserve::Fresh));
-            dedup.settle(&queue(number).to_owned(), Some(1_000));
+    /// A batch of a terminal's queue with this number.
+    fn of_queue(number: u16, seq: u64) -> Numbered<'static> {
+        let mut queue = [0; 16];
+        queue[..2].copy_from_slice(&number.to_be_bytes());
+        Numbered {
+            queue,
+            ..identity(seq)
         }
+    }
+
+    /// Posts a batch that becomes durable at a time, if it is fresh.
+    fn post(dedup: &Dedup, batch: Numbered<'_>, at_ms: i64) -> Reserve {
+        let outcome = dedup.reserve(batch);
+        if matches!(outcome, Reserve::Fresh) {
+            dedup.settle(&batch.to_owned(), Some(at_ms));
+        }
+        outcome
+    }
+
+    const BEYOND: Reason = Reason::BeyondDedupWindow;
+
+    #[test]
+    fn the_longest_silent_queue_makes_room_and_what_still_comes_of_it_is_refused_for_nine_days() {
+        let dedup = dedup();
+        for number in 0..16 {
+            assert!(matches!(
+                post(&dedup, of_queue(number, 1), 1_000 + i64::from(number)),
+                Reserve::Fresh
+            ));
+        }
+        // The first goes on: the second has been silent longest.
         assert!(matches!(
-            dedup.reserve(queue(16)),
-            Reserve::Refused(Reason::TooManyQueues)
+            post(&dedup, of_queue(0, 2), 2_000),
+            Reserve::Fresh
         ));
-        dedup.forget(FORGET_AFTER_MS + 1_000);
-        assert_eq!(dedup.queues(), 16);
-        dedup.forget(FORGET_AFTER_MS + 1_001);
-        assert!(matches!(dedup.reserve(queue(16)), Reserve::Fresh));
+        assert!(matches!(
+            post(&dedup, of_queue(16, 1), 3_000),
+            Reserve::Fresh
+        ));
+        for seq in [1, 2, 900] {
+            assert!(
+                matches!(dedup.reserve(of_queue(1, seq)), Reserve::Refused(BEYOND)),
+                "{seq}"
+            );
+        }
+        assert!(matches!(dedup.reserve(of_queue(0, 2)), Reserve::Duplicate));
+        assert!(matches!(dedup.reserve(of_queue(16, 1)), Reserve::Duplicate));
+        // It is remembered from when it made room, and for as long as the others.
+        dedup.forget(FORGET_AFTER_MS + 3_000);
+        assert_eq!(dedup.queues(), 2);
+        assert!(matches!(
+            dedup.reserve(of_queue(1, 2)),
+            Reserve::Refused(BEYOND)
+        ));
+        dedup.forget(FORGET_AFTER_MS + 3_001);
+        assert_eq!(dedup.queues(), 0);
+        assert!(matches!(dedup.reserve(of_queue(1, 2)), Reserve::Fresh));
     }
 
     #[test]
-    fn memory_for_queues_and_gaps_has_a_limit() {
-        let dedup = Dedup::new(Settings {
-            queues_max: 1,
-            gaps_max: 2,
-            ..Settings::default()
-        });
-        for seq in [0, 2] {
-            assert!(matches!(dedup.reserve(identity(seq)), Reserve::Fresh));
-            dedup.settle(&identity(seq).to_owned(), Some(0));
+    fn a_queue_whose_batches_are_under_way_makes_no_room() {
+        let dedup = dedup();
+        for number in 0..16 {
+            post(&dedup, of_queue(number, 1), i64::from(number));
         }
+        assert!(matches!(dedup.reserve(of_queue(0, 2)), Reserve::Fresh));
+        post(&dedup, of_queue(16, 1), 100);
+        assert!(matches!(
+            dedup.reserve(of_queue(1, 1)),
+            Reserve::Refused(BEYOND)
+        ));
+        dedup.settle(&of_queue(0, 2).to_owned(), Some(101));
+        assert!(matches!(dedup.reserve(of_queue(0, 2)), Reserve::Duplicate));
+    }
+
+    #[test]
+    fn a_terminal_that_begins_too_many_queues_is_told_to_wait() {
+        let dedup = dedup();
+        let most = u16::try_from(QUEUES_PER_TERMINAL_MAX + TOMBSTONES_PER_TERMINAL_MAX).unwrap();
+        for number in 0..most {
+            assert!(
+                matches!(
+                    post(&dedup, of_queue(number, 1), i64::from(number)),
+                    Reserve::Fresh
+                ),
+                "{number}"
+            );
+        }
+        assert!(matches!(
+            dedup.reserve(of_queue(most, 1)),
+            Reserve::TerminalQueuesFull
+        ));
         let other = Numbered {
-            queue: [2; 16],
-            ..identity(0)
+            terminal_id: "other",
+            ..of_queue(most, 1)
         };
-        assert!(matches!(dedup.reserve(other), Reserve::Full));
-        assert!(matches!(dedup.reserve(identity(4)), Reserve::Fresh));
-        dedup.settle(&identity(4).to_owned(), Some(0));
+        assert!(matches!(dedup.reserve(other), Reserve::Fresh));
+        assert!(matches!(
+            post(&dedup, of_queue(most - 1, 2), 5_000),
+            Reserve::Fresh
+        ));
+        assert!(matches!(
+            dedup.reserve(of_queue(0, 1)),
+            Reserve::Refused(BEYOND)
+        ));
+    }
+
+    #[test]
+    fn what_a_restart_brings_back_is_a_tombstone_as_well() {
+        let dedup = dedup();
+        let (key, _) = of_queue(1, 0).to_owned();
+        dedup.restore(&key, SeqWindow::tombstone(5));
+        assert!(matches!(
+            dedup.reserve(of_queue(1, 7)),
+            Reserve::Refused(BEYOND)
+        ));
+        assert_eq!(dedup.queues(), 1);
+        dedup.forget(FORGET_AFTER_MS + 6);
+        assert_eq!(dedup.queues(), 0);
+    }
+
+    #[test]
+    fn one_store_cannot_use_up_queues_and_gaps() {
+        let shares = Shares::new(&shares::Settings {
+            queues_max: 16,
+            gaps_max: 8,
+            stores_max: 1,
+            ..shares::Settings::default()
+        });
+        let dedup = Dedup::new(Settings::default(), shares);
+        let of = |store_id, number: u16, seq| Numbered {
+            store_id,
+            ..of_queue(number, seq)
+        };
+        let mut taken = 0;
+        while matches!(post(&dedup, of("greedy", taken, 0), 0), Reserve::Fresh) {
+            taken += 1;
+        }
+        assert_eq!(taken, 4);
+        assert!(matches!(
+            dedup.reserve(of("greedy", taken, 0)),
+            Reserve::QueuesFull
+        ));
+        assert!(matches!(
+            post(&dedup, of("honest", 0, 0), 0),
+            Reserve::Fresh
+        ));
+        // Two gaps are guaranteed to each; of the common four a store gets half.
+        for seq in [2, 4] {
+            assert!(
+                matches!(post(&dedup, of("greedy", 0, seq), 0), Reserve::Fresh),
+                "{seq}"
+            );
+        }
+        assert!(matches!(
+            dedup.reserve(of("greedy", 0, 6)),
+            Reserve::GapsFull
+        ));
         assert!(
-            matches!(dedup.reserve(identity(9)), Reserve::Full),
-            "a third gap"
+            matches!(dedup.reserve(of("greedy", 1, 6)), Reserve::GapsFull),
+            "in another queue as well"
         );
         assert!(
-            matches!(dedup.reserve(identity(5)), Reserve::Fresh),
+            matches!(post(&dedup, of("greedy", 0, 5), 0), Reserve::Fresh),
             "in order costs nothing"
         );
+        assert!(matches!(
+            post(&dedup, of("honest", 0, 2), 0),
+            Reserve::Fresh
+        ));
+        assert!(
+            matches!(post(&dedup, of("greedy", 0, 1), 0), Reserve::Fresh),
+            "what fills a gap is never refused"
+        );
+        assert!(
+            matches!(post(&dedup, of("greedy", 0, 7), 0), Reserve::Fresh),
+            "and gives room back"
+        );
+    }
+
+    #[test]
+    fn a_batch_inside_a_gap_is_taken_where_there_is_no_room_and_the_queue_gives_up_its_lowest() {
+        let shares = Shares::new(&shares::Settings {
+            gaps_max: 8,
+            stores_max: 1,
+            ..shares::Settings::default()
+        });
+        let dedup = Dedup::new(Settings::default(), shares);
+        post(&dedup, identity(1_000), 0);
+        for seq in (101..=999).step_by(2) {
+            assert!(
+                matches!(post(&dedup, identity(seq), 0), Reserve::Fresh),
+                "{seq}"
+            );
+            assert!(dedup.shares().held(What::Gaps) <= 4);
+        }
+        // The last ranges are still known, the first ones are not, and nothing counts twice.
+        assert!(matches!(dedup.reserve(identity(998)), Reserve::Fresh));
+        assert!(matches!(dedup.reserve(identity(999)), Reserve::Duplicate));
+        assert!(matches!(
+            dedup.reserve(identity(101)),
+            Reserve::Refused(BEYOND)
+        ));
     }
 
     #[test]
     fn a_store_has_so_many_terminals_and_the_others_keep_their_room() {
-        let dedup = Dedup::new(Settings {
-            store_terminals_max: 2,
-            ..Settings::default()
-        });
+        let dedup = Dedup::new(
+            Settings {
+                store_terminals_max: 2,
+            },
+            Shares::new(&shares::Settings::default()),
+        );
         let of = |store_id, terminal_id| Numbered {
             store_id,
             terminal_id,
@@ -507,7 +569,7 @@ mod tests {
 
     #[test]
     fn another_content_of_a_number_is_noticed_among_the_last_thirty_two() {
-        let dedup = Dedup::new(Settings::default());
+        let dedup = dedup();
         let holding = |seq: u64, content: u32| Numbered {
             content,
             ..identity(seq)

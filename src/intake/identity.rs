@@ -48,17 +48,7 @@ impl<'r> Identity<'r> {
     /// # Errors
     /// The reason for refusing the batch whole.
     pub fn of(who: Who, offer: &Offer<'r>) -> Result<Self, Reason> {
-        if let Some(reason) = offer.unreadable {
-            return Err(reason);
-        }
-        let identifier =
-            |text: Option<&'r str>, reason| text.filter(|text| is_identifier(text)).ok_or(reason);
-        let Names {
-            store_id,
-            terminal_id,
-        } = who.names(offer);
-        let store_id = identifier(store_id, Reason::InvalidStoreId)?;
-        let terminal_id = identifier(terminal_id, Reason::InvalidTerminalId)?;
+        let (store_id, terminal_id) = sender(who, offer)?;
         let keyed = |id| {
             Self::Keyed(Keyed {
                 store_id,
@@ -90,6 +80,30 @@ impl<'r> Identity<'r> {
             Self::Keyed(keyed) => Some(keyed.id),
         }
     }
+}
+
+/// The store and the terminal of an offer, if they are written as they must be.
+fn sender<'r>(who: Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Reason> {
+    if let Some(reason) = offer.unreadable {
+        return Err(reason);
+    }
+    let identifier =
+        |text: Option<&'r str>, reason| text.filter(|text| is_identifier(text)).ok_or(reason);
+    let Names {
+        store_id,
+        terminal_id,
+    } = who.names(offer);
+    Ok((
+        identifier(store_id, Reason::InvalidStoreId)?,
+        identifier(terminal_id, Reason::InvalidTerminalId)?,
+    ))
+}
+
+/// The store whose bucket a batch is charged to; `None`: the batch has no identity. Makes no digest, so that it
+/// can be asked before anything is done for the batch.
+pub(super) fn payer<'r>(who: Who, offer: &Offer<'r>) -> Option<&'r str> {
+    let (store_id, _) = sender(who, offer).ok()?;
+    offer.mark.is_ok().then_some(store_id)
 }
 
 impl Numbered<'_> {

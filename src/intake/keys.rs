@@ -3,6 +3,8 @@
 //! A key is *reserved* while its batch is on its way to the disk, *pending* once that is durable, and
 //! *kept* once a seal has written it. Pending keys are all in memory; of those kept, the ones last
 //! used are cached, and the rest are looked up. A second post of a reserved key waits for the first.
+//!
+//! Each key takes a place of its store's share, until it is forgotten.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +14,19 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tillwatch_model::keyed::KEY_KEPT_MS;
-use tillwatch_model::{FirstResult, KeyId};
+use tillwatch_model::{FirstResult, KeyId, StoreKeys};
 
+use crate::intake::key_shares::KeyShares;
 use crate::intake::refusal::Refusal;
+use crate::intake::shares::{Account, Shares};
 use crate::intake::under_way::{UnderWay, Waiter};
+use crate::tasks::Jobs;
 
 const KEY_BYTES_MAX: usize = 255;
 /// A lock for each of these; two threads rarely want the same one.
 const SHARDS: usize = 64;
+/// Requests whose keys are searched for on the disk at once. It has one connection for readers.
+const SEARCHES_MAX: usize = 2;
 /// Keys forgotten at once: a seal waits no longer for this than for another seal.
 const FORGET_MAX: usize = 50_000;
 
@@ -89,6 +96,8 @@ pub struct OnDisk {
     pub count: usize,
     /// All of the keys, if the cache can hold them; else none.
     pub cached: Vec<(KeyId, FirstResult)>,
+    /// How many keys each store has, with those that no seal has written yet.
+    pub by_store: Vec<StoreKeys>,
 }
 
 /// What became of an attempt to reserve a key.
@@ -102,7 +111,7 @@ pub enum Reserve {
     InFlight(Waiter),
     /// Only the disk knows the key: look it up (again) and ask again.
     LookUp,
-    /// There is no room for the key now.
+    /// There is no room for the key now, or none in its store's share.
     Full,
 }
 
@@ -120,6 +129,8 @@ enum Entry {
         under_way: UnderWay,
         /// Whether a seal has been quicker than the word that the batch is durable.
         is_sealed: bool,
+        /// Where the key's place is counted.
+        account: Account,
     },
     Pending(FirstResult),
 }
@@ -130,6 +141,8 @@ type Shard = HashMap<KeyId, Entry, foldhash::fast::RandomState>;
 pub struct Keys {
     settings: Settings,
     source: Arc<dyn KeySource>,
+    /// Where the disk is searched, a few requests at once: the threads that may block have other work, too.
+    searches: Jobs,
     shards: Vec<Mutex<Shard>>,
     cache: Cache<KeyId, FirstResult, foldhash::fast::RandomState>,
     /// Keys ever put into the cache. While it is within the cache's bound, nothing has left it.
@@ -143,6 +156,8 @@ pub struct Keys {
     kept_since_ms: AtomicI64,
     /// Seals that moved keys from memory to the disk.
     seals: AtomicU64,
+    /// How many keys each store has.
+    shares: KeyShares,
 }
 
 impl std::fmt::Debug for Keys {
@@ -158,6 +173,7 @@ impl Keys {
         source: Arc<dyn KeySource>,
         on_disk: OnDisk,
         pending: impl Iterator<Item = (&'k KeyId, &'k FirstResult)>,
+        shares: Arc<Shares>,
     ) -> Arc<Self> {
         let cache = Cache::builder()
             .max_capacity(settings.cached_max as u64)
@@ -167,6 +183,7 @@ impl Keys {
         let keys = Self {
             settings,
             source,
+            searches: Jobs::new(SEARCHES_MAX),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             cache,
             cached: AtomicUsize::new(0),
@@ -174,6 +191,7 @@ impl Keys {
             in_memory: AtomicUsize::new(0),
             kept_since_ms: AtomicI64::new(i64::MIN),
             seals: AtomicU64::new(0),
+            shares: KeyShares::new(shares, on_disk.by_store),
         };
         // The cache has fewer keys than there are on disk: it never holds all.
         if on_disk.cached.len() < on_disk.count {
@@ -212,14 +230,14 @@ impl Keys {
         });
         if !ids.is_empty() {
             let source = Arc::clone(&self.source);
-            let search = tokio::task::spawn_blocking(move || source.find(&ids));
-            found.extend(search.await.ok().flatten().ok_or(Refusal::Internal)?);
+            let search = self.searches.run(move || source.find(&ids));
+            found.extend(search.await.ok_or(Refusal::Internal)?);
         }
         Ok(LookedUp { found, as_of })
     }
 
-    /// Reserves a key, or says what is known of it.
-    pub fn reserve(&self, id: &KeyId, looked_up: &LookedUp) -> Reserve {
+    /// Reserves a key of a store's batch, or says what is known of it.
+    pub fn reserve(&self, id: &KeyId, store_id: &str, looked_up: &LookedUp) -> Reserve {
         let mut shard = self.shard(id);
         match shard.get_mut(id) {
             Some(Entry::Pending(first)) => return Reserve::Known(*first),
@@ -245,10 +263,14 @@ impl Keys {
         if self.count() >= self.settings.keys_max {
             return Reserve::Full;
         }
+        let Some(account) = self.shares.take(store_id) else {
+            return Reserve::Full;
+        };
         self.in_memory.fetch_add(1, Ordering::Relaxed);
         let entry = Entry::Reserved {
             under_way: UnderWay::default(),
             is_sealed: false,
+            account,
         };
         shard.insert(*id, entry);
         Reserve::Fresh
@@ -259,10 +281,14 @@ impl Keys {
     pub fn settle(&self, id: &KeyId, durable: Option<FirstResult>) {
         let mut shard = self.shard(id);
         // Dropping what is under way wakes those who wait.
-        let is_sealed = match shard.get(id) {
-            Some(Entry::Reserved { is_sealed, .. }) => *is_sealed,
+        let (is_sealed, account) = match shard.get(id) {
+            Some(Entry::Reserved {
+                is_sealed, account, ..
+            }) => (*is_sealed, *account),
             _ => return,
         };
+        let received_at_ms = durable.map(|first| first.received_at_ms);
+        self.shares.settle(account, received_at_ms);
         match durable {
             Some(first) if !is_sealed => drop(shard.insert(*id, Entry::Pending(first))),
             _ => {
@@ -298,6 +324,7 @@ impl Keys {
         let since_ms = now_ms.saturating_sub(KEY_KEPT_MS);
         self.kept_since_ms.fetch_max(since_ms, Ordering::Relaxed);
         let forgotten = self.source.forget(since_ms, FORGET_MAX);
+        self.shares.forget(since_ms);
         let less = |kept: usize| Some(kept.saturating_sub(forgotten));
         let _always_some = self
             .kept
@@ -351,7 +378,11 @@ mod tests {
 
     use tokio::time::Instant;
 
+    use tillwatch_model::StoreKeys;
+    use tillwatch_model::time::HOUR_MS;
+
     use super::*;
+    use crate::intake::shares;
 
     /// A disk that remembers.
     #[derive(Default)]
@@ -382,7 +413,13 @@ mod tests {
         };
         let source = Arc::clone(&disk) as Arc<dyn KeySource>;
         let none = std::iter::empty();
-        (Keys::new(settings, source, OnDisk::default(), none), disk)
+        let shares = Shares::new(&shares::Settings {
+            keys_max,
+            stores_max: 1,
+            ..shares::Settings::default()
+        });
+        let keys = Keys::new(settings, source, OnDisk::default(), none, shares);
+        (keys, disk)
     }
 
     fn id(number: u8) -> KeyId {
@@ -411,6 +448,7 @@ mod tests {
         for seed in 0..60 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (keys, disk) = keys(random.usize(0..6), 1_000);
+            let held = || keys.shares.held();
             let mut counted: HashMap<KeyId, FirstResult> = HashMap::new();
             let mut cut = Vec::new();
             for step in 0..2_000_u64 {
@@ -420,10 +458,10 @@ mod tests {
                 for _ in 0..random.u8(0..3) {
                     seal(&keys, &disk, &mut cut);
                 }
-                let mut reserved = keys.reserve(&id, &looked_up);
+                let mut reserved = keys.reserve(&id, "s", &looked_up);
                 while matches!(reserved, Reserve::LookUp) {
                     looked_up = keys.look_up(vec![id]).await.unwrap();
-                    reserved = keys.reserve(&id, &looked_up);
+                    reserved = keys.reserve(&id, "s", &looked_up);
                 }
                 match reserved {
                     Reserve::Known(known) => {
@@ -453,7 +491,7 @@ mod tests {
                 0,
                 "nothing is left behind"
             );
-            assert_eq!((keys.count(), counted.len()), (40, 40));
+            assert_eq!((keys.count(), counted.len(), held()), (40, 40, 40));
         }
     }
 
@@ -461,8 +499,11 @@ mod tests {
     async fn a_second_post_waits_and_takes_over_when_the_first_fails() {
         let (keys, _) = keys(10, 10);
         let nothing = LookedUp::default();
-        assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
-        let wait = || match keys.reserve(&id(1), &nothing) {
+        assert!(matches!(
+            keys.reserve(&id(1), "s", &nothing),
+            Reserve::Fresh
+        ));
+        let wait = || match keys.reserve(&id(1), "s", &nothing) {
             Reserve::InFlight(waiter) => waiter,
             other => panic!("it is not durable yet: {other:?}"),
         };
@@ -480,35 +521,81 @@ mod tests {
         let an_hour = Instant::now() + Duration::from_secs(3_600);
         assert!(waiter.over(an_hour).await.is_ok());
         assert_eq!(keys.count(), 0, "the key is not used up");
-        assert!(matches!(keys.reserve(&id(1), &nothing), Reserve::Fresh));
+        assert!(matches!(
+            keys.reserve(&id(1), "s", &nothing),
+            Reserve::Fresh
+        ));
         keys.settle(&id(1), Some(first(5, 7)));
         assert!(
-            matches!(keys.reserve(&id(1), &nothing), Reserve::Known(known) if known == first(5, 7))
+            matches!(keys.reserve(&id(1), "s", &nothing), Reserve::Known(known) if known == first(5, 7))
         );
     }
 
     #[tokio::test]
     async fn a_key_is_forgotten_after_25_hours_and_its_place_is_free_again() {
-        let (keys, disk) = keys(10, 2);
+        // Of twenty places five are guaranteed to each of two accounts, and of ten others one takes half.
+        let (keys, disk) = keys(10, 20);
         let mut cut = Vec::new();
-        for number in [1, 2] {
-            assert!(matches!(
-                keys.reserve(&id(number), &LookedUp::default()),
-                Reserve::Fresh
-            ));
+        let reserve = |number, store_id| keys.reserve(&id(number), store_id, &LookedUp::default());
+        for number in 1..=5 {
+            assert!(matches!(reserve(number, "s"), Reserve::Fresh));
             keys.settle(&id(number), Some(first(0, 1)));
             cut.push((id(number), first(0, 1)));
         }
         seal(&keys, &disk, &mut cut);
-        let reserve = |number| keys.reserve(&id(number), &LookedUp::default());
-        assert!(matches!(reserve(3), Reserve::Full));
+        assert!(matches!(reserve(6, "s"), Reserve::Full));
+        assert!(
+            matches!(reserve(7, "other"), Reserve::Fresh),
+            "the others have their own"
+        );
+        keys.settle(&id(7), None);
         keys.forget(KEY_KEPT_MS);
-        assert!(matches!(reserve(1), Reserve::Known(_)));
-        assert!(matches!(reserve(3), Reserve::Full));
+        assert!(matches!(reserve(1, "s"), Reserve::Known(_)));
+        assert!(matches!(reserve(6, "s"), Reserve::Full));
         keys.forget(KEY_KEPT_MS + 1);
         assert_eq!(keys.count(), 0);
-        assert!(matches!(reserve(1), Reserve::Fresh));
-        assert!(matches!(reserve(3), Reserve::Fresh));
+        // A share counts by the hour.
+        assert!(matches!(reserve(1, "s"), Reserve::Full));
+        keys.forget(KEY_KEPT_MS + HOUR_MS);
+        assert!(matches!(reserve(1, "s"), Reserve::Fresh));
+        assert!(matches!(reserve(6, "s"), Reserve::Fresh));
+        assert_eq!(keys.shares.held(), 2);
+    }
+
+    #[test]
+    fn a_start_knows_how_many_keys_each_store_has() {
+        let keys_max = 20;
+        let shares = Shares::new(&shares::Settings {
+            keys_max,
+            stores_max: 1,
+            ..shares::Settings::default()
+        });
+        let settings = Settings {
+            keys_max,
+            cached_max: 0,
+        };
+        let by_store = [("s", 5), ("", 2)].map(|(store_id, keys)| StoreKeys {
+            store_id: store_id.into(),
+            hour: 7,
+            keys,
+        });
+        let on_disk = OnDisk {
+            count: 7,
+            by_store: by_store.into(),
+            ..OnDisk::default()
+        };
+        let source = Arc::new(Disk::default());
+        let keys = Keys::new(settings, source, on_disk, std::iter::empty(), shares);
+        let looked_up = LookedUp {
+            found: Vec::new(),
+            as_of: Some(0),
+        };
+        let reserve = |number, store_id| keys.reserve(&id(number), store_id, &looked_up);
+        assert!(matches!(reserve(1, "s"), Reserve::Full));
+        assert!(matches!(reserve(1, "other"), Reserve::Fresh));
+        keys.forget(8 * HOUR_MS + KEY_KEPT_MS);
+        assert!(matches!(reserve(2, "s"), Reserve::Fresh));
+        assert_eq!(keys.shares.held(), 2);
     }
 
     #[test]

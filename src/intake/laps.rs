@@ -5,37 +5,26 @@ use std::time::{Duration, Instant};
 use tillwatch_journal::Position;
 
 use crate::intake::acknowledge::Durable;
+use crate::listed::listed;
 
-/// A part of a request's way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The request's body comes in.
-    Read,
-    /// The body is unpacked and taken apart.
-    Decode,
-    /// Rates, deduplication and validation are checked, and the record is made.
-    Check,
-    /// Another post of the same batch is on its way to the disk.
-    DedupWait,
-    /// The journal's thread has not yet taken the record.
-    JournalWait,
-    /// The record is written and made durable with `fdatasync`.
-    JournalCommit,
-    /// The record is durable, and handed to the aggregate; the request has not gone on yet.
-    HandOn,
-}
-
-impl Stage {
-    /// Every stage, in the order of their numbers.
-    pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Read, "read"),
-        (Self::Decode, "decode"),
-        (Self::Check, "check"),
-        (Self::DedupWait, "dedup_wait"),
-        (Self::JournalWait, "journal_wait"),
-        (Self::JournalCommit, "journal_commit"),
-        (Self::HandOn, "hand_on"),
-    ];
+listed! {
+    /// A part of a request's way.
+    pub enum Stage {
+        /// The request's body comes in.
+        Read = "read",
+        /// The body is unpacked and taken apart.
+        Decode = "decode",
+        /// Rates, deduplication and validation are checked, and the record is made.
+        Check = "check",
+        /// Another post of the same batch is on its way to the disk.
+        DedupWait = "dedup_wait",
+        /// The journal's thread has not yet taken the record.
+        JournalWait = "journal_wait",
+        /// The record is written and made durable with `fdatasync`.
+        JournalCommit = "journal_commit",
+        /// The record is durable, and handed to the aggregate; the request has not gone on yet.
+        HandOn = "hand_on",
+    }
 }
 
 /// What the stages of a request took so far.

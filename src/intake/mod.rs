@@ -21,8 +21,11 @@
 //! | `identity.rs` | who a batch is |
 //! | `request_time.rs` | when a request was sent, whether that can be, and how times are corrected |
 //! | `dedup.rs` | which batches have been taken in, by queue and number |
+//! | `queues.rs` | the queues of one terminal, and which makes room for another |
+//! | `shares.rs` | which store holds how many of the places that all share |
 //! | `contents.rs` | whether two batches of one number hold the same |
 //! | `keys.rs` | which batches have been taken in, by idempotency key or content |
+//! | `key_shares.rs` | how many such keys each store has |
 //! | `under_way.rs` | how other posts of a batch wait until it is on disk |
 //! | `validate.rs` | from an offer to a journal record; each sample's outcome |
 //! | `weight.rs` | how many samples a batch stands for |
@@ -47,10 +50,12 @@ mod contents;
 pub mod counters;
 pub mod dedup;
 pub mod identity;
+mod key_shares;
 pub mod keys;
 pub mod laps;
 pub mod offer;
 mod pending;
+mod queues;
 pub mod rates;
 mod refusal;
 pub mod report;
@@ -58,6 +63,7 @@ pub mod request_time;
 mod service;
 pub mod session;
 mod settings;
+pub mod shares;
 mod submission;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -76,4 +82,5 @@ pub use pending::{Pending, Receipt};
 pub use refusal::{NotStored, Refusal};
 pub use service::{Intake, Parts};
 pub use settings::{ACKNOWLEDGE_MAX, Settings};
+pub use shares::Shares;
 pub use who::Who;

@@ -12,12 +12,29 @@ pub enum Refusal {
         /// When a place will be free. Unit: ms.
         wait_ms: u64,
     },
-    /// Too much is under way, or memory for sequence numbers is used up.
+    /// Too much is under way.
     #[error("too much is under way; wait and send it again")]
     Busy,
-    /// As many keys are kept as the settings allow.
-    #[error("as many idempotency keys are kept as may be; wait and send it again")]
+    /// As many keys are kept of the store, or of all, as may be.
+    #[error(
+        "of this store or of all, as many idempotency keys are kept as may be (idempotency_keys_max); wait and send it again"
+    )]
     KeysFull,
+    /// The store has as many queues as it may while others need room, and this is a new one.
+    #[error(
+        "this store has as many queues as it may (queues_max); let each till keep one queue, or have the setting raised, and send it again"
+    )]
+    QueuesFull,
+    /// The terminal has begun too many queues within nine days, and this is a new one.
+    #[error(
+        "this terminal has begun over a thousand queues within nine days; let it keep one, or give each till a terminal_id of its own, and send it again"
+    )]
+    TerminalQueuesFull,
+    /// The store's queues have as many gaps as they may while others need room, and this batch leaves another.
+    #[error(
+        "the queues of this store leave out more numbers than they may; send the missing batches first, and then this one again"
+    )]
+    GapsFull,
     /// The store has as many terminals as it may, and this is a new one.
     #[error(
         "this store has as many terminals as it may (store_terminals_max); give each till one lasting terminal_id, or have the setting raised, and send it again"

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::intake::append::Append;
 use crate::intake::dedup;
-use crate::intake::identity::{Identity, Keyed, Numbered};
+use crate::intake::identity::{self, Identity, Keyed, Numbered};
 use crate::intake::keys::{self, LookedUp};
 use crate::intake::laps::{Laps, Stage};
 use crate::intake::offer::{Field, Offer, Offers};
@@ -96,6 +96,8 @@ enum Wait {
     InFlight(Waiter),
     /// The batch's key has to be looked up.
     LookUp,
+    /// The key of the day of the batch's session has to be fetched.
+    SessionKey(i32),
 }
 
 impl<'i, 'o> Submission<'i, 'o> {
@@ -157,9 +159,13 @@ impl<'i, 'o> Submission<'i, 'o> {
             let its_own = self.held.split(append.bytes());
             self.way.append(append, its_own, laps).await?;
             for (index, wait) in waiting {
-                if let Wait::InFlight(waiter) = wait {
-                    waiter.over(self.way.deadline).await?;
-                    laps.lap(Stage::DedupWait);
+                match wait {
+                    Wait::InFlight(waiter) => {
+                        waiter.over(self.way.deadline).await?;
+                        laps.lap(Stage::DedupWait);
+                    }
+                    Wait::LookUp => {}
+                    Wait::SessionKey(day) => self.fetch_session_key(day).await?,
                 }
                 open.push(index);
             }
@@ -175,19 +181,30 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.intake.books.keys.look_up(ids).await
     }
 
-    /// Takes one request from the bucket of every store in it.
-    fn check_rates(&self) -> Result<(), Refusal> {
-        let mut last = None;
-        for batch in self.batches {
-            let store_id = self.who.names(batch).store_id;
-            if let Some(store_id) = store_id
-                && last != Some(store_id)
-            {
-                self.way.intake.rates.pass(store_id)?;
-                last = Some(store_id);
-            }
+    /// Without the day's key nothing of a session may be written.
+    async fn fetch_session_key(&self, day: i32) -> Result<(), Refusal> {
+        let fetched = self.way.intake.pseudonyms.fetch(day);
+        match timeout_at(self.way.deadline, fetched).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Internal),
+            Err(_elapsed) => Err(Refusal::Busy),
         }
-        Ok(())
+    }
+
+    /// Takes one request from the bucket of every store in it, once, however often the store is named. A batch
+    /// without an identity is charged to nobody: anybody can write a store's name into it.
+    fn check_rates(&self) -> Result<(), Refusal> {
+        let rates = &self.way.intake.rates;
+        let store_of = |batch| identity::payer(self.who, batch);
+        if let [batch] = self.batches {
+            return store_of(batch).map_or(Ok(()), |store_id| rates.pass(store_id));
+        }
+        let mut stores: Vec<&str> = self.batches.iter().filter_map(store_of).collect();
+        stores.sort_unstable();
+        stores.dedup();
+        stores
+            .into_iter()
+            .try_for_each(|store_id| rates.pass(store_id))
     }
 
     /// Decides about one batch; a fresh one is written to `append`. Gives back what it has to wait for.
@@ -214,7 +231,9 @@ impl<'i, 'o> Submission<'i, 'o> {
         append: &mut Append,
     ) -> Option<Wait> {
         match self.way.intake.books.dedup.reserve(numbered) {
-            dedup::Reserve::Fresh => self.write(placed, Identity::Numbered(numbered), append),
+            dedup::Reserve::Fresh => {
+                return self.write(placed, Identity::Numbered(numbered), append);
+            }
             dedup::Reserve::Duplicate => self.duplicate(placed.batch),
             dedup::Reserve::Conflicting => self.conflict(placed.batch, numbered),
             dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
@@ -224,7 +243,11 @@ impl<'i, 'o> Submission<'i, 'o> {
                 Some(true) => self.duplicate(placed.batch),
                 Some(false) => self.conflict(placed.batch, numbered),
             },
-            dedup::Reserve::Full => append.refused = Some(Refusal::Busy),
+            dedup::Reserve::QueuesFull => append.refused = Some(Refusal::QueuesFull),
+            dedup::Reserve::TerminalQueuesFull => {
+                append.refused = Some(Refusal::TerminalQueuesFull);
+            }
+            dedup::Reserve::GapsFull => append.refused = Some(Refusal::GapsFull),
             dedup::Reserve::StoreFull => append.refused = Some(Refusal::TerminalsFull),
         }
         None
@@ -238,9 +261,9 @@ impl<'i, 'o> Submission<'i, 'o> {
         append: &mut Append,
     ) -> Option<Wait> {
         let keys = &self.way.intake.books.keys;
-        match keys.reserve(&keyed.id, looked_up) {
+        match keys.reserve(&keyed.id, keyed.store_id, looked_up) {
             keys::Reserve::Fresh => match validate::refusal(placed.batch, &self.time) {
-                None => self.write(placed, Identity::Keyed(keyed), append),
+                None => return self.write(placed, Identity::Keyed(keyed), append),
                 Some(reason) => {
                     // A keyed batch has no number that would be missed (ADR 4), so nothing of it is written.
                     keys.settle(&keyed.id, None);
@@ -305,7 +328,13 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.refused = Some(reason);
     }
 
-    fn write(&mut self, placed: Placed<'_>, identity: Identity<'_>, append: &mut Append) {
+    /// Writes a fresh batch, or gives back what that has to wait for; the batch is not reserved then.
+    fn write(
+        &mut self,
+        placed: Placed<'_>,
+        identity: Identity<'_>,
+        append: &mut Append,
+    ) -> Option<Wait> {
         let batch = placed.batch;
         let intake = self.way.intake;
         let time = self.time.of(&identity);
@@ -314,10 +343,8 @@ impl<'i, 'o> Submission<'i, 'o> {
             Field::Is(session_id) if refusal.is_none() && !session_id.is_empty() => {
                 let day = validate::session_day(batch, &time);
                 let Some(pseudonym) = intake.pseudonyms.of(session_id, day) else {
-                    // Without the day's key nothing of the session may be written.
                     self.release(identity);
-                    append.refused = Some(Refusal::Internal);
-                    return;
+                    return Some(Wait::SessionKey(day));
                 };
                 Some(pseudonym)
             }
@@ -342,5 +369,6 @@ impl<'i, 'o> Submission<'i, 'o> {
         }
         intake.books.counters.ignore(&written.ignored);
         self.way.refused = refusal.or(self.way.refused);
+        None
     }
 }

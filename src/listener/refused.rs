@@ -1,38 +1,30 @@
 //! Counts, tells apart and logs the bytes that never became a request.
 
+use crate::listed::listed;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
-/// Why something did not become a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// The head is over its limit of bytes or of fields.
-    TooLarge,
-    /// The bytes are not HTTP/1, or contradict themselves.
-    Malformed,
-    /// The client begins TLS.
-    Tls,
-    /// The client begins HTTP/2 without asking.
-    Http2,
-    /// A balancer begins with a line of the PROXY protocol.
-    Proxy,
-    /// The client closed its side in the middle of a head.
-    Incomplete,
-    /// The rest of the head did not come in time.
-    TimedOut,
+listed! {
+    /// Why something did not become a request.
+    pub(super) enum Refused {
+        /// The head is over its limit of bytes or of fields.
+        TooLarge = "too_large",
+        /// The bytes are not HTTP/1, or contradict themselves.
+        Malformed = "malformed",
+        /// The client begins TLS.
+        Tls = "tls",
+        /// The client begins HTTP/2 without asking.
+        Http2 = "http2",
+        /// A balancer begins with a line of the PROXY protocol.
+        Proxy = "proxy",
+        /// The client closed its side in the middle of a head.
+        Incomplete = "incomplete",
+        /// The rest of the head did not come in time.
+        TimedOut = "timeout",
+    }
 }
 
 impl Refused {
-    pub(super) const ALL: [Self; 7] = [
-        Self::TooLarge,
-        Self::Malformed,
-        Self::Tls,
-        Self::Http2,
-        Self::Proxy,
-        Self::Incomplete,
-        Self::TimedOut,
-    ];
-
     /// What hyper's error and the bytes it could not use come to; `None` when a request was under way, or
     /// nothing was.
     pub(super) fn of(error: &hyper::Error, rest: &[u8]) -> Option<Self> {
@@ -58,18 +50,6 @@ impl Refused {
     /// Says whether hyper has given the answer.
     pub(super) fn is_answered_by_hyper(self, error: &hyper::Error) -> bool {
         self != Self::Incomplete && !error.is_parse_version_h2()
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed",
-            Self::Tls => "tls",
-            Self::Http2 => "http2",
-            Self::Proxy => "proxy",
-            Self::Incomplete => "incomplete",
-            Self::TimedOut => "timeout",
-        }
     }
 
     /// Says what to do about the bytes.

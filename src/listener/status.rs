@@ -6,39 +6,28 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-/// What a connection is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// The connection is between two requests.
-    Idle,
-    /// The connection is idle for so long that what hyper takes has been given back.
-    Parked,
-    /// Some of a request's head has come.
-    Head,
-    /// The request's head is whole, its body is not.
-    Body,
-    /// The request is whole and worked on: its client has done what it has to.
-    Work,
-    /// A request is worked on, but its client closed its side: it is gone, or waits for the answer.
-    Left,
-    /// The answer is made, and not all of it is out.
-    Answer,
-    /// All is said; what the client still sends is read off.
-    Closing,
-}
+use crate::listed::listed;
 
-impl Phase {
-    const ALL: [Self; 8] = [
-        Self::Idle,
-        Self::Parked,
-        Self::Head,
-        Self::Body,
-        Self::Work,
-        Self::Left,
-        Self::Answer,
-        Self::Closing,
-    ];
+listed! {
+    /// What a connection is about.
+    pub(super) enum Phase {
+        /// The connection is between two requests.
+        Idle,
+        /// The connection is idle for so long that what hyper takes has been given back.
+        Parked,
+        /// Some of a request's head has come.
+        Head,
+        /// The request's head is whole, its body is not.
+        Body,
+        /// The request is whole and worked on: its client has done what it has to.
+        Work,
+        /// A request is worked on, but its client closed its side: it is gone, or waits for the answer.
+        Left,
+        /// The answer is made, and not all of it is out.
+        Answer,
+        /// All is said; what the client still sends is read off.
+        Closing,
+    }
 }
 
 /// What the listener wants of a connection. The greater one stands.

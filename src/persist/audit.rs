@@ -1,8 +1,9 @@
 //! The ledger against what ClickHouse holds, epoch by epoch and day by day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::Row;
+use uuid::Uuid;
 
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::epoch::EpochInfo;
@@ -68,68 +69,145 @@ pub async fn held(
     Ok(found)
 }
 
+/// The sums that each part keeps by epoch are asked for first: where they are the ledger's, every row is there
+/// once. Elsewhere a row may be there twice, or be missing, and the rows themselves are asked for.
 async fn held_in(
     clickhouse: &ClickHouse,
     epochs: &[EpochInfo],
     side: Option<SideTable>,
 ) -> Result<HeldDays, ClickHouseError> {
-    let Some((first, last)) = epochs.first().zip(epochs.last()) else {
+    let Some(first) = epochs.first() else {
         return Ok(HeldDays::new());
     };
-    let of_table = |info: &EpochInfo| match side {
-        None => info.days.keys().copied().collect::<Vec<u32>>(),
-        Some(table) => {
-            let days = info.sides.get(&table).into_iter();
-            days.flat_map(|days| days.keys().copied()).collect()
-        }
+    let expected = expected_of(epochs, side);
+    let asked = Asked {
+        collector_id: first.collector_id,
+        side,
     };
-    let mut days: Vec<u32> = epochs.iter().flat_map(of_table).collect();
-    days.sort_unstable();
-    days.dedup();
-    let (table, time, samples) = table_of(side);
-    let sql = format!(
-        "SELECT epoch, of_day, count() AS rows, sum(samples) AS samples, sum(row_hash) AS hash_sum,
-                sum(copies) AS physical_rows
-         FROM (
-             SELECT epoch, toUInt32(toRelativeDayNum({time})) AS of_day, row_hash,
-                    any({samples}) AS samples, count() AS copies
+    let mut held = asked.sums(clickhouse, expected.keys()).await?;
+    held.retain(|key, _| expected.contains_key(key));
+    let is_other = |(key, held): &(&(u64, u32), &Held)| expected.get(key) != Some(&held.ledger);
+    let others: Vec<(u64, u32)> = held.iter().filter(is_other).map(|(key, _)| *key).collect();
+    let rows = asked.rows(clickhouse, others.iter()).await?;
+    for key in others {
+        // Without rows by now: they were deleted in between.
+        held.insert(key, rows.get(&key).copied().unwrap_or_default());
+    }
+    Ok(held)
+}
+
+/// What the ledger says of the epochs' rows in a table.
+fn expected_of(epochs: &[EpochInfo], side: Option<SideTable>) -> BTreeMap<(u64, u32), DayLedger> {
+    let mut expected = BTreeMap::new();
+    for info in epochs {
+        let days = match side {
+            None => Some(&info.days),
+            Some(table) => info.sides.get(&table),
+        };
+        for (day, ledger) in days.into_iter().flatten() {
+            expected.insert((info.epoch, *day), *ledger);
+        }
+    }
+    expected
+}
+
+/// A table that is asked for epochs of a collector.
+#[derive(Clone, Copy)]
+struct Asked {
+    collector_id: Uuid,
+    side: Option<SideTable>,
+}
+
+impl Asked {
+    /// Sums over all rows, copies too, of epochs from the first to the last and days from the earliest to the
+    /// latest. The projection `by_epoch` has them: the statement asks for nothing else.
+    async fn sums(
+        self,
+        clickhouse: &ClickHouse,
+        keys: impl Iterator<Item = &(u64, u32)>,
+    ) -> Result<HeldDays, ClickHouseError> {
+        let (table, time, _) = table_of(self.side);
+        let samples = match self.side {
+            None => "sum(count)",
+            Some(_) => "toUInt64(0)",
+        };
+        let sql = format!(
+            "SELECT epoch, toUInt32(toRelativeDayNum({time})) AS of_day, count() AS rows, {samples} AS samples,
+                    sum(row_hash) AS hash_sum, count() AS physical_rows
              FROM {table}
              WHERE collector_id = {{collector_id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}
-               AND has({{days:Array(UInt32)}}, toUInt32(toRelativeDayNum({time})))
-               AND toDate({time}) BETWEEN toDate({{first_day:UInt32}}) AND toDate({{last_day:UInt32}})
-             GROUP BY epoch, of_day, row_hash
-         )
-         GROUP BY epoch, of_day"
-    );
-    let first_day = days.first().copied().unwrap_or(0);
-    let last_day = days.last().copied().unwrap_or(0);
-    let rows: Vec<HeldRow> = clickhouse
-        .fetch(&sql, |query| {
-            query
-                .param("collector_id", first.collector_id.to_string())
-                .param("first", first.epoch)
-                .param("last", last.epoch)
-                .param("days", days)
-                .param("first_day", first_day)
-                .param("last_day", last_day)
-        })
-        .await?;
-    let held = |row: HeldRow| {
-        let ledger = DayLedger {
-            rows: row.rows,
-            samples: row.samples,
-            hash_sum: row.hash_sum,
+               AND toRelativeDayNum({time}) BETWEEN {{first_day:UInt32}} AND {{last_day:UInt32}}
+             GROUP BY epoch, toRelativeDayNum({time})"
+        );
+        self.fetch(clickhouse, &sql, keys).await
+    }
+
+    /// The same by distinct rows, of exactly these days.
+    async fn rows(
+        self,
+        clickhouse: &ClickHouse,
+        keys: impl Iterator<Item = &(u64, u32)>,
+    ) -> Result<HeldDays, ClickHouseError> {
+        let (table, time, samples) = table_of(self.side);
+        let sql = format!(
+            "SELECT epoch, of_day, count() AS rows, sum(samples) AS samples, sum(row_hash) AS hash_sum,
+                    sum(copies) AS physical_rows
+             FROM (
+                 SELECT epoch, toUInt32(toRelativeDayNum({time})) AS of_day, row_hash,
+                        any({samples}) AS samples, count() AS copies
+                 FROM {table}
+                 WHERE collector_id = {{collector_id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}
+                   AND has({{days:Array(UInt32)}}, toUInt32(toRelativeDayNum({time})))
+                   AND toDate({time}) BETWEEN toDate({{first_day:UInt32}}) AND toDate({{last_day:UInt32}})
+                 GROUP BY epoch, of_day, row_hash
+             )
+             GROUP BY epoch, of_day"
+        );
+        self.fetch(clickhouse, &sql, keys).await
+    }
+
+    /// Runs a statement with the epochs and days of these keys as parameters.
+    async fn fetch(
+        self,
+        clickhouse: &ClickHouse,
+        sql: &str,
+        keys: impl Iterator<Item = &(u64, u32)>,
+    ) -> Result<HeldDays, ClickHouseError> {
+        let (epochs, days): (BTreeSet<u64>, BTreeSet<u32>) = keys.copied().unzip();
+        let (Some((first, last)), Some((first_day, last_day))) = (
+            epochs.first().zip(epochs.last()),
+            days.first().zip(days.last()),
+        ) else {
+            return Ok(HeldDays::new());
         };
-        let physical_rows = row.physical_rows;
-        (
-            (row.epoch, row.of_day),
-            Held {
-                ledger,
-                physical_rows,
-            },
-        )
-    };
-    Ok(rows.into_iter().map(held).collect())
+        let rows: Vec<HeldRow> = clickhouse
+            .fetch(sql, |query| {
+                query
+                    .param("collector_id", self.collector_id.to_string())
+                    .param("first", first)
+                    .param("last", last)
+                    .param("first_day", first_day)
+                    .param("last_day", last_day)
+                    .param("days", days.iter().copied().collect::<Vec<u32>>())
+            })
+            .await?;
+        let held = |row: HeldRow| {
+            let ledger = DayLedger {
+                rows: row.rows,
+                samples: row.samples,
+                hash_sum: row.hash_sum,
+            };
+            let physical_rows = row.physical_rows;
+            (
+                (row.epoch, row.of_day),
+                Held {
+                    ledger,
+                    physical_rows,
+                },
+            )
+        };
+        Ok(rows.into_iter().map(held).collect())
+    }
 }
 
 /// The name of `rollup_1m` (`None`) or of a table beside it, its column of time, and its samples.

@@ -1,6 +1,7 @@
 //! Where ClickHouse is, and talking to it.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,18 @@ pub const DATABASE: &str = "tillwatch";
 
 /// Bytes of rows in one compressed block.
 const BLOCK_BYTES: usize = 1024 * 1024;
+
+/// What keeps a server from dropping rows as a copy of rows that it was sent before, by the names that
+/// releases of ClickHouse have for it. Rows that are sent again have been found missing: on a replicated
+/// table the copy may be gone, and dropping the rows would lose them for ever. Where a server knows the second,
+/// it overrules the first.
+const NO_DEDUPLICATION: [(&str, &str); 2] = [
+    ("insert_deduplicate", "0"),
+    ("deduplicate_insert", "disable"),
+];
+
+/// Settings of a statement: name and value.
+type Settings = Arc<[(&'static str, &'static str)]>;
 
 /// How to reach a ClickHouse server, or the embedded engine.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,8 +50,14 @@ impl std::fmt::Debug for Endpoint {
 }
 
 /// ClickHouse, wherever it currently is: the embedded engine moves when it is restarted.
+///
+/// Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct ClickHouse {
+    /// Holds the connections; it keeps some open, by address, for the next statement.
+    connections: Arc<Client>,
+    /// Which of [`NO_DEDUPLICATION`] the server at an endpoint knows, once it has been asked.
+    insert_settings: Arc<Mutex<Option<(Endpoint, Settings)>>>,
     endpoint: watch::Receiver<Option<Endpoint>>,
     timeout: Duration,
     /// The database that statements run in.
@@ -52,6 +71,10 @@ impl ClickHouse {
     #[must_use]
     pub fn new(endpoint: watch::Receiver<Option<Endpoint>>, timeout: Duration) -> Self {
         Self {
+            connections: Arc::new(
+                Client::default().with_product_info("tillwatch", env!("CARGO_PKG_VERSION")),
+            ),
+            insert_settings: Arc::default(),
             endpoint,
             timeout,
             database: DATABASE.to_owned(),
@@ -102,18 +125,18 @@ impl ClickHouse {
         self.wait().await;
     }
 
+    fn endpoint(&self) -> Result<Endpoint, ClickHouseError> {
+        let endpoint = self.endpoint.borrow();
+        endpoint.clone().ok_or(ClickHouseError::NotReady)
+    }
+
     /// A client for the database; `None` asks for no database, to make it.
     fn client(&self, database: Option<&str>) -> Result<Client, ClickHouseError> {
-        let endpoint = self
-            .endpoint
-            .borrow()
-            .clone()
-            .ok_or(ClickHouseError::NotReady)?;
-        let client = Client::default()
+        let endpoint = self.endpoint()?;
+        let client = Client::clone(&self.connections)
             .with_url(endpoint.url)
             .with_user(endpoint.user)
-            .with_password(endpoint.password)
-            .with_product_info("tillwatch", env!("CARGO_PKG_VERSION"));
+            .with_password(endpoint.password);
         Ok(match database {
             Some(name) => client.with_database(name),
             None => client,
@@ -176,8 +199,44 @@ impl ClickHouse {
         self.within(bind(client.query(sql)).fetch_all::<T>()).await
     }
 
+    /// The settings that keep a server from dropping inserted rows as copies of earlier ones. The server at
+    /// each endpoint is asked once which of them it knows: it would refuse an insert with others.
+    async fn insert_settings(&self) -> Result<Settings, ClickHouseError> {
+        let endpoint = self.endpoint()?;
+        let is_known = |(at, _): &(Endpoint, Settings)| *at == endpoint;
+        if let Some((_, known)) = self
+            .known_settings()
+            .as_ref()
+            .filter(|known| is_known(known))
+        {
+            return Ok(Arc::clone(known));
+        }
+        let names: Vec<&str> = NO_DEDUPLICATION.iter().map(|(name, _)| *name).collect();
+        let found: Vec<Named> = self
+            .fetch(
+                "SELECT name FROM system.settings WHERE has({names:Array(String)}, name)",
+                |query| query.param("names", names),
+            )
+            .await?;
+        let settings = settings_among(&found);
+        *self.known_settings() = Some((endpoint, Arc::clone(&settings)));
+        Ok(settings)
+    }
+
+    fn known_settings(&self) -> std::sync::MutexGuard<'_, Option<(Endpoint, Settings)>> {
+        let known = self.insert_settings.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the server again before the next insert which settings it knows: after a failure it may be of
+    /// another release.
+    pub fn forget_settings(&self) {
+        *self.known_settings() = None;
+    }
+
     /// Inserts rows that are already `RowBinary`, as one statement. They go out in small pieces: each
-    /// becomes a compressed block, and a server takes blocks of a limited size.
+    /// becomes a compressed block, and a server takes blocks of a limited size. The server drops none of them
+    /// as a copy of earlier ones.
     ///
     /// # Errors
     /// When it refuses, or does not answer: then the rows may or may not be there.
@@ -187,6 +246,7 @@ impl ClickHouse {
         columns: &str,
         pieces: Vec<Vec<u8>>,
     ) -> Result<(), ClickHouseError> {
+        let settings = Box::pin(self.insert_settings()).await?;
         let client = self.client(Some(&self.database))?;
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT RowBinary");
         self.within(async move {
@@ -194,6 +254,9 @@ impl ClickHouse {
                 .insert_formatted_with(sql)
                 .with_setting("async_insert", "0")
                 .with_setting("wait_end_of_query", "1");
+            for (name, value) in settings.iter() {
+                insert = insert.with_setting(*name, *value);
+            }
             for mut rows in pieces.into_iter().map(Bytes::from) {
                 while !rows.is_empty() {
                     let piece = rows.split_to(rows.len().min(BLOCK_BYTES));
@@ -206,9 +269,42 @@ impl ClickHouse {
     }
 }
 
+/// Those of [`NO_DEDUPLICATION`] that a server has named.
+fn settings_among(found: &[Named]) -> Settings {
+    let is_found = |(name, _): &&(&str, &str)| found.iter().any(|row| row.name == *name);
+    NO_DEDUPLICATION.iter().filter(is_found).copied().collect()
+}
+
+/// One name.
+#[derive(Debug, Row, serde::Deserialize)]
+pub struct Named {
+    /// It.
+    pub name: String,
+}
+
 /// One number.
 #[derive(Debug, Row, serde::Deserialize)]
 pub struct OneNumber {
     /// It.
     pub number: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_that_the_server_knows_are_sent() {
+        let of = |names: &[&str]| {
+            let named = |name: &&str| Named {
+                name: (*name).to_owned(),
+            };
+            settings_among(&names.iter().map(named).collect::<Vec<_>>())
+        };
+        // Releases before the later names came.
+        assert_eq!(*of(&["insert_deduplicate"]), [("insert_deduplicate", "0")]);
+        let all = of(&["deduplicate_insert", "insert_deduplicate"]);
+        assert_eq!(*all, NO_DEDUPLICATION);
+        assert!(of(&[]).is_empty());
+    }
 }

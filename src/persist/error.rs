@@ -31,6 +31,18 @@ pub enum StateError {
         /// Layout of this release.
         known: i64,
     },
+    /// The ledger lists rows that wait to be shipped, and the outbox does not hold them.
+    #[error(
+        "the outbox has lost the rows of epoch {epoch} for {table}, which the ledger lists: the state file is damaged. \
+         Copy the data folder to another disk before anything else, and look at this one; then bring the collector \
+         back from a backup with `tillwatch restore`"
+    )]
+    BlobGone {
+        /// The epoch whose rows are gone.
+        epoch: u64,
+        /// The table in ClickHouse that the rows are for.
+        table: &'static str,
+    },
     /// A field holds what it cannot hold.
     #[error("the state file holds an unreadable {0}")]
     Damaged(&'static str),
@@ -131,6 +143,14 @@ impl ClickHouseError {
                 false
             }
         }
+    }
+}
+
+impl ClickHouseError {
+    /// Whether a statement needed more memory than it may have.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.to_string().contains("MEMORY_LIMIT_EXCEEDED"))
     }
 }
 

@@ -4,14 +4,14 @@
 //! therefore have no TTL, and the collector drops their partitions by a clock that it trusts. A ClickHouse
 //! server has a clock of its own and the TTL of `migrations/`.
 
-use clickhouse::Row;
 use tillwatch_model::time::DAY_MS;
 
-use crate::persist::clickhouse::ClickHouse;
+use crate::persist::clickhouse::{ClickHouse, Named};
 use crate::persist::error::ClickHouseError;
 
-/// The tables, and how many days one of their partitions holds.
-const TABLES: [(&str, i64); 4] = [
+/// The tables, and how many days one of their partitions holds; a test of the migrations holds the list
+/// against them.
+pub(super) const TABLES: [(&str, i64); 4] = [
     ("rollup_1m", 1),
     ("rollup_1h", 7),
     ("rollup_terminal_1h", 1),
@@ -19,11 +19,6 @@ const TABLES: [(&str, i64); 4] = [
 ];
 /// A row is kept for this long.
 const KEPT_DAYS: i64 = 90;
-
-#[derive(Debug, Row, serde::Deserialize)]
-struct Named {
-    name: String,
-}
 
 /// Takes the engine's own clock out of it.
 ///

@@ -8,14 +8,14 @@ use crate::persist::tables::{get_meta, put_meta};
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 5;
+pub(super) const LAYOUT: i64 = 6;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 5] = ["
+pub(super) const LAYOUTS: [&str; 6] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -66,6 +66,11 @@ pub(super) const LAYOUTS: [&str; 5] = ["
         id INTEGER PRIMARY KEY, kind TEXT NOT NULL, first_position INTEGER, last_position INTEGER,
         records INTEGER NOT NULL, bytes INTEGER NOT NULL, segment INTEGER NOT NULL,
         found_at_ms INTEGER NOT NULL, accepted_at_ms INTEGER);
+", "
+    -- How many keys of each store came in each hour (since 1970); an empty store stands for those without series.
+    CREATE TABLE IF NOT EXISTS key_count (
+        hour INTEGER NOT NULL, store_id TEXT NOT NULL, key_count INTEGER NOT NULL,
+        PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
 "];
 
 /// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may

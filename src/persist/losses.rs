@@ -3,30 +3,20 @@
 
 use rusqlite::params;
 
+use crate::listed::listed;
 use crate::persist::error::StateError;
 use crate::persist::signed::{signed, unsigned};
 use crate::persist::state::State;
 
-/// Why something is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LossKind {
-    /// Acknowledged records could not be read, or were not there.
-    Journal,
-    /// A person let the collector go on without its journal.
-    Abandoned,
-    /// Another state file had sealed them; what it had not shipped went with it.
-    SealedElsewhere,
-}
-
-impl LossKind {
-    const ALL: [Self; 3] = [Self::Journal, Self::Abandoned, Self::SealedElsewhere];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Journal => "journal",
-            Self::Abandoned => "abandoned",
-            Self::SealedElsewhere => "sealed_elsewhere",
-        }
+listed! {
+    /// Why something is missing.
+    pub enum LossKind {
+        /// Acknowledged records could not be read, or were not there.
+        Journal = "journal",
+        /// A person let the collector go on without its journal.
+        Abandoned = "abandoned",
+        /// Another state file had sealed them; what it had not shipped went with it.
+        SealedElsewhere = "sealed_elsewhere",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Applies `migrations/`: numbered files, each once, recorded with its checksum.
 //!
-//! Migrations only add. Each migration names the oldest release that may run on the migrated database, so
+//! Migrations only add, or change how a table keeps the same rows. Each migration names the oldest release that may run on the migrated database, so
 //! that a release can be rolled back unless a migration says otherwise.
 //!
 //! Somebody may have dropped what a migration made. Each start therefore looks for the tables, views and
@@ -10,7 +10,7 @@
 use clickhouse::Row;
 use sha2::{Digest, Sha256};
 
-use crate::persist::clickhouse::ClickHouse;
+use crate::persist::clickhouse::{ClickHouse, Named};
 use crate::persist::error::ClickHouseError;
 
 /// A file in `migrations/`.
@@ -40,6 +40,16 @@ pub const MIGRATIONS: &[Migration] = &[
         number: 3,
         name: "0003_terminals_and_sessions.sql",
         sql: include_str!("../../migrations/0003_terminals_and_sessions.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "0004_by_epoch.sql",
+        sql: include_str!("../../migrations/0004_by_epoch.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "0005_t64.sql",
+        sql: include_str!("../../migrations/0005_t64.sql"),
     },
 ];
 
@@ -111,11 +121,6 @@ pub struct Migrated {
     pub before: usize,
     /// Tables, views and functions of theirs that were gone, and are made again, empty.
     pub made_again: Vec<String>,
-}
-
-#[derive(Debug, Row, serde::Deserialize)]
-struct Named {
-    name: String,
 }
 
 /// What the applied ones of these migrations have made and is not there any more.
@@ -234,7 +239,11 @@ fn release_parts(release: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::persist::side_tables::SideTable;
+    use crate::persist::{deep, expiry, ship};
 
     #[test]
     fn every_file_is_listed_numbered_and_names_its_oldest_binary() {
@@ -254,8 +263,32 @@ mod tests {
             assert!(migration.statements().count() >= 1);
             // A migration may be applied again over what is there.
             for statement in migration.statements() {
-                assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
+                let is_repeatable = [" IF NOT EXISTS ", " MODIFY SETTING ", " MODIFY COLUMN "];
+                assert!(
+                    is_repeatable.iter().any(|part| statement.contains(part)),
+                    "{statement}"
+                );
             }
+        }
+    }
+
+    /// A table that a migration adds is checked by `audit --deep`, and expires with the others.
+    #[test]
+    fn the_lists_of_tables_have_every_table_that_is_made() {
+        let sql = MIGRATIONS.iter().map(|migration| migration.sql);
+        let made = sql.flat_map(|sql| sql.split("CREATE TABLE IF NOT EXISTS ").skip(1));
+        let made: BTreeSet<&str> = made
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        let expiring = expiry::TABLES.iter().map(|(table, _)| *table);
+        assert_eq!(expiring.collect::<BTreeSet<_>>(), made);
+        // Beside them there is the record of the migrations themselves.
+        let mut checked = BTreeSet::from(deep::FILLED);
+        assert!(checked.remove("migration"));
+        assert_eq!(checked, made);
+        for table in ship::TABLES {
+            let name = table.map_or("rollup_1m", SideTable::name);
+            assert!(made.contains(name), "{name}");
         }
     }
 

@@ -31,6 +31,8 @@
 //! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
 //! | `migrate.rs` | applies `migrations/` |
+//! | `budget.rs` | the disk that the tables may take, and what gives way |
+//! | `by_epoch.rs` | which epochs the tables hold rows of, without reading the rows |
 //! | `ship.rs` | outbox to ClickHouse, read back, confirm |
 //! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
@@ -43,6 +45,8 @@
 
 pub mod audit;
 pub mod backup;
+pub mod budget;
+pub mod by_epoch;
 pub mod clickhouse;
 pub mod deep;
 pub mod epoch;

@@ -10,6 +10,7 @@ use crate::persist::error::StateError;
 use crate::persist::rows::DayLedger;
 use crate::persist::session_keys;
 use crate::persist::side_outbox;
+use crate::persist::side_tables::SideTable;
 use crate::persist::signed::{signed, unsigned};
 use crate::persist::state::State;
 
@@ -101,6 +102,34 @@ impl State {
         found.map(side_outbox::unpack).transpose()
     }
 
+    /// The rows that an unconfirmed epoch has for `rollup_1m` (`None`) or a table beside it; none when its ledger
+    /// lists none. Whoever ships such rows or answers from them asks here, so that both call the same thing damage.
+    ///
+    /// # Errors
+    /// [`StateError::BlobGone`] when the ledger lists rows that are not there; else when the file cannot be read or
+    /// the blob not unpacked.
+    pub fn waiting_rows(
+        &self,
+        info: &EpochInfo,
+        table: Option<SideTable>,
+    ) -> Result<Option<Vec<u8>>, StateError> {
+        let epoch = info.epoch;
+        let (is_listed, name) = match table {
+            // Nothing was accepted in the epoch, or ClickHouse has been found to hold it.
+            None => (!info.days.is_empty(), "rollup_1m"),
+            Some(table) => (info.sides.contains_key(&table), table.name()),
+        };
+        if !is_listed {
+            return Ok(None);
+        }
+        let rows = match table {
+            None => self.rows_of(epoch)?,
+            Some(table) => self.side_rows_of(epoch, table)?,
+        };
+        let gone = StateError::BlobGone { epoch, table: name };
+        rows.ok_or(gone).map(Some)
+    }
+
     /// Notes that ClickHouse holds all of these epochs.
     ///
     /// # Errors
@@ -161,7 +190,7 @@ impl State {
         let (epochs, oldest_ms, bytes) = reader.query_row(
             "SELECT count(*), min(sealed_at_ms), coalesce(sum(length(blob)), 0)
                  + (SELECT coalesce(sum(length(blob)), 0) FROM side_outbox WHERE confirmed_at_ms IS NULL)
-             FROM epoch JOIN outbox USING (epoch) WHERE confirmed_at_ms IS NULL",
+             FROM epoch LEFT JOIN outbox USING (epoch) WHERE confirmed_at_ms IS NULL",
             [],
             |row| Ok((unsigned(row.get(0)?), row.get(1)?, unsigned(row.get(2)?))),
         )?;

@@ -20,8 +20,12 @@ impl State {
     pub fn renew_collector_id(&self, used: &[u64]) -> Result<Uuid, StateError> {
         let mut blobs = Vec::new();
         for epoch in used {
-            let bytes = self.rows_of(*epoch)?;
-            blobs.push((*epoch, bytes.ok_or(StateError::Damaged("outbox blob"))?));
+            let rows = self.rows_of(*epoch)?;
+            let gone = StateError::BlobGone {
+                epoch: *epoch,
+                table: "rollup_1m",
+            };
+            blobs.push((*epoch, rows.ok_or(gone)?));
         }
         let mut writer = self.writer();
         let transaction = writer.transaction()?;

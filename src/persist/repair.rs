@@ -5,11 +5,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::persist::audit;
+use crate::persist::by_epoch;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::epoch::EpochInfo;
 use crate::persist::error::ClickHouseError;
 use crate::persist::rows;
-use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, on_disk};
+use crate::persist::ship::{TABLES, insert_rows, oldest_kept_day, oldest_unexpired_day, on_disk};
 use crate::persist::side_tables;
 use crate::persist::state::State;
 
@@ -83,11 +84,11 @@ pub async fn repair(
     // The hours that were summed up without these rows are found and summed up again by `serve`, at its next start.
     let days: Vec<u32> = info.days.keys().copied().collect();
     on_disk(state, move |state| state.uncheck_days(&days)).await?;
-    if merge == Merge::IfNeeded && is_whole(clickhouse, info, now_ms).await? {
+    let oldest_day = oldest_kept_day(state, now_ms).await?;
+    if merge == Merge::IfNeeded && is_whole(clickhouse, info, oldest_day).await? {
         return Ok(Repaired::Whole);
     }
     // A row that was changed is still there until its part is merged with the one that replaces it.
-    let oldest_day = oldest_kept_day(now_ms);
     for day in info.days.keys().filter(|day| **day >= oldest_day) {
         optimize(clickhouse, "rollup_1m", *day).await?;
     }
@@ -96,7 +97,7 @@ pub async fn repair(
             optimize(clickhouse, table.name(), *day).await?;
         }
     }
-    Ok(if is_whole(clickhouse, info, now_ms).await? {
+    Ok(if is_whole(clickhouse, info, oldest_day).await? {
         Repaired::Whole
     } else {
         Repaired::HasOthers
@@ -105,6 +106,7 @@ pub async fn repair(
 
 async fn optimize(clickhouse: &ClickHouse, table: &str, day: u32) -> Result<(), ClickHouseError> {
     let day = date(day);
+    by_epoch::prepare_merge(clickhouse, table, &day.replace('-', "")).await?;
     clickhouse
         .execute(&format!("OPTIMIZE TABLE {table} PARTITION '{day}' FINAL"))
         .await
@@ -113,11 +115,11 @@ async fn optimize(clickhouse: &ClickHouse, table: &str, day: u32) -> Result<(), 
 async fn is_whole(
     clickhouse: &ClickHouse,
     info: &EpochInfo,
-    now_ms: i64,
+    oldest_day: u32,
 ) -> Result<bool, ClickHouseError> {
     let group = std::slice::from_ref(info);
     let held = audit::held(clickhouse, group).await?;
-    Ok(audit::is_complete(info, &held, oldest_kept_day(now_ms)))
+    Ok(audit::is_complete(info, &held, oldest_day))
 }
 
 /// A day as ClickHouse writes it.
@@ -135,7 +137,7 @@ pub struct Stray {
     pub collector_id: Uuid,
     /// The seal that the rows are of.
     pub epoch: u64,
-    /// How many rows there are.
+    /// How many rows there are, copies that are not merged yet included.
     pub rows: u64,
     /// Samples in the rows.
     pub samples: u64,
@@ -148,7 +150,7 @@ pub struct Contribution {
     pub collector_id: Uuid,
     /// How many epochs the collector has there.
     pub epochs: u64,
-    /// How many rows the collector has there.
+    /// How many rows the collector has there, copies that are not merged yet included.
     pub rows: u64,
     /// Samples in the rows.
     pub samples: u64,
@@ -183,10 +185,10 @@ pub async fn strays(
     }
     let known: Vec<String> = runs.iter().map(run).collect();
     let sql = format!(
-        "SELECT toString(collector_id) AS collector, epoch, uniqExact(row_hash) AS rows, sum(count) AS samples FROM rollup_1m
-         WHERE toDate(window_start) >= '{}' AND collector_id IN ({}) AND NOT ({})
+        "SELECT toString(collector_id) AS collector, epoch, count() AS rows, sum(count) AS samples FROM rollup_1m
+         WHERE toRelativeDayNum(window_start) >= {} AND collector_id IN ({}) AND NOT ({})
          GROUP BY collector_id, epoch ORDER BY epoch LIMIT {STRAYS_MAX}",
-        date(oldest_kept_day(now_ms)),
+        oldest_unexpired_day(now_ms),
         ids.join(", "),
         known.join(" OR ")
     );
@@ -211,10 +213,14 @@ pub async fn others(
 ) -> Result<Vec<Contribution>, ClickHouseError> {
     let ids: Vec<String> = own.iter().map(|id| format!("'{id}'")).collect();
     let sql = format!(
-        "SELECT toString(collector_id) AS collector, uniqExact(epoch) AS epoch, uniqExact(row_hash) AS rows, sum(count) AS samples
-         FROM rollup_1m WHERE toDate(window_start) >= '{}' AND collector_id NOT IN ({})
+        "SELECT toString(collector_id) AS collector, count() AS epoch, sum(of_epoch) AS rows, sum(samples_of_epoch) AS samples
+         FROM (
+             SELECT collector_id, epoch, count() AS of_epoch, sum(count) AS samples_of_epoch FROM rollup_1m
+             WHERE toRelativeDayNum(window_start) >= {} AND collector_id NOT IN ({})
+             GROUP BY collector_id, epoch
+         )
          GROUP BY collector_id ORDER BY collector_id LIMIT {STRAYS_MAX}",
-        date(oldest_kept_day(now_ms)),
+        oldest_unexpired_day(now_ms),
         ids.join(", ")
     );
     let rows: Vec<Counted> = clickhouse.fetch(&sql, |query| query).await?;

@@ -114,7 +114,8 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: usize) {
 }
 
 /// Reads the rows that `wants` asks for (metric, store, start of the window), skipping the rest
-/// cheaply. `None` at the first byte that is not as [`encode`] writes it.
+/// cheaply. A label, connection or source that only a later release knows is read as `__unknown__`; at rest
+/// it keeps its name, because rows are shipped as they are. `None` at the first byte that is not as [`encode`] writes it.
 pub fn decode(
     bytes: &[u8],
     catalogue: &Catalogue,
@@ -145,7 +146,6 @@ pub fn decode(
         let Some(known) = catalogue.named(metric) else {
             continue;
         };
-        let labels = known.label.map_or(&[""][..], |label| label.values);
         let mut numbers = words(numbers);
         let mut number = || numbers.next();
         if *store != *store_id {
@@ -158,12 +158,12 @@ pub fn decode(
         rows.push(Rollup {
             key: RollupKey {
                 metric: known.name,
-                label: labels.iter().find(|known| **known == label)?,
+                label: known.label_named(label),
                 store_id: Arc::clone(&store),
                 window_start_s,
                 release: Arc::clone(&release),
-                connection: Connection::from_name(connection)?,
-                source: Source::from_name(source)?,
+                connection: Connection::of_name(connection),
+                source: Source::of_name(source),
                 span_s,
             },
             summary: Summary {

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::aggregate::Restored;
 use crate::persist::error::StateError;
-use crate::persist::keys::put_keys;
+use crate::persist::keys::{count_keys, put_keys};
 use crate::persist::marks::mark_hours;
 use crate::persist::sealing::Sealing;
 use crate::persist::side_outbox;
@@ -77,12 +77,14 @@ impl State {
             side_outbox::put(&transaction, sealing.epoch, &sealing.sides)?;
         put_names(&transaction, "store", &cut.stores)?;
         put_names(&transaction, "release", &cut.releases)?;
+        put_meta(&transaction, "name_ages", &cut.name_ages)?;
         drop_series(&transaction, "store", &cut.dropped.0)?;
         drop_series(&transaction, "release", &cut.dropped.1)?;
         put_series(&transaction, "store", &cut.store_series)?;
         put_series(&transaction, "release", &cut.release_series)?;
         put_terminals(&transaction, &cut.terminals)?;
         put_keys(&transaction, &cut.keys)?;
+        count_keys(&transaction, &cut.keys_by_store)?;
         put_meta(&transaction, "last_epoch", &sealing.epoch.to_string())?;
         put_meta(&transaction, "applied", &cut.applied.to_string())?;
         put_meta(&transaction, "totals", &serde_json::to_string(&cut.totals)?)?;
@@ -108,7 +110,10 @@ impl State {
         };
         let totals: Option<String> = get_meta(&reader, "totals")?;
         let totals = totals.map(|text| serde_json::from_str(&text)).transpose()?;
+        let name_ages: Option<String> = get_meta(&reader, "name_ages")?;
+        let name_ages = name_ages.map(|text| serde_json::from_str(&text));
         Ok(Restored {
+            name_ages: name_ages.transpose()?.unwrap_or_default(),
             applied: unsigned(number("applied")?),
             totals: totals.unwrap_or_default(),
             journal_ms: number("journal_ms")?,

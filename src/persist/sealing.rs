@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tillwatch_model::{FirstResult, KeyId, StoreHour};
+use tillwatch_model::{FirstResult, KeyId, StoreHour, StoreKeys};
 
 use crate::aggregate::saved::SavedSeries;
 use crate::aggregate::terminals::TerminalChange;
@@ -34,11 +34,14 @@ pub(super) struct CutState {
     pub(super) journal_ms: i64,
     pub(super) stores: Vec<(String, i64)>,
     pub(super) releases: Vec<(String, i64)>,
+    /// JSON.
+    pub(super) name_ages: String,
     pub(super) dropped: (Vec<String>, Vec<String>),
     pub(super) store_series: Vec<(String, String)>,
     pub(super) release_series: Vec<(String, String)>,
     pub(super) terminals: Vec<(TerminalChange, String)>,
     pub(super) keys: Vec<(KeyId, FirstResult)>,
+    pub(super) keys_by_store: Vec<StoreKeys>,
 }
 
 impl Sealing {
@@ -132,11 +135,13 @@ impl State {
                 journal_ms: cut.journal_ms,
                 stores: cut.stores,
                 releases: cut.releases,
+                name_ages: serde_json::to_string(&cut.name_ages)?,
                 dropped: cut.dropped,
                 store_series: json(cut.store_series)?,
                 release_series: json(cut.release_series)?,
                 terminals: terminals?,
                 keys: cut.keys,
+                keys_by_store: cut.keys_by_store,
             },
         })
     }

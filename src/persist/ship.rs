@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::persist::audit::{self, HeldEpochs, KEPT_DAYS};
+use crate::persist::by_epoch;
 use crate::persist::clickhouse::ClickHouse;
 use crate::persist::epoch::EpochInfo;
 use crate::persist::error::{ClickHouseError, StateError};
@@ -44,11 +45,6 @@ pub struct Shipped {
     pub spent: [Duration; 3],
 }
 
-#[derive(Debug, Row, serde::Deserialize)]
-struct HighestEpoch {
-    epoch: u64,
-}
-
 /// Refuses to ship when ClickHouse holds a higher epoch of this collector than this state file sent.
 ///
 /// # Errors
@@ -58,16 +54,7 @@ pub async fn guard_epochs(
     state: &Arc<State>,
 ) -> Result<(), ClickHouseError> {
     let collector = state.collector_id();
-    let rows: Vec<HighestEpoch> = clickhouse
-        .fetch(
-            "SELECT max(epoch) AS epoch FROM (
-                 SELECT max(epoch) AS epoch FROM rollup_1m WHERE collector_id = {id:UUID}
-                 UNION ALL SELECT max(epoch) FROM rollup_terminal_1h WHERE collector_id = {id:UUID}
-                 UNION ALL SELECT max(epoch) FROM session WHERE collector_id = {id:UUID})",
-            |query| query.param("id", collector.to_string()),
-        )
-        .await?;
-    let theirs = rows.first().map_or(0, |row| row.epoch);
+    let theirs = by_epoch::highest(clickhouse, collector).await?;
     // Not the last epoch sealed: an older copy goes on sealing, and would soon be past theirs.
     let ours = on_disk(state, State::sent_epoch).await?;
     if theirs > ours {
@@ -104,10 +91,16 @@ pub async fn used_epochs(
     let range = (first.epoch, last.epoch);
     let mut used = BTreeSet::new();
     for table in TABLES {
-        let name = table.map_or("rollup_1m", SideTable::name);
+        let days = by_epoch::days_of(clickhouse, table, collector, range).await?;
+        let Some((first_day, last_day)) = days.first().zip(days.last()) else {
+            continue;
+        };
+        let (name, time, _) = audit::table_of(table);
         let sql = format!(
             "SELECT epoch, row_hash AS hash FROM {name}
-             WHERE collector_id = {{id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}"
+             WHERE collector_id = {{id:UUID}} AND epoch BETWEEN {{first:UInt64}} AND {{last:UInt64}}
+               AND has({{days:Array(UInt32)}}, toUInt32(toRelativeDayNum({time})))
+               AND toDate({time}) BETWEEN toDate({{first_day:UInt32}}) AND toDate({{last_day:UInt32}})"
         );
         let rows: Vec<HeldHash> = clickhouse
             .fetch(&sql, |query| {
@@ -115,6 +108,9 @@ pub async fn used_epochs(
                     .param("id", collector.to_string())
                     .param("first", range.0)
                     .param("last", range.1)
+                    .param("first_day", *first_day)
+                    .param("last_day", *last_day)
+                    .param("days", days.clone())
             })
             .await?;
         let mut held: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -122,7 +118,10 @@ pub async fn used_epochs(
             held.entry(row.epoch).or_default().push(row.hash);
         }
         for (epoch, hashes) in held {
-            let ours = our_hashes(state, epoch, table).await?;
+            let Some(info) = waiting.iter().find(|info| info.epoch == epoch) else {
+                continue;
+            };
+            let ours = our_hashes(state, info, table).await?;
             if hashes.iter().any(|hash| !ours.contains(hash)) {
                 used.insert(epoch);
             }
@@ -132,26 +131,28 @@ pub async fn used_epochs(
 }
 
 /// `rollup_1m` (`None`) and the tables beside it.
-pub(super) const TABLES: [Option<SideTable>; 3] = [
-    None,
-    Some(SideTable::TerminalHour),
-    Some(SideTable::Session),
-];
+pub(super) const TABLES: [Option<SideTable>; 1 + SideTable::ALL.len()] = {
+    let mut tables = [None; 1 + SideTable::ALL.len()];
+    let (_, beside) = tables.split_at_mut(1);
+    let mut at = 0;
+    while at < beside.len() {
+        beside[at] = Some(SideTable::ALL[at]);
+        at += 1;
+    }
+    tables
+};
 
 async fn our_hashes(
     state: &Arc<State>,
-    epoch: u64,
+    info: &EpochInfo,
     table: Option<SideTable>,
 ) -> Result<BTreeSet<u64>, StateError> {
-    let hashes = on_disk(state, move |state| match table {
-        None => Ok(state.rows_of(epoch)?.and_then(|bytes| rows::hashes(&bytes))),
-        Some(table) => {
-            // An epoch without rows for the table has none that could be there.
-            let bytes = state.side_rows_of(epoch, table)?.unwrap_or_default();
-            Ok(side_tables::hashes(table, &bytes))
-        }
-    });
-    let hashes = hashes.await?.ok_or(StateError::Damaged("outbox blob"))?;
+    let rows = rows_of(state, info, table).await?.unwrap_or_default();
+    let hashes = match table {
+        None => rows::hashes(&rows),
+        Some(table) => side_tables::hashes(table, &rows),
+    };
+    let hashes = hashes.ok_or(StateError::Damaged("outbox blob"))?;
     Ok(hashes.into_iter().collect())
 }
 
@@ -173,15 +174,17 @@ pub async fn ship_once(
     if group.is_empty() {
         return Ok(Shipped::default());
     }
-    // By a clock that may be wrong nothing is too old to be asked for.
-    let oldest_day = if clock.is_settled() {
-        oldest_kept_day(clock.now_ms())
+    // By a clock that may be wrong nothing has expired.
+    let now_ms = if clock.is_settled() {
+        clock.now_ms()
     } else {
         0
     };
+    let oldest_day = oldest_kept_day(state, now_ms).await?;
 
     // After a failure some of it may have arrived: ask before sending it all again.
     let arrived = if is_retry {
+        clickhouse.forget_settings();
         audit::held(clickhouse, &group).await?
     } else {
         HeldEpochs::default()
@@ -255,27 +258,14 @@ pub async fn insert_rows(
     clickhouse.insert_row_binary(name, columns, pieces).await
 }
 
-/// An epoch's rows for a table; none if it has none for one beside `rollup_1m`.
+/// The rows that an epoch has for a table.
 async fn rows_of(
     state: &Arc<State>,
     info: &EpochInfo,
     table: Option<SideTable>,
 ) -> Result<Option<Vec<u8>>, StateError> {
-    const GONE: StateError = StateError::Damaged("outbox: an unconfirmed blob is gone");
-    let epoch = info.epoch;
-    match table {
-        // Nothing was accepted in it, or ClickHouse has been found to hold it.
-        None if info.days.is_empty() => Ok(None),
-        None => {
-            let rows = on_disk(state, move |state| state.rows_of(epoch)).await?;
-            Ok(Some(rows.ok_or(GONE)?))
-        }
-        Some(table) if info.sides.contains_key(&table) => {
-            let rows = on_disk(state, move |state| state.side_rows_of(epoch, table)).await?;
-            Ok(Some(rows.ok_or(GONE)?))
-        }
-        Some(_) => Ok(None),
-    }
+    let info = info.clone();
+    on_disk(state, move |state| state.waiting_rows(&info, table)).await
 }
 
 /// The longest run from the front that fits in one insert and bears one collector id.
@@ -298,8 +288,18 @@ fn first_group(waiting: Vec<EpochInfo>) -> Vec<EpochInfo> {
     group
 }
 
-/// Windows of this day and later are still kept by ClickHouse, with a day to spare.
-pub(super) fn oldest_kept_day(now_ms: i64) -> u32 {
+/// Windows of this day and later are still kept by ClickHouse: with a day to spare before they expire, and
+/// not given up to save disk.
+///
+/// # Errors
+/// When the state file cannot be read.
+pub async fn oldest_kept_day(state: &Arc<State>, now_ms: i64) -> Result<u32, StateError> {
+    let first = on_disk(state, State::minutes_from_day).await?;
+    Ok(first.max(oldest_unexpired_day(now_ms)))
+}
+
+/// Windows of this day and later have not expired, with a day to spare.
+pub(super) fn oldest_unexpired_day(now_ms: i64) -> u32 {
     let today = u32::try_from(now_ms / DAY_MS).unwrap_or(0);
     today.saturating_sub(KEPT_DAYS - 1)
 }

@@ -100,8 +100,10 @@ pub(super) fn get_days(connection: &Connection, epoch: u64) -> Result<SideDays, 
     let mut days = SideDays::new();
     for row in rows {
         let (name, day, ledger) = row?;
-        let table = SideTable::named(&name).ok_or(StateError::Damaged("table of an epoch"))?;
-        days.entry(table).or_default().insert(day, ledger);
+        // A table that only a later release knows is left to that release.
+        if let Some(table) = SideTable::named(&name) {
+            days.entry(table).or_default().insert(day, ledger);
+        }
     }
     Ok(days)
 }
@@ -112,10 +114,12 @@ pub(super) fn restamp(
     epoch: u64,
     collector_id: Uuid,
 ) -> Result<(), StateError> {
-    for table in SideTable::ALL {
-        let Some(bytes) = get_rows(transaction, epoch, table)? else {
-            continue;
-        };
+    for table in get_days(transaction, epoch)?.into_keys() {
+        let rows = get_rows(transaction, epoch, table)?;
+        let bytes = rows.ok_or(StateError::BlobGone {
+            epoch,
+            table: table.name(),
+        })?;
         let stamped = side_tables::restamp(table, &bytes, collector_id)
             .ok_or(StateError::Damaged("outbox blob"))?;
         let blob = zstd::bulk::compress(&stamped.bytes, 1).map_err(StateError::Blob)?;
@@ -157,10 +161,13 @@ pub(super) fn confirm(
     epoch: u64,
     now_ms: i64,
 ) -> Result<(), StateError> {
-    transaction.execute(
-        "UPDATE side_outbox SET confirmed_at_ms = ?2 WHERE epoch = ?1",
-        params![signed(epoch), now_ms],
-    )?;
+    // Rows for a table that only a later release knows have gone nowhere: they wait for that release.
+    for table in SideTable::ALL {
+        transaction.execute(
+            "UPDATE side_outbox SET confirmed_at_ms = ?2 WHERE epoch = ?1 AND table_name = ?3",
+            params![signed(epoch), now_ms, table.name()],
+        )?;
+    }
     Ok(())
 }
 
@@ -206,12 +213,15 @@ impl State {
     /// # Errors
     /// When the file cannot be read.
     pub fn left_behind(&self, count_max: usize) -> Result<Vec<EpochInfo>, StateError> {
-        let mut infos = self.epochs(
-            "WHERE confirmed_at_ms IS NOT NULL
-               AND epoch IN (SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL)
+        let known = SideTable::ALL.map(|table| format!("'{}'", table.name()));
+        let which = format!(
+            "WHERE confirmed_at_ms IS NOT NULL AND epoch IN (
+                 SELECT epoch FROM side_outbox WHERE confirmed_at_ms IS NULL AND table_name IN ({}))
              ORDER BY epoch LIMIT ?1",
-            i64::try_from(count_max).unwrap_or(i64::MAX),
-        )?;
+            known.join(", ")
+        );
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let mut infos = self.epochs(&which, count_max)?;
         for info in &mut infos {
             info.days.clear();
         }

@@ -12,15 +12,17 @@ use tillwatch_model::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::listed::listed;
 use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_text, put_uuid, words};
 
-/// A table beside `rollup_1m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SideTable {
-    /// `rollup_terminal_1h`.
-    TerminalHour,
-    /// `session`.
-    Session,
+listed! {
+    /// A table beside `rollup_1m`; its name is that in ClickHouse and in the state file.
+    pub enum SideTable {
+        /// What single terminals measured, by the hour.
+        TerminalHour = "rollup_terminal_1h",
+        /// What sessions measured, by the day.
+        Session = "session",
+    }
 }
 
 /// How a row is laid out up to its hash.
@@ -37,18 +39,6 @@ struct Shape {
 const SECONDS_A_DAY: u32 = 86_400;
 
 impl SideTable {
-    /// Both tables.
-    pub const ALL: [Self; 2] = [Self::TerminalHour, Self::Session];
-
-    /// The table's name in ClickHouse and in the state file.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TerminalHour => "rollup_terminal_1h",
-            Self::Session => "session",
-        }
-    }
-
     /// The one with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -289,18 +279,17 @@ pub fn decode_terminal_hours(
         else {
             continue;
         };
-        let labels = metric.label.map_or(&[""][..], |label| label.values);
         let mut numbers = words(row.numbers);
         let mut number = || numbers.next();
         rows.push(TerminalHour {
             key: TerminalHourKey {
                 metric: metric.name,
-                label: labels.iter().find(|known| **known == label)?,
+                label: metric.label_named(label),
                 store_id: Arc::from(store_id),
                 terminal_id: Arc::from(terminal_id),
                 hour_start_s: row.time_s,
                 release: Arc::from(release),
-                source: Source::from_name(source)?,
+                source: Source::of_name(source),
             },
             scalars: Scalars {
                 count: number()?,

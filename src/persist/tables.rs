@@ -100,7 +100,7 @@ pub(super) fn put_terminals(
             continue;
         };
         put.execute(params![store_id, terminal_id, saved])?;
-        for (queue, window) in &terminal.queues {
+        for (queue, window) in terminal.all_queues() {
             put_queue.execute(params![store_id, terminal_id, queue, window.to_bytes()])?;
         }
     }

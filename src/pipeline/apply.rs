@@ -21,6 +21,9 @@ pub const GROUPS_MAX: usize = 256;
 /// group more than that is in hand at times. Unit: bytes.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Payload that is applied at once, before whoever waits to read may do so: about a millisecond's work. Unit: bytes.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
 /// A durable group on its way to the aggregate.
 #[derive(Debug)]
 pub struct Group {
@@ -164,17 +167,19 @@ pub fn spawn(
     let run = move || {
         let _ends = Ends(Arc::clone(&backlog));
         while let Ok(group) = groups.recv() {
-            // With twice the rows that ask for a seal, the aggregate waits for it.
-            holdings.apply(rows_max.saturating_mul(2), |aggregator| {
-                for record in group.records {
-                    if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
-                        tracing::error!(position = record.position.0, %error, "a record could not be read");
+            for piece in pieces(&group.records) {
+                // With twice the rows that ask for a seal, the aggregate waits for it.
+                holdings.apply(rows_max.saturating_mul(2), |aggregator| {
+                    for record in piece {
+                        if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
+                            tracing::error!(position = record.position.0, %error, "a record could not be read");
+                        }
                     }
-                }
-                if aggregator.rows() >= rows_max {
-                    seal_wanted.notify_one();
-                }
-            });
+                    if aggregator.rows() >= rows_max {
+                        seal_wanted.notify_one();
+                    }
+                });
+            }
             apply_seconds.record(group.durable_since.elapsed());
             backlog.pop();
         }
@@ -182,6 +187,23 @@ pub fn spawn(
     tasks
         .thread("aggregate", run)
         .map_err(|error| ServeError::Setup(error.to_string()))
+}
+
+/// Parts of a group that are applied while nobody can read: each is below [`PIECE_BYTES_MAX`], or one record.
+fn pieces(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += record.payload.len();
+            bytes <= PIECE_BYTES_MAX
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        // An empty rest cannot be split.
+        let (piece, left) = rest.split_at_checked(count)?;
+        rest = left;
+        Some(piece)
+    })
 }
 
 #[cfg(test)]
@@ -208,6 +230,19 @@ mod tests {
         backlog.pop();
         assert_eq!(is_pushed.recv().unwrap(), 1);
         journal.join().unwrap();
+    }
+
+    #[test]
+    fn a_group_is_applied_in_pieces_of_a_bounded_size() {
+        let record = |bytes: usize| Record {
+            position: tillwatch_journal::Position(1),
+            payload: vec![0; bytes].into(),
+        };
+        let sizes = [10, 2 * PIECE_BYTES_MAX, 1, PIECE_BYTES_MAX - 1, 1, 1];
+        let records: Vec<Record> = sizes.map(record).into();
+        let found: Vec<usize> = pieces(&records).map(<[Record]>::len).collect();
+        assert_eq!(found, [1, 1, 2, 2]);
+        assert_eq!(pieces(&[]).count(), 0);
     }
 
     #[test]

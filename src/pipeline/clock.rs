@@ -7,7 +7,7 @@ use std::time::Duration;
 use tillwatch_model::journal_act_v1::Act;
 use tokio::time::Instant;
 
-use crate::clock::{Change, Clock, Grounds, STEP_MS_MAX, time_text};
+use crate::clock::{Change, Clock, DoubtKind, Grounds, STEP_MS_MAX, time_text};
 use crate::intake::{Dedup, Desk};
 use crate::persist::State;
 use crate::persist::ship::on_disk;
@@ -34,7 +34,7 @@ impl Watcher {
         names::start(
             names::CLOCK_DOUBTS,
             "why",
-            &["before_release", "before_journal", "moved"],
+            DoubtKind::ALL.map(DoubtKind::name),
             &[],
         );
         let mut every = tokio::time::interval(LOOK_EVERY);
@@ -73,7 +73,11 @@ impl Watcher {
     async fn set_right(&self) {
         let at_ms = self.clock.now_ms();
         self.act(false).await;
-        self.dedup.set_right(at_ms);
+        let dedup = Arc::clone(&self.dedup);
+        let set_right = tokio::task::spawn_blocking(move || dedup.set_right(at_ms));
+        if let Err(panicked) = set_right.await {
+            tracing::error!(%panicked, "times of queues that were noted while the clock was ahead are not all put right");
+        }
         if let Err(error) = on_disk(&self.state, move |state| state.set_right(at_ms)).await {
             tracing::warn!(
                 error = crate::logging::chain(&error),
@@ -96,7 +100,7 @@ impl Watcher {
 fn tell(change: Change, clock: &Clock) {
     match change {
         Change::Doubted(doubt) => {
-            let (why, label) = (doubt.to_string(), doubt.label());
+            let (why, label) = (doubt.to_string(), doubt.kind().name());
             metrics::counter!(names::CLOCK_DOUBTS, "why" => label).increment(1);
             tracing::error!(
                 clock = %time_text(clock.status().wall_ms),

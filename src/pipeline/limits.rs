@@ -1,10 +1,15 @@
 //! Turns the settings into what each stage takes.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tillwatch_model::ShareRule;
+
 use crate::aggregate;
 use crate::aggregate::terminals::Limits;
 use crate::config::{Config, Span};
 use crate::doors;
-use crate::intake::{self, rates};
+use crate::intake::{self, rates, shares};
 use crate::listener;
 use crate::pipeline::seal::Due;
 
@@ -13,9 +18,28 @@ const ADMIN_HEAD_S_MAX: u32 = 5;
 /// How long a connection to the admin listener may be idle: longer than a scrape interval.
 const ADMIN_IDLE_S_MAX: u32 = 120;
 
+/// The places that all stores share.
+pub(super) fn share_settings(config: &Config) -> shares::Settings {
+    shares::Settings {
+        queues_max: config.terminals.queues_max,
+        gaps_max: shares::GAPS_MAX,
+        keys_max: config.idempotency_keys.max,
+        stores_max: config.series.stores_max,
+        listed: store_list(config),
+    }
+}
+
+/// The fleet's stores, if the operator lists them.
+fn store_list(config: &Config) -> Option<Arc<HashSet<Box<str>>>> {
+    let stores = config.series.store_list.0.iter();
+    let stores: HashSet<Box<str>> = stores.map(|store_id| store_id.as_str().into()).collect();
+    (!stores.is_empty()).then(|| Arc::new(stores))
+}
+
 /// The caps of the aggregate.
 #[must_use]
 pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
+    let listed = store_list(config);
     aggregate::Caps {
         stores_max: config.series.stores_max,
         releases_max: config.series.releases_max,
@@ -23,8 +47,15 @@ pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
         terminals: Limits {
             terminals_max: config.terminals.queues_max,
             store_terminals_max: config.terminals.store_max,
+            gaps: ShareRule::new(
+                shares::GAPS_MAX,
+                listed
+                    .as_ref()
+                    .map_or(config.series.stores_max, |stores| stores.len()),
+            ),
         },
         window_bytes_max: config.series.window_memory.in_memory(),
+        store_list: listed,
     }
 }
 

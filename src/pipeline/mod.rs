@@ -17,6 +17,7 @@
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
+//! | `upkeep.rs` | looks after the tables in the background: the projection by epoch, the disk budget |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `replay.rs` | a journal's records into a database made for it |
 //! | `reload.rs` | settings that change without a restart |
@@ -47,6 +48,7 @@ mod ship;
 mod start;
 mod state_keys;
 mod stop;
+mod upkeep;
 
 pub use engine::{ENGINE_NAMES, OpenDatabase, open_database, read_endpoint_file};
 pub use error::ServeError;
@@ -60,3 +62,4 @@ pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};
 pub use serve::serve;
+pub use upkeep::{Standing, Upkeep};

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::export::{self, Format, Taking};
 use crate::holdings::Holdings;
 use crate::intake::Intake;
+use crate::intake::shares::What;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
@@ -125,15 +126,14 @@ impl Pages {
         ] {
             gauge!(names::LEDGER, "place" => place).set(to_float(samples));
         }
-        for (what, number) in [
+        let counted = [
             ("rejected", totals.rejected),
             ("repeated_records", totals.repeated),
             ("unreadable_records", totals.unreadable),
-            ("unknown_acts", totals.unknown_acts),
-            ("unknown_metrics", totals.unknown),
             ("overflowed_batches", totals.overflowed),
             ("overflowed_terminals", totals.terminals_overflowed),
-        ] {
+        ];
+        for (what, number) in counted.into_iter().chain(totals.later()) {
             gauge!(names::TOTALS, "what" => what).set(to_float(number));
         }
         gauge!(names::JOURNAL_APPLIED).set(to_float(levels.applied));
@@ -147,6 +147,12 @@ impl Pages {
         gauge!(names::SEQ_GAPS).set(to_float(gaps.missing));
         gauge!(names::SEQ_LOST).set(to_float(gaps.lost + totals.lost_batches));
         gauge!(names::QUEUES).set(to_float(self.intake.books().dedup.queues() as u64));
+        for (what, name) in What::ALL {
+            let usage = self.intake.books().dedup.shares().usage(what);
+            gauge!(names::SHARE_HELD, "what" => name).set(to_float(usage.held as u64));
+            gauge!(names::SHARE_PLACES, "what" => name).set(to_float(usage.places as u64));
+            gauge!(names::SHARE_LARGEST, "what" => name).set(to_float(usage.largest as u64));
+        }
         gauge!(names::KEYS).set(to_float(self.intake.books().keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));

@@ -107,7 +107,7 @@ impl Rebuilder {
     /// When ClickHouse or the state file fail, or ClickHouse does not hold what it was told to sum up. What
     /// was to be done is still to be done then.
     pub async fn round(&self, next: &mut Next) -> Result<bool, ClickHouseError> {
-        let (dirty, confirmed) = self.holdings.dirty();
+        let (dirty, confirmed) = self.holdings.ask(Holdings::dirty).await;
         if let Some(day) = dirty.next_unchecked(confirmed) {
             self.check(day, confirmed).await?;
             return Ok(true);
@@ -139,13 +139,16 @@ impl Rebuilder {
             state.check_day(day, confirmed, touched_ms, &noted)
         })
         .await?;
-        self.holdings.checked(day, confirmed, touched_ms, &found);
+        let check = move |holdings: &Holdings| holdings.checked(day, confirmed, touched_ms, &found);
+        self.holdings.ask(check).await;
         Ok(())
     }
 
     async fn rebuild(&self, hours: Arc<[StoreHour]>) -> Result<(), ClickHouseError> {
         let started = Instant::now();
-        let epoch = self.holdings.begin_rebuild(Arc::clone(&hours));
+        let begun = Arc::clone(&hours);
+        let begin = move |holdings: &Holdings| holdings.begin_rebuild(begun);
+        let epoch = self.holdings.ask(begin).await;
         let confirmed = self.confirmed(epoch);
         rebuild(&self.clickhouse, confirmed, &hours).await?;
         let held: Arc<[StoreHour]> = held_hours(&self.clickhouse, confirmed, &hours)
@@ -153,9 +156,11 @@ impl Rebuilder {
             .into();
         let noted = Arc::clone(&held);
         on_disk(&self.state, move |state| state.clean_hours(&noted, epoch)).await?;
-        self.holdings.rebuilt(&held, epoch);
-        metrics::counter!(names::REBUILT_HOURS).increment(held.len() as u64);
-        if held.is_empty() {
+        let held_hours = held.len();
+        let rebuilt = move |holdings: &Holdings| holdings.rebuilt(&held, epoch);
+        self.holdings.ask(rebuilt).await;
+        metrics::counter!(names::REBUILT_HOURS).increment(held_hours as u64);
+        if held_hours == 0 {
             return Err(ClickHouseError::NotHeld);
         }
         metrics::counter!(names::REBUILDS, "result" => "ok").increment(1);

@@ -25,7 +25,8 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{Front, hold, make_front};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::Started;
-use crate::query::{Query, percentiles::Sources};
+use crate::query::percentiles::{MERGE_BYTES_MAX, Sources};
+use crate::query::{self, Query};
 use crate::recorder;
 use crate::world::World;
 
@@ -173,6 +174,8 @@ impl Stored {
             holdings: Arc::clone(&self.holdings),
             state: Arc::clone(&self.state),
             clickhouse: self.clickhouse.clone(),
+            merge_bytes_max: MERGE_BYTES_MAX,
+            jobs: query::jobs(),
         };
         let durable = Box::new(move || journal.durable().0);
         Query::new(sources, durable, self.world.clock.clone())

@@ -60,7 +60,7 @@ impl Sealer {
         names::start(
             names::SEALS,
             "result",
-            &["ok", "error"],
+            ["ok", "error"],
             &[names::SEAL_SECONDS],
         );
         let mut last = Instant::now();
@@ -99,7 +99,12 @@ impl Sealer {
             let written = tokio::task::spawn_blocking(move || state.seal(&again, now_ms)).await;
             match written {
                 Ok(Ok(sealed)) => {
-                    self.finish(&sealing, sealed);
+                    let sealer = Arc::clone(self);
+                    // Hundreds of thousands of keys may move to the disk with it.
+                    let finish = move || sealer.finish(&sealing, sealed);
+                    if let Err(panicked) = tokio::task::spawn_blocking(finish).await {
+                        return self.give_up(&panicked.to_string());
+                    }
                     metrics::counter!(names::SEALS, "result" => "ok").increment(1);
                     metrics::histogram!(names::SEAL_SECONDS)
                         .record(started.elapsed().as_secs_f64());

@@ -29,6 +29,7 @@ use crate::pipeline::running::{Parts, Running};
 use crate::pipeline::setup::{announce, bind, forget, tell_what_was_held_back};
 use crate::pipeline::start;
 use crate::pipeline::stop::{self, Stop};
+use crate::pipeline::upkeep::Upkeep;
 use crate::world::World;
 use crate::{self_metrics, throttle};
 
@@ -150,7 +151,15 @@ impl Running {
             Arc::clone(&self.shipper).run(Arc::clone(&self.ship_wanted), stopping.clone());
         let shipping = tasks.spawn("shipper", shipping);
         // The rebuilder ends by itself; what it was about is found dirty at the next start.
-        tasks.spawn("rebuilder", self.rebuilder.clone().run(stopping));
+        tasks.spawn("rebuilder", self.rebuilder.clone().run(stopping.clone()));
+        let upkeep = Upkeep {
+            clickhouse: self.shipper.clickhouse.clone(),
+            state: Arc::clone(&self.shipper.state),
+            holdings: Arc::clone(&self.shipper.holdings),
+            world: self.world.clone(),
+            budget_bytes: self.config.clickhouse.budget.0,
+        };
+        tasks.spawn("upkeep", upkeep.run(stopping));
         let beside = self.start_beside(hangup);
         Reloader::note_start();
         announce(public_address, admin_address);

@@ -108,14 +108,16 @@ pub(super) fn hold(
     aggregator: Aggregator,
     durable: u64,
 ) -> Result<Arc<Holdings>, ServeError> {
-    Ok(Arc::new(Holdings::new(
+    let holdings = Holdings::new(
         aggregator,
         state.unconfirmed(usize::MAX)?,
         state.last_epoch()?,
         state.dirty_hours()?,
         state.collector_id(),
         durable,
-    )))
+    );
+    holdings.give_up_minutes(state.minutes_from_day()?);
+    Ok(Arc::new(holdings))
 }
 
 pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: Clock) {
@@ -129,16 +131,17 @@ pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: 
         // A failed key needs no care: its sessions are answered 503, and it is tried again.
         let _prepared = prepared.await;
         tokio::time::sleep(FORGET_EVERY).await;
-        intake.rates().forget();
+        let (intake, holdings) = (Arc::clone(&intake), Arc::clone(&holdings));
         // Nothing is forgotten on the word of a clock that may be wrong.
-        if !clock.is_settled() {
-            continue;
-        }
-        let now_ms = clock.now_ms();
-        intake.books().dedup.forget(now_ms);
-        holdings.forget_minutes(now_ms);
-        let keys = Arc::clone(&intake.books().keys);
-        let forgotten = tokio::task::spawn_blocking(move || keys.forget(now_ms));
+        let settled_ms = clock.is_settled().then(|| clock.now_ms());
+        let forgotten = tokio::task::spawn_blocking(move || {
+            intake.rates().forget();
+            if let Some(now_ms) = settled_ms {
+                intake.books().dedup.forget(now_ms);
+                holdings.forget_minutes(now_ms);
+                intake.books().keys.forget(now_ms);
+            }
+        });
         // Nothing is lost by failing: what was not forgotten now is forgotten the next time.
         let _forgotten = forgotten.await;
     }

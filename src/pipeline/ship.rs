@@ -51,7 +51,7 @@ impl Shipper {
         names::start(
             names::SHIP_ROUNDS,
             "result",
-            &["ok", "error"],
+            ["ok", "error"],
             &[names::SHIP_SECONDS],
         );
         let failures_now = metrics::gauge!(names::SHIP_FAILURES);
@@ -180,7 +180,9 @@ impl Shipper {
         let table = hourly_table(&self.clickhouse).await?;
         if on_disk(&self.state, move |state| state.note_hourly_table(&table)).await? {
             let days = on_disk(&self.state, State::unchecked_days).await?;
-            self.holdings.uncheck(&days);
+            self.holdings
+                .ask(move |holdings| holdings.uncheck(&days))
+                .await;
         }
         self.clickhouse.set_prepared();
         guard_epochs(&self.clickhouse, &self.state).await?;
@@ -230,7 +232,9 @@ impl Shipper {
         let started = Instant::now();
         let shipped = ship_once(&self.clickhouse, &self.state, &self.world.clock, is_retry).await?;
         if let Some(last) = shipped.confirmed.last() {
-            self.holdings.confirmed(*last);
+            let last = *last;
+            let confirm = move |holdings: &Holdings| holdings.confirmed(last);
+            self.holdings.ask(confirm).await;
             metrics::counter!(names::SHIPPED_ROWS).increment(shipped.rows);
             metrics::counter!(names::SHIP_ROUNDS, "result" => "ok").increment(1);
             metrics::histogram!(names::SHIP_SECONDS).record(started.elapsed());

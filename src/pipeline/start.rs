@@ -8,15 +8,15 @@ use tillwatch_journal::{Completion, Journal, Position, Record, Recovery};
 use tillwatch_model::{Catalogue, QueueKey};
 use tokio::sync::Notify;
 
-use crate::aggregate::Aggregator;
+use crate::aggregate::{Aggregator, Totals};
 use crate::config::Config;
 use crate::intake::keys::OnDisk;
-use crate::intake::{Dedup, Keys, dedup, keys};
+use crate::intake::{Dedup, Keys, Shares, dedup, keys};
 use crate::persist::{JournalLoss, LossKind, State};
 use crate::pipeline::apply::{Backlog, GROUPS_MAX, Group, GroupSink};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::folder::{check_journal, journal_dir, note_journal};
-use crate::pipeline::limits::aggregate_settings;
+use crate::pipeline::limits::{aggregate_settings, share_settings};
 use crate::pipeline::state_keys::StateKeys;
 use crate::world::World;
 
@@ -55,7 +55,7 @@ pub fn start<C: Completion>(
     check_journal(state, &data_dir, world)?;
     let restored = state.restore()?;
     let restored_position = restored.applied;
-    let restored_unknown = restored.totals.unknown_acts;
+    let restored_totals = restored.totals;
     let settings = aggregate_settings(config);
     let aggregator = Aggregator::new(Arc::clone(catalogue), settings, restored);
     let rows_max = config.seal.rows;
@@ -86,32 +86,12 @@ pub fn start<C: Completion>(
         ..
     } = replayer;
     let (journal, recovery) = opened?;
-    let unknown_acts = aggregator.totals().unknown_acts - restored_unknown;
-    if unknown_acts > 0 {
-        tracing::warn!(
-            unknown_acts,
-            "the journal holds acts of an operator that only a later release knows; this one passes over them. \
-             Repeat them once that release runs"
-        );
-    }
+    tell_of_later(&restored_totals, &aggregator.totals());
     note_journal(state, recovery.journal_id)?;
     journal.release(Position(sealed_position));
-    let dedup = Dedup::new(dedup::Settings {
-        queues_max: config.terminals.queues_max,
-        store_terminals_max: config.terminals.store_max,
-        gaps_max: dedup::GAPS_MAX,
-    });
-    for (key, terminal) in aggregator.terminals().iter() {
-        for (queue, window) in &terminal.queues {
-            let key = QueueKey {
-                store_id: key.store_id.into(),
-                terminal_id: key.terminal_id.into(),
-                queue: *queue,
-            };
-            dedup.restore(&key, window.clone());
-        }
-    }
-    let keys = start_keys(config, state, &aggregator)?;
+    let shares = Shares::new(&share_settings(config));
+    let dedup = start_dedup(config, &aggregator, &shares);
+    let keys = start_keys(config, state, &aggregator, shares)?;
     Ok(Started {
         journal,
         recovery,
@@ -176,11 +156,31 @@ impl tillwatch_journal::Replay for Replayer<'_> {
     }
 }
 
+/// Remembers the queues that the aggregate knows.
+fn start_dedup(config: &Config, aggregator: &Aggregator, shares: &Arc<Shares>) -> Arc<Dedup> {
+    let settings = dedup::Settings {
+        store_terminals_max: config.terminals.store_max,
+    };
+    let dedup = Dedup::new(settings, Arc::clone(shares));
+    for (key, terminal) in aggregator.terminals().iter() {
+        for (queue, window) in terminal.all_queues() {
+            let key = QueueKey {
+                store_id: key.store_id.into(),
+                terminal_id: key.terminal_id.into(),
+                queue,
+            };
+            dedup.restore(&key, window.into_owned());
+        }
+    }
+    dedup
+}
+
 /// Opens the keys: those that seals have written, and those that wait for a seal.
 fn start_keys(
     config: &Config,
     state: &Arc<State>,
     aggregator: &Aggregator,
+    shares: Arc<Shares>,
 ) -> Result<Arc<Keys>, ServeError> {
     let settings = keys::Settings {
         keys_max: config.idempotency_keys.max,
@@ -193,8 +193,15 @@ fn start_keys(
         Vec::new()
     };
     let source = Arc::new(StateKeys(Arc::clone(state)));
-    let on_disk = OnDisk { count, cached };
-    Ok(Keys::new(settings, source, on_disk, aggregator.keys()))
+    let mut by_store = state.keys_by_store()?;
+    by_store.extend(aggregator.keys_by_store());
+    let on_disk = OnDisk {
+        count,
+        cached,
+        by_store,
+    };
+    let pending = aggregator.keys();
+    Ok(Keys::new(settings, source, on_disk, pending, shares))
 }
 
 fn seal_now(aggregator: &mut Aggregator, state: &State, now_ms: i64) -> Result<u64, ServeError> {
@@ -246,6 +253,22 @@ pub(super) fn tell_recovery(recovery: &Recovery) {
         tracing::error!(
             "the note beside the journal's folder could not be used: whether the journal's end is missing is not known \
              this once"
+        );
+    }
+}
+
+/// Says what the replayed records hold that only a later release knows: this release was rolled back to.
+fn tell_of_later(before: &Totals, now: &Totals) {
+    let counts = before.later().into_iter().zip(now.later());
+    let found: Vec<String> = counts
+        .filter(|((_, before), (_, now))| now > before)
+        .map(|((what, before), (_, now))| format!("{what} {}", now - before))
+        .collect();
+    if !found.is_empty() {
+        tracing::warn!(
+            found = found.join(", "),
+            "the journal holds what only a later release knows. Samples are kept, with such values as __unknown__. \
+             Acts of an operator and other entries are passed over: repeat the acts once that release runs"
         );
     }
 }

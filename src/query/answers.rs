@@ -1,32 +1,37 @@
 //! What can be asked. A question reads its parameters, waits for its turn, and is answered.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tillwatch_model::Pseudonym;
 use tillwatch_model::metric::{Kind, Metric};
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::persist::ClickHouseError;
 use crate::query::error::QueryError;
+use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
 use crate::query::sessions;
 use crate::query::stores::{self, StoresRequest};
 use crate::query::terminals;
 use crate::query::terminals_request::TerminalsRequest;
+use crate::tasks::Jobs;
 
 /// Queries at once; more wait for their turn.
 const QUERIES_MAX: usize = 4;
+/// Queries that wait for their turn; more are told at once to come again.
+const QUERIES_WAITING_MAX: usize = 32;
 /// How long a query waits for its turn, or for the engine to start.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long an answer may take once it is its turn.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
-/// The parameters of a request, by name.
-pub type Parameters = HashMap<String, String>;
+/// An answer as it is sent.
+pub type Json = Vec<u8>;
 
 /// Answers questions from all places where samples lie.
 pub struct Query {
@@ -34,7 +39,17 @@ pub struct Query {
     /// The last durable position of the journal: what an answer has to include.
     durable: Box<dyn Fn() -> u64 + Send + Sync>,
     clock: Clock,
+    /// For queries under way and those that wait.
+    places: Semaphore,
     turns: Semaphore,
+}
+
+/// A fitting number of jobs in which answers are put together: half of the processors are left to those who serve
+/// terminals, however much is asked.
+#[must_use]
+pub fn jobs() -> Jobs {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Jobs::new((processors / 2).min(QUERIES_MAX))
 }
 
 impl std::fmt::Debug for Query {
@@ -55,6 +70,7 @@ impl Query {
             sources,
             durable,
             clock,
+            places: Semaphore::new(QUERIES_MAX + QUERIES_WAITING_MAX),
             turns: Semaphore::new(QUERIES_MAX),
         })
     }
@@ -63,57 +79,47 @@ impl Query {
     ///
     /// # Errors
     /// When a parameter is wrong, the answer would be too large, or a source does not answer.
-    pub async fn percentiles(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<percentiles::PercentilesAnswer, QueryError> {
+    pub async fn percentiles(&self, parameters: &Parameters) -> Result<Json, QueryError> {
         let now_ms = self.clock.now_ms();
         let request = PercentileRequest::parse(parameters, &self.sources.catalogue, now_ms)?;
         let position = (self.durable)();
         let answer = percentiles::answer(&self.sources, &request, now_ms, position);
-        self.in_turn(true, answer).await
+        self.in_turn(true, Box::pin(answer)).await
     }
 
     /// The terminals of a store.
     ///
     /// # Errors
     /// When a parameter is wrong, the store is unknown, or a source does not answer.
-    pub async fn terminals(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<terminals::TerminalsAnswer, QueryError> {
+    pub async fn terminals(&self, parameters: &Parameters) -> Result<Json, QueryError> {
         let request = TerminalsRequest::parse(parameters, self.clock.now_ms())?;
         let position = (self.durable)();
         let answer = terminals::answer(&self.sources, &request, position);
-        self.in_turn(request.needs_database(), answer).await
+        self.in_turn(request.needs_database(), Box::pin(answer))
+            .await
     }
 
     /// The stores that are known.
     ///
     /// # Errors
     /// When a parameter is wrong.
-    pub async fn stores(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<stores::StoresAnswer, QueryError> {
+    pub async fn stores(&self, parameters: &Parameters) -> Result<Json, QueryError> {
         let request = StoresRequest::parse(parameters)?;
         let (holdings, now_ms) = (Arc::clone(&self.sources.holdings), self.clock.now_ms());
         let answer = move || stores::answer(&holdings, &request, now_ms);
-        match tokio::task::spawn_blocking(answer).await {
-            Ok(answer) => Ok(answer),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        let answer = async { Ok(self.sources.jobs.run(answer).await) };
+        self.in_turn(false, answer).await
     }
 
     /// One session, asked for by its pseudonym.
     ///
     /// # Errors
     /// When it is no pseudonym, nothing is known of it, or a source does not answer.
-    pub async fn session(&self, pseudonym: &str) -> Result<sessions::SessionAnswer, QueryError> {
+    pub async fn session(&self, pseudonym: &str) -> Result<Json, QueryError> {
         let session = Pseudonym::parse(pseudonym).ok_or(QueryError::NotAPseudonym)?;
         let (now_ms, position) = (self.clock.now_ms(), (self.durable)());
         let answer = sessions::answer(&self.sources, session, now_ms, position);
-        self.in_turn(true, answer).await
+        self.in_turn(true, Box::pin(answer)).await
     }
 
     /// The catalogue of metrics.
@@ -147,27 +153,30 @@ impl Query {
         json!({ "metrics": metrics })
     }
 
-    /// Answers when it is its turn, and the tables are there if it needs them.
-    async fn in_turn<T>(
+    /// Answers when the tables are there, if it needs them, and it is its turn.
+    async fn in_turn<T: Serialize + Send + 'static>(
         &self,
         needs_database: bool,
         answer: impl Future<Output = Result<T, QueryError>>,
-    ) -> Result<T, QueryError> {
-        let ready = async {
-            let turn = self.turns.acquire().await;
-            if needs_database {
-                self.sources.clickhouse.wait_prepared().await;
-            }
-            turn
+    ) -> Result<Json, QueryError> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(QueryError::TooMany);
         };
-        let Ok(_turn) = tokio::time::timeout(WAIT_MAX, ready).await else {
-            return Err(crate::persist::ClickHouseError::NotReady.into());
+        if needs_database {
+            let is_there = self.sources.clickhouse.wait_prepared();
+            let is_there = tokio::time::timeout(WAIT_MAX, is_there).await;
+            is_there.map_err(|_elapsed| ClickHouseError::NotReady)?;
+        }
+        let turn = tokio::time::timeout(WAIT_MAX, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_elapsed| QueryError::TooMany)?;
+        let json = async {
+            let answer = answer.await?;
+            let json = move || serde_json::to_vec(&answer);
+            Ok(self.sources.jobs.run(json).await?)
         };
-        match tokio::time::timeout(ANSWER_MAX, answer).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => {
-                Err(crate::persist::ClickHouseError::TimedOut(ANSWER_MAX.as_secs()).into())
-            }
+        match tokio::time::timeout(ANSWER_MAX, json).await {
+            Ok(json) => json,
+            Err(_elapsed) => Err(ClickHouseError::TimedOut(ANSWER_MAX.as_secs()).into()),
         }
     }
 }

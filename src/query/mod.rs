@@ -8,8 +8,12 @@
 //! | file | what |
 //! |---|---|
 //! | `answers.rs` | what can be asked, and how many questions at once |
+//! | `parameters.rs` | a request's parameters: known, each once, none empty |
 //! | `request.rs` | reads and checks what was asked |
 //! | `percentiles.rs` | merges rows in ClickHouse with those that are not there yet |
+//! | `at_rest.rs` | what ClickHouse holds |
+//! | `ranking.rs` | the first series of many, by their order |
+//! | `elsewhere.rs` | reads the rows that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `terminals.rs` | the terminals of a store, the worst first |
@@ -20,9 +24,13 @@
 //! | `error.rs` | why a query was not answered |
 
 pub mod answers;
+mod at_rest;
+mod elsewhere;
 pub mod error;
+pub mod parameters;
 pub mod percentiles;
 pub mod plan;
+mod ranking;
 pub mod request;
 pub mod sessions;
 pub mod statement;
@@ -31,5 +39,6 @@ pub mod terminal_metrics;
 pub mod terminals;
 pub mod terminals_request;
 
-pub use answers::{Parameters, Query};
-pub use error::QueryError;
+pub use answers::{Json, Query, jobs};
+pub use error::{ErrorCode, QueryError, RETRY_AFTER_S};
+pub use parameters::Parameters;

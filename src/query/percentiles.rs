@@ -6,22 +6,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clickhouse::Row;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
-use tillwatch_model::{Catalogue, Kind, Rollup, SparseHistogram, Summary};
+use tillwatch_model::{Catalogue, Kind, SparseHistogram, Summary};
 
 use crate::aggregate::Filter;
-use crate::holdings::{Holdings, View};
-use crate::persist::rebuild::bind_hours;
-use crate::persist::rows;
-use crate::persist::ship::on_disk;
+use crate::holdings::Holdings;
 use crate::persist::{ClickHouse, State};
+use crate::query::at_rest::{FoundPoint, PointKey, at_rest};
+use crate::query::elsewhere::{Elsewhere, rows_elsewhere};
 use crate::query::error::QueryError;
-use crate::query::plan::Plan;
-use crate::query::request::{GroupBy, POINTS_MAX, PercentileRequest, SERIES_MAX};
-use crate::query::statement::{self, Part};
+use crate::query::ranking::{self, Ranked};
+use crate::query::request::{POINTS_MAX, PercentileRequest, SERIES_MAX};
+use crate::query::statement::Part;
+use crate::tasks::Jobs;
 
 /// Where answers come from.
 #[derive(Debug, Clone)]
@@ -34,7 +33,24 @@ pub struct Sources {
     pub state: Arc<State>,
     /// What is at rest.
     pub clickhouse: ClickHouse,
+    /// Bytes of memory that ClickHouse may take to merge buckets the quick way.
+    pub merge_bytes_max: u64,
+    /// Where answers are put together, a few at once: requests of terminals are served meanwhile.
+    pub jobs: Jobs,
 }
+
+impl Sources {
+    /// The points whose merged buckets ClickHouse gives.
+    pub(super) fn shared(&self) -> Part {
+        Part::Shared {
+            bytes_max: self.merge_bytes_max,
+        }
+    }
+}
+
+/// What [`Sources::merge_bytes_max`] is: a quarter of what the embedded engine has. It is enough for about six
+/// million buckets in one point, or many more in several.
+pub const MERGE_BYTES_MAX: u64 = 512 << 20;
 
 /// One point of a series.
 #[derive(Debug, Serialize)]
@@ -60,6 +76,9 @@ pub struct PercentilesAnswer {
     step_s: Option<i64>,
     relative_error: f64,
     complete_to: i64,
+    /// How many series there are of which the first are given; only if they are ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series_total: Option<usize>,
     series: Vec<Series>,
 }
 
@@ -72,22 +91,6 @@ struct Series {
     points: Vec<Point>,
 }
 
-#[derive(Debug, Row, serde::Deserialize)]
-struct FoundPoint {
-    grp: String,
-    point: u32,
-    samples: u64,
-    total: u64,
-    least: u64,
-    most: u64,
-    low: u64,
-    high: u64,
-    found: Vec<u64>,
-    weights: Vec<u64>,
-}
-
-type PointKey = (String, u32);
-
 /// Answers a request that came at `now_ms`, when `position` was the last durable one.
 ///
 /// # Errors
@@ -98,21 +101,56 @@ pub async fn answer(
     now_ms: i64,
     position: u64,
 ) -> Result<PercentilesAnswer, QueryError> {
+    // Boxed, as most requests have no order, and few series.
+    Box::pin(ranking::refuse_too_many(sources, request)).await?;
     let filter = Filter {
-        metric: &request.metric,
+        metric: request.metric,
         from_s: request.from_s(),
         to_s: request.to_s(),
-        store_id: request.store_id.as_deref(),
+        store_id: request.store_id.as_deref().map(Arc::from),
     };
-    let view = sources.holdings.view(position, &filter).await;
-    let mut elsewhere = rows_elsewhere(sources, request, &view).await?;
+    let (open, view) = sources.holdings.view(position, filter).await.split();
+    let mut elsewhere = rows_elsewhere(sources, request, open, &view).await?;
+    let mut request = request.clone();
+    let mut ranked = None;
+    if let Some(order) = request.order.take() {
+        let ranking = ranking::rank(sources, &request, &order, &view, &elsewhere);
+        let found = Box::pin(ranking).await?;
+        let mut only = found.names.clone();
+        only.sort_unstable();
+        elsewhere.retain(|(group, _), _| only.binary_search(group).is_ok());
+        request.only = Some(only);
+        ranked = Some(found);
+    }
     let mut shared: Vec<u32> = elsewhere.keys().map(|(_, point)| *point).collect();
     shared.sort_unstable();
     shared.dedup();
-    let (whole, merged) = at_rest(sources, request, &view, &shared).await?;
+    let parts = [Part::AtRest, sources.shared()];
+    let asked = if shared.is_empty() { 1 } else { 2 };
+    let read = at_rest(sources, &request, &view, &parts[..asked], &shared).await?;
+    if let Some(store_id) = &request.store_id
+        && elsewhere.is_empty()
+        && read.iter().all(Vec::is_empty)
+        && !is_known(sources, store_id)
+    {
+        return Err(QueryError::UnknownStore(store_id.clone()));
+    }
+    let merge = move || merge(&request, read, elsewhere, ranked.as_ref(), now_ms);
+    sources.jobs.run(merge).await
+}
 
+/// Merges what is at rest with what is elsewhere.
+fn merge(
+    request: &PercentileRequest,
+    read: Vec<Vec<FoundPoint>>,
+    mut elsewhere: Elsewhere,
+    ranked: Option<&Ranked>,
+    now_ms: i64,
+) -> Result<PercentilesAnswer, QueryError> {
+    let mut read = read.into_iter();
+    let (whole, merged) = (read.next(), read.next());
     let mut points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)> = BTreeMap::new();
-    for found in whole {
+    for found in whole.unwrap_or_default() {
         // A counter has no buckets, and its percentiles no meaning.
         let values = (request.metric.kind != Kind::Counter).then(|| found.found.clone());
         let key = (found.grp.clone(), found.point);
@@ -121,15 +159,8 @@ pub async fn answer(
             (found.into_summary(SparseHistogram::default()), values),
         );
     }
-    for mut found in merged {
-        let indices = found
-            .found
-            .iter()
-            .filter_map(|index| u32::try_from(*index).ok());
-        let histogram =
-            SparseHistogram::from_parts(indices.collect(), std::mem::take(&mut found.weights));
-        let key = (found.grp.clone(), found.point);
-        let mut at_rest = found.into_summary(histogram);
+    for found in merged.unwrap_or_default() {
+        let (key, mut at_rest) = found.into_merged();
         elsewhere.entry(key).or_default().merge(&mut at_rest);
     }
     for (key, mut summary) in elsewhere {
@@ -137,190 +168,27 @@ pub async fn answer(
         let values = values_at(indices, counts, &request.quantiles);
         points.insert(key, (summary, values));
     }
-    assemble(request, points, now_ms)
+    assemble(request, points, ranked, now_ms)
 }
 
-/// What ClickHouse has, as the view has it: points that it alone has rows of, and the others.
-///
-/// Hours that were clean in the view may be summed up anew while they are read, from epochs that the view
-/// has elsewhere. So it is asked afterwards which have begun to be, and these are read again by the minute,
-/// which epochs up to the view's can be told apart in. The third time nothing is read by the hour.
-async fn at_rest(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    shared: &[u32],
-) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
-    let mut rebuilt = Vec::new();
-    let mut plan = Plan::new(request, view, &rebuilt);
-    for is_last in [false, true] {
-        let table = match &plan.hours {
-            Some(_) => "rollup_1h",
-            None => "rollup_1m",
-        };
-        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => table).increment(1);
-        let read = read_once(sources, request, view, &plan, shared).await?;
-        if plan.hours.is_none() {
-            return Ok(read);
-        }
-        match sources.holdings.rebuilt_since(view.rebuilds_begun) {
-            Some(batches) => {
-                rebuilt = batches;
-                if !plan.reads_any(request, &rebuilt) {
-                    return Ok(read);
-                }
-                plan = Plan::new(request, view, &rebuilt);
-            }
-            None => plan = Plan::by_minute(),
-        }
-        metrics::counter!(crate::self_metrics::QUERY_READS, "table" => "again").increment(1);
-        if is_last {
-            plan = Plan::by_minute();
-        }
-    }
-    read_once(sources, request, view, &plan, shared).await
-}
-
-async fn read_once(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    plan: &Plan,
-    shared: &[u32],
-) -> Result<(Vec<FoundPoint>, Vec<FoundPoint>), QueryError> {
-    let whole = fetch(sources, request, view, Part::AtRest, plan, shared).await?;
-    let merged = if shared.is_empty() {
-        Vec::new()
-    } else {
-        fetch(sources, request, view, Part::Shared, plan, shared).await?
-    };
-    Ok((whole, merged))
-}
-
-/// What is in the open windows, in the epoch being sealed and in the outbox, by point.
-async fn rows_elsewhere(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-) -> Result<BTreeMap<PointKey, Summary>, QueryError> {
-    let mut points = BTreeMap::new();
-    add_rows(&mut points, view.open.clone(), request);
-    if let Some(sealing) = &view.sealing {
-        let rows = decode(sealing.row_bytes(), &sources.catalogue, request)?;
-        add_rows(&mut points, rows, request);
-    }
-    let days = rows::day_of_s(request.from_s())..=rows::day_of_s(request.to_s());
-    for info in view.waiting() {
-        if info.days.range(days.clone()).next().is_none() {
-            continue;
-        }
-        let epoch = info.epoch;
-        let (catalogue, asked) = (Arc::clone(&sources.catalogue), request.clone());
-        let decoded = on_disk(&sources.state, move |state| {
-            let bytes = state.rows_of(epoch)?.unwrap_or_default();
-            Ok(decode(&bytes, &catalogue, &asked))
-        });
-        add_rows(&mut points, decoded.await??, request);
-    }
-    Ok(points)
-}
-
-fn add_rows(
-    points: &mut BTreeMap<PointKey, Summary>,
-    rows: Vec<Rollup>,
-    request: &PercentileRequest,
-) {
-    for mut row in rows.into_iter().filter(|row| is_asked_for(row, request)) {
-        let group = match request.group_by {
-            GroupBy::Nothing => "",
-            GroupBy::Store => &row.key.store_id,
-            GroupBy::Release => &row.key.release,
-            GroupBy::Connection => row.key.connection.name(),
-            GroupBy::Label => row.key.label,
-        };
-        let key = (group.to_owned(), request.point_of(row.key.window_start_s));
-        points.entry(key).or_default().merge(&mut row.summary);
-    }
-}
-
-fn decode(
-    bytes: &[u8],
-    catalogue: &Catalogue,
-    request: &PercentileRequest,
-) -> Result<Vec<Rollup>, crate::persist::StateError> {
-    let range = request.from_s()..request.to_s();
-    let store_id = request.store_id.as_deref();
-    rows::decode(bytes, catalogue, |metric, store, start_s| {
-        metric == request.metric.name
-            && range.contains(&start_s)
-            && store_id.is_none_or(|wanted| wanted == store)
+/// Whether the store has series or terminals; rows at rest it may have for longer.
+fn is_known(sources: &Sources, store_id: &str) -> bool {
+    sources.holdings.read(|aggregator| {
+        let terminals = aggregator.terminals();
+        aggregator.names().0.find(store_id).is_some() || terminals.of_store(store_id).is_some()
     })
-    .ok_or(crate::persist::StateError::Damaged("outbox row"))
 }
 
-fn is_asked_for(row: &Rollup, request: &PercentileRequest) -> bool {
-    let values = [
-        &*row.key.store_id,
-        &*row.key.release,
-        row.key.connection.name(),
-        row.key.label,
-        row.key.source.name(),
-    ];
-    let filters = statement::filters_of(request);
-    filters
-        .iter()
-        .zip(values)
-        .all(|((_, wanted), value)| wanted.is_none_or(|wanted| wanted == value))
-}
-
-async fn fetch(
-    sources: &Sources,
-    request: &PercentileRequest,
-    view: &View,
-    part: Part,
-    plan: &Plan,
-    shared: &[u32],
-) -> Result<Vec<FoundPoint>, QueryError> {
-    let confirmed_only = statement::confirmed_only(view);
-    let sql = statement::percentiles(request, part, plan, &confirmed_only);
-    let found = sources.clickhouse.fetch(&sql, |query| {
-        let query = query
-            .param("metric", request.metric.name)
-            .param("from_s", request.from_s())
-            .param("to_s", request.to_s())
-            .param("collector_id", view.collector_id.to_string())
-            .param("confirmed", view.confirmed)
-            .param("shared", shared.to_vec())
-            .param("limit", (POINTS_MAX + 1) as u64);
-        let query = bind_hours(query, &plan.pairs);
-        let given = statement::filters_of(request);
-        given
-            .into_iter()
-            .fold(query, |query, (column, value)| match value {
-                Some(value) => query.param(column, value),
-                None => query,
-            })
-    });
-    Ok(found.await?)
-}
-
-impl FoundPoint {
-    fn into_summary(self, histogram: SparseHistogram) -> Summary {
-        Summary {
-            count: self.samples,
-            sum: self.total,
-            min: self.least,
-            max: self.most,
-            over_low: self.low,
-            over_high: self.high,
-            histogram,
-        }
-    }
+/// A bucket is read as its highest value, which may lie above the greatest value in it. The least and the
+/// greatest of all are known exactly, and no quantile lies outside them.
+pub(super) fn clamped(value: u64, summary: &Summary) -> u64 {
+    value.max(summary.min).min(summary.max)
 }
 
 fn assemble(
     request: &PercentileRequest,
     points: BTreeMap<PointKey, (Summary, Option<Vec<u64>>)>,
+    ranked: Option<&Ranked>,
     now_ms: i64,
 ) -> Result<PercentilesAnswer, QueryError> {
     if points.len() > POINTS_MAX {
@@ -335,7 +203,10 @@ fn assemble(
             .map(tillwatch_model::Quantile::text);
         let pairs = texts.zip(values.unwrap_or_default());
         let pairs: Vec<String> = pairs
-            .map(|(text, value)| format!("\"{text}\":{}", unit.to_wire(value)))
+            .map(|(text, value)| {
+                let value = unit.to_wire(clamped(value, &summary));
+                format!("\"{text}\":{value}")
+            })
             .collect();
         let point = Point {
             t: if point == request.from_s() {
@@ -357,10 +228,12 @@ fn assemble(
         }
     }
     if series.len() > SERIES_MAX {
-        return Err(QueryError::TooLarge(format!(
-            "{} series, over {SERIES_MAX}",
-            series.len()
-        )));
+        return Err(QueryError::TooManySeries);
+    }
+    if let Some(ranked) = ranked {
+        let places = ranked.names.iter().zip(0_usize..);
+        let places: BTreeMap<&String, usize> = places.collect();
+        series.sort_by_key(|(group, _)| places.get(group).copied());
     }
     let column = request.group_by.column();
     let line = |(group, points)| Series {
@@ -375,6 +248,7 @@ fn assemble(
         step_s: request.step_ms.map(|step_ms| step_ms / 1_000),
         relative_error: RELATIVE_ERROR,
         complete_to: now_ms,
+        series_total: ranked.map(|ranked| ranked.total),
         series: series.into_iter().map(line).collect(),
     })
 }

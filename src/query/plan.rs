@@ -31,24 +31,34 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads everything by the minute.
+    /// Reads everything by the minute, but for hours whose minutes were given up.
     #[must_use]
-    pub fn by_minute() -> Self {
-        Self::default()
+    pub fn by_minute(request: &PercentileRequest, view: &View) -> Self {
+        let hours = whole_hours(request);
+        let given_up = hours.start..hours.end.min(view.minutes_from_hour);
+        if !request.has_whole_hours() || given_up.is_empty() {
+            return Self::default();
+        }
+        Self {
+            minutes: ranges(request, &given_up, &BTreeSet::new()),
+            pairs: Vec::new(),
+            hours: Some(given_up),
+        }
     }
 
     /// Reads by the hour what the view says is clean and has not begun to be summed up anew since, if that
-    /// saves enough rows.
+    /// saves enough rows, and hours whose minutes were given up.
     #[must_use]
     pub fn new(request: &PercentileRequest, view: &View, rebuilt: &[Arc<[StoreHour]>]) -> Self {
         let hours = whole_hours(request);
         if !request.has_whole_hours() || hours.is_empty() {
-            return Self::by_minute();
+            return Self::default();
         }
         let wants = |store_id: &str| request.wants_store(store_id);
         let mut pairs: BTreeMap<u32, BTreeSet<Arc<str>>> = BTreeMap::new();
         for pair in rebuilt.iter().flat_map(|batch| batch.iter()) {
-            if hours.contains(&pair.hour) && wants(&pair.store_id) {
+            let has_minutes = pair.hour >= view.minutes_from_hour;
+            if has_minutes && hours.contains(&pair.hour) && wants(&pair.store_id) {
                 let stores = pairs.entry(pair.hour).or_default();
                 stores.insert(Arc::clone(&pair.store_id));
             }
@@ -59,7 +69,7 @@ impl Plan {
             view.stores.max(1)
         };
         let mut by_minute: BTreeSet<u32> = BTreeSet::new();
-        for hour in hours.clone() {
+        for hour in hours.start.max(view.minutes_from_hour)..hours.end {
             if view.dirty.is_unchecked(hour) {
                 by_minute.insert(hour);
                 continue;
@@ -95,7 +105,7 @@ impl Plan {
         }
         let saved = (hours.len() - by_minute.len()) * stores - count;
         if saved * ROWS_SAVED_AN_HOUR < ROWS_SAVED_MIN {
-            return Self::by_minute();
+            return Self::by_minute(request, view);
         }
         let of_hour = |(hour, names): (u32, BTreeSet<Arc<str>>)| {
             names
@@ -105,6 +115,20 @@ impl Plan {
         Self {
             minutes: ranges(request, &hours, &by_minute),
             pairs: pairs.into_iter().flat_map(of_hour).collect(),
+            hours: Some(hours),
+        }
+    }
+
+    /// Reads whole hours by the hour, clean or not: for names, of which no number depends.
+    #[must_use]
+    pub fn of_names(request: &PercentileRequest) -> Self {
+        let hours = whole_hours(request);
+        if hours.is_empty() {
+            return Self::default();
+        }
+        Self {
+            minutes: ranges(request, &hours, &BTreeSet::new()),
+            pairs: Vec::new(),
             hours: Some(hours),
         }
     }

@@ -1,12 +1,13 @@
 //! Reads and checks what was asked.
 
-use std::collections::HashMap;
-
+use tillwatch_model::dimension::{LATER, is_identifier, is_release};
 use tillwatch_model::metric::Metric;
 use tillwatch_model::time::{HOUR_MS, MINUTE_MS};
-use tillwatch_model::{Catalogue, Quantile};
+use tillwatch_model::{Catalogue, Connection, Kind, Quantile, Source};
 
+use crate::listed::listed;
 use crate::query::error::QueryError;
+use crate::query::parameters::{Given, Parameters, bad};
 
 /// Points in one answer, over all of its series.
 pub const POINTS_MAX: usize = 11_000;
@@ -16,20 +17,25 @@ pub const SERIES_MAX: usize = 200;
 const QUANTILES_MAX: usize = 20;
 /// A range that is not given ends now and is this long.
 const DEFAULT_RANGE_MS: i64 = 3_600_000;
+/// Times before this one, in 1973, are seconds that were taken for milliseconds. Unit: Unix ms.
+const TIME_MS_MIN: i64 = 100_000_000_000;
+/// The beginning of the year 2100. Unit: Unix ms.
+const TIME_MS_MAX: i64 = 4_102_444_800_000;
 
-/// What series are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupBy {
-    /// One series.
-    Nothing,
-    /// One a store.
-    Store,
-    /// One a release.
-    Release,
-    /// One a connection.
-    Connection,
-    /// One a label.
-    Label,
+listed! {
+    /// What series are told apart by.
+    pub enum GroupBy {
+        /// One series.
+        Nothing,
+        /// One a store.
+        Store,
+        /// One a release.
+        Release,
+        /// One a connection.
+        Connection,
+        /// One a label.
+        Label,
+    }
 }
 
 impl GroupBy {
@@ -46,10 +52,57 @@ impl GroupBy {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Store, Self::Release, Self::Connection, Self::Label]
-            .into_iter()
-            .find(|group_by| group_by.column() == Some(text))
+        let mut all = Self::ALL.into_iter();
+        all.find(|group_by| group_by.column() == Some(text))
     }
+}
+
+/// What series are ordered by, the greatest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderBy {
+    /// The number of values.
+    Count,
+    /// The sum of the values.
+    Sum,
+    /// The greatest value.
+    Max,
+    /// The number of values above the second threshold, and then above the first.
+    Over,
+    /// A quantile over the whole range.
+    Quantile(Quantile),
+}
+
+impl OrderBy {
+    fn parse(text: &str, metric: &Metric) -> Result<Self, QueryError> {
+        let name = metric.name;
+        let is_counter = metric.kind == Kind::Counter;
+        let has_threshold = !is_counter && metric.thresholds.iter().any(Option::is_some);
+        match (text, Quantile::parse(text)) {
+            ("count", _) => Ok(Self::Count),
+            ("sum", _) => Ok(Self::Sum),
+            ("max", _) => Ok(Self::Max),
+            ("over", _) if has_threshold => Ok(Self::Over),
+            ("over", _) => Err(bad(format!(
+                "order_by cannot be over: no value of {name} is compared with a threshold"
+            ))),
+            (_, Some(_)) if is_counter => Err(bad(format!(
+                "order_by cannot be a quantile: {name} is a counter; order it by sum"
+            ))),
+            (_, Some(quantile)) => Ok(Self::Quantile(quantile)),
+            (_, None) => Err(bad(format!(
+                "order_by must be a quantile such as 0.95, count, sum, max or over, not {text:?}"
+            ))),
+        }
+    }
+}
+
+/// Which series are wanted of many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What the series are ordered by.
+    pub by: OrderBy,
+    /// How many of the first are wanted.
+    pub limit: usize,
 }
 
 /// A request for percentiles, checked.
@@ -77,6 +130,10 @@ pub struct PercentileRequest {
     pub source: String,
     /// What series are told apart by.
     pub group_by: GroupBy,
+    /// Which series are wanted; `None`: all, by name.
+    pub order: Option<Order>,
+    /// The only groups that are read, ascending; `None`: all. No parameter says it: it follows from `order`.
+    pub only: Option<Vec<String>>,
 }
 
 const KNOWN: &[&str] = &[
@@ -91,52 +148,33 @@ const KNOWN: &[&str] = &[
     "label",
     "source",
     "group_by",
+    "order_by",
+    "limit",
 ];
-
-fn bad(text: impl Into<String>) -> QueryError {
-    QueryError::BadParameter(text.into())
-}
 
 impl PercentileRequest {
     /// Reads the parameters of a request that came at `now_ms`.
     ///
     /// # Errors
-    /// Says which parameter cannot be read, and how it should be.
+    /// Says which parameter cannot be right, and how it should be.
     pub fn parse(
-        parameters: &HashMap<String, String>,
+        parameters: &Parameters,
         catalogue: &Catalogue,
         now_ms: i64,
     ) -> Result<Self, QueryError> {
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            return Err(bad(format!(
-                "there is no parameter {unknown:?}; known are {}",
-                KNOWN.join(", ")
-            )));
-        }
-        let given = |key: &str| {
-            parameters
-                .get(key)
-                .map(String::as_str)
-                .filter(|text| !text.is_empty())
-        };
-        let name = given("metric").ok_or_else(|| bad("metric is missing"))?;
+        let given = parameters.check(KNOWN)?;
+        let name = given
+            .get("metric")?
+            .ok_or_else(|| bad("metric is missing"))?;
         let (metric, _) = catalogue
             .find(name)
             .ok_or_else(|| QueryError::UnknownMetric(name.to_owned()))?;
-        let time = |key: &str, default: i64| match given(key) {
-            None => Ok(default),
-            Some(text) => text
-                .parse::<i64>()
-                .ok()
-                .filter(|ms| (0..=4_102_444_800_000).contains(ms))
-                .ok_or_else(|| bad(format!("{key} must be Unix milliseconds, not {text:?}"))),
-        };
-        let to_ms = time("to", now_ms)?;
-        let from_ms = time("from", to_ms - DEFAULT_RANGE_MS)?;
+        let to_ms = parse_time(given, "to")?.unwrap_or(now_ms);
+        let from_ms = parse_time(given, "from")?.unwrap_or(to_ms - DEFAULT_RANGE_MS);
         if from_ms >= to_ms {
             return Err(bad("from must be before to"));
         }
-        let step_ms = given("step").map(parse_step).transpose()?;
+        let step_ms = given.get("step")?.map(parse_step).transpose()?;
         if let Some(step_ms) = step_ms {
             let points = (to_ms - from_ms) / step_ms;
             if usize::try_from(points).unwrap_or(usize::MAX) > POINTS_MAX {
@@ -145,27 +183,56 @@ impl PercentileRequest {
                 )));
             }
         }
-        let group_by = given("group_by").map_or(Ok(GroupBy::Nothing), |text| {
-            GroupBy::parse(text)
-                .ok_or_else(|| bad("group_by must be store_id, release, connection or label"))
-        });
-        let owned = |key: &str| given(key).map(str::to_owned);
+        let group_by = given
+            .get("group_by")?
+            .map_or(Ok(GroupBy::Nothing), |text| {
+                GroupBy::parse(text)
+                    .ok_or_else(|| bad("group_by must be store_id, release, connection or label"))
+            })?;
+        let quantiles = given.get("q")?.unwrap_or("0.5,0.75,0.95,0.99");
+        let among = |key: &str, names: &[&str]| -> Result<Option<String>, QueryError> {
+            let text = given.get(key)?;
+            let is_good = text.is_none_or(|text| names.contains(&text));
+            is_good.then(|| text.map(str::to_owned)).ok_or_else(|| {
+                let text = text.unwrap_or_default();
+                bad(format!("{key} must be {}, not {text:?}", one_of(names)))
+            })
+        };
+        let matching = |key: &str, is_good: fn(&str) -> bool| {
+            let text = given.get(key)?;
+            let is_good = text.is_none_or(is_good);
+            is_good
+                .then(|| text.map(str::to_owned))
+                .ok_or_else(|| bad(format!("no {key} is written so: {}", WRITTEN)))
+        };
+        let connections: Vec<&str> = Connection::ALL.iter().map(|one| one.name()).collect();
+        let sources: Vec<&str> = Source::ALL.iter().map(|one| one.name()).collect();
+        let labels = metric.label.map_or(&[][..], |label| label.values);
+        if labels.is_empty() && given.text("label").is_some() {
+            return Err(bad(format!(
+                "label cannot be given: {} has none",
+                metric.name
+            )));
+        }
+        let source = among("source", &[&sources[..], &["all"]].concat())?;
         Ok(Self {
             metric: *metric,
-            quantiles: parse_quantiles(given("q").unwrap_or("0.5,0.75,0.95,0.99"))?,
+            quantiles: parse_quantiles(quantiles)?,
             from_ms,
             to_ms,
             step_ms,
-            store_id: owned("store_id"),
-            release: owned("release"),
-            connection: owned("connection"),
-            label: owned("label"),
-            source: match given("source") {
-                None => "rum".to_owned(),
+            store_id: matching("store_id", is_identifier)?,
+            release: matching("release", is_release)?,
+            connection: among("connection", &[&connections[..], &[LATER]].concat())?,
+            label: among("label", &[labels, &[LATER]].concat())?,
+            source: match source.as_deref() {
+                None => Source::Rum.name().to_owned(),
                 Some("all") => String::new(),
                 Some(text) => text.to_owned(),
             },
-            group_by: group_by?,
+            group_by,
+            order: parse_order(given, metric, group_by)?,
+            only: None,
         })
     }
 
@@ -211,6 +278,59 @@ impl PercentileRequest {
     }
 }
 
+/// How names are written.
+const WRITTEN: &str = "1 to 64 of A-Z a-z 0-9 _ . : -, and of a release also + and @";
+
+/// Names as a sentence has them: `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} or {last}", names.join(", ")),
+        names => names.concat(),
+    }
+}
+
+/// A time in Unix milliseconds; 0 stands for the beginning of everything.
+fn parse_time(given: Given<'_>, key: &str) -> Result<Option<i64>, QueryError> {
+    let Some(text) = given.get(key)? else {
+        return Ok(None);
+    };
+    match text.parse::<i64>() {
+        Ok(ms) if ms == 0 || (TIME_MS_MIN..=TIME_MS_MAX).contains(&ms) => Ok(Some(ms)),
+        Ok(ms) if (0..TIME_MS_MIN).contains(&ms) => Err(bad(format!(
+            "{key} must be Unix milliseconds, and {text} would be before 1974: is it in seconds?"
+        ))),
+        _ => Err(bad(format!(
+            "{key} must be Unix milliseconds, not {text:?}"
+        ))),
+    }
+}
+
+fn parse_order(
+    given: Given<'_>,
+    metric: &Metric,
+    group_by: GroupBy,
+) -> Result<Option<Order>, QueryError> {
+    let limit = given.number("limit", 1, SERIES_MAX)?;
+    let Some(text) = given.get("order_by")? else {
+        // Without an order a limit would leave out whatever comes later in the alphabet.
+        return match limit {
+            Some(_) => Err(bad(
+                "limit needs order_by, which says which series come first",
+            )),
+            None => Ok(None),
+        };
+    };
+    if group_by == GroupBy::Nothing {
+        return Err(bad(
+            "order_by orders series, and without group_by there is one",
+        ));
+    }
+    Ok(Some(Order {
+        by: OrderBy::parse(text, metric)?,
+        limit: limit.unwrap_or(SERIES_MAX),
+    }))
+}
+
 fn parse_quantiles(text: &str) -> Result<Vec<Quantile>, QueryError> {
     let quantiles: Option<Vec<Quantile>> = text
         .split(',')
@@ -220,6 +340,13 @@ fn parse_quantiles(text: &str) -> Result<Vec<Quantile>, QueryError> {
         quantiles.ok_or_else(|| bad("q must be decimals between 0 and 1, such as 0.5,0.95"))?;
     if quantiles.len() > QUANTILES_MAX {
         return Err(bad(format!("q may have at most {QUANTILES_MAX} quantiles")));
+    }
+    for (at, quantile) in quantiles.iter().enumerate() {
+        // The text is a key of the answer.
+        let mut before = quantiles.iter().take(at);
+        if before.any(|before| before.text() == quantile.text()) {
+            return Err(bad(format!("q names {} more than once", quantile.text())));
+        }
     }
     Ok(quantiles)
 }
@@ -253,10 +380,11 @@ mod tests {
     use super::*;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<PercentileRequest, QueryError> {
-        let parameters = pairs
+        let parameters: Parameters = pairs
             .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        PercentileRequest::parse(&parameters.collect(), &Catalogue::default(), 10_000_000)
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        PercentileRequest::parse(&parameters, &Catalogue::default(), 10_000_000)
     }
 
     #[test]
@@ -285,22 +413,50 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_cannot_be_read_is_named() {
-        let cases: [&[(&str, &str)]; 6] = [
-            &[],
-            &[("metric", "lcp_ms"), ("q", "95")],
-            &[("metric", "lcp_ms"), ("from", "yesterday")],
-            &[("metric", "lcp_ms"), ("from", "5"), ("to", "5")],
-            &[("metric", "lcp_ms"), ("group_by", "terminal_id")],
-            &[("metric", "lcp_ms"), ("store", "x")],
-        ];
-        for case in cases {
-            assert!(
-                matches!(parse(case), Err(QueryError::BadParameter(_))),
-                "{case:?}"
-            );
+    /// What a refused request is told.
+    fn refused(pairs: &[(&str, &str)]) -> String {
+        match parse(pairs) {
+            Err(QueryError::BadParameter(text)) => text,
+            other => panic!("{pairs:?}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_by_name() {
+        assert_eq!(refused(&[]), "metric is missing");
+        let cases: &[(&str, &str)] = &[
+            ("q", "95"),
+            ("q", "0.5,0.5"),
+            ("q", ""),
+            ("from", "yesterday"),
+            ("from", "5"),
+            // The time of these tests, in seconds and in microseconds.
+            ("from", "1763683200"),
+            ("to", "1763683200000000"),
+            ("to", "-1"),
+            ("step", ""),
+            ("store", "x"),
+            ("store_id", "a b"),
+            ("store_id", ""),
+            ("release", "' OR 1=1 --"),
+            ("connection", "4g"),
+            ("connection", "Online"),
+            ("source", "RUM"),
+            ("source", "x"),
+            ("label", "hit"),
+            ("group_by", "terminal_id"),
+            ("order_by", "0.95"),
+            ("limit", "20"),
+        ];
+        for (key, value) in cases {
+            let text = refused(&[("metric", "lcp_ms"), (key, value)]);
+            assert!(text.contains(key), "{key}={value}: {text}");
+        }
+        assert!(
+            refused(&[("metric", "lcp_ms"), ("source", "x")]).contains("rum, synthetic or all")
+        );
+        let label = [("metric", "cache_requests"), ("label", "success")];
+        assert!(refused(&label).contains("label must be hit, miss or __unknown__"));
         assert!(matches!(
             parse(&[("metric", "nope")]),
             Err(QueryError::UnknownMetric(_))
@@ -312,5 +468,41 @@ mod tests {
             ("step", "60"),
         ];
         assert!(matches!(parse(&long), Err(QueryError::TooLarge(_))));
+    }
+
+    #[test]
+    fn series_are_ordered_by_what_the_metric_has() {
+        let parse = |metric: &str, order_by: &str, limit: &str| {
+            parse(&[
+                ("metric", metric),
+                ("group_by", "store_id"),
+                ("order_by", order_by),
+                ("limit", limit),
+            ])
+        };
+        for (text, by) in [
+            ("count", OrderBy::Count),
+            ("sum", OrderBy::Sum),
+            ("max", OrderBy::Max),
+            ("over", OrderBy::Over),
+            ("0.95", OrderBy::Quantile(Quantile::parse("0.95").unwrap())),
+        ] {
+            let order = parse("sync_duration_ms", text, "20").unwrap().order;
+            assert_eq!(order, Some(Order { by, limit: 20 }));
+        }
+        assert!(parse("errors", "sum", "1").is_ok());
+        for (metric, order_by, limit) in [
+            ("sync_duration_ms", "p95", "20"),
+            ("sync_duration_ms", "95", "20"),
+            ("sync_duration_ms", "0.95", "0"),
+            ("sync_duration_ms", "0.95", "201"),
+            // A counter has neither percentiles nor values that are compared with a threshold.
+            ("errors", "0.95", "20"),
+            ("errors", "over", "20"),
+            ("db_size_mb", "over", "20"),
+        ] {
+            let error = parse(metric, order_by, limit).unwrap_err();
+            assert!(matches!(error, QueryError::BadParameter(_)), "{error}");
+        }
     }
 }

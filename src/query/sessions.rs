@@ -1,6 +1,7 @@
 //! Answers what is known of one session, by store and day, for its pseudonym.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clickhouse::Row;
 use serde::Serialize;
@@ -9,8 +10,8 @@ use tillwatch_model::session::Values;
 use tillwatch_model::time::DAY_MS;
 use tillwatch_model::{Pseudonym, SessionDay, SessionSums};
 
+use crate::aggregate::Aggregator;
 use crate::holdings::View;
-use crate::persist::ship::on_disk;
 use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
@@ -73,27 +74,31 @@ pub async fn answer(
     now_ms: i64,
     position: u64,
 ) -> Result<SessionAnswer, QueryError> {
-    let view = sources
-        .holdings
-        .view_of(position, |aggregator| aggregator.open_session(session))
-        .await;
+    let read = move |aggregator: &Aggregator| aggregator.open_session(session);
+    let view = sources.holdings.view_of(position, read).await;
+    let (open, view) = view.split();
     let mut merged = fetch(sources, session, &view).await?;
     for info in view.waiting() {
         if !info.sides.contains_key(&SideTable::Session) {
             continue;
         }
-        let epoch = info.epoch;
-        let rows = on_disk(&sources.state, move |state| {
-            let bytes = state.side_rows_of(epoch, SideTable::Session)?;
-            decode(&bytes.unwrap_or_default(), session)
-        });
-        add(&mut merged, rows.await?);
+        let (info, state) = (Arc::clone(info), Arc::clone(&sources.state));
+        let add_waiting = move || {
+            let bytes = state.waiting_rows(&info, Some(SideTable::Session))?;
+            add(&mut merged, decode(&bytes.unwrap_or_default(), session)?);
+            Ok::<_, StateError>(merged)
+        };
+        merged = sources.jobs.run(add_waiting).await?;
     }
-    if let Some(sealing) = &view.sealing {
-        let rows = decode(sealing.side_bytes(SideTable::Session), session)?;
-        add(&mut merged, rows);
-    }
-    add(&mut merged, view.open);
+    let add_open = move || {
+        if let Some(sealing) = &view.sealing {
+            let bytes = sealing.side_bytes(SideTable::Session);
+            add(&mut merged, decode(bytes, session)?);
+        }
+        add(&mut merged, open.rows());
+        Ok::<_, StateError>(merged)
+    };
+    let merged = sources.jobs.run(add_open).await?;
     if merged.is_empty() {
         return Err(QueryError::UnknownSession);
     }
@@ -111,7 +116,7 @@ fn decode(bytes: &[u8], session: Pseudonym) -> Result<Vec<SessionDay>, StateErro
         .ok_or(StateError::Damaged("outbox row"))
 }
 
-fn add(merged: &mut Merged, rows: Vec<SessionDay>) {
+fn add(merged: &mut Merged, rows: impl IntoIterator<Item = SessionDay>) {
     for SessionDay { key, sums } in rows {
         let key = (key.store_id.to_string(), key.day);
         merged.entry(key).or_default().merge(&sums);
@@ -144,11 +149,7 @@ fn line(((store_id, day), sums): ((String, u16), SessionSums)) -> StoreDay {
     }
 }
 
-async fn fetch(
-    sources: &Sources,
-    session: Pseudonym,
-    view: &View<Vec<SessionDay>>,
-) -> Result<Merged, QueryError> {
+async fn fetch(sources: &Sources, session: Pseudonym, view: &View) -> Result<Merged, QueryError> {
     let sql = format!(
         "SELECT toString(store_id) AS store, toUInt16(day) AS of_day, \
                 toUnixTimestamp64Milli(min(first_at)) AS first_ms, toUnixTimestamp64Milli(max(last_at)) AS last_ms, \

@@ -6,7 +6,7 @@ use std::ops::Range;
 use tillwatch_model::hours::HOUR_S;
 
 use crate::holdings::View;
-use crate::persist::rebuild::STORE_HOURS;
+use crate::persist::rebuild::{ADD_BUCKETS, ADDED_COUNTS, ADDED_INDICES, STORE_HOURS};
 use crate::query::plan::Plan;
 use crate::query::request::PercentileRequest;
 
@@ -15,8 +15,15 @@ use crate::query::request::PercentileRequest;
 pub enum Part {
     /// Those that are wholly at rest: ClickHouse finds their percentiles.
     AtRest,
-    /// Those that also have rows elsewhere: ClickHouse gives their merged buckets.
-    Shared,
+    /// Those that also have rows elsewhere: ClickHouse gives their merged buckets, within so much memory.
+    Shared {
+        /// Bytes that merging may take.
+        bytes_max: u64,
+    },
+    /// The same by a slower way whose memory does not grow with the rows.
+    SharedLarge,
+    /// All of them, without percentiles and buckets.
+    Scalars,
 }
 
 /// The statement for one part of a request.
@@ -27,27 +34,33 @@ pub fn percentiles(
     plan: &Plan,
     confirmed_only: &str,
 ) -> String {
-    let values = match part {
+    let (which, values) = match part {
         Part::AtRest => {
             let levels: Vec<String> = request
                 .quantiles
                 .iter()
                 .map(|quantile| format!("{:?}", quantile.clickhouse_level()))
                 .collect();
-            format!(
+            let values = format!(
                 "arrayMap(i -> tillwatch_bucket_value_v1(i), quantilesExactWeightedArray({})(hist.1, hist.2)) AS found, \
                  CAST([], 'Array(UInt64)') AS weights",
                 levels.join(", ")
-            )
+            );
+            ("NOT has({shared:Array(UInt32)}, point)", values)
         }
-        Part::Shared => {
+        Part::Shared { .. } => (
+            "has({shared:Array(UInt32)}, point)",
+            "groupArrayArray(hist.1) AS indices, groupArrayArray(hist.2) AS counts".to_owned(),
+        ),
+        Part::SharedLarge => (
+            "has({shared:Array(UInt32)}, point)",
             "arrayMap(i -> toUInt64(i), sumMap(hist).1) AS found, sumMap(hist).2 AS weights"
-                .to_owned()
-        }
-    };
-    let which = match part {
-        Part::AtRest => "NOT has({shared:Array(UInt32)}, point)",
-        Part::Shared => "has({shared:Array(UInt32)}, point)",
+                .to_owned(),
+        ),
+        Part::Scalars => (
+            "1",
+            "CAST([], 'Array(UInt64)') AS found, CAST([], 'Array(UInt64)') AS weights".to_owned(),
+        ),
     };
     let mut filters = String::from("metric = {metric:String}");
     for (column, value) in filters_of(request) {
@@ -55,14 +68,26 @@ pub fn percentiles(
             filters.push_str(&format!(" AND {column} = {{{column}:String}}"));
         }
     }
+    if let (Some(_), Some(column)) = (&request.only, request.group_by.column()) {
+        filters.push_str(&format!(" AND {column} IN {{only:Array(String)}}"));
+    }
     let sources = sources_of(request, plan, &filters, confirmed_only);
-    format!(
+    let grouped = format!(
         "SELECT toString(grp) AS grp, point, sum(count) AS samples, sum(total) AS total, min(least) AS least, \
                 max(most) AS most, sum(low) AS low, sum(high) AS high, {values} \
          FROM ({sources}) \
-         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}} \
-         SETTINGS do_not_merge_across_partitions_select_final = 1"
-    )
+         WHERE {which} GROUP BY grp, point ORDER BY grp, point LIMIT {{limit:UInt64}}"
+    );
+    let settings = "SETTINGS do_not_merge_across_partitions_select_final = 1";
+    match part {
+        Part::AtRest | Part::SharedLarge | Part::Scalars => format!("{grouped} {settings}"),
+        Part::Shared { bytes_max } => format!(
+            "WITH {ADD_BUCKETS} \
+             SELECT grp, point, samples, total, least, most, low, high, \
+                    arrayMap(i -> toUInt64(i), {ADDED_INDICES}) AS found, {ADDED_COUNTS} AS weights \
+             FROM ({grouped}) ORDER BY grp, point {settings}, max_memory_usage = {bytes_max}"
+        ),
+    }
 }
 
 /// The rows to merge: whole hours from the hourly rollups, the rest of the range from the minutes.

@@ -1,6 +1,5 @@
 //! Lists the known stores by name, some at a time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,6 +8,7 @@ use tillwatch_model::dimension::is_identifier;
 use crate::aggregate::terminals::StoreTerminals;
 use crate::holdings::Holdings;
 use crate::query::error::QueryError;
+use crate::query::parameters::{Parameters, bad};
 use crate::query::terminals::REPORTING_MS;
 
 /// Stores in one answer: as many as have series by default.
@@ -29,30 +29,20 @@ impl StoresRequest {
     ///
     /// # Errors
     /// Says which parameter cannot be read, and how it should be.
-    pub fn parse(parameters: &HashMap<String, String>) -> Result<Self, QueryError> {
-        const KNOWN: [&str; 2] = ["limit", "after"];
-        let bad = |text: String| QueryError::BadParameter(text);
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            let known = KNOWN.join(", ");
-            return Err(bad(format!(
-                "there is no parameter {unknown:?}; known are {known}"
-            )));
+    pub fn parse(parameters: &Parameters) -> Result<Self, QueryError> {
+        let given = parameters.check(&["limit", "after"])?;
+        let limit = given.number("limit", 1, STORES_MAX)?;
+        // An empty one stands before all names: whoever turns pages may begin with it.
+        let after = given.text("after").unwrap_or_default();
+        if !after.is_empty() && !is_identifier(after) {
+            return Err(bad(
+                "after must be a store's name: 1 to 64 of A-Z a-z 0-9 _ . : -",
+            ));
         }
-        let given = |key: &str| parameters.get(key).filter(|text| !text.is_empty());
-        let limit = match given("limit") {
-            None => STORES_MAX,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=STORES_MAX).contains(limit))
-                .ok_or_else(|| bad(format!("limit must be 1 to {STORES_MAX}")))?,
-        };
-        let after = given("after").cloned().unwrap_or_default();
-        if !after.is_empty() && !is_identifier(&after) {
-            let text = "after must be a store's name: 1 to 64 of A-Z a-z 0-9 _ . : -";
-            return Err(bad(text.to_owned()));
-        }
-        Ok(Self { after, limit })
+        Ok(Self {
+            after: after.to_owned(),
+            limit: limit.unwrap_or(STORES_MAX),
+        })
     }
 }
 

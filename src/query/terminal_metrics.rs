@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clickhouse::Row;
 use tillwatch_model::{Catalogue, Scalars, Source, TerminalHour};
 
+use crate::aggregate::kept::OpenTerminalRows;
 use crate::holdings::View;
-use crate::persist::ship::on_disk;
 use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
@@ -40,58 +40,75 @@ struct FoundMetric {
 ///
 /// # Errors
 /// When there are too many, or ClickHouse or the state file do not answer.
-pub async fn merge<T>(
+pub async fn merge(
     sources: &Sources,
     request: &TerminalsRequest,
-    view: &View<T>,
-    open: &[TerminalHour],
+    view: &View,
+    open: OpenTerminalRows,
 ) -> Result<Merged, QueryError> {
-    let mut merged = Merged::new();
-    for found in fetch(sources, request, view).await? {
-        let Some(metric) = sources.catalogue.named(&found.metric) else {
-            continue;
-        };
-        let labels = metric.label.map_or(&[""][..], |label| label.values);
-        let Some(label) = labels.iter().find(|label| **label == found.label) else {
-            continue;
-        };
-        let metrics = merged.entry(found.terminal_id.clone()).or_default();
-        metrics.insert((metric.name, label), found.scalars());
-    }
+    let found = fetch(sources, request, view).await?;
+    let asked = Arc::new(request.clone());
+    let (request, catalogue) = (Arc::clone(&asked), Arc::clone(&sources.catalogue));
+    let sealing = view.sealing.clone();
+    let add_open = move || {
+        let mut merged = at_rest(&catalogue, found);
+        if let Some(sealing) = &sealing {
+            let bytes = sealing.side_bytes(SideTable::TerminalHour);
+            let rows = decode(bytes, &catalogue, &request)?;
+            add(&mut merged, &request, rows);
+        }
+        add(&mut merged, &request, open.rows());
+        Ok::<_, StateError>(merged)
+    };
+    let mut merged = sources.jobs.run(add_open).await?;
     for info in view.waiting() {
         if !info.sides.contains_key(&SideTable::TerminalHour) {
             continue;
         }
-        let (epoch, catalogue) = (info.epoch, Arc::clone(&sources.catalogue));
-        let (store_id, from_s) = (request.store_id.clone(), request.first_hour_s());
-        let rows = on_disk(&sources.state, move |state| {
-            let bytes = state.side_rows_of(epoch, SideTable::TerminalHour)?;
-            decode(&bytes.unwrap_or_default(), &catalogue, &store_id, from_s)
-        });
-        add(&mut merged, request, rows.await?);
+        let (info, state) = (Arc::clone(info), Arc::clone(&sources.state));
+        let (request, catalogue) = (Arc::clone(&asked), Arc::clone(&sources.catalogue));
+        let add_waiting = move || {
+            let bytes = state.waiting_rows(&info, Some(SideTable::TerminalHour))?;
+            let rows = decode(&bytes.unwrap_or_default(), &catalogue, &request)?;
+            add(&mut merged, &request, rows);
+            Ok::<_, StateError>(merged)
+        };
+        merged = sources.jobs.run(add_waiting).await?;
     }
-    if let Some(sealing) = &view.sealing {
-        let bytes = sealing.side_bytes(SideTable::TerminalHour);
-        let from_s = request.first_hour_s();
-        let rows = decode(bytes, &sources.catalogue, &request.store_id, from_s)?;
-        add(&mut merged, request, rows);
-    }
-    add(&mut merged, request, open.to_vec());
     Ok(merged)
+}
+
+fn at_rest(catalogue: &Catalogue, found: Vec<FoundMetric>) -> Merged {
+    let mut merged = Merged::new();
+    for found in found {
+        let Some(metric) = catalogue.named(&found.metric) else {
+            continue;
+        };
+        let label = metric.label_named(&found.label);
+        let metrics = merged.entry(found.terminal_id.clone()).or_default();
+        // Two labels of a later release have one name here.
+        let sum = metrics.entry((metric.name, label)).or_default();
+        sum.merge(&found.scalars());
+    }
+    merged
 }
 
 fn decode(
     bytes: &[u8],
     catalogue: &Catalogue,
-    store_id: &str,
-    from_s: u32,
+    request: &TerminalsRequest,
 ) -> Result<Vec<TerminalHour>, StateError> {
-    let wants = |store: &str, start_s: u32| store == store_id && start_s >= from_s;
+    let from_s = request.first_hour_s();
+    let wants = |store: &str, start_s: u32| store == request.store_id && start_s >= from_s;
     side_tables::decode_terminal_hours(bytes, catalogue, wants)
         .ok_or(StateError::Damaged("outbox row"))
 }
 
-fn add(merged: &mut Merged, request: &TerminalsRequest, rows: Vec<TerminalHour>) {
+fn add(
+    merged: &mut Merged,
+    request: &TerminalsRequest,
+    rows: impl IntoIterator<Item = TerminalHour>,
+) {
     for TerminalHour { key, scalars } in rows {
         if key.source == Source::Rum && request.wants(&key.terminal_id) {
             let metrics = merged.entry(key.terminal_id.to_string()).or_default();
@@ -101,10 +118,10 @@ fn add(merged: &mut Merged, request: &TerminalsRequest, rows: Vec<TerminalHour>)
     }
 }
 
-async fn fetch<T>(
+async fn fetch(
     sources: &Sources,
     request: &TerminalsRequest,
-    view: &View<T>,
+    view: &View,
 ) -> Result<Vec<FoundMetric>, QueryError> {
     let confirmed_only = statement::confirmed_only(view);
     let one = request

@@ -3,12 +3,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
-use tillwatch_model::{Scalars, TerminalHour};
+use tillwatch_model::{Catalogue, Scalars};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::{StoreTerminals, Terminal};
+use crate::holdings::Holdings;
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::terminal_metrics::{self, Merged};
@@ -16,6 +18,9 @@ use crate::query::terminals_request::TerminalsRequest;
 
 /// A terminal that posted within this time is reporting.
 pub const REPORTING_MS: i64 = 10 * 60_000;
+
+/// Terminals that are looked at while the aggregate waits.
+const PIECE: usize = 256;
 
 /// An answer.
 #[derive(Debug, Serialize)]
@@ -73,9 +78,6 @@ struct MetricLine {
     over_high: u64,
 }
 
-/// What is open: the terminals as they are known, and their rows.
-type Known = (Vec<TerminalLine>, Vec<TerminalHour>);
-
 /// Answers a request, when `position` was the last durable one.
 ///
 /// # Errors
@@ -85,17 +87,39 @@ pub async fn answer(
     request: &TerminalsRequest,
     position: u64,
 ) -> Result<TerminalsAnswer, QueryError> {
-    let view = sources
-        .holdings
-        .view_of(position, |aggregator| read_open(aggregator, request))
-        .await;
-    let mut metrics = if request.needs_database() {
-        terminal_metrics::merge(sources, request, &view, &view.open.1).await?
+    let request = Arc::new(request.clone());
+    let asked = Arc::clone(&request);
+    let read = move |aggregator: &Aggregator| {
+        let rows = aggregator.open_terminal_hours(&asked.store_id, asked.first_hour_s());
+        (wanted_ids(aggregator, &asked), rows)
+    };
+    let view = sources.holdings.view_of(position, read).await;
+    let ((ids, open), view) = view.split();
+    let metrics = if request.needs_database() {
+        terminal_metrics::merge(sources, &request, &view, open).await?
     } else {
         Merged::new()
     };
+    let (holdings, catalogue) = (
+        Arc::clone(&sources.holdings),
+        Arc::clone(&sources.catalogue),
+    );
+    let rank = move || {
+        let known = known_lines(&holdings, ids, &request);
+        ranked((&catalogue, &holdings), &request, known, metrics)
+    };
+    sources.jobs.run(rank).await
+}
+
+/// The worst of the terminals, out of those that are known and those that only rows are left of.
+fn ranked(
+    (catalogue, holdings): (&Catalogue, &Holdings),
+    request: &TerminalsRequest,
+    known: Vec<TerminalLine>,
+    mut metrics: Merged,
+) -> Result<TerminalsAnswer, QueryError> {
     let mut lines: BTreeMap<String, TerminalLine> = BTreeMap::new();
-    for line in view.open.0 {
+    for line in known {
         lines.insert(line.terminal_id.clone(), line);
     }
     for terminal_id in metrics.keys() {
@@ -106,14 +130,22 @@ pub async fn answer(
         lines.entry(terminal_id.clone()).or_insert_with(line);
     }
     if lines.is_empty() {
-        return Err(QueryError::UnknownStore);
+        let (store_id, terminal_id) = (&request.store_id, &request.terminal_id);
+        let of_store =
+            |aggregator: &Aggregator| aggregator.terminals().of_store(store_id).is_some();
+        return Err(match terminal_id {
+            Some(terminal_id) if holdings.read(of_store) => {
+                QueryError::UnknownTerminal(terminal_id.clone())
+            }
+            _ => QueryError::UnknownStore(store_id.clone()),
+        });
     }
     let mut ranked: Vec<(Badness, TerminalLine)> = lines
         .into_values()
         .map(|mut line| {
             let scalars = metrics.remove(&line.terminal_id).unwrap_or_default();
             let badness = Badness::of(&line, &scalars);
-            line.metrics = metric_lines(sources, scalars);
+            line.metrics = metric_lines(catalogue, scalars);
             (badness, line)
         })
         .collect();
@@ -164,11 +196,11 @@ impl Badness {
 }
 
 fn metric_lines(
-    sources: &Sources,
+    catalogue: &Catalogue,
     metrics: BTreeMap<(&'static str, &'static str), Scalars>,
 ) -> Vec<MetricLine> {
     let line = |((name, label), scalars): ((&'static str, &'static str), Scalars)| {
-        let unit = sources.catalogue.named(name)?.unit;
+        let unit = catalogue.named(name)?.unit;
         Some(MetricLine {
             metric: name,
             label,
@@ -191,15 +223,36 @@ fn metric_lines(
     lines
 }
 
-fn read_open(aggregator: &Aggregator, request: &TerminalsRequest) -> Known {
+/// The terminals of the store that are asked for.
+fn wanted_ids(aggregator: &Aggregator, request: &TerminalsRequest) -> Vec<Box<str>> {
     let of_store = aggregator.terminals().of_store(&request.store_id);
-    let terminals = of_store.into_iter().flat_map(StoreTerminals::iter);
-    let lines = terminals
-        .filter(|(terminal_id, _)| request.wants(terminal_id))
-        .map(|(terminal_id, terminal)| known(aggregator, terminal_id, terminal, request.now_ms))
-        .collect();
-    let rows = aggregator.open_terminal_hours(&request.store_id, request.first_hour_s());
-    (lines, rows)
+    let ids = of_store.into_iter().flat_map(StoreTerminals::iter);
+    ids.filter(|(terminal_id, _)| request.wants(terminal_id))
+        .map(|(terminal_id, _)| terminal_id.into())
+        .collect()
+}
+
+/// The terminals as they are known. Blocks: the aggregate is read a piece at a time.
+fn known_lines(
+    holdings: &Holdings,
+    ids: Vec<Box<str>>,
+    request: &TerminalsRequest,
+) -> Vec<TerminalLine> {
+    let mut lines = Vec::with_capacity(ids.len());
+    let mut ids = ids.into_iter();
+    holdings.read_in_pieces(|aggregator| {
+        let Some(store) = aggregator.terminals().of_store(&request.store_id) else {
+            return false;
+        };
+        for terminal_id in ids.by_ref().take(PIECE) {
+            // The terminal may have been forgotten since.
+            if let Some(terminal) = store.get(&terminal_id) {
+                lines.push(known(aggregator, &terminal_id, terminal, request.now_ms));
+            }
+        }
+        ids.len() > 0
+    });
+    lines
 }
 
 fn known(

@@ -1,18 +1,17 @@
 //! Reads and checks a request for a store's terminals.
 
-use std::collections::HashMap;
-
 use tillwatch_model::dimension::is_identifier;
 use tillwatch_model::time::HOUR_MS;
 
 use crate::query::error::QueryError;
+use crate::query::parameters::{Parameters, bad};
 
 /// Terminals in one answer.
 const TERMINALS_MAX: usize = 1_000;
 const TERMINALS_DEFAULT: usize = 100;
 /// The longest time back: what ClickHouse keeps.
-const HOURS_MAX: i64 = 90 * 24;
-const HOURS_DEFAULT: i64 = 24;
+const HOURS_MAX: usize = 90 * 24;
+const HOURS_DEFAULT: usize = 24;
 
 /// A request for a store's terminals, checked.
 #[derive(Debug, Clone)]
@@ -30,39 +29,22 @@ impl TerminalsRequest {
     ///
     /// # Errors
     /// Says which parameter cannot be read, and how it should be.
-    pub fn parse(parameters: &HashMap<String, String>, now_ms: i64) -> Result<Self, QueryError> {
-        const KNOWN: [&str; 4] = ["store_id", "terminal_id", "hours", "limit"];
-        let bad = |text: String| QueryError::BadParameter(text);
-        if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            let known = KNOWN.join(", ");
-            return Err(bad(format!(
-                "there is no parameter {unknown:?}; known are {known}"
-            )));
-        }
-        let given = |key: &str| parameters.get(key).filter(|text| !text.is_empty());
-        let identifier = |key: &str| match given(key) {
-            Some(text) if is_identifier(text) => Ok(Some(text.clone())),
+    pub fn parse(parameters: &Parameters, now_ms: i64) -> Result<Self, QueryError> {
+        let given = parameters.check(&["store_id", "terminal_id", "hours", "limit"])?;
+        let identifier = |key: &str| match given.get(key)? {
+            Some(text) if is_identifier(text) => Ok(Some(text.to_owned())),
             Some(_) => Err(bad(format!("{key} must be 1 to 64 of A-Z a-z 0-9 _ . : -"))),
             None => Ok(None),
         };
-        let number = |key: &str, (least, most): (i64, i64), default: i64| match given(key) {
-            None => Ok(default),
-            Some(text) => text
-                .parse::<i64>()
-                .ok()
-                .filter(|number| (least..=most).contains(number))
-                .ok_or_else(|| bad(format!("{key} must be {least} to {most}"))),
-        };
-        let hours = number("hours", (0, HOURS_MAX), HOURS_DEFAULT)?;
-        let (limit_max, limit) = (TERMINALS_MAX as u64, TERMINALS_DEFAULT as u64);
-        let limit = number("limit", (1, limit_max.cast_signed()), limit.cast_signed())?;
+        let hours = given.number("hours", 0, HOURS_MAX)?;
+        let hours = i64::try_from(hours.unwrap_or(HOURS_DEFAULT)).unwrap_or(0);
+        let limit = given.number("limit", 1, TERMINALS_MAX)?;
         Ok(Self {
-            store_id: identifier("store_id")?
-                .ok_or_else(|| bad("store_id is missing".to_owned()))?,
+            store_id: identifier("store_id")?.ok_or_else(|| bad("store_id is missing"))?,
             terminal_id: identifier("terminal_id")?,
             from_ms: (hours > 0).then(|| (now_ms - hours * HOUR_MS) / HOUR_MS * HOUR_MS),
             now_ms,
-            limit: usize::try_from(limit).unwrap_or(TERMINALS_DEFAULT),
+            limit: limit.unwrap_or(TERMINALS_DEFAULT),
         })
     }
 
@@ -96,7 +78,7 @@ mod tests {
             let pairs = pairs
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-            TerminalsRequest::parse(&pairs.collect(), 100 * HOUR_MS + 7)
+            TerminalsRequest::parse(&pairs.collect::<Parameters>(), 100 * HOUR_MS + 7)
         };
         let request = parse(&[("store_id", "s")]).unwrap();
         assert_eq!(
@@ -114,6 +96,8 @@ mod tests {
             &[("store_id", "s"), ("limit", "0")],
             &[("store_id", "s"), ("limit", "1001")],
             &[("store_id", "s"), ("store", "s")],
+            &[("store_id", "s"), ("store_id", "s")],
+            &[("store_id", "s"), ("terminal_id", "")],
         ] {
             assert!(
                 matches!(parse(wrong), Err(QueryError::BadParameter(_))),

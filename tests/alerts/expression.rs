@@ -13,10 +13,13 @@ use crate::known::{Known, Values};
 /// Labels that Prometheus itself adds to everything it scrapes.
 const OF_TARGETS: [&str; 2] = ["job", "instance"];
 
-#[derive(Debug)]
-struct Selector {
-    metric: String,
-    matchers: Vec<Matcher>,
+/// A metric with the labels that it is asked for with.
+#[derive(Debug, Clone)]
+pub struct Selector {
+    /// The metric's name.
+    pub metric: String,
+    /// What its labels must match.
+    pub matchers: Vec<Matcher>,
 }
 
 /// What stands in an expression.
@@ -35,6 +38,11 @@ impl Reading {
         let mut reading = Self::default();
         walk_expr(&mut reading, &parse(expr)?)?;
         Ok(reading)
+    }
+
+    /// What is asked for.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
     }
 
     /// Names of the metrics.

@@ -43,6 +43,16 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
         "class",
         &["2xx", "3xx", "4xx", "5xx"],
     ),
+    (
+        "tillwatch_clickhouse_bytes",
+        "table",
+        &["rollup_1m", "rollup_1h", "rollup_terminal_1h", "session"],
+    ),
+    (
+        "tillwatch_clickhouse_partitions_given_up_total",
+        "table",
+        &["rollup_1m", "rollup_1h", "rollup_terminal_1h", "session"],
+    ),
     ("tillwatch_seals_total", "result", &["ok", "error"]),
     ("tillwatch_ship_rounds_total", "result", &["ok", "error"]),
     (
@@ -59,6 +69,10 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "unreadable_records",
             "unknown_acts",
             "unknown_metrics",
+            "unknown_labels",
+            "unknown_connections",
+            "unknown_sources",
+            "unknown_entries",
             "overflowed_batches",
         ],
     ),

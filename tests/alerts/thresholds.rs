@@ -21,8 +21,16 @@ enum Limit {
 }
 
 const LIMITS: &[(&str, &str, Limit)] = &[
-    ("PosFleetSyncLatencyHigh", "sync_duration_ms", Limit::Second),
-    ("PosStoreSyncLatencyHigh", "sync_duration_ms", Limit::Second),
+    (
+        "PosFleetSyncLatencyHigh",
+        "sync_duration_ms",
+        Limit::SecondBucket,
+    ),
+    (
+        "PosStoreSyncLatencyHigh",
+        "sync_duration_ms",
+        Limit::SecondBucket,
+    ),
     (
         "PosStoreSyncSlowForHours",
         "sync_duration_ms",
@@ -94,12 +102,12 @@ const LIMITS: &[(&str, &str, Limit)] = &[
     (
         "PosFleetOfflineLoginSlow",
         "offline_login_duration_ms",
-        Limit::Second,
+        Limit::SecondBucket,
     ),
     (
         "PosStoreOfflineLoginSlow",
         "offline_login_duration_ms",
-        Limit::Second,
+        Limit::SecondBucket,
     ),
     (
         "PosStoreOfflineLoginFailures",
@@ -117,11 +125,11 @@ const LIMITS: &[(&str, &str, Limit)] = &[
         Limit::Noted(0.99),
     ),
     ("PosFleetLcpPoor", "lcp_ms", Limit::Second),
-    ("PosStoreLcpPoor", "lcp_ms", Limit::Second),
+    ("PosStoreLcpPoor", "lcp_ms", Limit::SecondBucket),
     ("PosFleetInpPoor", "inp_ms", Limit::Second),
-    ("PosStoreInpPoor", "inp_ms", Limit::Second),
+    ("PosStoreInpPoor", "inp_ms", Limit::SecondBucket),
     ("PosFleetClsPoor", "cls_score", Limit::Second),
-    ("PosStoreClsPoor", "cls_score", Limit::Second),
+    ("PosStoreClsPoor", "cls_score", Limit::SecondBucket),
     (
         "PosFleetCacheHitRatioLow",
         "cache_requests",

@@ -1,11 +1,13 @@
 //! Inserts: formats, packing, damage, and what a broken one leaves.
 
+use std::io::Write;
+
 use clickhouse::{Compression, Row};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Engine, wait_for_answer};
+use crate::harness::{Engine, Reply, http, wait_for_answer};
 
 #[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
 struct Sale {
@@ -154,6 +156,46 @@ fn damaged_block() -> Vec<u8> {
     block.extend(200_u32.to_le_bytes());
     block.extend(packed);
     block
+}
+
+#[tokio::test]
+async fn an_insert_whose_packing_was_cut_off_is_refused_and_leaves_nothing() {
+    let engine = Engine::start();
+    engine
+        .sql("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
+    // Nothing else can tell that rows are missing: the cut is the body's own, and HTTP carries all of it.
+    let rows: Vec<u8> = (0..100_000_u64).flat_map(u64::to_le_bytes).collect();
+    let zstd = zstd::bulk::compress(&rows, 1).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&rows).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let insert = |coding: &'static str, body: Vec<u8>| {
+        let request = http()
+            .post(engine.url())
+            .query(&[("query", "INSERT INTO t FORMAT RowBinary")])
+            .header("Content-Encoding", coding)
+            .body(body);
+        async move { Reply::of(request.send().await.unwrap()).await }
+    };
+    for (coding, packed) in [("zstd", &zstd), ("gzip", &gzip)] {
+        for length in [0, packed.len() / 2, packed.len() - 1] {
+            let cut = insert(coding, packed[..length].to_vec()).await;
+            let code = cut.header("x-clickhouse-exception-code").to_owned();
+            assert_eq!(
+                (cut.status, code.as_str()),
+                (500, "271"),
+                "{coding} cut at {length}: {}",
+                cut.text()
+            );
+        }
+    }
+    assert_eq!(engine.sql("SELECT count() FROM t").await, "0\n");
+    for (coding, packed) in [("zstd", zstd), ("gzip", gzip)] {
+        let whole = insert(coding, packed).await;
+        assert_eq!(whole.status, 200, "{}", whole.text());
+    }
+    assert_eq!(engine.sql("SELECT count() FROM t").await, "200000\n");
 }
 
 #[tokio::test]

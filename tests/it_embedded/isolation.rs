@@ -57,6 +57,34 @@ async fn a_session_keeps_its_settings_and_tables() {
 }
 
 #[tokio::test]
+async fn a_request_that_could_not_begin_leaves_its_session_as_it_was() {
+    let engine = Engine::start();
+    let session = ("session_id", "s1");
+    engine.post(&[session], "SET max_block_size = 77").await;
+    let ask = "SELECT getSetting('max_block_size'), getSetting('max_result_rows'), currentDatabase() FORMAT CSV";
+    let before = engine.post(&[session], ask).await.text();
+    assert_eq!(before, "77,0,\"default\"\n");
+    // The database comes after the settings, and of several settings the last one is refused.
+    let bad_database = [
+        session,
+        ("max_block_size", "5"),
+        ("max_result_rows", "6"),
+        ("database", "nowhere"),
+    ];
+    let bad_setting = [
+        session,
+        ("max_block_size", "5"),
+        ("max_result_rows", "6"),
+        ("max_threads", "many"),
+    ];
+    for parameters in [bad_database, bad_setting] {
+        let refused = engine.post(&parameters, ask).await;
+        assert_ne!(refused.status, 200, "{}", refused.text());
+        assert_eq!(engine.post(&[session], ask).await.text(), before);
+    }
+}
+
+#[tokio::test]
 async fn a_session_takes_one_statement_at_a_time_and_expires() {
     let engine = Engine::start();
     let parameters = [("session_id", "s"), ("session_timeout", "1")];

@@ -23,6 +23,14 @@ curl -fsS "$admin/metrics" >"$folder/own.txt"
 promtool check metrics <"$folder/own.txt" || fail "promtool check metrics finds fault with /metrics"
 pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/own.txt") families"
 
+has_windows() {
+  curl -fsS -H 'Accept: text/plain' "$admin/metrics/fleet" >"$folder/fleet.plain"
+  grep -q '^pos_sync_duration_window_seconds{' "$folder/fleet.plain"
+}
+until_true 120 "/metrics/fleet has no window gauges" has_windows
+promtool check metrics <"$folder/fleet.plain" || fail "promtool check metrics finds fault with /metrics/fleet"
+pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/fleet.plain") families of /metrics/fleet"
+
 # The strict parser wants a time on every line.
 curl -fsS -D "$folder/head" "$admin/metrics/fleet" >"$folder/fleet.txt"
 grep -qi '^content-type: application/openmetrics-text' "$folder/head" || fail "/metrics/fleet is not sent as OpenMetrics"

@@ -79,4 +79,6 @@ pub enum Entry {
     Histogram(Reading, HistogramReading),
     /// So many samples were rejected for this reason code.
     Rejected(u8, u64),
+    /// Something that only a later release knows.
+    Later,
 }

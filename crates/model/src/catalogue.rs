@@ -22,10 +22,19 @@ const MS: u64 = 1_000;
 /// Microseconds in a second.
 const S: u64 = 1_000_000;
 
+/// What most labels have in common: a value outside the list, or none, is rejected.
+const LABEL: Label = Label {
+    key: "",
+    values: &[],
+    aliases: &[],
+    unknown_is: None,
+    missing_is: None,
+};
+
 const RESULT: Label = Label {
     key: "result",
     values: &["success", "failure"],
-    fallback: None,
+    ..LABEL
 };
 
 /// What most metrics have in common; each entry below names what differs.
@@ -334,8 +343,11 @@ pub const BUILT_IN: &[Metric] = &[
                 "session_closed",
                 "price_change",
                 "loyalty_points",
+                "other",
             ],
-            fallback: None,
+            aliases: &[("insufficient_loyalty_points", "loyalty_points")],
+            unknown_is: Some("other"),
+            ..LABEL
         }),
         live: Live::Arrival,
         ..COUNTER
@@ -349,7 +361,7 @@ pub const BUILT_IN: &[Metric] = &[
         label: Some(Label {
             key: "result",
             values: &["hit", "miss"],
-            fallback: None,
+            ..LABEL
         }),
         ..COUNTER
     },
@@ -455,8 +467,16 @@ pub const BUILT_IN: &[Metric] = &[
         prometheus: "pos_mode_switches",
         label: Some(Label {
             key: "to",
-            values: &["online", "offline", "slow", "metered", "offline_sync"],
-            fallback: None,
+            values: &[
+                "online",
+                "offline",
+                "slow",
+                "metered",
+                "offline_sync",
+                "unknown",
+            ],
+            missing_is: Some("unknown"),
+            ..LABEL
         }),
         ..COUNTER
     },
@@ -477,7 +497,9 @@ pub const BUILT_IN: &[Metric] = &[
                 "script",
                 "other",
             ],
-            fallback: Some("other"),
+            unknown_is: Some("other"),
+            missing_is: Some("other"),
+            ..LABEL
         }),
         per_terminal: true,
         per_release: true,
@@ -508,7 +530,7 @@ pub const BUILT_IN: &[Metric] = &[
         label: Some(Label {
             key: "reason",
             values: &["quota", "age", "too_large", "refused", "other"],
-            fallback: None,
+            ..LABEL
         }),
         live: Live::Arrival,
         ..COUNTER
@@ -587,6 +609,9 @@ impl Catalogue {
     /// The metric of this journal code.
     #[must_use]
     pub fn by_code(&self, code: u16) -> Option<&Metric> {
+        if code == Metric::LATER.code {
+            return Some(&Metric::LATER);
+        }
         let index = (*self.by_code.get(usize::from(code))?)?;
         self.metrics.get(index)
     }
@@ -630,6 +655,67 @@ mod tests {
             }
             assert!(metric.help.ends_with('.'), "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn labels_have_aliases_and_values_for_what_is_unknown_or_missing() {
+        let catalogue = Catalogue::default();
+        let label = |name: &str, given: Option<&'static str>| {
+            let metric = catalogue.named(name).unwrap();
+            label_code(metric, given).map(|code| metric.label_value(code))
+        };
+        let conflict = |kind| label("conflicts", Some(kind));
+        assert_eq!(
+            conflict("insufficient_loyalty_points"),
+            Ok("loyalty_points")
+        );
+        assert_eq!(conflict("stock_moved"), Ok("other"));
+        assert_eq!(label("conflicts", None), Err(None));
+        assert_eq!(label("mode_switches", None), Ok("unknown"));
+        assert_eq!(label("mode_switches", Some("5g")), Err(Some("5g")));
+        assert_eq!(label("errors", None), Ok("other"));
+        assert_eq!(label("errors", Some("printer")), Ok("other"));
+        assert_eq!(label("sync_attempts", None), Err(None));
+        // The code of what a later release knows is no value's, and codes fit in a byte.
+        assert!(
+            BUILT_IN
+                .iter()
+                .all(|metric| metric.code < Metric::LATER.code)
+        );
+        assert!(
+            BUILT_IN
+                .iter()
+                .all(|metric| metric.label_values() < usize::from(u8::MAX))
+        );
+        // A value that is named here must be one of the label's.
+        for label in BUILT_IN.iter().filter_map(|metric| metric.label) {
+            let named = label.aliases.iter().map(|(_, value)| value);
+            let named = named.chain(&label.unknown_is).chain(&label.missing_is);
+            for value in named {
+                assert!(label.values.contains(value), "{value}");
+            }
+            for (alias, _) in label.aliases {
+                assert!(!label.values.contains(alias), "{alias}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_label_that_only_a_later_release_knows_has_a_name_and_a_counter_of_its_own() {
+        let catalogue = Catalogue::default();
+        let conflicts = catalogue.named("conflicts").unwrap();
+        let known = u8::try_from(conflicts.label_values()).unwrap();
+        assert_eq!(conflicts.label_value(known - 1), "other");
+        for code in [known, known + 1, 254, 255] {
+            assert_eq!(conflicts.label_value(code), "__unknown__");
+            assert_eq!(conflicts.label_kept(code), 255);
+            assert_eq!(conflicts.counter_of(code), conflicts.counters() - 1);
+        }
+        let plain = catalogue.named("login_failures").unwrap();
+        assert_eq!((plain.label_value(7), plain.label_kept(7)), ("", 0));
+        assert_eq!((plain.counters(), plain.counter_of(7)), (1, 0));
+        assert!(catalogue.find("__unknown__").is_none());
+        assert_eq!(catalogue.by_code(u16::MAX).unwrap().name, "__unknown__");
     }
 
     #[test]

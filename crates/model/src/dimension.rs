@@ -4,8 +4,15 @@
 pub const OVERFLOW: &str = "__overflow__";
 /// What a release becomes that is not written as releases are.
 pub const INVALID_RELEASE: &str = "__invalid__";
+/// What a release is called that only one terminal has reported, and that has no name of its own yet.
+pub const NEW_RELEASE: &str = "__new__";
 /// What a release is called when the terminal does not say it.
 pub const UNKNOWN_RELEASE: &str = "unknown";
+/// What a value becomes that only a later release knows: it may be in what that release left behind. No
+/// terminal can send it.
+pub const LATER: &str = "__unknown__";
+/// The code that stands for [`LATER`] in open windows. No value ever gets it.
+pub const LATER_CODE: u8 = u8::MAX;
 /// The longest identifier, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
 
@@ -47,23 +54,34 @@ fn is_made_of(text: &str, also: impl Fn(u8) -> bool) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || also(byte))
 }
 
+/// Declares an enum by codes and names. `else Later` adds what stands for the values of later releases: such
+/// a value is read as that, where one without it would make the whole record or row unreadable.
 macro_rules! enumerated {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* } $(else $later:ident)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            $(
+                /// A value that only a later release knows.
+                $later,
+            )?
+        }
 
         impl $name {
-            /// Every value, in the order of their codes.
+            /// Every value that this release knows, in the order of their codes.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The code of this value in the journal and in state: never changed, never reused.
             #[must_use]
             pub fn code(self) -> u8 {
-                match self { $(Self::$variant => $code,)* }
+                match self {
+                    $(Self::$variant => $code,)*
+                    $(Self::$later => $crate::dimension::LATER_CODE,)?
+                }
             }
 
-            /// The value with this code.
+            /// The value with this code, if this release knows it.
             #[must_use]
             pub fn from_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)* _ => None }
@@ -72,14 +90,31 @@ macro_rules! enumerated {
             /// The name of this value on the wire and in ClickHouse.
             #[must_use]
             pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
+                match self {
+                    $(Self::$variant => $text,)*
+                    $(Self::$later => $crate::dimension::LATER,)?
+                }
             }
 
-            /// The value with this name.
+            /// The value with this name, if this release knows it.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)* _ => None }
             }
+
+            $(
+                /// The value with this code, whatever release it is of.
+                #[must_use]
+                pub fn of_code(code: u8) -> Self {
+                    Self::from_code(code).unwrap_or(Self::$later)
+                }
+
+                /// The value with this name, whatever release it is of.
+                #[must_use]
+                pub fn of_name(name: &str) -> Self {
+                    Self::from_name(name).unwrap_or(Self::$later)
+                }
+            )?
         }
     };
 }
@@ -100,7 +135,7 @@ enumerated! {
         Metered = 4 "metered",
         /// Connected again, still sending what was queued.
         OfflineSync = 5 "offline_sync",
-    }
+    } else Later
 }
 
 enumerated! {
@@ -110,7 +145,7 @@ enumerated! {
         Rum = 0 "rum",
         /// A synthetic check; never in the Prometheus series.
         Synthetic = 1 "synthetic",
-    }
+    } else Later
 }
 
 #[cfg(test)]
@@ -149,5 +184,31 @@ mod tests {
             assert_eq!(Connection::from_code(connection.code()), Some(*connection));
             assert_eq!(Connection::from_name(connection.name()), Some(*connection));
         }
+        for source in Source::ALL {
+            assert_eq!(Source::from_code(source.code()), Some(*source));
+            assert_eq!(Source::from_name(source.name()), Some(*source));
+        }
+    }
+
+    #[test]
+    fn what_only_a_later_release_knows_is_kept_as_that_and_nobody_can_send_it() {
+        for code in u8::try_from(Connection::ALL.len()).unwrap()..=u8::MAX {
+            assert_eq!(Connection::of_code(code), Connection::Later);
+            assert_eq!(Source::of_code(code), Source::Later);
+        }
+        assert_eq!(Connection::of_name("satellite"), Connection::Later);
+        assert_eq!(
+            Connection::of_name(Connection::Later.name()),
+            Connection::Later
+        );
+        assert_eq!(
+            Connection::of_code(Connection::Later.code()),
+            Connection::Later
+        );
+        assert_eq!(Connection::from_name(LATER), None);
+        assert_eq!(
+            (Source::from_name(LATER), Source::of_name(LATER)),
+            (None, Source::Later)
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! How a validated batch is laid out inside a journal record. Byte table: `docs/formats/journal_record_v1.md`.
 //!
+//! What a later release appends (a metric, a label, a connection, a source) has a code that this one does not
+//! know. It is read as `__unknown__` and costs its name alone, never the entries behind it.
+//!
 //! Integers marked `v` are LEB128 varints, `z` zigzag varints. The record ends with its payload;
 //! nothing in it depends on a clock, so that a replay gives what the first reading gave.
 
@@ -15,6 +18,9 @@ const FLAG_KEYED: u8 = 2;
 const TAG_SAMPLE: u8 = 1;
 const TAG_HISTOGRAM: u8 = 2;
 const TAG_REJECTED: u8 = 3;
+/// Tags from here on are followed by a length in bytes: a release that does not know one passes over it. A later
+/// release gives new kinds of entries such tags.
+const TAG_WITH_LENGTH: u8 = 0x80;
 
 /// Why a record could not be read. The journal's checksum has held by then, so this is a record of a
 /// later version or a bug; it is counted and set aside, never guessed at.
@@ -138,7 +144,7 @@ pub fn decode(bytes: &[u8]) -> Result<(BatchHeader<'_>, Entries<'_>), RecordErro
         return Err(RecordError::Version(version));
     }
     let flags = reader.byte("flags")?;
-    let source = Source::from_code(reader.byte("source")?).ok_or(RecordError::Field("source"))?;
+    let source = Source::of_code(reader.byte("source")?);
     let received_at_ms = reader.zigzag("received_at")?;
     let header = BatchHeader {
         received_at_ms,
@@ -204,6 +210,11 @@ impl Entries<'_> {
                 reader.byte("reason")?,
                 reader.varint("rejected samples")?,
             )),
+            TAG_WITH_LENGTH.. => {
+                let length = usize::try_from(reader.varint("length")?).unwrap_or(usize::MAX);
+                reader.take(length, "entry")?;
+                Ok(Entry::Later)
+            }
             _ => Err(RecordError::Field("tag")),
         }
     }
@@ -287,8 +298,7 @@ impl<'a> Reader<'a> {
         Ok(Reading {
             metric: u16::try_from(metric).map_err(|_too_large| RecordError::Field("metric"))?,
             label: self.byte("label")?,
-            connection: Connection::from_code(self.byte("connection")?)
-                .ok_or(RecordError::Field("connection"))?,
+            connection: Connection::of_code(self.byte("connection")?),
             t_raw_ms: self.zigzag("time")?.wrapping_add(received_at_ms),
         })
     }
@@ -394,6 +404,7 @@ mod tests {
                     Entry::Sample(reading, value) => encoder.sample(reading, *value),
                     Entry::Histogram(reading, histogram) => encoder.histogram(reading, histogram),
                     Entry::Rejected(reason, samples) => encoder.rejected(*reason, *samples),
+                    Entry::Later => unreachable!("none of these was made"),
                 }
             }
             let (read_header, read) = decode(&bytes).unwrap();
@@ -409,6 +420,41 @@ mod tests {
                 prop_assert!(entries.count() <= bytes.len());
             }
         }
+    }
+
+    /// A later release has appended values and a kind of entry; what this one knows is read all the same.
+    #[test]
+    fn what_a_later_release_appends_costs_no_other_entry() {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, &header(None, false));
+        let reading = Reading {
+            metric: 900,
+            label: 200,
+            connection: Connection::Later,
+            t_raw_ms: 1_763_683_200_000,
+        };
+        encoder.sample(&reading, 7);
+        bytes.extend_from_slice(&[0x80, 3, 1, 2, 3, 0xff, 0]);
+        Encoder {
+            bytes: &mut bytes,
+            received_at_ms: 1_763_683_200_123,
+        }
+        .sample(&reading, 8);
+        bytes[2] = 9;
+        let (header, entries) = decode(&bytes).unwrap();
+        assert_eq!(header.source, Source::Later);
+        let entries: Result<Vec<Entry>, RecordError> = entries.collect();
+        let expected = [
+            Entry::Sample(reading, 7),
+            Entry::Later,
+            Entry::Later,
+            Entry::Sample(reading, 8),
+        ];
+        assert_eq!(entries.unwrap(), expected);
+        // A length that lies is damage.
+        bytes.extend_from_slice(&[0x90, 9, 1]);
+        let (_, entries) = decode(&bytes).unwrap();
+        assert_eq!(entries.last(), Some(Err(RecordError::Field("entry"))));
     }
 
     #[test]

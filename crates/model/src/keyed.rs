@@ -21,3 +21,14 @@ pub struct FirstResult {
     /// Samples rejected.
     pub rejected: u64,
 }
+
+/// How many keys of a store came in an hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreKeys {
+    /// The shop; empty: all stores that have no series of their own.
+    pub store_id: Box<str>,
+    /// Hours since 1970.
+    pub hour: i64,
+    /// How many keys.
+    pub keys: usize,
+}

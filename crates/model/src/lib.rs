@@ -14,6 +14,7 @@
 //! | `hours.rs` | hours of stores, and which of them are dirty |
 //! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
 //! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
+//! | `share.rs` | who gets another of the places that all stores share |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `journal_record_v1.rs` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
 //! | `journal_act_v1.rs` | an operator's act, or the clock's, as it lies in the journal |
@@ -33,6 +34,7 @@ pub mod quantile;
 pub mod rollup;
 pub mod sequence;
 pub mod session;
+pub mod share;
 pub mod terminal_hour;
 pub mod time;
 
@@ -41,11 +43,12 @@ pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
 pub use histogram::SparseHistogram;
 pub use hours::{DirtyHours, StoreHour};
-pub use keyed::{FirstResult, KeyId};
+pub use keyed::{FirstResult, KeyId, StoreKeys};
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};
 pub use quantile::Quantile;
 pub use rollup::{Rollup, RollupKey, Summary};
 pub use sequence::{Seen, SeqWindow};
 pub use session::{Pseudonym, SessionDay, SessionDayKey, SessionKey, SessionSums};
+pub use share::ShareRule;
 pub use terminal_hour::{Scalars, TerminalHour, TerminalHourKey};

@@ -1,5 +1,7 @@
 //! The catalogue's types: what a metric is.
 
+use crate::dimension::{LATER, LATER_CODE};
+
 /// How a metric's samples are summarised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -138,8 +140,12 @@ pub struct Label {
     pub key: &'static str,
     /// The label's values, in the order of their journal codes: only ever appended to.
     pub values: &'static [&'static str],
+    /// Other names a terminal may use for a value, and the value.
+    pub aliases: &'static [(&'static str, &'static str)],
     /// The value an unknown one becomes; without it, an unknown label is rejected.
-    pub fallback: Option<&'static str>,
+    pub unknown_is: Option<&'static str>,
+    /// The value of a sample without a label; without it, such a sample is rejected.
+    pub missing_is: Option<&'static str>,
 }
 
 /// One metric that terminals measure.
@@ -182,12 +188,80 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// What a metric becomes that only a later release knows. Nothing is known of its values, so they are
+    /// counted and added up, and no terminal can send it.
+    pub const LATER: Self = Self {
+        code: u16::MAX,
+        name: LATER,
+        aliases: &[],
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        value_max: u64::MAX,
+        help: "",
+        prometheus: "",
+        bounds: &[],
+        release_bounds: &[],
+        thresholds: [None, None],
+        threshold_note: "",
+        label: None,
+        live: Live::Event,
+        per_terminal: false,
+        per_store: false,
+        per_release: false,
+    };
+
     /// The label's value for its journal code.
     #[must_use]
     pub fn label_value(&self, code: u8) -> &'static str {
-        self.label
-            .and_then(|label| label.values.get(usize::from(code)).copied())
-            .unwrap_or("")
+        self.label.map_or("", |label| {
+            let value = label.values.get(usize::from(code));
+            value.copied().unwrap_or(LATER)
+        })
+    }
+
+    /// The label's value as it stands here, for its name at rest.
+    #[must_use]
+    pub fn label_named(&self, name: &str) -> &'static str {
+        self.label.map_or("", |label| {
+            let value = label.values.iter().find(|value| **value == name);
+            value.copied().unwrap_or(LATER)
+        })
+    }
+
+    /// The label's journal code, or [`LATER_CODE`] for one that only a later release knows: two of these are
+    /// not to be told apart, because they have one name.
+    #[must_use]
+    #[inline]
+    pub fn label_kept(&self, code: u8) -> u8 {
+        if usize::from(code) < self.label_values() {
+            code
+        } else if self.label.is_some() {
+            LATER_CODE
+        } else {
+            0
+        }
+    }
+
+    /// How many values the label has; one for a metric without a label.
+    #[must_use]
+    #[inline]
+    pub fn label_values(&self) -> usize {
+        self.label.map_or(1, |label| label.values.len())
+    }
+
+    /// How many counters the metric has: one for each value of its label, and one for what only a later
+    /// release knows.
+    #[must_use]
+    pub fn counters(&self) -> usize {
+        self.label_values() + usize::from(self.label.is_some())
+    }
+
+    /// Which of the metric's counters a label's code belongs to: never one behind them, which would be
+    /// another metric's.
+    #[must_use]
+    #[inline]
+    pub fn counter_of(&self, code: u8) -> usize {
+        usize::from(code).min(self.counters() - 1)
     }
 
     /// The bounds of the metric's buckets by release.
@@ -210,10 +284,15 @@ pub fn label_code<'a>(metric: &Metric, given: Option<&'a str>) -> Result<u8, Opt
         // A label on a metric that has none carries no meaning: it is dropped, the sample is kept.
         return Ok(0);
     };
-    let wanted = given.ok_or(None)?;
+    let wanted = given.or(label.missing_is).ok_or(None)?;
     let find = |value: &str| label.values.iter().position(|known| *known == value);
+    let by_alias = || {
+        let alias = label.aliases.iter().find(|(alias, _)| *alias == wanted);
+        alias.and_then(|(_, value)| find(value))
+    };
     find(wanted)
-        .or_else(|| label.fallback.and_then(find))
+        .or_else(by_alias)
+        .or_else(|| label.unknown_is.and_then(find))
         .and_then(|position| u8::try_from(position).ok())
         .ok_or(Some(wanted))
 }

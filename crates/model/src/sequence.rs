@@ -1,7 +1,8 @@
 //! Which sequence numbers of a queue have been seen: the highest, and the missing ranges below it.
 //!
 //! The structure follows the sliding window of RFC 6479, with ranges in place of bits. A queue that sends in
-//! order costs no memory beyond its highest number, and each missing range knows since when it is missing.
+//! order costs no memory beyond its highest number, and each missing range knows since when it is missing. Where
+//! memory for ranges is short, the lowest can be given up: what is missing there is lost, and refused if it comes.
 
 use crate::time::{DAY_MS, put_right};
 
@@ -11,6 +12,19 @@ pub const DEPTH: u64 = 16_384;
 pub const JUMP_MAX: u64 = 1_000_000;
 /// After this, a missing batch would hold nothing but samples that are too old.
 pub const LOST_AFTER_MS: i64 = 9 * DAY_MS;
+
+/// Queues of one terminal whose numbers are known. The longest silent one makes room for another.
+pub const QUEUES_PER_TERMINAL_MAX: usize = 16;
+/// Queues of one terminal of which nothing but the id is known: those that have made room within nine days.
+pub const TOMBSTONES_PER_TERMINAL_MAX: usize = 1_024;
+
+/// Which of a terminal's queues has been silent longest, by when each was last seen; `None` in place of one that
+/// cannot make room. Of several it is the one with the least id, wherever they stand.
+pub fn longest_silent(queues: impl Iterator<Item = Option<(i64, [u8; 16])>>) -> Option<usize> {
+    let seen = queues.enumerate();
+    let seen = seen.filter_map(|(at, queue)| queue.map(|queue| (queue, at)));
+    seen.min().map(|(_, at)| at)
+}
 
 /// What is known of a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +67,12 @@ pub struct SeqWindow {
     lost: u64,
     /// Numbers in the gaps that count: kept, because scrapes ask for it.
     missing: u64,
+    /// Of numbers below this one nothing is known any more: their ranges were given up. 0 if none was.
+    floor: u64,
 }
+
+/// Stands in the place of a gap's time for a floor.
+const FLOOR: i64 = i64::MIN;
 
 impl SeqWindow {
     /// A queue whose first number to arrive is `seq`. What lies below it was perhaps counted elsewhere
@@ -71,7 +90,29 @@ impl SeqWindow {
             last_seen_ms: now_ms,
             lost: 0,
             missing: 0,
+            floor: 0,
         }
+    }
+
+    /// What stands in the state file for a queue of which nothing but its id is known, since this time. It is
+    /// the window of a queue that has seen the highest number of all: so releases that know no tombstones refuse
+    /// what comes of the queue, too.
+    #[must_use]
+    pub fn tombstone(since_ms: i64) -> Self {
+        Self {
+            high: u64::MAX,
+            gaps: Vec::new(),
+            last_seen_ms: since_ms,
+            lost: 0,
+            missing: 0,
+            floor: 0,
+        }
+    }
+
+    /// Whether the window is that of a tombstone.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.high == u64::MAX && self.gaps.is_empty()
     }
 
     /// What is known of `seq`.
@@ -84,7 +125,7 @@ impl SeqWindow {
                 Seen::Fresh
             };
         }
-        if self.high - seq > DEPTH {
+        if self.high - seq > DEPTH || seq < self.floor {
             return Seen::BeyondWindow;
         }
         match self.gap_at(seq) {
@@ -124,6 +165,20 @@ impl SeqWindow {
                 self.gaps.insert(index, Gap { to: seq - 1, ..gap });
             }
         }
+    }
+
+    /// Gives up the lowest missing range: what is missing in it is lost, and of all numbers up to its end nothing
+    /// is known any more.
+    pub fn give_up_lowest(&mut self) {
+        if self.gaps.is_empty() {
+            return;
+        }
+        let gap = self.gaps.remove(0);
+        if gap.since_ms != UNCOUNTED {
+            self.lost += gap.length();
+            self.missing -= gap.length();
+        }
+        self.floor = gap.to + 1;
     }
 
     /// Counts as lost what has been missing for too long.
@@ -177,14 +232,20 @@ impl SeqWindow {
         self.gaps.len()
     }
 
-    /// Writes the window for the state file: eight-byte little-endian words.
+    /// Writes the window for the state file: eight-byte little-endian words. A floor is written as a range that
+    /// ends before it begins, which releases without floors pass over.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24 + self.gaps.len() * 24);
+        let mut bytes = Vec::with_capacity(48 + self.gaps.len() * 24);
         bytes.extend_from_slice(&self.high.to_le_bytes());
         bytes.extend_from_slice(&self.last_seen_ms.to_le_bytes());
         bytes.extend_from_slice(&self.lost.to_le_bytes());
-        for gap in &self.gaps {
+        let floor = (self.floor > 0).then_some(Gap {
+            from: self.floor,
+            to: 0,
+            since_ms: FLOOR,
+        });
+        for gap in floor.iter().chain(&self.gaps) {
             bytes.extend_from_slice(&gap.from.to_le_bytes());
             bytes.extend_from_slice(&gap.to.to_le_bytes());
             bytes.extend_from_slice(&gap.since_ms.to_le_bytes());
@@ -207,11 +268,10 @@ impl SeqWindow {
             to: u64::from_le_bytes(*to),
             since_ms: i64::from_le_bytes(*since),
         };
-        let gaps: Vec<Gap> = gaps
-            .iter()
-            .map(gap)
-            .filter(|gap| gap.from <= gap.to)
-            .collect();
+        let ranges = gaps.iter().map(gap);
+        let is_floor = |gap: &Gap| gap.to < gap.from && gap.since_ms == FLOOR;
+        let floor = ranges.clone().find(is_floor).map_or(0, |gap| gap.from);
+        let gaps: Vec<Gap> = ranges.filter(|gap| gap.from <= gap.to).collect();
         let open = gaps.iter().filter(|gap| gap.since_ms != UNCOUNTED);
         Some(Self {
             high: u64::from_le_bytes(*high),
@@ -219,6 +279,7 @@ impl SeqWindow {
             gaps,
             last_seen_ms: i64::from_le_bytes(*last_seen),
             lost: u64::from_le_bytes(*lost),
+            floor,
         })
     }
 
@@ -249,6 +310,10 @@ impl SeqWindow {
             }
             gap.from = floor;
         }
+        if self.floor <= floor {
+            // The depth says the same.
+            self.floor = 0;
+        }
     }
 }
 
@@ -262,13 +327,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_set(first in 0_u64..40_000, steps in prop::collection::vec(-20_000_i64..20_000, 1..300)) {
+        fn agrees_with_a_set(first in 0_u64..40_000, steps in prop::collection::vec((-20_000_i64..20_000, 0_u8..40), 1..300)) {
             let mut window = SeqWindow::new(first, 0);
-            let (mut set, mut high) = (HashSet::from([first]), first);
-            for step in steps {
+            let (mut set, mut high, mut floor) = (HashSet::from([first]), first, 0);
+            for (step, dice) in steps {
+                if dice == 0 {
+                    // The lowest number that may still come, and those behind it that are missing with it.
+                    let lowest = high.saturating_sub(DEPTH).max(floor);
+                    if let Some(from) = (lowest..high).find(|seq| !set.contains(seq)) {
+                        floor = (from..=high).find(|seq| set.contains(seq)).unwrap();
+                    }
+                    window.give_up_lowest();
+                }
                 let seq = high.saturating_add_signed(step);
                 let expected = if seq > high { Seen::Fresh }
-                    else if high - seq > DEPTH { Seen::BeyondWindow }
+                    else if high - seq > DEPTH || seq < floor { Seen::BeyondWindow }
                     else if set.contains(&seq) { Seen::Duplicate }
                     else { Seen::Fresh };
                 prop_assert_eq!(window.seen(seq), expected);
@@ -296,6 +369,51 @@ mod tests {
             assert_eq!(window.seen(*seq), Seen::Duplicate);
         }
         assert_eq!((window.open_gaps(), window.gap_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_range_that_is_given_up_is_lost_and_earlier_releases_call_its_numbers_seen() {
+        let mut window = SeqWindow::new(10, 0);
+        for seq in [13, 15] {
+            window.insert(seq, 1_000);
+        }
+        assert_eq!((window.gap_count(), window.open_gaps()), (3, 3));
+        // What lies before the first number was not missed.
+        window.give_up_lowest();
+        assert_eq!((window.open_gaps(), window.lost()), (3, 0));
+        window.give_up_lowest();
+        assert_eq!(
+            (window.gap_count(), window.open_gaps(), window.lost()),
+            (1, 1, 2)
+        );
+        assert_eq!(
+            [11, 12].map(|seq| window.seen(seq)),
+            [Seen::BeyondWindow; 2]
+        );
+        assert_eq!(
+            [13, 14].map(|seq| window.seen(seq)),
+            [Seen::Duplicate, Seen::Fresh]
+        );
+        // Releases before this one keep the ranges that do not end before they begin.
+        let bytes = window.to_bytes();
+        let (words, _) = bytes.as_chunks::<8>();
+        let ranges = words[3..].chunks(3);
+        let ranges = ranges.map(|range| [range[0], range[1]].map(u64::from_le_bytes));
+        let kept: Vec<_> = ranges.filter(|[from, to]| from <= to).collect();
+        assert_eq!(kept, [[14, 14]]);
+    }
+
+    #[test]
+    fn a_tombstone_refuses_what_comes_in_every_release() {
+        let window = SeqWindow::tombstone(7);
+        let again = SeqWindow::from_bytes(&window.to_bytes()).unwrap();
+        assert!(again.is_tombstone() && !SeqWindow::new(u64::MAX, 7).is_tombstone());
+        assert_eq!(again.last_seen_ms(), 7);
+        // What every release does with it.
+        for seq in [0, 1, 1 << 40] {
+            assert_eq!(again.seen(seq), Seen::BeyondWindow);
+        }
+        assert_eq!((again.open_gaps(), again.lost()), (0, 0));
     }
 
     #[test]

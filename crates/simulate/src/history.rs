@@ -172,7 +172,7 @@ fn waiting(meter: &mut Meter, connection: Connection) -> u64 {
         Connection::Offline => meter.rng.u64(4..40),
         Connection::OfflineSync => meter.rng.u64(0..12),
         Connection::Slow | Connection::Metered => meter.rng.u64(0..6),
-        Connection::Online | Connection::Unknown => meter.rng.u64(0..2),
+        Connection::Online | Connection::Unknown | Connection::Later => meter.rng.u64(0..2),
     }
 }
 

@@ -367,19 +367,16 @@ impl Meter {
             Connection::Slow if chance < 250 => self.switch(Connection::Online),
             Connection::Metered if chance < 100 => self.switch(Connection::Online),
             Connection::OfflineSync if self.pending == 0 => self.switch(Connection::Online),
-            Connection::Unknown
-            | Connection::Online
-            | Connection::Offline
-            | Connection::Slow
-            | Connection::Metered
-            | Connection::OfflineSync => {}
+            _ => {}
         }
         self.pending = match self.connection {
             Connection::Offline => self.pending + self.rng.u64(0..=PENDING_PER_MINUTE_MAX),
             // Catching up: most of them go in one minute.
             Connection::OfflineSync => self.pending / 8,
             Connection::Slow | Connection::Metered => self.rng.u64(0..6),
-            Connection::Online | Connection::Unknown => u64::from(around(&mut self.rng, 0.4)),
+            Connection::Online | Connection::Unknown | Connection::Later => {
+                u64::from(around(&mut self.rng, 0.4))
+            }
         };
         let least = self
             .troubles_at(now_ms)

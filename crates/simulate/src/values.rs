@@ -273,7 +273,11 @@ fn to_float(value: u64) -> f64 {
 
 fn column(connection: Connection) -> usize {
     match connection {
-        Connection::Online | Connection::Slow | Connection::Metered | Connection::Unknown => 0,
+        Connection::Online
+        | Connection::Slow
+        | Connection::Metered
+        | Connection::Unknown
+        | Connection::Later => 0,
         Connection::Offline => 1,
         Connection::OfflineSync => 2,
     }
@@ -281,7 +285,7 @@ fn column(connection: Connection) -> usize {
 
 fn connection_factor(connection: Connection) -> f64 {
     match connection {
-        Connection::Online | Connection::Offline | Connection::Unknown => 1.0,
+        Connection::Online | Connection::Offline | Connection::Unknown | Connection::Later => 1.0,
         Connection::Metered => 1.3,
         Connection::OfflineSync => 1.2,
         Connection::Slow => 2.5,

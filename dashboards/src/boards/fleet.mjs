@@ -2,7 +2,7 @@
 
 import { ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
-import { LIMITS_PASSED, PEERS, SILENT_S } from '../limits.mjs';
+import { LIMITS_PASSED, LOGIN_BURST, PEERS, SILENT_S } from '../limits.mjs';
 import * as q from '../queries.mjs';
 
 const storeLink = {
@@ -209,6 +209,34 @@ export default () =>
           h: 4,
         }),
       ),
+      g.row('Logins and errors'),
+      g.timeseries({
+        title: 'Refused logins in five minutes, worst stores',
+        description: 'Cashiers mistype a few times. A store over the line: somebody is trying, or a till is broken; call it. Many stores at once: an attack on the chain, or the accounts were changed.',
+        targets: [g.prom(`topk(5, sum by (store_id) (increase(${q.counter('login_failures')}[5m])))`, '{{store_id}}')],
+        thresholds: g.higherIsWorse(LOGIN_BURST, 'transparent'),
+        showThresholds: true,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Offline logins by minute',
+        description: 'Logins without a network, by their outcome; they arrive when the terminal is back, up to a day late. Many failures lock cashiers out: which release, which stores? See the sync dashboard.',
+        targets: [g.prom(q.perMinute('offline_logins', 'result'), '{{result}}')],
+        stack: 'normal',
+        overrides: q.OUTCOMES,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Errors of all operations',
+        description: 'Errors over cache requests, synchronisations, offline logins and offline transactions, all stores. Over the limit: see on the sync dashboard of which kind they are, and on the releases dashboard of which release.',
+        targets: [g.prom(q.errorRatio(), 'errors')],
+        unit: 'percentunit',
+        decimals: 2,
+        thresholds: g.higherIsWorse(ratios('errors', 'over'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('errors', g.HUES[3])],
+        w: 8,
+      }),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync duration by hour',

@@ -1,7 +1,7 @@
 // Is tillwatch itself well: does it take everything in, keep it, and pass it on?
 
 import * as g from '../grafana.mjs';
-import { FSYNC_S, FULL, OUTBOX_AGE_S, REFUSED } from '../limits.mjs';
+import { FSYNC_S, FULL, OUTBOX_AGE_S, REFUSED, REJECTED, SCRAPE_S } from '../limits.mjs';
 
 const own = (name, ...matchers) => g.series(`tillwatch_${name}`, ...matchers);
 const rate = (name, ...matchers) => `sum(rate(${own(name, ...matchers)}[$__rate_interval]))`;
@@ -10,6 +10,35 @@ const REFUSALS = 'status=~"4..|5.."';
 const OUTCOMES = ['accepted', 'duplicate', 'deferred', 'rejected'];
 const rejected = `sum by (reason) (increase(${own('samples_rejected_total')}[$__range]))`;
 const outboxAge = `max((time() - ${own('outbox_oldest_timestamp_seconds')}) * (${own('outbox_oldest_timestamp_seconds')} > bool 0))`;
+const rise = (name, ...matchers) => `sum(increase(${own(name, ...matchers)}[15m])) > bool 0`;
+const grown = (name, ...matchers) => `sum(${own(name, ...matchers)} - min_over_time(${own(name, ...matchers)}[1h])) > bool 0`;
+/** What each alert on the collector is about, as 0 or 1. */
+const FAULTS = [
+  ['journal halted', `max(${own('journal_halted')})`],
+  ['disk does not answer', `max(${own('journal_disk_wait_seconds')}) > bool 10`],
+  ['journal full', `max(${own('journal_full')})`],
+  ['clock not trusted', `max(${own('clock_unsure')})`],
+  ['damage at the last start', `sum(${own('recovery_damaged_records')} + ${own('recovery_damaged_segments')}) > bool 0`],
+  ['unreadable records', grown('journal_samples', 'what="unreadable_records"')],
+  ['tables made again', `sum(${own('database_tables_made_again')}) > bool 0`],
+  ['seals fail', rise('seals_total', 'result="error"')],
+  ['no room for names', grown('journal_samples', 'what=~"overflowed_batches|overflowed_terminals"')],
+  ['settings not taken', `1 - min(${own('config_last_reload_success')})`],
+  ['restarted in half an hour', `sum(changes(${own('start_timestamp_seconds')}[30m])) > bool 0`],
+];
+/** The same of Prometheus and Alertmanager, whose jobs are not this board's. */
+const risen = (span, ...names) => `${names.map((name) => `sum(increase(${name}[${span}]))`).join(' + ')} > bool 0`;
+const ALERTING_FAULTS = [
+  ['rules fail', risen('5m', 'prometheus_rule_evaluation_failures_total')],
+  ['rules too slow', risen('15m', 'prometheus_rule_group_iterations_missed_total')],
+  ['no Alertmanager', '1 - (min(prometheus_notifications_alertmanagers_discovered) >= bool 1)'],
+  ['alerts not sent', 'sum(increase(prometheus_notifications_errors_total[5m])) / sum(increase(prometheus_notifications_sent_total[5m])) > bool 0.05'],
+  ['alerts dropped', risen('5m', 'prometheus_notifications_dropped_total')],
+  ['storage of Prometheus', risen('3h', 'prometheus_tsdb_compactions_failed_total', 'prometheus_tsdb_wal_corruptions_total')],
+  ['settings of Prometheus', '1 - min(prometheus_config_last_reload_successful)'],
+  ['settings of Alertmanager', '1 - min(alertmanager_config_last_reload_successful)'],
+  ['Alertmanager not delivering', 'sum(rate(alertmanager_notifications_failed_total[15m])) / sum(rate(alertmanager_notifications_total[15m])) > bool 0.05'],
+];
 
 export default () =>
   g.dashboard({
@@ -82,6 +111,14 @@ export default () =>
         decimals: 0,
         spark: false,
       }),
+      g.stateTimeline({
+        title: 'Faults of the collector',
+        description: 'One band for each fault that has an alert of its own; red while it lasts. A fault that stays red after the alert ended: its runbook says what must still be done.',
+        targets: FAULTS.map(([name, expression]) => g.prom(expression, name)),
+        thresholds: g.anyIsBad,
+        decimals: 0,
+        h: 9,
+      }),
       g.row('Requests'),
       g.timeseries({
         title: 'Requests by second and status',
@@ -131,6 +168,19 @@ export default () =>
         overrides: [g.colour('received', g.HUES[0])],
         fill: 20,
         w: 16,
+        h: 6,
+      }),
+      g.timeseries({
+        title: 'Share of the samples that were rejected',
+        description: 'Rejected samples of all that came, but for those without consent. Over a hundredth something is wrong with an SDK or with clocks: the reasons stand above.',
+        targets: [g.prom(`${rate('samples_rejected_total', 'reason!="no_consent"')} / ${rate('samples_received_total')}`, 'rejected')],
+        unit: 'percentunit',
+        decimals: 2,
+        softMax: 0.02,
+        thresholds: g.higherIsWorse(REJECTED, 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('rejected', g.POOR)],
+        w: 12,
         h: 6,
       }),
       g.row('Journal'),
@@ -222,6 +272,47 @@ export default () =>
         decimals: 0,
         overrides: g.hues(['stores', 'terminals', 'queues']),
         w: 8,
+      }),
+      g.timeseries({
+        title: 'Disk of the tables',
+        description: 'What each table takes in ClickHouse. Rising faster than the number of stores: one store sends too much, or invents names; see the stores with most rows in the runbook.',
+        targets: [g.prom(`sum by (table) (${own('clickhouse_bytes')})`, '{{table}}')],
+        unit: 'bytes',
+        stack: 'normal',
+        overrides: g.hues(['rollup_1m', 'rollup_1h', 'rollup_terminal_1h', 'session']),
+        w: 12,
+      }),
+      g.timeseries({
+        title: 'Disk budget of the tables',
+        description: 'How full the budget is, and what was given up for it. At 100 % the oldest days of minutes are dropped: raise clickhouse_budget, or accept a shorter history.',
+        targets: [
+          g.prom(`max(sum by (instance) (${own('clickhouse_bytes')}) / on (instance) ${own('clickhouse_budget_bytes')})`, 'in use'),
+          g.prom(`sum(increase(${own('clickhouse_partitions_given_up_total')}[$__rate_interval]))`, 'partitions given up'),
+        ],
+        unit: 'percentunit',
+        overrides: [g.colour('in use', g.HUES[0]), { ...g.colour('partitions given up', g.POOR) }],
+        w: 12,
+      }),
+      g.row('Prometheus and Alertmanager'),
+      g.stateTimeline({
+        title: 'Faults of alerting',
+        description: 'Whether alerts themselves work, of every Prometheus and Alertmanager that is scraped: one band for each fault that has an alert, red while it lasts. Red means that alerts come late or not at all: follow its runbook first.',
+        targets: ALERTING_FAULTS.map(([name, expression]) => g.prom(expression, name)),
+        thresholds: g.anyIsBad,
+        decimals: 0,
+        w: 16,
+        h: 8,
+      }),
+      g.timeseries({
+        title: 'Time to scrape the fleet\'s page',
+        description: 'How long Prometheus waits for /metrics/fleet; at ten seconds it gives up, and every series of the stores has a hole. Rising with the number of stores: see docs/operations.md.',
+        targets: [g.prom('max(max_over_time(scrape_duration_seconds{job=~".*fleet.*"}[$__rate_interval]))', 'slowest')],
+        unit: 's',
+        thresholds: g.higherIsWorse(SCRAPE_S, 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('slowest', g.HUES[1])],
+        w: 8,
+        h: 8,
       }),
       g.row('Seven days'),
       g.timeseries({

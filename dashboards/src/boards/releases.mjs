@@ -23,7 +23,7 @@ const byRelease = (expression) => g.prom(expression, '', { instant: true, format
 /** The baseline and the others as two queries, so that they look the same in every panel. */
 const apart = (expression) => [
   g.prom(`${expression} and on (release) ${baseline}`, '{{release}} (baseline)'),
-  g.prom(`${expression} unless on (release) ${baseline}`, '{{release}}'),
+  g.prom(`(${expression} unless on (release) ${baseline}) and on (release) ${g.series('pos_terminals', 'release=~"$release"')}`, '{{release}}'),
 ];
 const APART = [
   g.overrideQuery('A', { color: { mode: 'fixed', fixedColor: g.HUES[0] } }),
@@ -57,7 +57,7 @@ export default () =>
     uid: 'tillwatch-releases',
     title: 'Releases and rollout',
     description: 'Each release over all the stores that run it. The baseline is the release with the most terminals; a p95 over 1.2 times the baseline raises an alert.',
-    variables: g.targetVariables('pos_store_last_report_timestamp_seconds'),
+    variables: [...g.targetVariables('pos_store_last_report_timestamp_seconds'), g.releaseVariable()],
     panels: [
       g.barGauge({
         title: 'Rollout: share of the terminals',

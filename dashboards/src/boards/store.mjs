@@ -2,7 +2,7 @@
 
 import { metric, ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
-import { SILENT_S } from '../limits.mjs';
+import { LOGIN_BURST, SILENT_S } from '../limits.mjs';
 import * as q from '../queries.mjs';
 
 const here = q.ONE_STORE;
@@ -120,6 +120,19 @@ export default () =>
         w: 8,
       }),
       g.timeseries({
+        title: 'Tills whose synchronisations fail or are slow',
+        description: 'Tills of which a synchronisation failed, or took longer than the critical limit, in the last ten minutes. One: that till, see the table of tills; most of them: the line or the back office.',
+        targets: [
+          g.prom(`sum(${g.series('pos_terminals_sync_failing', here)})`, 'failing'),
+          g.prom(`sum(${g.series('pos_terminals_sync_slow', here)})`, 'slow'),
+          g.prom(`sum(${g.series('pos_terminals_reporting', here)})`, 'reporting'),
+        ],
+        decimals: 0,
+        softMax: 4,
+        overrides: [g.colour('failing', g.POOR), g.colour('slow', g.HUES[3]), g.samplesAxis('reporting')],
+        w: 8,
+      }),
+      g.timeseries({
         title: 'Errors by minute and kind',
         description: 'Errors of the application. network: the line; storage_quota: the browser is full; auth: expired sessions; script: a bug, tell the developers which release runs here.',
         targets: [g.prom(`60 * sum by (kind) (rate(${q.counter('errors', here)}[$__rate_interval]))`, '{{kind}}')],
@@ -168,6 +181,81 @@ export default () =>
         targets: [g.prom(`60 * sum by (age_up_to) (rate(${g.series('pos_late_samples_total', here)}[$__rate_interval]))`, 'up to {{age_up_to}} old')],
         stack: 'normal',
         overrides: g.hues(['up to 1h old', 'up to 24h old', 'up to 3d old', 'up to 8d old']),
+        w: 8,
+      }),
+      g.row('Offline, logins and losses'),
+      g.timeseries({
+        title: 'Business data lost, incidents so far',
+        description: 'Each step is an incident in which a terminal lost business data, up to eight days ago. Any step: follow the runbook at once, and find the till in the table below.',
+        targets: [g.prom(`sum(max_over_time(${q.counter('data_loss_incidents', here)}[$__rate_interval]))`, 'incidents')],
+        decimals: 0,
+        softMax: 4,
+        overrides: [g.colour('incidents', g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Transactions made offline, by minute',
+        description: 'What the store sold without a network, by the outcome. Failures are lost sales: ask which till, and look at its storage.',
+        targets: [g.prom(q.perMinute('offline_transactions', 'result', here), '{{result}}')],
+        stack: 'normal',
+        overrides: q.OUTCOMES,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Conflicts by minute and kind',
+        description: 'What could not be merged by itself when the store came back. inventory_shortage: oversold while offline; duplicate_transaction: a till sent a sale twice; price_change: its price list was old.',
+        targets: [g.prom(q.perMinute('conflicts', 'kind', here), '{{kind}}')],
+        stack: 'normal',
+        overrides: g.hues(metric('conflicts').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'From reconnecting to synchronised',
+        description: `How long tills take to catch up, with the limit of ${q.inWords('reconnect_to_synced_ms', thresholds('reconnect_to_synced_ms')[0])}; dashed: reconnections by minute. Over it with a short queue: the line; with a long one: the outage was long.`,
+        targets: [...q.percentiles('reconnect_to_synced_ms', [0.5, 0.95], here), q.sampleRate('reconnect_to_synced_ms', here)],
+        unit: 'dthms',
+        thresholds: g.higherIsWorse(thresholds('reconnect_to_synced_ms'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.samplesAxis()],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Offline logins by minute',
+        description: 'Logins without a network, by their outcome; they arrive when the till is back. Failures lock cashiers out: has the till been online since the last change of accounts?',
+        targets: [g.prom(q.perMinute('offline_logins', 'result', here), '{{result}}')],
+        stack: 'normal',
+        overrides: q.OUTCOMES,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Refused logins in five minutes',
+        description: 'A few are mistyped passwords. Over the line: somebody is trying, or a till repeats a wrong password by itself. Call the store.',
+        targets: [g.prom(`sum(increase(${q.counter('login_failures', here)}[5m]))`, 'refused')],
+        thresholds: g.higherIsWorse(LOGIN_BURST, 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('refused', g.HUES[1])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Errors of all operations',
+        description: 'Errors over cache requests, synchronisations, offline logins and offline transactions. Over the limit: their kind stands above, and which release runs here on the releases dashboard.',
+        targets: [g.prom(q.errorRatio(here), 'errors')],
+        unit: 'percentunit',
+        decimals: 2,
+        thresholds: g.higherIsWorse(ratios('errors', 'over'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('errors', g.HUES[3])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Browser storage, worst till',
+        description: 'Share of the browser\'s quota that the fullest till uses. Near the limit a till can lose transactions: synchronise it, then clear its old data.',
+        targets: [g.prom(`max(${g.series('pos_storage_used_ratio', here, 'stat="max"')})`, 'of the quota')],
+        unit: 'percentunit',
+        max: 1,
+        thresholds: g.higherIsWorse(thresholds('storage_used_ratio'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('of the quota', g.HUES[2])],
         w: 8,
       }),
       g.row('Tills', { needs: 'terminals' }),

@@ -6,14 +6,10 @@ import { COVERAGE } from '../limits.mjs';
 import * as q from '../queries.mjs';
 
 const here = q.STORES;
-const perMinute = (name, label, ...matchers) => `60 * sum by (${label}) (rate(${q.counter(name, here, ...matchers)}[$__rate_interval]))`;
+const perMinute = (name, label) => q.perMinute(name, label, here);
 const batches = (what) => `sum(rate(${g.series(`pos_sdk_batches_${what}_total`, here)}[$__rate_interval]))`;
-const skew = (...matchers) => `sum(rate(${g.series('pos_terminal_clock_skew_seconds_bucket', here, ...matchers)}[$__rate_interval]))`;
-/** Buckets are read at one moment, but counted at several: never less than nothing. */
-const clocksOff = (bound) => `clamp_min(1 - ${skew(g.le(bound))} / ${skew('le="+Inf"')}, 0)`;
 const [inTime] = thresholds('reconnect_to_synced_ms');
 const within = shareWithin('reconnect_to_synced_ms');
-const outcomes = [g.colour('success', g.HUES[0]), g.colour('failure', g.POOR)];
 const late = ['up to 1h old', 'up to 24h old', 'up to 3d old', 'up to 8d old'];
 
 export default () =>
@@ -144,7 +140,7 @@ export default () =>
         description: 'What shops sold without a network. A mountain: an outage, see changes of connection mode. Failures are lost sales: which stores? Pick them above.',
         targets: [g.prom(perMinute('offline_transactions', 'result'), '{{result}}')],
         stack: 'normal',
-        overrides: outcomes,
+        overrides: q.OUTCOMES,
         w: 8,
       }),
       g.timeseries({
@@ -215,7 +211,7 @@ export default () =>
         title: 'Batches from wrong clocks',
         description: 'Share of the batches whose terminal\'s clock was off by more than a minute, and by more than five. Times are corrected on arrival. A low steady line is a till without time service: tell its store, PosStoreClockSkew names it; most of the batches at once: the clock of the collector.',
         needs: 'clockSkew',
-        targets: [[60, 'over a minute'], [300, 'over 5 minutes']].map(([bound, name]) => g.prom(clocksOff(bound), name)),
+        targets: [[60, 'over a minute'], [300, 'over 5 minutes']].map(([bound, name]) => g.prom(q.clocksOff(bound, here), name)),
         unit: 'percentunit',
         softMax: 0.01,
         overrides: g.hues(['over a minute', 'over 5 minutes']),

@@ -32,6 +32,7 @@ const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g
 const durations = 'toNullable(sum(sum_wire) / sum(count) / 1000) AS average, toNullable(max(max_wire) / 1000) AS longest, sum(count) AS samples';
 const KINDS = metric('errors').label.values;
 const here = q.ONE_STORE;
+const ofADay = (what) => `sum(increase(${g.series(`pos_sdk_batches_${what}_total`, here)}[1d]))`;
 
 export default () =>
   g.dashboard({
@@ -224,6 +225,34 @@ export default () =>
         ...limits('memory_used_mb'),
         overrides: [g.colour('average', g.HUES[0]), g.colour('greatest', g.HUES[1])],
         w: 12,
+      }),
+      g.row('What did not arrive from the store, or with the wrong time'),
+      g.timeseries({
+        title: 'Samples the tills had to drop, by minute',
+        description: 'quota: the browser\'s storage was full, clear old data; age: offline too long; too_large, refused: a fault of SDK or collector, tell the developers. Percentiles miss these samples.',
+        targets: [g.prom(q.perMinute('dropped_samples', 'reason', here), '{{reason}}')],
+        stack: 'normal',
+        overrides: g.hues(metric('dropped_samples').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Batches given up as lost, share of a day',
+        description: 'Batches that were missing for nine days, of all that the store sent in a day. It tells of last week: was a till exchanged or its browser cleared before it had delivered?',
+        targets: [g.prom(`${ofADay('lost')} / (${ofADay('received')} + ${ofADay('lost')})`, 'lost')],
+        unit: 'percentunit',
+        decimals: 2,
+        softMax: 0.01,
+        overrides: [g.colour('lost', g.POOR)],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Batches from wrong clocks',
+        description: 'Share of the store\'s batches whose till\'s clock was off by more than a minute, and by more than five. Times are corrected on arrival, but receipts are wrong: set the till\'s clock, or turn its time service on.',
+        targets: [[60, 'over a minute'], [300, 'over 5 minutes']].map(([bound, name]) => g.prom(q.clocksOff(bound, here), name)),
+        unit: 'percentunit',
+        softMax: 0.01,
+        overrides: g.hues(['over a minute', 'over 5 minutes']),
+        w: 8,
       }),
     ],
   });

@@ -18,15 +18,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use tillwatch_model::time::{DAY_MS, wall_ms};
+use tillwatch_model::time::wall_ms;
 
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
-use crate::persist::audit::{self, HeldDays, KEPT_DAYS};
+use crate::persist::audit::{self, HeldDays};
 use crate::persist::identity::has_state;
 use crate::persist::repair::{Merge, date};
 use crate::persist::rows::DayLedger;
+use crate::persist::ship::oldest_kept_day;
 use crate::persist::{ClickHouse, EpochInfo, State};
 use crate::pipeline;
 use crate::progress::Progress;
@@ -183,9 +184,9 @@ async fn compare(
         .accepted_samples()
         .map_err(|error| Failure::of(&error))?;
     let ledger = state.ledger(0).map_err(|error| Failure::of(&error))?;
-    let oldest_day = u32::try_from(wall_ms() / DAY_MS)
-        .unwrap_or(0)
-        .saturating_sub(KEPT_DAYS - 1);
+    let oldest_day = oldest_kept_day(state, wall_ms())
+        .await
+        .map_err(|error| Failure::of(&error))?;
     let mut days: BTreeMap<u32, Day> = BTreeMap::new();
     let mut lines = Vec::new();
     let mut differing: Vec<EpochInfo> = Vec::new();

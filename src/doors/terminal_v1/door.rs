@@ -148,7 +148,7 @@ fn count_mislabelled(hall: &Hall, opened: &Opened) {
     }
 }
 
-/// Takes a body apart; one that is an envelope is opened, once.
+/// Takes a body apart. One that is in an envelope is taken out of it, once.
 fn parse<'b>(
     hall: &Hall,
     opened: &'b Opened,
@@ -161,17 +161,19 @@ fn parse<'b>(
         batches_max: limits.batches_max,
         samples_max: limits.samples_max,
     };
-    let envelope = match parse_holding(&opened.body, opened.format, limits, held)? {
+    let body: &'b [u8] = match parse_holding(&opened.body, opened.format, limits, held)? {
         Parsed::Request(request) => return Ok(request),
-        Parsed::Envelope(envelope) => envelope,
+        Parsed::Plain(body) => body,
+        Parsed::Envelope(envelope) => {
+            let unwrapped = open_envelope(&envelope, decoded_bytes_max)?;
+            count_mislabelled(hall, &unwrapped);
+            held.add(2 * unwrapped.body.len())?;
+            inner.insert(unwrapped.body)
+        }
     };
-    let unwrapped = open_envelope(&envelope, decoded_bytes_max)?;
-    count_mislabelled(hall, &unwrapped);
-    held.add(2 * unwrapped.body.len())?;
-    let body = inner.insert(unwrapped.body);
     match parse_holding(body, Format::Json, limits, held)? {
         Parsed::Request(request) => Ok(request),
-        Parsed::Envelope(_) => {
+        Parsed::Envelope(_) | Parsed::Plain(_) => {
             let nested = "it is an envelope in an envelope".to_owned();
             Err(ParseError::Malformed(nested).into())
         }

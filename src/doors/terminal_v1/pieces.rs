@@ -6,7 +6,7 @@ use serde::de::DeserializeSeed;
 
 use super::context::Context;
 use super::field::FieldSeed;
-use super::read::{Item, Listed, Value};
+use super::read::{Embedded, Item, Listed, Value};
 use super::{Field, Number};
 
 pub(super) fn item_of<'a, I: Item<'a>, P: Piece<'a>>(
@@ -60,6 +60,15 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
 
     fn skip(self) -> Result<(), Self::Error> {
         Ok(())
+    }
+
+    fn text_or_object(self) -> Result<Field<Embedded<'de>>, Self::Error> {
+        let bytes = self.0.bytes();
+        Ok(if bytes.first() == Some(&b'{') {
+            Field::Is(Embedded::Object(bytes))
+        } else {
+            self.0.field::<Cow<'de, str>>().map(Embedded::Text)
+        })
     }
 
     fn list<I: Item<'de>>(

@@ -20,12 +20,22 @@ pub(super) trait Value<'de>: Sized {
     /// A number whose last digit matters, also where it is written as a float.
     fn exact(self) -> Result<Field<Number>, Self::Error>;
     fn skip(self) -> Result<(), Self::Error>;
+    /// Reads a text, or passes over an object in JSON and gives its bytes.
+    fn text_or_object(self) -> Result<Field<Embedded<'de>>, Self::Error>;
     /// Reads a list, each element by `Item`.
     fn list<I: Item<'de>>(
         self,
         into: &mut Vec<I>,
         context: &mut Context<'_>,
     ) -> Result<Listed<'de>, Self::Error>;
+}
+
+/// A body in another one.
+pub(super) enum Embedded<'de> {
+    /// The body's bytes, written as text.
+    Text(Cow<'de, str>),
+    /// The body as it is: an object in JSON.
+    Object(&'de [u8]),
 }
 
 /// What stood where a list may stand.
@@ -202,7 +212,7 @@ pub(super) struct Top<'a> {
 struct EnvelopeKeys<'a> {
     compressed: Field<bool>,
     format: Field<Cow<'a, str>>,
-    data: Field<Cow<'a, str>>,
+    data: Field<Embedded<'a>>,
     seen: u64,
 }
 
@@ -212,7 +222,7 @@ impl<'de> EnvelopeKeys<'de> {
         match key {
             b"compressed" => self.compressed = value.field()?,
             b"format" => self.format = value.field()?,
-            b"data" => self.data = value.field()?,
+            b"data" => self.data = value.text_or_object()?,
             _ => return Ok(Some(value)),
         }
         self.seen += 1;
@@ -275,15 +285,27 @@ impl<'a> Top<'a> {
         let keys = self.envelope;
         // A batch has a version, which an envelope has not.
         let may_be_envelope = format == Format::Json && !is_many && self.one.v == Field::Absent;
-        if may_be_envelope && let (Field::Is(format), Field::Is(data)) = (keys.format, keys.data) {
-            let Field::Is(is_compressed) = keys.compressed else {
+        let data = keys.data.value().filter(|_| may_be_envelope);
+        match (data, keys.format, keys.compressed) {
+            (Some(Embedded::Object(_)), _, Field::Is(true)) => {
+                return Err("\"data\" is an object, so \"compressed\" must be false");
+            }
+            // An object is plain whatever the format is called, and also without a word about it.
+            (Some(Embedded::Object(body)), _, Field::Is(false) | Field::Absent) => {
+                return Ok(Parsed::Plain(body));
+            }
+            (Some(Embedded::Text(data)), Field::Is(format), Field::Is(is_compressed)) => {
+                return Ok(Parsed::Envelope(Envelope {
+                    is_compressed,
+                    format,
+                    data: data.clone(),
+                }));
+            }
+            (Some(Embedded::Object(_)), _, Field::Wrong)
+            | (Some(Embedded::Text(_)), Field::Is(_), _) => {
                 return Err("\"compressed\" must be true or false");
-            };
-            return Ok(Parsed::Envelope(Envelope {
-                is_compressed,
-                format,
-                data,
-            }));
+            }
+            (Some(Embedded::Text(_)), Field::Absent | Field::Wrong, _) | (None, ..) => {}
         }
         if !is_many && self.one.malformed {
             return Err("\"samples\" and \"histograms\" must be lists");

@@ -20,6 +20,8 @@ pub enum Parsed<'a> {
     Request(Request<'a>),
     /// Text that holds a body, for senders that can send nothing but JSON.
     Envelope(Envelope<'a>),
+    /// The JSON of a body in an envelope that was not needed: its bytes as they are written.
+    Plain(&'a [u8]),
 }
 
 /// `{"compressed": …, "format": …, "data": …}`, not opened yet.

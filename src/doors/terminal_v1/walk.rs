@@ -4,6 +4,7 @@
 //! format reads in place; any other it leaves to its deserializer, which is several times slower and knows all
 //! of the format.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -11,7 +12,7 @@ use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::context::Context;
 use super::field::{FieldSeed, field};
-use super::read::{Item, Listed, Value};
+use super::read::{Embedded, Item, Listed, Value};
 
 use super::{Field, Number};
 
@@ -103,6 +104,19 @@ impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
 
     fn skip(self) -> Result<(), Broken> {
         self.0.value(PhantomData::<IgnoredAny>).map(|_| ())
+    }
+
+    fn text_or_object(self) -> Result<Field<Embedded<'a>>, Broken> {
+        let whole = self.0.coming();
+        // In MessagePack this byte is a number: such a body is no envelope, whatever is found here.
+        if whole.first() != Some(&b'{') {
+            let text = self.0.value(field::<Cow<'a, str>>())?;
+            return Ok(text.map(Embedded::Text));
+        }
+        self.0.value(PhantomData::<IgnoredAny>)?;
+        let length = whole.len() - self.0.left();
+        let object = whole.get(..length).ok_or(Broken)?;
+        Ok(Field::Is(Embedded::Object(object)))
     }
 
     fn list<I: Item<'a>>(

@@ -45,7 +45,7 @@ fn outcome(body: &[u8], format: Format) -> Outcome {
         Err(ParseError::TooManyBatches(_)) => Outcome::Refused("too many batches"),
         Err(ParseError::TooManySamples(_)) => Outcome::Refused("too many samples"),
         Err(ParseError::NoRoom) => Outcome::Refused("no room"),
-        Ok(Parsed::Envelope(_)) => Outcome::Envelope,
+        Ok(Parsed::Envelope(_) | Parsed::Plain(_)) => Outcome::Envelope,
         Ok(Parsed::Request(request)) => {
             let mut report = Report::default();
             Outcome::Taken {

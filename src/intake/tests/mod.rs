@@ -1,7 +1,9 @@
 //! An intake without a process around it, on a journal whose disk answers when it is told to.
 
+mod rates;
+
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -15,7 +17,8 @@ use crate::intake::laps::Laps;
 use crate::intake::offer::{Field, Mark, Number, Sample};
 use crate::intake::session::{self, Pseudonyms};
 use crate::intake::{
-    Books, Dedup, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Who, dedup,
+    Books, Dedup, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Shares, Who,
+    dedup, shares,
 };
 use crate::room::{Held, Room};
 
@@ -80,8 +83,26 @@ impl Drop for Stage {
     }
 }
 
+/// A disk that gives a day's key when it is told to.
+struct Busy {
+    asked: tokio::sync::mpsc::Sender<i32>,
+    answers: Mutex<mpsc::Receiver<Option<[u8; 32]>>>,
+}
+
+impl session::KeySource for Busy {
+    fn session_key(&self, day: i32) -> Option<[u8; 32]> {
+        self.asked.try_send(day).unwrap();
+        let answers = self.answers.lock().unwrap();
+        answers.recv_timeout(Duration::from_secs(10)).ok().flatten()
+    }
+}
+
 impl Stage {
     pub(crate) fn start(settings: Settings) -> Self {
+        Self::start_with(settings, Box::new(Nowhere))
+    }
+
+    fn start_with(settings: Settings, session_keys: Box<dyn session::KeySource>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::default());
         let journal_settings = tillwatch_journal::Settings {
@@ -102,9 +123,11 @@ impl Stage {
             cached_max: 1_000,
         };
         let none = std::iter::empty();
+        let shares = Shares::new(&shares::Settings::default());
+        let (nowhere, on_disk) = (Arc::new(Nowhere), OnDisk::default());
         let books = Books {
-            dedup: Dedup::new(dedup::Settings::default()),
-            keys: Keys::new(keys_settings, Arc::new(Nowhere), OnDisk::default(), none),
+            dedup: Dedup::new(dedup::Settings::default(), Arc::clone(&shares)),
+            keys: Keys::new(keys_settings, nowhere, on_disk, none, shares),
             counters: Counters::default(),
         };
         let parts = Parts {
@@ -112,7 +135,7 @@ impl Stage {
             catalogue: Arc::new(Catalogue::default()),
             books,
             journal,
-            pseudonyms: Pseudonyms::new(Box::new(Nowhere)),
+            pseudonyms: Pseudonyms::new(session_keys),
             is_outbox_full: Arc::new(AtomicBool::new(false)),
         };
         Self {
@@ -142,6 +165,15 @@ async fn submit(
     mark: Result<Mark<'_>, Reason>,
     terminal_id: &str,
 ) -> Result<Receipt, Refusal> {
+    submit_of(stage, mark, terminal_id, Field::Absent).await
+}
+
+async fn submit_of(
+    stage: &Stage,
+    mark: Result<Mark<'_>, Reason>,
+    terminal_id: &str,
+    session_id: Field<&str>,
+) -> Result<Receipt, Refusal> {
     let good = Sample {
         metric: Field::Is("lcp_ms".into()),
         t: Field::Is(Number::Float(1_763_683_200_000.0)),
@@ -160,7 +192,7 @@ async fn submit(
         release: Field::Absent,
         source: Source::Rum,
         has_consent: true,
-        session_id: Field::Absent,
+        session_id,
         samples: &[good, malformed],
         histograms: &[],
     };
@@ -244,4 +276,44 @@ async fn a_batch_without_a_mark_is_rejected_for_its_reason_and_never_written() {
         .unwrap();
     assert_eq!(receipt.refused, Some(Reason::InvalidTerminalId));
     assert_eq!(stage.intake.journal.durable(), before);
+}
+
+#[tokio::test]
+async fn while_the_disk_looks_for_the_key_of_a_day_the_others_are_answered() {
+    let (asked, mut questions) = tokio::sync::mpsc::channel(8);
+    let (answer, answers) = mpsc::sync_channel(8);
+    let answers = Mutex::new(answers);
+    let stage = Stage::start_with(settings(), Box::new(Busy { asked, answers }));
+    let stage = Arc::new(stage);
+    let post = |terminal_id: &'static str| {
+        let stage = Arc::clone(&stage);
+        tokio::spawn(async move {
+            let mark = Mark::Number {
+                queue: [1; 16],
+                seq: 1,
+                content: 1,
+            };
+            submit_of(&stage, Ok(mark), terminal_id, Field::Is("s")).await
+        })
+    };
+    // One thread serves all of them, and the key's disk does not answer.
+    let (first, second) = (post("t"), post("u"));
+    questions.recv().await.unwrap();
+    let key = Key::new(b"k").unwrap();
+    let other = submit(&stage, Ok(Mark::Key { key, place: 0 }), "v").await;
+    assert_eq!(counts(&other.unwrap()), (1, 0, 1));
+    questions
+        .try_recv()
+        .expect_err("one of them asks at a time");
+
+    // Without a key nothing is written, and the batch is as good as new when it comes again.
+    answer.send(None).unwrap();
+    assert!(matches!(first.await.unwrap(), Err(Refusal::Internal)));
+    questions.recv().await.unwrap();
+    answer.send(Some([7; 32])).unwrap();
+    assert_eq!(counts(&second.await.unwrap().unwrap()), (1, 0, 1));
+    assert_eq!(counts(&post("t").await.unwrap().unwrap()), (1, 0, 1));
+    questions
+        .try_recv()
+        .expect_err("what was brought serves all");
 }

@@ -88,7 +88,7 @@ fn ship_all(holdings: &Holdings, state: &State, clickhouse: &FakeClickHouse, is_
 
 /// What one reader finds, in ascending order, and the position it had asked for.
 async fn read(
-    holdings: &Holdings,
+    holdings: &Arc<Holdings>,
     state: &State,
     clickhouse: &FakeClickHouse,
     position: u64,
@@ -96,14 +96,15 @@ async fn read(
     let catalogue = Catalogue::default();
     let metric = catalogue.named("lcp_ms").unwrap();
     let filter = Filter {
-        metric,
+        metric: *metric,
         from_s: 0,
         to_s: u32::MAX,
         store_id: None,
     };
-    let view = holdings.view(position, &filter).await;
+    let view = holdings.view(position, filter).await;
     let mut found = Vec::new();
-    values(&view.open, &mut found);
+    let open: Vec<Rollup> = view.open.rows().collect();
+    values(&open, &mut found);
     if let Some(sealing) = &view.sealing {
         values(&decoded(sealing.row_bytes()), &mut found);
     }
@@ -132,14 +133,14 @@ async fn read(
 fn every_view_holds_each_record_up_to_its_position_once() {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path(), &World::of_machine()).unwrap();
-    let holdings = Holdings::new(
+    let holdings = Arc::new(Holdings::new(
         aggregator(Restored::default()),
         Vec::new(),
         0,
         DirtyHours::default(),
         state.collector_id(),
         0,
-    );
+    ));
     let clickhouse = FakeClickHouse::default();
     let durable = AtomicU64::new(0);
     let (applied, sealed) = (AtomicBool::new(false), AtomicBool::new(false));

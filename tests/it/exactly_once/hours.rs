@@ -14,11 +14,14 @@ use tillwatch::persist::rebuild::hourly_table;
 use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{ClickHouse, Endpoint, EpochInfo, State};
 use tillwatch::pipeline::{Next, Rebuilder};
-use tillwatch::query::percentiles::{Sources, answer};
+use tillwatch::query::Parameters;
+use tillwatch::query::percentiles::{MERGE_BYTES_MAX, Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
+use tillwatch_model::histogram::{bucket_highest, values_at};
 use tillwatch_model::time::wall_ms as now_ms;
-use tillwatch_model::{Catalogue, Quantile, histogram::values_at};
+use tillwatch_model::{Catalogue, Quantile};
 
 use crate::support::records::{aggregator, sample_at};
 use crate::support::{Engine, Exposition, Proxy, Weather};
@@ -81,6 +84,8 @@ impl Bench {
             holdings,
             state,
             clickhouse: ClickHouse::fixed(endpoint, Duration::from_secs(60)),
+            merge_bytes_max: MERGE_BYTES_MAX,
+            jobs: Jobs::new(1),
         };
         Self {
             _slow: slow,
@@ -179,8 +184,12 @@ impl Bench {
         if query.by_store {
             put("group_by", "store_id".to_owned());
         }
-        let request =
-            PercentileRequest::parse(&parameters, &self.sources.catalogue, now_ms()).unwrap();
+        let request = PercentileRequest::parse(
+            &parameters.into_iter().collect(),
+            &self.sources.catalogue,
+            now_ms(),
+        )
+        .unwrap();
         let found = answer(&self.sources, &request, now_ms(), position)
             .await
             .unwrap();
@@ -448,4 +457,50 @@ async fn every_answer_by_the_hour_and_by_the_minute_is_the_models_while_all_move
         async move { bench.ask(&QUESTIONS[0]).await }
     });
     assert!(without.await.is_err(), "the hours were not read");
+}
+
+/// A point with open data takes memory for every bucket of every row, or time.
+#[tokio::test]
+async fn a_point_whose_buckets_do_not_fit_in_memory_is_merged_all_the_same() {
+    let engine = Engine::start();
+    let mut bench = Bench::new(&engine).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..5 {
+        bench.apply(&mut random);
+    }
+    let at_s = (bench.base_ms + 55 * HOUR_MS) / 1_000;
+    let rows = format!(
+        "INSERT INTO tillwatch.rollup_1m SELECT 'lcp_ms', '', 'store-1', '1', 'online', 'rum', toDateTime({at_s} + number * 60), 60,
+         '00000000-0000-0000-0000-000000000009', 1, (range(50000)::Array(UInt32), arrayWithConstant(50000, 1::UInt64)),
+         50000, 50000, 0, 50000, 0, 0, now64(3), number FROM numbers(40)"
+    );
+    engine.sql(&rows).await;
+    bench.sources.merge_bytes_max = 8 << 20;
+    let quick =
+        "SELECT length(groupArrayArray(hist.1)), length(groupArrayArray(hist.2)) FROM rollup_1m
+        SETTINGS max_memory_usage = 8388608";
+    let error = engine.clickhouse().execute(quick).await.unwrap_err();
+    assert!(error.is_out_of_memory(), "{error:?}");
+    let parameters = Parameters::from_iter(
+        [
+            ("metric", "lcp_ms".to_owned()),
+            ("q", "0.5,1".to_owned()),
+            ("from", bench.base_ms.to_string()),
+            ("to", (bench.base_ms + DAYS * 24 * HOUR_MS).to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let request =
+        PercentileRequest::parse(&parameters, &bench.sources.catalogue, now_ms()).unwrap();
+    let mut answers = Vec::new();
+    for bytes_max in [8 << 20, MERGE_BYTES_MAX] {
+        bench.sources.merge_bytes_max = bytes_max;
+        let found = answer(&bench.sources, &request, now_ms(), 5).await.unwrap();
+        let point = serde_json::to_value(&found).unwrap()["series"][0]["points"][0].clone();
+        assert_eq!(point["count"], 2_000_005);
+        let highest = bucket_highest(49_999) as f64 / 1_000.0;
+        assert_eq!(point["values"]["1"].as_f64().unwrap(), highest);
+        answers.push(point);
+    }
+    assert_eq!(answers[0], answers[1]);
 }

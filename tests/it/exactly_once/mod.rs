@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `resend.rs` | a batch is sent again after a restart, a kill, a seal |
+//! | `shipping.rs` | sending again, shared connections, reading back by sums |
 //! | `older_copy.rs` | the state is put back from an older copy |
 //! | `audit.rs` | what `audit` finds |
 //! | `reading.rs` | queries while epochs move to ClickHouse |
@@ -23,3 +24,4 @@ mod older_copy;
 mod reading;
 mod resend;
 mod rollback;
+mod shipping;

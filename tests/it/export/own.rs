@@ -13,7 +13,7 @@ async fn every_line_has_help_and_type_and_every_request_is_in_the_counts() {
     let good = Batch::new("own")
         .filled(3)
         .value("nope", now, 1.0)
-        .push(json!({"m": "errors", "t": now, "v": 1}));
+        .push(json!({"m": "offline_logins", "t": now, "v": 1}));
     server.taken(&good.0).await;
     server.taken(&good.0).await;
     server

@@ -14,15 +14,34 @@ const MINUTE_MS: i64 = 60_000;
 /// The start of a minute.
 const BASE_MS: i64 = 1_795_255_200_000;
 
-/// Applies a batch of one store and terminal, received at a time, with samples of (metric, time, value).
+/// Applies a batch of one store and terminal, received at a time, with samples of (metric, time, value). A counter's
+/// label is its first.
 fn apply(aggregator: &mut Aggregator, received_at_ms: i64, samples: &[(&str, i64, u64)]) {
+    let labelled = samples
+        .iter()
+        .map(|(metric, t_ms, value)| (*metric, 0, *t_ms, *value));
+    apply_labelled(
+        aggregator,
+        "t",
+        received_at_ms,
+        &labelled.collect::<Vec<_>>(),
+    );
+}
+
+/// Applies a batch of a terminal, with samples of (metric, code of the label, time, value).
+fn apply_labelled(
+    aggregator: &mut Aggregator,
+    terminal_id: &str,
+    received_at_ms: i64,
+    samples: &[(&str, u8, i64, u64)],
+) {
     let position = aggregator.applied() + 1;
     let header = BatchHeader {
         received_at_ms,
         offset_ms: 0,
         applied_offset_ms: 0,
         store_id: "s",
-        terminal_id: "t",
+        terminal_id,
         queue: [7; 16],
         seq: position,
         is_keyed: false,
@@ -33,11 +52,11 @@ fn apply(aggregator: &mut Aggregator, received_at_ms: i64, samples: &[(&str, i64
     let catalogue = Catalogue::default();
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &header);
-    for (metric, t_raw_ms, value) in samples {
+    for (metric, label, t_raw_ms, value) in samples {
         let metric = catalogue.named(metric).unwrap().code;
         let reading = Reading {
             metric,
-            label: 0,
+            label: *label,
             connection: Connection::Online,
             t_raw_ms: *t_raw_ms,
         };
@@ -120,6 +139,53 @@ fn a_window_gauge_comes_and_goes_with_its_minutes_and_counters_stay() {
         );
         assert!(after.value(name, &[store]) > 0.0, "{name}");
     }
+}
+
+#[test]
+fn a_terminal_counts_once_for_ten_minutes_after_a_synchronisation_that_failed_or_was_too_slow() {
+    const FAILURE: u8 = 1;
+    let mut aggregator = Aggregator::new(
+        Arc::new(Catalogue::default()),
+        settings(),
+        Restored::default(),
+    );
+    let failed = |t_ms, count| ("sync_attempts", FAILURE, t_ms, count);
+    let succeeded = |t_ms| ("sync_attempts", 0, t_ms, 1);
+    let took = |t_ms, us| ("sync_duration_ms", 0, t_ms, us);
+    let now_ms = BASE_MS + 20 * MINUTE_MS;
+    #[rustfmt::skip]
+    let batches: [(&str, &[(&str, u8, i64, u64)]); 6] = [
+        // Three times, and once more: it is one terminal. A success after it does not make the failure undone.
+        ("fails", &[failed(now_ms - 90_000, 3), failed(now_ms, 1), succeeded(now_ms)]),
+        ("succeeds", &[succeeded(now_ms), took(now_ms, 5_000_000)]),
+        ("none-of-none", &[failed(now_ms, 0)]),
+        ("slow", &[took(now_ms, 5_000_001), took(now_ms, 1)]),
+        ("both", &[took(now_ms - 5 * MINUTE_MS, 60_000_000), failed(now_ms - 5 * MINUTE_MS, 1)]),
+        // So late that it is no news.
+        ("late", &[failed(now_ms - 11 * MINUTE_MS, 1), took(now_ms - 11 * MINUTE_MS, 60_000_000)]),
+    ];
+    for (terminal_id, samples) in batches {
+        apply_labelled(&mut aggregator, terminal_id, now_ms, samples);
+    }
+    let counts_at = |now_ms: i64| {
+        let page = page(&aggregator, now_ms);
+        let count = |name: &str| page.get(name, &[("store_id", "s")]);
+        (
+            count("pos_terminals_sync_failing"),
+            count("pos_terminals_sync_slow"),
+        )
+    };
+    assert_eq!(counts_at(now_ms), (Some(2.0), Some(2.0)));
+    assert_eq!(counts_at(now_ms + 5 * MINUTE_MS), (Some(2.0), Some(2.0)));
+    assert_eq!(
+        counts_at(now_ms + 5 * MINUTE_MS + 1),
+        (Some(1.0), Some(1.0))
+    );
+    assert_eq!(counts_at(now_ms + 10 * MINUTE_MS), (Some(1.0), Some(1.0)));
+    assert_eq!(
+        counts_at(now_ms + 10 * MINUTE_MS + 1),
+        (Some(0.0), Some(0.0))
+    );
 }
 
 #[test]
@@ -239,7 +305,11 @@ fn heavy_histograms_leave_neither_memory_nor_a_large_seal() {
         ..settings()
     };
     let catalogue = Arc::new(Catalogue::default());
-    let mut aggregator = Aggregator::new(Arc::clone(&catalogue), settings, Restored::default());
+    let mut aggregator = Aggregator::new(
+        Arc::clone(&catalogue),
+        settings.clone(),
+        Restored::default(),
+    );
     let honest = [("lcp_ms", BASE_MS - MINUTE_MS, 2_500_000); 20];
     apply(&mut aggregator, BASE_MS, &honest);
     let metrics = [

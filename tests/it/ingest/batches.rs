@@ -319,16 +319,19 @@ async fn of_many_batches_each_has_its_own_outcome() {
 #[tokio::test]
 async fn names_past_the_cap_share_one() {
     let server = Server::start_with(&[
-        ("TILLWATCH_STORES_MAX", "3"),
-        ("TILLWATCH_RELEASES_MAX", "2"),
+        ("TILLWATCH_STORE_LIST", "cap-0,cap-1,cap-2"),
+        ("TILLWATCH_RELEASES_MAX", "8"),
     ])
     .await;
     let posts = async |server: &Server| {
         for number in 0..6 {
-            let batch = Batch::new(&format!("cap-{number}"))
-                .with("release", format!("{number}.0"))
-                .filled(2);
-            assert_eq!(server.taken(&batch.0).await, (2, 0, 0));
+            let batch = Batch::new(&format!("cap-{number}")).with("release", "0.0");
+            assert_eq!(server.taken(&batch.filled(2).0).await, (2, 0, 0));
+        }
+        // One store may bring two new releases a day.
+        for release in ["1.0", "2.0", "3.0"] {
+            let batch = Batch::new("cap-0").with("release", release);
+            assert_eq!(server.taken(&batch.filled(2).0).await, (2, 0, 0));
         }
     };
     posts(&server).await;
@@ -356,7 +359,7 @@ async fn names_past_the_cap_share_one() {
         stores,
         named(&[
             ("__overflow__", 12),
-            ("cap-0", 4),
+            ("cap-0", 16),
             ("cap-1", 4),
             ("cap-2", 4)
         ])
@@ -364,7 +367,7 @@ async fn names_past_the_cap_share_one() {
     let releases = by(&server, "release").await;
     assert_eq!(
         releases,
-        named(&[("0.0", 4), ("1.0", 4), ("__overflow__", 16)])
+        named(&[("0.0", 24), ("1.0", 4), ("__overflow__", 8)])
     );
     server.stop().await;
 }

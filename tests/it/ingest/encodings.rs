@@ -236,6 +236,20 @@ async fn an_envelope_holds_a_body_and_no_other_envelope() {
             .await,
         "packed again",
     );
+    // The body as it is, where compressing did not pay: with or without a word about the form.
+    for rest in [
+        json!({"compressed": false}),
+        json!({"compressed": false, "format": "json"}),
+        json!({}),
+    ] {
+        let mut body = rest.clone();
+        body["data"] = batch();
+        taken(&server.post(&body).await, &format!("an object, {rest}"));
+    }
+    // A number past the range of a float makes the body be taken apart piece by piece.
+    let body = json!({"compressed": false, "data": batch(), "stranger": 7}).to_string();
+    let body = body.replace("\"stranger\":7", "\"stranger\":1e999");
+    taken(&server.post_with(&text, body).await, "an object, in pieces");
     // A batch with keys of these names is a batch; they are strangers in it.
     let mut odd = batch();
     odd["format"] = json!("gzip-base64");
@@ -304,6 +318,30 @@ async fn an_envelope_holds_a_body_and_no_other_envelope() {
             "malformed_body",
         ),
         ("an envelope", nested, 400, "malformed_body"),
+        (
+            "an object in an object",
+            json!({"compressed": false, "data": {"compressed": false, "data": batch()}}),
+            400,
+            "malformed_body",
+        ),
+        (
+            "an object that is called compressed",
+            json!({"compressed": true, "format": "gzip-base64", "data": batch()}),
+            400,
+            "malformed_body",
+        ),
+        (
+            "an object that is no batch",
+            json!({"compressed": false, "data": {}}),
+            422,
+            "unsupported_version",
+        ),
+        (
+            "a list",
+            json!({"compressed": false, "data": [batch()]}),
+            422,
+            "unsupported_version",
+        ),
         ("a bomb", envelope(true, bomb), 413, "body_too_large"),
         (
             "too long",

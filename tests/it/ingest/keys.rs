@@ -386,3 +386,35 @@ async fn of_fifty_posts_of_one_key_at_once_one_counts_and_all_are_told_so() {
     assert_eq!(counted(&server, "race").await, 42);
     Arc::into_inner(server).unwrap().stop().await;
 }
+
+/// Forty keys, of which four each are guaranteed to four stores and to all others; of the rest one store gets half.
+#[tokio::test]
+async fn one_store_cannot_use_up_the_keys_and_a_restart_remembers_whose_they_are() {
+    let settings = [
+        ("TILLWATCH_IDEMPOTENCY_KEYS_MAX", "40"),
+        ("TILLWATCH_STORES_MAX", "4"),
+    ];
+    let mut server = Server::start_with(&settings).await;
+    for number in 0..10 {
+        let reply = post(&server, &format!("g{number}"), &batch("greedy", 1).0).await;
+        is(&reply, (1, 0, 0), false);
+    }
+    // First what is in memory, then what the journal holds, then what a seal has written.
+    for round in 0..3 {
+        let reply = post(&server, "g10", &batch("greedy", 1).0).await;
+        assert_eq!(
+            (reply.status, &*reply.code()),
+            (503, "idempotency_keys_full")
+        );
+        let reply = post(&server, &format!("h{round}"), &batch("honest", 1).0).await;
+        is(&reply, (1, 0, 0), false);
+        let known = post(&server, "g3", &batch("greedy", 1).0).await;
+        is(&known, (1, 0, 0), true);
+        server = if round == 0 {
+            server.kill_and_restart().await
+        } else {
+            server.restart().await
+        };
+    }
+    server.stop().await;
+}

@@ -367,7 +367,7 @@ async fn a_connection_carries_many_requests_also_sent_at_once() {
 async fn pages_of_named_origins_may_post_and_no_others() {
     let server = Server::start_with(&[(
         "TILLWATCH_CORS_ORIGINS",
-        "https://pos.example.com, http://localhost:5173",
+        "https://pos.example.com, http://localhost:5173, capacitor://localhost",
     )])
     .await;
     let preflight = async |origin: &str| {
@@ -391,7 +391,12 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             .map(|value| value.to_str().unwrap().to_ascii_lowercase())
     };
     let allowed = "access-control-allow-origin";
-    for origin in ["https://pos.example.com", "http://localhost:5173"] {
+    let credentials = "access-control-allow-credentials";
+    for origin in [
+        "https://pos.example.com",
+        "http://localhost:5173",
+        "capacitor://localhost",
+    ] {
         let answer = preflight(origin).await;
         assert!(answer.status().is_success(), "{origin}");
         assert_eq!(header(&answer, allowed).as_deref(), Some(origin));
@@ -405,10 +410,15 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             "content-encoding",
             "idempotency-key",
             "x-request-id",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "sentry-trace",
         ] {
             assert!(headers.contains(name), "{headers}");
         }
-        assert_eq!(header(&answer, "access-control-allow-credentials"), None);
+        // A beacon never leaves its page without this word.
+        assert_eq!(header(&answer, credentials).as_deref(), Some("true"));
         // Refusals can be read as well, with the time to wait.
         for body in [
             batch("cors").0.to_string(),
@@ -423,6 +433,7 @@ async fn pages_of_named_origins_may_post_and_no_others() {
                 .await
                 .unwrap();
             assert_eq!(header(&answer, allowed).as_deref(), Some(origin));
+            assert_eq!(header(&answer, credentials).as_deref(), Some("true"));
             assert_eq!(
                 header(&answer, "access-control-expose-headers").as_deref(),
                 Some("retry-after,idempotent-replayed,x-request-id")
@@ -439,6 +450,7 @@ async fn pages_of_named_origins_may_post_and_no_others() {
     ] {
         let answer = preflight(origin).await;
         assert_eq!(header(&answer, allowed), None, "{origin}");
+        assert_eq!(header(&answer, credentials), None, "{origin}");
         let answer = server
             .request(Method::POST, "/v1/batches")
             .header("origin", origin)

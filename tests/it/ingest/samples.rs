@@ -57,9 +57,9 @@ async fn every_metric_alias_and_label_is_taken_and_found_under_its_own_name() {
     let samples: u64 = expected.iter().map(|(_, _, count)| count).sum();
     assert_eq!(server.taken(&batch.0).await, (samples, 0, 0));
     for (name, label, count) in &expected {
-        let answer = server
-            .percentiles(&[("metric", name), ("label", label), ("store_id", "every")])
-            .await;
+        let mut parameters = vec![("metric", name.as_str()), ("store_id", "every")];
+        parameters.extend((!label.is_empty()).then_some(("label", label.as_str())));
+        let answer = server.percentiles(&parameters).await;
         assert_eq!(
             answer["series"][0]["points"][0]["count"], *count,
             "{name} {label}: {answer}"
@@ -141,7 +141,11 @@ async fn each_bad_sample_is_rejected_alone_and_with_its_reason() {
         ("label of another metric", json!({"m": "cache_requests", "t": t, "v": 1, "label": "success"}), Some("unknown_label")),
         ("label of the wrong type", json!({"m": "cache_requests", "t": t, "v": 1, "label": 1}), Some("unknown_label")),
         ("unknown kind of error", json!({"m": "errors", "t": t, "v": 1, "label": "cosmic_ray"}), None),
-        ("errors without a kind", json!({"m": "errors", "t": t, "v": 1}), Some("missing_label")),
+        ("errors without a kind", json!({"m": "errors_count", "t": t, "v": 1}), None),
+        ("unknown kind of conflict", json!({"m": "conflicts", "t": t, "v": 1, "label": "stock_moved"}), None),
+        ("kind of conflict under another name", json!({"m": "conflicts", "t": t, "v": 1, "label": "insufficient_loyalty_points"}), None),
+        ("conflict without a kind", json!({"m": "conflicts", "t": t, "v": 1}), Some("missing_label")),
+        ("mode switch without a mode", json!({"m": "mode_switches", "t": t, "v": 1}), None),
         ("mode switch alias", json!({"m": "mode_switch_online_to_offline", "t": t, "v": 1}), None),
         ("mode switch with two underscores", json!({"m": "mode_switch_offline_sync_to_offline_sync", "t": t, "v": 1}), None),
         ("mode switch to nowhere", json!({"m": "mode_switch_online_to_mars", "t": t, "v": 1}), Some("unknown_label")),
@@ -217,10 +221,14 @@ async fn each_bad_sample_is_rejected_alone_and_with_its_reason() {
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect::<Vec<_>>()
     };
-    assert_eq!(grouped("errors", "label").await, pairs(&[("other", 1)]));
+    assert_eq!(grouped("errors", "label").await, pairs(&[("other", 2)]));
+    assert_eq!(
+        grouped("conflicts", "label").await,
+        pairs(&[("loyalty_points", 1), ("other", 1)])
+    );
     assert_eq!(
         grouped("mode_switches", "label").await,
-        pairs(&[("offline", 1), ("offline_sync", 1)])
+        pairs(&[("offline", 1), ("offline_sync", 1), ("unknown", 1)])
     );
     assert_eq!(
         grouped("lcp_ms", "connection").await,

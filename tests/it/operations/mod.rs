@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fences.rs` | who may ask the admin listener, what SQL reaches, who may read the data folder |
 //! | `backup.rs` | backup, restore, whose journal and state belong together |
+//! | `budget.rs` | which days give way when the tables take too much disk |
 //! | `deep.rs` | what ClickHouse holds is damaged, dropped or gone |
 //! | `retire.rs` | a store's series end |
 //! | `reload.rs` | settings change without a restart |
@@ -12,6 +13,7 @@
 //! | `terminal.rs` | what is drawn and completed in a shell |
 
 mod backup;
+mod budget;
 mod fences;
 mod deep;
 mod reload;

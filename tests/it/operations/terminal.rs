@@ -39,6 +39,19 @@ async fn a_query_draws_its_windows_and_shows_gaps() {
     assert!(plain.contains("_._#_") && !plain.contains('▁'), "{plain}");
     // Into a pipe only the table goes, unless it is asked for.
     assert!(!query(&[]).await.contains("greatest"));
+    // The first of the series alone; what the collector refuses is said.
+    let quick = Batch::new("quick").value("lcp_ms", now - hour, 50.0);
+    server.taken(&quick.0).await;
+    assert!(query(&[]).await.contains("quick"));
+    let first = query(&["--order-by", "0.95", "--limit", "1"]).await;
+    assert!(!first.contains("quick"), "{first}");
+    let arguments = ["lcp_ms", "--admin-url", &admin, "--limit", "1"];
+    let arguments = arguments.map(str::to_owned).to_vec();
+    let (is_good, output) = said(&run("query", arguments).await);
+    assert!(
+        !is_good && output.contains("limit needs order_by"),
+        "{output}"
+    );
     server.stop().await;
 }
 

@@ -61,9 +61,9 @@ async fn form(server: &Server, base_ms: i64) {
         "relative_error": 0.001,
         "series": [{"points": [
             {"t": base_ms, "count": 3, "sum": 700.0, "min": 100.0, "max": 400.0, "over": [0, 0],
-                "values": {"0.50": 200.063, "1": 400.127, ".5": 200.063}},
+                "values": {"0.50": 200.063, "1": 400.0, ".5": 200.063}},
             {"t": base_ms + 2 * MINUTE_MS, "count": 2, "sum": 800.0, "min": 300.0, "max": 500.0, "over": [0, 0],
-                "values": {"0.50": 300.031, "1": 500.223, ".5": 300.031}},
+                "values": {"0.50": 300.031, "1": 500.0, ".5": 300.031}},
         ]}],
     });
     assert_eq!(
@@ -140,15 +140,30 @@ async fn form(server: &Server, base_ms: i64) {
     ] {
         assert_eq!(counts(&ask(filter).await, "")[0].1, expected, "{filter:?}");
     }
-    for nothing in [
-        ("store_id", "store-3"),
-        ("label", "success"),
-        ("release", "' OR 1=1 --"),
-        ("connection", "on"),
-        ("source", "x"),
-    ] {
+    // What could be there and is not: an empty answer. A store that nobody knows is named.
+    for nothing in [("release", "3.0"), ("connection", "metered")] {
         assert_eq!(ask(&[nothing]).await["series"], json!([]), "{nothing:?}");
     }
+    let mut parameters = vec![("metric", "sync_duration_ms"), ("from", &from), ("to", &to)];
+    parameters.push(("store_id", "store-3"));
+    let reply = server.get("/api/v1/percentiles", &parameters).await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (404, "unknown_store")
+    );
+    assert!(reply.text().contains("store-3"), "{}", reply.text());
+    // The greatest value is 500 ms, and a bucket that holds it ends at 500.223: no percentile lies outside.
+    let answer = ask(&[("q", "0,0.99,1")]).await;
+    let point = &answer["series"][0]["points"][0];
+    for greatest in [
+        &point["max"],
+        &point["values"]["1"],
+        &point["values"]["0.99"],
+    ] {
+        assert_eq!(greatest.as_f64(), Some(500.0));
+    }
+    let least = point["values"]["0"].as_f64().unwrap();
+    assert!((100.0..=100.1).contains(&least), "{least}");
     // The end of the range is not in it, its start is.
     let later = (base_ms + MINUTE_MS).to_string();
     let parameters = [
@@ -342,6 +357,55 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         assert!(message.contains(word), "{parameters:?}: {message}");
     }
 
+    // The same of every other address: a parameter that means nothing there, or cannot be right.
+    let cases: [(&str, &[(&str, &str)], u16, &str); 9] = [
+        (
+            "/api/v1/percentiles",
+            &[("metric", "lcp_ms"), ("store_id", "a"), ("store_id", "b")],
+            400,
+            "store_id",
+        ),
+        (
+            "/api/v1/percentiles",
+            &[("metric", "lcp_ms"), ("store_id", "nobody")],
+            404,
+            "nobody",
+        ),
+        (
+            "/api/v1/stores",
+            &[("limit", "10"), ("limit", "20")],
+            400,
+            "limit",
+        ),
+        ("/api/v1/stores", &[("limit", "")], 400, "limit"),
+        (
+            "/api/v1/terminals",
+            &[("store_id", "a"), ("hours", "1"), ("hours", "2")],
+            400,
+            "hours",
+        ),
+        (
+            "/api/v1/terminals",
+            &[("store_id", "nobody")],
+            404,
+            "nobody",
+        ),
+        ("/api/v1/metrics", &[("metric", "lcp_ms")], 400, "metric"),
+        (
+            "/api/v1/sessions/0123456789abcdef0123456789abcdef",
+            &[("store_id", "a")],
+            400,
+            "store_id",
+        ),
+        ("/api/v1/clock", &[("at", "1")], 400, "at"),
+    ];
+    for (path, parameters, status, word) in cases {
+        let reply = server.get(path, parameters).await;
+        let message = reply.json()["error"]["message"].to_string();
+        assert_eq!(reply.status, status, "{path} {parameters:?}: {message}");
+        assert!(message.contains(word), "{path} {parameters:?}: {message}");
+    }
+
     // Two hundred series are answered, one more is too many; so are many short ones.
     let stores = |numbers: std::ops::Range<u32>| {
         let batches: Vec<Batch> = numbers
@@ -378,6 +442,118 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         first,
         json!({"store_id": "s000", "last_report_ms": null, "terminals": 1, "terminals_reporting": 1})
     );
+    server.stop().await;
+}
+
+/// The names of an answer's series, in its order.
+fn names(answer: &Value) -> Vec<String> {
+    let series = answer["series"].as_array().unwrap().iter();
+    series
+        .map(|one| one["store_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// 260 stores, of which half have values that have come to ClickHouse and all have some that have not: more
+/// than an answer may have, but for the first of them.
+#[tokio::test]
+async fn the_worst_of_any_number_of_stores_are_found_wherever_their_rows_are() {
+    const STORES: u64 = 260;
+    let server = Server::start_with(&[("TILLWATCH_SEAL_INTERVAL", "1h")]).await;
+    let base_ms = (now_ms() / MINUTE_MS - 5) * MINUTE_MS;
+    // Each value is its own bucket, so that percentiles are exact: the p95 of store n is its greatest value.
+    let post = async |server: &Server, seq: u64, of: &dyn Fn(u64) -> Option<Vec<u64>>| {
+        let batches = (0..STORES).filter_map(|number| {
+            let values = of(number)?.into_iter();
+            let batch = Batch::new(&format!("w{number:03}"))
+                .with(
+                    "queue",
+                    uuid::Uuid::from_u128(u128::from(number) + 1).to_string(),
+                )
+                .seq(seq);
+            Some(values.fold(batch, |batch, value| {
+                batch.push(json!({"m": "pending_transactions", "t": base_ms, "v": value}))
+            }))
+        });
+        server
+            .taken(&crate::support::many(&batches.collect::<Vec<_>>()))
+            .await;
+    };
+    // In ClickHouse the even stores are slow, store 100 the most.
+    post(&server, 1, &|number| {
+        (number % 2 == 0).then(|| vec![1, if number == 100 { 1_700 } else { 500 + number }])
+    })
+    .await;
+    let server = server.restart().await;
+    server.wait_confirmed().await;
+    // Store 7 has only just become the slowest, and store 100 has been well for most of its values since.
+    post(&server, 2, &|number| {
+        Some(match number {
+            7 => vec![1_900],
+            100 => vec![2; 60],
+            _ => vec![3],
+        })
+    })
+    .await;
+    let ask = async |more: &[(&str, &str)]| {
+        let from = (base_ms - MINUTE_MS).to_string();
+        let mut parameters = vec![
+            ("metric", "pending_transactions"),
+            ("group_by", "store_id"),
+            ("from", &from),
+        ];
+        parameters.extend(more);
+        server.get("/api/v1/percentiles", &parameters).await
+    };
+    let reply = ask(&[]).await;
+    assert_eq!((reply.status, reply.code().as_str()), (422, "too_large"));
+    assert!(reply.text().contains("order_by"), "{}", reply.text());
+    let first = |order_by: &'static str, limit: &'static str| {
+        let ask = &ask;
+        async move {
+            let reply = ask(&[("order_by", order_by), ("limit", limit), ("q", "0.95")]).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.json()
+        }
+    };
+    let by_p95 = first("0.95", "4").await;
+    assert_eq!(names(&by_p95), ["w007", "w258", "w256", "w254"]);
+    assert_eq!(by_p95["series_total"], STORES);
+    let value = |at: usize| by_p95["series"][at]["points"][0]["values"]["0.95"].as_f64();
+    assert_eq!((value(0), value(1)), (Some(1_900.0), Some(758.0)));
+    assert_eq!(names(&first("max", "2").await), ["w007", "w100"]);
+    assert_eq!(names(&first("count", "2").await), ["w100", "w000"]);
+    // Over 1,000: stores 7 and 100, once each; then those over 800 would come: there are none.
+    assert_eq!(names(&first("over", "3").await), ["w007", "w100", "w000"]);
+    assert_eq!(names(&first("sum", "2").await), ["w007", "w100"]);
+    // With a step the order is that of the whole range.
+    let stepped = ask(&[("order_by", "0.95"), ("limit", "2"), ("step", "1m")]).await;
+    assert_eq!(names(&stepped.json()), ["w007", "w258"]);
+    // The same once everything is at rest.
+    let server = server.restart().await;
+    server.wait_confirmed().await;
+    let from = (base_ms - MINUTE_MS).to_string();
+    let parameters = [
+        ("metric", "pending_transactions"),
+        ("group_by", "store_id"),
+        ("from", from.as_str()),
+        ("order_by", "0.95"),
+        ("limit", "4"),
+        ("q", "0.95"),
+    ];
+    let at_rest = server.percentiles(&parameters).await;
+    assert_eq!(at_rest["series"], by_p95["series"]);
+    // The refusal comes before anything is merged.
+    let reads = async || {
+        let page = server.metrics().await;
+        page.sum("tillwatch_query_reads_total", &[])
+    };
+    let before = reads().await;
+    let refused = server.get("/api/v1/percentiles", &parameters[..3]).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "too_large")
+    );
+    assert_eq!(reads().await, before);
     server.stop().await;
 }
 

@@ -171,6 +171,7 @@ async fn late_samples_join_the_windows_they_belong_to() {
         ])
         .await;
     let values = &answer["series"][0]["points"][0]["values"];
-    assert_eq!(values, &json!({"0.5": 20.015, "1": 40.031}));
+    // The bucket of the greatest value ends at 40.031, and the value itself is known exactly.
+    assert_eq!(values, &json!({"0.5": 20.015, "1": 40}));
     server.stop().await;
 }

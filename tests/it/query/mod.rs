@@ -2,4 +2,5 @@
 
 mod answers;
 mod continuity;
+mod crowd;
 mod exactness;

@@ -24,6 +24,9 @@ pub enum Weather {
     InsertAnswersLost,
     /// Inserts are answered with success and never arrive.
     InsertsSwallowed,
+    /// Everything passes, and queries are refused for which ClickHouse would have to read rows although there are
+    /// projections.
+    SumsOnly,
     /// Answers are no HTTP.
     Garbage,
     /// Everything is answered with status 500.
@@ -34,6 +37,8 @@ pub enum Weather {
 pub struct Proxy {
     pub address: SocketAddr,
     weather: watch::Sender<Weather>,
+    /// Connections taken.
+    pub accepted: Arc<AtomicU64>,
     /// Answers to inserts that were lost.
     pub lost: Arc<AtomicU64>,
     /// Requests that ended in bad weather.
@@ -49,16 +54,19 @@ impl Proxy {
         let proxy = Self {
             address,
             weather,
+            accepted: Arc::default(),
             lost: Arc::default(),
             spoilt: Arc::default(),
         };
-        let (weather, lost, spoilt) = (
+        let (weather, accepted, lost, spoilt) = (
             proxy.weather.subscribe(),
+            Arc::clone(&proxy.accepted),
             Arc::clone(&proxy.lost),
             Arc::clone(&proxy.spoilt),
         );
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let mut weather = weather.clone();
                 let (lost, spoilt) = (Arc::clone(&lost), Arc::clone(&spoilt));
                 tokio::spawn(async move {
@@ -103,7 +111,7 @@ async fn carry(
             Box::pin(swallow(&mut client)).await;
             return std::future::pending().await;
         }
-        Weather::Fine | Weather::Slow(_) | Weather::InsertAnswersLost | Weather::InsertsSwallowed => return pass(client, target, weather, lost).await,
+        Weather::Fine | Weather::Slow(_) | Weather::SumsOnly | Weather::InsertAnswersLost | Weather::InsertsSwallowed => return pass(client, target, weather, lost).await,
     };
     let mut buffer = [0; 4_096];
     if client.read(&mut buffer).await.is_ok() {
@@ -147,7 +155,12 @@ async fn pass(mut client: TcpStream, target: SocketAddr, weather: Weather, lost:
                 if let Weather::Slow(pause) = weather {
                     tokio::time::sleep(pause).await;
                 }
-                if server.write_all(&up[..length]).await.is_err() { return }
+                let mut sent = &up[..length];
+                if weather == Weather::SumsOnly && let Some(rest) = sent.strip_prefix(b"POST /?") {
+                    if server.write_all(b"POST /?force_optimize_projection=1&").await.is_err() { return }
+                    sent = rest;
+                }
+                if server.write_all(sent).await.is_err() { return }
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };

@@ -49,6 +49,32 @@ pub fn fleet_page(aggregator: &Aggregator, now_ms: i64) -> String {
     String::from_utf8(page.unwrap()).unwrap()
 }
 
+/// A record with one sync of a session, measured at `t_ms`.
+pub fn sync_record(seq: u64, received_at_ms: i64, t_ms: i64) -> Vec<u8> {
+    let header = BatchHeader {
+        received_at_ms,
+        offset_ms: 0,
+        applied_offset_ms: 0,
+        store_id: "store-1",
+        terminal_id: "till-1",
+        queue: [7; 16],
+        seq,
+        is_keyed: false,
+        release: "2.4.1",
+        source: Source::Rum,
+        session: Some([9; 16]),
+    };
+    let reading = Reading {
+        metric: Catalogue::default().named("sync_duration_ms").unwrap().code,
+        label: 0,
+        connection: Connection::Online,
+        t_raw_ms: t_ms,
+    };
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes, &header).sample(&reading, 1_000 * seq);
+    bytes
+}
+
 /// So many records, and when the last was received.
 pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>, i64) {
     let catalogue = Catalogue::default();

@@ -4,6 +4,7 @@ mod bounds;
 mod continuity;
 mod cost;
 mod fleet;
+mod names;
 mod outbox;
 mod pseudonyms;
 mod through;

@@ -4,43 +4,25 @@ use std::sync::Arc;
 
 use tillwatch::aggregate::Restored;
 use tillwatch::clock::Clock;
+use tillwatch::holdings::Holdings;
 use tillwatch::persist::migrate::migrate;
 use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
+use tillwatch::query::percentiles::{MERGE_BYTES_MAX, Sources};
+use tillwatch::query::{Parameters, Query, QueryError};
+use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
-use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::Catalogue;
 use tillwatch_model::time::wall_ms as now_ms;
-use tillwatch_model::{BatchHeader, Catalogue, Connection, Reading, Source};
 use uuid::Uuid;
 
-use crate::support::records::aggregator;
+use crate::support::records::{aggregator, sync_record};
 use crate::support::{Engine, Server, Terminal, audit_is_clean, data, wait_drained};
 
 /// A record with one sync of a session.
 fn record(seq: u64, received_at_ms: i64) -> Vec<u8> {
-    let header = BatchHeader {
-        received_at_ms,
-        offset_ms: 0,
-        applied_offset_ms: 0,
-        store_id: "store-1",
-        terminal_id: "till-1",
-        queue: [7; 16],
-        seq,
-        is_keyed: false,
-        release: "2.4.1",
-        source: Source::Rum,
-        session: Some([9; 16]),
-    };
-    let reading = Reading {
-        metric: Catalogue::default().named("sync_duration_ms").unwrap().code,
-        label: 0,
-        connection: Connection::Online,
-        t_raw_ms: received_at_ms,
-    };
-    let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, &header).sample(&reading, 1_000 * seq);
-    bytes
+    sync_record(seq, received_at_ms, received_at_ms)
 }
 
 const COUNTS: &str = "SELECT (SELECT sum(count) FROM tillwatch.rollup_1m FINAL), \
@@ -243,4 +225,89 @@ async fn a_data_folder_of_the_first_release_goes_on_and_its_outbox_is_shipped() 
     wait_drained(&server).await;
     audit_is_clean(&data(&server), &["--clickhouse-url", &url]).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn rows_that_the_outbox_has_lost_are_damage_for_who_asks_as_for_who_ships() {
+    let engine = Engine::start();
+    let clickhouse = engine.clickhouse();
+    migrate(&clickhouse).await.unwrap();
+    clickhouse.set_prepared();
+    let folder = tempfile::tempdir().unwrap();
+    let state = Arc::new(State::open(folder.path(), &World::of_machine()).unwrap());
+    let mut aggregator = aggregator(Restored::default());
+    aggregator.apply(1, &record(1, now_ms())).unwrap();
+    let sealing = state.encode(aggregator.take(), 1).unwrap();
+    state.seal(&sealing, now_ms()).unwrap();
+    let sources = Sources {
+        catalogue: Arc::new(Catalogue::default()),
+        holdings: Arc::new(Holdings::new(
+            aggregator,
+            state.unconfirmed(usize::MAX).unwrap(),
+            1,
+            state.dirty_hours().unwrap(),
+            state.collector_id(),
+            1,
+        )),
+        state: Arc::clone(&state),
+        clickhouse: clickhouse.clone(),
+        merge_bytes_max: MERGE_BYTES_MAX,
+        jobs: Jobs::new(1),
+    };
+    let query = Query::new(sources, Box::new(|| 1), Clock::of_machine());
+    let asked = |pairs: &[(&str, &str)]| -> Parameters {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let answers = async || {
+        let metric = asked(&[("metric", "sync_duration_ms")]);
+        let store = asked(&[("store_id", "store-1")]);
+        [
+            query.percentiles(&metric).await.map(drop),
+            query.terminals(&store).await.map(drop),
+            query.session(&"09".repeat(16)).await.map(drop),
+        ]
+    };
+    for answer in answers().await {
+        answer.unwrap();
+    }
+    assert_eq!(state.outbox_totals().unwrap().epochs, 1);
+
+    let other = rusqlite::Connection::open(folder.path().join("state.sqlite")).unwrap();
+    for (delete, table, which) in [
+        (
+            "DELETE FROM side_outbox WHERE table_name = 'session'",
+            "session",
+            2,
+        ),
+        (
+            "DELETE FROM side_outbox WHERE table_name = 'rollup_terminal_1h'",
+            "rollup_terminal_1h",
+            1,
+        ),
+        ("DELETE FROM outbox", "rollup_1m", 0),
+    ] {
+        assert_eq!(other.execute(delete, []).unwrap(), 1, "{delete}");
+        let [answer, ..] = {
+            let mut answers = answers().await;
+            answers.swap(0, which);
+            answers
+        };
+        let answered = answer.expect_err("fewer samples than there are");
+        assert!(matches!(answered, QueryError::State(_)), "{answered}");
+        let shipped = ship_once(&clickhouse, &state, &Clock::of_machine(), false).await;
+        let shipped = shipped.expect_err("an epoch without its rows");
+        for error in [answered.to_string(), shipped.to_string()] {
+            assert!(error.contains("has lost the rows of epoch 1"), "{error}");
+        }
+        assert!(answered.to_string().contains(table), "{answered}");
+    }
+    // It still waits: it must not look as if all were shipped.
+    assert_eq!(state.outbox_totals().unwrap().epochs, 1);
+    assert!(state.outbox_totals().unwrap().oldest_ms.is_some());
+    // Nor is a part of it given another number.
+    let renewed = state.renew_collector_id(&[1]).unwrap_err();
+    assert!(renewed.to_string().contains("has lost"), "{renewed}");
 }

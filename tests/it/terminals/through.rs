@@ -237,6 +237,12 @@ async fn a_stores_terminals_come_worst_first_with_clock_queue_release_and_levels
     // Fine.
     let fine = till("till-a").value_now("sync_duration_ms", 100.0);
     server.taken(&fine.0).await;
+    // Another store, the same name. It has the new release as well: one terminal's word gives it no name.
+    let other = Batch::new("store-2").with("terminal_id", "till-a");
+    let other = other.with("release", "2.5.0");
+    server
+        .taken(&other.value_now("sync_duration_ms", 60_000.0).0)
+        .await;
     // Over the first threshold, its clock 90 s behind, two batches missing.
     let slow = till("till-b").seq(5).value_now("memory_used_mb", 60.0);
     server.taken(&slow.0).await;
@@ -257,11 +263,6 @@ async fn a_stores_terminals_come_worst_first_with_clock_queue_release_and_levels
         .with("source", "synthetic")
         .value_now("network_latency_ms", 9_000.0);
     server.taken(&probe.0).await;
-    // Another store, the same name.
-    let other = Batch::new("store-2").with("terminal_id", "till-a");
-    server
-        .taken(&other.value_now("sync_duration_ms", 60_000.0).0)
-        .await;
 
     let check = async |server: &Server| {
         let answer = server

@@ -16,12 +16,26 @@ use crate::libchdb::Counts;
 /// The body of an answer: known, or still being made.
 pub(super) enum AnswerBody {
     Whole(Option<Bytes>),
-    Streamed(mpsc::Receiver<Bytes>),
+    Streamed(mpsc::Receiver<AnswerPiece>),
 }
+
+/// A piece of an answer that streams.
+#[derive(Debug)]
+pub(super) enum AnswerPiece {
+    Data(Bytes),
+    /// The answer is whole. Without it the body ends with an error, whatever became of its maker: HTTP closes the
+    /// connection then, and no client takes what has come for all of it.
+    End,
+}
+
+/// An answer that has begun cannot be brought to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub(super) struct BrokenOff;
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
@@ -29,9 +43,11 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(pieces) => pieces
-                .poll_recv(context)
-                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streamed(pieces) => pieces.poll_recv(context).map(|piece| match piece {
+                Some(AnswerPiece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+                Some(AnswerPiece::End) => None,
+                None => Some(Err(BrokenOff)),
+            }),
         }
     }
 

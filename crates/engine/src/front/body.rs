@@ -1,36 +1,25 @@
 //! The body of a request, unpacked piece by piece, with a limit on how long each piece may take.
 
-use std::collections::VecDeque;
-use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::write::GzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::unpack::Unpacker;
 use crate::error::{Exception, code};
 use crate::frames::BlockDecoder;
-
-/// Packed bytes that are unpacked at once. Gzip unpacks at most a thousandfold, so one step makes
-/// at most 4 MB.
-const UNPACK_STEP_BYTES: usize = 4 * 1024;
-
-/// How the HTTP layer packed the body.
-enum HttpCoding {
-    Identity,
-    Gzip(Box<GzDecoder<Vec<u8>>>),
-    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
-}
 
 /// Reads a request's body.
 pub(super) struct BodyReader {
     incoming: Incoming,
-    coding: HttpCoding,
+    /// How the HTTP layer packed the body.
+    unpacker: Unpacker,
+    /// ClickHouse's own blocks inside that. They are unpacked one at a time, as they are asked for: a few kilobytes
+    /// of them can hold gigabytes.
     blocks: Option<BlockDecoder>,
     /// Packed bytes not looked at yet.
     packed: Bytes,
-    unpacked: VecDeque<Bytes>,
     has_ended: bool,
     piece_timeout: Duration,
 }
@@ -43,26 +32,11 @@ impl BodyReader {
         has_blocks: bool,
         piece_timeout: Duration,
     ) -> Result<Self, Exception> {
-        let coding = match content_encoding {
-            None | Some("" | "identity") => HttpCoding::Identity,
-            Some("gzip") => HttpCoding::Gzip(Box::new(GzDecoder::new(Vec::new()))),
-            Some("zstd") => HttpCoding::Zstd(
-                zstd::stream::write::Decoder::new(Vec::new()).map_err(|error| garbled(&error))?,
-            ),
-            Some(other) => {
-                return Err(Exception::new(
-                    code::NOT_IMPLEMENTED,
-                    "NOT_IMPLEMENTED",
-                    format!("Content-Encoding {other} is not supported"),
-                ));
-            }
-        };
         Ok(Self {
             incoming,
-            coding,
+            unpacker: Unpacker::new(content_encoding)?,
             blocks: has_blocks.then(BlockDecoder::default),
             packed: Bytes::new(),
-            unpacked: VecDeque::new(),
             has_ended: false,
             piece_timeout,
         })
@@ -71,18 +45,25 @@ impl BodyReader {
     /// The next unpacked piece; `None` at the end.
     pub(super) async fn next_piece(&mut self) -> Result<Option<Bytes>, Exception> {
         loop {
-            if let Some(piece) = self.unpacked.pop_front() {
-                return Ok(Some(piece));
+            if let Some(blocks) = &mut self.blocks
+                && let Some(block) = blocks.next_block()?
+            {
+                return Ok(Some(block));
             }
-            if !self.packed.is_empty() {
-                let step = self
-                    .packed
-                    .split_to(self.packed.len().min(self.step_bytes()));
-                self.unpack(step)?;
+            let plain = if !self.packed.is_empty() || self.unpacker.holds_more() {
+                self.unpacker.step(&mut self.packed)?
             } else if self.has_ended {
-                return Ok(None);
+                return self.blocks.as_ref().map_or(Ok(None), |blocks| {
+                    blocks.finish()?;
+                    Ok(None)
+                });
             } else {
-                self.receive().await?;
+                self.receive().await?
+            };
+            match &mut self.blocks {
+                Some(blocks) => blocks.push(&plain),
+                None if plain.is_empty() => {}
+                None => return Ok(Some(plain)),
             }
         }
     }
@@ -116,14 +97,8 @@ impl BodyReader {
         }
     }
 
-    fn step_bytes(&self) -> usize {
-        match self.coding {
-            HttpCoding::Identity => usize::MAX,
-            HttpCoding::Gzip(_) | HttpCoding::Zstd(_) => UNPACK_STEP_BYTES,
-        }
-    }
-
-    async fn receive(&mut self) -> Result<(), Exception> {
+    /// Waits for packed bytes; at the end of the body gives what is left to unpack.
+    async fn receive(&mut self) -> Result<Bytes, Exception> {
         match tokio::time::timeout(self.piece_timeout, self.incoming.frame()).await {
             Err(_elapsed) => Err(Exception::new(
                 code::SOCKET_TIMEOUT,
@@ -135,7 +110,7 @@ impl BodyReader {
             )),
             Ok(Some(Ok(frame))) => {
                 self.packed = frame.into_data().unwrap_or_default();
-                Ok(())
+                Ok(Bytes::new())
             }
             Ok(Some(Err(error))) => Err(Exception::new(
                 code::NETWORK_ERROR,
@@ -144,58 +119,8 @@ impl BodyReader {
             )),
             Ok(None) => {
                 self.has_ended = true;
-                self.finish()
+                self.unpacker.finish()
             }
         }
     }
-
-    fn unpack(&mut self, step: Bytes) -> Result<(), Exception> {
-        let plain = match &mut self.coding {
-            HttpCoding::Identity => step,
-            HttpCoding::Gzip(decoder) => {
-                decoder.write_all(&step).map_err(|error| garbled(&error))?;
-                std::mem::take(decoder.get_mut()).into()
-            }
-            HttpCoding::Zstd(decoder) => {
-                decoder.write_all(&step).map_err(|error| garbled(&error))?;
-                decoder.flush().map_err(|error| garbled(&error))?;
-                std::mem::take(decoder.get_mut()).into()
-            }
-        };
-        self.pass_on(plain)
-    }
-
-    fn finish(&mut self) -> Result<(), Exception> {
-        let rest = match &mut self.coding {
-            HttpCoding::Identity | HttpCoding::Zstd(_) => Bytes::new(),
-            HttpCoding::Gzip(decoder) => {
-                decoder.try_finish().map_err(|error| garbled(&error))?;
-                std::mem::take(decoder.get_mut()).into()
-            }
-        };
-        self.pass_on(rest)?;
-        self.blocks.as_ref().map_or(Ok(()), BlockDecoder::finish)
-    }
-
-    fn pass_on(&mut self, plain: Bytes) -> Result<(), Exception> {
-        match &mut self.blocks {
-            None if plain.is_empty() => {}
-            None => self.unpacked.push_back(plain),
-            Some(decoder) => {
-                decoder.push(&plain);
-                while let Some(block) = decoder.next_block()? {
-                    self.unpacked.push_back(block);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn garbled(error: &std::io::Error) -> Exception {
-    Exception::new(
-        code::CANNOT_DECOMPRESS,
-        "CANNOT_DECOMPRESS",
-        format!("The request's body cannot be unpacked: {error}"),
-    )
 }

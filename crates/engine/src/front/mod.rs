@@ -7,6 +7,7 @@
 //! | `request.rs` | what a request asks for: URL, headers, credentials |
 //! | `multipart.rs` | parameters in a form |
 //! | `body.rs` | a request's body, unpacked piece by piece |
+//! | `unpack.rs` | what `Content-Encoding` names, in bounded steps |
 //! | `statement.rs` | from a request to an answer: the path of a statement |
 //! | `context.rs` | what a request carries to its answer, and a whole answer |
 //! | `job.rs` | its turn, its thread, its outcome |
@@ -31,6 +32,7 @@ mod serve;
 mod session;
 mod shared;
 mod statement;
+mod unpack;
 
 pub use serve::{run, until_told_to_stop};
 pub use shared::FrontSettings;

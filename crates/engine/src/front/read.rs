@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::{self, Answer, AnswerBody};
+use super::answer::{self, Answer, AnswerBody, AnswerPiece};
 use super::context::{Context, whole_answer};
 use super::encode::Encoder;
 use super::job::{Job, Outcome, no_resource, outcome_of};
@@ -123,7 +123,7 @@ async fn hold(pipe: &mut pipe::Receiver, wait_end: bool) -> io::Result<Held> {
 /// Carries an answer from the pipe to the client. Dropping it cancels the statement.
 struct Pump {
     pipe: pipe::Receiver,
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<AnswerPiece>,
     encoder: Encoder,
     canceller: Canceller,
     outcome: oneshot::Receiver<Outcome>,
@@ -131,6 +131,7 @@ struct Pump {
 }
 
 impl Pump {
+    /// Only an answer that came to its end, or to the exception that ended it, is ended for the client.
     async fn run(self, held: Bytes, engine: Arc<Engine>) {
         let Self {
             mut pipe,
@@ -140,44 +141,127 @@ impl Pump {
             outcome,
             tag,
         } = self;
-        let mut piece = held;
-        loop {
-            let packed = match encoder.push(piece) {
-                Ok(packed) => packed,
-                Err(error) => {
-                    tracing::warn!(%error, "an answer could not be packed");
-                    return;
-                }
-            };
-            if sender.send(packed).await.is_err() {
-                return;
+        let carried = async {
+            carry(&mut pipe, &mut encoder, &sender, held).await?;
+            if let Err(exception) = outcome_of(outcome).await {
+                let block = answer::exception_block(&engine, &tag, &exception);
+                send(&sender, encoder.push(block)?).await?;
             }
-            let mut buffer = BytesMut::with_capacity(PIPE_READ_BYTES);
-            let count = tokio::select! {
-                count = pipe.read_buf(&mut buffer) => count,
-                () = sender.closed() => return,
-            };
-            match count {
-                Ok(0) => break,
-                Ok(_) => piece = buffer.freeze(),
-                Err(error) => {
-                    tracing::warn!(%error, "an answer's pipe broke");
-                    return;
-                }
+            drop(canceller);
+            send(&sender, encoder.finish()?).await?;
+            sender
+                .send(AnswerPiece::End)
+                .await
+                .map_err(|_gone| Stop::Gone)
+        };
+        if let Err(Stop::Broken(error)) = carried.await {
+            tracing::warn!(%error, "an answer broke off");
+        }
+    }
+}
+
+/// Why an answer is not carried to its end.
+#[derive(Debug)]
+enum Stop {
+    /// The client has gone.
+    Gone,
+    /// The pipe broke, or a piece could not be packed.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// Carries what was held back, and then all that comes through the pipe.
+async fn carry(
+    pipe: &mut (impl AsyncRead + Unpin),
+    encoder: &mut Encoder,
+    sender: &mpsc::Sender<AnswerPiece>,
+    held: Bytes,
+) -> Result<(), Stop> {
+    let mut piece = held;
+    loop {
+        send(sender, encoder.push(piece)?).await?;
+        let mut buffer = BytesMut::with_capacity(PIPE_READ_BYTES);
+        let count = tokio::select! {
+            count = pipe.read_buf(&mut buffer) => count?,
+            () = sender.closed() => return Err(Stop::Gone),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        piece = buffer.freeze();
+    }
+}
+
+async fn send(sender: &mpsc::Sender<AnswerPiece>, packed: Bytes) -> Result<(), Stop> {
+    if packed.is_empty() {
+        return Ok(());
+    }
+    let sent = sender.send(AnswerPiece::Data(packed)).await;
+    sent.map_err(|_gone| Stop::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
+    use http_body_util::BodyExt;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::front::encode::Coding;
+
+    /// Gives a piece, and then the end or an error: a real pipe breaks too seldom.
+    struct Pipe {
+        piece: Option<&'static [u8]>,
+        breaks: bool,
+    }
+
+    impl AsyncRead for Pipe {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _context: &mut task::Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.piece.take() {
+                Some(piece) => buffer.put_slice(piece),
+                None if self.breaks => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                None => {}
             }
+            Poll::Ready(Ok(()))
         }
-        if let Err(exception) = outcome_of(outcome).await
-            && let Ok(packed) = encoder.push(answer::exception_block(&engine, &tag, &exception))
-            && sender.send(packed).await.is_err()
-        {
-            return;
-        }
-        drop(canceller);
-        if let Ok(rest) = encoder.finish()
-            && !rest.is_empty()
-        {
-            // The client may have gone; the statement has ended anyway.
-            let _ = sender.send(rest).await;
-        }
+    }
+
+    /// What a client gets of an answer through such a pipe.
+    async fn answer_through(breaks: bool) -> Option<Vec<u8>> {
+        let (sender, receiver) = mpsc::channel(ANSWER_PIECES_MAX);
+        let pump = async move {
+            let mut pipe = Pipe {
+                piece: Some(b" and the rest"),
+                breaks,
+            };
+            let mut encoder = Encoder::new(Coding::Identity).unwrap();
+            let held = Bytes::from_static(b"the beginning");
+            let carried = carry(&mut pipe, &mut encoder, &sender, held).await;
+            assert_eq!(matches!(carried, Err(Stop::Broken(_))), breaks);
+            if carried.is_ok() {
+                sender.send(AnswerPiece::End).await.unwrap();
+            }
+        };
+        let body = AnswerBody::Streamed(receiver).collect();
+        let ((), body) = tokio::join!(pump, body);
+        body.ok().map(|whole| whole.to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_pipe_broke_is_not_ended_as_if_it_were_whole() {
+        assert_eq!(answer_through(true).await, None);
+        let whole = answer_through(false).await;
+        assert_eq!(whole.unwrap(), b"the beginning and the rest");
     }
 }

@@ -109,8 +109,8 @@ impl Sessions {
 }
 
 impl Session {
-    /// Runs `work` with the settings and the database of one request, and takes them back after.
-    /// Blocks.
+    /// Runs `work` with the settings and the database of one request, and takes them back after, also when only some
+    /// of them could be applied. Blocks.
     pub(super) fn with<T>(
         &mut self,
         engine: &Engine,
@@ -122,8 +122,9 @@ impl Session {
             Some(connection) => connection,
             none => none.insert(engine.connect(&ConnectOptions::default(), mark)?),
         };
-        let undo = begin(connection, options)?;
-        let outcome = work(connection);
+        let mut undo = Vec::new();
+        let begun = begin(connection, options, &mut undo);
+        let outcome = begun.and_then(|()| work(connection));
         for sql in undo {
             if let Err(error) = connection.text(&sql) {
                 // A request's settings must not stay: better no session than a changed one.
@@ -136,9 +137,13 @@ impl Session {
     }
 }
 
-/// Applies a request's settings and database; returns the statements that undo it.
-fn begin(connection: &mut Connection, options: &ConnectOptions) -> Result<Vec<String>, Exception> {
-    let mut undo = Vec::new();
+/// Applies a request's settings and database. The statements that undo a change are in `undo` before the change is
+/// made: a `SET` of several settings keeps those that come before the one that it refuses.
+fn begin(
+    connection: &mut Connection,
+    options: &ConnectOptions,
+    undo: &mut Vec<String>,
+) -> Result<(), Exception> {
     if !options.settings.is_empty() {
         let names: Vec<String> = options
             .settings
@@ -149,7 +154,6 @@ fn begin(connection: &mut Connection, options: &ConnectOptions) -> Result<Vec<St
             "SELECT name, changed, value FROM system.settings WHERE name IN ({}) FORMAT TSVRaw",
             names.join(", ")
         ))?;
-        connection.set(&options.settings)?;
         for line in before.lines() {
             let mut columns = line.splitn(3, '\t');
             if let (Some(name), Some(changed), Some(value)) =
@@ -163,13 +167,14 @@ fn begin(connection: &mut Connection, options: &ConnectOptions) -> Result<Vec<St
                 undo.push(format!("SET {} = {value}", quoted_name(name)));
             }
         }
+        connection.set(&options.settings)?;
     }
     if let Some(database) = &options.database {
         let before = connection.text("SELECT currentDatabase() FORMAT TSVRaw")?;
         if before.trim_end() != database {
-            connection.text(&format!("USE {}", quoted_name(database)))?;
             undo.push(format!("USE {}", quoted_name(before.trim_end())));
+            connection.text(&format!("USE {}", quoted_name(database)))?;
         }
     }
-    Ok(undo)
+    Ok(())
 }

@@ -8,6 +8,12 @@
 //! From the hourly rollups the reader takes only hours that were not dirty at that moment, because these
 //! hold all epochs up to E and nothing later until they are rebuilt. Afterwards the reader asks whether a
 //! rebuild has begun meanwhile ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
+//!
+//! The lock is held for about a millisecond at most, but for the cut of a seal: records are applied some at a time, and
+//! a reader keeps what is open ([`crate::aggregate::kept`]) to look at it later. Even so no task waits for the lock on
+//! a thread that serves requests: tasks ask through [`Holdings::ask`] and [`Holdings::view`].
+
+mod view;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,13 +21,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tillwatch_model::hours::HOUR_S;
-use tillwatch_model::{DirtyHours, Rollup, StoreHour};
+use tillwatch_model::{DirtyHours, StoreHour};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregator, Cut, Filter};
+use crate::aggregate::kept::{Filter, OpenRollups};
+use crate::aggregate::{Aggregator, Cut};
 use crate::persist::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch};
+use crate::tasks::Jobs;
+
+pub use view::View;
 
 /// What is held, and where.
 #[derive(Debug)]
@@ -34,6 +44,8 @@ pub struct Holdings {
     /// Turns true while a cut is being encoded: its rows are nowhere to be read for that moment.
     is_cutting: watch::Sender<bool>,
     collector_id: Uuid,
+    /// Where tasks wait for the lock.
+    asking: Jobs,
 }
 
 #[derive(Debug)]
@@ -45,7 +57,7 @@ struct Inner {
     sealing: Option<Arc<Sealing>>,
     /// Samples of a cut that is not yet an epoch: from the cut to the commit.
     sealing_samples: u64,
-    unconfirmed: VecDeque<EpochInfo>,
+    unconfirmed: VecDeque<Arc<EpochInfo>>,
     confirmed: u64,
     last_epoch: u64,
     dirty: DirtyHours,
@@ -53,43 +65,18 @@ struct Inner {
     rebuilds: VecDeque<Arc<[StoreHour]>>,
     /// How often that was, from the start.
     rebuilds_begun: u64,
+    /// The first day whose minutes have not been given up.
+    minutes_from_day: u32,
 }
 
 /// How long others may have the aggregate between two pieces.
 const BETWEEN_PIECES: Duration = Duration::from_micros(200);
 
+/// Tasks that wait for the lock, or use what it guards, at once.
+const ASKING_MAX: usize = 4;
+
 /// So many of the last rebuilds are remembered; a reader that took longer reads again.
 const REBUILDS_KEPT: usize = 64;
-
-/// What a reader sees.
-#[derive(Debug)]
-pub struct View<T = Vec<Rollup>> {
-    /// What is open of what the reader asked for.
-    pub open: T,
-    /// The epoch that is being sealed.
-    pub sealing: Option<Arc<Sealing>>,
-    /// Epochs in the outbox.
-    pub unconfirmed: Vec<EpochInfo>,
-    /// Every epoch of this collector up to this one is confirmed.
-    pub confirmed: u64,
-    /// The id of this collector.
-    pub collector_id: Uuid,
-    /// The dirty ones of the hours that the reader asked for.
-    pub dirty: DirtyHours,
-    /// How often hours had begun to be summed up anew.
-    pub rebuilds_begun: u64,
-    /// Stores with series of their own.
-    pub stores: usize,
-}
-
-impl<T> View<T> {
-    /// The epochs of the outbox, but for the one that is being sealed, whose rows are at hand.
-    pub fn waiting(&self) -> impl Iterator<Item = &EpochInfo> {
-        let sealing = self.sealing.as_ref().map(|sealing| sealing.epoch());
-        let waiting = self.unconfirmed.iter();
-        waiting.filter(move |info| Some(info.epoch) != sealing)
-    }
-}
 
 /// How much is held.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,17 +122,19 @@ impl Holdings {
                 is_cut_open: false,
                 sealing: None,
                 sealing_samples: 0,
-                unconfirmed: unconfirmed.into(),
+                unconfirmed: unconfirmed.into_iter().map(Arc::new).collect(),
                 confirmed,
                 last_epoch,
                 dirty,
                 rebuilds: VecDeque::new(),
                 rebuilds_begun: 0,
+                minutes_from_day: 0,
             }),
             emptied: Condvar::new(),
             applied,
             is_cutting,
             collector_id,
+            asking: Jobs::new(ASKING_MAX),
         }
     }
 
@@ -176,6 +165,15 @@ impl Holdings {
     /// when none comes.
     pub fn forget_minutes(&self, now_ms: i64) {
         self.lock().aggregator.forget_minutes(now_ms);
+    }
+
+    /// Asks, or tells, what is held: the lock is waited for where no request is served.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let holdings = Arc::clone(self);
+        self.asking.run(move || ask(&holdings)).await
     }
 
     /// Reads the aggregate a piece at a time, until `read` says that there is no more: what is long to look at
@@ -226,7 +224,7 @@ impl Holdings {
         inner.sealing_samples = 0;
         // The epoch may have been shipped and confirmed in the moment since its commit.
         if info.epoch > inner.confirmed {
-            inner.unconfirmed.push_back(info);
+            inner.unconfirmed.push_back(Arc::new(info));
         }
     }
 
@@ -260,42 +258,77 @@ impl Holdings {
 
     /// Waits until everything up to `position` is applied, then takes a view. What was acknowledged
     /// before the call is in it.
-    pub async fn view(&self, position: u64, filter: &Filter<'_>) -> View {
+    pub async fn view(self: &Arc<Self>, position: u64, filter: Filter) -> View<OpenRollups> {
         let hours = filter.from_s / HOUR_S..filter.to_s.div_ceil(HOUR_S);
-        let read = |aggregator: &Aggregator| aggregator.open_rollups(filter);
+        let read = move |aggregator: &Aggregator| aggregator.open_rollups(&filter);
         self.look(position, read, hours).await
     }
 
     /// Takes a view as [`view`](Self::view) does, with whatever `read` takes out of what is open.
-    pub async fn view_of<T>(&self, position: u64, read: impl Fn(&Aggregator) -> T) -> View<T> {
+    pub async fn view_of<T: Send + 'static>(
+        self: &Arc<Self>,
+        position: u64,
+        read: impl Fn(&Aggregator) -> T + Send + Sync + 'static,
+    ) -> View<T> {
         self.look(position, read, 0..0).await
     }
 
-    async fn look<T>(
-        &self,
+    async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
         position: u64,
-        read: impl Fn(&Aggregator) -> T,
+        read: impl Fn(&Aggregator) -> T + Send + Sync + 'static,
         hours: Range<u32>,
     ) -> View<T> {
         self.wait_applied(position).await;
         let mut is_cutting = self.is_cutting.subscribe();
+        let read = Arc::new(read);
         loop {
             drop(is_cutting.wait_for(|is_cutting| !is_cutting).await);
-            let inner = self.lock();
-            if *self.is_cutting.borrow() {
-                continue;
+            let (read, hours) = (Arc::clone(&read), hours.clone());
+            let look = self.ask(move |holdings| holdings.look_now(&*read, hours));
+            if let Some(view) = look.await {
+                return view;
             }
-            return View {
-                open: read(&inner.aggregator),
-                sealing: inner.sealing.clone(),
-                unconfirmed: inner.unconfirmed.iter().cloned().collect(),
-                confirmed: inner.confirmed,
-                collector_id: self.collector_id,
-                dirty: inner.dirty.within(hours.clone()),
-                rebuilds_begun: inner.rebuilds_begun,
-                stores: inner.aggregator.name_counts().0,
-            };
         }
+    }
+
+    /// A view; `None` while a cut is being encoded. Blocks.
+    fn look_now<T>(&self, read: impl Fn(&Aggregator) -> T, hours: Range<u32>) -> Option<View<T>> {
+        let inner = self.lock();
+        if *self.is_cutting.borrow() {
+            return None;
+        }
+        Some(View {
+            open: read(&inner.aggregator),
+            sealing: inner.sealing.clone(),
+            unconfirmed: inner.unconfirmed.iter().cloned().collect(),
+            confirmed: inner.confirmed,
+            collector_id: self.collector_id,
+            dirty: inner.dirty.within(hours),
+            rebuilds_begun: inner.rebuilds_begun,
+            stores: inner.aggregator.name_counts().0,
+            minutes_from_hour: inner.minutes_from_day.saturating_mul(24),
+        })
+    }
+
+    /// The minutes of days before this one are given up: from now on readers take their hours alone.
+    pub fn give_up_minutes(&self, first_day: u32) {
+        let mut inner = self.lock();
+        inner.minutes_from_day = inner.minutes_from_day.max(first_day);
+    }
+
+    /// Whether something is still to be done with a day's minutes: an epoch with rows of it is not confirmed, or
+    /// an hour of it is not summed up.
+    #[must_use]
+    pub fn needs_minutes(&self, day: u32) -> bool {
+        let inner = self.lock();
+        let is_of_day = |info: &Arc<EpochInfo>| {
+            let mut sides = info.sides.values();
+            info.days.contains_key(&day) || sides.any(|days| days.contains_key(&day))
+        };
+        let is_dirty =
+            |hour| inner.dirty.is_unchecked(hour) || inner.dirty.stores_of(hour).next().is_some();
+        inner.unconfirmed.iter().any(is_of_day) || (day * 24..(day + 1) * 24).any(is_dirty)
     }
 
     /// A copy of the dirty hours, and the epoch up to which all are confirmed.
@@ -355,7 +388,7 @@ impl Holdings {
             applied: *self.applied.borrow(),
             accepted_samples: inner.aggregator.totals().accepted,
             open_samples: inner.aggregator.open_samples() + inner.sealing_samples,
-            outbox_samples: inner.unconfirmed.iter().map(EpochInfo::samples).sum(),
+            outbox_samples: inner.unconfirmed.iter().map(|info| info.samples()).sum(),
             confirmed: inner.confirmed,
             sealed: inner.last_epoch,
             dirty_hours,

@@ -1,0 +1,55 @@
+// The numbers that the rules of alerts/rules/sync.yml have. A test compares them with the file.
+
+/** None bad in the last minute, or two, where so many would be: what is over pages nobody. */
+const RECOVERED = [
+  { minutes: 1, expected: 3 },
+  { minutes: 2, expected: 2 },
+];
+
+/** A share of bad attempts that pages: 5 % of synchronisations over 5 s, or failed. */
+export const PAGE = {
+  limit: 0.05,
+  for: 1,
+  keep: 8,
+  recovered: RECOVERED,
+  windows: [
+    { minutes: 4, z: 3.5, least: 5, tills: 4 },
+    { minutes: 15, z: 4, least: 5, tills: 4 },
+  ],
+};
+
+/** A store that the fleet's rule counts as bad: what is weak in each store is strong in a fifth of them. */
+export const SUSPECT = {
+  limit: 0.05,
+  for: 0,
+  keep: 15,
+  recovered: RECOVERED,
+  windows: [
+    { minutes: 4, z: 2 },
+    { minutes: 15, z: 2 },
+  ],
+};
+/** Either will do: a fifth of the stores, or a tenth where that is ten or more. */
+export const FLEET = [
+  { share: 0.2, least: 3 },
+  { share: 0.1, least: 10 },
+];
+
+/** Slow ones for hours, where a quarter of an hour says too little; the condition on the last hour is left out. */
+export const HOURS = {
+  limit: 0.05,
+  for: 12,
+  keep: 15,
+  windows: [{ minutes: 360, z: 4, least: 5, tills: 2, tillsOver: 60 }],
+};
+
+/** A share of failures that goes to the chat: 1 %. */
+export const WARN = {
+  limit: 0.01,
+  for: 10,
+  keep: 15,
+  windows: [
+    { minutes: 60, z: 6, least: 10, tills: 2 },
+    { minutes: 360, z: 6, least: 10, tills: 2, tillsOver: 60 },
+  ],
+};

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+// Prints what the chosen rules do in the model: false lines of healthy fleets, and the time to a page.
+//   node alerts/model/run.mjs [--days N]     fleet-days for each number of false lines; 50 take about three minutes
+
+import { parseArgs } from 'node:util';
+
+import { HOURS, PAGE, WARN } from './chosen.mjs';
+import { HEALTHY, STORES, falseLines, fleetGoesBad, timeToNotice } from './experiments.mjs';
+
+const { values } = parseArgs({ options: { days: { type: 'string', default: '50' } } });
+const days = Number(values.days);
+const minutes = (value) => (value === Infinity ? '–' : value.toFixed(1));
+const heading = (...cells) => console.log(`| ${cells.join(' | ')} |\n|${cells.map(() => '---').join('|')}|`);
+const line = (...cells) => console.log(`| ${cells.join(' | ')} |`);
+
+console.log(`False lines a day of 200 healthy stores, ${HEALTHY * 100} % of attempts fail; ${days} days each\n`);
+heading('attempts an hour', 'tills', 'failures', 'pages', 'warnings of failures', 'warnings of slow ones');
+for (const store of STORES) {
+  for (const inThrees of [false, true]) {
+    const lines = falseLines([PAGE, WARN, HOURS], store, { inThrees, days, seed: 1 });
+    line(store.perHour, store.tills, inThrees ? 'in threes' : 'alone', ...lines.map((count) => count.toFixed(2)));
+  }
+}
+
+console.log('\nMinutes from the onset to the notification of one store: median, nine of ten\n');
+heading('attempts an hour', 'bad attempts', 'page', 'warning');
+for (const store of STORES) {
+  for (const bad of [0.05, 0.1, 0.3, 0.6, 1]) {
+    const [page, warning] = [PAGE, WARN].map((rule) => timeToNotice(rule, store, { bad, runs: 200, hours: 12, seed: 7 }));
+    line(store.perHour, `${bad * 100} %`, `${minutes(page.median)}, ${minutes(page.ninetieth)}`, `${minutes(warning.median)}, ${minutes(warning.ninetieth)}`);
+  }
+}
+
+console.log('\nMany stores at once: minutes to the page of the fleet (median), and runs of 20 in which a store was paged before\n');
+heading('attempts an hour', 'bad attempts', 'bad stores', 'fleet', 'store paged before');
+for (const store of STORES) {
+  for (const bad of [0.3, 1]) {
+    for (const [badStores, stores] of [[50, 60], [50, 200]]) {
+      const { median, early } = fleetGoesBad(PAGE, store, { badStores, stores, bad, runs: 20, seed: 11 });
+      line(store.perHour, `${bad * 100} %`, `${badStores} of ${stores}`, minutes(median), early);
+    }
+  }
+}
