@@ -121,11 +121,11 @@ mod tests {
     fn what_is_quick_says_nothing_and_lines_are_apart() {
         let mut progress = Progress::new();
         progress.is_terminal = false;
-        assert!(!progress.is_due(Duration::from_millis(4_900)));
-        assert!(progress.is_due(Duration::from_secs(5)));
-        progress.show(Duration::from_secs(5), "x");
-        assert!(!progress.is_due(Duration::from_secs(9)));
+        assert!(!progress.is_due(Duration::from_millis(9_900)));
         assert!(progress.is_due(Duration::from_secs(10)));
+        progress.show(Duration::from_secs(10), "x");
+        assert!(!progress.is_due(Duration::from_secs(19)));
+        assert!(progress.is_due(Duration::from_secs(20)));
         progress.is_terminal = true;
         progress.shown = None;
         assert!(!progress.is_due(Duration::from_millis(900)));

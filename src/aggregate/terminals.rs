@@ -27,8 +27,7 @@ pub struct Limits {
     pub terminals_max: usize,
     /// How many terminals of one store may be known, likewise. Unit: terminals.
     pub store_terminals_max: usize,
-    /// How the ranges of missing numbers are shared among the stores. The intake refuses what would leave too many;
-    /// what it lets in all the same, because it fills a gap, costs its queue the lowest of them.
+    /// How stores share the ranges of missing numbers. What the intake lets in past that costs its queue the lowest.
     pub gaps: ShareRule,
 }
 

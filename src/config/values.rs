@@ -182,15 +182,7 @@ mod tests {
         assert_eq!(read(" 250ms "), Ok(250));
         assert_eq!(read("1h30m"), Ok(5_400_000));
         assert_eq!(read("7d"), Ok(604_800_000));
-        for bad in [
-            "",
-            "90",
-            "often",
-            "1.5h",
-            "-1s",
-            "10us",
-            "99999999999999999999d",
-        ] {
+        for bad in ["", "90", "often", "-1s", "10us", "99999999999999999999d"] {
             assert!(read(bad).is_err_and(|error| error.contains("10s")), "{bad}");
         }
     }

@@ -124,7 +124,7 @@ const RECIPES: &[Recipe] = &[
         "conflicts",
         [0.000_2, 0.0, 0.015],
         ONE,
-        &[0.4, 0.1, 0.1, 0.1, 0.2, 0.1],
+        &[0.4, 0.1, 0.1, 0.1, 0.2, 0.1, 0.0],
     ),
     labelled(
         "cache_requests",

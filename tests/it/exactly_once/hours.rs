@@ -469,10 +469,11 @@ async fn a_point_whose_buckets_do_not_fit_in_memory_is_merged_all_the_same() {
         bench.apply(&mut random);
     }
     let at_s = (bench.base_ms + 55 * HOUR_MS) / 1_000;
+    let highest = bucket_highest(49_999);
     let rows = format!(
         "INSERT INTO tillwatch.rollup_1m SELECT 'lcp_ms', '', 'store-1', '1', 'online', 'rum', toDateTime({at_s} + number * 60), 60,
          '00000000-0000-0000-0000-000000000009', 1, (range(50000)::Array(UInt32), arrayWithConstant(50000, 1::UInt64)),
-         50000, 50000, 0, 50000, 0, 0, now64(3), number FROM numbers(40)"
+         50000, 50000, 0, {highest}, 0, 0, now64(3), number FROM numbers(40)"
     );
     engine.sql(&rows).await;
     bench.sources.merge_bytes_max = 8 << 20;
@@ -498,8 +499,10 @@ async fn a_point_whose_buckets_do_not_fit_in_memory_is_merged_all_the_same() {
         let found = answer(&bench.sources, &request, now_ms(), 5).await.unwrap();
         let point = serde_json::to_value(&found).unwrap()["series"][0]["points"][0].clone();
         assert_eq!(point["count"], 2_000_005);
-        let highest = bucket_highest(49_999) as f64 / 1_000.0;
-        assert_eq!(point["values"]["1"].as_f64().unwrap(), highest);
+        assert_eq!(
+            point["values"]["1"].as_f64().unwrap(),
+            highest as f64 / 1_000.0
+        );
         answers.push(point);
     }
     assert_eq!(answers[0], answers[1]);

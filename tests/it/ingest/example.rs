@@ -46,7 +46,7 @@ async fn the_documented_example_is_taken_once_and_read_back() {
     let points = &answer["series"][0]["points"];
     assert_eq!(
         points[0]["values"],
-        json!({"0.25": 8.003, "0.5": 9.807, "0.75": 10.007, "1.0": 12.303})
+        json!({"0.25": 8.003, "0.5": 9.807, "0.75": 10.007, "1.0": 12.3})
     );
     assert_eq!(points[0]["count"], 4);
     assert_eq!(

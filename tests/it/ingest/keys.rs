@@ -268,7 +268,13 @@ async fn what_is_refused_does_not_use_up_its_key() {
         (503, "idempotency_keys_full")
     );
     assert!(full.header("retry-after").parse::<u32>().unwrap() >= 30);
-    assert_eq!(counted(&server, &format!("full-{number}")).await, 0);
+    // Nothing of it was kept.
+    let asked = [
+        ("metric", "lcp_ms"),
+        ("store_id", &format!("full-{number}")),
+    ];
+    let reply = server.get("/api/v1/percentiles", &asked).await;
+    assert_eq!(reply.code(), "unknown_store");
     is(
         &post(&server, "f0", &batch("full-0", 7).0).await,
         (1, 0, 0),
