@@ -25,8 +25,8 @@ export const SUSPECT = {
   keep: 15,
   recovered: RECOVERED,
   windows: [
-    { minutes: 4, z: 2 },
-    { minutes: 15, z: 2 },
+    { minutes: 4, z: 2, least: 2 },
+    { minutes: 15, z: 2, least: 2 },
   ],
 };
 /** Either will do: a fifth of the stores, or a tenth where that is ten or more. */

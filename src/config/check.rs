@@ -100,7 +100,7 @@ impl Config {
             ("journal_segment", journal.segment, 4 * MIB, GIB),
             ("journal_budget", journal.budget, 32 * MIB, 16 * TIB),
             ("outbox_budget", self.outbox.budget, KIB, 1024 * TIB),
-            ("clickhouse_budget", self.clickhouse.budget, MIB, 1024 * TIB),
+            ("clickhouse_budget", self.clickhouse.budget, 0, 1024 * TIB),
             ("body_bytes_max", requests.body_bytes_max, KIB, 64 * MIB),
             (
                 "decoded_bytes_max",

@@ -133,7 +133,7 @@ settings! {
         "TILLWATCH_CLICKHOUSE_URL" clickhouse_url => url: String = none, "The address of a ClickHouse server, as in http://host:8123. Without this setting tillwatch starts the embedded engine";
         "TILLWATCH_CLICKHOUSE_USER" clickhouse_user => user: String = "default", "The user on the ClickHouse server. The password comes from TILLWATCH_CLICKHOUSE_PASSWORD or clickhouse_password_file";
         "TILLWATCH_CLICKHOUSE_PASSWORD_FILE" clickhouse_password_file => password_file: PathBuf = none, "The file that holds the password for the ClickHouse server";
-        "TILLWATCH_CLICKHOUSE_BUDGET" clickhouse_budget => budget: Bytes = "512GiB", "How much disk the tables in ClickHouse may take. When they take more, tillwatch drops the oldest days of minutes, terminals and sessions, and after them the oldest weeks of hourly rollups; the last ten days always stay";
+        "TILLWATCH_CLICKHOUSE_BUDGET" clickhouse_budget => budget: Bytes = "512GiB", "How much disk the tables in ClickHouse may take. When they take more, tillwatch drops the oldest days of minutes, terminals and sessions, and after them the oldest weeks of hourly rollups; the last ten days always stay. 0 drops nothing, which several collectors on one server need: each sees the tables of all";
         "TILLWATCH_CLICKHOUSE_TIMEOUT" clickhouse_timeout => timeout: Span = "60s", "How long one statement to ClickHouse may take. If the time is too short, large inserts are sent again and again";
     }
     /// The embedded engine.

@@ -1,9 +1,9 @@
 //! The disk that the tables may take, and which days give way when they take more.
 //!
 //! Minutes give way first: of the oldest day the one-minute rollups, and with them the rows by terminal and by
-//! session. When no day of them may go, the oldest week of hourly rollups does. A day among the last
-//! [`DAYS_MIN`] never gives way, because late data still come for it, and neither does a day that waits for
-//! something: for an epoch to be shipped, or for its hours to be summed up.
+//! session. When no minutes are left that are old enough, the oldest week of hourly rollups does. A day among the
+//! last [`DAYS_MIN`] never gives way, because late data still come for it. While a day waits for something (for an
+//! epoch to be shipped, or for its hours to be summed up), neither it nor what is younger gives way.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,8 @@ pub const DAILY: [&str; 3] = ["rollup_1m", "rollup_terminal_1h", "session"];
 /// The table whose partitions are weeks, by the day that a week begins with.
 pub const WEEKLY: &str = "rollup_1h";
 const DAYS_A_WEEK: u32 = 7;
+/// So far back a day may still wait for something: rows are kept for 90 days.
+const DAYS_BEFORE: u32 = 100;
 
 /// The key in the state file: the first day whose minutes have not been given up.
 const FIRST_DAY: &str = "minutes_from_day";
@@ -60,16 +62,17 @@ pub async fn held(clickhouse: &ClickHouse) -> Result<Vec<Held>, ClickHouseError>
 
 /// What gives way next, if the tables are to take less: never a day for which `is_needed`.
 #[must_use]
-pub fn next(held: &[Held], today: u32, is_needed: impl Fn(u32) -> bool) -> Option<GivenUp> {
+pub fn next(held: &[Held], today: u32, is_needed: impl Fn(u32) -> bool + Copy) -> Option<GivenUp> {
     let first_kept = (today + 1).saturating_sub(DAYS_MIN);
     let days: BTreeSet<u32> = held
         .iter()
         .filter(|held| DAILY.contains(&&*held.of_table))
         .map(|held| held.day)
         .collect();
-    let mut days = days.range(1..first_kept);
-    if let Some(day) = days.find(|day| !is_needed(**day)) {
-        return Some(GivenUp::Minutes(*day));
+    if let Some(day) = days.range(1..first_kept).next() {
+        // All days before it are noted as given up with it, and hours do not go before minutes that only wait.
+        let is_free = !(day.saturating_sub(DAYS_BEFORE)..=*day).any(is_needed);
+        return is_free.then_some(GivenUp::Minutes(*day));
     }
     let is_over = |week: &&Held| week.day > 0 && week.day + DAYS_A_WEEK <= first_kept;
     let is_free = |week: &&Held| !(week.day..week.day + DAYS_A_WEEK).any(&is_needed);
@@ -159,16 +162,21 @@ mod tests {
         ]);
         let nothing = |_| false;
         assert_eq!(next(&all, 1_000, nothing), Some(GivenUp::Minutes(961)));
-        assert_eq!(
-            next(&all, 1_000, |day| day == 961),
-            Some(GivenUp::Minutes(962))
-        );
+        for waiting in [961, 940] {
+            let next = next(&all, 1_000, |day| day == waiting);
+            assert_eq!(next, None, "what is younger waits with {waiting}");
+        }
         // Days 991 to 1,000 are the last ten.
-        let no_minutes = |day| (960..=990).contains(&day);
-        assert_eq!(next(&all, 1_000, no_minutes), Some(GivenUp::Hours(950)));
+        let no_minutes = held(&[
+            ("rollup_1h", 950),
+            ("rollup_1h", 957),
+            ("rollup_1m", 991),
+            ("session", 1_000),
+        ]);
+        assert_eq!(next(&no_minutes, 1_000, nothing), Some(GivenUp::Hours(950)));
         assert_eq!(
-            next(&all, 1_000, |day| day >= 956),
-            None,
+            next(&no_minutes, 1_000, |day| day == 956),
+            Some(GivenUp::Hours(957)),
             "day 956 is of the week of 950"
         );
         let young = held(&[("rollup_1m", 991), ("rollup_1h", 985), ("rollup_1h", 0)]);

@@ -53,7 +53,11 @@ pub(super) async fn at_rest(
         if plan.hours.is_none() {
             return Ok(read);
         }
-        match sources.holdings.rebuilt_since(view.rebuilds_begun) {
+        let begun = view.rebuilds_begun;
+        let rebuilt_since = sources
+            .holdings
+            .ask(move |holdings| holdings.rebuilt_since(begun));
+        match rebuilt_since.await {
             Some(batches) => {
                 rebuilt = batches;
                 if !plan.reads_any(request, &rebuilt) {

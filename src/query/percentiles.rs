@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
+use tillwatch_model::time::HOUR_MS;
 use tillwatch_model::{Catalogue, Kind, SparseHistogram, Summary};
 
-use crate::aggregate::Filter;
+use crate::aggregate::{Aggregator, Filter};
 use crate::holdings::Holdings;
 use crate::persist::{ClickHouse, State};
 use crate::query::at_rest::{FoundPoint, PointKey, at_rest};
@@ -76,6 +77,10 @@ pub struct PercentilesAnswer {
     step_s: Option<i64>,
     relative_error: f64,
     complete_to: i64,
+    /// From when on there are minutes (Unix ms), if that is later than `from`: of the time before, only whole hours
+    /// are in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minutes_from: Option<i64>,
     /// How many series there are of which the first are given; only if they are ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     series_total: Option<usize>,
@@ -127,16 +132,25 @@ pub async fn answer(
     shared.dedup();
     let parts = [Part::AtRest, sources.shared()];
     let asked = if shared.is_empty() { 1 } else { 2 };
-    let read = at_rest(sources, &request, &view, &parts[..asked], &shared).await?;
+    let read = match &ranked {
+        Some(ranked) if ranked.names.is_empty() => Vec::new(),
+        _ => at_rest(sources, &request, &view, &parts[..asked], &shared).await?,
+    };
     if let Some(store_id) = &request.store_id
         && elsewhere.is_empty()
         && read.iter().all(Vec::is_empty)
-        && !is_known(sources, store_id)
+        && !is_known(sources, store_id).await
     {
         return Err(QueryError::UnknownStore(store_id.clone()));
     }
+    let minutes_from = i64::from(view.minutes_from_hour) * HOUR_MS;
+    let minutes_from = (request.from_ms < minutes_from).then_some(minutes_from);
     let merge = move || merge(&request, read, elsewhere, ranked.as_ref(), now_ms);
-    sources.jobs.run(merge).await
+    let answer = sources.jobs.run(merge).await?;
+    Ok(PercentilesAnswer {
+        minutes_from,
+        ..answer
+    })
 }
 
 /// Merges what is at rest with what is elsewhere.
@@ -172,11 +186,16 @@ fn merge(
 }
 
 /// Whether the store has series or terminals; rows at rest it may have for longer.
-fn is_known(sources: &Sources, store_id: &str) -> bool {
-    sources.holdings.read(|aggregator| {
+async fn is_known(sources: &Sources, store_id: &str) -> bool {
+    let store_id = store_id.to_owned();
+    let is_known = move |aggregator: &Aggregator| {
         let terminals = aggregator.terminals();
-        aggregator.names().0.find(store_id).is_some() || terminals.of_store(store_id).is_some()
-    })
+        aggregator.names().0.find(&store_id).is_some() || terminals.of_store(&store_id).is_some()
+    };
+    sources
+        .holdings
+        .ask(move |holdings| holdings.read(is_known))
+        .await
 }
 
 /// A bucket is read as its highest value, which may lie above the greatest value in it. The least and the
@@ -248,6 +267,7 @@ fn assemble(
         step_s: request.step_ms.map(|step_ms| step_ms / 1_000),
         relative_error: RELATIVE_ERROR,
         complete_to: now_ms,
+        minutes_from: None,
         series_total: ranked.map(|ranked| ranked.total),
         series: series.into_iter().map(line).collect(),
     })

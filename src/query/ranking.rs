@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tillwatch_model::histogram::values_at;
 use tillwatch_model::{Quantile, SparseHistogram, Summary};
 
+use crate::aggregate::Aggregator;
 use crate::holdings::View;
 use crate::query::at_rest::{self, FoundPoint, PointKey};
 use crate::query::error::QueryError;
@@ -41,7 +42,10 @@ pub(super) async fn refuse_too_many(
     sources: &Sources,
     request: &PercentileRequest,
 ) -> Result<(), QueryError> {
-    let (stores, releases) = sources.holdings.read(|aggregator| aggregator.name_counts());
+    let (stores, releases) = sources
+        .holdings
+        .ask(|holdings| holdings.read(Aggregator::name_counts))
+        .await;
     // The others have no more values than the catalogue says.
     let known = match request.group_by {
         GroupBy::Store if request.store_id.is_none() => stores,

@@ -122,12 +122,17 @@ async fn over_the_budget_the_oldest_days_give_way_and_nothing_that_is_young_or_n
         engine.sql(DAYS).await.trim(),
         "10 11 12 13 14 15 16 17 18 19 9"
     );
-    // The rows of twelve days ago have not been shipped: that day waits.
+    assert_eq!(
+        upkeep(0).keep_within_budget().await.unwrap(),
+        Standing::Within,
+        "0 drops nothing"
+    );
+    // The rows of twelve days ago have not been shipped: that day waits, and the younger ones with it.
     assert_eq!(
         upkeep(1).keep_within_budget().await.unwrap(),
         Standing::Waiting
     );
-    assert_eq!(engine.sql(DAYS).await.trim(), "12 9");
+    assert_eq!(engine.sql(DAYS).await.trim(), "10 11 12 9");
     let shipped = ship_once(&clickhouse, &state, &world.clock, false)
         .await
         .unwrap();
