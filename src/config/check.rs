@@ -413,7 +413,7 @@ mod tests {
         ),
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
-        ("clickhouse_budget", "1", "between 1MiB"),
+        ("clickhouse_budget", "2000TiB", "between 0"),
         ("stores_max", "0", "between 1 and"),
         ("store_list", "store-1, store 2", "as its tills send it"),
         ("rebuild_quiet", "9d", "between 1ms and 1d"),

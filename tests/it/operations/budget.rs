@@ -161,7 +161,7 @@ async fn over_the_budget_the_oldest_days_give_way_and_nothing_that_is_young_or_n
         upkeep(bytes - 1).keep_within_budget().await.unwrap(),
         Standing::Within
     );
-    assert_eq!(engine.sql(DAYS).await.trim(), "0 9");
+    assert_eq!(engine.sql(DAYS).await.trim(), "0 10 11 9");
     assert_eq!(samples(&sources, 30).await, 2);
     assert_eq!(
         upkeep(1).keep_within_budget().await.unwrap(),
