@@ -87,6 +87,9 @@ impl Fleet {
 
     /// Posts so many batches, of which each must be taken; sends some again.
     pub async fn post(&mut self, server: &Server, batches: usize) {
+        if self.sent.is_empty() {
+            self.name_releases(server).await;
+        }
         for _ in 0..batches {
             let batch = self.make();
             let (accepted, duplicate, rejected) = server.taken(&batch.0).await;
@@ -98,6 +101,18 @@ impl Fleet {
             let again = self.sent[self.random.usize(0..self.sent.len())].clone();
             let (accepted, _, rejected) = server.taken(&many([&again])).await;
             assert_eq!((accepted, rejected), (0, 0));
+        }
+    }
+
+    /// While it is alone, a terminal gives a release its name at once. Of two that report, the first would be counted
+    /// as `__new__`.
+    async fn name_releases(&mut self, server: &Server) {
+        let till = &mut self.tills[0];
+        for release in 0..2 {
+            till.seq += 1;
+            let batch = till.blank.clone().seq(till.seq);
+            let batch = batch.with("release", format!("2.{release}"));
+            assert_eq!(server.taken(&batch.0).await, (0, 0, 0));
         }
     }
 
