@@ -3,6 +3,9 @@
 fail() { printf 'test-stack: FAILED: %s\n' "$*" >&2; exit 1; }
 pass() { printf 'test-stack: ok: %s\n' "$*"; }
 
+# Whoever does not answer makes a test fail, and not wait for ever.
+curl() { command curl --max-time 30 "$@"; }
+
 # install_packages PACKAGE…: as root on Debian; fails elsewhere.
 install_packages() {
   local policy=/usr/sbin/policy-rc.d is_ours=''
@@ -45,16 +48,28 @@ begin() {
 }
 
 stop() {
+  local status=$? pid
   trap '' INT TERM
-  local pid
   for pid in "${pids[@]}"; do
-    end "$pid"
+    end "$pid" || status=1
   done
   rm -rf "$folder"
+  exit "$status"
 }
 
-end() { # PID
+# end PID: tells it to end, and kills it if it does not within a minute: that is a failure.
+end() {
+  local deadline=$((SECONDS + 60))
   kill -TERM "$1" 2>/dev/null || true
+  while kill -0 "$1" 2>/dev/null; do
+    if (( SECONDS >= deadline )); then
+      echo "test-stack: FAILED: this did not end within a minute: $(ps -o pid=,etimes=,stat=,args= -p "$1")" >&2
+      kill -KILL "$1" 2>/dev/null || true
+      wait "$1" 2>/dev/null || true
+      return 1
+    fi
+    sleep 0.1
+  done
   wait "$1" 2>/dev/null || true
 }
 
