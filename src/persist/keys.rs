@@ -120,9 +120,11 @@ impl State {
         }
         let counted = by_hour.into_iter().flat_map(|(hour, (all, mut of_hour))| {
             let known: usize = of_hour.iter().map(|one| one.keys).sum();
+            // The oldest hour's keys are being forgotten, or a clock was put right: each store keeps its part.
             if known > all {
-                // A clock was put right, or the keys are being forgotten.
-                of_hour.clear();
+                for one in &mut of_hour {
+                    one.keys = one.keys.saturating_mul(all) / known;
+                }
             }
             let known: usize = of_hour.iter().map(|one| one.keys).sum();
             of_hour.push(StoreKeys {
@@ -256,6 +258,12 @@ mod tests {
         let mut found = state.keys_by_store().unwrap();
         found.sort_by_key(|one| (one.hour, one.keys));
         assert_eq!(found, all);
+        // Half of an hour's keys are forgotten: each store keeps its part of the others.
+        state.forget_keys(3 * HOUR_MS, 100).unwrap();
+        state.forget_keys(3 * HOUR_MS + 6, 2).unwrap();
+        let mut found = state.keys_by_store().unwrap();
+        found.retain(|one| one.hour == 3);
+        assert_eq!(found, [of("a", 3, 1), of("", 3, 1)]);
         state.forget_keys(4 * HOUR_MS, 100).unwrap();
         assert_eq!(state.keys_by_store().unwrap(), all[3..]);
     }

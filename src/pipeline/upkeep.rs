@@ -159,13 +159,16 @@ impl Upkeep {
                 return Ok(Standing::Waiting);
             }
             let today = u32::try_from(day_of(self.world.clock.now_ms())).unwrap_or(0);
-            let is_needed = |day| self.holdings.needs_minutes(day);
-            match budget::next(&held, today, is_needed) {
-                Some(given_up) => self.give_up(given_up, &held).await?,
-                None if budget::next(&held, today, |_| false).is_some() => {
-                    return Ok(Standing::Waiting);
-                }
-                None => return Ok(Standing::Over),
+            let choose = move |holdings: &Holdings| {
+                let is_needed = |day| holdings.needs_minutes(day);
+                let next = budget::next(&held, today, is_needed);
+                let is_waiting = next.is_none() && budget::next(&held, today, |_| false).is_some();
+                (held, next, is_waiting)
+            };
+            match self.holdings.ask(choose).await {
+                (held, Some(given_up), _) => self.give_up(given_up, &held).await?,
+                (_, None, true) => return Ok(Standing::Waiting),
+                (_, None, false) => return Ok(Standing::Over),
             }
         }
     }
