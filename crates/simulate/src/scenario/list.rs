@@ -152,6 +152,13 @@ pub const SCENARIOS: &[Scenario] = &[
         ..STORY
     },
     Scenario {
+        name: "large",
+        what: "A batch a minute from each of 20,000 terminals in 2,000 stores for five minutes, on the shipped settings",
+        preset: &["--stores", "2000", "--terminals", "20000", "--rate", "20000", "--duration", "5m", "--connections", "2048", "--late-share", "0", "--resend-share", "0", "--compare-wait", "5m"],
+        expected: &[AllDelivered, FoundOnce, AnsweredWithin(P95_MS), ErrorsUnder(0.001), MemoryUnder(2_048)],
+        ..STORY
+    },
+    Scenario {
         name: "disk",
         what: "A day of 50 stores with ten terminals each, round the clock, sealed every five simulated minutes: what it takes on disk",
         preset: &["--duration", "24h", "--speed", "300", "--late-share", "0", "--skew-share", "0", "--resend-share", "0", "--compare-wait", "10m"],
