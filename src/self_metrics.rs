@@ -92,9 +92,9 @@ metrics_of_self! {
     TERMINALS = Gauge "tillwatch_terminals" "Shows how many terminals the collector knows.";
     QUEUES = Gauge "tillwatch_queues" "Shows how many terminal queues the collector remembers sequence numbers of.";
     SHARE_HELD = Gauge "tillwatch_share_held" "Shows how many of the places that all stores share are held, by kind: queues (with those of which only the id is remembered), gaps (ranges of missing numbers in queues), idempotency_keys.";
-    SHARE_PLACES = Gauge "tillwatch_share_places" "Shows how many places of each kind all stores share.";
-    SHARE_LARGEST = Gauge "tillwatch_share_largest_store" "Shows how many places of each kind the store with the most of them holds; the log names a store when it gets no more.";
-    SHARE_REFUSED = Counter "tillwatch_share_refusals_total" "Counts how often a store was refused another place because it holds as many as it may while others need room, by kind; the batch is answered 503, and the log names the store.";
+    SHARE_PLACES = Gauge "tillwatch_share_places" "Shows how many places of each kind all stores share; of rows, how many one store may make in an hour.";
+    SHARE_LARGEST = Gauge "tillwatch_share_largest_store" "Shows how many places of each kind the store with the most of them holds, and how many rows the store with the most of them has made in this hour; the log names a store when it gets no more.";
+    SHARE_REFUSED = Counter "tillwatch_share_refusals_total" "Counts how often a store was refused another place because it holds as many as it may while others need room, by kind; the batch is answered 503 (for rows: 429), and the log names the store.";
     KEYS = Gauge "tillwatch_idempotency_keys" "Shows how many idempotency keys the collector remembers, on disk and in memory.";
     KEYS_REPLAYED = Counter "tillwatch_idempotent_replays_total" "Counts batches that came with a known idempotency key; they got the first batch's answer, and their samples count as duplicates.";
     SEQ_GAPS = Gauge "tillwatch_missing_batches" "Shows how many batches are missing between received ones and may still come.";

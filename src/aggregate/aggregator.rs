@@ -13,6 +13,7 @@ use crate::aggregate::live::LiveSeries;
 use crate::aggregate::names::{NameSet, Rules};
 use crate::aggregate::open::{OpenWindows, Tables};
 use crate::aggregate::proposals::Proposals;
+use crate::aggregate::row_quota::{Overdrawn, RowQuota};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
@@ -33,6 +34,8 @@ pub struct Caps {
     pub terminals: Limits,
     /// Memory for the minutes that window gauges read. Unit: bytes.
     pub window_bytes_max: usize,
+    /// What a store may make in an hour before it is told of. Unit: rows.
+    pub store_rows_per_hour: usize,
 }
 
 /// A release silent for longer than any sample may be late can give up its place.
@@ -62,6 +65,7 @@ pub struct Aggregator {
     pub(super) keys: HashMap<KeyId, FirstResult, foldhash::fast::RandomState>,
     /// How many these are, by number of the store and hour.
     pub(super) key_counts: BTreeMap<(u32, i64), usize>,
+    pub(super) row_quota: RowQuota,
     pub(super) totals: Totals,
     pub(super) applied: u64,
     pub(super) journal_ms: i64,
@@ -105,6 +109,7 @@ impl Aggregator {
             terminals: Terminals::new(settings.terminals),
             keys: HashMap::default(),
             key_counts: BTreeMap::new(),
+            row_quota: RowQuota::new(settings.store_rows_per_hour),
             totals: restored.totals,
             applied: restored.applied,
             journal_ms: restored.journal_ms,
@@ -261,6 +266,17 @@ impl Aggregator {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.windows.rows() + (self.terminal_hours.len() + self.sessions.len()) / 2
+    }
+
+    /// Those who have made as many rows as they may in an hour, since the last call.
+    pub fn take_overdrawn(&mut self) -> Vec<Overdrawn> {
+        self.row_quota.take()
+    }
+
+    /// How many rows each store has made in the hour.
+    #[must_use]
+    pub fn row_quota(&self) -> &RowQuota {
+        &self.row_quota
     }
 
     /// Samples in open windows.

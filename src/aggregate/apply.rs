@@ -13,8 +13,11 @@ use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::cut::Totals;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::names::NameSet;
+use crate::aggregate::open::OpenWindows;
 use crate::aggregate::proposals::{Reporter, Word};
-use crate::aggregate::terminal_hours::OVERFLOW_TERMINAL;
+use crate::aggregate::row_quota::{Judgement, Overdrawn};
+use crate::aggregate::sessions::OpenSessions;
+use crate::aggregate::terminal_hours::{OVERFLOW_TERMINAL, OpenTerminalHours};
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
 
 impl Aggregator {
@@ -41,15 +44,7 @@ impl Aggregator {
         let (header, entries) = journal_record_v1::decode(payload)?;
         let received_at_ms = header.received_at_ms;
         self.journal_ms = received_at_ms;
-        let overflowed = self.stores.overflowed + self.releases.overflowed;
-        let shared = Shared {
-            store: self.stores.index(header.store_id, received_at_ms),
-            release: self.release(&header),
-            source: header.source,
-        };
-        self.forget_evicted();
-        // The sets count since the start, the totals since ever.
-        self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
+        let shared = self.shared(&header);
         let is_named = self.stores.is_named(shared.store);
         let (mut terminal, is_fresh, lost) = if header.is_keyed {
             let is_fresh = !self.keys.contains_key(&header.queue);
@@ -81,6 +76,8 @@ impl Aggregator {
             let hour = received_at_ms.div_euclid(HOUR_MS);
             *self.key_counts.entry((shared.store, hour)).or_default() += 1;
         }
+        let opened = (&self.windows, &self.terminal_hours, &self.sessions);
+        let weight_before = open_weight(opened);
         for entry in entries {
             let (mut reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
@@ -121,7 +118,53 @@ impl Aggregator {
                 note_last(terminal, &self.layout, &arrival);
             }
         }
+        let hour = received_at_ms.div_euclid(HOUR_MS);
+        let opened = (&self.windows, &self.terminal_hours, &self.sessions);
+        let rows = open_weight(opened).saturating_sub(weight_before);
+        let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
+        if let Some(store_rows) = self.row_quota.charge(shared.store, hour, rows) {
+            self.judge_rows(&header, hour, terminal_rows, store_rows);
+        }
         Ok(())
+    }
+
+    /// Notes a terminal that has made as many rows as it may, or its store. A terminal without a place is not counted
+    /// by itself, so it gets nothing of what the others leave.
+    #[cold]
+    fn judge_rows(
+        &mut self,
+        header: &BatchHeader<'_>,
+        hour: i64,
+        terminal_rows: usize,
+        store_rows: usize,
+    ) {
+        let of_store = self.terminals.of_store(header.store_id);
+        let terminals = of_store.map_or(1, |store| store.active().max(1));
+        let terminal_id = match self.row_quota.judge(terminal_rows, store_rows, terminals) {
+            Judgement::Within => return,
+            Judgement::TerminalOver => Some(header.terminal_id.into()),
+            Judgement::StoreOver => None,
+        };
+        self.row_quota.note(Overdrawn {
+            store_id: header.store_id.into(),
+            terminal_id,
+            hour,
+            store_rows,
+        });
+    }
+
+    /// What all readings of a batch have in common.
+    fn shared(&mut self, header: &BatchHeader<'_>) -> Shared {
+        let overflowed = self.stores.overflowed + self.releases.overflowed;
+        let shared = Shared {
+            store: self.stores.index(header.store_id, header.received_at_ms),
+            release: self.release(header),
+            source: header.source,
+        };
+        self.forget_evicted();
+        // The sets count since the start, the totals since ever.
+        self.totals.overflowed += self.stores.overflowed + self.releases.overflowed - overflowed;
+        shared
     }
 
     /// The number of a batch's release.
@@ -160,6 +203,7 @@ impl Aggregator {
     fn forget_evicted(&mut self) {
         for (store_id, index) in self.stores.take_evicted() {
             self.live.forget_store(index);
+            self.row_quota.forget_store(index);
             self.terminals.lose_name(&store_id);
         }
         for (_release, index) in self.releases.take_evicted() {
@@ -205,10 +249,18 @@ impl Aggregator {
     fn retire_store(&mut self, store_id: &str) {
         if let Some(index) = self.stores.remove(store_id) {
             self.live.forget_store(index);
+            self.row_quota.forget_store(index);
         }
         self.terminals.retire(store_id);
         self.terminals.lose_name(store_id);
     }
+}
+
+/// What is open by window, by terminal and by session. Only rows of windows have buckets, so the others weigh half.
+fn open_weight(
+    (windows, terminal_hours, sessions): (&OpenWindows, &OpenTerminalHours, &OpenSessions),
+) -> usize {
+    windows.weight() + (terminal_hours.len() + sessions.len()) / 2
 }
 
 /// Keeps what a terminal said last.

@@ -29,6 +29,7 @@
 //! | `saved.rs` | live series as the state file keeps them |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //! | `proposals.rs` | new releases that wait for a name |
+//! | `row_quota.rs` | how many rows a store has made in the hour, and who has made too many |
 //!
 //! **Not here**: `intake` recognises duplicates before the journal. The aggregate keeps sequence windows
 //! only for the state file, so that they agree with the applied position.
@@ -46,6 +47,7 @@ pub mod minutes;
 pub mod names;
 pub mod open;
 pub mod proposals;
+pub mod row_quota;
 pub mod saved;
 pub mod sessions;
 pub mod terminal_hours;

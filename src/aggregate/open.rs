@@ -92,6 +92,12 @@ impl OpenWindows {
         self.cells.len().max(self.buckets / BUCKETS_A_ROW)
     }
 
+    /// What the windows weigh: a row each, and one for every twenty buckets.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.cells.len() + self.buckets / BUCKETS_A_ROW
+    }
+
     /// Adds a reading at its corrected time.
     pub fn add(&mut self, arrival: &Arrival<'_>) {
         match arrival.brought {

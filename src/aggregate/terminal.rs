@@ -7,6 +7,7 @@ use tillwatch_model::sequence::{LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
 
 use crate::aggregate::layout::Trouble;
+use crate::aggregate::row_quota::HourRows;
 
 /// A terminal of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,8 @@ pub struct Terminal {
     pub sync_failed_ms: i64,
     /// When a synchronisation of the terminal last took too long, likewise.
     pub sync_slow_ms: i64,
+    /// Rows that the terminal's batches have made in the hour; not kept over a restart.
+    pub(super) rows: HourRows,
     /// The terminal's store was retired and the terminal has not posted since: only its queues are kept.
     pub is_retired: bool,
     /// The terminal's number among those changed since the last cut; `None`: it has not changed.

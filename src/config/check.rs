@@ -56,6 +56,7 @@ impl Config {
                 1_000_000_000,
             ),
             ("store_burst", of_u32(rate.burst), 1_000_000_000),
+            ("store_rows_per_hour", rate.rows_per_hour, 1_000_000_000),
         ] {
             if !(1..=most).contains(&value) {
                 return Err(Fault::new(name, format!("must be between 1 and {most}")));
@@ -442,6 +443,7 @@ mod tests {
         ("in_flight_bytes_max", "1KiB", "between 64KiB"),
         ("store_requests_per_s", "0", "between 1 and"),
         ("store_burst", "0", "between 1 and"),
+        ("store_rows_per_hour", "0", "between 1 and"),
         ("log_format", "xml", "text or json"),
         ("log_level", "verbos", "error, warn, info or debug"),
         ("log_level", "tillwatch=loud", "error, warn, info or debug"),

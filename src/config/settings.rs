@@ -199,6 +199,7 @@ settings! {
     store_rate: StoreRate {
         "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s => requests_per_s: u32 = "1000", "How many requests a second one store may send in the long run. Further requests are answered 429", reload;
         "TILLWATCH_STORE_BURST" store_burst => burst: u32 = "5000", "How many requests one store may send at once after a quiet time. Further requests are answered 429", reload;
+        "TILLWATCH_STORE_ROWS_PER_HOUR" store_rows_per_hour => rows_per_hour: usize = "1000000", "How many rows in ClickHouse the batches of one store may make in an hour. A row is one metric in one minute with one label, release and connection; each further twenty buckets of its histogram weigh as much again. Half of the rows are divided evenly among the store's terminals, and of the other half a terminal gets more only while it has made fewer than are left. Whoever has made as many as it may is answered 429 until the hour is over. If the limit is too small, a store that comes back after days offline waits for hours";
     }
     /// What is said on standard error.
     log: Log {

@@ -114,6 +114,8 @@ listed! {
         IdempotencyKeysFull = "idempotency_keys_full",
         /// The store posts faster than it may.
         RateLimited = "rate_limited",
+        /// The terminal or its store has made as many rows as it may in an hour.
+        RowsFull = "rows_full",
         /// Too much is under way.
         Busy = "busy",
         /// The store has as many terminals as it may.
@@ -166,7 +168,7 @@ impl Code {
             Self::UnsupportedContentType | Self::UnsupportedContentEncoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::RowsFull => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 }
@@ -187,6 +189,8 @@ pub struct Verdict {
 
 /// The wait while work is under way that will be done soon. Unit: s.
 const SOON: (u64, u64) = (1, 5);
+/// Those who wait for the next hour do not all come with its first second. Unit: s.
+const ROWS_SPREAD_S: u64 = 120;
 /// The wait until a disk has been freed, or a database comes back. Unit: s.
 const LATER: (u64, u64) = (30, 120);
 
@@ -252,6 +256,10 @@ fn of_intake(refusal: &intake::Refusal) -> Verdict {
                 wait_s: Some((wait_s, 2 * wait_s + 1)),
                 ..Verdict::of(Code::RateLimited)
             }
+        }
+        intake::Refusal::RowsFull { wait_ms } => {
+            let wait_s = wait_ms.div_ceil(1_000);
+            Verdict::again((wait_s, wait_s + ROWS_SPREAD_S), Code::RowsFull)
         }
         intake::Refusal::Busy => Verdict::again(SOON, Code::Busy),
         intake::Refusal::KeysFull => Verdict::again(LATER, Code::IdempotencyKeysFull),

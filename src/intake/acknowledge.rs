@@ -99,6 +99,7 @@ impl Batches {
             dedup,
             keys,
             counters,
+            ..
         } = &*self.books;
         let is_durable = told.is_ok();
         let durable_at_ms = is_durable.then_some(self.received_at_ms);

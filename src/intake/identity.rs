@@ -73,6 +73,14 @@ impl<'r> Identity<'r> {
         })
     }
 
+    /// The store and the terminal.
+    pub(super) fn sender(&self) -> (&'r str, &'r str) {
+        match self {
+            Self::Numbered(numbered) => (numbered.store_id, numbered.terminal_id),
+            Self::Keyed(keyed) => (keyed.store_id, keyed.terminal_id),
+        }
+    }
+
     /// The digest, of a batch that is known by one.
     pub(super) fn key_id(&self) -> Option<KeyId> {
         match self {

@@ -18,6 +18,7 @@
 //! | `who.rs` | who posts |
 //! | `submission.rs` | a request's batches, until all is decided about them |
 //! | `rates.rs` | how fast a store may post |
+//! | `held_back.rs` | who has made as many rows as it may this hour |
 //! | `identity.rs` | who a batch is |
 //! | `request_time.rs` | when a request was sent, whether that can be, and how times are corrected |
 //! | `dedup.rs` | which batches have been taken in, by queue and number |
@@ -50,6 +51,7 @@ mod contents;
 pub mod counters;
 pub mod dedup;
 pub mod identity;
+pub mod held_back;
 mod key_shares;
 pub mod keys;
 pub mod laps;
@@ -76,6 +78,7 @@ pub use acknowledge::Acknowledgement;
 pub use acts::Desk;
 pub use books::Books;
 pub use dedup::Dedup;
+pub use held_back::HeldBack;
 pub use keys::Keys;
 pub use offer::{Offer, Offers};
 pub use pending::{Pending, Receipt};

@@ -12,6 +12,14 @@ pub enum Refusal {
         /// When a place will be free. Unit: ms.
         wait_ms: u64,
     },
+    /// The terminal, or its store, has made as many rows as it may in an hour.
+    #[error(
+        "this terminal or its store has made as many rows as it may in an hour (store_rows_per_hour); keep the batch and send it again when the hour is over"
+    )]
+    RowsFull {
+        /// When the hour is over. Unit: ms.
+        wait_ms: u64,
+    },
     /// Too much is under way.
     #[error("too much is under way; wait and send it again")]
     Busy,

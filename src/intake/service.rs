@@ -74,6 +74,12 @@ impl Intake {
         &self.books
     }
 
+    /// The same, for a thread of its own.
+    #[must_use]
+    pub fn shared_books(&self) -> Arc<Books> {
+        Arc::clone(&self.books)
+    }
+
     /// The stores' rates.
     #[must_use]
     pub fn rates(&self) -> &Rates {

@@ -337,6 +337,17 @@ impl<'i, 'o> Submission<'i, 'o> {
     ) -> Option<Wait> {
         let batch = placed.batch;
         let intake = self.way.intake;
+        let (store_id, terminal_id) = identity.sender();
+        let now_ms = self.time.received_at_ms;
+        if let Some(wait_ms) = intake
+            .books
+            .held_back
+            .wait_ms(store_id, terminal_id, now_ms)
+        {
+            self.release(identity);
+            append.refused = Some(Refusal::RowsFull { wait_ms });
+            return None;
+        }
         let time = self.time.of(&identity);
         let refusal = validate::refusal(batch, &time);
         let session = match batch.session_id {

@@ -10,7 +10,9 @@ use tillwatch_journal::{Commit, HaltCause, Record, Sink};
 use tillwatch_model::metric::to_float;
 use tokio::sync::Notify;
 
+use crate::aggregate::row_quota::Overdrawn;
 use crate::holdings::Holdings;
+use crate::intake::{Books, HeldBack};
 use crate::pipeline::error::ServeError;
 use crate::self_metrics as names;
 use crate::tasks::Tasks;
@@ -151,42 +153,70 @@ impl Sink for GroupSink {
     }
 }
 
-/// Starts the thread that applies groups until the journal is gone.
-///
-/// # Errors
-/// When the thread cannot be started.
-pub fn spawn(
-    holdings: Arc<Holdings>,
-    groups: Receiver<Group>,
-    backlog: Arc<Backlog>,
-    rows_max: usize,
-    seal_wanted: Arc<Notify>,
-    tasks: &Tasks,
-) -> Result<JoinHandle<()>, ServeError> {
-    let apply_seconds = metrics::histogram!(names::APPLY_SECONDS);
-    let run = move || {
-        let _ends = Ends(Arc::clone(&backlog));
-        while let Ok(group) = groups.recv() {
+/// What the thread needs that applies groups.
+pub struct Applier {
+    /// Where groups are applied.
+    pub holdings: Arc<Holdings>,
+    /// Groups as they become durable.
+    pub groups: Receiver<Group>,
+    /// The backlog that says how many of these wait.
+    pub backlog: Arc<Backlog>,
+    /// Open rows with which a seal is asked for.
+    pub rows_max: usize,
+    /// Told when there are so many.
+    pub seal_wanted: Arc<Notify>,
+    /// The intake's books, which hold senders of too many rows back.
+    pub books: Arc<Books>,
+}
+
+impl Applier {
+    /// Starts the thread, which applies groups until the journal is gone.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn spawn(self, tasks: &Tasks) -> Result<JoinHandle<()>, ServeError> {
+        tasks
+            .thread("aggregate", move || self.run())
+            .map_err(|error| ServeError::Setup(error.to_string()))
+    }
+
+    fn run(self) {
+        let apply_seconds = metrics::histogram!(names::APPLY_SECONDS);
+        let _ends = Ends(Arc::clone(&self.backlog));
+        while let Ok(group) = self.groups.recv() {
             for piece in pieces(&group.records) {
-                // With twice the rows that ask for a seal, the aggregate waits for it.
-                holdings.apply(rows_max.saturating_mul(2), |aggregator| {
-                    for record in piece {
-                        if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
-                            tracing::error!(position = record.position.0, %error, "a record could not be read");
-                        }
-                    }
-                    if aggregator.rows() >= rows_max {
-                        seal_wanted.notify_one();
-                    }
-                });
+                self.apply(piece);
             }
             apply_seconds.record(group.durable_since.elapsed());
-            backlog.pop();
+            self.backlog.pop();
         }
-    };
-    tasks
-        .thread("aggregate", run)
-        .map_err(|error| ServeError::Setup(error.to_string()))
+    }
+
+    fn apply(&self, piece: &[Record]) {
+        let mut overdrawn = Vec::new();
+        // With twice the rows that ask for a seal, the aggregate waits for it.
+        let rows_max = self.rows_max.saturating_mul(2);
+        self.holdings.apply(rows_max, |aggregator| {
+            for record in piece {
+                if let Err(error) = aggregator.apply(record.position.0, &record.payload) {
+                    tracing::error!(position = record.position.0, %error, "a record could not be read");
+                }
+            }
+            overdrawn = aggregator.take_overdrawn();
+            if aggregator.rows() >= self.rows_max {
+                self.seal_wanted.notify_one();
+            }
+        });
+        hold_back(&self.books.held_back, &overdrawn);
+    }
+}
+
+/// Tells the intake who has made as many rows as it may.
+pub(super) fn hold_back(held_back: &HeldBack, overdrawn: &[Overdrawn]) {
+    for over in overdrawn {
+        let terminal_id = over.terminal_id.as_deref();
+        held_back.note(&over.store_id, terminal_id, over.hour, over.store_rows);
+    }
 }
 
 /// Parts of a group that are applied while nobody can read: each is below [`PIECE_BYTES_MAX`], or one record.

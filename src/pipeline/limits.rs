@@ -55,6 +55,7 @@ pub fn aggregate_settings(config: &Config) -> aggregate::Caps {
             ),
         },
         window_bytes_max: config.series.window_memory.in_memory(),
+        store_rows_per_hour: config.store_rate.rows_per_hour,
         store_list: listed,
     }
 }

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::export::{self, Format, Taking};
 use crate::holdings::Holdings;
 use crate::intake::Intake;
+use crate::intake::held_back;
 use crate::intake::shares::What;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
@@ -103,17 +104,21 @@ impl Pages {
     }
 
     fn look_at_aggregate(&self) {
-        let (totals, rows, counts, terminals, gaps, windows) = self.holdings.read(|aggregator| {
-            let terminals = aggregator.terminals();
-            (
-                aggregator.totals(),
-                aggregator.rows(),
-                aggregator.name_counts(),
-                terminals.len(),
-                terminals.gaps(),
-                aggregator.live().recent().usage(),
-            )
-        });
+        let now_ms = self.clock.now_ms();
+        let (totals, rows, counts, terminals, gaps, windows, made) =
+            self.holdings.read(|aggregator| {
+                let terminals = aggregator.terminals();
+                let quota = aggregator.row_quota();
+                (
+                    aggregator.totals(),
+                    aggregator.rows(),
+                    aggregator.name_counts(),
+                    terminals.len(),
+                    terminals.gaps(),
+                    aggregator.live().recent().usage(),
+                    (quota.largest(now_ms), quota.rows_max()),
+                )
+            });
         // The levels are all of one moment.
         let levels = self.holdings.levels();
         let sealed = levels.accepted_samples.saturating_sub(levels.open_samples);
@@ -153,6 +158,8 @@ impl Pages {
             gauge!(names::SHARE_PLACES, "what" => name).set(to_float(usage.places as u64));
             gauge!(names::SHARE_LARGEST, "what" => name).set(to_float(usage.largest as u64));
         }
+        gauge!(names::SHARE_LARGEST, "what" => held_back::WHAT).set(to_float(made.0 as u64));
+        gauge!(names::SHARE_PLACES, "what" => held_back::WHAT).set(to_float(made.1 as u64));
         gauge!(names::KEYS).set(to_float(self.intake.books().keys.count() as u64));
         gauge!(names::CONFIRMED_EPOCH).set(to_float(levels.confirmed));
         gauge!(names::SEALED_EPOCH).set(to_float(levels.sealed));

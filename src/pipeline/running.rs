@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::Acknowledgement;
 use crate::persist::{ClickHouse, State};
-use crate::pipeline::apply;
+use crate::pipeline::apply::Applier;
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::engine::Database;
 use crate::pipeline::error::ServeError;
@@ -79,17 +79,17 @@ impl Running {
         } = parts;
         let health = Arc::new(Health::new(world.clock.clone()));
         let front = make_front(&config, &catalogue, &state, &health, &started, &world);
-        let durable = started.journal.durable().0;
-        let holdings = hold(&state, started.aggregator, durable)?;
+        let holdings = hold(&state, started.aggregator, &started.journal, &front)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let aggregate = apply::spawn(
-            Arc::clone(&holdings),
-            started.groups,
-            Arc::clone(&started.backlog),
-            config.seal.rows,
-            Arc::clone(&seal_wanted),
-            &world.tasks,
-        )?;
+        let aggregate = Applier {
+            holdings: Arc::clone(&holdings),
+            groups: started.groups,
+            backlog: Arc::clone(&started.backlog),
+            rows_max: config.seal.rows,
+            seal_wanted: Arc::clone(&seal_wanted),
+            books: front.intake.shared_books(),
+        }
+        .spawn(&world.tasks)?;
         let outbox_budget = Arc::new(AtomicU64::new(config.outbox.budget.0));
         let stored = Stored {
             clickhouse: database.clickhouse.clone(),

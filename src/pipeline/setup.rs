@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tillwatch_journal::Journal;
 use tillwatch_model::Catalogue;
 use tillwatch_model::time::day_of;
 use tokio::net::TcpListener;
@@ -18,8 +19,9 @@ use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::counters::Counters;
 use crate::intake::session::Pseudonyms;
-use crate::intake::{self, Acknowledgement, Books, Desk, Intake};
+use crate::intake::{self, Acknowledgement, Books, Desk, HeldBack, Intake};
 use crate::persist::State;
+use crate::pipeline::apply::hold_back;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::limits::{door_limits, intake_settings};
 use crate::pipeline::start::Started;
@@ -79,6 +81,7 @@ pub(super) fn make_front(
         books: Books {
             dedup: Arc::clone(&started.dedup),
             keys: Arc::clone(&started.keys),
+            held_back: HeldBack::default(),
             counters: Counters::default(),
         },
         journal: started.journal.clone(),
@@ -102,19 +105,23 @@ pub(super) fn make_front(
     }
 }
 
-/// Makes the holdings: what is open, in the outbox and dirty.
+/// Makes the holdings: what is open, in the outbox and dirty. Whom the replay found to have made too many rows is
+/// held back.
 pub(super) fn hold(
     state: &State,
-    aggregator: Aggregator,
-    durable: u64,
+    mut aggregator: Aggregator,
+    journal: &Journal<Acknowledgement>,
+    front: &Front,
 ) -> Result<Arc<Holdings>, ServeError> {
+    let overdrawn = aggregator.take_overdrawn();
+    hold_back(&front.intake.books().held_back, &overdrawn);
     let holdings = Holdings::new(
         aggregator,
         state.unconfirmed(usize::MAX)?,
         state.last_epoch()?,
         state.dirty_hours()?,
         state.collector_id(),
-        durable,
+        journal.durable().0,
     );
     holdings.give_up_minutes(state.minutes_from_day()?);
     Ok(Arc::new(holdings))

@@ -23,6 +23,7 @@ const FAULTS = [
   ['tables made again', `sum(${own('database_tables_made_again')}) > bool 0`],
   ['seals fail', rise('seals_total', 'result="error"')],
   ['no room for names', grown('journal_samples', 'what=~"overflowed_batches|overflowed_terminals"')],
+  ['a store at its share', rise('share_refusals_total')],
   ['settings not taken', `1 - min(${own('config_last_reload_success')})`],
   ['restarted in half an hour', `sum(changes(${own('start_timestamp_seconds')}[30m])) > bool 0`],
 ];

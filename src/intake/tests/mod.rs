@@ -17,8 +17,8 @@ use crate::intake::laps::Laps;
 use crate::intake::offer::{Field, Mark, Number, Sample};
 use crate::intake::session::{self, Pseudonyms};
 use crate::intake::{
-    Books, Dedup, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Shares, Who,
-    dedup, shares,
+    Books, Dedup, HeldBack, Intake, Keys, Offer, Offers, Parts, Receipt, Refusal, Settings, Shares,
+    Who, dedup, shares,
 };
 use crate::room::{Held, Room};
 
@@ -128,6 +128,7 @@ impl Stage {
         let books = Books {
             dedup: Dedup::new(dedup::Settings::default(), Arc::clone(&shares)),
             keys: Keys::new(keys_settings, nowhere, on_disk, none, shares),
+            held_back: HeldBack::default(),
             counters: Counters::default(),
         };
         let parts = Parts {

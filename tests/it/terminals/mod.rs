@@ -7,4 +7,5 @@ mod fleet;
 mod names;
 mod outbox;
 mod pseudonyms;
+mod rows;
 mod through;
