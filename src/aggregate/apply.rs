@@ -15,7 +15,7 @@ use crate::aggregate::layout::Layout;
 use crate::aggregate::names::NameSet;
 use crate::aggregate::open::OpenWindows;
 use crate::aggregate::proposals::{Reporter, Word};
-use crate::aggregate::row_quota::{Judgement, Overdrawn};
+use crate::aggregate::row_quota::{Judgement, Maker, Overdrawn};
 use crate::aggregate::sessions::OpenSessions;
 use crate::aggregate::terminal_hours::{OVERFLOW_TERMINAL, OpenTerminalHours};
 use crate::aggregate::terminals::{LastValue, Terminal, TerminalRef, Terminals};
@@ -77,7 +77,7 @@ impl Aggregator {
             *self.key_counts.entry((shared.store, hour)).or_default() += 1;
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
-        let weight_before = open_weight(opened);
+        let rows_before = open_rows(opened);
         for entry in entries {
             let (mut reading, histogram, value) = match entry? {
                 Entry::Rejected(_, samples) => {
@@ -120,7 +120,7 @@ impl Aggregator {
         }
         let hour = received_at_ms.div_euclid(HOUR_MS);
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
-        let rows = open_weight(opened).saturating_sub(weight_before);
+        let rows = open_rows(opened) - rows_before;
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
         if let Some(store_rows) = self.row_quota.charge(shared.store, hour, rows) {
             self.judge_rows(&header, hour, terminal_rows, store_rows);
@@ -129,7 +129,7 @@ impl Aggregator {
     }
 
     /// Notes a terminal that has made as many rows as it may, or its store. A terminal without a place is not counted
-    /// by itself, so it gets nothing of what the others leave.
+    /// by itself, so it gets nothing of what the others leave. Stores without a name are one store.
     #[cold]
     fn judge_rows(
         &mut self,
@@ -138,16 +138,23 @@ impl Aggregator {
         terminal_rows: usize,
         store_rows: usize,
     ) {
-        let of_store = self.terminals.of_store(header.store_id);
-        let terminals = of_store.map_or(1, |store| store.active().max(1));
-        let terminal_id = match self.row_quota.judge(terminal_rows, store_rows, terminals) {
-            Judgement::Within => return,
-            Judgement::TerminalOver => Some(header.terminal_id.into()),
-            Judgement::StoreOver => None,
+        let maker = if self.stores.find(header.store_id).is_none() {
+            if !self.row_quota.is_used_up(store_rows, hour) {
+                return;
+            }
+            Maker::Unnamed(self.stores.placed())
+        } else {
+            let of_store = self.terminals.of_store(header.store_id);
+            let terminals = of_store.map_or(1, |store| store.active().max(1));
+            let store_id = header.store_id.into();
+            match self.row_quota.judge(terminal_rows, store_rows, terminals) {
+                Judgement::Within => return,
+                Judgement::TerminalOver => Maker::Terminal(store_id, header.terminal_id.into()),
+                Judgement::StoreOver => Maker::Store(store_id),
+            }
         };
         self.row_quota.note(Overdrawn {
-            store_id: header.store_id.into(),
-            terminal_id,
+            maker,
             hour,
             store_rows,
         });
@@ -256,11 +263,12 @@ impl Aggregator {
     }
 }
 
-/// What is open by window, by terminal and by session. Only rows of windows have buckets, so the others weigh half.
-fn open_weight(
+/// Rows by window, by terminal and by session that are open. Only those of windows have buckets, so the others weigh
+/// half.
+fn open_rows(
     (windows, terminal_hours, sessions): (&OpenWindows, &OpenTerminalHours, &OpenSessions),
 ) -> usize {
-    windows.weight() + (terminal_hours.len() + sessions.len()) / 2
+    windows.len() + (terminal_hours.len() + sessions.len()) / 2
 }
 
 /// Keeps what a terminal said last.

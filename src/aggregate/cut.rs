@@ -2,7 +2,7 @@
 
 use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
-use crate::aggregate::names::SavedAges;
+use crate::aggregate::name_rules::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};

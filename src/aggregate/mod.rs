@@ -27,6 +27,7 @@
 //! | `live.rs` | cumulative and window series for Prometheus |
 //! | `minutes.rs` | the last minutes of every metric in every store, for window gauges |
 //! | `saved.rs` | live series as the state file keeps them |
+//! | `name_rules.rs` | what holds for a set of names |
 //! | `names.rs` | the capped, durable sets of stores and releases |
 //! | `proposals.rs` | new releases that wait for a name |
 //! | `row_quota.rs` | how many rows a store has made in the hour, and who has made too many |
@@ -44,6 +45,7 @@ pub mod kept;
 pub mod layout;
 pub mod live;
 pub mod minutes;
+pub mod name_rules;
 pub mod names;
 pub mod open;
 pub mod proposals;

@@ -5,12 +5,13 @@
 //! no place from others for long. A name that has reported for a day makes room only after days of silence.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tillwatch_model::dimension::{INVALID_RELEASE, NEW_RELEASE, OVERFLOW, UNKNOWN_RELEASE};
 use tillwatch_model::time::{DAY_MS, HOUR_MS, put_right};
+
+use crate::aggregate::name_rules::{Rules, SavedAges};
 
 /// A name that found no place is looked for a place again after this much journal time.
 const RETRY_MS: i64 = 60_000;
@@ -20,32 +21,6 @@ const OVERFLOW_INDEX: u32 = 0;
 
 /// Stands for the first time of a name that has reported for a day.
 const LONG_AGO: i64 = i64::MIN;
-
-/// What holds for a set of names.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Names that may be in use. Unit: names.
-    pub count_max: usize,
-    /// How long a name that has reported for a day must be silent to make room. Unit: ms.
-    pub idle_ms_max: i64,
-    /// Numbers that there may be, also of names that have left since the last cut. Unit: numbers.
-    pub numbers_max: usize,
-    /// Young names that may make room in an hour, so that a flood of names costs little. Unit: names.
-    pub made_room_max: usize,
-    /// The only names that get a place, if they are listed.
-    pub listed: Option<Arc<HashSet<Box<str>>>>,
-}
-
-/// What the state file keeps of a set beside its names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedAges {
-    /// When names that have reported for less than a day were first seen, Unix ms.
-    #[serde(default)]
-    young: BTreeMap<String, i64>,
-    /// The hour (since 1970) in which young names last made room, and how many did.
-    #[serde(default)]
-    made_room: (i64, usize),
-}
 
 /// Names by a time, the earliest on top.
 type Young = BinaryHeap<Reverse<(i64, Arc<str>)>>;
@@ -199,6 +174,14 @@ impl NameSet {
             .filter(|index| *index != OVERFLOW_INDEX)
             .map(name)
             .collect()
+    }
+
+    /// The names in use, and those that have a place whenever they come.
+    #[must_use]
+    pub fn placed(&self) -> Vec<Arc<str>> {
+        let listed = self.rules.listed.iter().flat_map(|listed| listed.iter());
+        let listed = listed.map(|name| Arc::from(&**name));
+        self.by_name.keys().cloned().chain(listed).collect()
     }
 
     /// What the state file keeps beside [`NameSet::saved`].
@@ -396,6 +379,8 @@ impl NameSet {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn rules(count_max: usize) -> Rules {

@@ -92,10 +92,16 @@ impl OpenWindows {
         self.cells.len().max(self.buckets / BUCKETS_A_ROW)
     }
 
-    /// What the windows weigh: a row each, and one for every twenty buckets.
+    /// How many windows there are: each becomes a row.
     #[must_use]
-    pub fn weight(&self) -> usize {
-        self.cells.len() + self.buckets / BUCKETS_A_ROW
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
     }
 
     /// Adds a reading at its corrected time.

@@ -24,6 +24,8 @@ use crate::room::Held;
 
 /// How often a batch that another request has under way is asked for again.
 const ROUNDS_MAX: usize = 8;
+/// How long a request of many batches waits at the most because one of them makes too many rows. Unit: ms.
+const WAIT_OF_MANY_MS: u64 = 60_000;
 
 impl Intake {
     /// Takes in what one request offers. When this returns, all is decided and the offers are not needed
@@ -129,6 +131,7 @@ impl<'i, 'o> Submission<'i, 'o> {
     async fn take(&mut self, laps: &mut Laps) -> Result<Append, Refusal> {
         self.check_rates()?;
         let mut open: Vec<usize> = (0..self.batches.len()).collect();
+        let mut put_off = None;
         for _ in 0..ROUNDS_MAX {
             let looked_up = if self.batches.iter().any(Offer::has_key) {
                 let looked_up = timeout_at(self.way.deadline, self.look_up(&open)).await;
@@ -149,11 +152,15 @@ impl<'i, 'o> Submission<'i, 'o> {
                 }
                 if self.held.set(before + append.bytes()).is_err() {
                     append.refused = Some(Refusal::Busy);
+                    waiting.clear();
                     break;
                 }
             }
             append.finish();
-            if waiting.is_empty() || append.refused.is_some() {
+            // One batch that is put off does not keep the others from what they wait for.
+            put_off = append.refused.take().or(put_off);
+            if waiting.is_empty() {
+                append.refused = put_off;
                 return Ok(append);
             }
             let its_own = self.held.split(append.bytes());
@@ -339,13 +346,16 @@ impl<'i, 'o> Submission<'i, 'o> {
         let intake = self.way.intake;
         let (store_id, terminal_id) = identity.sender();
         let now_ms = self.time.received_at_ms;
-        if let Some(wait_ms) = intake
-            .books
-            .held_back
-            .wait_ms(store_id, terminal_id, now_ms)
+        let held_back = &intake.books.held_back;
+        if let Some(wait_ms) = held_back.wait_ms(store_id, terminal_id, now_ms)
+            && !validate::is_recent(batch, &self.time)
         {
+            held_back.refuse();
             self.release(identity);
-            append.refused = Some(Refusal::RowsFull { wait_ms });
+            // A request with others in it comes again soon: they must not wait for an hour.
+            let is_alone = self.batches.len() == 1;
+            let wait_ms = wait_ms.min(if is_alone { u64::MAX } else { WAIT_OF_MANY_MS });
+            append.refused.get_or_insert(Refusal::RowsFull { wait_ms });
             return None;
         }
         let time = self.time.of(&identity);

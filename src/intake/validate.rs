@@ -3,6 +3,7 @@
 use tillwatch_model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_release};
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::metric::label_code;
+use tillwatch_model::time::MINUTE_MS;
 use tillwatch_model::{
     BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Unit,
 };
@@ -14,6 +15,9 @@ use crate::intake::offer::{Field, Histogram, Number, Offer, Sample};
 use crate::intake::report::{Place, Report};
 use crate::intake::request_time::RequestTime;
 use crate::intake::weight;
+
+/// What was measured so long ago, or later, is about now. Unit: ms.
+const RECENT_MS: i64 = 15 * MINUTE_MS;
 
 /// Why nothing of a batch may be stored, although it is known who posted it.
 #[must_use]
@@ -38,6 +42,18 @@ pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
         .chain(histograms)
         .find_map(|sample| time.corrected(sample.millis()?).ok());
     tillwatch_model::time::day_of(first.unwrap_or(time.received_at_ms))
+}
+
+/// Whether all of a batch was measured within the last quarter of an hour, as far as its times can be read.
+#[must_use]
+pub fn is_recent(batch: &Offer<'_>, time: &RequestTime) -> bool {
+    let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
+    let mut samples = batch.samples.iter().chain(histograms);
+    samples.all(|sample| {
+        let corrected = sample.millis().map(|t_ms| time.corrected(t_ms));
+        // What has no time, or one that cannot be right, makes no row.
+        !matches!(corrected, Some(Ok(t_ms)) if t_ms < time.received_at_ms - RECENT_MS)
+    })
 }
 
 /// Writes a batch's journal record.

@@ -10,7 +10,7 @@ use tillwatch_journal::{Commit, HaltCause, Record, Sink};
 use tillwatch_model::metric::to_float;
 use tokio::sync::Notify;
 
-use crate::aggregate::row_quota::Overdrawn;
+use crate::aggregate::row_quota::{Maker, Overdrawn};
 use crate::holdings::Holdings;
 use crate::intake::{Books, HeldBack};
 use crate::pipeline::error::ServeError;
@@ -193,7 +193,6 @@ impl Applier {
     }
 
     fn apply(&self, piece: &[Record]) {
-        let mut overdrawn = Vec::new();
         // With twice the rows that ask for a seal, the aggregate waits for it.
         let rows_max = self.rows_max.saturating_mul(2);
         self.holdings.apply(rows_max, |aggregator| {
@@ -202,20 +201,25 @@ impl Applier {
                     tracing::error!(position = record.position.0, %error, "a record could not be read");
                 }
             }
-            overdrawn = aggregator.take_overdrawn();
+            hold_back(&self.books.held_back, aggregator.take_overdrawn());
             if aggregator.rows() >= self.rows_max {
                 self.seal_wanted.notify_one();
             }
         });
-        hold_back(&self.books.held_back, &overdrawn);
     }
 }
 
 /// Tells the intake who has made as many rows as it may.
-pub(super) fn hold_back(held_back: &HeldBack, overdrawn: &[Overdrawn]) {
+pub(super) fn hold_back(held_back: &HeldBack, overdrawn: Vec<Overdrawn>) {
     for over in overdrawn {
-        let terminal_id = over.terminal_id.as_deref();
-        held_back.note(&over.store_id, terminal_id, over.hour, over.store_rows);
+        let (hour, rows) = (over.hour, over.store_rows);
+        match over.maker {
+            Maker::Terminal(store_id, terminal_id) => {
+                held_back.note(&store_id, Some(&terminal_id), hour, rows);
+            }
+            Maker::Store(store_id) => held_back.note(&store_id, None, hour, rows),
+            Maker::Unnamed(named) => held_back.note_unnamed(named, hour, rows),
+        }
     }
 }
 

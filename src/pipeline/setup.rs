@@ -114,7 +114,7 @@ pub(super) fn hold(
     front: &Front,
 ) -> Result<Arc<Holdings>, ServeError> {
     let overdrawn = aggregator.take_overdrawn();
-    hold_back(&front.intake.books().held_back, &overdrawn);
+    hold_back(&front.intake.books().held_back, overdrawn);
     let holdings = Holdings::new(
         aggregator,
         state.unconfirmed(usize::MAX)?,
@@ -140,9 +140,11 @@ pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: 
         tokio::time::sleep(FORGET_EVERY).await;
         let (intake, holdings) = (Arc::clone(&intake), Arc::clone(&holdings));
         // Nothing is forgotten on the word of a clock that may be wrong.
-        let settled_ms = clock.is_settled().then(|| clock.now_ms());
+        let now_ms = clock.now_ms();
+        let settled_ms = clock.is_settled().then_some(now_ms);
         let forgotten = tokio::task::spawn_blocking(move || {
             intake.rates().forget();
+            intake.books().held_back.forget(now_ms);
             if let Some(now_ms) = settled_ms {
                 intake.books().dedup.forget(now_ms);
                 holdings.forget_minutes(now_ms);

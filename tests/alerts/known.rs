@@ -26,6 +26,9 @@ pub enum Values {
 /// Labels by series.
 pub type Known = BTreeMap<String, BTreeMap<String, Values>>;
 
+/// What a store has a share of.
+const SHARED: &[&str] = &["queues", "gaps", "idempotency_keys", "rows"];
+
 /// Labels of the collector's own metrics.
 const OF_SELF: &[(&str, &str, &[&str])] = &[
     (
@@ -53,6 +56,9 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
         "table",
         &["rollup_1m", "rollup_1h", "rollup_terminal_1h", "session"],
     ),
+    ("tillwatch_share_refusals_total", "what", SHARED),
+    ("tillwatch_share_largest_store", "what", SHARED),
+    ("tillwatch_share_places", "what", SHARED),
     ("tillwatch_seals_total", "result", &["ok", "error"]),
     ("tillwatch_ship_rounds_total", "result", &["ok", "error"]),
     (

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `door.rs` | `POST /v1/batches`: the steps in order |
 //! | `wrapping.rs` | how a body is wrapped: its headers, and the envelope that may be around it |
-//! | `offers.rs` | from a batch to an offer |
+//! | `offers.rs` | from a batch of this format to an offer, which every door hands to the intake |
 //! | `answer.rs` | what a terminal is told |
 //! | `request.rs` | what a terminal sends: one batch, or many |
 //! | `parse.rs` | takes a body apart; the entry, `parse` |

@@ -253,6 +253,7 @@ async fn rows_that_the_outbox_has_lost_are_damage_for_who_asks_as_for_who_ships(
         clickhouse: clickhouse.clone(),
         merge_bytes_max: MERGE_BYTES_MAX,
         jobs: Jobs::new(1),
+        is_engine_here: true,
     };
     let query = Query::new(sources, Box::new(|| 1), Clock::of_machine());
     let asked = |pairs: &[(&str, &str)]| -> Parameters {

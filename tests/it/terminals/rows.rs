@@ -62,6 +62,10 @@ async fn a_terminal_that_makes_too_many_rows_waits_for_the_next_hour_and_nobody_
         let mate = server.taken(&again[1].0).await;
         let other = server.taken(&again[2].0).await;
         let known = server.taken(&again[0].0).await;
+        let live = Batch::new("greedy")
+            .with("terminal_id", "till-1")
+            .value_now("lcp_ms", 1.0);
+        let live = server.taken(&live.0).await;
         let mixed = batch("other", "till-1", 1);
         let together = server.post(&many([&refused, &mixed])).await;
         let mixed_again = server.taken(&mixed.0).await;
@@ -75,6 +79,12 @@ async fn a_terminal_that_makes_too_many_rows_waits_for_the_next_hour_and_nobody_
             continue;
         }
         assert_eq!((mate, other, known), ((20, 0, 0), (20, 0, 0), (0, 20, 0)));
+        assert_eq!(live, (1, 0, 0), "what was just measured makes few rows");
+        let wait_s: u32 = together.header("retry-after").parse().unwrap();
+        assert!(
+            (60..=180).contains(&wait_s),
+            "others must not wait for an hour: {wait_s}"
+        );
         assert_eq!((together.status, &*together.code()), (429, "rows_full"));
         assert_eq!(
             mixed_again,
@@ -106,9 +116,43 @@ async fn a_terminal_that_makes_too_many_rows_waits_for_the_next_hour_and_nobody_
         let answer = server.percentiles(&asked).await;
         let points = answer["series"][0]["points"].as_array().unwrap().iter();
         let counted: u64 = points.map(|point| point["count"].as_u64().unwrap()).sum();
-        // Nothing of what was taken is lost: the terminal's batches and one of its neighbour's.
-        assert_eq!(counted, 20 * (taken.len() as u64 + 1), "{answer}");
+        // Nothing of what was taken is lost: the terminal's batches, one of its neighbour's, and what was just measured.
+        assert_eq!(counted, 20 * (taken.len() as u64 + 1) + 1, "{answer}");
         server.stop().await;
+        return;
+    }
+}
+
+#[tokio::test]
+async fn stores_that_are_not_listed_wait_together_whatever_they_are_called() {
+    loop {
+        let begun = hour();
+        let settings = [
+            ("TILLWATCH_STORE_ROWS_PER_HOUR", ROWS),
+            ("TILLWATCH_STORE_LIST", "listed"),
+        ];
+        let server = Server::start_with(&settings).await;
+        // Each batch comes from another store, and makes twenty rows of `__overflow__`.
+        let mut refused = None;
+        for number in 0..60 {
+            let batch = batch(&format!("invented-{number}"), "till-1", number);
+            let reply = server.post(&batch.0).await;
+            if reply.status != 202 {
+                refused = Some((number, reply.status, reply.code()));
+                break;
+            }
+        }
+        let listed = server.taken(&batch("listed", "till-1", 0).0).await;
+        let log = server.log();
+        server.stop().await;
+        if hour() != begun {
+            continue;
+        }
+        let (number, status, code) = refused.expect("sixty stores made 1,200 rows");
+        assert!((19..=30).contains(&number), "{number}");
+        assert_eq!((status, &*code), (429, "rows_full"));
+        assert_eq!(listed, (20, 0, 0));
+        assert!(log.contains("stores without a name of their own"), "{log}");
         return;
     }
 }
