@@ -1,6 +1,6 @@
 //! tillwatch turns the batches that terminals post into true percentiles.
 //!
-//! The modules stand in the order in which a batch meets them.
+//! First come the modules that all others lean on, then the others in the order in which a batch meets them.
 
 pub mod listed;
 pub mod clock;

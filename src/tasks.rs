@@ -7,10 +7,10 @@
 
 use std::future::Future;
 use std::io;
-
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Starts tasks and threads; clones watch over the same ones.
@@ -108,25 +108,51 @@ impl Tasks {
 /// Runs work that blocks or takes long, beside the few threads that serve requests, and only some of it at once:
 /// the rest waits for its turn without a thread. Clones share the turns.
 #[derive(Debug, Clone)]
-pub struct Jobs(Arc<Semaphore>);
+pub struct Jobs {
+    turns: Arc<Semaphore>,
+    is_background: bool,
+}
 
 impl Jobs {
     /// At most so many jobs at once, and at least one.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        Self(Arc::new(Semaphore::new(at_once.max(1))))
+        Self {
+            turns: Arc::new(Semaphore::new(at_once.max(1))),
+            is_background: false,
+        }
+    }
+
+    /// The same, of jobs that only take what others leave of the processors. A thread that serves terminals and wakes
+    /// up would otherwise wait for some milliseconds until the job's time is over.
+    #[must_use]
+    pub fn in_background(at_once: usize) -> Self {
+        Self {
+            is_background: true,
+            ..Self::new(at_once)
+        }
+    }
+
+    /// Waits for a turn, for work that another process does on the same processors. Whoever holds one must not run a
+    /// job: it would wait for itself.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
     /// Runs a job when it is its turn. Whoever waits may go away: a job that has begun keeps its turn to its end. A
     /// panic of the job is one of whoever waits for it.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         // The semaphore is never closed.
-        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
         let job = move || {
             let done = job();
             drop(turn);
             done
         };
+        if self.is_background {
+            return run_in_background(job).await;
+        }
         match tokio::task::spawn_blocking(job)
             .await
             .map_err(|ended| ended.try_into_panic())
@@ -135,6 +161,44 @@ impl Jobs {
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
             // Only a runtime that ends gives up a job, and with it whoever waits.
             Err(Err(_given_up)) => std::future::pending().await,
+        }
+    }
+}
+
+/// Runs a job on a thread of its own, because a thread that has stood back once may not step forward again.
+async fn run_in_background<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, is_done) = oneshot::channel();
+    let job = move || {
+        stand_back();
+        // Whoever asked may have gone.
+        let _unheard = done.send(catch_unwind(AssertUnwindSafe(job)));
+    };
+    let thread = std::thread::Builder::new().name("background".to_owned());
+    let unstarted = thread.spawn(job).err();
+    match is_done.await {
+        Ok(Ok(done)) => done,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_dropped) => {
+            // The job is lost with the thread that was not started: its question is never answered, and times out.
+            tracing::warn!(error = ?unstarted, "no thread could be started for work in the background");
+            std::future::pending().await
+        }
+    }
+}
+
+/// From now on the current thread only gets the processor when nobody else wants it. On a kernel that has no such
+/// threads it goes on as it is.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+            thread_native_id,
+        };
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let lowest = thread_priority::ThreadPriority::Min;
+        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), lowest, idle) {
+            tracing::debug!(?error, "a job in the background runs like any other");
         }
     }
 }
@@ -186,6 +250,23 @@ mod tests {
     #[tokio::test]
     async fn the_panic_of_a_job_is_that_of_whoever_waits_and_gives_the_turn_back() {
         let jobs = Jobs::new(1);
+        let waiting = jobs.clone();
+        let waits = tokio::spawn(async move { waiting.run(|| panic!("as a test does")).await });
+        let ended: Result<(), _> = waits.await;
+        assert!(ended.is_err_and(|error| error.is_panic()));
+        assert_eq!(jobs.run(|| 7).await, 7);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_job_in_the_background_stands_back_and_its_panic_is_that_of_whoever_waits() {
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
+        };
+        let jobs = Jobs::in_background(1);
+        let policy = jobs.run(thread_schedule_policy).await.unwrap();
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        assert_eq!(policy, idle);
         let waiting = jobs.clone();
         let waits = tokio::spawn(async move { waiting.run(|| panic!("as a test does")).await });
         let ended: Result<(), _> = waits.await;

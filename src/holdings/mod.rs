@@ -9,9 +9,13 @@
 //! hold all epochs up to E and nothing later until they are rebuilt. Afterwards the reader asks whether a
 //! rebuild has begun meanwhile ([`Holdings::rebuilt_since`]), and reads the minutes of such hours instead.
 //!
-//! The lock is held for about a millisecond at most, but for the cut of a seal: records are applied some at a time, and
-//! a reader keeps what is open ([`crate::aggregate::kept`]) to look at it later. Even so no task waits for the lock on
+//! The lock is held for about a millisecond at most, except while a seal takes out the open windows: records are applied
+//! in small groups, and a reader keeps what is open ([`crate::aggregate::kept`]) to look at it later. Even so no task waits for the lock on
 //! a thread that serves requests: tasks ask through [`Holdings::ask`] and [`Holdings::view`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `view.rs` | what a reader sees at one moment, and how much is held |
 
 mod view;
 
@@ -31,7 +35,7 @@ use crate::persist::Sealing;
 use crate::persist::{EpochInfo, SealedEpoch};
 use crate::tasks::Jobs;
 
-pub use view::View;
+pub use view::{Levels, View};
 
 /// What is held, and where.
 #[derive(Debug)]
@@ -69,6 +73,12 @@ struct Inner {
     minutes_from_day: u32,
 }
 
+impl Inner {
+    fn minutes_from_hour(&self) -> u32 {
+        self.minutes_from_day.saturating_mul(24)
+    }
+}
+
 /// How long others may have the aggregate between two pieces.
 const BETWEEN_PIECES: Duration = Duration::from_micros(200);
 
@@ -77,27 +87,6 @@ const ASKING_MAX: usize = 4;
 
 /// So many of the last rebuilds are remembered; a reader that took longer reads again.
 const REBUILDS_KEPT: usize = 64;
-
-/// How much is held.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Levels {
-    /// The position up to which everything is applied.
-    pub applied: u64,
-    /// Samples accepted over the life of the state file.
-    pub accepted_samples: u64,
-    /// Samples in open windows, or being sealed.
-    pub open_samples: u64,
-    /// Samples in the outbox.
-    pub outbox_samples: u64,
-    /// Highest epoch up to which all are confirmed.
-    pub confirmed: u64,
-    /// Highest epoch sealed.
-    pub sealed: u64,
-    /// Hours of stores that the hourly rollups do not hold in full.
-    pub dirty_hours: usize,
-    /// Days of which that is not known.
-    pub unchecked_days: usize,
-}
 
 impl Holdings {
     /// What a start finds: the aggregate after replay, the outbox, the dirty hours, and the journal's last
@@ -307,8 +296,14 @@ impl Holdings {
             dirty: inner.dirty.within(hours),
             rebuilds_begun: inner.rebuilds_begun,
             stores: inner.aggregator.name_counts().0,
-            minutes_from_hour: inner.minutes_from_day.saturating_mul(24),
+            minutes_from_hour: inner.minutes_from_hour(),
         })
+    }
+
+    /// Hours before this one have no minutes any more.
+    #[must_use]
+    pub fn minutes_from_hour(&self) -> u32 {
+        self.lock().minutes_from_hour()
     }
 
     /// The minutes of days before this one are given up: from now on readers take their hours alone.

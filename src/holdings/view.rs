@@ -1,4 +1,4 @@
-//! What a reader sees at one moment.
+//! What a reader sees at one moment, and how much is held.
 
 use std::sync::Arc;
 
@@ -28,6 +28,27 @@ pub struct View<T = ()> {
     pub stores: usize,
     /// Hours before this one have no minutes any more: they were given up to save disk.
     pub minutes_from_hour: u32,
+}
+
+/// How much is held.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// The position up to which everything is applied.
+    pub applied: u64,
+    /// Samples accepted over the life of the state file.
+    pub accepted_samples: u64,
+    /// Samples in open windows, or being sealed.
+    pub open_samples: u64,
+    /// Samples in the outbox.
+    pub outbox_samples: u64,
+    /// Highest epoch up to which all are confirmed.
+    pub confirmed: u64,
+    /// Highest epoch sealed.
+    pub sealed: u64,
+    /// Hours of stores that the hourly rollups do not hold in full.
+    pub dirty_hours: usize,
+    /// Days of which that is not known.
+    pub unchecked_days: usize,
 }
 
 impl<T> View<T> {

@@ -10,8 +10,8 @@
 //! 3. No client locks others out. At the limit of connections an open connection makes room for a new one,
 //!    first the one whose client loses nothing (`crowd.rs`), unless all are worked on.
 //! 4. The memory of a connection is bounded: nothing is read from a client that does not read its answers.
-//!    A connection that waits for its next request is parked after a second, and takes three kilobytes then
-//!    in place of twenty.
+//!    A connection that waits for its next request is parked after a second, and takes about two
+//!    kilobytes then in place of twenty.
 //!
 //! | file | what |
 //! |---|---|

@@ -199,6 +199,24 @@ impl ClickHouse {
         self.within(bind(client.query(sql)).fetch_all::<T>()).await
     }
 
+    /// The same for a query that makes way for everything else, if ClickHouse is the embedded engine.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn fetch_in_background<T>(
+        &self,
+        sql: &str,
+        bind: impl FnOnce(clickhouse::query::Query) -> clickhouse::query::Query,
+    ) -> Result<Vec<T>, ClickHouseError>
+    where
+        T: RowOwned + RowRead,
+    {
+        // The least urgency of RFC 9218.
+        let client = self.client(Some(&self.database))?;
+        let client = client.with_header("Priority", "u=7");
+        self.within(bind(client.query(sql)).fetch_all::<T>()).await
+    }
+
     /// The settings that keep a server from dropping inserted rows as copies of earlier ones. The server at
     /// each endpoint is asked once which of them it knows: it would refuse an insert with others.
     async fn insert_settings(&self) -> Result<Settings, ClickHouseError> {

@@ -21,7 +21,7 @@
 //! | `epoch.rs` | what the ledger knows of one epoch |
 //! | `identity.rs` | which journal the file goes with |
 //! | `losses.rs` | what was found missing from the journal |
-//! | `session_keys.rs` | the daily keys of session pseudonyms, and their end |
+//! | `session_keys.rs` | the daily keys of session pseudonyms, and their destruction |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `layout.rs` | the layout of the SQLite file, and how an earlier one is brought forward |
 //! | `tables.rs` | the rows of the SQLite file, written and read |
@@ -37,7 +37,7 @@
 //! | `rebuild.rs` | sums hours up anew in `rollup_1h`, reads back |
 //! | `audit.rs` | the ledger against what ClickHouse holds |
 //! | `deep.rs` | compares every part and row in ClickHouse with checksums and hashes |
-//! | `backup.rs` | a copy of the state file with checksums, and what a restore takes |
+//! | `backup/` | a copy of the state file with checksums, and what a restore takes |
 //! | `repair.rs` | rows that ClickHouse has lost, sent again |
 //! | `expiry.rs` | the end of rows in the embedded engine, by a clock that is trusted |
 //! | `set_right.rs` | times noted while the clock was ahead |

@@ -96,15 +96,15 @@ impl Running {
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
             world: world.clone(),
+            is_engine_here: database.supervisor.is_some(),
         };
         let query = stored.query(catalogue, started.journal.keeper());
-        let clock = &world.clock;
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)
             .map_err(|error| ServeError::Setup(error.to_string()))?;
         let pages = Arc::new(Pages {
             recorder,
             holdings: Arc::clone(&holdings),
-            clock: clock.clone(),
+            clock: world.clock.clone(),
             disk,
             journal: started.journal.keeper(),
             intake: Arc::clone(&front.intake),
@@ -114,7 +114,7 @@ impl Running {
             outbox_budget_bytes: Arc::clone(&outbox_budget),
         });
         let sealer = Arc::new(Sealer {
-            clock: clock.clone(),
+            clock: world.clock.clone(),
             holdings: Arc::clone(&holdings),
             state,
             keys: started.keys,
@@ -124,7 +124,7 @@ impl Running {
             failed: halted,
         });
         let rebuilder = stored.rebuilder(&config);
-        let shipper = stored.shipper(&health, &outbox_budget, database.supervisor.is_some());
+        let shipper = stored.shipper(&health, &outbox_budget);
         let reloader = Arc::new(Reloader::new(
             load,
             &config,
@@ -135,7 +135,7 @@ impl Running {
         let acts = Arc::new(Acts {
             desk: front.desk.clone(),
             holdings,
-            clock: clock.clone(),
+            clock: world.clock.clone(),
             seal_wanted: Arc::clone(&seal_wanted),
             sealed: sealer.sealed_position.subscribe(),
         });
@@ -165,6 +165,8 @@ struct Stored {
     state: Arc<State>,
     holdings: Arc<Holdings>,
     world: World,
+    /// Whether ClickHouse is the embedded engine, on the same processors.
+    is_engine_here: bool,
 }
 
 impl Stored {
@@ -176,6 +178,7 @@ impl Stored {
             clickhouse: self.clickhouse.clone(),
             merge_bytes_max: MERGE_BYTES_MAX,
             jobs: query::jobs(),
+            is_engine_here: self.is_engine_here,
         };
         let durable = Box::new(move || journal.durable().0);
         Query::new(sources, durable, self.world.clock.clone())
@@ -191,12 +194,7 @@ impl Stored {
         }
     }
 
-    fn shipper(
-        &self,
-        health: &Health,
-        outbox_budget: &Arc<AtomicU64>,
-        is_embedded: bool,
-    ) -> Arc<Shipper> {
+    fn shipper(&self, health: &Health, outbox_budget: &Arc<AtomicU64>) -> Arc<Shipper> {
         Arc::new(Shipper {
             world: self.world.clone(),
             clickhouse: self.clickhouse.clone(),
@@ -204,7 +202,7 @@ impl Stored {
             holdings: Arc::clone(&self.holdings),
             is_outbox_full: Arc::clone(&health.is_outbox_full),
             budget_bytes: Arc::clone(outbox_budget),
-            is_embedded,
+            is_embedded: self.is_engine_here,
             is_prepared: AtomicBool::new(false),
         })
     }

@@ -49,7 +49,7 @@ pub struct Query {
 #[must_use]
 pub fn jobs() -> Jobs {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Jobs::new((processors / 2).min(QUERIES_MAX))
+    Jobs::in_background((processors / 2).min(QUERIES_MAX))
 }
 
 impl std::fmt::Debug for Query {

@@ -107,7 +107,7 @@ async fn fetch(
 ) -> Result<Vec<FoundPoint>, QueryError> {
     let confirmed_only = statement::confirmed_only(view);
     let sql = statement::percentiles(request, part, plan, &confirmed_only);
-    let found = sources.clickhouse.fetch(&sql, |query| {
+    let found = sources.fetch(&sql, |query| {
         let query = query
             .param("collector_id", view.collector_id.to_string())
             .param("confirmed", view.confirmed)
@@ -126,7 +126,6 @@ pub(super) async fn names(
 ) -> Result<usize, QueryError> {
     let sql = statement::percentiles(request, Part::Scalars, plan, "1");
     let found: Vec<FoundPoint> = sources
-        .clickhouse
         .fetch(&sql, |query| bind(query, request, plan, limit))
         .await?;
     Ok(found.len())

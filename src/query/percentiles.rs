@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clickhouse::{RowOwned, RowRead};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
@@ -14,7 +15,7 @@ use tillwatch_model::{Catalogue, Kind, SparseHistogram, Summary};
 
 use crate::aggregate::{Aggregator, Filter};
 use crate::holdings::Holdings;
-use crate::persist::{ClickHouse, State};
+use crate::persist::{ClickHouse, ClickHouseError, State};
 use crate::query::at_rest::{FoundPoint, PointKey, at_rest};
 use crate::query::elsewhere::{Elsewhere, rows_elsewhere};
 use crate::query::error::QueryError;
@@ -38,9 +39,28 @@ pub struct Sources {
     pub merge_bytes_max: u64,
     /// Where answers are put together, a few at once: requests of terminals are served meanwhile.
     pub jobs: Jobs,
+    /// Whether ClickHouse runs on the same processors: then its statements wait for the same turns.
+    pub is_engine_here: bool,
 }
 
 impl Sources {
+    /// Asks ClickHouse, when it is this question's turn.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer as it should.
+    pub(super) async fn fetch<T: RowOwned + RowRead>(
+        &self,
+        sql: &str,
+        bind: impl FnOnce(clickhouse::query::Query) -> clickhouse::query::Query,
+    ) -> Result<Vec<T>, ClickHouseError> {
+        let _turn = if self.is_engine_here {
+            self.jobs.turn().await
+        } else {
+            None
+        };
+        self.clickhouse.fetch_in_background(sql, bind).await
+    }
+
     /// The points whose merged buckets ClickHouse gives.
     pub(super) fn shared(&self) -> Part {
         Part::Shared {
@@ -106,6 +126,25 @@ pub async fn answer(
     now_ms: i64,
     position: u64,
 ) -> Result<PercentilesAnswer, QueryError> {
+    loop {
+        let (answer, read_from_hour) =
+            Box::pin(answer_once(sources, request, now_ms, position)).await?;
+        // A day of minutes that was given up meanwhile may have been read in part. Days are given up seldom.
+        let from_hour = sources.holdings.ask(Holdings::minutes_from_hour).await;
+        let is_whole = request.from_ms >= i64::from(from_hour) * HOUR_MS;
+        if from_hour == read_from_hour || is_whole {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Answers once; says from which hour on there were minutes when the answer began to be read.
+async fn answer_once(
+    sources: &Sources,
+    request: &PercentileRequest,
+    now_ms: i64,
+    position: u64,
+) -> Result<(PercentilesAnswer, u32), QueryError> {
     // Boxed, as most requests have no order, and few series.
     Box::pin(ranking::refuse_too_many(sources, request)).await?;
     let filter = Filter {
@@ -147,10 +186,11 @@ pub async fn answer(
     let minutes_from = (request.from_ms < minutes_from).then_some(minutes_from);
     let merge = move || merge(&request, read, elsewhere, ranked.as_ref(), now_ms);
     let answer = sources.jobs.run(merge).await?;
-    Ok(PercentilesAnswer {
+    let answer = PercentilesAnswer {
         minutes_from,
         ..answer
-    })
+    };
+    Ok((answer, view.minutes_from_hour))
 }
 
 /// Merges what is at rest with what is elsewhere.

@@ -163,7 +163,6 @@ async fn fetch(sources: &Sources, session: Pseudonym, view: &View) -> Result<Mer
         statement::confirmed_only(view)
     );
     let found: Vec<FoundDay> = sources
-        .clickhouse
         .fetch(&sql, |query| {
             query
                 .param("session", session.to_string())

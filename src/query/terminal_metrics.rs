@@ -140,7 +140,6 @@ async fn fetch(
          GROUP BY terminal_id, metric, label LIMIT {{limit:UInt64}}"
     );
     let found: Vec<FoundMetric> = sources
-        .clickhouse
         .fetch(&sql, |query| {
             let query = query
                 .param("store_id", &request.store_id)

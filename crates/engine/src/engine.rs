@@ -361,6 +361,23 @@ fn forget_answer(answer: &mut PipeReader) {
     }
 }
 
+/// From now on the current thread only gets the processor when nobody else wants it. On a kernel that has no such
+/// threads it goes on as it is.
+pub(super) fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+            thread_native_id,
+        };
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let lowest = thread_priority::ThreadPriority::Min;
+        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), lowest, idle) {
+            tracing::debug!(?error, "a statement in the background runs like any other");
+        }
+    }
+}
+
 /// Runs `work` on a thread of its own, with a stack as deep as ClickHouse's.
 pub(super) fn spawn_statement(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new()

@@ -1,6 +1,6 @@
 //! The write-ahead journal makes records durable before they are acknowledged.
 //!
-//! Callers append opaque bytes, which get the positions 1, 2, 3, … Many threads append. One thread
+//! Callers append opaque bytes, which get ascending positions. Many threads append. One thread
 //! writes everything that has queued up with one write, makes it durable with one `fdatasync`, hands it
 //! to the [`Sink`] in order, and only then completes the appends.
 //!
@@ -57,7 +57,7 @@
 //! | `listing.rs` | what lies in the folder, by names, first pages and the note |
 //! | `survey.rs` | torn tail or damage |
 //! | `note.rs` | how far it has come, noted outside the folder |
-//! | `keeper.rs` | the journal as those see it who append nothing |
+//! | `keeper.rs` | what callers may do that append nothing: ask how it stands, give up what is sealed, close it |
 //! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
 //! | `told.rs` | what opening finds and tells |

@@ -1,4 +1,5 @@
-//! The vocabulary: plain types, no I/O, no clock, no async. Every other module speaks in these.
+//! The vocabulary: plain types, no I/O, no async, and no clock but the one that `time.rs` reads. Every other module
+//! speaks in these.
 //!
 //! | file | what |
 //! |---|---|

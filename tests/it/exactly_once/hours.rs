@@ -86,6 +86,7 @@ impl Bench {
             clickhouse: ClickHouse::fixed(endpoint, Duration::from_secs(60)),
             merge_bytes_max: MERGE_BYTES_MAX,
             jobs: Jobs::new(1),
+            is_engine_here: true,
         };
         Self {
             _slow: slow,

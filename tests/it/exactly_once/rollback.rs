@@ -428,6 +428,7 @@ impl Left {
             clickhouse,
             merge_bytes_max: percentiles::MERGE_BYTES_MAX,
             jobs: Jobs::new(1),
+            is_engine_here: true,
         };
         Self {
             sources,

@@ -152,6 +152,7 @@ async fn over_the_budget_the_oldest_days_give_way_and_nothing_that_is_young_or_n
         clickhouse: clickhouse.clone(),
         merge_bytes_max: MERGE_BYTES_MAX,
         jobs: Jobs::new(1),
+        is_engine_here: true,
     };
     assert_eq!(samples(&sources, 30).await, 2);
     // Its hours stay when its minutes go, and are read although so few of them save nothing.

@@ -11,7 +11,9 @@ use super::request::Call;
 use super::session::SessionGuard;
 use super::shared::Front;
 use crate::connection::Connection;
-use crate::engine::{Canceller, ConnectOptions, Engine, Running, cancellable, spawn_statement};
+use crate::engine::{
+    Canceller, ConnectOptions, Engine, Running, cancellable, spawn_statement, stand_back,
+};
 use crate::error::{Exception, code};
 use crate::libchdb::Counts;
 use crate::sql::{self, Statement};
@@ -37,6 +39,7 @@ pub(super) struct Job {
     running: Running,
     permit: OwnedSemaphorePermit,
     engine: Arc<Engine>,
+    is_background: bool,
 }
 
 /// Waits for a turn and takes what the statement's thread needs.
@@ -113,6 +116,7 @@ pub(super) async fn take_turn(
         running,
         permit,
         engine,
+        is_background: call.is_background,
     };
     Ok((job, canceller))
 }
@@ -132,6 +136,9 @@ impl Job {
     ) -> Result<oneshot::Receiver<Outcome>, Exception> {
         let (sender, receiver) = oneshot::channel();
         spawn_statement(move || {
+            if self.is_background {
+                stand_back();
+            }
             let details = Details {
                 parameters: self.parameters,
                 format: self.format,

@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) has_blocks: bool,
     pub(super) wait_end_of_query: bool,
     pub(super) is_get: bool,
+    /// `Priority: u=7` (RFC 9218): the statement makes way for everything else on these processors.
+    pub(super) is_background: bool,
     user: Option<String>,
     password: Option<String>,
     wants_http_compression: Option<bool>,
@@ -74,6 +76,7 @@ impl Call {
         let header = |name| header_text(&parts.headers, name);
         call.database = header("x-clickhouse-database");
         call.default_format = header("x-clickhouse-format");
+        call.is_background = header("priority").is_some_and(|text| is_background(&text));
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes())
             .into_owned()
@@ -218,6 +221,11 @@ impl Call {
             Coding::from_accept_encoding(&value)
         })
     }
+}
+
+/// Whether a `Priority` header asks for the least urgency there is, 7.
+fn is_background(text: &str) -> bool {
+    text.split(',').any(|member| member.trim() == "u=7")
 }
 
 /// A header's value, if it is text.
