@@ -54,7 +54,7 @@ queries: $(ENGINE) ## Measure what terminals notice of queries over 200,000 open
 	@scripts/queries.sh
 
 connections: $(ENGINE) ## Measure what 20,000 open connections cost; writes docs/load.md
-	@ulimit -n 50000 2>/dev/null; node scripts/connections.mjs
+	@ulimit -n 50000 || echo "20,000 connections take 20,000 open files here and in the collector: raise the limit, or set CONNECTIONS" >&2; node scripts/connections.mjs
 
 scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
 	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away large

@@ -42,18 +42,33 @@ function batch(till, queue, seq) {
   return `POST /v1/batches HTTP/1.1\r\nHost: tillwatch\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
-/** Sends a request and waits for its answer's status. */
-async function post(socket, request) {
-  const answered = once(socket, 'data');
-  socket.write(request);
-  const [answer] = await answered;
-  const status = answer.toString('latin1', 9, 12);
-  if (status !== '202') throw new Error(`answered ${answer}`);
+/** Sends a request and waits for its whole answer. */
+function post(socket, request) {
+  return new Promise((done, fail) => {
+    let answer = '';
+    const take = (bytes) => {
+      answer += bytes.toString('latin1');
+      const head = answer.indexOf('\r\n\r\n');
+      const length = Number(/^content-length: *(\d+)/im.exec(answer)?.[1] ?? 0);
+      if (head >= 0 && answer.length >= head + 4 + length) end(answer.startsWith('HTTP/1.1 202') ? undefined : new Error(`answered ${answer}`));
+    };
+    const gone = () => end(new Error('the connection was closed before the answer'));
+    const end = (error) => {
+      socket.off('data', take).off('close', gone);
+      if (error) fail(error);
+      else done();
+    };
+    socket.on('data', take).on('close', gone);
+    if (socket.destroyed) gone();
+    else socket.write(request);
+  });
 }
 
 async function open(number, port) {
   const socket = connect({ host: '127.0.0.1', port, localAddress: `127.0.${1 + Math.floor(number / PER_ADDRESS)}.1`, noDelay: true });
   await once(socket, 'connect');
+  // What goes wrong from now on closes it, and that is counted.
+  socket.on('error', () => {});
   return socket;
 }
 

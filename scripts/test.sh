@@ -11,6 +11,8 @@ command -v node >/dev/null || { echo "node is missing: install Node.js 20 or lat
 node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs
 
 if cargo nextest --version >/dev/null 2>&1; then
+  # Most tests wait for a disk, a clock or another process: half as many again as there are processors keep them busy.
+  export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(( ($(nproc) * 3 + 1) / 2 ))}"
   cargo nextest run --locked
   # nextest leaves out the examples in the documentation.
   cargo test --locked --doc

@@ -6,14 +6,12 @@
 #   tests/stack/onset.sh                        60 stores, 600 terminals, store 7 slow after 25 minutes
 #   TROUBLE=none HEALTHY_FOR=3600 tests/stack/onset.sh
 #                                               nothing is wrong: what is said is false
-#   STORES, TERMINALS, TROUBLE (as the simulator's), TROUBLE_AFTER (minutes), SPREAD change it. SPREAD is how much the stores
-#   differ: with the simulator's own 0.35 some of them really are over the limits of LCP and of offline logins.
+#   STORES, TERMINALS, TROUBLE (as the simulator's), TROUBLE_AFTER (minutes) change it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/stack/support.sh
 
 stores="${STORES:-60}" terminals="${TERMINALS:-600}" trouble="${TROUBLE:-slow-sync:7}" after="${TROUBLE_AFTER:-25}"
-spread="${SPREAD:-0.15}"
 need_prometheus
 begin
 # Only the quiet hours are taken out: what comes at night counts, too.
@@ -29,7 +27,7 @@ with_trouble=()
 [[ "$trouble" == none ]] || with_trouble=(--trouble "$trouble@${after}m")
 begun_ms="$(date +%s%3N)"
 start_in_background fleet "$tillwatch" simulate --url "$ingest" --stores "$stores" --terminals "$terminals" --canary-share 0 \
-  --store-spread "$spread" --forever --quiet --drain 2s "${with_trouble[@]}"
+  --forever --quiet --drain 2s "${with_trouble[@]}"
 # Alerts about shops that fired at any time and went to the pager or the chat: a name, and a store if there is one.
 said() {
   curl -fsS --get --data-urlencode 'query=count by (alertname, store_id) (last_over_time(ALERTS{alertstate="firing", severity=~"critical|warning", scope!~"collector|monitoring"}[12h]))' \

@@ -6,6 +6,8 @@ source tests/stack/support.sh
 
 need_prometheus
 begin
+# Its parts have to wait for their own.
+end_within=240
 find_tillwatch
 export STACK_PROGRAM="$tillwatch"
 

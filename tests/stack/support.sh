@@ -57,13 +57,16 @@ stop() {
   exit "$status"
 }
 
-# end PID: tells it to end, and kills it if it does not within a minute: that is a failure.
+# How long a program has to end, s. A script that waits for one that has programs of its own needs more.
+end_within=30
+
+# end PID: tells it to end, and kills it if it does not in time: that is a failure.
 end() {
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + end_within))
   kill -TERM "$1" 2>/dev/null || true
   while kill -0 "$1" 2>/dev/null; do
     if (( SECONDS >= deadline )); then
-      echo "test-stack: FAILED: this did not end within a minute: $(ps -o pid=,etimes=,stat=,args= -p "$1")" >&2
+      echo "test-stack: FAILED: this did not end within $end_within s: $(ps -o pid=,etimes=,stat=,args= -p "$1")" >&2
       kill -KILL "$1" 2>/dev/null || true
       wait "$1" 2>/dev/null || true
       return 1
