@@ -5,7 +5,8 @@
 //   node scripts/connections.mjs
 //
 // TILLWATCH     the program (default: built in the release profile)
-// CONNECTIONS   connections that are opened (default 20000). Each is an open file here and in the collector (ulimit -n)
+// CONNECTIONS   connections that are opened (default 20000, or a thousand less than the system allows open files: each
+//               connection is one here and one in the collector)
 // LOAD_REPORT   the page that is written (default docs/load.md); empty: none
 
 import { execFileSync, spawn } from 'node:child_process';
@@ -18,7 +19,8 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const ROOT = resolve(import.meta.dirname, '..');
-const COUNT = Number(process.env.CONNECTIONS ?? 20_000);
+const FILES = Number(execFileSync('bash', ['-c', 'ulimit -n'], { encoding: 'utf8' })) || 20_000;
+const COUNT = Number(process.env.CONNECTIONS ?? Math.min(20_000, FILES - 1_000));
 const REPORT = process.env.LOAD_REPORT ?? join(ROOT, 'docs/load.md');
 /** Connections that are opened at once, and from one source address: an address has only so many ports. */
 const AT_ONCE = 128;
@@ -145,7 +147,7 @@ const section = [
   '| measured | |',
   '|---|---|',
   `| machine | ${availableParallelism()} processors, ${process.platform}, the clients beside the collector, release build |`,
-  `| connections opened | ${COUNT} in ${opened_s} s |`,
+  `| connections opened | ${COUNT} in ${opened_s} s; ${FILES} open files are allowed |`,
   `| memory of \`serve\` before | ${MB(before)} |`,
   `| with all of them open, none used yet | ${MB(silent)}: ${kib(silent - before)} |`,
   `| after each has posted one batch of its own terminal | ${MB(posted)}: ${kib(posted - before)}, of which the terminal, its queue, its open rows and its live series are a part |`,
