@@ -8,6 +8,7 @@ pub mod chance;
 pub mod tasks;
 pub mod world;
 
+pub mod auth;
 pub mod config;
 pub mod logging;
 pub mod throttle;

@@ -35,7 +35,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("progress", &[]),
     ("room", &[]),
-    ("config", &["logging", "hosts"]),
+    ("auth", &[]),
+    ("config", &["logging", "hosts", "auth"]),
     (
         "intake",
         &[
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "self_metrics",
             "throttle",
             "room",
+            "auth",
         ],
     ),
     (
@@ -58,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "throttle",
             "request_id",
             "room",
+            "auth",
             "intake",
         ],
     ),
@@ -116,6 +119,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "listener",
             "config",
             "room",
+            "auth",
             "intake",
             "doors",
             "aggregate",
@@ -129,8 +133,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "chance", "world", "logging", "hosts", "config", "persist", "pipeline",
-            "progress",
+            "clock", "chance", "world", "logging", "hosts", "auth", "config", "persist",
+            "pipeline", "progress",
         ],
     ),
 ];
@@ -142,6 +146,7 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
         &["tokio", "axum", "hyper", "metrics", "tracing"],
     ),
     ("room", &["axum", "hyper", "metrics", "tracing"]),
+    ("auth", &["tokio", "axum", "hyper", "metrics"]),
     // What reads bytes of a format, or speaks HTTP, is a door.
     (
         "intake",
@@ -367,8 +372,13 @@ const MEMBERS: &[Member] = &[
     // Speaks only the wire format: it can never lean on the server that it tests.
     Member {
         name: "simulate",
-        leans_on: &["tillwatch-model"],
+        leans_on: &["tillwatch-model", "tillwatch-token"],
         stays_out: &["axum", "hyper", "rusqlite", "clickhouse"],
+    },
+    Member {
+        name: "token",
+        leans_on: &["tillwatch-model"],
+        stays_out: &["tokio", "axum", "hyper", "metrics", "tracing"],
     },
 ];
 
@@ -418,6 +428,7 @@ const CRATE_USERS: &[(&str, &[&str])] = &[
     ("tillwatch_engine", &["pipeline", "cli"]),
     ("tillwatch_journal", &["world", "intake", "pipeline", "cli"]),
     ("tillwatch_simulate", &["progress", "cli"]),
+    ("tillwatch_token", &["auth", "cli"]),
 ];
 
 #[test]

@@ -10,6 +10,8 @@
 //! | `sql.rs` | `sql`: a statement to the engine of a running `serve` |
 //! | `sparkline.rs` | a row of windows in a few characters |
 //! | `audit/` | `audit`: the ledger against what ClickHouse holds, and repair |
+//! | `clock.rs` | `clock show`, `clock accept` |
+//! | `token.rs` | `token`: keys that sign tokens of terminals, and tokens |
 //! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
 //! | `journal.rs` | `journal inspect`, `verify`, `adopt`, `abandon` |
 
@@ -29,6 +31,7 @@ mod serve;
 mod sparkline;
 mod sql;
 mod store;
+mod token;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -80,6 +83,9 @@ enum Command {
     /// Say that the clock of a running collector is right, or ask what it takes for the time.
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Make the keys and the tokens with which terminals show who they are.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Print a script with which a shell completes the commands.
     Completions {
         /// The shell.
@@ -107,6 +113,7 @@ impl Command {
                 | Self::Restore(_)
                 | Self::Pseudonym(_)
                 | Self::Journal(_)
+                | Self::Token(_)
         )
     }
 }
@@ -206,6 +213,7 @@ async fn run(command: Command) -> Outcome {
         Command::Restore(restore) => restore.run().await,
         Command::Store(store) => store.run().await,
         Command::Clock(clock) => clock.run().await,
+        Command::Token(token) => token.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();

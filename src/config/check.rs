@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::Fault;
 use super::{Bytes, Config, Span};
+use crate::auth::Mode;
 use crate::hosts;
 
 const KIB: u64 = 1 << 10;
@@ -133,14 +134,29 @@ impl Config {
 
     fn check_addresses(&self) -> Result<(), Fault> {
         let listen = &self.listen;
-        for (name, address) in [("listen", listen.ingest), ("admin_listen", listen.admin)] {
-            if !address.ip().is_loopback() && !listen.allow_unauthenticated {
-                return Err(Fault::new(
-                    name,
-                    "is not a loopback address, and tillwatch asks nobody who he is. Put a proxy that does before it \
-                     and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
-                ));
-            }
+        if !listen.admin.ip().is_loopback() && !listen.allow_unauthenticated {
+            return Err(Fault::new(
+                "admin_listen",
+                "is not a loopback address, and tillwatch asks nobody there who he is. Put a proxy that does before it \
+                 and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
+            ));
+        }
+        let is_open = !listen.ingest.ip().is_loopback() && !listen.allow_unauthenticated;
+        if is_open && self.auth_mode() == Mode::Off {
+            return Err(Fault::new(
+                "listen",
+                "is not a loopback address, and auth is off: anybody could post. Set auth = \"required\", or put a proxy that \
+                 authenticates before it and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
+            ));
+        }
+        let is_reached = !listen.ingest.ip().is_loopback();
+        if is_reached && self.auth_mode() == Mode::Required && !self.auth.behind_proxy {
+            return Err(Fault::new(
+                "listen",
+                "is not a loopback address, and tokens would arrive in plain HTTP, where they can be read. Put a proxy that \
+                 speaks TLS before it and set behind_proxy = true (TILLWATCH_BEHIND_PROXY=true), or one that \
+                 authenticates, too, and set allow_unauthenticated = true",
+            ));
         }
         if listen.ingest == listen.admin && listen.ingest.port() != 0 {
             return Err(Fault::new(
@@ -448,6 +464,8 @@ mod tests {
         ("log_level", "verbos", "error, warn, info or debug"),
         ("log_level", "tillwatch=loud", "error, warn, info or debug"),
         ("allow_unauthenticated", "maybe", "true"),
+        ("auth", "maybe", "off or required"),
+        ("behind_proxy", "maybe", "true"),
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.

@@ -17,10 +17,11 @@ mod layers;
 mod settings;
 mod values;
 
+use crate::auth::Mode;
 use layers::Fault;
 pub use settings::{
-    ClickHouse, Config, Connections, Data, Engine, Flags, IdempotencyKeys, Journal, Listen, Log,
-    Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
+    Auth, ClickHouse, Config, Connections, Data, Engine, Flags, IdempotencyKeys, Journal, Listen,
+    Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
 };
 pub use values::{Bytes, List, Span};
 
@@ -93,6 +94,14 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether terminals must show a token: as it was set, else only where others than this machine can post.
+    #[must_use]
+    pub fn auth_mode(&self) -> Mode {
+        let is_asked = !self.listen.ingest.ip().is_loopback() && !self.listen.allow_unauthenticated;
+        let by_default = if is_asked { Mode::Required } else { Mode::Off };
+        self.auth.mode.unwrap_or(by_default)
+    }
+
     /// Gathers the settings.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::layers::{Fault, Given};
 use super::values::{Bytes, List, Span, Written};
+use crate::auth::Mode;
 use crate::logging::Format;
 
 /// One setting, for the reference and for finding typos.
@@ -125,8 +126,13 @@ settings! {
         "TILLWATCH_LISTEN" listen => ingest: SocketAddr = "127.0.0.1:8080", "The address to which terminals post. With port 0 the system chooses a free port";
         "TILLWATCH_ADMIN_LISTEN" admin_listen => admin: SocketAddr = "127.0.0.1:9090", "The address that serves metrics, the query API and health. Whoever reaches it can read everything";
         "TILLWATCH_ADMIN_HOSTS" admin_hosts => admin_hosts: List = "", "Host names by which the admin listener may be asked, beside IP addresses and localhost: a container's service name, a proxy's name. Separate the names by commas and leave out ports. Requests that name another host are refused, because any web page could send them through a browser", reload;
-        "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback, although tillwatch authenticates nobody. Use this setting only behind a proxy that authenticates";
+        "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback without asking anybody for a credential. Use this setting only behind a proxy that authenticates";
         "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com, or capacitor://localhost for an app shell)", reload;
+    }
+    /// Who may post.
+    auth: Auth {
+        "TILLWATCH_AUTH" auth => mode: Mode = none, "Whether terminals must show a token: off or required. Without this setting nobody is asked on a loopback address, and everybody on any other unless allow_unauthenticated is set. tillwatch token makes keys and tokens";
+        "TILLWATCH_BEHIND_PROXY" behind_proxy => behind_proxy: bool = "false", "Says that a proxy which speaks TLS stands before listen, so that tokens may arrive in plain HTTP from it";
     }
     /// Where rollups are shipped to. Without a server the embedded engine is started.
     clickhouse: ClickHouse {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::auth::Mode;
 use crate::logging::Format;
 
 /// A duration written as `10s`, `5m`, `2h`, `1d`, `250ms`, or a sum of them such as `1h30m`.
@@ -99,6 +100,18 @@ impl FromStr for Format {
     }
 }
 
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "required" => Ok(Self::Required),
+            _ => Err(format!("{text:?} cannot be; write off or required")),
+        }
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [
@@ -152,6 +165,7 @@ written! {
     Bytes as "BYTES": self => self.to_string();
     Span as "SPAN": self => self.to_string();
     List as "LIST": self => self.0.join(",");
+    Mode as "off|required": self => format!("{self:?}").to_lowercase();
     Format as "text|json": self => format!("{self:?}").to_lowercase();
 }
 

@@ -1,6 +1,6 @@
 //! Makes the parts of an answer that are the same at every door.
 
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -37,6 +37,10 @@ pub(super) fn error(verdict: &Verdict, message: &str, chance: &Chance) -> Respon
         message,
     };
     let mut response = json(verdict.status, &ErrorBody { error });
+    if verdict.status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
     if let Some((least, most)) = verdict.wait_s {
         let wait = HeaderValue::from(chance.between(least..=most));
         response.headers_mut().insert(RETRY_AFTER, wait);

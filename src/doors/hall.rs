@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use axum::extract::Request;
 
+use crate::auth::Gate;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::doors::counters::Counters;
@@ -20,6 +21,8 @@ use crate::room::Room;
 #[derive(Debug)]
 pub struct Hall {
     limits: ArcSwap<Limits>,
+    /// Who is let in.
+    pub(super) gate: Arc<Gate>,
     /// Memory for requests under way.
     pub(super) room: Arc<Room>,
     pub(super) turns: Turns,
@@ -34,26 +37,37 @@ pub struct Hall {
     is_stopping: Arc<AtomicBool>,
 }
 
+/// What a hall is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who is let in.
+    pub gate: Arc<Gate>,
+    /// Memory for requests under way.
+    pub room: Arc<Room>,
+    /// The intake that offers go to.
+    pub intake: Arc<Intake>,
+    /// The clock that batches are judged by.
+    pub clock: Clock,
+    /// Draws the names of requests, and when a client comes back.
+    pub chance: Chance,
+    /// Set once the process is stopping.
+    pub is_stopping: Arc<AtomicBool>,
+}
+
 impl Hall {
     /// Makes a hall before this intake.
     #[must_use]
-    pub fn new(
-        limits: Limits,
-        room: Arc<Room>,
-        intake: Arc<Intake>,
-        clock: Clock,
-        chance: Chance,
-        is_stopping: Arc<AtomicBool>,
-    ) -> Arc<Self> {
+    pub fn new(limits: Limits, parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             limits: ArcSwap::from_pointee(limits),
-            room,
+            gate: parts.gate,
+            room: parts.room,
             turns: Turns::default(),
             counters: Counters::default(),
-            intake,
-            clock,
-            chance,
-            is_stopping,
+            intake: parts.intake,
+            clock: parts.clock,
+            chance: parts.chance,
+            is_stopping: parts.is_stopping,
         })
     }
 

@@ -51,6 +51,6 @@ mod tests;
 pub mod trace;
 mod turns;
 
-pub use hall::Hall;
+pub use hall::{Hall, Parts};
 pub use limits::{BODY_FIRST, Limits};
 pub use router::router;

@@ -1,7 +1,8 @@
 //! Takes a request from its head to its body, by the steps that are the same at every door.
 
 use axum::body::Body;
-use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 
 use crate::clock::InDoubt;
@@ -30,6 +31,7 @@ pub(super) struct Received<'h, W> {
 /// What a request's head says.
 struct Head<'h, W> {
     received_at_ms: i64,
+    who: Who,
     wrapping: W,
     key: Option<Key<'h>>,
     /// How long the body is, if the head says so. Unit: bytes.
@@ -49,11 +51,15 @@ pub(super) async fn receive<'h, W>(
     if hall.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    // Nobody is asked for a credential yet; it would be looked at here.
-    let who = Who::Unproven;
     let limits = **hall.limits();
     let head = || {
+        let shown = headers.get_all(AUTHORIZATION).iter();
+        let bearer = hall.gate.admit(
+            shown.map(HeaderValue::as_bytes),
+            arrived_at_ms.as_ref().ok().copied(),
+        )?;
         Ok(Head {
+            who: bearer.map_or(Who::Unproven, Who::Bearer),
             received_at_ms: arrived_at_ms.map_err(|InDoubt| Refusal::ClockUnsure)?,
             wrapping: wrapping_of(headers)?,
             key: idempotency::key_of(headers)?,
@@ -72,7 +78,7 @@ pub(super) async fn receive<'h, W>(
     hall.counters.body_bytes.increment(body.len() as u64);
     Ok(Received {
         received_at_ms: head.received_at_ms,
-        who,
+        who: head.who,
         key: head.key,
         wrapping: head.wrapping,
         body,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use tillwatch_model::Reason;
 
+use crate::auth::Denied;
 use crate::intake::{self, NotStored};
 use crate::listed::listed;
 use crate::room::NoRoom;
@@ -12,6 +13,9 @@ use crate::room::NoRoom;
 /// Why a request was answered with something else than 202.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The credential is not good enough.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The body is not of its format.
     #[error("{0}")]
     Malformed(String),
@@ -90,6 +94,12 @@ listed! {
         NotFound = "not_found",
         /// The door is not asked in this way.
         MethodNotAllowed = "method_not_allowed",
+        /// The request shows no credential.
+        NoCredential = "no_credential",
+        /// The token is none, or not one that counts here.
+        InvalidToken = "invalid_token",
+        /// The token is not valid any more.
+        TokenExpired = "token_expired",
         /// The body is not of its format.
         MalformedBody = "malformed_body",
         /// More batches than one request may hold.
@@ -146,6 +156,9 @@ impl Code {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoCredential | Self::InvalidToken | Self::TokenExpired => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::MalformedBody
             | Self::DamagedCompression
             | Self::IncompleteBody
@@ -175,6 +188,8 @@ impl Code {
 
 /// The status of a request whose only batch is refused, with the reason as its code.
 const BATCH_REFUSED: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+/// The same, if the batch is not of whoever posts it.
+const BATCH_OF_ANOTHER: StatusCode = StatusCode::FORBIDDEN;
 
 /// What HTTP calls a refusal. A door's answer says the same in the words of its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +228,10 @@ impl Verdict {
 
     fn of_batch(reason: Reason) -> Self {
         Self {
-            status: BATCH_REFUSED,
+            status: match reason {
+                Reason::StoreMismatch | Reason::TerminalMismatch => BATCH_OF_ANOTHER,
+                _ => BATCH_REFUSED,
+            },
             code: reason.name(),
             wait_s: None,
         }
@@ -225,6 +243,11 @@ impl Refusal {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
+            Self::Denied(denied) => Verdict::of(match denied {
+                Denied::NoCredential => Code::NoCredential,
+                Denied::Expired => Code::TokenExpired,
+                Denied::Header | Denied::Invalid(_) | Denied::NotYet => Code::InvalidToken,
+            }),
             Self::Malformed(_) => Verdict::of(Code::MalformedBody),
             Self::TooManyBatches(_) => Verdict::of(Code::TooManyBatches),
             Self::TooManySamples(_) => Verdict::of(Code::TooManySamples),
@@ -295,7 +318,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 /// Every status that an answer may have, each once.
 pub fn statuses() -> BTreeSet<u16> {
     let refused = Code::ALL.into_iter().map(Code::status);
-    let statuses = refused.chain([StatusCode::ACCEPTED, BATCH_REFUSED]);
+    let statuses = refused.chain([StatusCode::ACCEPTED, BATCH_REFUSED, BATCH_OF_ANOTHER]);
     statuses.map(|status| status.as_u16()).collect()
 }
 

@@ -47,7 +47,7 @@ impl<'r> Identity<'r> {
     ///
     /// # Errors
     /// The reason for refusing the batch whole.
-    pub fn of(who: Who, offer: &Offer<'r>) -> Result<Self, Reason> {
+    pub fn of(who: &'r Who, offer: &Offer<'r>) -> Result<Self, Reason> {
         let (store_id, terminal_id) = sender(who, offer)?;
         let keyed = |id| {
             Self::Keyed(Keyed {
@@ -91,7 +91,7 @@ impl<'r> Identity<'r> {
 }
 
 /// The store and the terminal of an offer, if they are written as they must be.
-fn sender<'r>(who: Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Reason> {
+fn sender<'r>(who: &'r Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Reason> {
     if let Some(reason) = offer.unreadable {
         return Err(reason);
     }
@@ -100,7 +100,7 @@ fn sender<'r>(who: Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Reason>
     let Names {
         store_id,
         terminal_id,
-    } = who.names(offer);
+    } = who.names(offer)?;
     Ok((
         identifier(store_id, Reason::InvalidStoreId)?,
         identifier(terminal_id, Reason::InvalidTerminalId)?,
@@ -108,8 +108,11 @@ fn sender<'r>(who: Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Reason>
 }
 
 /// The store whose bucket a batch is charged to; `None`: the batch has no identity. Makes no digest, so that it
-/// can be asked before anything is done for the batch.
-pub(super) fn payer<'r>(who: Who, offer: &Offer<'r>) -> Option<&'r str> {
+/// can be asked before anything is done for the batch. Whoever shows a token pays for whatever it sends.
+pub(super) fn payer<'r>(who: &'r Who, offer: &Offer<'r>) -> Option<&'r str> {
+    if let Some(store_id) = who.proven_store() {
+        return Some(store_id);
+    }
     let (store_id, _) = sender(who, offer).ok()?;
     offer.mark.is_ok().then_some(store_id)
 }

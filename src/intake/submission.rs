@@ -36,7 +36,7 @@ impl Intake {
     /// When all that has met no outcome on the way is to be sent again.
     pub async fn submit(
         &self,
-        who: Who,
+        who: &Who,
         offers: &Offers<'_>,
         held: Held,
         laps: &mut Laps,
@@ -63,13 +63,13 @@ impl Intake {
     }
 
     /// Takes what the terminal's clock says as a witness of this machine's.
-    fn hear(&self, who: Who, offers: &Offers<'_>, time: &RequestTime) {
-        if let (Some(sent_at_ms), Some(batch)) = (time.sent_at_ms(), offers.batches.first()) {
-            let names = who.names(batch);
-            if let (Some(store_id), Some(terminal_id)) = (names.store_id, names.terminal_id) {
-                self.clock
-                    .heard(self.rates.number(store_id, terminal_id), sent_at_ms);
-            }
+    fn hear(&self, who: &Who, offers: &Offers<'_>, time: &RequestTime) {
+        if let (Some(sent_at_ms), Some(batch)) = (time.sent_at_ms(), offers.batches.first())
+            && let Ok(names) = who.names(batch)
+            && let (Some(store_id), Some(terminal_id)) = (names.store_id, names.terminal_id)
+        {
+            let number = self.rates.number(store_id, terminal_id);
+            self.clock.heard(number, sent_at_ms);
         }
     }
 }
@@ -77,7 +77,7 @@ impl Intake {
 /// One request's offers on their way.
 struct Submission<'i, 'o> {
     way: Way<'i>,
-    who: Who,
+    who: &'o Who,
     batches: &'o [Offer<'o>],
     time: RequestTime,
     /// How many values a histogram may stand for, for each second of its span: one limit for the request.

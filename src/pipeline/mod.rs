@@ -8,6 +8,7 @@
 //! | `setup.rs` | sockets, doors and intake, what is held; housekeeping |
 //! | `limits.rs` | the settings as each stage takes them |
 //! | `state_keys.rs` | the state file as the intake asks it for keys |
+//! | `token_keys.rs` | the keys that verify tokens, from the data folder |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
 //! | `folder.rs` | makes the data folder, holds it against other processes, sees whether its contents belong together |
 //! | `modes.rs` | who may read the data folder |
@@ -48,6 +49,7 @@ mod ship;
 mod start;
 mod state_keys;
 mod stop;
+mod token_keys;
 mod upkeep;
 
 pub use engine::{ENGINE_NAMES, OpenDatabase, open_database, read_endpoint_file};

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task;
 
 use crate::admin::{self, Admin};
+use crate::auth::KeyFolder;
 use crate::config::Config;
 use crate::doors;
 use crate::health;
@@ -29,6 +30,7 @@ use crate::pipeline::running::{Parts, Running};
 use crate::pipeline::setup::{announce, bind, forget, tell_what_was_held_back};
 use crate::pipeline::start;
 use crate::pipeline::stop::{self, Stop};
+use crate::pipeline::token_keys;
 use crate::pipeline::upkeep::Upkeep;
 use crate::world::World;
 use crate::{self_metrics, throttle};
@@ -193,7 +195,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 5] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 6] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -207,6 +209,8 @@ impl Running {
             state: Arc::clone(&self.shipper.state),
         };
         let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
+        let folder = KeyFolder::of(&self.config.data.dir);
+        let keys = token_keys::watch(Arc::clone(&self.front.gate), folder);
         let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
         [
             tasks.spawn("housekeeper", forgetting),
@@ -214,6 +218,7 @@ impl Running {
             tasks.spawn("watcher of the clock", watcher.run()),
             tasks.spawn("watcher of the disk", looking),
             tasks.spawn("reloader", reloading),
+            tasks.spawn("watcher of the keys", keys),
         ]
     }
 

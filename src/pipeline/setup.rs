@@ -12,9 +12,10 @@ use tillwatch_model::time::day_of;
 use tokio::net::TcpListener;
 
 use crate::aggregate::Aggregator;
+use crate::auth::Gate;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::doors::Hall;
+use crate::doors::{self, Hall};
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::counters::Counters;
@@ -26,6 +27,7 @@ use crate::pipeline::error::ServeError;
 use crate::pipeline::limits::{door_limits, intake_settings};
 use crate::pipeline::start::Started;
 use crate::pipeline::state_keys::StateKeys;
+use crate::pipeline::token_keys;
 use crate::room::Room;
 use crate::throttle;
 use crate::world::World;
@@ -60,6 +62,7 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
 /// Stages 0 and 1 are the doors and the intake; the operator's desk is beside them.
 #[derive(Debug, Clone)]
 pub(super) struct Front {
+    pub(super) gate: Arc<Gate>,
     pub(super) hall: Arc<Hall>,
     pub(super) intake: Arc<Intake>,
     pub(super) desk: Desk,
@@ -90,15 +93,18 @@ pub(super) fn make_front(
     };
     let intake = Arc::new(Intake::new(settings, parts));
     let room = Room::new(config.requests.in_flight_bytes_max.in_memory());
+    let gate = token_keys::gate(config);
+    let parts = doors::Parts {
+        gate: Arc::clone(&gate),
+        room: Arc::clone(&room),
+        intake: Arc::clone(&intake),
+        clock: world.clock.clone(),
+        chance: world.chance.clone(),
+        is_stopping: Arc::clone(&health.is_stopping),
+    };
     Front {
-        hall: Hall::new(
-            door_limits(config),
-            Arc::clone(&room),
-            Arc::clone(&intake),
-            world.clock.clone(),
-            world.chance.clone(),
-            Arc::clone(&health.is_stopping),
-        ),
+        hall: Hall::new(door_limits(config), parts),
+        gate,
         intake,
         desk: Desk::new(started.journal.clone(), settings.acknowledge_max),
         room,

@@ -53,6 +53,10 @@ enumerated! {
         MalformedBatch = 42 "malformed_batch",
         /// `sent_at_ms` can be no clock's when the request was sent, so that no time in it can be corrected.
         ImplausibleSentAt = 43 "implausible_sent_at",
+        /// The batch names another store than the token of its request.
+        StoreMismatch = 44 "store_mismatch",
+        /// The batch names another terminal than the token of its request.
+        TerminalMismatch = 45 "terminal_mismatch",
     }
 }
 
@@ -107,6 +111,10 @@ impl Reason {
             }
             Self::TooManyQueues => "This terminal uses more than 16 queues.",
             Self::MalformedBatch => "This is not a batch.",
+            Self::StoreMismatch => "store_id is not the store of the token that was shown.",
+            Self::TerminalMismatch => {
+                "terminal_id is not the terminal of the token that was shown."
+            }
             Self::ImplausibleSentAt => {
                 "sent_at_ms must be the terminal's clock when this request is sent, in Unix milliseconds as a number: it is none, in another unit, or not of the clock that measured the samples."
             }

@@ -1,15 +1,17 @@
 //! One request over HTTP, and its answer.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 
 use crate::Options;
+use crate::tokens::{Tokens, TokensError};
 
 /// The longest answer that is read: one reason per sample of the largest request, and room.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -89,6 +91,7 @@ pub struct Client {
     http: reqwest::Client,
     url: reqwest::Url,
     is_gzip: bool,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Client {
@@ -103,17 +106,30 @@ impl Client {
             reason: source.to_string(),
         })?;
         let http = http(options)?;
+        let tokens = options.token_key.as_deref().map(Tokens::open);
+        let tokens = tokens.transpose()?.map(Arc::new);
         Ok(Self {
             http,
             url,
             is_gzip: options.gzip,
+            tokens,
         })
     }
 
+    /// The token that a terminal shows, if terminals show any.
+    pub fn token_of(&self, store: &str, terminal: &str) -> Option<Arc<str>> {
+        self.tokens.as_ref()?.of(store, terminal)
+    }
+
     /// Posts a body and waits for the answer, or hangs up after a while and learns nothing.
-    pub async fn post(self, body: Vec<u8>, hang_up_after: Option<Duration>) -> (Answer, Duration) {
+    pub async fn post(
+        self,
+        body: Vec<u8>,
+        token: Option<Arc<str>>,
+        hang_up_after: Option<Duration>,
+    ) -> (Answer, Duration) {
         let started = Instant::now();
-        let request = self.send(body);
+        let request = self.send(body, token);
         let answer = match hang_up_after {
             None => request.await,
             Some(after) => {
@@ -125,11 +141,14 @@ impl Client {
         (answer, started.elapsed())
     }
 
-    async fn send(self, body: Vec<u8>) -> Answer {
+    async fn send(self, body: Vec<u8>, token: Option<Arc<str>>) -> Answer {
         let mut request = self
             .http
             .post(self.url)
             .header(CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
         request = match self.is_gzip.then(|| gzip(&body)) {
             Some(Ok(compressed)) => request.header(CONTENT_ENCODING, "gzip").body(compressed),
             Some(Err(_)) | None => request.body(body),
@@ -152,6 +171,9 @@ pub enum ClientError {
         /// What is wrong with the URL.
         reason: String,
     },
+    /// The tokens could not be made.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The client could not be made.
     #[error("could not set up the HTTP client")]
     Client(#[source] reqwest::Error),

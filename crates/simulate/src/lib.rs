@@ -32,6 +32,7 @@
 //! | `terminal/` | one terminal's queue: what to send, what an answer means, when to try again |
 //! | `client.rs` | one request over HTTP, and its answer |
 //! | `ledger.rs` | exact: every value acknowledged, by metric and store |
+//! | `tokens.rs` | tokens of the terminals, if the collector asks for them |
 //! | `tally.rs` | counts and answer times of a run |
 //! | `clock.rs` | wall time of a run |
 //! | `muster.rs` | the terminals as they stand when a run begins |
@@ -62,6 +63,7 @@ mod batch;
 mod measure;
 mod history;
 mod terminal;
+mod tokens;
 mod client;
 mod ledger;
 mod tally;

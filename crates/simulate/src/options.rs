@@ -63,6 +63,11 @@ pub struct Options {
     #[arg(long, help_heading = "Collector")]
     pub gzip: bool,
 
+    /// A key that signs tokens, as `tillwatch token key new` makes it in the collector's data folder. Each terminal shows
+    /// a token of its own then.
+    #[arg(long, value_name = "FILE", help_heading = "Collector")]
+    pub token_key: Option<PathBuf>,
+
     /// How long one request may take before the terminal gives it up and tries again.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Collector")]
     pub timeout: Duration,

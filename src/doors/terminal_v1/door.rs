@@ -21,7 +21,7 @@ use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::{Sender, Trace};
 use crate::intake::laps::Stage;
-use crate::intake::{Offers, Receipt};
+use crate::intake::{Offers, Receipt, Who};
 use crate::room::{Held, REQUEST_BYTES};
 
 /// A body up to this long, as sent, is decompressed on the thread that received it. A longer body is
@@ -95,7 +95,8 @@ async fn take(
     if request.unknown_keys > 0 {
         hall.counters.unknown_keys.increment(request.unknown_keys);
     }
-    trace.note(request.batches.len(), request.batches.first().map(sender));
+    let first = request.batches.first().map(|batch| sender(batch, &who));
+    trace.note(request.batches.len(), first);
     let is_many = request.is_many;
     let batches = request.batches.iter().enumerate();
     let batches: Vec<_> = batches
@@ -106,7 +107,7 @@ async fn take(
         sent_at_ms: request.sent_at_ms,
         batches: &batches,
     };
-    let submitted = hall.intake.submit(who, &offers, held, trace.laps()).await;
+    let submitted = hall.intake.submit(&who, &offers, held, trace.laps()).await;
     let pending = submitted?;
     // What waits for the disk is no more than what is written: the rest is given back before.
     drop(batches);
@@ -119,11 +120,15 @@ async fn take(
     }
 }
 
-/// Who sent a batch, as the batch says it.
-fn sender<'r>(batch: &'r Batch<'_>) -> Sender<'r> {
+/// Who sent a batch, as its token says it, else the batch.
+fn sender<'r>(batch: &'r Batch<'_>, who: &'r Who) -> Sender<'r> {
+    let (store_id, terminal_id) = match who {
+        Who::Unproven => (None, None),
+        Who::Bearer(bearer) => (Some(&*bearer.store_id), bearer.terminal_id.as_deref()),
+    };
     Sender {
-        store_id: batch.store_id.value().map(AsRef::as_ref),
-        terminal_id: batch.terminal_id.value().map(AsRef::as_ref),
+        store_id: store_id.or_else(|| batch.store_id.value().map(AsRef::as_ref)),
+        terminal_id: terminal_id.or_else(|| batch.terminal_id.value().map(AsRef::as_ref)),
         release: batch.release.value().map(AsRef::as_ref),
         seq: batch.seq.value().and_then(|number| number.whole()),
     }

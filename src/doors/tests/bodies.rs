@@ -81,7 +81,7 @@ fn written(
         batches: &batches,
     });
     let record = |(index, batch)| {
-        let identity = Identity::of(Who::Unproven, batch).map_err(|reason| reason.name())?;
+        let identity = Identity::of(&Who::Unproven, batch).map_err(|reason| reason.name())?;
         let writer = Writer {
             identity,
             place: Place::batch(index),

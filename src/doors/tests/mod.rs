@@ -18,9 +18,10 @@ use axum::body::Body;
 use axum::http::Request;
 use tower_service::Service;
 
+use crate::auth::{Gate, Mode};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::doors::{Hall, Limits, router};
+use crate::doors::{Hall, Limits, Parts, router};
 use crate::intake::Settings;
 use crate::intake::tests::Stage;
 use crate::room::Room;
@@ -41,11 +42,14 @@ impl Collector {
         Self {
             hall: Hall::new(
                 limits,
-                Arc::clone(&room),
-                intake,
-                Clock::of_machine(),
-                Chance::seeded(1),
-                is_stopping,
+                Parts {
+                    gate: Arc::new(Gate::new(Mode::Off)),
+                    room: Arc::clone(&room),
+                    intake,
+                    clock: Clock::of_machine(),
+                    chance: Chance::seeded(1),
+                    is_stopping,
+                },
             ),
             room,
             stage,

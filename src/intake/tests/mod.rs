@@ -205,7 +205,9 @@ async fn submit_of(
     let room = Room::new(1 << 20);
     let held = Held::new(&room, 100).unwrap();
     let mut laps = Laps::begin(Instant::now());
-    let submitted = stage.intake.submit(Who::Unproven, &offers, held, &mut laps);
+    let submitted = stage
+        .intake
+        .submit(&Who::Unproven, &offers, held, &mut laps);
     submitted.await?.durable(&mut laps).await
 }
 

@@ -56,7 +56,9 @@ async fn post(stage: &Stage, batches: &[Offer<'_>]) -> Result<(), Refusal> {
     };
     let held = Held::new(&Room::new(1 << 20), 100).unwrap();
     let mut laps = Laps::begin(Instant::now());
-    let submitted = stage.intake.submit(Who::Unproven, &offers, held, &mut laps);
+    let submitted = stage
+        .intake
+        .submit(&Who::Unproven, &offers, held, &mut laps);
     submitted.await?.durable(&mut laps).await.map(drop)
 }
 

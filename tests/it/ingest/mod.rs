@@ -12,6 +12,7 @@ mod keys;
 mod limits;
 mod mutations;
 mod samples;
+mod tokens;
 mod types;
 
 use serde_json::Value;
