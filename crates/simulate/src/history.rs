@@ -49,7 +49,14 @@ impl History {
         };
         let local_now_ms = local_now_ms - still_ms;
         let end_ms = window_start_ms(local_now_ms, FINE_SPAN_MS);
-        let start_ms = window_start_ms(local_now_ms + still_ms - length_ms + HOUR_MS - 1, HOUR_MS);
+        let began_ms = local_now_ms + still_ms - length_ms;
+        let whole_hours_ms = window_start_ms(began_ms + HOUR_MS - 1, HOUR_MS);
+        // Whatever is kept by the hour begins with one; a short outage would have nothing left of it.
+        let start_ms = if whole_hours_ms <= end_ms - FINE_AGE_MS {
+            whole_hours_ms
+        } else {
+            window_start_ms(began_ms + FINE_SPAN_MS - 1, FINE_SPAN_MS)
+        };
         Self {
             next_ms: start_ms,
             end_ms,
@@ -220,6 +227,25 @@ mod tests {
     use crate::queues::Queues;
 
     const NOW_MS: i64 = 1_795_220_280_653;
+
+    /// At any minute of the hour: somebody who waits for such a terminal must not wait in vain.
+    #[test]
+    fn whoever_was_offline_for_an_hour_or_longer_has_kept_something() {
+        let world = World::new(40, None);
+        let profile = profiles(&options(&[]), &Queues::new("run".to_owned())).remove(0);
+        let mut meter = Meter::new(profile);
+        for minute in 0..60 {
+            let now_ms = NOW_MS + minute * MINUTE_MS;
+            for length_ms in (HOUR_MS..8 * HOUR_MS).step_by(7 * 60_000) {
+                let mut history = History::new(&meter, now_ms, length_ms, Connection::Offline);
+                let began_ms = now_ms + meter.profile.clock_ahead_ms - length_ms;
+                let first_ms = history.next_ms;
+                assert!((began_ms..began_ms + HOUR_MS).contains(&first_ms));
+                let batch = history.next_batch(&mut meter, &world);
+                assert!(batch.is_some(), "{minute} min, {length_ms} ms");
+            }
+        }
+    }
 
     #[test]
     fn a_week_is_whole_spans_that_end_before_now_and_fit_the_format() {
