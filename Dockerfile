@@ -18,7 +18,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM debian:12.12-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/tillwatch --no-create-home tillwatch \
- && install -d -o tillwatch -g tillwatch -m 0700 /var/lib/tillwatch
+ && install -d -o tillwatch -g tillwatch -m 0700 /var/lib/tillwatch \
+ && install -d -o tillwatch -g tillwatch -m 0750 /var/lib/tillwatch-keys
 COPY --from=engine /lib-out/ /usr/local/lib/
 COPY --from=build /tillwatch /usr/local/bin/tillwatch
 USER 10001:10001

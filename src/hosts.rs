@@ -25,6 +25,23 @@ listed! {
     }
 }
 
+/// By which schemes a listener's pages are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Schemes {
+    /// HTTP.
+    pub http: bool,
+    /// HTTPS, by the listener itself or by a proxy before it.
+    pub https: bool,
+}
+
+impl Schemes {
+    /// A listener without TLS, and without a proxy before it.
+    pub const HTTP: Self = Self {
+        http: true,
+        https: false,
+    };
+}
+
 /// A host and a port, as `Host` has them.
 #[derive(Debug, PartialEq, Eq)]
 struct HostPort {
@@ -105,6 +122,7 @@ pub fn check(
     target: &Uri,
     headers: &HeaderMap,
     names: &[String],
+    schemes: Schemes,
 ) -> Result<(), Stranger> {
     let host = only(headers, HOST).map_err(|()| Stranger::InvalidHost)?;
     // A target such as `GET http://name/path` wins over `Host`, and both must be right.
@@ -122,22 +140,26 @@ pub fn check(
     }
     let origin = only(headers, ORIGIN).map_err(|()| Stranger::ForeignOrigin)?;
     match origin {
-        Some(origin) if !is_own(origin, own.as_ref()) => Err(Stranger::ForeignOrigin),
+        Some(origin) if !is_own(origin, own.as_ref(), schemes) => Err(Stranger::ForeignOrigin),
         _ => Ok(()),
     }
 }
 
-/// Whether a page of this origin came from here. `null`, which a page in a frame can make itself, did
-/// not.
-fn is_own(origin: &str, own: Option<&HostPort>) -> bool {
-    let page = origin
-        .split_at_checked("http://".len())
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://"))
-        .and_then(|(_, place)| HostPort::parse(place));
-    let (Some(page), Some(own)) = (page, own) else {
+/// Whether a page of this origin came from here. `null`, which a page in a frame can make itself, did not.
+fn is_own(origin: &str, own: Option<&HostPort>, schemes: Schemes) -> bool {
+    let known = [
+        ("http://", 80, schemes.http),
+        ("https://", 443, schemes.https),
+    ];
+    let page = known.into_iter().find_map(|(start, port, is_spoken)| {
+        let (scheme, place) = origin.split_at_checked(start.len())?;
+        let is_it = is_spoken && scheme.eq_ignore_ascii_case(start);
+        Some((is_it.then(|| HostPort::parse(place))??, port))
+    });
+    let (Some((page, port)), Some(own)) = (page, own) else {
         return false;
     };
-    page.host == own.host && page.port.unwrap_or(80) == own.port.unwrap_or(80)
+    page.host == own.host && page.port.unwrap_or(port) == own.port.unwrap_or(port)
 }
 
 /// `Host` as it may stand in a log: only if it is written as one.
@@ -164,7 +186,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let names = ["tillwatch".to_owned()];
-        check(version, &parts.uri, &parts.headers, &names)
+        check(version, &parts.uri, &parts.headers, &names, Schemes::HTTP)
     }
 
     fn host(text: &str) -> Result<(), Stranger> {
@@ -273,6 +295,8 @@ mod tests {
             "",
             "http://evil.example:9090",
             "https://localhost:9090",
+            "https://localhost",
+            "ftp://localhost:9090",
             "http://localhost",
             "http://localhost:9091",
             "http://127.0.0.1:9090",
@@ -283,5 +307,29 @@ mod tests {
             let foreign = of("localhost:9090", origin);
             assert_eq!(foreign, Err(Stranger::ForeignOrigin), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_listener_with_tls_has_pages_of_https_alone() {
+        let of_listener = |origin, schemes| {
+            let own = HostPort::parse("localhost:9090");
+            is_own(origin, own.as_ref(), schemes)
+        };
+        let https = Schemes {
+            http: false,
+            https: true,
+        };
+        assert!(
+            of_listener("https://localhost:9090", https)
+                && !of_listener("http://localhost:9090", https)
+        );
+        let either = Schemes {
+            http: true,
+            https: true,
+        };
+        assert!(
+            of_listener("https://localhost:9090", either)
+                && of_listener("http://localhost:9090", either)
+        );
     }
 }

@@ -64,7 +64,13 @@ impl Child {
     }
 
     pub fn serve(more: &[&str]) -> Self {
+        Self::serve_prepared(more, |_| {})
+    }
+
+    /// The same on a data folder that something was put into before.
+    pub fn serve_prepared(more: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        prepare(folder.path());
         let mut command = Self::command(folder.path(), more);
         Self::start(&mut command, folder)
     }
@@ -125,6 +131,7 @@ impl Child {
                 .next()
                 .expect("an address")
                 .trim_start_matches("http://")
+                .trim_start_matches("https://")
                 .to_owned()
         };
         let addresses = (field("ingest="), field("admin="));

@@ -30,6 +30,7 @@ struct Connection {
     answer: Vec<u8>,
     sent: Instant,
     is_busy: bool,
+    status: u16,
 }
 
 /// Twelve digits, so that the number can be written in place.
@@ -91,7 +92,28 @@ pub fn body(terminal: usize, now_ms: u128, identity: Identity) -> String {
     )
 }
 
-fn connect(server: &Child, (count, identity): (usize, Identity), poll: &Poll) -> Vec<Connection> {
+/// What the requests of a run have in common.
+#[derive(Clone)]
+pub struct Shape {
+    pub identity: Identity,
+    /// Further lines of the head, by terminal, each with its end.
+    pub head: fn(usize) -> String,
+    /// How each is answered.
+    pub status: u16,
+}
+
+impl Shape {
+    pub fn plain(identity: Identity) -> Self {
+        Self {
+            identity,
+            head: |_| String::new(),
+            status: 202,
+        }
+    }
+}
+
+fn connect(server: &Child, count: usize, shape: &Shape, poll: &Poll) -> Vec<Connection> {
+    let identity = shape.identity;
     let now_ms = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
         .expect("a clock")
@@ -104,8 +126,9 @@ fn connect(server: &Child, (count, identity): (usize, Identity), poll: &Poll) ->
                 Identity::Key => format!("idempotency-key: {}-{FIRST_SEQ}\r\n", uuid::Uuid::new_v4()),
             };
             let head = format!(
-                "POST /v1/batches HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{key}content-length: {}\r\n\r\n",
+                "POST /v1/batches HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{key}{}content-length: {}\r\n\r\n",
                 server.address,
+                (shape.head)(terminal),
                 body.len()
             );
             let request = [head.as_bytes(), body.as_bytes()].concat();
@@ -125,6 +148,7 @@ fn connect(server: &Child, (count, identity): (usize, Identity), poll: &Poll) ->
                 answer: Vec::new(),
                 sent: Instant::now(),
                 is_busy: false,
+                status: shape.status,
             }
         })
         .collect()
@@ -185,7 +209,7 @@ impl Connection {
             return false;
         }
         assert!(
-            text.starts_with("HTTP/1.1 202"),
+            text.starts_with(&format!("HTTP/1.1 {}", self.status)),
             "{}",
             String::from_utf8_lossy(&self.answer)
         );
@@ -223,12 +247,33 @@ impl<'s> Closed<'s> {
     }
 
     pub fn with(server: &'s Child, connections: usize, identity: Identity) -> Self {
+        Self::of(server, connections, &Shape::plain(identity))
+    }
+
+    pub fn of(server: &'s Child, connections: usize, shape: &Shape) -> Self {
         let poll = Poll::new().expect("epoll");
-        let connections = connect(server, (connections, identity), &poll);
+        let connections = connect(server, connections, shape, &poll);
         Self {
             server,
             poll,
             connections,
+        }
+    }
+
+    /// One request of each connection.
+    pub fn once(mut self) {
+        let mut events = Events::with_capacity(1_024);
+        let mut open = self.connections.len();
+        for connection in &mut self.connections {
+            connection.begin(Instant::now());
+        }
+        while open > 0 {
+            self.poll.poll(&mut events, None).expect("epoll");
+            for event in &events {
+                let connection = &mut self.connections[event.token().0];
+                connection.write();
+                open -= usize::from(event.is_readable() && connection.read());
+            }
         }
     }
 

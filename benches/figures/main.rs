@@ -1,6 +1,6 @@
 //! Measures the figures of `docs/figures.md`, each in one run on this machine.
 //!
-//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- encodings`, `-- keys`, `-- trickle`,
+//! `cargo bench` runs all of it; `cargo bench -- ingest`, `-- admission`, `-- tls`, `-- encodings`, `-- keys`, `-- trickle`,
 //! `-- trace`, `-- replay`, `-- memory`, `-- page`, `-- query`, `-- hours` or `-- readback` one part. Ratios
 //! hold from machine to machine, absolute numbers do not.
 
@@ -12,12 +12,14 @@
     reason = "a program for people: it measures, prints, and ends at the first surprise"
 )]
 
+mod admission;
 mod child;
 mod encodings;
 mod hours;
 mod load;
 mod page;
 mod readback;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,12 @@ fn main() {
     let wants = |part: &str| parts.is_empty() || parts.contains(&part);
     if wants("ingest") {
         ingest();
+    }
+    if wants("admission") {
+        admission::admission();
+    }
+    if wants("tls") {
+        tls::tls();
     }
     if wants("encodings") {
         encodings::encodings();

@@ -32,15 +32,17 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
     let time = RequestTime::new(&Offers {
         received_at_ms: 1_763_683_200_000,
         sent_at_ms: request.sent_at_ms,
+        class: tillwatch::intake::limits::Class::Live,
         batches: &batches,
     });
     let mut report = Report::default();
     let mut records = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
-        let Ok(identity) = Identity::of(Who::Unproven, batch) else {
+        let Ok(identity) = Identity::of(&Who::Anybody, batch) else {
             continue;
         };
         let writer = Writer {
+            source: batch.source,
             identity,
             place: Place::batch(index),
             catalogue: &catalogue,

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use axum::{Extension, Json};
+use serde_json::{Value, json};
 use tillwatch_model::journal_act_v1::Act;
 use tokio::sync::{Notify, watch};
 
+use crate::admin::access::Actor;
 use crate::admin::refused;
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::StoreTerminals;
+use crate::audit_log::{AuditLog, Entry, Outcome};
 use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::intake::Desk;
@@ -29,6 +31,8 @@ pub struct Acts {
     pub desk: Desk,
     /// What the collector holds: the aggregate, and what has been sealed.
     pub holdings: Arc<Holdings>,
+    /// Where acts are written down.
+    pub audit_log: AuditLog,
     /// What time it is.
     pub clock: Clock,
     /// Told that a seal is wanted.
@@ -55,13 +59,23 @@ fn without_json(headers: &HeaderMap) -> Option<Response> {
 /// Ends a store's series. The act is durable when the request is answered.
 pub(super) async fn retire(
     State(acts): State<Arc<Acts>>,
+    Extension(actor): Extension<Actor>,
     Path(store_id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     if let Some(response) = without_json(&headers) {
         return response;
     }
-    match acts.retire(&store_id).await {
+    let retired = acts.retire(&store_id).await;
+    if !matches!(retired, Err(NotRetired::Unknown)) {
+        acts.note(
+            "store.retire",
+            &actor,
+            json!({"store": store_id}),
+            retired.is_ok(),
+        );
+    }
+    match retired {
         Ok(terminals) => {
             Json(json!({"store_id": store_id, "retired": true, "terminals": terminals}))
                 .into_response()
@@ -80,11 +94,17 @@ pub(super) async fn retire(
 }
 
 /// Seals what is open now, so that a backup holds it.
-pub(super) async fn seal(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> Response {
+pub(super) async fn seal(
+    State(acts): State<Arc<Acts>>,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+) -> Response {
     if let Some(response) = without_json(&headers) {
         return response;
     }
-    match acts.seal().await {
+    let sealed = acts.seal().await;
+    acts.note("seal", &actor, json!({}), sealed.is_some());
+    match sealed {
         Some(position) => Json(json!({"sealed_position": position})).into_response(),
         None => refused(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -112,11 +132,17 @@ pub(super) async fn clock(State(acts): State<Arc<Acts>>) -> Response {
 }
 
 /// Notes that an operator says the clock is right.
-pub(super) async fn accept_clock(State(acts): State<Arc<Acts>>, headers: HeaderMap) -> Response {
+pub(super) async fn accept_clock(
+    State(acts): State<Arc<Acts>>,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+) -> Response {
     if let Some(response) = without_json(&headers) {
         return response;
     }
-    match acts.clock.accept() {
+    let accepted = acts.clock.accept();
+    acts.note("clock.accept", &actor, json!({}), accepted.is_ok());
+    match accepted {
         Ok(()) => clock(State(acts)).await,
         Err(doubt) => {
             let message = format!("{}: set the clock right first", doubt);
@@ -134,6 +160,20 @@ enum NotRetired {
 }
 
 impl Acts {
+    fn note(&self, act: &str, Actor(by): &Actor, about: Value, is_done: bool) {
+        let outcome = if is_done {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.audit_log.note(&Entry {
+            act,
+            by,
+            about,
+            outcome,
+        });
+    }
+
     /// Ends a store's series, and says how many active terminals it had.
     async fn retire(&self, store_id: &str) -> Result<usize, NotRetired> {
         // The wait lets what was acknowledged before belong to the series that end.

@@ -10,21 +10,33 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 
 use crate::admin::refused;
-use crate::hosts::{self, Stranger};
+use crate::hosts::{self, Schemes, Stranger};
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
 
 /// The names that the admin listener answers to, beside addresses and `localhost`. A reload may
 /// replace them.
-#[derive(Debug, Default)]
-pub struct AdminHosts(ArcSwap<Vec<String>>);
+#[derive(Debug)]
+pub struct AdminHosts {
+    names: ArcSwap<Vec<String>>,
+    schemes: Schemes,
+}
 
 impl AdminHosts {
+    /// No names yet, for a listener that is asked by these schemes.
+    #[must_use]
+    pub fn new(schemes: Schemes) -> Self {
+        Self {
+            names: ArcSwap::default(),
+            schemes,
+        }
+    }
+
     /// Takes these names in place of all others.
     pub fn set(&self, names: &[String]) {
         let names = names.iter();
         let lower = names.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        self.0.store(Arc::new(lower.collect()));
+        self.names.store(Arc::new(lower.collect()));
     }
 }
 
@@ -39,7 +51,14 @@ pub(super) fn guard(router: Router, hosts: Arc<AdminHosts>) -> Router {
 
 async fn check(State(known): State<Arc<AdminHosts>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    match hosts::check(request.version(), request.uri(), headers, &known.0.load()) {
+    let names = known.names.load();
+    match hosts::check(
+        request.version(),
+        request.uri(),
+        headers,
+        &names,
+        known.schemes,
+    ) {
         Ok(()) => next.run(request).await,
         Err(stranger) => refuse(&request, stranger),
     }

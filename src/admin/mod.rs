@@ -10,15 +10,19 @@
 //!
 //! **Promises**
 //! 1. But for health, only requests that were meant for this listener are answered (`guard.rs`).
-//! 2. A page of another site can cause nothing: an act needs JSON, which such a page cannot send unasked.
+//! 2. With `admin_auth`, whoever asks shows a key: scope `metrics` for the pages that Prometheus scrapes, `read` for
+//!    questions, `operate` for acts.
+//! 3. A page of another site can cause nothing: an act needs JSON, which such a page cannot send unasked.
 //!
 //! | file | what |
 //! |---|---|
 //! | `guard.rs` | whether a request was meant for this listener |
+//! | `access.rs` | whether whoever asks has a key with the right scope |
 //! | `queries.rs` | questions: parameters in, JSON out |
 //! | `acts.rs` | what an operator tells a running collector to do |
 //! | `pages.rs` | the pages that Prometheus scrapes |
 
+mod access;
 mod acts;
 mod guard;
 mod pages;
@@ -33,9 +37,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+use crate::audit_log::AuditLog;
+use crate::auth::{Gate, Scope};
 use crate::health::{self, Health};
 use crate::query::Query;
 use crate::tasks::Tasks;
+
+use access::Access;
 
 pub use acts::Acts;
 pub use guard::AdminHosts;
@@ -54,6 +62,10 @@ pub struct Admin<R> {
     pub tasks: Tasks,
     /// Says whether the collector is ready.
     pub health: Arc<Health>,
+    /// Who may ask.
+    pub gate: Arc<Gate>,
+    /// Where acts and refused credentials are written down.
+    pub audit_log: AuditLog,
     /// The names that the listener answers to.
     pub hosts: Arc<AdminHosts>,
 }
@@ -66,18 +78,26 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/api/v1/stores", get(queries::stores))
         .route("/api/v1/terminals", get(queries::terminals))
         .with_state(Arc::clone(&admin.query));
+    Access::start_counts();
+    let access = Access {
+        gate: admin.gate,
+        audit_log: admin.audit_log,
+    };
     let named = Router::new()
         .route("/api/v1/sessions/{pseudonym}", get(queries::session))
         .route("/api/v1/metrics", get(queries::metrics))
         .with_state(admin.query);
+    let read = Router::new()
+        .route("/api/v1/clock", get(acts::clock))
+        .with_state(Arc::clone(&admin.acts));
     let told = Router::new()
         .route("/api/v1/stores/{store_id}/retire", post(acts::retire))
         .route("/api/v1/seal", post(acts::seal))
-        .route("/api/v1/clock", get(acts::clock))
         .route("/api/v1/clock/accept", post(acts::accept_clock))
         .with_state(admin.acts);
-    let without_parameters = from_fn(queries::without_parameters);
-    let bare = named.merge(told).route_layer(without_parameters);
+    let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
+    let asked = access.need(Scope::Read, asked.merge(bare(named.merge(read))));
+    let told = access.need(Scope::Operate, bare(told));
     let scraped = |which: Page| {
         let (renders, tasks) = (Arc::clone(&admin.renders), admin.tasks.clone());
         get(move |headers| pages::page(which, Arc::clone(&renders), tasks.clone(), headers))
@@ -85,7 +105,8 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let pages = Router::new()
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
-    let guarded = guard::guard(asked.merge(bare).merge(pages), admin.hosts);
+    let pages = access.need(Scope::Metrics, pages);
+    let guarded = guard::guard(asked.merge(told).merge(pages), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
 }

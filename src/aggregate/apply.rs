@@ -1,18 +1,17 @@
 //! Applies one record after another.
 
-use tillwatch_model::dimension::NEW_RELEASE;
+use tillwatch_model::dimension::{APP_PREFIX, NEW_RELEASE};
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
 use tillwatch_model::time::HOUR_MS;
-use tillwatch_model::{
-    BatchHeader, Catalogue, Connection, Entry, FirstResult, Metric, Reading, Source,
-};
+use tillwatch_model::{BatchHeader, Entry, FirstResult};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::cut::Totals;
+use crate::aggregate::entries::{kept, taken};
 use crate::aggregate::layout::Layout;
-use crate::aggregate::names::NameSet;
+use crate::aggregate::names::{NameSet, OVERFLOW_INDEX};
 use crate::aggregate::open::OpenWindows;
 use crate::aggregate::proposals::{Reporter, Word};
 use crate::aggregate::row_quota::{Judgement, Maker, Overdrawn};
@@ -46,9 +45,12 @@ impl Aggregator {
         self.journal_ms = received_at_ms;
         let shared = self.shared(&header);
         let is_named = self.stores.is_named(shared.store);
+        let is_app = is_app(&header);
         let (mut terminal, is_fresh, lost) = if header.is_keyed {
             let is_fresh = !self.keys.contains_key(&header.queue);
-            let terminal = touch(&mut self.terminals, &header, shared, is_named);
+            let terminals = (!is_app).then_some(&mut self.terminals);
+            let terminal =
+                terminals.and_then(|terminals| touch(terminals, &header, shared, is_named));
             (terminal, is_fresh, 0)
         } else {
             numbered(&mut self.terminals, &mut self.totals, &header, shared)
@@ -57,39 +59,33 @@ impl Aggregator {
             self.totals.repeated += 1;
             return Ok(());
         }
-        self.totals.terminals_overflowed += u64::from(terminal.is_none());
-        if let Some(terminal) = &mut terminal {
-            terminal.release = shared.release;
-            if terminal.take_offset(header.offset_ms, received_at_ms) {
-                self.live.clock_jumped(shared.store);
-            }
-            terminal.levels.resize(self.layout.levels(), None);
+        self.totals.terminals_overflowed += u64::from(terminal.is_none() && !is_app);
+        if let Some(terminal) = &mut terminal
+            && arrive(terminal, &header, shared, self.layout.levels())
+        {
+            self.live.clock_jumped(shared.store);
         }
         let number = terminal.as_ref().and_then(|terminal| terminal.changed);
         let number = number.filter(|_| is_named).unwrap_or(OVERFLOW_TERMINAL);
         self.sessions.begin(header.session, shared.store);
-        self.live.report(shared, received_at_ms, header.offset_ms);
+        if !is_app {
+            self.live.report(shared, received_at_ms, header.offset_ms);
+        }
         self.live.lost(shared.store, lost);
         if header.is_keyed {
             self.keys
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
-            let hour = received_at_ms.div_euclid(HOUR_MS);
-            *self.key_counts.entry((shared.store, hour)).or_default() += 1;
+            let counted = (
+                account(shared.store, is_app),
+                received_at_ms.div_euclid(HOUR_MS),
+            );
+            *self.key_counts.entry(counted).or_default() += 1;
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let rows_before = open_rows(opened);
         for entry in entries {
-            let (mut reading, histogram, value) = match entry? {
-                Entry::Rejected(_, samples) => {
-                    self.totals.rejected += samples;
-                    continue;
-                }
-                Entry::Later => {
-                    self.totals.unknown_entries += 1;
-                    continue;
-                }
-                Entry::Sample(reading, value) => (reading, None, value),
-                Entry::Histogram(reading, histogram) => (reading, Some(histogram), 0),
+            let Some((mut reading, histogram, value)) = taken(entry?, &mut self.totals) else {
+                continue;
             };
             let brought = histogram
                 .as_ref()
@@ -122,7 +118,8 @@ impl Aggregator {
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let rows = open_rows(opened) - rows_before;
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
-        if let Some(store_rows) = self.row_quota.charge(shared.store, hour, rows) {
+        let account = account(shared.store, is_app);
+        if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
             self.judge_rows(&header, hour, terminal_rows, store_rows);
         }
         Ok(())
@@ -138,7 +135,7 @@ impl Aggregator {
         terminal_rows: usize,
         store_rows: usize,
     ) {
-        let maker = if self.stores.find(header.store_id).is_none() {
+        let maker = if is_app(header) || self.stores.find(header.store_id).is_none() {
             if !self.row_quota.is_used_up(store_rows, hour) {
                 return;
             }
@@ -186,6 +183,10 @@ impl Aggregator {
         let (release, now_ms) = (header.release, header.received_at_ms);
         if NameSet::is_reserved(release) {
             return self.releases.index(release, now_ms);
+        }
+        // Whoever has read an application's key could give all names away.
+        if is_app(header) {
+            return self.releases.index(NEW_RELEASE, now_ms);
         }
         let of_store = self.terminals.of_store(header.store_id);
         let by = Reporter {
@@ -263,6 +264,28 @@ impl Aggregator {
     }
 }
 
+/// Notes what a batch says of its terminal; whether the terminal's clock was moved.
+fn arrive(
+    terminal: &mut Terminal,
+    header: &BatchHeader<'_>,
+    shared: Shared,
+    levels: usize,
+) -> bool {
+    terminal.release = shared.release;
+    terminal.levels.resize(levels, None);
+    terminal.take_offset(header.offset_ms, header.received_at_ms)
+}
+
+/// Whether a batch came with the key of a browser application, which everybody can read.
+fn is_app(header: &BatchHeader<'_>) -> bool {
+    header.is_keyed && header.terminal_id.starts_with(APP_PREFIX)
+}
+
+/// The store whose share something takes: what applications bring takes that of stores without a name.
+fn account(store: u32, is_app: bool) -> u32 {
+    if is_app { OVERFLOW_INDEX } else { store }
+}
+
 /// Rows by window, by terminal and by session that are open. Only those of windows have buckets, so the others weigh
 /// half.
 fn open_rows(
@@ -278,50 +301,6 @@ fn note_last(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>) {
     }
     if let Some(trouble) = layout.trouble(arrival.reading, greatest(arrival.brought)) {
         terminal.note_trouble(trouble, arrival.t_ms);
-    }
-}
-
-/// The metric of a reading. What only a later release knows of the reading is counted, and kept as
-/// `__unknown__`.
-#[inline]
-fn kept<'c>(
-    (catalogue, totals): (&'c Catalogue, &mut Totals),
-    reading: &mut Reading,
-    source: Source,
-    brought: Brought<'_>,
-) -> &'c Metric {
-    let metric = catalogue.by_code(reading.metric);
-    let metric = metric.unwrap_or(&Metric::LATER);
-    let label = metric.label_kept(reading.label);
-    let is_known = metric.code == reading.metric
-        && label == reading.label
-        && reading.connection != Connection::Later
-        && source != Source::Later;
-    if !is_known {
-        note_later(totals, metric, reading, source, brought.weight());
-        (reading.metric, reading.label) = (metric.code, label);
-    }
-    metric
-}
-
-#[cold]
-fn note_later(
-    totals: &mut Totals,
-    metric: &Metric,
-    reading: &Reading,
-    source: Source,
-    samples: u64,
-) {
-    if metric.code == Metric::LATER.code {
-        totals.unknown += samples;
-    } else if metric.label_kept(reading.label) != reading.label {
-        totals.unknown_labels += samples;
-    }
-    if reading.connection == Connection::Later {
-        totals.unknown_connections += samples;
-    }
-    if source == Source::Later {
-        totals.unknown_sources += samples;
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `brought.rs` | what a reading brings: a value or a histogram |
 //! | `aggregator.rs` | the whole aggregate; takes the cut of a seal |
 //! | `cut.rs` | what a seal takes out and a start puts back |
+//! | `entries.rs` | what is taken of a batch's entries |
 //! | `cells.rs` | cells by key, of which a reader can keep what they were |
 //! | `kept.rs` | what a reader keeps of what is open |
 //! | `open.rs` | windows that are still filling |
@@ -40,6 +41,7 @@ mod apply;
 pub mod brought;
 pub mod cells;
 pub mod cut;
+mod entries;
 pub mod exponential;
 pub mod kept;
 pub mod layout;

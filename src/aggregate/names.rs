@@ -17,7 +17,7 @@ use crate::aggregate::name_rules::{Rules, SavedAges};
 const RETRY_MS: i64 = 60_000;
 
 /// Index of [`OVERFLOW`].
-const OVERFLOW_INDEX: u32 = 0;
+pub(super) const OVERFLOW_INDEX: u32 = 0;
 
 /// Stands for the first time of a name that has reported for a day.
 const LONG_AGO: i64 = i64::MIN;

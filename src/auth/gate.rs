@@ -1,36 +1,93 @@
-//! From the head of a request to its bearer.
+//! From the head of a request to whoever sent it.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use tillwatch_token::{KeySet, TOKEN_BYTES_MAX};
+use tillwatch_token::{Invalid, KeySet, SigningKey, TOKEN_BYTES_MAX, renew};
 
 use crate::auth::bearer::Bearer;
 use crate::auth::denied::Denied;
+use crate::auth::revocations::Revocations;
+use crate::auth::static_key::{Scope, StaticKey, StaticKeys, is_static};
 
 /// Whether credentials are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Nobody is asked for a credential.
     Off,
-    /// Whoever posts shows a token.
+    /// Whoever asks or posts shows a credential.
     Required,
 }
 
+/// What a gate asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct GateSettings {
+    /// Whether whoever posts shows a credential.
+    pub posting: Mode,
+    /// Whether whoever asks the admin listener shows one.
+    pub admin: Mode,
+    /// Whether browser applications may post.
+    pub are_apps_let_in: bool,
+    /// How long after the first token of a family its tokens can be renewed. Unit: s.
+    pub family_s_max: i64,
+}
+
 /// Tokens that are remembered, so that a terminal's signature is checked once and not with every batch. One takes
-/// about 300 bytes. Unit: tokens.
+/// about 400 bytes. Unit: tokens.
 const REMEMBERED_MAX: u64 = 50_000;
+
+/// Who posts, known before a batch's rates and identity are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody was asked for a credential: a batch is believed about its store and terminal.
+    Anybody,
+    /// The bearer of a token: a batch may repeat what the token says, and say nothing else.
+    Bearer(Arc<Bearer>),
+    /// A server with a static key: a batch is believed about its terminal, and about a store that the key names.
+    Server(Arc<StaticKey>),
+    /// A browser application: anybody who has read its key. Its page's origin is not judged yet.
+    App(Arc<StaticKey>),
+}
+
+/// A token made of another one.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The token.
+    pub token: String,
+    /// From when on it is not valid any more, Unix ms.
+    pub expires_at_ms: i64,
+    /// Whose it is.
+    pub bearer: Bearer,
+}
+
+/// The headers of a request that may bear a credential.
+#[derive(Debug, Clone)]
+pub struct Shown<A, K> {
+    /// Every `Authorization`.
+    pub authorization: A,
+    /// Every `x-api-key`.
+    pub api_key: K,
+}
 
 /// Lets in whoever shows a good credential.
 pub struct Gate {
-    mode: Mode,
+    settings: GateSettings,
     keys: ArcSwap<KeySet>,
+    /// Signs the tokens that are made of others.
+    signer: ArcSwapOption<SigningKey>,
+    static_keys: ArcSwap<StaticKeys>,
+    revocations: ArcSwap<Revocations>,
     /// Bearers of tokens whose signature was checked, by the digest of the token: no token stays in memory. Their
-    /// times are judged each time.
+    /// times, and whether they were revoked, are judged each time.
     remembered: Cache<[u8; 32], Remembered, foldhash::quality::RandomState>,
+    /// Whether a token named a key that is not known, since this was last asked.
+    has_met_unknown_key: AtomicBool,
 }
 
 /// A token whose signature was checked.
@@ -43,10 +100,10 @@ struct Remembered {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = &self.mode;
+        let settings = &self.settings;
         formatter
             .debug_struct("Gate")
-            .field("mode", mode)
+            .field("settings", settings)
             .finish_non_exhaustive()
     }
 }
@@ -54,60 +111,177 @@ impl fmt::Debug for Gate {
 impl Gate {
     /// A gate that knows no key yet.
     #[must_use]
-    pub fn new(mode: Mode) -> Self {
+    pub fn new(settings: GateSettings) -> Self {
         Self {
-            mode,
+            settings,
             keys: ArcSwap::default(),
+            signer: ArcSwapOption::empty(),
+            static_keys: ArcSwap::default(),
+            revocations: ArcSwap::default(),
             remembered: Cache::builder()
                 .max_capacity(REMEMBERED_MAX)
                 .build_with_hasher(foldhash::quality::RandomState::default()),
+            has_met_unknown_key: AtomicBool::new(false),
         }
     }
 
-    /// Whether credentials are asked for.
+    /// What it asks for.
     #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
+    pub fn settings(&self) -> GateSettings {
+        self.settings
     }
 
-    /// Takes other keys from now on: tokens of a key that is gone are refused from the next request on.
-    pub fn set_keys(&self, keys: KeySet) {
+    /// Takes other keys from now on, and the one that signs: tokens of a key that is gone are refused from the next request
+    /// on.
+    pub fn set_keys(&self, keys: KeySet, signer: Option<SigningKey>) {
         self.keys.store(Arc::new(keys));
+        self.signer.store(signer.map(Arc::new));
     }
 
-    /// How many keys there are.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.keys.load().len()
+    /// Takes other static keys from now on.
+    pub fn set_static_keys(&self, keys: StaticKeys) {
+        self.static_keys.store(Arc::new(keys));
     }
 
-    /// Tells who shows these `Authorization` headers; `None`: nobody is asked. Without `now_ms` the clock cannot be
-    /// trusted, and no token is too old or too young.
+    /// Takes other revocations from now on.
+    pub fn set_revocations(&self, revocations: Revocations) {
+        self.revocations.store(Arc::new(revocations));
+    }
+
+    /// Whether a token has named a key that is not known, since this was last asked.
+    pub fn take_unknown_key(&self) -> bool {
+        self.has_met_unknown_key.swap(false, Ordering::Relaxed)
+    }
+
+    /// Tells who posts with these headers. Without `now_ms` the clock cannot be trusted, and no token is too old or
+    /// too young.
     ///
     /// # Errors
     /// Says why the request is refused.
     pub fn admit<'h>(
         &self,
-        mut headers: impl Iterator<Item = &'h [u8]>,
+        shown: Shown<impl Iterator<Item = &'h [u8]>, impl Iterator<Item = &'h [u8]>>,
         now_ms: Option<i64>,
-    ) -> Result<Option<Arc<Bearer>>, Denied> {
-        if self.mode == Mode::Off {
+    ) -> Result<Who, Denied> {
+        if self.settings.posting == Mode::Off {
+            return Ok(Who::Anybody);
+        }
+        match (only(shown.authorization)?, only(shown.api_key)?) {
+            (Some(header), _) => {
+                let text = bearer_text(header).ok_or(Denied::Header)?;
+                self.admit_text(text, now_ms)
+            }
+            (None, Some(key)) => {
+                let text = std::str::from_utf8(key).map_err(|_not_utf8| Denied::Header)?;
+                self.server_or_app(text)
+            }
+            (None, None) => Err(Denied::NoCredential),
+        }
+    }
+
+    /// Tells who posts with this credential, wherever it stood.
+    ///
+    /// # Errors
+    /// Says why the request is refused.
+    pub fn admit_text(&self, text: &str, now_ms: Option<i64>) -> Result<Who, Denied> {
+        if is_static(text) {
+            return self.server_or_app(text);
+        }
+        let bearer = self.bearer(text)?;
+        self.judge(&bearer)?;
+        if now_ms.is_some_and(|now_ms| now_ms >= bearer.until_ms) {
+            return Err(Denied::Expired);
+        }
+        if now_ms.is_some_and(|now_ms| now_ms < bearer.from_ms) {
+            return Err(Denied::NotYet);
+        }
+        Ok(Who::Bearer(bearer))
+    }
+
+    /// Lets in whoever may do this on the admin listener: by a key as bearer, or by basic authentication with the key's
+    /// id as user and the key, or its secret, as password. `None`: nobody is asked.
+    ///
+    /// # Errors
+    /// Says why the request is refused.
+    pub fn admit_admin<'h>(
+        &self,
+        authorization: impl Iterator<Item = &'h [u8]>,
+        scope: Scope,
+    ) -> Result<Option<Arc<StaticKey>>, Denied> {
+        if self.settings.admin == Mode::Off {
             return Ok(None);
         }
-        let header = headers.next().ok_or(Denied::NoCredential)?;
-        if headers.next().is_some() {
-            return Err(Denied::Header);
+        let header = only(authorization)?.ok_or(Denied::NoCredential)?;
+        let text = match bearer_text(header) {
+            Some(text) => text.to_owned(),
+            None => basic_text(header).ok_or(Denied::Header)?,
+        };
+        let keys = self.static_keys.load();
+        let key = keys.find(&text).ok_or(Denied::UnknownStaticKey)?;
+        if key.may(scope) {
+            Ok(Some(Arc::clone(key)))
+        } else {
+            Err(Denied::Scope(scope))
         }
-        let bearer = self.bearer(token_of(header).ok_or(Denied::Header)?)?;
-        if let Some(now_ms) = now_ms {
-            if now_ms < bearer.from_ms {
-                return Err(Denied::NotYet);
-            }
-            if now_ms >= bearer.until_ms {
-                return Err(Denied::Expired);
-            }
+    }
+
+    /// Makes the next token of the family of one that the collector has signed, also if that has ended by now.
+    ///
+    /// # Errors
+    /// Says why there is no next one.
+    pub fn renew<'h>(
+        &self,
+        authorization: impl Iterator<Item = &'h [u8]>,
+        now_ms: i64,
+        jti: String,
+    ) -> Result<Renewed, Denied> {
+        let header = only(authorization)?.ok_or(Denied::NoCredential)?;
+        let text = bearer_text(header).ok_or(Denied::Header)?;
+        let verified = self.keys.load().verify(text)?;
+        if !verified.is_own {
+            return Err(Denied::NotOurs);
         }
-        Ok(Some(bearer))
+        let bearer = Bearer::new(&verified);
+        self.judge(&bearer)?;
+        if now_ms < bearer.from_ms {
+            return Err(Denied::NotYet);
+        }
+        let signer = self.signer.load_full().ok_or(Denied::NoSigner)?;
+        let claims = renew(
+            &verified.claims,
+            jti,
+            now_ms.div_euclid(1_000),
+            self.settings.family_s_max,
+        )?;
+        let token = signer.sign(&claims).map_err(|_failed| Denied::NoSigner)?;
+        Ok(Renewed {
+            token,
+            expires_at_ms: claims.exp.saturating_mul(1_000),
+            bearer,
+        })
+    }
+
+    /// Refuses a token that was revoked.
+    fn judge(&self, bearer: &Bearer) -> Result<(), Denied> {
+        if self.revocations.load().end(bearer) {
+            return Err(Denied::Revoked);
+        }
+        Ok(())
+    }
+
+    fn server_or_app(&self, text: &str) -> Result<Who, Denied> {
+        let keys = self.static_keys.load();
+        let key = keys.find(text).ok_or(Denied::UnknownStaticKey)?;
+        if key.may(Scope::Post) {
+            return Ok(Who::Server(Arc::clone(key)));
+        }
+        if !key.may(Scope::App) {
+            return Err(Denied::Scope(Scope::Post));
+        }
+        if !self.settings.are_apps_let_in {
+            return Err(Denied::NoApps);
+        }
+        Ok(Who::App(Arc::clone(key)))
     }
 
     fn bearer(&self, token: &str) -> Result<Arc<Bearer>, Denied> {
@@ -118,7 +292,12 @@ impl Gate {
         {
             return Ok(remembered.bearer);
         }
-        let bearer = Arc::new(Bearer::new(&keys.verify(token)?));
+        let verified = keys.verify(token).inspect_err(|invalid| {
+            if *invalid == Invalid::UnknownKey {
+                self.has_met_unknown_key.store(true, Ordering::Relaxed);
+            }
+        })?;
+        let bearer = Arc::new(Bearer::new(&verified));
         let remembered = Remembered {
             bearer: Arc::clone(&bearer),
             keys: Arc::clone(&keys),
@@ -128,14 +307,38 @@ impl Gate {
     }
 }
 
-/// The token in a header's value.
-fn token_of(header: &[u8]) -> Option<&str> {
+/// The one value of a header; two contradict each other.
+fn only<'h>(mut values: impl Iterator<Item = &'h [u8]>) -> Result<Option<&'h [u8]>, Denied> {
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Denied::Header),
+    }
+}
+
+/// What follows a scheme in a header's value, if it is one word.
+fn after_scheme<'h>(header: &'h [u8], expected: &str) -> Option<&'h str> {
     let text = std::str::from_utf8(header).ok()?;
-    let (scheme, token) = text.trim().split_once(' ')?;
-    let token = token.trim();
+    let (scheme, word) = text.trim().split_once(' ')?;
+    let word = word.trim();
     // One that is too long is for the key set to refuse.
-    let is_one_word = !token.is_empty() && !token.contains(char::is_whitespace);
-    (scheme.eq_ignore_ascii_case("bearer") && is_one_word).then_some(token)
+    let is_one_word = !word.is_empty() && !word.contains(char::is_whitespace);
+    (scheme.eq_ignore_ascii_case(expected) && is_one_word).then_some(word)
+}
+
+fn bearer_text(header: &[u8]) -> Option<&str> {
+    after_scheme(header, "bearer")
+}
+
+/// The key that basic authentication names: user and password as `id:key` or `id:secret`.
+fn basic_text(header: &[u8]) -> Option<String> {
+    let decoded = STANDARD.decode(after_scheme(header, "basic")?).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (id, password) = text.split_once(':')?;
+    if is_static(password) {
+        return Some(password.to_owned());
+    }
+    Some(format!("tw_{id}_{password}"))
 }
 
 const _: () = assert!(
@@ -150,12 +353,18 @@ mod tests {
     use super::*;
 
     const NOW_MS: i64 = 1_795_900_000_000;
+    const REQUIRED: GateSettings = GateSettings {
+        posting: Mode::Required,
+        admin: Mode::Required,
+        are_apps_let_in: false,
+        family_s_max: 400 * 86_400,
+    };
 
     fn gate(key: &SigningKey) -> Gate {
-        let gate = Gate::new(Mode::Required);
+        let gate = Gate::new(REQUIRED);
         let mut keys = KeySet::default();
         keys.insert(key.kid().to_owned(), key.verifying().unwrap());
-        gate.set_keys(keys);
+        gate.set_keys(keys, Some(key.clone()));
         gate
     }
 
@@ -186,7 +395,14 @@ mod tests {
         headers: &[&str],
         now_ms: Option<i64>,
     ) -> Result<Option<Arc<Bearer>>, Denied> {
-        gate.admit(headers.iter().map(|header| header.as_bytes()), now_ms)
+        let shown = Shown {
+            authorization: headers.iter().map(|header| header.as_bytes()),
+            api_key: std::iter::empty(),
+        };
+        Ok(match gate.admit(shown, now_ms)? {
+            Who::Bearer(bearer) => Some(bearer),
+            _ => None,
+        })
     }
 
     #[test]
@@ -233,8 +449,91 @@ mod tests {
                 "{headers:?}"
             );
         }
-        let off = Gate::new(Mode::Off);
+        let off = Gate::new(GateSettings {
+            posting: Mode::Off,
+            ..REQUIRED
+        });
         assert_eq!(admit(&off, &[], Some(NOW_MS)), Ok(None));
+    }
+
+    #[test]
+    fn a_revoked_token_is_refused_at_the_next_request_and_cannot_be_renewed() {
+        let gate = gate(&key(1));
+        let header = format!("Bearer {}", token(&key(1), -10, 10));
+        let renew = || {
+            let renewed = gate.renew(std::iter::once(header.as_bytes()), NOW_MS, "n".to_owned());
+            renewed.map(|renewed| renewed.token)
+        };
+        assert!(admit(&gate, &[&header], Some(NOW_MS)).is_ok());
+        let second = format!("Bearer {}", renew().unwrap());
+        let revoked = crate::auth::revocations::Revocation {
+            revoked: crate::auth::revocations::Revoked::Family("t".into()),
+            before_ms: 0,
+        };
+        gate.set_revocations(Revocations::new([revoked]));
+        for token in [&header, &second] {
+            let refused = admit(&gate, &[token], Some(NOW_MS));
+            assert_eq!(refused, Err(Denied::Revoked));
+        }
+        assert_eq!(renew().err(), Some(Denied::Revoked));
+    }
+
+    #[test]
+    fn a_static_key_opens_what_its_scopes_name() {
+        use crate::auth::static_key::Secret;
+        let gate = gate(&key(1));
+        let secret = |number| Secret::new([number; 6], [number; 32]);
+        let with = |number: u8, scopes: &[Scope]| StaticKey {
+            id: secret(number).id().into(),
+            digest: secret(number).digest(),
+            scopes: scopes.to_vec(),
+            stores: None,
+            name: "test".into(),
+            created_at_ms: 0,
+        };
+        gate.set_static_keys(StaticKeys::new([
+            with(1, &[Scope::Metrics]),
+            with(2, &[Scope::Post]),
+            with(3, &[Scope::App]),
+        ]));
+        let bearer = |number| format!("Bearer {}", secret(number).reveal());
+        let admin = |header: &str, scope| {
+            let admitted = gate.admit_admin(std::iter::once(header.as_bytes()), scope);
+            admitted.map(|key| key.unwrap().id.to_string())
+        };
+        assert_eq!(
+            admin(&bearer(1), Scope::Metrics).as_deref(),
+            Ok("010101010101")
+        );
+        assert_eq!(
+            admin(&bearer(1), Scope::Read),
+            Err(Denied::Scope(Scope::Read))
+        );
+        assert_eq!(
+            admin(&bearer(9), Scope::Read),
+            Err(Denied::UnknownStaticKey)
+        );
+        let one = secret(1);
+        let (user, password) = (one.id(), one.reveal());
+        let short = password.rsplit('_').next().unwrap();
+        for password in [password, short] {
+            let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+            assert!(admin(&basic, Scope::Metrics).is_ok());
+        }
+        let post = |header: Option<&str>, api_key: Option<&str>| {
+            let shown = Shown {
+                authorization: header.into_iter().map(str::as_bytes),
+                api_key: api_key.into_iter().map(str::as_bytes),
+            };
+            gate.admit(shown, Some(NOW_MS))
+        };
+        assert!(matches!(post(Some(&bearer(2)), None), Ok(Who::Server(_))));
+        assert_eq!(
+            post(Some(&bearer(1)), None),
+            Err(Denied::Scope(Scope::Post))
+        );
+        assert_eq!(post(None, Some(secret(3).reveal())), Err(Denied::NoApps));
+        assert_eq!(post(None, Some("nonsense")), Err(Denied::UnknownStaticKey));
     }
 
     #[test]
@@ -242,7 +541,7 @@ mod tests {
         let gate = gate(&key(1));
         let header = format!("Bearer {}", token(&key(1), -10, 10));
         assert!(admit(&gate, &[&header], Some(NOW_MS)).is_ok());
-        gate.set_keys(KeySet::default());
+        gate.set_keys(KeySet::default(), None);
         let refused = admit(&gate, &[&header], Some(NOW_MS));
         assert_eq!(refused, Err(Denied::Invalid(Invalid::UnknownKey)));
     }

@@ -1,7 +1,8 @@
 //! The collector's own keys, on disk: one file a key, which only its owner can read.
 //!
-//! The newest key signs, and all verify. A file that is taken away ends the tokens of its key. Whoever makes a key
-//! beside a running collector writes a file, and the collector looks for new ones.
+//! The newest key signs, and all verify. A key that is retired leaves its public part, which verifies on; a key of
+//! which no file is left verifies nothing. Whoever makes or retires a key beside a running collector changes files, and
+//! the collector looks for changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,55 +11,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use tillwatch_token::{KeyError, KeySet, SEED_BYTES, SigningKey};
+use tillwatch_token::{KeyError, KeySet, RetiredKey, SEED_BYTES, SigningKey};
+
+use crate::auth::key_folder_error::KeyFolderError;
 
 /// The folder in the data folder.
 const FOLDER: &str = "token_keys";
 /// How the name of a key's file ends.
 const SUFFIX: &str = ".json";
+/// How the name of a retired key's file ends.
+const RETIRED_SUFFIX: &str = ".retired.json";
 /// What a key's file may be long. Unit: bytes.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// How many keys there may be.
 const KEYS_MAX: usize = 100;
-
-/// Why the keys cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFolderError {
-    /// A file or the folder fails.
-    #[error("{path}")]
-    Io {
-        /// What failed.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file is no key.
-    #[error("{path} cannot be used")]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: KeyError,
-    },
-    /// A file of a key can be read by others.
-    #[error(
-        "{path} can be read by others than its owner, and whoever read it can sign tokens: make a new key, take this one away, and keep the folder to yourself (chmod 600)"
-    )]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There are too many files.
-    #[error(
-        "{path} holds over 100 keys: take away those that have signed no token that is still valid"
-    )]
-    TooMany {
-        /// The folder.
-        path: PathBuf,
-    },
-}
 
 /// The folder with the keys.
 #[derive(Debug, Clone)]
@@ -72,7 +38,14 @@ type FileMark = (u64, u64, Option<SystemTime>);
 struct KnownFile {
     mark: FileMark,
     /// The key, once it could be read. It stays while a file of this name is there and cannot be read.
-    key: Option<SigningKey>,
+    key: Option<FoundKey>,
+}
+
+/// A key, as its file has it.
+#[derive(Debug)]
+enum FoundKey {
+    Signing(Box<SigningKey>),
+    Retired(RetiredKey),
 }
 
 /// The keys as they were last found.
@@ -124,13 +97,83 @@ impl KeyFolder {
         now_ms: i64,
     ) -> Result<(SigningKey, PathBuf), KeyFolderError> {
         let path = self.0.join(format!("{kid}{SUFFIX}"));
-        let key = SigningKey::new(kid, seed, now_ms).map_err(|source| KeyFolderError::Key {
-            path: path.clone(),
-            source,
-        })?;
+        let key = SigningKey::new(kid, seed, now_ms).map_err(|source| unusable(&path, source))?;
         self.write(&path, &key.to_json())
             .map_err(|source| failed(&path, source))?;
         Ok((key, path))
+    }
+
+    /// Lets a key sign no more. What it has signed stays valid.
+    ///
+    /// # Errors
+    /// When there is no such key, or the folder cannot be written.
+    pub fn retire(&self, kid: &str, now_ms: i64) -> Result<(), KeyFolderError> {
+        let path = self.file_of(kid, SUFFIX)?;
+        let key = read_key(&path)?;
+        let retired = self.0.join(format!("{kid}{RETIRED_SUFFIX}"));
+        // The public part is durable before the private one goes: else its tokens would end.
+        // It may be there: whoever retired the key was killed between the two.
+        if !retired.is_file() {
+            self.write(&retired, &RetiredKey::of(&key, now_ms).to_json())
+                .map_err(|source| failed(&retired, source))?;
+        }
+        self.take_away(&path)
+    }
+
+    /// Takes a key away, with all that it has signed.
+    ///
+    /// # Errors
+    /// When there is no such key, or the folder cannot be written.
+    pub fn remove(&self, kid: &str) -> Result<(), KeyFolderError> {
+        let files = [SUFFIX, RETIRED_SUFFIX].map(|suffix| self.file_of(kid, suffix));
+        let mut found = files.into_iter().filter_map(Result::ok).peekable();
+        if found.peek().is_none() {
+            return Err(self.unknown(kid));
+        }
+        found.try_for_each(|path| self.take_away(&path))
+    }
+
+    /// Takes away what a process that was killed left half written: a private key may be in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn tidy(&self) -> Result<(), KeyFolderError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(&self.0, error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|source| failed(&self.0, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                remove_if_there(&path).map_err(|source| failed(&path, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, kid: &str) -> KeyFolderError {
+        KeyFolderError::Unknown {
+            path: self.0.clone(),
+            kid: kid.to_owned(),
+        }
+    }
+
+    /// The file of a key, if it is there. A name that could lead elsewhere names none.
+    fn file_of(&self, kid: &str, suffix: &str) -> Result<PathBuf, KeyFolderError> {
+        let path = self.0.join(format!("{kid}{suffix}"));
+        let is_plain = kid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if is_plain && path.is_file() {
+            Ok(path)
+        } else {
+            Err(self.unknown(kid))
+        }
+    }
+
+    fn take_away(&self, path: &Path) -> Result<(), KeyFolderError> {
+        fs::remove_file(path).map_err(|source| failed(path, source))?;
+        let synced = fs::File::open(&self.0).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| failed(&self.0, source))
     }
 
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
@@ -140,6 +183,7 @@ impl KeyFolder {
         // A reader never sees half a key, and no key takes another's place: the file gets its name, which must be
         // free, when it is whole and durable.
         let unfinished = path.with_extension("new");
+        remove_if_there(&unfinished)?;
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&unfinished)?;
@@ -203,7 +247,7 @@ impl Keys {
             if known.is_some_and(|known| known.mark == mark) {
                 continue;
             }
-            let key = match read_key(&self.folder.0.join(&name)) {
+            let key = match read_any(&self.folder.0.join(&name)) {
                 Ok(key) => {
                     looked.has_changed = true;
                     Some(key)
@@ -218,45 +262,89 @@ impl Keys {
         Ok(looked)
     }
 
-    /// The keys, the newest last. It signs.
+    /// The keys that sign, the newest last: that one does.
     #[must_use]
     pub fn all(&self) -> Vec<&SigningKey> {
         let mut keys: Vec<&SigningKey> = self
-            .files
-            .values()
-            .filter_map(|file| file.key.as_ref())
+            .found()
+            .filter_map(|key| match key {
+                FoundKey::Signing(key) => Some(&**key),
+                FoundKey::Retired(_) => None,
+            })
             .collect();
         keys.sort_by_key(|key| key.created_at_ms());
         keys
+    }
+
+    /// The keys that sign no more and verify on.
+    #[must_use]
+    pub fn retired(&self) -> Vec<&RetiredKey> {
+        let retired = self.found().filter_map(|key| match key {
+            FoundKey::Signing(_) => None,
+            FoundKey::Retired(key) => Some(key),
+        });
+        retired.collect()
+    }
+
+    fn found(&self) -> impl Iterator<Item = &FoundKey> {
+        self.files.values().filter_map(|file| file.key.as_ref())
     }
 
     /// What verifies the tokens of these keys.
     #[must_use]
     pub fn verifying(&self) -> KeySet {
         let mut set = KeySet::default();
-        for key in self.all() {
-            if let Ok(verifying) = key.verifying() {
-                set.insert(key.kid().to_owned(), verifying);
+        for key in self.found() {
+            let (kid, verifying) = match key {
+                FoundKey::Signing(key) => (key.kid(), key.verifying()),
+                FoundKey::Retired(key) => (key.kid(), key.verifying()),
+            };
+            if let Ok(verifying) = verifying {
+                set.insert(kid.to_owned(), verifying);
             }
         }
         set
     }
 }
 
-/// The key in a file, which must be named after it and be its owner's alone.
-fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
-    let text = read(path)?;
-    let unusable = |source| KeyFolderError::Key {
+/// What a file holds: a key that signs, or what is left of one.
+fn read_any(path: &Path) -> Result<FoundKey, KeyFolderError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(kid) = name.strip_suffix(RETIRED_SUFFIX) else {
+        return read_key(path).map(|key| FoundKey::Signing(Box::new(key)));
+    };
+    let key = RetiredKey::from_json(&read(path)?);
+    let key = key.map_err(|source| unusable(path, source))?;
+    if key.kid() != kid {
+        let fault = KeyError::Malformed("the file is not named after it");
+        return Err(unusable(path, fault));
+    }
+    Ok(FoundKey::Retired(key))
+}
+
+fn unusable(path: &Path, source: KeyError) -> KeyFolderError {
+    KeyFolderError::Key {
         path: path.to_owned(),
         source,
-    };
-    let key = SigningKey::from_json(&text).map_err(unusable)?;
+    }
+}
+
+/// The key in a file, which must be named after it and be its owner's alone.
+fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
+    let key = SigningKey::from_json(&read(path)?);
+    let key = key.map_err(|source| unusable(path, source))?;
     if path.file_stem().is_none_or(|stem| stem != key.kid()) {
-        return Err(unusable(KeyError::Malformed(
-            "the file is not named after it",
-        )));
+        let fault = KeyError::Malformed("the file is not named after it");
+        return Err(unusable(path, fault));
     }
     Ok(key)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn failed(path: &Path, source: io::Error) -> KeyFolderError {
@@ -334,6 +422,38 @@ mod tests {
         let mut fresh = folder.keys();
         assert_eq!(fresh.look().unwrap().faults.len(), 2);
         assert!(fresh.verifying().is_empty());
+    }
+
+    #[test]
+    fn a_key_is_retired_whatever_was_left_half_done() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::of(data.path());
+        folder.add([1; 32], "a".to_owned(), 100).unwrap();
+        let (key, _) = folder.add([2; 32], "b".to_owned(), 200).unwrap();
+        // Killed before the name, and killed before the private part went.
+        fs::write(folder.path().join("a.retired.new"), "half").unwrap();
+        folder
+            .write(
+                &folder.path().join("b.retired.json"),
+                &RetiredKey::of(&key, 250).to_json(),
+            )
+            .unwrap();
+        folder.retire("a", 300).unwrap();
+        folder.retire("b", 300).unwrap();
+        let mut keys = folder.keys();
+        let looked = keys.look().unwrap();
+        assert!(looked.faults.is_empty(), "{looked:?}");
+        assert_eq!(
+            (
+                kids(&keys).len(),
+                keys.retired().len(),
+                keys.verifying().len()
+            ),
+            (0, 2, 2)
+        );
+        fs::write(folder.path().join("c.new"), "half").unwrap();
+        folder.tidy().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use tillwatch_model::time::wall_ms;
 
+use crate::auth::KeyFolder;
 use crate::chance::Chance;
-use crate::cli::{Failure, Outcome, admin_post, say};
+use crate::cli::admin::Admin;
+use crate::cli::{Failure, Outcome, say};
 use crate::config::{Config, Flags};
 use crate::logging::{self, Format};
 use crate::persist::backup::{self, Manifest};
@@ -32,15 +34,13 @@ pub(super) struct Backup {
         value_name = "DIR"
     )]
     data_dir: PathBuf,
-    /// Admin listener of the running collector: it is asked to seal first, so that the backup holds all
-    /// that has been acknowledged.
-    #[arg(
-        long,
-        env = "TILLWATCH_ADMIN_URL",
-        default_value = "http://127.0.0.1:9090",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    /// Put the private keys that sign tokens into the backup, too. Whoever reads such a backup can sign tokens of every
+    /// store.
+    #[arg(long)]
+    with_keys: bool,
+    // The running collector is asked to seal first, so that the backup holds all that has been acknowledged.
+    #[command(flatten)]
+    admin: Admin,
 }
 
 impl Backup {
@@ -60,7 +60,7 @@ impl Backup {
         let left_out = if lock.is_some() {
             self.left_out().await?
         } else {
-            let sealed = admin_post(&self.admin_url, "/api/v1/seal").await;
+            let sealed = self.admin.post("/api/v1/seal").await;
             sealed.err().map(|failure| {
                 format!(
                     "The running collector was not asked to seal first ({failure}). What it has acknowledged since \
@@ -68,13 +68,20 @@ impl Backup {
                 )
             })
         };
-        let (data_dir, target) = (self.data_dir, self.target.clone());
+        let (data_dir, target, with_keys) = (self.data_dir, self.target.clone(), self.with_keys);
         let made = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::new();
             let chance = Chance::of_system();
-            backup::create(&data_dir, &target, wall_ms(), &chance, &mut |done, all| {
-                progress.step("backup", done >> 20, all >> 20, "MiB");
-            })
+            let keys = with_keys.then(|| KeyFolder::of(&data_dir).path().to_owned());
+            backup::create(
+                &data_dir,
+                (&target, keys.as_deref()),
+                wall_ms(),
+                &chance,
+                &mut |done, all| {
+                    progress.step("backup", done >> 20, all >> 20, "MiB");
+                },
+            )
         });
         let manifest = made
             .await
@@ -168,7 +175,13 @@ impl Restore {
 async fn restore(from: &Path, config: &Config) -> Result<(Manifest, uuid::Uuid, usize), Failure> {
     let folder = config.data.dir.clone();
     let (source, target) = (from.to_owned(), folder.clone());
-    let restored = tokio::task::spawn_blocking(move || backup::restore(&source, &target));
+    let restored = tokio::task::spawn_blocking(move || {
+        let manifest = backup::restore(&source, &target)?;
+        if let Some(keys) = backup::keys_in(&source) {
+            backup::copy_keys(&keys, KeyFolder::of(&target).path())?;
+        }
+        Ok::<_, backup::BackupError>(manifest)
+    });
     let manifest = restored
         .await
         .map_err(|error| Failure::of(&error))?

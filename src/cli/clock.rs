@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::cli::{Admin, Failure, Outcome, admin_get, admin_post, say};
+use crate::cli::admin::Admin;
+use crate::cli::{Failure, Outcome, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
@@ -18,8 +19,8 @@ pub(super) enum Clock {
 impl Clock {
     pub(super) async fn run(self) -> Outcome {
         let answer = match self {
-            Self::Accept(at) => admin_post(&at.url, "/api/v1/clock/accept").await?,
-            Self::Show(at) => admin_get(&at.url, "/api/v1/clock").await?,
+            Self::Accept(at) => at.post("/api/v1/clock/accept").await?,
+            Self::Show(at) => at.get("/api/v1/clock").await?,
         };
         let answer: serde_json::Value =
             serde_json::from_str(&answer).map_err(|error| Failure::of(&error))?;

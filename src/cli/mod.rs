@@ -11,7 +11,9 @@
 //! | `sparkline.rs` | a row of windows in a few characters |
 //! | `audit/` | `audit`: the ledger against what ClickHouse holds, and repair |
 //! | `clock.rs` | `clock show`, `clock accept` |
-//! | `token.rs` | `token`: keys that sign tokens of terminals, and tokens |
+//! | `token.rs` | `token`: keys that sign tokens of terminals, tokens, and their end |
+//! | `key.rs` | `key`: static keys |
+//! | `admin.rs` | how a command asks a running collector |
 //! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
 //! | `journal.rs` | `journal inspect`, `verify`, `adopt`, `abandon` |
 
@@ -20,10 +22,12 @@
     reason = "these comments are help texts, read in a terminal"
 )]
 
+mod admin;
 mod audit;
 mod backup;
 mod clock;
 mod journal;
+mod key;
 mod pseudonym;
 mod query;
 mod replay;
@@ -83,9 +87,12 @@ enum Command {
     /// Say that the clock of a running collector is right, or ask what it takes for the time.
     #[command(subcommand)]
     Clock(clock::Clock),
-    /// Make the keys and the tokens with which terminals show who they are.
+    /// Make, list and revoke the tokens with which terminals show who they are, and the keys that sign them.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make, list and revoke keys for servers that post, and for whoever scrapes, asks or operates.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Print a script with which a shell completes the commands.
     Completions {
         /// The shell.
@@ -114,6 +121,7 @@ impl Command {
                 | Self::Pseudonym(_)
                 | Self::Journal(_)
                 | Self::Token(_)
+                | Self::Key(_)
         )
     }
 }
@@ -130,20 +138,6 @@ impl Failure {
 }
 
 type Outcome = Result<ExitCode, Failure>;
-
-/// The running collector that a command asks.
-#[derive(Debug, clap::Args)]
-struct Admin {
-    /// Where the collector's admin listener is.
-    #[arg(
-        id = "admin_url",
-        long = "admin-url",
-        env = "TILLWATCH_ADMIN_URL",
-        default_value = "http://127.0.0.1:9090",
-        value_name = "URL"
-    )]
-    url: String,
-}
 
 /// Threads beside the workers, for what blocks and for long bodies. Under load the runtime's own limit, 512, is used
 /// up, and each thread keeps a stock of large blocks in the allocator: gigabytes. Unit: threads.
@@ -171,6 +165,8 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 pub fn main() -> ExitCode {
     let line = without_empty_variables(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
+    // The one provider of cryptography for every client and listener; nobody else installs another.
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
     if arguments.command.keeps_data() {
         pipeline::keep_to_oneself();
     }
@@ -213,7 +209,8 @@ async fn run(command: Command) -> Outcome {
         Command::Restore(restore) => restore.run().await,
         Command::Store(store) => store.run().await,
         Command::Clock(clock) => clock.run().await,
-        Command::Token(token) => token.run(),
+        Command::Token(token) => token.run().await,
+        Command::Key(key) => key.run().await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();
@@ -250,42 +247,6 @@ async fn run(command: Command) -> Outcome {
                 ExitCode::FAILURE
             })
         }
-    }
-}
-
-/// Asks a running collector to do something; gives back the body of its answer.
-async fn admin_post(admin_url: &str, path: &str) -> Result<String, Failure> {
-    let request = reqwest::Client::new().post(admin_path(admin_url, path));
-    ask_admin(
-        request
-            .header("content-type", "application/json")
-            .body("{}"),
-    )
-    .await
-}
-
-/// Asks a running collector.
-async fn admin_get(admin_url: &str, path: &str) -> Result<String, Failure> {
-    ask_admin(reqwest::Client::new().get(admin_path(admin_url, path))).await
-}
-
-fn admin_path(admin_url: &str, path: &str) -> String {
-    format!("{}{path}", admin_url.trim_end_matches('/'))
-}
-
-async fn ask_admin(request: reqwest::RequestBuilder) -> Result<String, Failure> {
-    let response = request.send().await.map_err(|error| {
-        Failure(format!(
-            "{}; is the collector running, and --admin-url right?",
-            logging::chain(&error)
-        ))
-    })?;
-    let is_good = response.status().is_success();
-    let text = response.text().await.map_err(|error| Failure::of(&error))?;
-    if is_good {
-        Ok(text)
-    } else {
-        Err(Failure(query::message_of(&text)))
     }
 }
 

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use tillwatch_model::time::wall_ms;
 
+use crate::cli::admin::Admin;
 use crate::cli::sparkline::{Style, sparkline};
-use crate::cli::{Admin, Failure, Outcome, say, table};
+use crate::cli::{Failure, Outcome, say, table};
 
 /// Windows of a series that an answer can have.
 const WINDOWS_MAX: usize = 11_000;
@@ -133,26 +134,7 @@ impl Query {
                 parameters.push((name, value.clone()));
             }
         }
-        let url = format!(
-            "{}/api/v1/percentiles",
-            self.admin.url.trim_end_matches('/')
-        );
-        let response = reqwest::Client::new()
-            .get(&url)
-            .query(&parameters)
-            .send()
-            .await;
-        let response = response.map_err(|error| {
-            Failure(format!(
-                "{}; is the collector running, and --admin-url right?",
-                crate::logging::chain(&error)
-            ))
-        })?;
-        let is_good = response.status().is_success();
-        let text = response.text().await.map_err(|error| Failure::of(&error))?;
-        if !is_good {
-            return Err(Failure(message_of(&text)));
-        }
+        let text = self.admin.query("/api/v1/percentiles", &parameters).await?;
         if self.json {
             say(&text);
             return Ok(ExitCode::SUCCESS);

@@ -11,7 +11,7 @@ use tillwatch_engine::{Confinement, EngineSettings, FrontSettings};
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
-use crate::hosts;
+use crate::hosts::{self, Schemes};
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
 use crate::pipeline::{self, ENGINE_NAMES};
@@ -43,7 +43,7 @@ impl Serve {
         }
         let (flags, file) = (self.flags, self.config);
         let again = move || Config::load(flags.clone(), file.as_deref());
-        let served = pipeline::serve(config, Box::new(again)).await;
+        let served = Box::pin(pipeline::serve(config, Box::new(again))).await;
         served
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| Failure::of(&error))
@@ -103,7 +103,14 @@ impl Clickhouse {
         engine.libchdb = self.libchdb;
         engine.memory_bytes_max = self.memory;
         let mut settings = FrontSettings::new(engine, self.listen, |asked| {
-            hosts::check(asked.version, &asked.uri, &asked.headers, &[]).is_ok()
+            hosts::check(
+                asked.version,
+                &asked.uri,
+                &asked.headers,
+                &[],
+                Schemes::HTTP,
+            )
+            .is_ok()
         });
         settings.password = std::env::var(ENGINE_NAMES.password_variable)
             .ok()

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{Admin, Failure, Outcome, admin_post, say};
+use crate::cli::admin::Admin;
+use crate::cli::{Failure, Outcome, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
@@ -34,7 +35,9 @@ impl Store {
                 "{store_id:?} is not a store's name: 1 to 64 of A-Z a-z 0-9 _ . : -"
             )));
         }
-        let answer = admin_post(&admin.url, &format!("/api/v1/stores/{store_id}/retire")).await?;
+        let answer = admin
+            .post(&format!("/api/v1/stores/{store_id}/retire"))
+            .await?;
         let answer: serde_json::Value =
             serde_json::from_str(&answer).map_err(|error| Failure::of(&error))?;
         let terminals = answer.get("terminals").and_then(serde_json::Value::as_u64);

@@ -1,24 +1,25 @@
-//! `token`: keys that sign tokens of terminals, and tokens.
+//! `token`: keys that sign tokens of terminals, tokens, and the end of tokens.
 
 use std::io::{IsTerminal, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tillwatch_model::dimension::is_identifier;
-use tillwatch_token::{AUDIENCE, Claims, SEED_BYTES, TOKEN_BYTES_MAX, VALID_S_MAX};
+use tillwatch_token::{TOKEN_BYTES_MAX, VALID_S_MAX};
 
-use crate::auth::{KeyFolder, Keys};
-use crate::cli::{Failure, Outcome, complain, say};
-use crate::pipeline;
+use crate::auth::KeyFolder;
+use crate::cli::admin::DataDir;
+use crate::cli::{Failure, Outcome, complain, say, table};
+use crate::credentials::Order;
 use crate::world::World;
 
 const DAY_S: i64 = 86_400;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
-    /// Make and list the keys that sign tokens.
+    /// Make, list and retire the keys that sign tokens.
     #[command(subcommand)]
     Key(Key),
     /// Sign a token for a store or for one of its terminals, and print it, alone, on standard output.
@@ -28,34 +29,41 @@ pub(super) enum Token {
     Issue(Issue),
     /// Read a token from standard input, where nobody sees it in the list of processes, and print what it says if a key
     /// of the data folder has signed it.
-    Inspect(Folder),
+    Inspect(DataDir),
+    /// List what was revoked.
+    List(DataDir),
+    /// End tokens before they expire: those of one family (--id), which are one token and all that were made of it by renewal, or all of a store or of a
+    /// terminal that were issued before now.
+    ///
+    /// It counts from the next request on, survives a crash, and keeps releases that know no revocations from opening the
+    /// data folder. Tokens that are issued after the command has ended are good.
+    Revoke(Revoke),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Make a key that signs from now on. Tokens of older keys stay valid as long as their files lie in token_keys. A
-    /// running collector takes the key within seconds.
-    New(Folder),
+    /// Make a key that signs from now on. Tokens of older keys stay valid.
+    New(DataDir),
     /// List the keys, the newest last. It signs.
-    List(Folder),
+    List(DataDir),
+    /// Let a key sign no more; what it has signed stays valid. Only its public part is kept.
+    Retire(OneKey),
+    /// Take a key away, with its public part: every token that it has signed ends.
+    Remove(OneKey),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Folder {
-    /// Data folder of the collector, which may be running.
-    #[arg(
-        long,
-        env = "TILLWATCH_DATA_DIR",
-        default_value = "tillwatch-data",
-        value_name = "DIR"
-    )]
-    data_dir: PathBuf,
+pub(super) struct OneKey {
+    #[command(flatten)]
+    folder: DataDir,
+    /// The key, as `token key list` names it.
+    kid: String,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Issue {
     #[command(flatten)]
-    folder: Folder,
+    folder: DataDir,
     /// The store of which the bearer may post.
     #[arg(long, value_name = "STORE", value_parser = identifier)]
     store: String,
@@ -68,7 +76,26 @@ pub(super) struct Issue {
     days: u32,
 }
 
-fn identifier(text: &str) -> Result<String, String> {
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    folder: DataDir,
+    /// The family, as `token inspect` and the audit log give it: all of its tokens end. The name (jti) of a token that was
+    /// made by renewal ends that one alone.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["store", "terminal", "before"], required_unless_present = "store")]
+    id: Option<String>,
+    /// The store whose tokens end.
+    #[arg(long, value_name = "STORE", value_parser = identifier)]
+    store: Option<String>,
+    /// The terminal of the store whose tokens end. Tokens of the whole store stay.
+    #[arg(long, value_name = "TERMINAL", requires = "store", value_parser = identifier)]
+    terminal: Option<String>,
+    /// Only tokens issued before this: now, or a time such as 2026-11-29T08:00:00Z.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    before: String,
+}
+
+pub(super) fn identifier(text: &str) -> Result<String, String> {
     if is_identifier(text) {
         Ok(text.to_owned())
     } else {
@@ -77,71 +104,60 @@ fn identifier(text: &str) -> Result<String, String> {
 }
 
 impl Token {
-    pub(super) fn run(self) -> Outcome {
-        let world = World::of_machine();
+    pub(super) async fn run(self) -> Outcome {
         match self {
-            Self::Key(Key::New(folder)) => new_key(&folder.data_dir, &world),
-            Self::Key(Key::List(folder)) => list_keys(&folder.data_dir),
-            Self::Issue(issue) => issue.run(&world),
-            Self::Inspect(folder) => inspect(&folder.data_dir, &world),
+            Self::Key(key) => key.run().await,
+            Self::Issue(issue) => issue.run().await,
+            Self::Inspect(folder) => inspect(&folder.data_dir),
+            Self::List(folder) => list_revoked(&folder).await,
+            Self::Revoke(revoke) => revoke.run().await,
         }
     }
 }
 
-fn new_key(data_dir: &Path, world: &World) -> Outcome {
-    let seed = world.chance.secret::<SEED_BYTES>();
-    let seed = seed.map_err(|error| Failure::of(&error))?;
-    let kid = world.chance.uuid().simple().to_string();
-    let kid = kid.get(..16).unwrap_or(&kid).to_owned();
-    pipeline::make_data_dir(data_dir).map_err(|error| Failure::of(&error))?;
-    check_owner(data_dir)?;
-    let folder = KeyFolder::of(data_dir);
-    let made = folder.add(seed, kid, world.clock.now_ms());
-    let (key, path) = made.map_err(|error| Failure::of(&error))?;
-    say(&format!(
-        "key {} signs from now on; it lies in {}",
-        key.kid(),
-        path.display()
-    ));
-    complain("Whoever reads that file can sign tokens. A backup of the data folder leaves it out.");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A collector that runs as another user could not read the key.
-fn check_owner(data_dir: &Path) -> Result<(), Failure> {
-    let about = std::fs::metadata(data_dir).map_err(|error| Failure::of(&error))?;
-    let (own, user) = (about.uid(), rustix::process::geteuid().as_raw());
-    if own == user {
-        return Ok(());
+impl Key {
+    async fn run(self) -> Outcome {
+        match self {
+            Self::New(folder) => {
+                let made = folder.order(Order::NewSigningKey).await?;
+                let kid = made.id.unwrap_or_default();
+                let path = KeyFolder::of(&folder.data_dir).path().display().to_string();
+                say(&format!("key {kid} signs from now on; it lies in {path}"));
+                complain(
+                    "Whoever reads that file can sign tokens. A backup of the data folder leaves it out, unless it is made \
+                     with --with-keys.",
+                );
+            }
+            Self::List(folder) => {
+                let listed = folder.order(Order::List).await?.signing_keys;
+                if listed.is_empty() {
+                    return Err(no_key(&folder.data_dir));
+                }
+                for key in listed {
+                    let made = date_of(key.created_at_ms / 1_000);
+                    let state = key.retired_at_ms.map_or_else(String::new, |ms| {
+                        format!("  retired {}", date_of(ms / 1_000))
+                    });
+                    say(&format!("{}  made {made}{state}", key.kid));
+                }
+            }
+            Self::Retire(OneKey { folder, kid }) => {
+                let order = Order::RetireSigningKey { kid: kid.clone() };
+                folder.order(order).await?;
+                say(&format!(
+                    "key {kid} signs no more; what it has signed stays valid"
+                ));
+            }
+            Self::Remove(OneKey { folder, kid }) => {
+                let order = Order::RemoveSigningKey { kid: kid.clone() };
+                folder.order(order).await?;
+                say(&format!(
+                    "key {kid} is gone, and with it every token that it has signed"
+                ));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Err(Failure(format!(
-        "{} belongs to user {own}, and a key of user {user} could not be read by its collector: run this as user {own} (sudo -u '#{own}' …)",
-        data_dir.display()
-    )))
-}
-
-/// The keys of a data folder. What cannot be used is told of.
-fn keys_of(data_dir: &Path) -> Result<Keys, Failure> {
-    let mut keys = KeyFolder::of(data_dir).keys();
-    let looked = keys.look().map_err(|error| Failure::of(&error))?;
-    for fault in &looked.faults {
-        complain(&Failure::of(fault).to_string());
-    }
-    if keys.all().is_empty() {
-        return Err(no_key(data_dir));
-    }
-    Ok(keys)
-}
-
-fn list_keys(data_dir: &Path) -> Outcome {
-    for key in keys_of(data_dir)?.all() {
-        say(&format!(
-            "{}  made {}",
-            key.kid(),
-            date_of(key.created_at_ms() / 1_000)
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn no_key(data_dir: &Path) -> Failure {
@@ -152,43 +168,109 @@ fn no_key(data_dir: &Path) -> Failure {
     ))
 }
 
-fn date_of(seconds: i64) -> String {
+pub(super) fn date_of(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 impl Issue {
-    fn run(self, world: &World) -> Outcome {
-        let keys = keys_of(&self.folder.data_dir)?;
-        let keys = keys.all();
-        let key = keys.last().ok_or_else(|| no_key(&self.folder.data_dir))?;
-        let now_s = world.clock.now_ms() / 1_000;
-        let claims = Claims {
-            aud: AUDIENCE.to_owned(),
+    async fn run(self) -> Outcome {
+        let order = Order::Issue {
             store: self.store,
             terminal: self.terminal,
-            cohort: None,
-            jti: world.chance.uuid().simple().to_string(),
-            fam: None,
-            iat: now_s,
-            auth_time: None,
-            nbf: None,
-            exp: now_s + i64::from(self.days) * DAY_S,
+            valid_s: i64::from(self.days) * DAY_S,
         };
-        let token = key.sign(&claims).map_err(|error| Failure::of(&error))?;
-        say(&token);
+        let made = self.folder.order(order).await?;
+        say(&made.secret.unwrap_or_default());
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn inspect(data_dir: &Path, world: &World) -> Outcome {
+impl Revoke {
+    async fn run(self) -> Outcome {
+        let before_ms = match self.before.as_str() {
+            "now" => None,
+            text => {
+                let time: Result<jiff::Timestamp, _> = text.parse();
+                let time = time.map_err(|error| Failure(format!("--before {text}: {error}")))?;
+                Some(time.as_millisecond())
+            }
+        };
+        let (order, what) = match (self.id, self.store) {
+            (Some(family), _) => {
+                let what = format!("family {family}");
+                (Order::RevokeFamily { family }, what)
+            }
+            (None, Some(store)) => {
+                let what = match &self.terminal {
+                    Some(terminal) => format!("all tokens of terminal {terminal} of {store}"),
+                    None => format!("all tokens of {store}"),
+                };
+                let order = Order::RevokeBefore {
+                    store,
+                    terminal: self.terminal,
+                    before_ms,
+                };
+                (order, what)
+            }
+            (None, None) => {
+                return Err(Failure(
+                    "name a token (--id) or a store (--store)".to_owned(),
+                ));
+            }
+        };
+        let answer = self.folder.order(order).await?;
+        // A token says the second of its issue: one that is issued from the next second on is good.
+        let now_ms = World::of_machine().clock.now_ms();
+        let wait_ms = answer.before_ms.map_or(0, |before_ms| before_ms - now_ms);
+        let wait_ms = u64::try_from(wait_ms).unwrap_or(0).min(1_000);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        say(&format!("revoked {what}"));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn list_revoked(folder: &DataDir) -> Outcome {
+    let revoked = folder.order(Order::List).await?.revocations;
+    if revoked.is_empty() {
+        say("nothing is revoked");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Vec<String>> = revoked
+        .into_iter()
+        .map(|one| {
+            let before = if one.kind == "family" {
+                "always".to_owned()
+            } else {
+                format!("before {}", date_of(one.before_ms / 1_000))
+            };
+            let name = match one.terminal {
+                Some(terminal) => format!("{} {terminal}", one.name),
+                None => one.name,
+            };
+            vec![one.kind, name, before]
+        })
+        .collect();
+    say(&table(&["what", "name", "issued"], &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(data_dir: &Path) -> Outcome {
     let token = from_input()?;
-    let keys = keys_of(data_dir)?.verifying();
-    let verified = keys
+    let mut keys = KeyFolder::of(data_dir).keys();
+    let looked = keys.look().map_err(|error| Failure::of(&error))?;
+    for fault in &looked.faults {
+        complain(&Failure::of(fault).to_string());
+    }
+    let verifying = keys.verifying();
+    if verifying.is_empty() {
+        return Err(no_key(data_dir));
+    }
+    let verified = verifying
         .verify(token.trim())
         .map_err(|error| Failure::of(&error))?;
     let claims = &verified.claims;
-    let now_s = world.clock.now_ms() / 1_000;
+    let now_s = World::of_machine().clock.now_ms() / 1_000;
     let terminal = claims.terminal.as_deref().unwrap_or("any of the store");
     say(&format!("store     {}", claims.store));
     say(&format!("terminal  {terminal}"));

@@ -6,8 +6,9 @@ use tillwatch_model::dimension::is_identifier;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Fault;
-use super::{Bytes, Config, Span};
-use crate::auth::Mode;
+use super::{Bytes, Config, Jwks, Span};
+use crate::auth::JwksSource;
+use crate::auth::jwks::check_url;
 use crate::hosts;
 
 const KIB: u64 = 1 << 10;
@@ -57,6 +58,7 @@ impl Config {
                 1_000_000_000,
             ),
             ("store_burst", of_u32(rate.burst), 1_000_000_000),
+            ("terminal_burst", of_u32(self.limits.terminal_burst), 4_000),
             ("store_rows_per_hour", rate.rows_per_hour, 1_000_000_000),
         ] {
             if !(1..=most).contains(&value) {
@@ -81,6 +83,19 @@ impl Config {
             ("body_timeout", self.requests.body_timeout, 100, 10 * minute),
             ("rebuild_quiet", self.rebuild.quiet, 1, 24 * hour),
             ("log_slow_request", self.log.slow_request, 1, hour),
+            (
+                "token_family_life",
+                self.auth.family_life,
+                hour,
+                400 * 24 * hour,
+            ),
+            ("jwks_refresh", self.auth.jwks_refresh, 10_000, 24 * hour),
+            (
+                "jwks_stale_max",
+                self.auth.jwks_stale_max,
+                minute,
+                90 * 24 * hour,
+            ),
         ] {
             let allowed = Duration::from_millis(least_ms)..=Duration::from_millis(most_ms);
             if !allowed.contains(&value) {
@@ -134,29 +149,15 @@ impl Config {
 
     fn check_addresses(&self) -> Result<(), Fault> {
         let listen = &self.listen;
-        if !listen.admin.ip().is_loopback() && !listen.allow_unauthenticated {
-            return Err(Fault::new(
-                "admin_listen",
-                "is not a loopback address, and tillwatch asks nobody there who he is. Put a proxy that does before it \
-                 and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
-            ));
+        self.check_tls()?;
+        let (auth, admin_auth) = (self.auth_mode(), self.admin_auth_mode());
+        if !listen.admin.ip().is_loopback() {
+            let has_tls = self.tls.admin_certificate.is_some();
+            self.check_reached("admin_listen", "admin_auth", admin_auth, has_tls)?;
         }
-        let is_open = !listen.ingest.ip().is_loopback() && !listen.allow_unauthenticated;
-        if is_open && self.auth_mode() == Mode::Off {
-            return Err(Fault::new(
-                "listen",
-                "is not a loopback address, and auth is off: anybody could post. Set auth = \"required\", or put a proxy that \
-                 authenticates before it and set allow_unauthenticated = true (TILLWATCH_ALLOW_UNAUTHENTICATED=true)",
-            ));
-        }
-        let is_reached = !listen.ingest.ip().is_loopback();
-        if is_reached && self.auth_mode() == Mode::Required && !self.auth.behind_proxy {
-            return Err(Fault::new(
-                "listen",
-                "is not a loopback address, and tokens would arrive in plain HTTP, where they can be read. Put a proxy that \
-                 speaks TLS before it and set behind_proxy = true (TILLWATCH_BEHIND_PROXY=true), or one that \
-                 authenticates, too, and set allow_unauthenticated = true",
-            ));
+        if !listen.ingest.ip().is_loopback() {
+            let has_tls = self.tls.certificate.is_some();
+            self.check_reached("listen", "auth", auth, has_tls)?;
         }
         if listen.ingest == listen.admin && listen.ingest.port() != 0 {
             return Err(Fault::new(
@@ -169,6 +170,9 @@ impl Config {
         }
         if let Some(url) = self.clickhouse.url.as_deref() {
             check_server(url).map_err(|message| Fault::new("clickhouse_url", message))?;
+        }
+        if let Some(Jwks(JwksSource::Url(url))) = &self.auth.jwks {
+            check_url(url).map_err(|message| Fault::new("jwks", message))?;
         }
         for name in &listen.admin_hosts.0 {
             check_host(name).map_err(|message| Fault::new("admin_hosts", message))?;
@@ -216,6 +220,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        doubts.extend(self.doubts_of_reach());
         // A body that comes in pieces shares three quarters; an empty sample takes twice a hundred bytes.
         let samples = u64::try_from(requests.samples_max).unwrap_or(u64::MAX);
         let largest = (4 * requests.body_bytes_max.0 / 3)
@@ -247,9 +252,11 @@ fn of_u32(number: u32) -> usize {
 }
 
 /// Variables that are no settings of `serve`.
-const OTHER_VARIABLES: [&str; 3] = [
+const OTHER_VARIABLES: [&str; 5] = [
     "TILLWATCH_CONFIG",
     "TILLWATCH_ADMIN_URL",
+    "TILLWATCH_ADMIN_KEY_FILE",
+    "TILLWATCH_CA_FILE",
     "TILLWATCH_CLICKHOUSE_PASSWORD",
 ];
 
@@ -270,10 +277,8 @@ fn is_unknown(name: &str) -> bool {
 fn check_server(text: &str) -> Result<(), String> {
     let url = reqwest::Url::parse(text)
         .map_err(|error| format!("{text:?} is not a URL ({error}); write http://host:8123"))?;
-    if url.scheme() != "http" {
-        return Err(format!(
-            "must begin with http://, not {text:?}: tillwatch speaks no TLS; use a local proxy that does"
-        ));
+    if !["http", "https"].contains(&url.scheme()) {
+        return Err(format!("must begin with https:// or http://, not {text:?}"));
     }
     if url.host_str().is_none() || url.path() != "/" || url.query().is_some() {
         return Err(format!(
@@ -407,7 +412,7 @@ mod tests {
         ("cors_origins", "capacitor:localhost", "write https://"),
         ("cors_origins", "file:///index.html", "write https://"),
         ("cors_origins", "wss://pos.example.com", "write https://"),
-        ("clickhouse_url", "https://db:8443", "http://"),
+        ("clickhouse_url", "ftp://db:8443", "http://"),
         (
             "clickhouse_url",
             "http://db:8123/path",
@@ -466,10 +471,31 @@ mod tests {
         ("allow_unauthenticated", "maybe", "true"),
         ("auth", "maybe", "off or required"),
         ("behind_proxy", "maybe", "true"),
+        ("admin_auth", "maybe", "off or required"),
+        ("trusted_proxies", "10.0.0.0/40", "10.0.0.0/8"),
+        ("token_family_life", "2000d", "between 1h and 400d"),
+        ("jwks", "http://issuer.example.com/keys", "https"),
+        ("jwks_refresh", "1s", "between 10s and 1d"),
+        ("jwks_stale_max", "1s", "between 1m and 90d"),
+        ("browser_app_keys", "maybe", "true"),
+        ("tls_certificate", "cert.pem", "needs tls_key"),
+        ("tls_key", "key.pem", "needs tls_certificate"),
+        ("admin_tls_certificate", "cert.pem", "needs admin_tls_key"),
+        ("admin_tls_key", "key.pem", "needs admin_tls_certificate"),
+        ("terminal_rate", "20", "20/min"),
+        ("terminal_burst", "0", "between 1 and"),
+        ("store_rate", "1/day", "20/min"),
+        ("store_rate_per_terminal", "-1/s", "20/min"),
+        ("store_rates", "store-001", "store-001=600/min"),
+        ("browser_app_rate", "many", "20/min"),
+        ("address_rate", "0/s", "20/min"),
+        ("exempt_networks", "localhost", "10.0.0.0/8"),
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.
-    const FREE: [&str; 4] = [
+    const FREE: [&str; 6] = [
+        "clickhouse_ca_file",
+        "jwks_ca_file",
         "data_dir",
         "clickhouse_user",
         "clickhouse_password_file",

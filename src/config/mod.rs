@@ -8,22 +8,26 @@
 //! | `layers.rs` | finds the value of one setting in its layers |
 //! | `values.rs` | reads and writes durations, bytes and lists |
 //! | `check.rs` | says which values are allowed |
+//! | `reach.rs` | what an address that others reach needs |
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 mod check;
 mod layers;
+mod reach;
 mod settings;
 mod values;
 
 use crate::auth::Mode;
 use layers::Fault;
 pub use settings::{
-    Auth, ClickHouse, Config, Connections, Data, Engine, Flags, IdempotencyKeys, Journal, Listen,
-    Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
+    Auth, ClickHouse, Config, Connections, Data, Engine, Flags, IdempotencyKeys, Journal, Limits,
+    Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
+    Tls,
 };
-pub use values::{Bytes, List, Span};
+pub use values::{Bytes, Jwks, List, Networks, Rate, Span, StoreRates};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +101,26 @@ impl Config {
     /// Whether terminals must show a token: as it was set, else only where others than this machine can post.
     #[must_use]
     pub fn auth_mode(&self) -> Mode {
-        let is_asked = !self.listen.ingest.ip().is_loopback() && !self.listen.allow_unauthenticated;
-        let by_default = if is_asked { Mode::Required } else { Mode::Off };
-        self.auth.mode.unwrap_or(by_default)
+        self.auth
+            .mode
+            .unwrap_or_else(|| self.mode_of(&self.listen.ingest))
+    }
+
+    /// Whether whoever asks the admin listener must show a key: as it was set, else only where others than this machine
+    /// can ask.
+    #[must_use]
+    pub fn admin_auth_mode(&self) -> Mode {
+        self.auth
+            .admin_mode
+            .unwrap_or_else(|| self.mode_of(&self.listen.admin))
+    }
+
+    fn mode_of(&self, address: &SocketAddr) -> Mode {
+        if address.ip().is_loopback() || self.listen.allow_unauthenticated {
+            Mode::Off
+        } else {
+            Mode::Required
+        }
     }
 
     /// Gathers the settings.

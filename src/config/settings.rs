@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::layers::{Fault, Given};
-use super::values::{Bytes, List, Span, Written};
+use super::values::{Bytes, Jwks, List, Networks, Rate, Span, StoreRates, Written};
 use crate::auth::Mode;
 use crate::logging::Format;
 
@@ -124,21 +124,48 @@ settings! {
     /// Where it is asked, and by whom.
     listen: Listen {
         "TILLWATCH_LISTEN" listen => ingest: SocketAddr = "127.0.0.1:8080", "The address to which terminals post. With port 0 the system chooses a free port";
-        "TILLWATCH_ADMIN_LISTEN" admin_listen => admin: SocketAddr = "127.0.0.1:9090", "The address that serves metrics, the query API and health. Whoever reaches it can read everything";
+        "TILLWATCH_ADMIN_LISTEN" admin_listen => admin: SocketAddr = "127.0.0.1:9090", "The address that serves metrics, the query API and health. Without admin_auth, whoever reaches it can read everything";
         "TILLWATCH_ADMIN_HOSTS" admin_hosts => admin_hosts: List = "", "Host names by which the admin listener may be asked, beside IP addresses and localhost: a container's service name, a proxy's name. Separate the names by commas and leave out ports. Requests that name another host are refused, because any web page could send them through a browser", reload;
-        "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback without asking anybody for a credential. Use this setting only behind a proxy that authenticates";
+        "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback without asking anybody for a credential, unless auth or admin_auth is required. Use this setting only behind a proxy that authenticates";
         "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com, or capacitor://localhost for an app shell)", reload;
     }
     /// Who may post.
     auth: Auth {
         "TILLWATCH_AUTH" auth => mode: Mode = none, "Whether terminals must show a token: off or required. Without this setting nobody is asked on a loopback address, and everybody on any other unless allow_unauthenticated is set. tillwatch token makes keys and tokens";
-        "TILLWATCH_BEHIND_PROXY" behind_proxy => behind_proxy: bool = "false", "Says that a proxy which speaks TLS stands before listen, so that tokens may arrive in plain HTTP from it";
+        "TILLWATCH_ADMIN_AUTH" admin_auth => admin_mode: Mode = none, "Whether whoever asks the admin listener must show a key with the right scope (metrics, read or operate): off or required. Without this setting nobody is asked on a loopback address, and everybody on any other unless allow_unauthenticated is set. tillwatch key new makes keys";
+        "TILLWATCH_BEHIND_PROXY" behind_proxy => behind_proxy: bool = "false", "Says that a proxy which speaks TLS stands before both listeners, or that the network between is your own, so that credentials may arrive in plain HTTP";
+        "TILLWATCH_TRUSTED_PROXIES" trusted_proxies => trusted_proxies: Networks = "none", "Networks of proxies that are believed about the address of a client (Forwarded, X-Forwarded-For), written with commas, such as 10.0.0.0/8. A request counts under the last address that is none of them", reload;
+        "TILLWATCH_TOKEN_FAMILY_LIFE" token_family_life => family_life: Span = "400d", "How long after a token was issued it, and those made of it, can be renewed. After that the terminal needs another token";
+        "TILLWATCH_JWKS" jwks => jwks: Jwks = none, "Where the public keys of your own backend come from, if it signs tokens: a file, or an https URL of a JSON Web Key Set (RFC 7517). Keys of the kinds Ed25519, P-256 and RSA count, each with one algorithm (EdDSA, ES256, RS256)";
+        "TILLWATCH_JWKS_REFRESH" jwks_refresh => jwks_refresh: Span = "15m", "How often the URL of jwks is asked again. A token with an unknown key has it asked early, at most once a minute";
+        "TILLWATCH_JWKS_STALE_MAX" jwks_stale_max => jwks_stale_max: Span = "3d", "How long the last good key set counts while jwks gives none, over restarts, too. If the time is too short, an outage of your backend locks out its terminals; if it is too long, a key that was withdrawn meanwhile counts on";
+        "TILLWATCH_JWKS_CA_FILE" jwks_ca_file => jwks_ca_file: PathBuf = none, "A file of certificates (PEM) that are trusted beside those of the system when the URL of jwks is asked";
+        "TILLWATCH_BROWSER_APP_KEYS" browser_app_keys => are_apps_let_in: bool = "false", "Whether pages of cors_origins may post with the key of a browser application (x-api-key). Everybody can read such a key, so what comes with it is stored with the source synthetic and feeds no series that pages";
+    }
+    /// Certificates of the listeners.
+    tls: Tls {
+        "TILLWATCH_TLS_CERTIFICATE" tls_certificate => certificate: PathBuf = none, "The certificate of listen, with its chain (PEM). With this setting and tls_key, listen speaks TLS 1.2 and 1.3 and nothing else. Files that change are taken within seconds";
+        "TILLWATCH_TLS_KEY" tls_key => key: PathBuf = none, "The private key of tls_certificate (PEM)";
+        "TILLWATCH_ADMIN_TLS_CERTIFICATE" admin_tls_certificate => admin_certificate: PathBuf = none, "The certificate of admin_listen, with its chain (PEM), as tls_certificate is of listen";
+        "TILLWATCH_ADMIN_TLS_KEY" admin_tls_key => admin_key: PathBuf = none, "The private key of admin_tls_certificate (PEM)";
+    }
+    /// How often whoever has shown a credential may post, and how often an address may.
+    limits: Limits {
+        "TILLWATCH_TERMINAL_RATE" terminal_rate => terminal: Rate = "20/min", "How often one terminal may post in the long run, as its token names it. Further requests are answered 429. Write 20/min, 0.5/s, 100/h or off; what it kept while it was offline (?class=backlog) has a bucket of its own of the same size", reload;
+        "TILLWATCH_TERMINAL_BURST" terminal_burst => terminal_burst: u32 = "60", "How many requests one terminal may send at once after a quiet time", reload;
+        "TILLWATCH_STORE_RATE" store_rate => store: Rate = "100/min", "How often all terminals of one store together may post, as their tokens name it, or store_rate_per_terminal for each of them if that is more. A minute's worth may come at once. Further requests are answered 429", reload;
+        "TILLWATCH_STORE_RATE_PER_TERMINAL" store_rate_per_terminal => per_terminal: Rate = "12/min", "How often a store may post for each terminal that is known in it, if that is more than store_rate", reload;
+        "TILLWATCH_STORE_RATES" store_rates => stores: StoreRates = "", "Stores whose rate is another one, such as store-001=600/min, store-002=off", reload;
+        "TILLWATCH_BROWSER_APP_RATE" browser_app_rate => app: Rate = "1000/min", "How often one browser application may post, all of its pages together. Further requests are answered 429", reload;
+        "TILLWATCH_ADDRESS_RATE" address_rate => address: Rate = "1000/min", "How often one address may post or ask for a token; of IPv6, one /64. A minute's worth may come at once. Further requests are answered 429 before anything else of them is looked at. Addresses are neither kept nor logged", reload;
+        "TILLWATCH_EXEMPT_NETWORKS" exempt_networks => exempt: Networks = "127.0.0.0/8, ::1/128", "Networks whose requests are not counted by address: a proxy of your own that many terminals share and that does not say who they are", reload;
     }
     /// Where rollups are shipped to. Without a server the embedded engine is started.
     clickhouse: ClickHouse {
-        "TILLWATCH_CLICKHOUSE_URL" clickhouse_url => url: String = none, "The address of a ClickHouse server, as in http://host:8123. Without this setting tillwatch starts the embedded engine";
+        "TILLWATCH_CLICKHOUSE_URL" clickhouse_url => url: String = none, "The address of a ClickHouse server, as in https://host:8443 or http://host:8123. Without this setting tillwatch starts the embedded engine";
         "TILLWATCH_CLICKHOUSE_USER" clickhouse_user => user: String = "default", "The user on the ClickHouse server. The password comes from TILLWATCH_CLICKHOUSE_PASSWORD or clickhouse_password_file";
         "TILLWATCH_CLICKHOUSE_PASSWORD_FILE" clickhouse_password_file => password_file: PathBuf = none, "The file that holds the password for the ClickHouse server";
+        "TILLWATCH_CLICKHOUSE_CA_FILE" clickhouse_ca_file => ca_file: PathBuf = none, "A file of certificates (PEM) that alone are trusted for an https clickhouse_url. Without this setting those of the system are";
         "TILLWATCH_CLICKHOUSE_BUDGET" clickhouse_budget => budget: Bytes = "512GiB", "How much disk the tables in ClickHouse may take. When they take more, tillwatch drops the oldest days of minutes, terminals and sessions, and after them the oldest weeks of hourly rollups; the last ten days always stay. 0 drops nothing, which several collectors on one server need: each sees the tables of all";
         "TILLWATCH_CLICKHOUSE_TIMEOUT" clickhouse_timeout => timeout: Span = "60s", "How long one statement to ClickHouse may take. If the time is too short, large inserts are sent again and again";
     }
@@ -203,8 +230,8 @@ settings! {
     }
     /// How often one store may ask.
     store_rate: StoreRate {
-        "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s => requests_per_s: u32 = "1000", "How many requests a second one store may send in the long run. Further requests are answered 429", reload;
-        "TILLWATCH_STORE_BURST" store_burst => burst: u32 = "5000", "How many requests one store may send at once after a quiet time. Further requests are answered 429", reload;
+        "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s => requests_per_s: u32 = "1000", "How many requests a second one store may send in the long run while auth is off; with tokens, store_rate counts instead. Further requests are answered 429", reload;
+        "TILLWATCH_STORE_BURST" store_burst => burst: u32 = "5000", "How many requests one store may send at once after a quiet time while auth is off. Further requests are answered 429", reload;
         "TILLWATCH_STORE_ROWS_PER_HOUR" store_rows_per_hour => rows_per_hour: usize = "1000000", "How many rows in ClickHouse the batches of one store may make in an hour. A row is one metric in one minute (or hour, of a terminal or session) with one label, release and connection; a store with ten terminals makes about 2,800 an hour, and 470,000 when it brings a week at once. Half of the rows are divided evenly among the store's terminals, and of the other half a terminal gets more only while it has made fewer than are left, so a terminal that is alone makes half. Whoever has made as many as it may is answered 429 for samples older than a quarter of an hour, until the hour is over. If the limit is too small, a store that comes back after days offline waits for hours";
     }
     /// What is said on standard error.

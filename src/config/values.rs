@@ -1,12 +1,16 @@
 //! How values are written: durations, bytes, lists, log formats.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::auth::Mode;
+use ipnet::IpNet;
+use tillwatch_model::dimension::is_identifier;
+
+use crate::auth::{JwksSource, Mode};
 use crate::logging::Format;
 
 /// A duration written as `10s`, `5m`, `2h`, `1d`, `250ms`, or a sum of them such as `1h30m`.
@@ -88,6 +92,129 @@ impl FromStr for List {
     }
 }
 
+/// How often something may happen, written as `20/min`, `0.5/s`, `100/h`, or `off`: the time between two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// `None`: no limit.
+    pub interval: Option<Duration>,
+}
+
+/// Rates by store, written as `store-001=600/min, store-002=off`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreRates(pub BTreeMap<String, Rate>);
+
+/// Networks written with commas: `10.0.0.0/8, 2001:db8::/32`, or single addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+/// Where a key set comes from: a file, or a URL. Any text is one until it is checked: the command line would repeat a
+/// text that it refuses, and a URL may hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwks(pub JwksSource);
+
+/// The rarest and the most frequent that a limit can be. A bucket holds a minute's worth.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+const INTERVAL_MIN: Duration = Duration::from_micros(60);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let explain = || {
+            format!(
+                "{text:?} is not a rate between 1/min and 16666/s; write 20/min, 0.5/s, 100/h or off"
+            )
+        };
+        if text.trim() == "off" {
+            return Ok(Self { interval: None });
+        }
+        let (number, unit) = text.split_once('/').ok_or_else(explain)?;
+        let number: f64 = number.trim().parse().map_err(|_none| explain())?;
+        let seconds = match unit.trim() {
+            "s" => 1.0,
+            "min" | "m" => 60.0,
+            "h" => 3_600.0,
+            _ => return Err(explain()),
+        };
+        let interval = Duration::try_from_secs_f64(seconds / number).map_err(|_none| explain())?;
+        if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+            Ok(Self {
+                interval: Some(interval),
+            })
+        } else {
+            Err(explain())
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.interval {
+            None => formatter.write_str("off"),
+            Some(interval) => {
+                let per_min = 60.0 / interval.as_secs_f64();
+                // What was written as a whole number is one again.
+                write!(formatter, "{}/min", (per_min * 1_000.0).round() / 1_000.0)
+            }
+        }
+    }
+}
+
+impl FromStr for StoreRates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let List(parts) = text.parse()?;
+        let rates = parts.into_iter().map(|part| {
+            let explain =
+                || format!("{part:?} is not a store and its rate; write store-001=600/min");
+            let (store_id, rate) = part.split_once('=').ok_or_else(explain)?;
+            let store_id = store_id.trim();
+            if !is_identifier(store_id) {
+                return Err(explain());
+            }
+            Ok((store_id.to_owned(), rate.parse()?))
+        });
+        rates.collect::<Result<_, String>>().map(Self)
+    }
+}
+
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // An empty text stands for the default, so that no network at all needs a word.
+        if text.trim() == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let List(parts) = text.parse()?;
+        let network = |part: String| {
+            let network = part.parse::<IpNet>();
+            let network = network.or_else(|_none| part.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_none| {
+                format!("{part:?} is not a network; write 10.0.0.0/8, 2001:db8::/32 or none")
+            })
+        };
+        parts
+            .into_iter()
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl FromStr for Jwks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.contains("://") {
+            return Ok(Self(JwksSource::Url(text.to_owned())));
+        }
+        Ok(Self(JwksSource::File(text.into())))
+    }
+}
+
 impl FromStr for Format {
     type Err = String;
 
@@ -165,6 +292,18 @@ written! {
     Bytes as "BYTES": self => self.to_string();
     Span as "SPAN": self => self.to_string();
     List as "LIST": self => self.0.join(",");
+    Rate as "RATE": self => self.to_string();
+    StoreRates as "STORE=RATE,…": self => {
+        let rates = self.0.iter().map(|(store_id, rate)| format!("{store_id}={rate}"));
+        rates.collect::<Vec<_>>().join(",")
+    };
+    Networks as "NETWORKS": self => {
+        match self.0.as_slice() {
+            [] => "none".to_owned(),
+            networks => networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        }
+    };
+    Jwks as "FILE|URL": self => self.0.to_string();
     Mode as "off|required": self => format!("{self:?}").to_lowercase();
     Format as "text|json": self => format!("{self:?}").to_lowercase();
 }
@@ -189,6 +328,28 @@ fn in_units(number: u64, units: &[(u64, &str)], smallest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_reads_as_it_is_written() {
+        let read = |text: &str| text.parse::<Rate>().map(|rate| rate.to_string());
+        for (text, written) in [
+            ("20/min", "20/min"),
+            (" 0.5/s ", "30/min"),
+            ("100/h", "1.667/min"),
+            ("16000/s", "960000/min"),
+            ("off", "off"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(written));
+        }
+        for bad in [
+            "", "20", "20/day", "-1/s", "0/s", "nan/s", "inf/s", "1/h", "1e9/s", "/s",
+        ] {
+            assert!(
+                read(bad).is_err_and(|error| error.contains("20/min")),
+                "{bad}"
+            );
+        }
+    }
 
     #[test]
     fn a_duration_is_a_whole_number_of_milliseconds() {

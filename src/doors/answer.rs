@@ -1,20 +1,26 @@
 //! Makes the parts of an answer that are the same at every door.
 
+use axum::body::Body;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
 use serde::Serialize;
 
 use crate::chance::Chance;
 use crate::doors::refusal::{Refusal, Verdict};
 
+/// Headers that an answer has at most.
+const HEADERS: usize = 12;
+
 /// A body in JSON.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // Numbers and known strings always serialize.
     let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = (status, body).into_response();
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
+    // Room for all that is put on it on its way out, at once.
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(Body::from(body));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
 }
 
@@ -49,9 +55,28 @@ pub(super) fn error(verdict: &Verdict, message: &str, chance: &Chance) -> Respon
 }
 
 /// Says which codings may be asked for, to who has sent another one.
-pub(super) fn name_codings(response: &mut Response, refusal: &Refusal) {
+fn name_codings(response: &mut Response, refusal: &Refusal) {
     if let Refusal::ContentEncoding(codings) = refusal {
         let codings = HeaderValue::from_static(codings);
         response.headers_mut().insert(ACCEPT_ENCODING, codings);
     }
+}
+
+/// An answer to a request that was refused, in JSON.
+pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
+    let message = sentence(&refusal.to_string());
+    let mut response = error(&refusal.verdict(), &message, chance);
+    name_codings(&mut response, refusal);
+    response
+}
+
+/// Makes a sentence for people: a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(characters).collect();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
 }

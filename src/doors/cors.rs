@@ -6,15 +6,23 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Request};
-use futures_util::future::Either;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::response::Response;
+use futures_util::future::{Either, Ready, ready};
+use tillwatch_model::Outcomes;
 use tower_http::cors::{AllowCredentials, AllowOrigin, Cors, CorsLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::auth::Denied;
+use crate::doors::admission;
+use crate::doors::answer;
+use crate::doors::hall::Hall;
 use crate::doors::idempotency;
+use crate::doors::refusal::Refusal;
 use crate::request_id;
 
 /// How long a browser may remember a preflight's answer.
@@ -42,7 +50,7 @@ impl Origins {
         self.0.store(Arc::new(origins.collect()));
     }
 
-    fn contains(&self, origin: &HeaderValue) -> bool {
+    pub(super) fn contains(&self, origin: &HeaderValue) -> bool {
         self.0.load().contains(origin)
     }
 
@@ -51,9 +59,9 @@ impl Origins {
     }
 }
 
-/// Lets pages of these origins post. While there is no such origin, requests do not meet CORS at all.
-pub fn allow(router: Router, origins: Arc<Origins>) -> Router {
-    router.layer(SwitchLayer(origins))
+/// Lets pages of the hall's origins post. While there is no such origin, requests do not meet CORS at all.
+pub fn allow(router: Router, hall: Arc<Hall>) -> Router {
+    router.layer(SwitchLayer(hall))
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {
@@ -63,6 +71,7 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
         CONTENT_TYPE,
         CONTENT_ENCODING,
         idempotency::KEY,
+        admission::API_KEY,
         request_id::HEADER,
     ];
     CorsLayer::new()
@@ -76,7 +85,7 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
 }
 
 #[derive(Clone)]
-struct SwitchLayer(Arc<Origins>);
+struct SwitchLayer(Arc<Hall>);
 
 impl<S: Clone> Layer<S> for SwitchLayer {
     type Service = Switch<S>;
@@ -84,8 +93,8 @@ impl<S: Clone> Layer<S> for SwitchLayer {
     fn layer(&self, inner: S) -> Switch<S> {
         Switch {
             plain: inner.clone(),
-            cors: cors(Arc::clone(&self.0)).layer(inner),
-            origins: Arc::clone(&self.0),
+            cors: cors(Arc::clone(&self.0.origins)).layer(inner),
+            hall: Arc::clone(&self.0),
         }
     }
 }
@@ -95,17 +104,20 @@ impl<S: Clone> Layer<S> for SwitchLayer {
 struct Switch<S> {
     plain: S,
     cors: Cors<S>,
-    origins: Arc<Origins>,
+    hall: Arc<Hall>,
 }
 
-impl<S, B> Service<Request<B>> for Switch<S>
+type Plain<S> = <S as Service<Request>>::Future;
+type WithCors<S> = <Cors<S> as Service<Request>>::Future;
+
+impl<S> Service<Request> for Switch<S>
 where
-    S: Service<Request<B>>,
-    Cors<S>: Service<Request<B>, Response = S::Response, Error = S::Error>,
+    S: Service<Request, Response = Response>,
+    Cors<S>: Service<Request, Response = Response, Error = S::Error>,
 {
-    type Response = S::Response;
+    type Response = Response;
     type Error = S::Error;
-    type Future = Either<S::Future, <Cors<S> as Service<Request<B>>>::Future>;
+    type Future = Either<Either<Plain<S>, WithCors<S>>, Ready<Result<Response, S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self.plain.poll_ready(context) {
@@ -114,11 +126,32 @@ where
         }
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.origins.is_empty() {
-            Either::Left(self.plain.call(request))
-        } else {
-            Either::Right(self.cors.call(request))
+    fn call(&mut self, request: Request) -> Self::Future {
+        if self.hall.origins.is_empty() {
+            return Either::Left(Either::Left(self.plain.call(request)));
         }
+        if request.method() == Method::OPTIONS
+            && let Err(refusal) = preflight(&self.hall, &request)
+        {
+            return Either::Right(ready(Ok(refuse(&self.hall, &request, &refusal))));
+        }
+        Either::Left(Either::Right(self.cors.call(request)))
     }
+}
+
+/// Whether a browser may ask for leave to post: a preflight is answered before any door, so it is limited here.
+fn preflight(hall: &Hall, request: &Request) -> Result<(), Refusal> {
+    hall.pass_address(request.extensions(), request.headers())?;
+    match request.headers().get(ORIGIN) {
+        Some(origin) if !hall.origins.contains(origin) => Err(Refusal::Denied(Denied::Origin)),
+        _ => Ok(()),
+    }
+}
+
+fn refuse(hall: &Hall, request: &Request, refusal: &Refusal) -> Response {
+    let trace = hall.trace(request);
+    let response = answer::refused(refusal, &hall.chance);
+    let code = refusal.verdict().code;
+    trace.finish(response.status(), Some(code), Outcomes::default());
+    response
 }

@@ -33,6 +33,7 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
+        metrics::counter!(names::RENEWED).increment(0);
         let request = |status: u16| {
             let text = status.to_string();
             (status, metrics::counter!(names::REQUESTS, "status" => text))

@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use axum::extract::Request;
 
+use crate::audit_log::AuditLog;
 use crate::auth::Gate;
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::doors::backlog::Backlog;
+use crate::doors::cors::Origins;
 use crate::doors::counters::Counters;
 use crate::doors::limits::Limits;
 use crate::doors::trace::Trace;
 use crate::doors::turns::Turns;
 use crate::intake::Intake;
+use crate::peer::Networks;
 use crate::request_id::RequestId;
 use crate::room::Room;
 
@@ -23,6 +27,14 @@ pub struct Hall {
     limits: ArcSwap<Limits>,
     /// Who is let in.
     pub(super) gate: Arc<Gate>,
+    /// Whom to believe about addresses.
+    pub(super) networks: ArcSwap<Networks>,
+    /// The origins whose pages may post.
+    pub(super) origins: Arc<Origins>,
+    /// The turns of requests that bring a backlog.
+    pub(super) backlog: Backlog,
+    /// Where refused credentials are written down.
+    pub(super) audit_log: AuditLog,
     /// Memory for requests under way.
     pub(super) room: Arc<Room>,
     pub(super) turns: Turns,
@@ -42,6 +54,12 @@ pub struct Hall {
 pub struct Parts {
     /// Who is let in.
     pub gate: Arc<Gate>,
+    /// Whom to believe about addresses.
+    pub networks: Networks,
+    /// The origins whose pages may post.
+    pub origins: Arc<Origins>,
+    /// Where refused credentials are written down.
+    pub audit_log: AuditLog,
     /// Memory for requests under way.
     pub room: Arc<Room>,
     /// The intake that offers go to.
@@ -61,6 +79,10 @@ impl Hall {
         Arc::new(Self {
             limits: ArcSwap::from_pointee(limits),
             gate: parts.gate,
+            networks: ArcSwap::from_pointee(parts.networks),
+            origins: parts.origins,
+            backlog: Backlog::default(),
+            audit_log: parts.audit_log,
             room: parts.room,
             turns: Turns::default(),
             counters: Counters::default(),
@@ -72,8 +94,9 @@ impl Hall {
     }
 
     /// Takes other limits from now on; requests under way end under the old ones or the new.
-    pub fn reload(&self, limits: Limits) {
+    pub fn reload(&self, limits: Limits, networks: Networks) {
         self.limits.store(Arc::new(limits));
+        self.networks.store(Arc::new(networks));
     }
 
     pub(super) fn limits(&self) -> Guard<Arc<Limits>> {

@@ -21,6 +21,9 @@
 //! |---|---|
 //! | `router.rs` | which path leads to which door |
 //! | `hall.rs` | what all doors open into |
+//! | `admission.rs` | who is let in, by the head of a request |
+//! | `backlog.rs` | the turns of what terminals kept while they were offline |
+//! | `renewal.rs` | the next token of a terminal |
 //! | `receive.rs` | from a request to its body |
 //! | `limits.rs` | what a request may take |
 //! | `body.rs` | reads the body, whole and in time |
@@ -34,7 +37,9 @@
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
 
+mod admission;
 mod answer;
+mod backlog;
 mod body;
 pub mod codings;
 pub mod cors;
@@ -44,6 +49,7 @@ pub mod idempotency;
 mod limits;
 mod receive;
 pub mod refusal;
+mod renewal;
 mod router;
 pub mod terminal_v1;
 #[cfg(test)]

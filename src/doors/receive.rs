@@ -1,18 +1,21 @@
 //! Takes a request from its head to its body, by the steps that are the same at every door.
 
 use axum::body::Body;
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use bytes::Bytes;
 
+use crate::auth::Who;
 use crate::clock::InDoubt;
+use crate::doors::admission::{Admission, BEACON_BYTES_MAX};
+use crate::doors::backlog::Turn;
 use crate::doors::body;
 use crate::doors::hall::Hall;
 use crate::doors::idempotency;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
-use crate::intake::Who;
 use crate::intake::keys::Key;
+use crate::intake::limits::Class;
 use crate::room::Held;
 
 /// A request whose body is there.
@@ -20,18 +23,21 @@ pub(super) struct Received<'h, W> {
     /// When the request's head arrived. Unit: Unix ms.
     pub(super) received_at_ms: i64,
     pub(super) who: Who,
+    pub(super) class: Class,
     pub(super) key: Option<Key<'h>>,
     /// How the request's headers say that the body is wrapped.
     pub(super) wrapping: W,
     pub(super) body: Bytes,
     /// The memory that the request has.
     pub(super) held: Held,
+    /// The request's turn, if it brings a backlog: until it is answered.
+    pub(super) turn: Option<Turn<'h>>,
 }
 
 /// What a request's head says.
 struct Head<'h, W> {
     received_at_ms: i64,
-    who: Who,
+    admission: Admission,
     wrapping: W,
     key: Option<Key<'h>>,
     /// How long the body is, if the head says so. Unit: bytes.
@@ -41,9 +47,9 @@ struct Head<'h, W> {
 /// Receives a request of a format whose wrapping `wrapping_of` knows. One that is refused by its head is
 /// refused before its body is read.
 pub(super) async fn receive<'h, W>(
-    hall: &Hall,
+    hall: &'h Hall,
     arrived_at_ms: Result<i64, InDoubt>,
-    headers: &'h HeaderMap,
+    parts: &'h Parts,
     body: Body,
     wrapping_of: impl FnOnce(&HeaderMap) -> Result<W, Refusal>,
     trace: &mut Trace<'_>,
@@ -51,19 +57,18 @@ pub(super) async fn receive<'h, W>(
     if hall.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    let limits = **hall.limits();
+    let mut limits = **hall.limits();
+    let headers = &parts.headers;
     let head = || {
-        let shown = headers.get_all(AUTHORIZATION).iter();
-        let bearer = hall.gate.admit(
-            shown.map(HeaderValue::as_bytes),
-            arrived_at_ms.as_ref().ok().copied(),
-        )?;
+        hall.pass_address(&parts.extensions, &parts.headers)?;
+        let announced = body::announced(headers, &limits)?;
+        let received_at_ms = arrived_at_ms.map_err(|InDoubt| Refusal::ClockUnsure)?;
         Ok(Head {
-            who: bearer.map_or(Who::Unproven, Who::Bearer),
-            received_at_ms: arrived_at_ms.map_err(|InDoubt| Refusal::ClockUnsure)?,
+            admission: hall.admit(parts, received_at_ms, announced)?,
+            received_at_ms,
             wrapping: wrapping_of(headers)?,
             key: idempotency::key_of(headers)?,
-            announced: body::announced(headers, &limits)?,
+            announced,
         })
     };
     let head = match head() {
@@ -73,15 +78,37 @@ pub(super) async fn receive<'h, W>(
             return Err(refusal);
         }
     };
+    let class = head.admission.class;
+    if class == Class::Backlog
+        && let Err(refusal) = hall.backlog.look(&hall.room)
+    {
+        body::discard(headers, body).await;
+        return Err(refusal);
+    }
+    if head.admission.who.is_none() {
+        limits.body_bytes_max = limits.body_bytes_max.min(BEACON_BYTES_MAX);
+    }
     let (body, held) = body::read(body, head.announced, &limits, &hall.room).await?;
     trace.read(body.len());
     hall.counters.body_bytes.increment(body.len() as u64);
+    let mut admission = head.admission;
+    let who = match admission.who.take() {
+        Some(who) => who,
+        None => hall.admit_body(admission, headers, &body, head.received_at_ms)?,
+    };
+    // Only now: whoever brings a body slowly must not hold a turn meanwhile.
+    let turn = match class {
+        Class::Live => None,
+        Class::Backlog => Some(Box::pin(hall.backlog.turn(&who)).await?),
+    };
     Ok(Received {
         received_at_ms: head.received_at_ms,
-        who: head.who,
+        who,
+        class,
         key: head.key,
         wrapping: head.wrapping,
         body,
         held,
+        turn,
     })
 }

@@ -59,6 +59,15 @@ pub enum Refusal {
     /// `Idempotency-Key` is not one that can be kept.
     #[error("Idempotency-Key must be 1 to 255 visible ASCII characters, once")]
     IdempotencyKey,
+    /// The address names another store than the credential.
+    #[error("the credential is for another store than the address (?store=)")]
+    StoreMismatch,
+    /// Too much is under way, and what was kept while a terminal was offline waits for what is measured now.
+    #[error("live requests go first; wait and send the backlog again")]
+    BacklogWaits {
+        /// When that may be over. Unit: s.
+        wait_s: u64,
+    },
     /// The single batch is refused as a whole.
     #[error("{}", .0.message())]
     Batch(Reason),
@@ -100,6 +109,14 @@ listed! {
         InvalidToken = "invalid_token",
         /// The token is not valid any more.
         TokenExpired = "token_expired",
+        /// The token was ended before its time.
+        TokenRevoked = "token_revoked",
+        /// The credential is good for other things.
+        Scope = "scope",
+        /// The page's origin is not among those that may post.
+        OriginNotAllowed = "origin_not_allowed",
+        /// There is no key that signs tokens.
+        NoSigningKey = "no_signing_key",
         /// The body is not of its format.
         MalformedBody = "malformed_body",
         /// More batches than one request may hold.
@@ -156,9 +173,10 @@ impl Code {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoCredential | Self::InvalidToken | Self::TokenExpired => {
+            Self::NoCredential | Self::InvalidToken | Self::TokenExpired | Self::TokenRevoked => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::Scope | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::MalformedBody
             | Self::DamagedCompression
             | Self::IncompleteBody
@@ -176,6 +194,7 @@ impl Code {
             | Self::Stopping
             | Self::Halted
             | Self::ClockUnsure
+            | Self::NoSigningKey
             | Self::OutboxFull
             | Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnsupportedContentType | Self::UnsupportedContentEncoding => {
@@ -243,11 +262,10 @@ impl Refusal {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Denied(denied) => Verdict::of(match denied {
-                Denied::NoCredential => Code::NoCredential,
-                Denied::Expired => Code::TokenExpired,
-                Denied::Header | Denied::Invalid(_) | Denied::NotYet => Code::InvalidToken,
-            }),
+            Self::Denied(Denied::NoSigner) => Verdict::again(LATER, Code::NoSigningKey),
+            Self::Denied(denied) => Verdict::of(of_denied(*denied)),
+            Self::StoreMismatch => Verdict::of_batch(Reason::StoreMismatch),
+            Self::BacklogWaits { wait_s } => Verdict::again((*wait_s, 2 * *wait_s + 1), Code::Busy),
             Self::Malformed(_) => Verdict::of(Code::MalformedBody),
             Self::TooManyBatches(_) => Verdict::of(Code::TooManyBatches),
             Self::TooManySamples(_) => Verdict::of(Code::TooManySamples),
@@ -271,9 +289,25 @@ impl Refusal {
     }
 }
 
+fn of_denied(denied: Denied) -> Code {
+    match denied {
+        Denied::NoCredential => Code::NoCredential,
+        Denied::Expired | Denied::NotRenewed(_) => Code::TokenExpired,
+        Denied::Revoked => Code::TokenRevoked,
+        Denied::Header
+        | Denied::Invalid(_)
+        | Denied::NotYet
+        | Denied::NotOurs
+        | Denied::UnknownStaticKey => Code::InvalidToken,
+        Denied::Scope(_) | Denied::NoApps => Code::Scope,
+        Denied::Origin => Code::OriginNotAllowed,
+        Denied::NoSigner => Code::NoSigningKey,
+    }
+}
+
 fn of_intake(refusal: &intake::Refusal) -> Verdict {
     match refusal {
-        intake::Refusal::RateLimited { wait_ms } => {
+        intake::Refusal::RateLimited { wait_ms, .. } => {
             let wait_s = wait_ms.div_ceil(1_000).clamp(1, 60);
             Verdict {
                 wait_s: Some((wait_s, 2 * wait_s + 1)),

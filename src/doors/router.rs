@@ -10,12 +10,14 @@ use tillwatch_model::Outcomes;
 use crate::doors::answer;
 use crate::doors::hall::Hall;
 use crate::doors::refusal::{Code, Verdict};
+use crate::doors::renewal;
 use crate::doors::terminal_v1;
 
 /// The public routes: one line for each door.
 pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
+        .merge(renewal::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
             let verdict = Verdict::of(Code::MethodNotAllowed);
             misses(&hall, &request, &verdict, "Only POST is understood here.")
@@ -31,7 +33,13 @@ pub fn router(hall: Arc<Hall>) -> Router {
 /// Counts and answers a request that found no door.
 fn misses(hall: &Hall, request: &Request, verdict: &Verdict, message: &str) -> Response {
     let trace = hall.trace(request);
-    let response = answer::error(verdict, message, &hall.chance);
-    trace.finish(verdict.status, Some(verdict.code), Outcomes::default());
+    let (response, code) = match hall.pass_address(request.extensions(), request.headers()) {
+        Ok(()) => (answer::error(verdict, message, &hall.chance), verdict.code),
+        Err(refusal) => {
+            let code = refusal.verdict().code;
+            (answer::refused(&refusal, &hall.chance), code)
+        }
+    };
+    trace.finish(response.status(), Some(code), Outcomes::default());
     response
 }

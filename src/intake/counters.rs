@@ -38,6 +38,8 @@ pub struct Counters {
     pub(super) batches: Counter,
     /// Batches answered as the first of their idempotency key was.
     pub(super) replayed: Counter,
+    /// Requests that claimed to bring a backlog and did not.
+    pub(super) false_backlog: Counter,
     /// Releases that are not written as releases are.
     pub(super) invalid_releases: Counter,
 }
@@ -65,6 +67,7 @@ impl Default for Counters {
                 .map(|value| metrics::counter!(names::IGNORED_VALUES, "value" => value.name())),
             batches: metrics::counter!(names::BATCHES),
             replayed: metrics::counter!(names::KEYS_REPLAYED),
+            false_backlog: metrics::counter!(names::FALSE_BACKLOG),
             invalid_releases: metrics::counter!(names::INVALID_RELEASES),
         }
     }

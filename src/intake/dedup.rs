@@ -231,6 +231,12 @@ impl Dedup {
         has_room
     }
 
+    /// How many terminals of a store have queues.
+    #[must_use]
+    pub fn terminals_of(&self, store_id: &str) -> usize {
+        self.terminals().get(store_id).copied().unwrap_or(0)
+    }
+
     fn leave(&self, store_id: &str) {
         let mut terminals = self.terminals();
         if let Some(count) = terminals.get_mut(store_id) {

@@ -1,11 +1,12 @@
 //! Tells who a batch is: two posts of one batch have the same identity, and no other batch has it.
 
-use tillwatch_model::dimension::is_identifier;
+use tillwatch_model::dimension::{APP_PREFIX, is_identifier};
 use tillwatch_model::{KeyId, QueueKey, Reason};
 
+use crate::auth::Who;
 use crate::intake::keys::Key;
 use crate::intake::offer::{Mark, Offer};
-use crate::intake::who::{Names, Who};
+use crate::intake::who::{Names, names};
 
 /// A batch's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,13 @@ impl<'r> Identity<'r> {
             })
         };
         Ok(match offer.mark? {
+            // The numbers of queues that anybody could have named mean nothing, but for a resend.
+            Mark::Number { queue, seq, .. } if matches!(who, Who::App(_)) => {
+                let mut number = [0; 24];
+                number[..16].copy_from_slice(&queue);
+                number[16..].copy_from_slice(&seq.to_le_bytes());
+                keyed(Key::id_of_content(store_id, terminal_id, &number))
+            }
             Mark::Number {
                 queue,
                 seq,
@@ -100,21 +108,21 @@ fn sender<'r>(who: &'r Who, offer: &Offer<'r>) -> Result<(&'r str, &'r str), Rea
     let Names {
         store_id,
         terminal_id,
-    } = who.names(offer)?;
-    Ok((
-        identifier(store_id, Reason::InvalidStoreId)?,
-        identifier(terminal_id, Reason::InvalidTerminalId)?,
-    ))
+    } = names(who, offer)?;
+    let store_id = identifier(store_id, Reason::InvalidStoreId)?;
+    let terminal_id = identifier(terminal_id, Reason::InvalidTerminalId)?;
+    // The names of applications are nobody else's.
+    if terminal_id.starts_with(APP_PREFIX) && !matches!(who, Who::App(_)) {
+        return Err(Reason::InvalidTerminalId);
+    }
+    Ok((store_id, terminal_id))
 }
 
 /// The store whose bucket a batch is charged to; `None`: the batch has no identity. Makes no digest, so that it
-/// can be asked before anything is done for the batch. Whoever shows a token pays for whatever it sends.
-pub(super) fn payer<'r>(who: &'r Who, offer: &Offer<'r>) -> Option<&'r str> {
-    if let Some(store_id) = who.proven_store() {
-        return Some(store_id);
-    }
-    let (store_id, _) = sender(who, offer).ok()?;
-    offer.mark.is_ok().then_some(store_id)
+/// can be asked before anything is done for the batch.
+pub(super) fn payer<'r>(who: &'r Who, offer: &Offer<'r>) -> Option<(&'r str, &'r str)> {
+    let sender = sender(who, offer).ok()?;
+    offer.mark.is_ok().then_some(sender)
 }
 
 impl Numbered<'_> {

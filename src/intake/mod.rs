@@ -15,9 +15,11 @@
 //! |---|---|
 //! | `service.rs` | the intake, and what it is made of |
 //! | `offer.rs` | what a door brings |
-//! | `who.rs` | who posts |
+//! | `who.rs` | what a batch may say of its store and terminal, by who posts it |
 //! | `submission.rs` | a request's batches, until all is decided about them |
-//! | `rates.rs` | how fast a store may post |
+//! | `charge.rs` | whom a request is charged to, by what it brings |
+//! | `rates.rs` | how fast a store may post while nobody is asked for a credential |
+//! | `limits.rs` | how often whoever has shown one may post, and how often an address may |
 //! | `held_back.rs` | who has made as many rows as it may this hour |
 //! | `identity.rs` | who a batch is |
 //! | `request_time.rs` | when a request was sent, whether that can be, and how times are corrected |
@@ -47,6 +49,7 @@ pub mod acts;
 mod append;
 pub mod books;
 mod buckets;
+mod charge;
 mod contents;
 pub mod counters;
 pub mod dedup;
@@ -55,6 +58,7 @@ pub mod held_back;
 mod key_shares;
 pub mod keys;
 pub mod laps;
+pub mod limits;
 pub mod offer;
 mod pending;
 mod queues;
@@ -74,6 +78,7 @@ pub mod validate;
 pub mod weight;
 mod who;
 
+pub use crate::auth::Who;
 pub use acknowledge::Acknowledgement;
 pub use acts::Desk;
 pub use books::Books;
@@ -86,4 +91,3 @@ pub use refusal::{NotStored, Refusal};
 pub use service::{Intake, Parts};
 pub use settings::{ACKNOWLEDGE_MAX, Settings};
 pub use shares::Shares;
-pub use who::Who;

@@ -10,6 +10,7 @@ use tillwatch_model::metric::to_float;
 use tillwatch_model::{Reason, Source};
 
 use crate::intake::keys::Key;
+use crate::intake::limits::Class;
 
 /// What one request offers.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Offers<'r> {
     pub received_at_ms: i64,
     /// When the request's sender says that it was sent, by the sender's own clock. Unit: Unix ms.
     pub sent_at_ms: Field<Number>,
+    /// Whether the request says that it brings what was kept while its terminal was offline.
+    pub class: Class,
     /// The request's batches.
     pub batches: &'r [Offer<'r>],
 }

@@ -1,4 +1,4 @@
-//! Limits how fast each store may post.
+//! Limits how fast each store may post while nobody is asked for a credential.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::intake::limits::Limited;
 use crate::intake::refusal::Refusal;
 
 /// The rate of a store.
@@ -85,6 +86,7 @@ impl Rates {
             .map_err(|not_until| {
                 let wait = not_until.wait_time_from(self.clock.now());
                 Refusal::RateLimited {
+                    limited: Limited::Store,
                     wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 }
             })

@@ -2,13 +2,17 @@
 
 use tillwatch_journal::AppendError;
 
+use crate::intake::limits::Limited;
+
 /// Why a request's batches are to be sent again. A batch that can never be taken is no refusal: it has an
 /// outcome and a reason.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The store posts faster than it may.
-    #[error("this store posts faster than it may; wait and send it again")]
+    /// An address, a terminal or a store posts faster than it may.
+    #[error("this {} posts faster than it may; wait and send it again", .limited.name())]
     RateLimited {
+        /// Which of them.
+        limited: Limited,
         /// When a place will be free. Unit: ms.
         wait_ms: u64,
     },

@@ -179,6 +179,7 @@ mod tests {
         RequestTime::new(&Offers {
             received_at_ms: NOW_MS,
             sent_at_ms,
+            class: crate::intake::limits::Class::Live,
             batches: &[first, offer],
         })
     }

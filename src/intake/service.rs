@@ -10,7 +10,9 @@ use tillwatch_model::Catalogue;
 use crate::clock::Clock;
 use crate::intake::acknowledge::Acknowledgement;
 use crate::intake::books::Books;
+use crate::intake::limits::{Class, SenderLimits};
 use crate::intake::rates::Rates;
+use crate::intake::refusal::Refusal;
 use crate::intake::session::Pseudonyms;
 use crate::intake::settings::Settings;
 
@@ -22,6 +24,7 @@ pub struct Intake {
     pub(super) settings: ArcSwap<Settings>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) rates: Rates,
+    pub(super) limits: SenderLimits,
     pub(super) books: Arc<Books>,
     pub(super) journal: Journal<Acknowledgement>,
     pub(super) pseudonyms: Pseudonyms,
@@ -53,6 +56,7 @@ impl Intake {
         Self {
             clock: parts.clock,
             rates: Rates::new(settings.rates),
+            limits: SenderLimits::new(settings.limits.clone()),
             settings: ArcSwap::from_pointee(settings),
             catalogue: parts.catalogue,
             books: Arc::new(parts.books),
@@ -65,6 +69,7 @@ impl Intake {
     /// Takes other limits from now on; requests under way end under the old ones or the new.
     pub fn reload(&self, settings: Settings) {
         self.rates.set(settings.rates);
+        self.limits.set(settings.limits.clone());
         self.settings.store(Arc::new(settings));
     }
 
@@ -78,6 +83,26 @@ impl Intake {
     #[must_use]
     pub fn shared_books(&self) -> Arc<Books> {
         Arc::clone(&self.books)
+    }
+
+    /// Takes one request from the buckets of whoever has shown a credential.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] when a bucket is empty.
+    pub fn pass(
+        &self,
+        store_id: &str,
+        terminal_id: Option<&str>,
+        class: Class,
+    ) -> Result<(), Refusal> {
+        let terminals = || self.books.dedup.terminals_of(store_id);
+        self.limits.pass(store_id, terminal_id, class, terminals)
+    }
+
+    /// How often whoever has shown a credential may post, and how often an address may.
+    #[must_use]
+    pub fn limits(&self) -> &SenderLimits {
+        &self.limits
     }
 
     /// The stores' rates.

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use crate::intake::rates;
+use crate::intake::{limits, rates};
 
 /// What the intake grants, and for how long it waits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a request waits for the disk, or for another post of one of its batches, before it is
     /// told to come again.
     pub acknowledge_max: Duration,
     /// How many values a terminal's histogram may stand for, for each second of its span.
     pub histogram_values_per_s: u64,
-    /// How fast a store may post.
+    /// How fast a store may post while nobody is asked for a credential.
     pub rates: rates::Settings,
+    /// How often whoever has shown a credential may post, and how often an address may.
+    pub limits: limits::Settings,
 }
 
 /// The value of [`Settings::acknowledge_max`]: longer than a disk stalls that is about to recover.
@@ -27,6 +29,7 @@ impl Default for Settings {
             acknowledge_max: ACKNOWLEDGE_MAX,
             histogram_values_per_s: 1_000,
             rates: rates::Settings::default(),
+            limits: limits::Settings::default(),
         }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 use tillwatch_model::{FirstResult, Reason};
 use tokio::time::{Instant, timeout_at};
 
+use crate::auth::Who;
 use crate::intake::append::Append;
+use crate::intake::charge::{self, Claimed};
 use crate::intake::dedup;
-use crate::intake::identity::{self, Identity, Keyed, Numbered};
+use crate::intake::identity::{Identity, Keyed, Numbered};
 use crate::intake::keys::{self, LookedUp};
 use crate::intake::laps::{Laps, Stage};
 use crate::intake::offer::{Field, Offer, Offers};
@@ -19,7 +21,7 @@ use crate::intake::service::Intake;
 use crate::intake::under_way::Waiter;
 use crate::intake::validate::{self, Writer};
 use crate::intake::weight;
-use crate::intake::who::Who;
+use crate::intake::who::{names, source, voter};
 use crate::room::Held;
 
 /// How often a batch that another request has under way is asked for again.
@@ -55,6 +57,7 @@ impl Intake {
             way: Way::new(self, offers.received_at_ms, deadline),
             who,
             batches: offers.batches,
+            class: self.claimed(offers, &time),
             time,
             values_per_s,
             held,
@@ -65,8 +68,8 @@ impl Intake {
     /// Takes what the terminal's clock says as a witness of this machine's.
     fn hear(&self, who: &Who, offers: &Offers<'_>, time: &RequestTime) {
         if let (Some(sent_at_ms), Some(batch)) = (time.sent_at_ms(), offers.batches.first())
-            && let Ok(names) = who.names(batch)
-            && let (Some(store_id), Some(terminal_id)) = (names.store_id, names.terminal_id)
+            && let Ok(names) = names(who, batch)
+            && let Some((store_id, terminal_id)) = voter(who, names)
         {
             let number = self.rates.number(store_id, terminal_id);
             self.clock.heard(number, sent_at_ms);
@@ -79,6 +82,7 @@ struct Submission<'i, 'o> {
     way: Way<'i>,
     who: &'o Who,
     batches: &'o [Offer<'o>],
+    class: Claimed,
     time: RequestTime,
     /// How many values a histogram may stand for, for each second of its span: one limit for the request.
     values_per_s: u64,
@@ -129,11 +133,12 @@ impl<'i, 'o> Submission<'i, 'o> {
     }
 
     async fn take(&mut self, laps: &mut Laps) -> Result<Append, Refusal> {
-        self.check_rates()?;
+        charge::charge(self.way.intake, self.who, self.batches, self.class)?;
         let mut open: Vec<usize> = (0..self.batches.len()).collect();
         let mut put_off = None;
         for _ in 0..ROUNDS_MAX {
-            let looked_up = if self.batches.iter().any(Offer::has_key) {
+            let are_keyed = matches!(self.who, Who::App(_));
+            let looked_up = if are_keyed || self.batches.iter().any(Offer::has_key) {
                 let looked_up = timeout_at(self.way.deadline, self.look_up(&open)).await;
                 looked_up.unwrap_or(Err(Refusal::Busy))?
             } else {
@@ -198,22 +203,6 @@ impl<'i, 'o> Submission<'i, 'o> {
         }
     }
 
-    /// Takes one request from the bucket of every store in it, once, however often the store is named. A batch
-    /// without an identity is charged to nobody: anybody can write a store's name into it.
-    fn check_rates(&self) -> Result<(), Refusal> {
-        let rates = &self.way.intake.rates;
-        let store_of = |batch| identity::payer(self.who, batch);
-        if let [batch] = self.batches {
-            return store_of(batch).map_or(Ok(()), |store_id| rates.pass(store_id));
-        }
-        let mut stores: Vec<&str> = self.batches.iter().filter_map(store_of).collect();
-        stores.sort_unstable();
-        stores.dedup();
-        stores
-            .into_iter()
-            .try_for_each(|store_id| rates.pass(store_id))
-    }
-
     /// Decides about one batch; a fresh one is written to `append`. Gives back what it has to wait for.
     fn reserve(
         &mut self,
@@ -268,7 +257,12 @@ impl<'i, 'o> Submission<'i, 'o> {
         append: &mut Append,
     ) -> Option<Wait> {
         let keys = &self.way.intake.books.keys;
-        match keys.reserve(&keyed.id, keyed.store_id, looked_up) {
+        // An application's keys take no place of its store's senders.
+        let owner = match self.who {
+            Who::App(key) => &*key.name,
+            _ => keyed.store_id,
+        };
+        match keys.reserve(&keyed.id, owner, looked_up) {
             keys::Reserve::Fresh => match validate::refusal(placed.batch, &self.time) {
                 None => return self.write(placed, Identity::Keyed(keyed), append),
                 Some(reason) => {
@@ -373,6 +367,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         };
         let writer = Writer {
             identity,
+            source: source(self.who, batch),
             place: Place::batch(placed.index),
             catalogue: &intake.catalogue,
             time,

@@ -5,7 +5,8 @@ use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::metric::label_code;
 use tillwatch_model::time::MINUTE_MS;
 use tillwatch_model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Unit,
+    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
+    Unit,
 };
 
 use crate::intake::buckets::{Span, Summary, check_buckets};
@@ -56,11 +57,27 @@ pub fn is_recent(batch: &Offer<'_>, time: &RequestTime) -> bool {
     })
 }
 
+/// What is younger than this is live. Unit: ms.
+const LIVE_MS: i64 = 10 * 60 * 1_000;
+
+/// Whether a batch brings anything that was measured in the last ten minutes.
+#[must_use]
+pub fn is_live(batch: &Offer<'_>, time: &RequestTime) -> bool {
+    let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
+    let mut samples = batch.samples.iter().chain(histograms);
+    samples.any(|sample| {
+        let corrected = sample.millis().map(|t_ms| time.corrected(t_ms));
+        matches!(corrected, Some(Ok(t_ms)) if t_ms >= time.received_at_ms - LIVE_MS)
+    })
+}
+
 /// Writes a batch's journal record.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
     /// Who the batch is.
     pub identity: Identity<'a>,
+    /// Whether people or a machine caused what was measured, as far as the batch's sender is believed.
+    pub source: Source,
     /// Where the batch stands in its request.
     pub place: Place,
     /// The metrics that are known.
@@ -174,7 +191,7 @@ impl<'a> Writer<'a> {
             seq,
             is_keyed,
             release,
-            source: batch.source,
+            source: self.source,
             session,
         }
     }

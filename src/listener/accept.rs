@@ -30,6 +30,14 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// What has been written and not delivered is thrown away when this is dropped. Else the kernel keeps
     /// it for minutes for a client that does not read.
     fn give_up_unsent(&self);
+
+    /// Says whether the client has begun a handshake that is not done.
+    fn is_shaking_hands(&self) -> bool {
+        false
+    }
+
+    /// Notes that a handshake ends because it took too long.
+    fn takes_too_long(&self) {}
 }
 
 impl Accept for TcpListener {

@@ -26,11 +26,14 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tower_service::Service as _;
 
 use crate::chance::Chance;
+use crate::listener::ListenerSettings;
 use crate::listener::accept::Stream;
 use crate::listener::refused::{BAD_REQUEST, REQUEST_TIMEOUT, Refusals, Refused};
 use crate::listener::status::{Order, Phase, Status};
 use crate::listener::watched::{Watched, is_line_end};
+use crate::peer::Peer;
 use crate::request_id::{Answered, RequestId};
+use crate::surface::Surface;
 
 /// Bytes of a request's head: room for forty headers of ordinary size.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -44,6 +47,7 @@ pub(super) struct Speech {
     router: Router,
     refusals: Refusals,
     chance: Chance,
+    surface: Surface,
 }
 
 impl Speech {
@@ -51,7 +55,7 @@ impl Speech {
     /// write.
     pub(super) fn new(
         router: Router,
-        has_large_answers: bool,
+        settings: ListenerSettings,
         refusals: Refusals,
         chance: Chance,
     ) -> Self {
@@ -61,12 +65,13 @@ impl Speech {
         builder
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(false)
-            .writev(has_large_answers);
+            .writev(settings.has_large_answers);
         Self {
             builder,
             router,
             refusals,
             chance,
+            surface: settings.surface,
         }
     }
 }
@@ -79,7 +84,12 @@ enum End {
 
 /// Serves one connection to its end. While it waits for a request it is parked: there is no more of it than its
 /// stream and this.
-pub(super) async fn serve(stream: impl Stream, speech: Arc<Speech>, status: Arc<Status>) {
+pub(super) async fn serve(
+    stream: impl Stream,
+    peer: Peer,
+    speech: Arc<Speech>,
+    status: Arc<Status>,
+) {
     let mut watched = Watched::new(stream, Arc::clone(&status));
     status.rests(Phase::Idle, Phase::Parked);
     poll_fn(|context| {
@@ -89,10 +99,17 @@ pub(super) async fn serve(stream: impl Stream, speech: Arc<Speech>, status: Arc<
     .await;
     while poll_fn(|context| comes(&mut watched, context)).await {
         // The future is boxed, so that a parked connection is not the larger for it.
-        match Box::pin(speak(watched, &speech)).await {
+        match Box::pin(speak(watched, peer, &speech)).await {
             Some(parked) => watched = parked,
             None => return,
         }
+    }
+    if watched.is_broken {
+        // What says why a handshake failed must not be lost.
+        status.enter(Phase::Closing);
+        Box::pin(linger(watched.stream)).await;
+    } else if !watched.has_ended {
+        watched.close();
     }
 }
 
@@ -106,18 +123,27 @@ fn comes(watched: &mut Watched<impl Stream>, context: &mut Context<'_>) -> Poll<
     if let Poll::Ready(is_there) = watched.poll_first(context) {
         return Poll::Ready(is_there);
     }
+    let is_shaking = watched.stream.is_shaking_hands();
     match watched.status.order() {
         Order::GoOn | Order::Park => Poll::Pending,
+        // The request may come with the end of the handshake.
+        Order::Stop if is_shaking => Poll::Pending,
+        Order::TimeOut if is_shaking => {
+            watched.stream.takes_too_long();
+            Poll::Ready(false)
+        }
         Order::Stop | Order::TimeOut | Order::Leave => Poll::Ready(false),
     }
 }
 
 /// Speaks HTTP until the connection ends, or is parked: a parked one is given back.
-async fn speak<S: Stream>(watched: Watched<S>, speech: &Speech) -> Option<Watched<S>> {
+async fn speak<S: Stream>(watched: Watched<S>, peer: Peer, speech: &Speech) -> Option<Watched<S>> {
     let status = Arc::clone(&watched.status);
     let noting = Noting {
         router: speech.router.clone(),
         chance: speech.chance.clone(),
+        peer,
+        surface: speech.surface,
         status: Arc::clone(&status),
     };
     let mut connection = speech
@@ -246,6 +272,8 @@ fn read_off(stream: &mut impl Stream, context: &mut Context<'_>) -> Poll<io::Res
 struct Noting {
     router: Router,
     chance: Chance,
+    peer: Peer,
+    surface: Surface,
     status: Arc<Status>,
 }
 
@@ -260,12 +288,14 @@ impl hyper::service::Service<Request<Incoming>> for Noting {
             .enter(if is_whole { Phase::Work } else { Phase::Body });
         let id = RequestId::of(request.headers(), &self.chance);
         request.extensions_mut().insert(id.clone());
+        request.extensions_mut().insert(self.peer);
         let request = request.map(|body| Arriving {
             body,
             status: Arc::clone(&self.status),
         });
         Answering {
             answered: Answered::new(self.router.clone().call(request), id),
+            surface: self.surface,
             status: Arc::clone(&self.status),
         }
     }
@@ -276,6 +306,7 @@ type Routed = <Router as tower_service::Service<Request<Arriving>>>::Future;
 /// Notes when the answer is made.
 struct Answering {
     answered: Answered<Routed>,
+    surface: Surface,
     status: Arc<Status>,
 }
 
@@ -283,7 +314,8 @@ impl Future for Answering {
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.answered).poll(context))?;
+        let mut response = ready!(Pin::new(&mut self.answered).poll(context))?;
+        self.surface.put_on(response.headers_mut());
         self.status.enter(Phase::Answer);
         self.status.answers(true);
         let status = Arc::clone(&self.status);

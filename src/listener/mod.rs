@@ -3,15 +3,18 @@
 //! **Promises**
 //! 1. Everything that arrives is answered. A handler answers a request, whatever bytes follow the request
 //!    in the same packet or a later one. Bytes that are no request get a bare 400, 408 or 431, a count and
-//!    a line in the log.
+//!    a line in the log. So does HTTP where TLS is spoken; any other handshake that fails ends with TLS's own
+//!    word for why.
 //! 2. No client holds a connection for ever. A connection is in one state at a time (`status.rs`), and each
-//!    state that waits for the client has a limit. While the server works on a request (a batch waits for
+//!    state that waits for the client has a limit; a handshake has that of a request's head. While the server works on a request (a batch waits for
 //!    the disk), the connection is left alone.
 //! 3. No client locks others out. At the limit of connections an open connection makes room for a new one,
 //!    first the one whose client loses nothing (`crowd.rs`), unless all are worked on.
 //! 4. The memory of a connection is bounded: nothing is read from a client that does not read its answers.
 //!    A connection that waits for its next request is parked after a second, and takes about two
-//!    kilobytes then in place of twenty.
+//!    kilobytes then in place of twenty; with TLS, about eight more.
+//! 5. A new certificate is shown to the next connection, and those that are open go on. Files that cannot be
+//!    used change nothing.
 //!
 //! | file | what |
 //! |---|---|
@@ -19,6 +22,8 @@
 //! | `status.rs` | the state of a connection, since when, and what the connection is told to do |
 //! | `connection.rs` | one connection, from its first byte to its end |
 //! | `watched.rs` | the stream of a connection as hyper sees it |
+//! | `tls.rs` | TLS in front of any of this, or none |
+//! | `certificate.rs` | the certificate and its key, and what happens when their files are replaced |
 //! | `crowd.rs` | all connections: which are over their time, which make room |
 //! | `refused.rs` | what never became a request |
 //! | `counts.rs` | what is counted |
@@ -28,12 +33,14 @@
 //! a request. The body of a request has its own deadline where it is read.
 
 mod accept;
+mod certificate;
 mod connection;
 mod counts;
 mod crowd;
 mod files;
 mod refused;
 mod status;
+mod tls;
 mod watched;
 #[cfg(test)]
 mod tests;
@@ -52,11 +59,15 @@ use crate::listener::counts::Counts;
 use crate::listener::crowd::Crowd;
 use crate::listener::refused::Refusals;
 use crate::listener::status::Ticks;
+use crate::peer::Peer;
+use crate::surface::Surface;
 use crate::throttle::Throttle;
 use crate::world::World;
 
 pub use crate::listener::accept::{Accept, Stream};
+pub use crate::listener::certificate::{CertificateFiles, Tls, TlsError};
 pub use crate::listener::files::{connections_allowed, raise_open_files};
+pub use crate::listener::tls::{Channel, Secured};
 
 /// How long a body may be incomplete: longer than any `body_timeout`, which cuts it before.
 const BODY_MS_MAX: u64 = 11 * 60 * 1_000;
@@ -82,6 +93,8 @@ pub struct ListenerSettings {
     pub idle_s_max: u32,
     /// Whether answers may be large: they are not copied then.
     pub has_large_answers: bool,
+    /// The headers that answers bear.
+    pub surface: Surface,
 }
 
 /// What tests take; `serve` has its limits from the settings.
@@ -94,6 +107,10 @@ impl Default for ListenerSettings {
             head_s_max: 5,
             idle_s_max: 120,
             has_large_answers: true,
+            surface: Surface {
+                has_tls: false,
+                is_private: true,
+            },
         }
     }
 }
@@ -124,12 +141,7 @@ pub async fn serve(
     let counts = Counts::new(settings);
     let errors = counts.errors.clone();
     let refusals = Refusals::new(settings.name);
-    let speech = Arc::new(Speech::new(
-        router,
-        settings.has_large_answers,
-        refusals,
-        world.chance,
-    ));
+    let speech = Arc::new(Speech::new(router, settings, refusals, world.chance));
     let mut crowd = Crowd::new(settings, counts, ticks.clone());
     let mut every_step = tokio::time::interval(CLOCK_STEP);
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
@@ -137,11 +149,11 @@ pub async fn serve(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 // The peer's address is not logged, because it may be a person's.
-                Ok((stream, _peer)) => {
+                Ok((stream, peer)) => {
                     ticks.advance();
                     if crowd.has_room() {
                         let (status, open) = crowd.enters();
-                        let work = connection::serve(stream, Arc::clone(&speech), status.clone());
+                        let work = connection::serve(stream, Peer(peer.ip()), Arc::clone(&speech), status.clone());
                         let task = world.tasks.spawn_for_client(async move {
                             let _open = open;
                             work.await;

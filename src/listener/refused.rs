@@ -62,7 +62,7 @@ impl Refused {
                 "not HTTP/1, answered 400; behind a body that is longer than its Content-Length, the rest of it"
             }
             Self::Tls => {
-                "TLS, answered 400; there is none on this port: use http://, or a proxy that ends TLS"
+                "TLS, answered 400; there is none on this port: use http://, name a certificate (tls_certificate), or use a proxy that ends TLS"
             }
             Self::Http2 => "HTTP/2, answered 400; speak HTTP/1.1",
             Self::Proxy => {
@@ -79,6 +79,8 @@ pub(super) const BAD_REQUEST: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 pub(super) const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The answer to a request that should have come by TLS.
+pub(super) const HTTPS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 38\r\n\r\nthis port speaks HTTPS: use https://\r\n";
 
 /// A throttle for each reason, so that a flood of one does not hide another.
 static THROTTLES: [Throttle; Refused::ALL.len()] =

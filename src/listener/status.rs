@@ -15,7 +15,7 @@ listed! {
         Idle,
         /// The connection is idle for so long that what hyper takes has been given back.
         Parked,
-        /// Some of a request's head has come.
+        /// Some of a request's head has come, or of a handshake before it.
         Head,
         /// The request's head is whole, its body is not.
         Body,

@@ -27,6 +27,8 @@ pub(super) struct Watched<S> {
     pub(super) before: Bytes,
     /// Whether the client has closed its side, or the connection broke.
     pub(super) has_ended: bool,
+    /// Whether the connection broke before it had a request: a handshake may have, and have said so.
+    pub(super) is_broken: bool,
     /// Whether an end was kept from hyper once, while the last of a body was on its way to the handler.
     was_end_held: bool,
     /// Whether an end is kept from hyper until the answer is out.
@@ -40,6 +42,7 @@ impl<S: Stream> Watched<S> {
             status,
             before: Bytes::new(),
             has_ended: false,
+            is_broken: false,
             was_end_held: false,
             is_end_kept: false,
         }
@@ -55,6 +58,11 @@ impl<S: Stream> Watched<S> {
         // To a client that has left it cannot be said. Without the runtime's limit of steps in one turn: this
         // is not tried again.
         let _ignored = unconstrained(saying).now_or_never();
+    }
+
+    /// Closes this side, as far as that needs no waiting: TLS has a word for it.
+    pub(super) fn close(&mut self) {
+        let _ignored = unconstrained(self.stream.shutdown()).now_or_never();
     }
 
     /// Whether hyper hears that the client has closed its side. While a request of his is worked on or its
@@ -76,13 +84,26 @@ impl<S: Stream> Watched<S> {
         Poll::Pending
     }
 
+    /// Notes whether a parked connection shakes hands: that may take as long as a head. When it has done so, it
+    /// is idle from then on.
+    fn shakes_hands(&self) {
+        match (self.status.phase(), self.stream.is_shaking_hands()) {
+            (Phase::Parked, true) => self.status.enter(Phase::Head),
+            (Phase::Head, false) => self.status.enter(Phase::Parked),
+            _ => {}
+        }
+    }
+
     /// Reads what comes to a parked connection. `false`: its client has left.
     pub(super) fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         // On the stack: a parked connection has no room of its own. As much as hyper reads first, because its
         // limit of a head counts whole reads.
         let mut first = [0_u8; 8 * 1024];
         let mut first = ReadBuf::new(&mut first);
-        let result = ready!(Pin::new(&mut self.stream).poll_read(context, &mut first));
+        let result = Pin::new(&mut self.stream).poll_read(context, &mut first);
+        self.shakes_hands();
+        let result = ready!(result);
+        self.is_broken = result.is_err();
         self.has_ended = result.is_err() || first.filled().is_empty();
         self.status.rests(Phase::Parked, Phase::Idle);
         self.received(first.filled());
@@ -149,6 +170,8 @@ impl<S: Stream> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // TLS has a buffer of its own. A connection that is parked before that is out would never send it.
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(context));
         // Everything is out: hyper flushes when its own buffer is empty.
         if self.status.phase() == Phase::Answer {
             self.status.enter(Phase::Idle);
@@ -156,7 +179,7 @@ impl<S: Stream> AsyncWrite for Watched<S> {
                 context.waker().wake_by_ref();
             }
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,8 @@
 //! Where ClickHouse is, and talking to it.
 
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use clickhouse::{Client, Row, RowOwned, RowRead};
 use tokio::sync::watch;
 
 use crate::persist::error::ClickHouseError;
+use crate::persist::https;
 
 /// The database's name.
 pub const DATABASE: &str = "tillwatch";
@@ -71,9 +74,7 @@ impl ClickHouse {
     #[must_use]
     pub fn new(endpoint: watch::Receiver<Option<Endpoint>>, timeout: Duration) -> Self {
         Self {
-            connections: Arc::new(
-                Client::default().with_product_info("tillwatch", env!("CARGO_PKG_VERSION")),
-            ),
+            connections: Arc::new(product(Client::default())),
             insert_settings: Arc::default(),
             endpoint,
             timeout,
@@ -89,6 +90,24 @@ impl ClickHouse {
         // The receiver keeps the last value; nobody will send another.
         drop(sender);
         Self::new(receiver, timeout)
+    }
+
+    /// ClickHouse at an address that does not change. If the address begins with https, the server's certificate must
+    /// lead to one of `roots` (a file in PEM), or to one of the system's.
+    ///
+    /// # Errors
+    /// When the roots cannot be read.
+    pub fn configured(
+        endpoint: Endpoint,
+        timeout: Duration,
+        roots: Option<&Path>,
+    ) -> io::Result<Self> {
+        let is_secured = endpoint.url.starts_with("https:");
+        let mut clickhouse = Self::fixed(endpoint, timeout);
+        if is_secured {
+            clickhouse.connections = Arc::new(product(https::connections(roots)?));
+        }
+        Ok(clickhouse)
     }
 
     /// Reaches the same ClickHouse, with statements in another database.
@@ -135,6 +154,8 @@ impl ClickHouse {
         let endpoint = self.endpoint()?;
         let client = Client::clone(&self.connections)
             .with_url(endpoint.url)
+            // A server that gathers inserts would answer before the rows are anywhere.
+            .with_setting("async_insert", "0")
             .with_user(endpoint.user)
             .with_password(endpoint.password);
         Ok(match database {
@@ -217,6 +238,17 @@ impl ClickHouse {
         self.within(bind(client.query(sql)).fetch_all::<T>()).await
     }
 
+    /// Whether the server is ClickHouse Cloud, which keeps its own copies on disk and refuses settings about that.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn is_cloud(&self) -> Result<bool, ClickHouseError> {
+        let sql =
+            "SELECT name FROM system.settings WHERE name = 'cloud_mode' AND value IN ('1', 'true')";
+        let found: Vec<Named> = self.fetch(sql, |query| query).await?;
+        Ok(!found.is_empty())
+    }
+
     /// The settings that keep a server from dropping inserted rows as copies of earlier ones. The server at
     /// each endpoint is asked once which of them it knows: it would refuse an insert with others.
     async fn insert_settings(&self) -> Result<Settings, ClickHouseError> {
@@ -285,6 +317,11 @@ impl ClickHouse {
         })
         .await
     }
+}
+
+/// A client that says whose it is.
+fn product(client: Client) -> Client {
+    client.with_product_info("tillwatch", env!("CARGO_PKG_VERSION"))
 }
 
 /// Those of [`NO_DEDUPLICATION`] that a server has named.

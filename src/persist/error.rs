@@ -43,6 +43,9 @@ pub enum StateError {
         /// The table in ClickHouse that the rows are for.
         table: &'static str,
     },
+    /// There are as many of something as there may be.
+    #[error("there are {1} {0} already, and no more are kept: take away those that are not needed")]
+    Full(&'static str, usize),
     /// A field holds what it cannot hold.
     #[error("the state file holds an unreadable {0}")]
     Damaged(&'static str),

@@ -8,14 +8,14 @@ use crate::persist::tables::{get_meta, put_meta};
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 6;
+pub(super) const LAYOUT: i64 = 7;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 6] = ["
+pub(super) const LAYOUTS: [&str; 7] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -71,7 +71,27 @@ pub(super) const LAYOUTS: [&str; 6] = ["
     CREATE TABLE IF NOT EXISTS key_count (
         hour INTEGER NOT NULL, store_id TEXT NOT NULL, key_count INTEGER NOT NULL,
         PRIMARY KEY (hour, store_id)) WITHOUT ROWID;
+", "
+    -- Tokens that were ended before their time: kind family (name), store (name), terminal (name, terminal_id).
+    CREATE TABLE IF NOT EXISTS revocation (
+        kind TEXT NOT NULL, name TEXT NOT NULL, terminal_id TEXT NOT NULL, before_ms INTEGER NOT NULL,
+        kept_until_ms INTEGER NOT NULL, PRIMARY KEY (kind, name, terminal_id)) WITHOUT ROWID;
+    -- Keys that do not expire: of each the SHA-256. Scopes and stores with spaces between them; no stores: all.
+    CREATE TABLE IF NOT EXISTS static_key (
+        id TEXT PRIMARY KEY, digest BLOB NOT NULL, scopes TEXT NOT NULL, stores TEXT NOT NULL, name TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL) WITHOUT ROWID;
 "];
+
+/// The first layout whose releases ask for revocations. Whoever has revoked something must not have it undone by an
+/// earlier release, which would let the tokens in again.
+const FIRST_TO_REVOKE: i64 = 7;
+
+/// Demands of whatever opens the file from now on that it knows revocations.
+pub(super) fn demand_revocations(transaction: &Transaction<'_>) -> Result<(), StateError> {
+    let needs: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", needs.max(FIRST_TO_REVOKE))?;
+    Ok(())
+}
 
 /// Makes the tables, or brings them forward. `PRAGMA user_version` is the oldest layout whose releases may
 /// use the file, `layout` in `meta` is its own; a file of the first release has only the former.

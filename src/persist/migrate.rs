@@ -7,6 +7,8 @@
 //! functions of the applied migrations. If one is missing, all migrations are applied again, in order; a
 //! statement whose work is already done changes nothing.
 
+use std::borrow::Cow;
+
 use clickhouse::Row;
 use sha2::{Digest, Sha256};
 
@@ -112,6 +114,18 @@ impl Migration {
     }
 }
 
+/// What makes ClickHouse write rows to its disk before it answers.
+const ON_DISK: &str = "fsync_after_insert = 1, fsync_part_directory = 1";
+
+/// A statement as the server takes it: Cloud has no disk of its own to speak of.
+fn suited(statement: &str, is_cloud: bool) -> Cow<'_, str> {
+    if !is_cloud || !statement.contains(ON_DISK) {
+        return Cow::Borrowed(statement);
+    }
+    let statement = statement.replace(&format!(", {ON_DISK}"), "");
+    Cow::Owned(statement.replace(&format!("SETTINGS {ON_DISK}"), ""))
+}
+
 /// What applying did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
@@ -171,7 +185,8 @@ pub async fn migrate_with(
             clickhouse.database()
         ))
         .await?;
-    clickhouse.execute(RECORD_TABLE).await?;
+    let is_cloud = clickhouse.is_cloud().await?;
+    clickhouse.execute(&suited(RECORD_TABLE, is_cloud)).await?;
     let sql = "SELECT number, name, checksum, oldest_binary FROM migration FINAL ORDER BY number";
     let applied: Vec<Applied> = clickhouse.fetch(sql, |query| query).await?;
     for row in &applied {
@@ -191,7 +206,7 @@ pub async fn migrate_with(
             continue;
         }
         for statement in migration.statements() {
-            clickhouse.execute(statement).await?;
+            clickhouse.execute(&suited(statement, is_cloud)).await?;
         }
         if is_before {
             continue;

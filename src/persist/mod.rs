@@ -21,6 +21,7 @@
 //! | `epoch.rs` | what the ledger knows of one epoch |
 //! | `identity.rs` | which journal the file goes with |
 //! | `losses.rs` | what was found missing from the journal |
+//! | `credentials.rs` | static keys and revoked tokens |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their destruction |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `layout.rs` | the layout of the SQLite file, and how an earlier one is brought forward |
@@ -30,6 +31,7 @@
 //! | `marks.rs` | which hours an epoch has rows of, and how they are marked |
 //! | `hours.rs` | which hours of which stores `rollup_1h` does not hold in full |
 //! | `clickhouse.rs` | where ClickHouse is, and talking to it |
+//! | `https.rs` | the connections to a server that speaks HTTPS |
 //! | `migrate.rs` | applies `migrations/` |
 //! | `budget.rs` | the disk that the tables may take, and what gives way |
 //! | `by_epoch.rs` | which epochs the tables hold rows of, without reading the rows |
@@ -48,12 +50,14 @@ pub mod backup;
 pub mod budget;
 pub mod by_epoch;
 pub mod clickhouse;
+pub mod credentials;
 pub mod deep;
 pub mod epoch;
 pub mod error;
 pub mod expiry;
 pub mod hours;
 pub mod identity;
+mod https;
 mod keys;
 mod layout;
 pub mod losses;

@@ -70,8 +70,10 @@ pub fn open(config: &Config, data_dir: &Path, tasks: &Tasks) -> Result<Database,
             user: config.clickhouse.user.clone(),
             password: password(config)?,
         };
+        let roots = config.clickhouse.ca_file.as_deref();
+        let clickhouse = ClickHouse::configured(endpoint, timeout, roots);
         return Ok(Database {
-            clickhouse: ClickHouse::fixed(endpoint, timeout),
+            clickhouse: clickhouse.map_err(ServeError::Roots)?,
             supervisor: None,
         });
     }

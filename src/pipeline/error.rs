@@ -20,6 +20,14 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The certificates that ClickHouse's must lead to cannot be read.
+    #[error(
+        "the certificates that are trusted for clickhouse_url cannot be read (clickhouse_ca_file)"
+    )]
+    Roots(#[source] std::io::Error),
+    /// A certificate cannot be used.
+    #[error("the certificate of a listener cannot be used")]
+    Tls(#[from] crate::listener::TlsError),
     /// Another process has the data folder.
     #[error("the data folder {} is in use by process {pid}; stop that process first", .path.display())]
     InUse {

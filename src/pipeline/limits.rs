@@ -9,9 +9,11 @@ use crate::aggregate;
 use crate::aggregate::terminals::Limits;
 use crate::config::{Config, Span};
 use crate::doors;
-use crate::intake::{self, rates, shares};
+use crate::intake::{self, limits, rates, shares};
 use crate::listener;
+use crate::peer::Networks;
 use crate::pipeline::seal::Due;
+use crate::surface::Surface;
 
 /// How long the head of a request to the admin listener may take. Whoever asks there is near.
 const ADMIN_HEAD_S_MAX: u32 = 5;
@@ -92,6 +94,31 @@ pub(super) fn intake_settings(config: &Config) -> intake::Settings {
             store_requests_per_s: config.store_rate.requests_per_s,
             store_burst: config.store_rate.burst,
         },
+        limits: sender_limits(config),
+    }
+}
+
+fn sender_limits(config: &Config) -> limits::Settings {
+    let limits = &config.limits;
+    let stores = limits.stores.0.iter();
+    limits::Settings {
+        terminal: limits.terminal.interval,
+        terminal_burst: limits.terminal_burst,
+        store: limits.store.interval,
+        per_terminal: limits.per_terminal.interval,
+        stores: stores
+            .map(|(store_id, rate)| (store_id.as_str().into(), rate.interval))
+            .collect(),
+        app: limits.app.interval,
+        address: limits.address.interval,
+    }
+}
+
+/// Whom to believe about addresses, and which are not counted.
+pub(super) fn networks(config: &Config) -> Networks {
+    Networks {
+        trusted_proxies: config.auth.trusted_proxies.0.clone(),
+        exempt: config.limits.exempt.0.clone(),
     }
 }
 
@@ -115,6 +142,10 @@ pub(super) fn listen_settings(
         head_s_max: seconds(config.connections.head_timeout),
         idle_s_max: seconds(config.connections.idle_timeout),
         has_large_answers: false,
+        surface: Surface {
+            has_tls: config.tls.certificate.is_some(),
+            is_private: false,
+        },
     };
     let admin = listener::ListenerSettings {
         name: "admin",
@@ -122,6 +153,10 @@ pub(super) fn listen_settings(
         head_s_max: ADMIN_HEAD_S_MAX,
         idle_s_max: ADMIN_IDLE_S_MAX,
         has_large_answers: true,
+        surface: Surface {
+            has_tls: config.tls.admin_certificate.is_some(),
+            is_private: true,
+        },
     };
     (ingest, admin)
 }

@@ -8,7 +8,9 @@
 //! | `setup.rs` | sockets, doors and intake, what is held; housekeeping |
 //! | `limits.rs` | the settings as each stage takes them |
 //! | `state_keys.rs` | the state file as the intake asks it for keys |
-//! | `token_keys.rs` | the keys that verify tokens, from the data folder |
+//! | `certificates.rs` | the certificates of the listeners, also when they are replaced |
+//! | `credentials.rs` | keeps the gate up to date about keys, tokens and revocations |
+//! | `socket.rs` | the socket in the data folder, for orders about credentials |
 //! | `start.rs` | state, journal, replay: from disk to a running aggregate |
 //! | `folder.rs` | makes the data folder, holds it against other processes, sees whether its contents belong together |
 //! | `modes.rs` | who may read the data folder |
@@ -28,7 +30,9 @@
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod apply;
+mod certificates;
 mod clock;
+mod credentials;
 mod disk;
 mod engine;
 mod error;
@@ -46,10 +50,10 @@ mod seal;
 mod serve;
 mod setup;
 mod ship;
+mod socket;
 mod start;
 mod state_keys;
 mod stop;
-mod token_keys;
 mod upkeep;
 
 pub use engine::{ENGINE_NAMES, OpenDatabase, open_database, read_endpoint_file};
@@ -64,4 +68,5 @@ pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};
 pub use serve::serve;
+pub use socket::{ORDERS, Reached, reach};
 pub use upkeep::{Standing, Upkeep};

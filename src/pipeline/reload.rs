@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{counter, gauge};
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::AdminHosts;
+use crate::audit_log::{AuditLog, Entry, Outcome};
 use crate::config::{Config, ConfigError, SETTINGS};
 use crate::doors::Hall;
 use crate::doors::cors::Origins;
+use crate::hosts::Schemes;
 use crate::intake::Intake;
-use crate::pipeline::limits::{door_limits, due, intake_settings};
+use crate::pipeline::limits::{door_limits, due, intake_settings, networks};
 use crate::pipeline::seal::Due;
 use crate::pipeline::setup::Front;
 use crate::self_metrics as names;
@@ -28,6 +31,7 @@ pub(super) struct Reloader {
     hall: Arc<Hall>,
     intake: Arc<Intake>,
     pub(super) origins: Arc<Origins>,
+    audit_log: AuditLog,
     pub(super) admin_hosts: Arc<AdminHosts>,
     pub(super) due: watch::Sender<Due>,
     outbox_budget_bytes: Arc<AtomicU64>,
@@ -83,15 +87,18 @@ impl Reloader {
         ship_wanted: Arc<Notify>,
         outbox_budget_bytes: Arc<AtomicU64>,
     ) -> Self {
-        let origins = Arc::new(Origins::default());
-        origins.set(&config.listen.cors_origins.0);
-        let admin_hosts = Arc::new(AdminHosts::default());
+        let has_tls = config.tls.admin_certificate.is_some();
+        let admin_hosts = Arc::new(AdminHosts::new(Schemes {
+            http: !has_tls,
+            https: has_tls || config.auth.behind_proxy,
+        }));
         admin_hosts.set(&config.listen.admin_hosts.0);
         Self {
             load,
             hall: front.hall,
             intake: front.intake,
-            origins,
+            origins: front.origins,
+            audit_log: front.audit_log,
             admin_hosts,
             due: watch::Sender::new(due(config)),
             outbox_budget_bytes,
@@ -109,9 +116,18 @@ impl Reloader {
 
     /// Reads the settings and takes what can be taken. Blocks for the file.
     pub(super) fn reload(&self, running: &mut Config) {
+        let note = |about, outcome| {
+            self.audit_log.note(&Entry {
+                act: "settings.reload",
+                by: "signal",
+                about,
+                outcome,
+            });
+        };
         let new = match (self.load)() {
             Ok(new) => new,
             Err(error) => {
+                note(json!({}), Outcome::Failed);
                 counter!(names::CONFIG_RELOADS, "result" => "error").increment(1);
                 gauge!(names::CONFIG_SUCCESS).set(0.0);
                 tracing::error!(
@@ -123,6 +139,10 @@ impl Reloader {
             }
         };
         let changes = Changes::between(running, &new);
+        note(
+            json!({"taken": changes.taken, "waiting": changes.waiting}),
+            Outcome::Done,
+        );
         let config = merged(running, &new);
         if changes.taken.contains(&"log_level") {
             let level = &config.log.level;
@@ -133,7 +153,7 @@ impl Reloader {
                 );
             }
         }
-        self.hall.reload(door_limits(&config));
+        self.hall.reload(door_limits(&config), networks(&config));
         self.intake.reload(intake_settings(&config));
         self.origins.set(&config.listen.cors_origins.0);
         self.admin_hosts.set(&config.listen.admin_hosts.0);

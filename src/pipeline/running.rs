@@ -1,7 +1,7 @@
 //! Everything that runs, built from what a start leaves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tillwatch_journal::Keeper;
@@ -9,12 +9,15 @@ use tillwatch_model::Catalogue;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::Acts;
+use crate::auth::Jwks;
 use crate::config::Config;
+use crate::credentials::Desk;
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::Acknowledgement;
 use crate::persist::{ClickHouse, State};
 use crate::pipeline::apply::Applier;
+use crate::pipeline::credentials;
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::engine::Database;
 use crate::pipeline::error::ServeError;
@@ -50,6 +53,9 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) reloader: Arc<Reloader>,
     pub(super) acts: Arc<Acts>,
+    pub(super) credentials: Arc<Desk>,
+    /// The keys of the shop's own backend, until they are watched.
+    pub(super) jwks: Mutex<Option<Jwks>>,
     pub(super) front: Front,
     pub(super) health: Arc<Health>,
     pub(super) pages: Arc<Pages>,
@@ -78,7 +84,9 @@ impl Running {
             world,
         } = parts;
         let health = Arc::new(Health::new(world.clock.clone()));
-        let front = make_front(&config, &catalogue, &state, &health, &started, &world);
+        let front = make_front(&config, &catalogue, &state, &health, &started, &world)?;
+        let (credentials, jwks) =
+            credentials::desk(&config, &state, &front.gate, &front.audit_log, &world)?;
         let holdings = hold(&state, started.aggregator, &started.journal, &front)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let aggregate = Applier {
@@ -132,18 +140,15 @@ impl Running {
             Arc::clone(&ship_wanted),
             outbox_budget,
         ));
-        let acts = Arc::new(Acts {
-            desk: front.desk.clone(),
-            holdings,
-            clock: world.clock.clone(),
-            seal_wanted: Arc::clone(&seal_wanted),
-            sealed: sealer.sealed_position.subscribe(),
-        });
+        let sealed = sealer.sealed_position.subscribe();
+        let acts = acts(&front, holdings, &world, (&seal_wanted, sealed));
         Ok(Self {
             world,
             config,
             reloader,
             acts,
+            credentials,
+            jwks: Mutex::new(jwks),
             front,
             health,
             pages,
@@ -157,6 +162,22 @@ impl Running {
             ship_wanted,
         })
     }
+}
+
+fn acts(
+    front: &Front,
+    holdings: Arc<Holdings>,
+    world: &World,
+    (seal_wanted, sealed): (&Arc<Notify>, watch::Receiver<u64>),
+) -> Arc<Acts> {
+    Arc::new(Acts {
+        desk: front.desk.clone(),
+        audit_log: front.audit_log.clone(),
+        holdings,
+        clock: world.clock.clone(),
+        seal_wanted: Arc::clone(seal_wanted),
+        sealed,
+    })
 }
 
 /// The places where rollups lie: whatever moves rollups needs all of them.

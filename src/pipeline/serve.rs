@@ -12,12 +12,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task;
 
 use crate::admin::{self, Admin};
-use crate::auth::KeyFolder;
 use crate::config::Config;
 use crate::doors;
 use crate::health;
-use crate::listener;
+use crate::listener::{self, ListenerSettings, Secured};
 use crate::pipeline::clock::Watcher;
+use crate::pipeline::credentials;
 use crate::pipeline::disk;
 use crate::pipeline::engine;
 use crate::pipeline::error::ServeError;
@@ -28,9 +28,9 @@ use crate::pipeline::pages;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::running::{Parts, Running};
 use crate::pipeline::setup::{announce, bind, forget, tell_what_was_held_back};
+use crate::pipeline::socket;
 use crate::pipeline::start;
 use crate::pipeline::stop::{self, Stop};
-use crate::pipeline::token_keys;
 use crate::pipeline::upkeep::Upkeep;
 use crate::world::World;
 use crate::{self_metrics, throttle};
@@ -125,8 +125,9 @@ impl Running {
         let public_address = public.local_addr().map_err(setup)?;
         let admin_address = admin.local_addr().map_err(setup)?;
         let tasks = self.world.tasks.clone();
+        let (public_tls, admin_tls) = (self.front.tls.public.clone(), self.front.tls.admin.clone());
         let serving = listener::serve(
-            public,
+            Secured::new(public, public_tls, settings.name),
             self.public_router(),
             settings,
             public_closed,
@@ -135,7 +136,7 @@ impl Running {
         );
         let public = tasks.spawn("ingest listener", serving);
         let serving = listener::serve(
-            admin,
+            Secured::new(admin, admin_tls, admin_settings.name),
             self.admin_router(),
             admin_settings,
             admin_closed,
@@ -143,6 +144,7 @@ impl Running {
             self.world.clone(),
         );
         let admin = tasks.spawn("admin listener", serving);
+        self.serve_orders(admin_settings, close_public.subscribe())?;
         let sealing = Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
             Arc::clone(&self.seal_wanted),
@@ -164,7 +166,7 @@ impl Running {
         tasks.spawn("upkeep", upkeep.run(stopping));
         let beside = self.start_beside(hangup);
         Reloader::note_start();
-        announce(public_address, admin_address);
+        announce(&self.config, public_address, admin_address);
         let asked = tokio::select! {
             // In this order: when the aggregate's thread dies, the next group halts the journal, and the disk is not
             // to blame.
@@ -194,8 +196,33 @@ impl Running {
         outcome
     }
 
+    /// Serves orders about credentials, over the socket in the data folder.
+    fn serve_orders(
+        &self,
+        settings: ListenerSettings,
+        closed: watch::Receiver<bool>,
+    ) -> Result<(), ServeError> {
+        let orders = socket::bind(&self.config.data.dir);
+        let orders = orders.map_err(|error| ServeError::Setup(error.to_string()))?;
+        let settings = ListenerSettings {
+            name: "control",
+            ..settings
+        };
+        let router = socket::router(Arc::clone(&self.credentials));
+        let serving = listener::serve(
+            orders,
+            router,
+            settings,
+            closed,
+            stop::ADMIN_DRAIN,
+            self.world.clone(),
+        );
+        self.world.tasks.spawn("control socket", serving);
+        Ok(())
+    }
+
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 6] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 8] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -209,8 +236,14 @@ impl Running {
             state: Arc::clone(&self.shipper.state),
         };
         let looking = disk::watch(self.sealer.journal.clone(), Arc::clone(&self.health));
-        let folder = KeyFolder::of(&self.config.data.dir);
-        let keys = token_keys::watch(Arc::clone(&self.front.gate), folder);
+        let keys = credentials::watch_keys(Arc::clone(&self.credentials));
+        let jwks = self.jwks.lock().ok().and_then(|mut jwks| jwks.take());
+        let jwks = credentials::watch_jwks(
+            jwks,
+            Arc::clone(&self.credentials),
+            Arc::clone(&self.front.gate),
+            self.world.clone(),
+        );
         let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
         [
             tasks.spawn("housekeeper", forgetting),
@@ -219,12 +252,17 @@ impl Running {
             tasks.spawn("watcher of the disk", looking),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
+            tasks.spawn("watcher of the key set", jwks),
+            tasks.spawn(
+                "watcher of the certificates",
+                self.front.tls.clone().watch(),
+            ),
         ]
     }
 
     fn public_router(&self) -> Router {
-        let origins = Arc::clone(&self.reloader.origins);
-        doors::cors::allow(doors::router(Arc::clone(&self.front.hall)), origins)
+        let hall = Arc::clone(&self.front.hall);
+        doors::cors::allow(doors::router(Arc::clone(&hall)), hall)
             .merge(health::router(Arc::clone(&self.health)))
     }
 
@@ -235,6 +273,8 @@ impl Running {
             renders: Arc::clone(&self.pages),
             tasks: self.world.tasks.clone(),
             health: Arc::clone(&self.health),
+            gate: Arc::clone(&self.front.gate),
+            audit_log: self.front.audit_log.clone(),
             hosts: Arc::clone(&self.reloader.admin_hosts),
         })
     }

@@ -12,9 +12,11 @@ use tillwatch_model::time::day_of;
 use tokio::net::TcpListener;
 
 use crate::aggregate::Aggregator;
+use crate::audit_log::AuditLog;
 use crate::auth::Gate;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::doors::cors::Origins;
 use crate::doors::{self, Hall};
 use crate::health::Health;
 use crate::holdings::Holdings;
@@ -23,11 +25,12 @@ use crate::intake::session::Pseudonyms;
 use crate::intake::{self, Acknowledgement, Books, Desk, HeldBack, Intake};
 use crate::persist::State;
 use crate::pipeline::apply::hold_back;
+use crate::pipeline::certificates::Certificates;
+use crate::pipeline::credentials;
 use crate::pipeline::error::ServeError;
-use crate::pipeline::limits::{door_limits, intake_settings};
+use crate::pipeline::limits::{door_limits, intake_settings, networks};
 use crate::pipeline::start::Started;
 use crate::pipeline::state_keys::StateKeys;
-use crate::pipeline::token_keys;
 use crate::room::Room;
 use crate::throttle;
 use crate::world::World;
@@ -63,6 +66,9 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
 #[derive(Debug, Clone)]
 pub(super) struct Front {
     pub(super) gate: Arc<Gate>,
+    pub(super) origins: Arc<Origins>,
+    pub(super) audit_log: AuditLog,
+    pub(super) tls: Certificates,
     pub(super) hall: Arc<Hall>,
     pub(super) intake: Arc<Intake>,
     pub(super) desk: Desk,
@@ -76,7 +82,7 @@ pub(super) fn make_front(
     health: &Health,
     started: &Started<Acknowledgement>,
     world: &World,
-) -> Front {
+) -> Result<Front, ServeError> {
     let settings = intake_settings(config);
     let parts = intake::Parts {
         clock: world.clock.clone(),
@@ -91,24 +97,34 @@ pub(super) fn make_front(
         pseudonyms: Pseudonyms::new(Box::new(StateKeys(Arc::clone(state)))),
         is_outbox_full: Arc::clone(&health.is_outbox_full),
     };
+    let acknowledge_max = settings.acknowledge_max;
     let intake = Arc::new(Intake::new(settings, parts));
     let room = Room::new(config.requests.in_flight_bytes_max.in_memory());
-    let gate = token_keys::gate(config);
+    let gate = credentials::gate(config);
+    let audit_log = credentials::audit_log(&config.data.dir, world)?;
+    let origins = Arc::new(Origins::default());
+    origins.set(&config.listen.cors_origins.0);
     let parts = doors::Parts {
         gate: Arc::clone(&gate),
+        networks: networks(config),
+        origins: Arc::clone(&origins),
+        audit_log: audit_log.clone(),
         room: Arc::clone(&room),
         intake: Arc::clone(&intake),
         clock: world.clock.clone(),
         chance: world.chance.clone(),
         is_stopping: Arc::clone(&health.is_stopping),
     };
-    Front {
+    Ok(Front {
         hall: Hall::new(door_limits(config), parts),
         gate,
+        origins,
+        audit_log,
+        tls: Certificates::load(config)?,
         intake,
-        desk: Desk::new(started.journal.clone(), settings.acknowledge_max),
+        desk: Desk::new(started.journal.clone(), acknowledge_max),
         room,
-    }
+    })
 }
 
 /// Makes the holdings: what is open, in the outbox and dirty. Whom the replay found to have made too many rows is
@@ -150,6 +166,7 @@ pub(super) async fn forget(intake: Arc<Intake>, holdings: Arc<Holdings>, clock: 
         let settled_ms = clock.is_settled().then_some(now_ms);
         let forgotten = tokio::task::spawn_blocking(move || {
             intake.rates().forget();
+            intake.limits().forget();
             intake.books().held_back.forget(now_ms);
             if let Some(now_ms) = settled_ms {
                 intake.books().dedup.forget(now_ms);
@@ -170,11 +187,14 @@ pub(super) async fn tell_what_was_held_back() {
 }
 
 /// Prints the line that scripts wait for.
-pub(super) fn announce(ingest: SocketAddr, admin: SocketAddr) {
+pub(super) fn announce(config: &Config, ingest: SocketAddr, admin: SocketAddr) {
+    let scheme = |has_tls| if has_tls { "https" } else { "http" };
+    let ingest_scheme = scheme(config.tls.certificate.is_some());
+    let admin_scheme = scheme(config.tls.admin_certificate.is_some());
     let mut out = std::io::stdout().lock();
     let line = writeln!(
         out,
-        "tillwatch ready ingest=http://{ingest} admin=http://{admin}"
+        "tillwatch ready ingest={ingest_scheme}://{ingest} admin={admin_scheme}://{admin}"
     );
     if line.and_then(|()| out.flush()).is_err() {
         tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");

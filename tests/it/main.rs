@@ -47,6 +47,8 @@ mod query;
 #[cfg(test)]
 mod terminals;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod scenarios;

@@ -126,6 +126,7 @@ pub fn command(path: &Path) -> Command {
 
 /// An HTTP client that keeps no connection, so that tests count what they mean to.
 pub fn http() -> reqwest::Client {
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .pool_max_idle_per_host(0)
         .no_proxy()

@@ -23,8 +23,8 @@ fi
 grep -q 'set it first' "$folder/log" || { cat "$folder/log" >&2; fail "docker-compose.yml does not say which passwords to set"; }
 (export "${passwords[@]/%/=secret}"; compose) <docker-compose.yml >"$folder/compose.yml" 2>"$folder/log" \
   || { cat "$folder/log" >&2; fail "docker compose config"; }
-services="$(sed -n '/^services:/,/^[^ ]/p' "$folder/compose.yml" | grep -cE '^  [a-z]+:$')"
-(( services == 5 )) || fail "docker-compose.yml has $services services, not 5"
+services="$(sed -n '/^services:/,/^[^ ]/p' "$folder/compose.yml" | grep -cE '^  [a-z-]+:$')"
+(( services == 7 )) || fail "docker-compose.yml has $services services, not 7"
 pass "docker compose config: $services services"
 
 mounted="$(grep -oE "$PWD/[^:]+" "$folder/compose.yml" | sort -u)"

@@ -14,17 +14,17 @@ start_tillwatch
   </dev/null >"$folder/fleet.out" 2>"$folder/fleet.log" &
 # Stopped in this order: the fleet, then the collector.
 pids=("$!" "${pids[@]}")
-has_fleet() { curl -fsS "$admin/metrics/fleet" | grep -q '^pos_sync_duration_seconds_count{[^}]*} [1-9]'; }
+has_fleet() { ask /metrics/fleet | grep -q '^pos_sync_duration_seconds_count{[^}]*} [1-9]'; }
 until_true 60 "the fleet's samples do not show in /metrics/fleet" has_fleet
-has_shipped() { curl -fsS "$admin/metrics" | grep -q '^tillwatch_confirmed_epoch [1-9]'; }
+has_shipped() { ask /metrics | grep -q '^tillwatch_confirmed_epoch [1-9]'; }
 until_true 60 "no epoch was confirmed" has_shipped
 
-curl -fsS "$admin/metrics" >"$folder/own.txt"
+ask /metrics >"$folder/own.txt"
 promtool check metrics <"$folder/own.txt" || fail "promtool check metrics finds fault with /metrics"
 pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/own.txt") families"
 
 has_windows() {
-  curl -fsS -H 'Accept: text/plain' "$admin/metrics/fleet" >"$folder/fleet.plain"
+  ask /metrics/fleet -H 'Accept: text/plain' >"$folder/fleet.plain"
   grep -q '^pos_sync_duration_window_seconds{' "$folder/fleet.plain"
 }
 until_true 120 "/metrics/fleet has no window gauges" has_windows
@@ -32,7 +32,7 @@ promtool check metrics <"$folder/fleet.plain" || fail "promtool check metrics fi
 pass "promtool check metrics: $(grep -c '^# TYPE' "$folder/fleet.plain") families of /metrics/fleet"
 
 # The strict parser wants a time on every line.
-curl -fsS -D "$folder/head" "$admin/metrics/fleet" >"$folder/fleet.txt"
+ask /metrics/fleet -D "$folder/head" >"$folder/fleet.txt"
 grep -qi '^content-type: application/openmetrics-text' "$folder/head" || fail "/metrics/fleet is not sent as OpenMetrics"
 [[ "$(tail -n 1 "$folder/fleet.txt")" == "# EOF" ]] || fail "/metrics/fleet does not end with # EOF"
 awk -v now="$(date +%s)" '/^#/ { print; next } { print $0, now }' "$folder/fleet.txt" >"$folder/timed.txt"
@@ -45,9 +45,11 @@ global:
   scrape_interval: 1s
 scrape_configs:
   - job_name: tillwatch
+    authorization: {credentials_file: keys/metrics.key}
     static_configs: [{targets: ["${admin#http://}"]}]
   - job_name: fleet
     metrics_path: /metrics/fleet
+    basic_auth: {username: prometheus, password_file: keys/metrics.key}
     static_configs: [{targets: ["${admin#http://}"]}]
 YML
 promtool check config "$folder/prometheus.yml" >/dev/null || fail "the test's own configuration is wrong"

@@ -92,10 +92,15 @@ find_tillwatch() {
   [[ -n "${STACK_PROGRAM:-}" ]] || cargo build --locked --quiet --bin tillwatch
 }
 
-# start_tillwatch [LISTEN ADMIN_LISTEN]: on free ports, or there. Sets tillwatch, tillwatch_pid, ingest, admin.
+# start_tillwatch [LISTEN ADMIN_LISTEN]: on free ports, or there, with an admin listener that asks for a key. Sets tillwatch,
+# tillwatch_pid, ingest, admin; makes keys/metrics.key, which Prometheus shows, and operator.key, which `ask` does.
 start_tillwatch() {
   find_tillwatch
-  TILLWATCH_SEAL_INTERVAL=2s "$tillwatch" serve --data-dir "$folder/data" --listen "${1:-127.0.0.1:0}" --admin-listen "${2:-127.0.0.1:0}" \
+  mkdir -p "$folder/keys"
+  "$tillwatch" key new --data-dir "$folder/data" --scope metrics --to "$folder/keys/metrics.key"
+  "$tillwatch" key new --data-dir "$folder/data" --scope metrics --scope read --scope operate --to "$folder/operator.key"
+  export TILLWATCH_ADMIN_KEY_FILE="$folder/operator.key"
+  TILLWATCH_SEAL_INTERVAL=2s TILLWATCH_ADMIN_AUTH=required "$tillwatch" serve --data-dir "$folder/data" --listen "${1:-127.0.0.1:0}" --admin-listen "${2:-127.0.0.1:0}" \
     </dev/null >"$folder/serve.out" 2>"$folder/serve.log" &
   tillwatch_pid="$!"
   pids=("$tillwatch_pid" "${pids[@]}")
@@ -106,6 +111,9 @@ start_tillwatch() {
   ingest="${ingest%% *}"
   admin="${ready#*admin=}"
 }
+
+# ask PATH [OPTION…]: the admin listener, with a key.
+ask() { local path="$1"; shift; curl -fsS -H "Authorization: Bearer $(cat "$folder/operator.key")" "$@" "$admin$path"; }
 
 tillwatch_is_ready() { # PID
   kill -0 "$1" 2>/dev/null || { cat "$folder/serve.log" >&2; fail "tillwatch did not start"; }

@@ -36,6 +36,9 @@ const AFTER_MISS: Duration = Duration::from_secs(1);
 
 /// Asks again and again; completes when the engine counts as hung.
 pub(super) async fn lost(url: &str, (user, password): (&str, &str), settings: PulseSettings) {
+    // The client wants a provider of cryptography, although it speaks plain HTTP; in a program that has installed one
+    // this changes nothing.
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .no_proxy()
         // What hangs must not be asked on a connection that worked before, nor held open.

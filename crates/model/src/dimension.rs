@@ -2,6 +2,10 @@
 
 /// What a release or a store becomes when the durable set of them is full.
 pub const OVERFLOW: &str = "__overflow__";
+
+/// What the terminal of a browser application's batches is called, before the application's name. Everybody can send
+/// such batches, so nothing that is told of a store's tills counts them.
+pub const APP_PREFIX: &str = "app:";
 /// What a release becomes that is not written as releases are.
 pub const INVALID_RELEASE: &str = "__invalid__";
 /// What a release is called that only one terminal has reported, and that has no name of its own yet.

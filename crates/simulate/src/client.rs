@@ -1,16 +1,20 @@
 //! One request over HTTP, and its answer.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+};
 use serde::Deserialize;
 
 use crate::Options;
+use crate::terminal::Outgoing;
 use crate::tokens::{Tokens, TokensError};
 
 /// The longest answer that is read: one reason per sample of the largest request, and room.
@@ -124,12 +128,13 @@ impl Client {
     /// Posts a body and waits for the answer, or hangs up after a while and learns nothing.
     pub async fn post(
         self,
-        body: Vec<u8>,
+        outgoing: Outgoing,
+        store: String,
         token: Option<Arc<str>>,
-        hang_up_after: Option<Duration>,
     ) -> (Answer, Duration) {
         let started = Instant::now();
-        let request = self.send(body, token);
+        let hang_up_after = outgoing.hang_up_after;
+        let request = self.send(outgoing, store, token);
         let answer = match hang_up_after {
             None => request.await,
             Some(after) => {
@@ -141,11 +146,17 @@ impl Client {
         (answer, started.elapsed())
     }
 
-    async fn send(self, body: Vec<u8>, token: Option<Arc<str>>) -> Answer {
-        let mut request = self
-            .http
-            .post(self.url)
-            .header(CONTENT_TYPE, "application/json");
+    async fn send(self, outgoing: Outgoing, store: String, token: Option<Arc<str>>) -> Answer {
+        let Outgoing {
+            body, is_backlog, ..
+        } = outgoing;
+        // As the SDK does: a balancer keeps a store on one collector, and what was kept gives way to what is live.
+        let mut url = self.url;
+        url.query_pairs_mut().append_pair("store", &store);
+        if is_backlog {
+            url.query_pairs_mut().append_pair("class", "backlog");
+        }
+        let mut request = self.http.post(url).header(CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -174,6 +185,12 @@ pub enum ClientError {
     /// The tokens could not be made.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// A file could not be read.
+    #[error("could not read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// A file holds no key.
+    #[error("{} holds no key", .0.display())]
+    NoKey(PathBuf),
     /// The client could not be made.
     #[error("could not set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -184,14 +201,43 @@ pub enum ClientError {
 /// # Errors
 /// When none can be made.
 pub fn http(options: &Options) -> Result<reqwest::Client, ClientError> {
-    reqwest::Client::builder()
+    builder(options)?.build().map_err(ClientError::Client)
+}
+
+/// A client for the admin listener, which shows it the key.
+///
+/// # Errors
+/// When the key cannot be read, or no client can be made.
+pub fn admin_http(options: &Options) -> Result<reqwest::Client, ClientError> {
+    let mut client = builder(options)?;
+    if let Some(path) = &options.admin_key_file {
+        let key = String::from_utf8(read(path)?).unwrap_or_default();
+        let value = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
+        let mut value = value.map_err(|_no_key| ClientError::NoKey(path.clone()))?;
+        value.set_sensitive(true);
+        client = client.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+    }
+    client.build().map_err(ClientError::Client)
+}
+
+fn builder(options: &Options) -> Result<reqwest::ClientBuilder, ClientError> {
+    // In a program that has installed one this changes nothing.
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
+    let mut client = reqwest::Client::builder()
         .user_agent(concat!("tillwatch-simulate/", env!("CARGO_PKG_VERSION")))
         .pool_max_idle_per_host(options.connections as usize)
         .tcp_nodelay(true)
         .no_proxy()
-        .timeout(options.timeout)
-        .build()
-        .map_err(ClientError::Client)
+        .timeout(options.timeout);
+    if let Some(path) = &options.ca_file {
+        let roots = reqwest::Certificate::from_pem_bundle(&read(path)?);
+        client = client.tls_certs_merge(roots.map_err(ClientError::Client)?);
+    }
+    Ok(client)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
+    std::fs::read(path).map_err(|source| ClientError::Read(path.to_owned(), source))
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {

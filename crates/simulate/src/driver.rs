@@ -252,15 +252,17 @@ impl Fleet {
                 terminal.start_trip(&self.world, now_ms, &mut self.tally.counts)
             });
             if let Some(outgoing) = outgoing {
-                let token = self.terminals.get(index).and_then(|terminal| {
-                    let profile = terminal.profile();
-                    client.token_of(&profile.store_id, &profile.terminal_id)
-                });
+                let (store, token) = self.terminals.get(index).map_or_else(
+                    || (String::new(), None),
+                    |terminal| {
+                        let profile = terminal.profile();
+                        let token = client.token_of(&profile.store_id, &profile.terminal_id);
+                        (profile.store_id.clone(), token)
+                    },
+                );
                 let client = client.clone();
                 self.trips.spawn(async move {
-                    let (answer, elapsed) = client
-                        .post(outgoing.body, token, outgoing.hang_up_after)
-                        .await;
+                    let (answer, elapsed) = client.post(outgoing, store, token).await;
                     (index, answer, elapsed)
                 });
             }

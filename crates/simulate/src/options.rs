@@ -68,6 +68,24 @@ pub struct Options {
     #[arg(long, value_name = "FILE", help_heading = "Collector")]
     pub token_key: Option<PathBuf>,
 
+    /// File with a key of the scopes metrics and read (`tillwatch key new`), which is shown to the admin listener.
+    #[arg(
+        long,
+        env = "TILLWATCH_ADMIN_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Collector"
+    )]
+    pub admin_key_file: Option<PathBuf>,
+
+    /// File of certificates (PEM) that are trusted beside those of the system, for URLs that begin with https.
+    #[arg(
+        long,
+        env = "TILLWATCH_CA_FILE",
+        value_name = "FILE",
+        help_heading = "Collector"
+    )]
+    pub ca_file: Option<PathBuf>,
+
     /// How long one request may take before the terminal gives it up and tries again.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Collector")]
     pub timeout: Duration,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tillwatch_model::Metric;
 
 use crate::Options;
-use crate::client::{ClientError, http};
+use crate::client::{ClientError, admin_http};
 
 /// The quantiles that are compared; also the keys of the answer.
 pub const QUANTILES: [&str; 4] = ["0.5", "0.75", "0.95", "0.99"];
@@ -106,7 +106,7 @@ impl Query {
     /// When there is no client for it.
     pub fn new(url: &str, options: &Options, from_ms: i64) -> Result<Self, QueryError> {
         Ok(Self {
-            http: http(options)?,
+            http: admin_http(options)?,
             url: format!("{}/api/v1/percentiles", url.trim_end_matches('/')),
             from_ms,
             is_grouped: options.stores <= GROUPS_MAX,

@@ -90,6 +90,11 @@ impl SigningKey {
         &self.kid
     }
 
+    /// The public part, as base64url.
+    pub(crate) fn public(&self) -> &str {
+        &self.public
+    }
+
     /// When the key was made, Unix ms.
     #[must_use]
     pub fn created_at_ms(&self) -> i64 {
@@ -111,7 +116,8 @@ impl SigningKey {
     /// # Errors
     /// When the library refuses its own public key.
     pub fn verifying(&self) -> Result<VerifyingKey, KeyError> {
-        VerifyingKey::of_ed25519(&self.public).ok_or(KeyError::Malformed("its public part"))
+        VerifyingKey::of_ed25519(&self.public)
+            .map_err(|_unfit| KeyError::Malformed("its public part"))
     }
 
     /// The key as it lies in a file. It is a secret.

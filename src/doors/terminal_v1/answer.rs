@@ -5,10 +5,8 @@ use axum::response::Response;
 use serde::Serialize;
 use tillwatch_model::Outcomes;
 
-use crate::chance::Chance;
 use crate::doors::answer;
 use crate::doors::idempotency::REPLAYED;
-use crate::doors::refusal::Refusal;
 use crate::intake::Receipt;
 use crate::intake::report::Remark;
 
@@ -66,23 +64,4 @@ pub(super) fn accepted(receipt: &Receipt) -> Response {
         response.headers_mut().insert(REPLAYED, replayed);
     }
     response
-}
-
-/// Makes any answer but 202.
-pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
-    let message = sentence(&refusal.to_string());
-    let mut response = answer::error(&refusal.verdict(), &message, chance);
-    answer::name_codings(&mut response, refusal);
-    response
-}
-
-/// Makes a sentence for people: a capital letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().map(char::to_uppercase);
-    let mut sentence: String = first.into_iter().flatten().chain(characters).collect();
-    if !sentence.ends_with('.') {
-        sentence.push('.');
-    }
-    sentence
 }

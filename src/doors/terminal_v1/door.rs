@@ -15,13 +15,15 @@ use super::offers::offer;
 use super::parse::parse_within;
 use super::request::{self, Batch, Format, Limits, ParseError, Parsed};
 use super::wrapping::{Opened, Wrapping, open_envelope};
+use crate::auth::Who;
 use crate::clock::InDoubt;
+use crate::doors;
 use crate::doors::hall::Hall;
 use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::{Sender, Trace};
 use crate::intake::laps::Stage;
-use crate::intake::{Offers, Receipt, Who};
+use crate::intake::{Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
 /// A body up to this long, as sent, is decompressed on the thread that received it. A longer body is
@@ -48,7 +50,7 @@ async fn post_batches(State(hall): State<Arc<Hall>>, request: Request) -> Respon
             response
         }
         Err(refusal) => {
-            let response = answer::refused(&refusal, &hall.chance);
+            let response = doors::answer::refused(&refusal, &hall.chance);
             let code = refusal.verdict().code;
             trace.finish(response.status(), Some(code), Outcomes::default());
             response
@@ -63,22 +65,16 @@ async fn take(
     trace: &mut Trace<'_>,
 ) -> Result<Receipt, Refusal> {
     let (parts, body) = request.into_parts();
-    let received = receive(
-        hall,
-        arrived_at_ms,
-        &parts.headers,
-        body,
-        Wrapping::of,
-        trace,
-    )
-    .await?;
+    let received = receive(hall, arrived_at_ms, &parts, body, Wrapping::of, trace).await?;
     let Received {
         received_at_ms,
         who,
+        class,
         key,
         wrapping,
         body,
         mut held,
+        turn: _turn,
     } = received;
     let is_long = body.len() > UNPACK_INLINE_BYTES_MAX;
     let unpacking = hall
@@ -105,6 +101,7 @@ async fn take(
     let offers = Offers {
         received_at_ms,
         sent_at_ms: request.sent_at_ms,
+        class,
         batches: &batches,
     };
     let submitted = hall.intake.submit(&who, &offers, held, trace.laps()).await;
@@ -123,8 +120,9 @@ async fn take(
 /// Who sent a batch, as its token says it, else the batch.
 fn sender<'r>(batch: &'r Batch<'_>, who: &'r Who) -> Sender<'r> {
     let (store_id, terminal_id) = match who {
-        Who::Unproven => (None, None),
+        Who::Anybody | Who::Server(_) => (None, None),
         Who::Bearer(bearer) => (Some(&*bearer.store_id), bearer.terminal_id.as_deref()),
+        Who::App(key) => (None, Some(&*key.name)),
     };
     Sender {
         store_id: store_id.or_else(|| batch.store_id.value().map(AsRef::as_ref)),

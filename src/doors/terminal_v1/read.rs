@@ -251,6 +251,8 @@ impl<'de> Item<'de> for Top<'de> {
     ) -> Result<bool, V::Error> {
         match key {
             b"sent_at_ms" => self.sent_at_ms = value.field()?,
+            // A beacon's credential, read before the body was.
+            b"token" => value.skip()?,
             b"batches" => {
                 let mut batches = self.many.take().unwrap_or_default();
                 match value.list(&mut batches, context)? {

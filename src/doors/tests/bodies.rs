@@ -78,11 +78,13 @@ fn written(
     let time = RequestTime::new(&Offers {
         received_at_ms: NOW_MS,
         sent_at_ms: request.sent_at_ms,
+        class: crate::intake::limits::Class::Live,
         batches: &batches,
     });
     let record = |(index, batch)| {
-        let identity = Identity::of(&Who::Unproven, batch).map_err(|reason| reason.name())?;
+        let identity = Identity::of(&Who::Anybody, batch).map_err(|reason| reason.name())?;
         let writer = Writer {
+            source: batch.source,
             identity,
             place: Place::batch(index),
             catalogue: &catalogue,

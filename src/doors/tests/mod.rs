@@ -18,12 +18,14 @@ use axum::body::Body;
 use axum::http::Request;
 use tower_service::Service;
 
-use crate::auth::{Gate, Mode};
+use crate::audit_log::AuditLog;
+use crate::auth::{Gate, GateSettings, Mode};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::doors::{Hall, Limits, Parts, router};
 use crate::intake::Settings;
 use crate::intake::tests::Stage;
+use crate::peer::Networks;
 use crate::room::Room;
 
 /// The doors before an intake on a journal of its own.
@@ -43,7 +45,15 @@ impl Collector {
             hall: Hall::new(
                 limits,
                 Parts {
-                    gate: Arc::new(Gate::new(Mode::Off)),
+                    gate: Arc::new(Gate::new(GateSettings {
+                        posting: Mode::Off,
+                        admin: Mode::Off,
+                        are_apps_let_in: false,
+                        family_s_max: 0,
+                    })),
+                    networks: Networks::default(),
+                    origins: Arc::default(),
+                    audit_log: AuditLog::nowhere(Clock::of_machine()),
                     room: Arc::clone(&room),
                     intake,
                     clock: Clock::of_machine(),

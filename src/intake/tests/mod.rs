@@ -200,14 +200,13 @@ async fn submit_of(
     let offers = Offers {
         received_at_ms: NOW_MS,
         sent_at_ms: Field::Absent,
+        class: crate::intake::limits::Class::Live,
         batches: &[offer],
     };
     let room = Room::new(1 << 20);
     let held = Held::new(&room, 100).unwrap();
     let mut laps = Laps::begin(Instant::now());
-    let submitted = stage
-        .intake
-        .submit(&Who::Unproven, &offers, held, &mut laps);
+    let submitted = stage.intake.submit(&Who::Anybody, &offers, held, &mut laps);
     submitted.await?.durable(&mut laps).await
 }
 

@@ -65,14 +65,46 @@ pub struct Manifest {
     pub state_bytes: u64,
 }
 
-/// Backs up the state file in `data_dir` into the new folder `target`. `progress` is told bytes done and
+/// The folder of private keys in a backup that was made with them.
+const KEYS_FOLDER: &str = "token_keys";
+
+/// Copies a folder of private keys, each for its owner alone.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_keys(from: &Path, to: &Path) -> Result<(), BackupError> {
+    make_private(to)?;
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(io_error("read", from))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(io_error("read", from))?.path();
+        let name = path.file_name().unwrap_or_default();
+        if path.is_file() && name.to_string_lossy().ends_with(".json") {
+            let bytes = std::fs::read(&path).map_err(io_error("read", &path))?;
+            write_synced(&to.join(name), &bytes)?;
+        }
+    }
+    sync_folder(to)
+}
+
+/// The folder of private keys in a backup, if it was made with them.
+#[must_use]
+pub fn keys_in(folder: &Path) -> Option<PathBuf> {
+    let keys = folder.join(KEYS_FOLDER);
+    keys.is_dir().then_some(keys)
+}
+
+/// Backs up the state file in `data_dir` into the new folder `target`, and a folder of private keys if one is given.
+/// `progress` is told bytes done and
 /// bytes in all. The folder appears whole or not at all.
 ///
 /// # Errors
 /// When `target` holds something, or a file cannot be read or written.
 pub fn create(
     data_dir: &Path,
-    target: &Path,
+    (target, keys): (&Path, Option<&Path>),
     now_ms: i64,
     chance: &Chance,
     progress: &mut dyn FnMut(u64, u64),
@@ -85,6 +117,9 @@ pub fn create(
     let temporary = sibling(target, "unfinished", chance);
     make_private(&temporary)?;
     let made = fill(&source, &temporary, now_ms, progress).and_then(|manifest| {
+        if let Some(keys) = keys {
+            copy_keys(keys, &temporary.join(KEYS_FOLDER))?;
+        }
         std::fs::rename(&temporary, target).map_err(io_error("rename the backup to", target))?;
         sync_parent(target)?;
         Ok(manifest)

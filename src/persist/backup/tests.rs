@@ -11,10 +11,16 @@ fn backed_up(folder: &Path) -> (PathBuf, Manifest) {
     let state = State::open(&data, &World::of_machine()).unwrap();
     let target = folder.join("backup");
     let mut seen = 0;
-    let manifest = create(&data, &target, 5, &Chance::seeded(1), &mut |done, all| {
-        assert!(done <= all);
-        seen = done;
-    });
+    let manifest = create(
+        &data,
+        (&target, None),
+        5,
+        &Chance::seeded(1),
+        &mut |done, all| {
+            assert!(done <= all);
+            seen = done;
+        },
+    );
     let manifest = manifest.unwrap();
     assert_eq!(manifest.collector_id, state.collector_id());
     assert_eq!(seen, manifest.state_bytes);
@@ -28,7 +34,7 @@ fn a_backup_is_whole_or_not_there() {
     assert_eq!(verify(&target).unwrap(), manifest);
     let again = create(
         &folder.path().join("data"),
-        &target,
+        (&target, None),
         6,
         &Chance::seeded(1),
         &mut |_, _| {},
@@ -36,7 +42,7 @@ fn a_backup_is_whole_or_not_there() {
     assert!(matches!(again, Err(BackupError::NotEmpty(_))), "{again:?}");
     let nothing = create(
         &folder.path().join("none"),
-        &folder.path().join("b"),
+        (&folder.path().join("b"), None),
         6,
         &Chance::seeded(1),
         &mut |_, _| {},

@@ -162,6 +162,7 @@ async fn the_value_of_every_bucket_is_the_same_in_sql_as_in_rust() {
         "SELECT tillwatch_bucket_value_v1(toUInt32(number)) FROM numbers({}) FORMAT RowBinary",
         last + 1
     );
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let bytes = http
         .post(engine.url())

@@ -12,7 +12,6 @@ mod keys;
 mod limits;
 mod mutations;
 mod samples;
-mod tokens;
 mod types;
 
 use serde_json::Value;

@@ -101,6 +101,7 @@ async fn a_retired_store_is_gone_from_every_page_and_begins_anew_when_it_posts_a
         "{output}"
     );
     // A page of another site can post without asking first, but no JSON.
+    let _is_second = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/api/v1/stores/stays/retire", server.admin);
     assert_eq!(http.post(url).send().await.unwrap().status(), 415);

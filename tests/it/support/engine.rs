@@ -71,6 +71,7 @@ impl Engine {
 
     /// Runs a statement that must succeed.
     pub async fn sql(&self, statement: &str) -> String {
+        let _is_second = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let response = http
             .post(self.url())

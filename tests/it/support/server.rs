@@ -37,6 +37,8 @@ pub struct Server {
     /// The ready line as it came.
     pub ready_line: String,
     http: reqwest::Client,
+    /// What the admin listener is shown, if it asks.
+    admin_key: Option<String>,
     folder: Folder,
     environment: Vec<(String, String)>,
     /// Whether its state file was new: then the ledger must agree with the process's own counters.
@@ -111,17 +113,26 @@ impl Server {
             let word = ready_line
                 .split_whitespace()
                 .find_map(|word| word.strip_prefix(name));
-            word.and_then(|url| url.strip_prefix("=http://"))
-                .map(|address| address.parse().unwrap())
+            word.and_then(|url| url.split_once("://"))
+                .map(|(_, address)| address.parse().unwrap())
         };
         let (Some(ingest), Some(admin)) = (address("ingest"), address("admin")) else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("not ready: {ready_line:?}\n{}", read_log(folder.path()));
         };
+        let _is_second = rustls::crypto::ring::default_provider().install_default();
+        let certificates = environment
+            .iter()
+            .filter(|(name, path)| name.ends_with("TLS_CERTIFICATE") && !path.is_empty());
+        let roots = certificates.map(|(_, path)| {
+            let text = std::fs::read(path).unwrap();
+            reqwest::Certificate::from_pem(&text).unwrap()
+        });
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
+            .tls_certs_merge(roots)
             .build()
             .unwrap();
         Self {
@@ -130,6 +141,7 @@ impl Server {
             admin,
             ready_line,
             http,
+            admin_key: None,
             folder,
             environment,
             is_first,
@@ -174,7 +186,7 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
     ) -> Reply {
-        let url = format!("http://{}/v1/batches", self.ingest);
+        let url = format!("{}/v1/batches", self.ingest_url());
         let mut request = self.http.post(url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -192,21 +204,45 @@ impl Server {
     /// Any request to the ingest listener.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         self.http
-            .request(method, format!("http://{}{path}", self.ingest))
+            .request(method, format!("{}{path}", self.ingest_url()))
     }
 
     /// `GET` on the admin listener.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Reply {
-        let request = self
+        let mut request = self
             .http
-            .get(format!("http://{}{path}", self.admin))
+            .get(format!("{}{path}", self.admin_url()))
             .query(parameters);
+        if let Some(key) = &self.admin_key {
+            request = request.bearer_auth(key);
+        }
         Reply::of(request.send().await.unwrap()).await
+    }
+
+    /// Shows this key to the admin listener from now on.
+    pub fn show(&mut self, key: &str) {
+        self.admin_key = Some(key.to_owned());
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        let words = self.ready_line.split_whitespace();
+        let mut urls = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        urls.next().unwrap().to_owned()
+    }
+
+    /// The URL of the ingest listener.
+    pub fn ingest_url(&self) -> String {
+        self.url_of("ingest")
+    }
+
+    /// The URL of the admin listener.
+    pub fn admin_url(&self) -> String {
+        self.url_of("admin")
     }
 
     /// `GET` on the admin listener, with headers.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
-        let mut request = self.http.get(format!("http://{}{path}", self.admin));
+        let mut request = self.http.get(format!("{}{path}", self.admin_url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -328,7 +364,9 @@ impl Server {
     async fn again(&mut self) -> Self {
         let nowhere = Folder::Given(PathBuf::new());
         let folder = std::mem::replace(&mut self.folder, nowhere);
-        Self::launch(folder, self.environment.clone()).await
+        let mut again = Self::launch(folder, self.environment.clone()).await;
+        again.admin_key = self.admin_key.take();
+        again
     }
 
     fn kill_now(&mut self) {

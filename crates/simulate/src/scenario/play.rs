@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::campaign::{Run, SimulateError};
-use crate::client::http;
+use crate::client::{admin_http, http};
 use crate::options::End;
 use crate::query::{Query, QueryError};
 use crate::scenario::collector::Collector;
@@ -132,13 +132,14 @@ impl Stage<'_> {
         stop: &impl Fn() -> F,
     ) -> Result<Report, SimulateError> {
         let options = self.options;
-        let client = http(options)?;
+        let client = admin_http(options)?;
         let mut run = Run::prepare(options, None).await?;
         let before = Pages::fetch(&client, self.admin_url).await?;
         let mut outbox = Outbox::default();
+        let hostile_client = http(options)?;
         // On a thread of its own, so that it does not slow the fleet down.
         let attack = self.scenario.is_hostile.then(|| {
-            let attack = hostile::attack(options.url().to_owned(), client.clone());
+            let attack = hostile::attack(options.url().to_owned(), hostile_client.clone());
             tokio::spawn(attack)
         });
         let attack = async {

@@ -5,7 +5,7 @@ use std::future::Future;
 use tillwatch_model::metric::to_float;
 
 use crate::campaign::{Run, SimulateError};
-use crate::client::http;
+use crate::client::admin_http;
 use crate::query::Query;
 use crate::queues::Queues;
 use crate::report::grouped;
@@ -132,7 +132,7 @@ pub async fn climb<F: Future<Output = ()>>(
     stop: &impl Fn() -> F,
 ) -> Result<Report, SimulateError> {
     let admin_url = options.admin_url.clone().unwrap_or_default();
-    let client = http(options)?;
+    let client = admin_http(options)?;
     let before = Pages::fetch(&client, &admin_url).await?;
     let mut queues = Queues::new(uuid::Uuid::new_v4().to_string());
     let mut table = Table::new(&[

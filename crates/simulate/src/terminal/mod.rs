@@ -256,6 +256,7 @@ impl Terminal {
         });
         Some(Outgoing {
             body,
+            is_backlog: load == Load::Backlog,
             hang_up_after,
         })
     }

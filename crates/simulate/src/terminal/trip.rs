@@ -58,6 +58,8 @@ pub struct Trip {
 pub struct Outgoing {
     /// The body, not compressed.
     pub body: Vec<u8>,
+    /// Whether it brings what was kept while the terminal was offline.
+    pub is_backlog: bool,
     /// When the terminal hangs up on purpose.
     pub hang_up_after: Option<Duration>,
 }

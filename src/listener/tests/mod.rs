@@ -1,5 +1,7 @@
 //! A listener with real sockets, and clients that do what they should not; one without any socket.
 
+mod tls;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +27,9 @@ use crate::world::World;
 use super::connection::{self, Speech};
 use super::refused::Refusals;
 use super::status::{Order, Phase, Status, Ticks};
-use super::{Accept, Drain, ListenerSettings, Stream, serve};
+use crate::peer::Peer;
+
+use super::{Accept, Drain, ListenerSettings, Secured, Stream, Tls, serve};
 
 const SOON: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,6 +44,7 @@ fn settings(connections_max: usize) -> ListenerSettings {
         head_s_max: 1,
         idle_s_max: 2,
         has_large_answers: false,
+        ..ListenerSettings::default()
     }
 }
 
@@ -71,6 +76,10 @@ impl Server {
     }
 
     async fn start_with(settings: ListenerSettings) -> Self {
+        Self::start_secured(settings, None).await
+    }
+
+    async fn start_secured(settings: ListenerSettings, tls: Option<Arc<Tls>>) -> Self {
         let (permits, handled, waiting) = (
             Arc::new(Semaphore::new(0)),
             Arc::new(AtomicUsize::new(0)),
@@ -105,7 +114,7 @@ impl Server {
             all: Duration::from_secs(3),
         };
         let task = tokio::spawn(serve(
-            listener,
+            Secured::new(listener, tls, settings.name),
             router,
             settings,
             stopping,
@@ -193,7 +202,7 @@ impl Client {
 
     /// Whether a request on it is answered.
     async fn is_served(&mut self) -> bool {
-        let mut heard = [0; 256];
+        let mut heard = [0; 1024];
         let asking = async {
             self.0.write_all(GET.as_bytes()).await?;
             self.0.read(&mut heard).await
@@ -344,13 +353,17 @@ async fn parking() -> (Client, Arc<Status>, Arc<Semaphore>) {
     let status = Arc::new(Status::new(&Ticks::new()));
     let speech = Speech::new(
         router,
-        false,
+        ListenerSettings {
+            has_large_answers: false,
+            ..ListenerSettings::default()
+        },
         Refusals::new("test"),
         crate::chance::Chance::seeded(1),
     );
     let (stream, _peer) = accepted.unwrap();
     tokio::spawn(connection::serve(
         stream,
+        Peer(std::net::Ipv4Addr::LOCALHOST.into()),
         Arc::new(speech),
         Arc::clone(&status),
     ));

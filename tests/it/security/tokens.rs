@@ -1,85 +1,10 @@
 //! Terminals that show who they are, and others that pretend to.
 
-use std::path::Path;
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tillwatch_token::{AUDIENCE, Claims, SigningKey};
+use tillwatch_token::{Claims, SigningKey};
 
-use crate::support::{Batch, Reply, Server, data, many, now_ms, run, said};
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn token(subcommand: &[&str], folder: &Path, more: &[&str]) -> String {
-    let mut arguments: Vec<String> = subcommand.iter().map(|&word| word.to_owned()).collect();
-    arguments.extend(["--data-dir".to_owned(), folder.display().to_string()]);
-    arguments.extend(more.iter().map(|&word| word.to_owned()));
-    let output = run("token", arguments).await;
-    let (is_good, text) = said(&output);
-    assert!(is_good, "{text}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-async fn issue(folder: &Path, more: &[&str]) -> String {
-    token(&["issue"], folder, more).await
-}
-
-/// A collector that asks for tokens and has a key.
-async fn start(folder: &Path) -> Server {
-    token(&["key", "new"], &folder.join("data"), &[]).await;
-    Server::start_on(folder, &[("TILLWATCH_AUTH", "required")]).await
-}
-
-async fn post(server: &Server, token: &str, body: &Value) -> Reply {
-    let header = format!("Bearer {token}");
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", header.as_str()),
-    ];
-    server.post_with(&headers, body.to_string()).await
-}
-
-fn batch(store_id: &str, terminal_id: &str) -> Batch {
-    Batch::new(store_id)
-        .with("terminal_id", terminal_id)
-        .value_now("lcp_ms", 1.0)
-}
-
-fn outcome(reply: &Reply) -> (u16, String) {
-    let code = if reply.status == 202 {
-        String::new()
-    } else {
-        reply.code()
-    };
-    (reply.status, code)
-}
-
-fn refused(status: u16, code: &str) -> (u16, String) {
-    (status, code.to_owned())
-}
-
-/// The key that signs, from its file.
-fn key_of(data: &Path) -> SigningKey {
-    let entry = std::fs::read_dir(data.join("token_keys")).unwrap().next();
-    let text = std::fs::read_to_string(entry.unwrap().unwrap().path()).unwrap();
-    SigningKey::from_json(&text).unwrap()
-}
-
-fn claims(store: &str, from_s: i64, until_s: i64) -> Claims {
-    let now_s = now_ms() / 1_000;
-    Claims {
-        aud: AUDIENCE.to_owned(),
-        store: store.to_owned(),
-        terminal: None,
-        cohort: None,
-        jti: "t".to_owned(),
-        fam: None,
-        iat: now_s + from_s,
-        auth_time: None,
-        nbf: None,
-        exp: now_s + until_s,
-    }
-}
+use super::{batch, claims, holds, issue, key_of, outcome, post, refused, start, token, until};
+use crate::support::{data, many, run, said};
 
 #[tokio::test]
 async fn a_terminal_posts_for_itself_and_for_nobody_else() {
@@ -126,19 +51,6 @@ async fn a_terminal_posts_for_itself_and_for_nobody_else() {
             "a token was kept"
         );
     }
-}
-
-/// Whether a file below a folder holds these bytes.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
-    let entries = std::fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().path()).any(|path| {
-        if path.is_dir() {
-            holds(&path, bytes)
-        } else {
-            let content = std::fs::read(&path).unwrap_or_default();
-            content.windows(bytes.len()).any(|window| window == bytes)
-        }
-    })
 }
 
 #[tokio::test]
@@ -199,43 +111,36 @@ async fn tokens_that_are_old_young_forged_or_of_others_are_refused_and_counted()
 }
 
 #[tokio::test]
-async fn a_key_is_taken_and_let_go_while_the_collector_runs() {
+async fn a_key_is_taken_retired_and_let_go_while_the_collector_runs() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
     let own = data(&server);
     let first = issue(&own, &["--store", "store-1"]).await;
-    let file = std::fs::read_dir(own.join("token_keys"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let kid = key_of(&own).kid().to_owned();
     token(&["key", "new"], &own, &[]).await;
     let second = issue(&own, &["--store", "store-1"]).await;
-    until(&server, &second, 202).await;
-    let reply = post(&server, &first, &batch("store-1", "till-1").0).await;
-    assert_eq!(
-        reply.status, 202,
-        "an older key verifies as long as it is there"
-    );
-    std::fs::remove_file(file).unwrap();
-    until(&server, &first, 401).await;
+    let answers = async |token: &str| {
+        post(&server, token, &batch("store-1", "till-1").0)
+            .await
+            .status
+    };
+    assert_eq!(answers(&second).await, 202);
+    assert_eq!(answers(&first).await, 202, "an older key verifies on");
+    token(&["key", "retire", &kid], &own, &[]).await;
+    assert_eq!(answers(&first).await, 202, "and a retired one, too");
     let listed = token(&["key", "list"], &own, &[]).await;
-    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(
+        listed.lines().count() == 2 && listed.contains("retired"),
+        "{listed}"
+    );
+    token(&["key", "remove", &kid], &own, &[]).await;
+    assert_eq!(answers(&first).await, 401);
+    assert_eq!(answers(&second).await, 202);
+    // Somebody who has no other way takes the file away.
+    let file = std::fs::read_dir(own.join("token_keys")).unwrap().next();
+    std::fs::remove_file(file.unwrap().unwrap().path()).unwrap();
+    until(&server, &second, 401).await;
     server.stop().await;
-}
-
-/// Posts with a token until the collector answers so.
-async fn until(server: &Server, token: &str, status: u16) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    loop {
-        let reply = post(server, token, &batch("store-1", "till-1").0).await;
-        if reply.status == status {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "{}", reply.text());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 #[tokio::test]
