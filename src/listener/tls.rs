@@ -54,13 +54,15 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    fn new(tls: Arc<Tls>, listener: &'static str) -> Self {
-        let counter = |result: Handshake| metrics::counter!(names::TLS_HANDSHAKES, "listener" => listener, "result" => result.name());
-        Self {
-            tls,
-            listener,
-            counters: Handshake::ALL.map(counter),
-        }
+    /// Its counters by result. They are there before the first handshake, and where there will be none: what is not
+    /// there has no rise.
+    fn counters(listener: &'static str) -> [metrics::Counter; Handshake::ALL.len()] {
+        Handshake::ALL.map(|result| {
+            let result = result.name();
+            let counter = metrics::counter!(names::TLS_HANDSHAKES, "listener" => listener, "result" => result);
+            counter.increment(0);
+            counter
+        })
     }
 
     fn count(&self, result: Handshake) {
@@ -94,7 +96,14 @@ pub struct Secured<A> {
 impl<A: Accept> Secured<A> {
     /// Puts TLS in front of a listener of this name, or lets its connections through as they are.
     pub fn new(listener: A, tls: Option<Arc<Tls>>, name: &'static str) -> Self {
-        let handshakes = tls.map(|tls| Arc::new(Handshakes::new(tls, name)));
+        let counters = Handshakes::counters(name);
+        let handshakes = tls.map(|tls| {
+            Arc::new(Handshakes {
+                tls,
+                listener: name,
+                counters,
+            })
+        });
         Self {
             listener,
             handshakes,
