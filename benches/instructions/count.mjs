@@ -16,15 +16,32 @@ const ROUNDS = 32;
 // All of one count takes some ten seconds.
 const TIME_MAX_MS = 120_000;
 
+/** Requests that are refused: what the collector is started with, what stands in their heads, how they are answered. */
+const REFUSED = {
+  address: { serve: ["--address-rate", "1/min", "--exempt-networks", "none"], status: 429, isFirstTaken: true },
+  no_credential: { serve: ["--auth", "required"], status: 401 },
+  forged: { serve: ["--auth", "required", "--terminal-rate", "off"], status: 401, needsTokens: true },
+  content_encoding: { serve: [], status: 415, head: "content-encoding: lzma\r\n" },
+};
+
+/** A token whose signature is that of another one. */
+async function forge(program, folder) {
+  const issue = async (store) => (await run(program, ["token", "issue", "--data-dir", `${folder}/data`, "--store", store])).stdout.trim();
+  await run(program, ["token", "key", "new", "--data-dir", `${folder}/data`]);
+  const [one, other] = [await issue("store-000"), await issue("store-001")];
+  return [...one.split(".").slice(0, 2), other.split(".")[2]].join(".");
+}
+
 /** The collector under valgrind, from its ready line to its end. */
 class Collector {
-  static async start(program, folder) {
+  static async start(program, folder, more) {
     const valgrind = ["--tool=callgrind", "--instr-atstart=no", `--callgrind-out-file=${folder}/callgrind.out`];
     const serve = ["serve", "--data-dir", `${folder}/data`, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     // Neither engine nor server: what is counted is the way of a batch up to the aggregate.
     serve.push("--clickhouse-url", "http://127.0.0.1:9", "--log-level", "error");
     // One store may post as fast as it can here.
     serve.push("--store-requests-per-s", "4000000", "--store-burst", "4000000");
+    serve.push(...more);
     // With several, how often one looks for the work of another is a matter of chance.
     const env = { ...process.env, TOKIO_WORKER_THREADS: "1" };
     const collector = new Collector();
@@ -85,12 +102,15 @@ async function functions(file, batches) {
 }
 
 /** Instructions a batch, and, if asked for, where they went. */
-export async function count(program, format, { connections = 1, wantsFunctions = false } = {}) {
+export async function count(program, format, { connections = 1, wantsFunctions = false, refused = undefined } = {}) {
   const folder = await mkdtemp(path.join(os.tmpdir(), "tillwatch-instructions-"));
   let collector;
   const work = async () => {
-    collector = await Collector.start(program, folder);
-    const load = new Load(collector.address, format, connections);
+    const { serve = [], head = "", status = 202, needsTokens, isFirstTaken } = refused ? REFUSED[refused] : {};
+    const token = needsTokens ? `authorization: Bearer ${await forge(program, folder)}\r\n` : "";
+    collector = await Collector.start(program, folder, serve);
+    if (isFirstTaken) await fetch(`http://${collector.address.host}:${collector.address.port}/nothing`);
+    const load = new Load(collector.address, format, connections, { head: head + token, status });
     await load.post(TERMINALS, WARM_UP_ROUNDS);
     await collector.control("-i", "on");
     // What runs for the first time under the counter is translated for it.

@@ -97,7 +97,9 @@ export const FORMATS = {
 
 /** One connection that posts a request at a time. */
 class Connection {
-  constructor(host, port) {
+  constructor(host, port, { head = "", status = 202 } = {}) {
+    this.head = head;
+    this.status = status;
     this.address = `${host}:${port}`;
     this.socket = net.connect({ host, port, noDelay: true });
     this.received = "";
@@ -116,7 +118,7 @@ class Connection {
   }
 
   request(type, body) {
-    const head = `POST /v1/batches HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const head = `POST /v1/batches HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\n${this.head}content-length: ${body.length}\r\n\r\n`;
     return Buffer.concat([Buffer.from(head), body]);
   }
 
@@ -126,16 +128,17 @@ class Connection {
       this.socket.write(request);
     });
     const accepted = '{"accepted":40,"duplicate":0,"rejected":0,"reasons":[]}';
-    if (!answer.startsWith("HTTP/1.1 202") || !answer.endsWith(accepted)) throw new Error(`not taken in: ${answer}`);
+    const isAsExpected = answer.startsWith(`HTTP/1.1 ${this.status}`) && (this.status !== 202 || answer.endsWith(accepted));
+    if (!isAsExpected) throw new Error(`not taken in: ${answer}`);
   }
 }
 
 /** Posts batches over some connections, each of which has terminals of its own. */
 export class Load {
-  constructor({ host, port }, format, connections) {
+  constructor({ host, port }, format, connections, shape) {
     this.format = FORMATS[format];
     this.nowMs = Date.now();
-    this.connections = Array.from({ length: connections }, () => new Connection(host, port));
+    this.connections = Array.from({ length: connections }, () => new Connection(host, port, shape));
     this.seq = 0;
   }
 

@@ -16,6 +16,7 @@ const { values: options, positionals } = parseArgs({
     connections: { type: "string", default: "1" },
     functions: { type: "boolean", default: false },
     "no-check": { type: "boolean", default: false },
+    refused: { type: "string" },
   },
 });
 const [program, ...formats] = positionals;
@@ -24,7 +25,7 @@ let isOver = false;
 for (const format of formats.length > 0 ? formats : Object.keys(figures)) {
   const counts = [];
   for (let at = 0; at < Number(options.runs); at += 1) {
-    const counted = await count(program, format, { connections: Number(options.connections), wantsFunctions: options.functions && at === 0 });
+    const counted = await count(program, format, { connections: Number(options.connections), wantsFunctions: options.functions && at === 0, refused: options.refused });
     counts.push(counted.instructions);
     if (counted.functions) console.log(counted.functions);
   }
@@ -32,7 +33,7 @@ for (const format of formats.length > 0 ? formats : Object.keys(figures)) {
   const [least, median, most] = [counts[0], counts[Math.floor(counts.length / 2)], counts.at(-1)];
   const spread = counts.length > 1 ? ` (${least} to ${most} in ${counts.length} runs: ${((most / least - 1) * 100).toFixed(2)} %)` : "";
   console.log(`instructions: ${format}: ${median} a batch${spread}`);
-  if (options["no-check"]) continue;
+  if (options["no-check"] || options.refused) continue;
   const figure = figures[format].instructions;
   const change = median / figure - 1;
   const said = `${(Math.abs(change) * 100).toFixed(1)} % ${change < 0 ? "below" : "above"} the figure, ${figure}`;

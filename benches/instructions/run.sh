@@ -8,6 +8,7 @@
 # --functions     also says which functions the instructions are in
 # --connections   posts over several connections, which then share groups in the journal
 # --no-check      only counts
+# --refused NAME  counts requests that are refused: address, no_credential, forged or content_encoding
 # TILLWATCH       the program (default: that of the dev profile, built if need be; the figures are of that)
 set -euo pipefail
 cd "$(dirname "$0")/../.."

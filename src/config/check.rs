@@ -572,6 +572,12 @@ mod tests {
             doubts.contains("seal_journal_bytes is more than half"),
             "{doubts}"
         );
+        let config = load(Flags::default(), "behind_proxy = true\n");
+        let doubts = config.unwrap().doubts().join("\n");
+        assert!(
+            doubts.contains("auth is off") && doubts.contains("trusted_proxies is not"),
+            "{doubts}"
+        );
         assert!(super::is_unknown("TILLWATCH_SEAL_INTERVALL"));
         for name in [
             "TILLWATCH_SEAL_INTERVAL",

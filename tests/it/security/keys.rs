@@ -251,3 +251,41 @@ async fn the_shop_s_own_backend_signs_tokens_and_takes_a_key_back() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_backup_holds_private_keys_only_if_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let own = data(&server);
+    let signed = issue(&own, &["--store", "store-1"]).await;
+    let posting = new_key(&own, &["--scope", "post"]).await;
+    let admin = server.admin_url();
+    let back_up = async |name: &str, more: &[&str]| {
+        let target = folder.path().join(name);
+        let more = [&["--admin-url", admin.as_str()], more].concat();
+        command("backup", &[&target.display().to_string()], &own, &more).await;
+        target
+    };
+    let without = back_up("without", &[]).await;
+    let with = back_up("with", &["--with-keys"]).await;
+    assert!(!without.join("token_keys").exists());
+    server.stop().await;
+    for (from, name, status) in [(&without, "one", 401), (&with, "two", 202)] {
+        let from = from.display().to_string();
+        command(
+            "restore",
+            &[],
+            &folder.path().join(name).join("data"),
+            &["--from", &from],
+        )
+        .await;
+        let environment = [("TILLWATCH_AUTH", "required")];
+        let restored = Server::start_on(&folder.path().join(name), &environment).await;
+        let answered = post(&restored, &signed, &batch("store-1", "till-1").0).await;
+        assert_eq!(answered.status, status, "{}", answered.text());
+        // Of a static key only the digest is needed.
+        let answered = post(&restored, &posting, &batch("store-1", "till-1").0).await;
+        assert_eq!(answered.status, 202, "{}", answered.text());
+        restored.stop().await;
+    }
+}
