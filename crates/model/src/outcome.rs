@@ -111,9 +111,11 @@ impl Reason {
             }
             Self::TooManyQueues => "This terminal uses more than 16 queues.",
             Self::MalformedBatch => "This is not a batch.",
-            Self::StoreMismatch => "store_id is not the store of the token that was shown.",
+            Self::StoreMismatch => {
+                "The batch names another store than the credential that was shown."
+            }
             Self::TerminalMismatch => {
-                "terminal_id is not the terminal of the token that was shown."
+                "The batch names another terminal than the credential that was shown."
             }
             Self::ImplausibleSentAt => {
                 "sent_at_ms must be the terminal's clock when this request is sent, in Unix milliseconds as a number: it is none, in another unit, or not of the clock that measured the samples."
