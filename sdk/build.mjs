@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+// Builds dist/ from src/, and src/catalogue.ts from the catalogue of metrics. `--check` only says what would change.
+import { readFileSync, writeFileSync, mkdirSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { execFileSync } from 'node:child_process';
+import { build } from 'esbuild';
+
+const here = new URL('.', import.meta.url).pathname;
+const isCheck = process.argv.includes('--check');
+const differing = [];
+
+const write = (path, text) => {
+  const file = here + path;
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
+  differing.push(path);
+  if (!isCheck) writeFileSync(file, text);
+};
+
+// --- the catalogue, as short as it can be said
+const { metrics } = JSON.parse(readFileSync(here + '../dashboards/src/catalogue.json', 'utf8'));
+const named = (kind) => metrics.filter((metric) => metric.kind === kind);
+const names = (kind) => named(kind).map(({ name }) => name).join(' ');
+const counters = named('counter').map(({ name, label }) => (label ? `${name}:${label.values.join(',')}` : name));
+write('src/catalogue.ts', `// Made by build.mjs from the collector's catalogue of metrics; do not edit.
+export const DISTRIBUTIONS =
+  '${names('distribution')}';
+export const LEVELS = '${names('level')}';
+/** With the values of the label, if there is one. */
+export const COUNTERS =
+  '${counters.join(' ')}';
+`);
+
+// --- the files
+mkdirSync(here + 'dist', { recursive: true });
+const { version } = JSON.parse(readFileSync(here + 'package.json', 'utf8'));
+const common = {
+  bundle: true, minify: true, target: 'es2022', charset: 'utf8', legalComments: 'none', write: false,
+  define: { VERSION: JSON.stringify(version) }, absWorkingDir: here,
+};
+const banner = { js: `/* tillwatch terminal ${version}, Apache-2.0 */` };
+const bundles = [
+  ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 8000],
+  ['tillwatch.js', 'src/index.ts', { format: 'iife', globalName: 'tillwatch' }, 8000],
+  ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 5000],
+  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife', globalName: 'tillwatch' }, 5000],
+];
+let isTooLarge = false;
+for (const [name, entry, format, limit] of bundles) {
+  const { outputFiles } = await build({ ...common, ...format, banner, entryPoints: [entry] });
+  const text = outputFiles[0].text;
+  write('dist/' + name, text);
+  const size = gzipSync(text, { level: 9 }).length;
+  isTooLarge ||= size > limit;
+  console.log(`${name}: ${text.length} bytes, ${size} with gzip${limit ? ` (at most ${limit})` : ''}`);
+}
+const classic = readFileSync(here + 'dist/tillwatch.js');
+const integrity = 'sha384-' + createHash('sha384').update(classic).digest('base64');
+write('dist/integrity.json', JSON.stringify({ version, integrity }, null, 2) + '\n');
+
+// --- the types
+const types = here + 'build';
+execFileSync(here + 'node_modules/.bin/tsc', ['--declaration', '--emitDeclarationOnly', '--noEmit', 'false', '--outDir', types], { cwd: here, stdio: 'inherit' });
+for (const file of readdirSync(types).filter((name) => name.endsWith('.d.ts'))) write('dist/' + file, readFileSync(`${types}/${file}`, 'utf8'));
+rmSync(types, { recursive: true });
+
+if (isTooLarge) { console.error('A bundle is larger than it may be.'); process.exit(1); }
+if (isCheck && differing.length) {
+  console.error(`Not as build.mjs makes them: ${differing.join(', ')}. Run \`node build.mjs\` in sdk/.`);
+  process.exit(1);
+}

@@ -1,0 +1,17 @@
+/** One request to the collector, and what its answer means. */
+import { type Job, type Outcome } from './queue';
+/** What came of a request. */
+export interface Answer {
+    outcome: Outcome;
+    /** The status; 0 without an answer. */
+    status: number;
+    tookMs: number;
+    /** The code of a refusal. */
+    code?: string;
+}
+/** Posts a batch, and says whether it may be deleted. */
+export declare function post(url: string, job: Job): Promise<Answer>;
+/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. */
+export declare function postLast(url: string, job: Job): void;
+/** The next token of a family, for one that has run out. */
+export declare const renewed: (url: string, token?: string) => Promise<string | undefined>;

@@ -1,0 +1,143 @@
+/**
+ * The queue of a till: what was measured and is not known to be with the collector.
+ *
+ * *Rows* hold what was measured in a window. They have no number, and are merged into longer windows while they wait. A
+ * *batch* is made of rows in the transaction that deletes them; it has a number and never changes, because from its first
+ * attempt on nobody knows whether the collector has it. It is deleted when the collector has said so. There is at most
+ * one live batch and one of backlog at a time, so that as little as possible has a number while nothing gets through.
+ *
+ * All of it is done in transactions of the storage, so that any number of tabs and a service worker share one queue.
+ * Fields have one letter because they lie in IndexedDB as they are.
+ */
+import { type SeriesByKey } from './series';
+import type { Storage } from './storage';
+/** At most so many events and drops go into a batch, and so many rows are looked at in a transaction. */
+export declare const LIST_MAX = 50;
+/** Live requests have the class 0, backlog 1. */
+type Class = 0 | 1;
+/** Something that happened. The names are those of the wire format, as in the next two. */
+export interface TerminalEvent {
+    k: string;
+    t: number;
+    name?: string;
+    type?: string;
+    message?: string;
+    frames?: Frame[];
+    count?: number;
+    fatal?: boolean;
+    connection?: string;
+}
+/** A line of a stack. */
+export interface Frame {
+    fn?: string;
+    module?: string;
+    line?: number;
+    col?: number;
+}
+/** What will never come, and why. */
+export interface Drop {
+    queue?: string;
+    from?: number;
+    to?: number;
+    samples: number;
+    reason: string;
+    t: number;
+}
+/** Who posts. */
+export interface Identity {
+    store: string;
+    terminal: string;
+    release?: string;
+    session?: string;
+    token?: string;
+}
+/** What was measured and waits to be kept. */
+export interface Measured {
+    windows: Map<number, SeriesByKey>;
+    events: TerminalEvent[];
+    drops: Drop[];
+}
+/** How one till is numbered. A till that is given another store or terminal begins anew, and the old one is drained. */
+export interface Numbering {
+    /** `n`, and store and terminal. */
+    k: ['n', string];
+    /** The queue's id, and the next number in it. */
+    q: string;
+    n: number;
+    store: string;
+    terminal: string;
+    /** The token that the page gave, and the one that was made of it. */
+    given?: string;
+    token?: string;
+    /** By class: when to try next, how often the last attempts failed, and until when the collector asked to wait. */
+    x: number[];
+    f: number[];
+    r: number[];
+    /** When a live request went out last. */
+    d: number;
+    /** How far each tier has been merged. */
+    c: number[];
+}
+/** What has been given a number. */
+interface Batch {
+    /** `b`, whose it is, and the class. */
+    k: ['b', string, Class];
+    /** Its text, its queue and its number there. */
+    b: string;
+    q: string;
+    n: number;
+    w: number;
+    /** When the oldest of it was measured. */
+    t: number;
+    /** How often it was tried. */
+    a: number;
+}
+/** A request to be made. */
+export interface Job {
+    to: Numbering;
+    batch: Batch;
+    isBacklog: boolean;
+}
+/** What came of a request. */
+export type Outcome = {
+    is: 'taken';
+    isDuplicate: boolean;
+    isConflicting: boolean;
+} | {
+    is: 'later';
+    afterMs: number;
+} | {
+    is: 'too_large' | 'refused' | 'denied';
+};
+export interface Limits {
+    /** What may wait, and for how long. */
+    bytesMax: number;
+    ageMaxMs: number;
+    /** How often a till posts that has little to say. */
+    intervalMs: number;
+}
+/** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
+export declare const uuid: () => string;
+/** How many samples wait, also those of other tabs, as this one knows it; about how many bytes they take. */
+export declare let waiting: {
+    samples: number;
+    bytes: number;
+};
+/**
+ * The till's time in Unix ms: the wall clock, but it never runs back. By how much it is wrong does not matter, because
+ * `sent_at_ms` is of the same clock and the collector corrects by it.
+ */
+export declare function tillTime(): number;
+/** Keeps what was measured; it is as durable as the storage when this returns. False: there is no consent. */
+export declare const keep: (storage: Storage, limits: Limits, of: Identity, { windows, events, drops }: Measured) => Promise<boolean>;
+/** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
+export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
+/** Takes note of what came of a request. */
+export declare const settle: (storage: Storage, { to: { k, token }, batch, isBacklog }: Job, outcome: Outcome) => Promise<void>;
+/** The network may be back, or there is another token: whatever failed without an answer is tried now. */
+export declare const wake: (storage: Storage, token?: string, k?: Numbering['k']) => Promise<void>;
+/** Deletes whatever is kept. Without consent nothing is kept from now on. */
+export declare const clear: (storage: Storage, off: boolean) => Promise<void>;
+/** Takes note of consent. */
+export declare const consent: (storage: Storage) => Promise<boolean>;
+export {};

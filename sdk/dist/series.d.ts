@@ -1,0 +1,32 @@
+/** What was measured of one metric with one label and one connection in one window. */
+import { type Buckets } from './histogram';
+/**
+ * Fields have one letter because they lie in IndexedDB as they are. A counter has no buckets; a level keeps its last
+ * value apart, because the collector shows the last value that it gets as a sample.
+ */
+export interface Series {
+    /** How many values, without the last one of a level. */
+    n: number;
+    /** Their sum, the least and the greatest, in the recording unit. */
+    s: number;
+    a: number;
+    b: number;
+    h?: Buckets;
+    /** When the last value was measured, in Unix ms of the till's time. */
+    t: number;
+    /** The last value of a level. */
+    v?: number;
+}
+/** Keys are `metric|label|connection`, with more `|` behind them where one histogram is not enough. */
+export type SeriesByKey = {
+    [key: string]: Series;
+};
+export declare const DISTRIBUTION = 0;
+export declare const COUNTER = 1;
+export declare const LEVEL = 2;
+/** Adds a value. */
+export declare function add(all: SeriesByKey, key: string, kind: number, value: number, t: number): void;
+/** Adds all that `from` holds. Nothing of `from` is kept by reference. */
+export declare function merge(all: SeriesByKey, from: SeriesByKey): void;
+/** How many values there are. */
+export declare const countOf: (all: SeriesByKey) => number;

@@ -1,0 +1,75 @@
+/** The terminal: takes measurements from the page, keeps them, and sends them when it can. */
+import { scrub } from './errors';
+import { LEVEL } from './series';
+/** What a page says about itself. */
+export interface Options {
+    /** The collector's address, such as `https://rum.example.com`. */
+    url: string;
+    /** The store (shop) and the terminal, as the collector knows them: letters, digits and `_ . : -`. */
+    store: string;
+    terminal: string;
+    /** The version of the page. */
+    release?: string;
+    /** A token, or what gives one; a function is asked again when a token has run out. */
+    token?: string | (() => string | Promise<string>);
+    /** Whether whoever works at the till agrees. Without it nothing is measured, kept or sent. */
+    consent: boolean;
+    /** Whether the page measures by itself (default: yes). */
+    auto?: boolean;
+    /** Whether mistakes in calls are written to the console (default: on localhost). */
+    debug?: boolean;
+    /** How often a quiet till posts, in ms (default: 60,000). */
+    interval?: number;
+    /** How much may wait, in bytes (default: 5,000,000), and for how long, in ms (default: 7 days). */
+    maxBytes?: number;
+    maxAge?: number;
+}
+export type Connection = 'online' | 'offline' | 'slow' | 'metered' | 'offline_sync';
+/** What a single measurement may carry. */
+export interface Extra {
+    /** One of the values of the metric's label. */
+    label?: string;
+    /** The connection, if it is not the present one. */
+    connection?: Connection;
+}
+export interface Status {
+    connection: Connection;
+    /** How many samples wait, in all tabs, and about how many bytes they take. */
+    waiting: {
+        samples: number;
+        bytes: number;
+    };
+    /** How many requests this page made, and when the collector last took something (Unix ms). */
+    posts: number;
+    takenAt?: number;
+    /** The last answer: its status (0: none), and the code of a refusal. */
+    answer?: number;
+    code?: string;
+    /** How many samples this page had to drop, by reason. */
+    dropped: {
+        [reason: string]: number;
+    };
+}
+/** Whatever happens in here must not disturb the page. */
+export declare function safely<T>(work: () => T): T | undefined;
+/** Called when the page may end, so that what is known only at the end is recorded. */
+export declare const atEnd: (() => void)[];
+/** Called when the connection has changed. */
+export declare const atSwitch: ((to: Connection, from: Connection) => void)[];
+/** Begins to take measurements, or goes on as another till. */
+export declare function start(given: Options): void;
+/** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
+export declare function record(name: string, value: number, kind: number, { label, connection }?: Extra): void;
+export declare const error: (thrown: unknown, isFatal?: boolean) => void;
+export declare const event: (k: string, name?: string) => void;
+/** The connection, as answers and the browser tell it. */
+export declare function connect(to: Connection): void;
+/** The browser says that there is a network. Only an answer proves it. */
+export declare function retry(): Promise<void>;
+export declare function setConsent(isGiven: boolean): Promise<void>;
+export declare function erase(): Promise<void>;
+export declare function flush(): Promise<void>;
+export declare function status(): Promise<Status>;
+/** The page is hidden or ends. */
+export declare function leave(isEnd: boolean): void;
+export { scrub, LEVEL };

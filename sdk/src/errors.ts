@@ -1,0 +1,32 @@
+/** What an error is to the collector: its type, its message without what belongs to persons, and its stack. */
+
+import type { Frame, TerminalEvent } from './queue';
+
+/**
+ * Takes out of a text what may tell about a person: quoted text, e-mail addresses, tokens, long numbers. The collector
+ * does it once more, and more thoroughly; this is so that it does not leave the till.
+ */
+export const scrub = (text: unknown, max = 300): string =>
+  ('' + text)
+    .slice(0, 4000)
+    .replace(/"[^"]*("|$)|`[^`]*(`|$)|“[^”]*(”|$)|\B['‘].*?['’](?!\w)/gs, '*')
+    .replace(/[?#]\S*=\S*/g, '')
+    .replace(/[^\s<>()[\],;:/]+(@|%40)[^\s<>()[\],;:/]+|(?=[\w+/=-]*\d)[\w+/=-]{20,}/g, '*')
+    .replace(/\d{4,}/g, '0')
+    .slice(0, max);
+
+/** An error with the lines of its stack, as Chromium (`at pay (address:1:2)`) or others (`pay@address:1:2`) write them. */
+export function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent {
+  const frames: Frame[] = [];
+  for (const [, fn, module, line, col] of ('' + error?.stack).matchAll(/^\s*(?:at )?(?:(.*?) ?[(@])?([^\s(@]+?):(\d+):(\d+)\)?$/gm))
+    frames.push({ fn: scrub(fn || '', 100), module: module.replace(/[?#].*/, ''), line: +line, col: +col });
+  return {
+    k: 'error',
+    t,
+    type: scrub(error?.name || 'Error', 100),
+    message: scrub(error?.message ?? error),
+    frames: frames.slice(0, 20),
+    count: 1,
+    fatal,
+  };
+}

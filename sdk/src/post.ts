@@ -1,0 +1,80 @@
+/** One request to the collector, and what its answer means. */
+
+import { type Job, type Outcome, tillTime } from './queue';
+
+/** How long an answer may take. */
+const PATIENCE_MS = 30_000;
+
+/** Pages may have so many bytes under way when they end. */
+const LAST_BYTES_MAX = 60_000;
+
+/** What came of a request. */
+export interface Answer {
+  outcome: Outcome;
+  /** The status; 0 without an answer. */
+  status: number;
+  tookMs: number;
+  /** The code of a refusal. */
+  code?: string;
+}
+
+/** `fetch` with an end, and the answer's JSON if it has one. Status 0: no answer. */
+async function ask(url: string, token: string | undefined, body?: BodyInit, keepalive?: boolean) {
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(), PATIENCE_MS);
+  const answer = { status: 0, afterMs: 0, json: undefined as any };
+  try {
+    const headers: HeadersInit = token ? { authorization: 'Bearer ' + token } : {};
+    const response = await fetch(url, { method: 'POST', credentials: 'omit', signal: ending.signal, body, headers, keepalive });
+    answer.status = response.status;
+    answer.afterMs = 1000 * +response.headers.get('retry-after')! || 0;
+    // It is read to its end: until then the browser counts the request's bytes as under way.
+    answer.json = await response.json();
+  } catch {}
+  clearTimeout(timer);
+  return answer;
+}
+
+const addressOf = (url: string, { to, isBacklog }: Job) =>
+  `${url}/v1/batches?store=${encodeURIComponent(to.store)}${isBacklog ? '&class=backlog' : ''}`;
+
+const textOf = ({ batch }: Job, head = '') => `{${head}"sent_at_ms":${tillTime()},${batch.b.slice(1)}`;
+
+/** Posts a batch, and says whether it may be deleted. */
+export async function post(url: string, job: Job): Promise<Answer> {
+  let body: BodyInit = textOf(job);
+  const { token, f } = job.to;
+  if (body.length > 1000 && self.CompressionStream)
+    body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+  const bytes = (body as ArrayBuffer).byteLength ?? (body as string).length * 3;
+  const started = performance.now();
+  // A page whose other requests use up what may be under way would never get this one through.
+  const { status, json, afterMs } = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
+  const code: string | undefined = json?.error?.code;
+  // Whoever stands between, such as the login page of a network, may answer anything. The collector's own answers count.
+  const outcome: Outcome =
+    status === 202 && json?.accepted >= 0
+      ? { is: 'taken', isDuplicate: json.duplicate > 0, isConflicting: json.conflicting > 0 }
+      : status === 413
+        ? { is: 'too_large' }
+        : !code || status === 429 || status > 499
+          ? { is: 'later', afterMs }
+          : { is: status === 401 || status === 403 ? 'denied' : 'refused' };
+  return { outcome, status, tookMs: performance.now() - started, code };
+}
+
+/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. */
+export function postLast(url: string, job: Job): void {
+  const { token } = job.to;
+  const body = textOf(job, token && `"token":"${token}",`);
+  if (body.length * 3 > LAST_BYTES_MAX) return;
+  try {
+    (self as any).fetchLater(addressOf(url, job), { method: 'POST', body, credentials: 'omit', activateAfter: 999 });
+  } catch {
+    navigator.sendBeacon(addressOf(url, job), body);
+  }
+}
+
+/** The next token of a family, for one that has run out. */
+export const renewed = async (url: string, token?: string): Promise<string | undefined> =>
+  (await ask(url + '/v1/token', token)).json?.token;
