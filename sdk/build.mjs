@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { execFileSync } from 'node:child_process';
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const here = new URL('.', import.meta.url).pathname;
 const isCheck = process.argv.includes('--check');
@@ -41,14 +42,18 @@ const common = {
 const banner = { js: `/* tillwatch terminal ${version}, Apache-2.0 */` };
 const bundles = [
   ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 8000],
-  ['tillwatch.js', 'src/index.ts', { format: 'iife', globalName: 'tillwatch' }, 8000],
+  ['tillwatch.js', 'src/classic.ts', { format: 'iife' }, 8000],
   ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 5000],
-  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife', globalName: 'tillwatch' }, 5000],
+  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife' }, 5000],
 ];
 let isTooLarge = false;
 for (const [name, entry, format, limit] of bundles) {
   const { outputFiles } = await build({ ...common, ...format, banner, entryPoints: [entry] });
-  const text = outputFiles[0].text;
+  const { code } = await minify(outputFiles[0].text, {
+    ecma: 2020, module: format.format === 'esm', toplevel: true, format: { comments: /tillwatch/ },
+    compress: { passes: 3, pure_getters: true, unsafe_arrows: true, unsafe_methods: true },
+  });
+  const text = code + '\n';
   write('dist/' + name, text);
   const size = gzipSync(text, { level: 9 }).length;
   isTooLarge ||= size > limit;

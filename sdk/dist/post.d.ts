@@ -1,8 +1,7 @@
 /** One request to the collector, and what its answer means. */
 import { type Job, type Outcome } from './queue';
 /** What came of a request. */
-export interface Answer {
-    outcome: Outcome;
+export interface Answer extends Outcome {
     /** The status; 0 without an answer. */
     status: number;
     tookMs: number;
@@ -11,7 +10,7 @@ export interface Answer {
 }
 /** Posts a batch, and says whether it may be deleted. */
 export declare function post(url: string, job: Job): Promise<Answer>;
-/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. */
-export declare function postLast(url: string, job: Job): void;
+/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. Says when to look again, in ms. */
+export declare function postLast(url: string, job: Job): number;
 /** The next token of a family, for one that has run out. */
 export declare const renewed: (url: string, token?: string) => Promise<string | undefined>;

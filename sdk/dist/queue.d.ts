@@ -10,11 +10,13 @@
  * Fields have one letter because they lie in IndexedDB as they are.
  */
 import { type SeriesByKey } from './series';
-import type { Storage } from './storage';
+import { type Storage } from './storage';
 /** At most so many events and drops go into a batch, and so many rows are looked at in a transaction. */
 export declare const LIST_MAX = 50;
-/** Live requests have the class 0, backlog 1. */
-type Class = 0 | 1;
+/** What is posted as live, and what as backlog. */
+declare const LIVE = 0;
+declare const BACKLOG = 1;
+type Class = typeof LIVE | typeof BACKLOG;
 /** Something that happened. The names are those of the wire format, as in the next two. */
 export interface TerminalEvent {
     k: string;
@@ -57,10 +59,27 @@ export interface Measured {
     events: TerminalEvent[];
     drops: Drop[];
 }
+/** What waits. */
+interface Waiting {
+    k: ['r', string, number, number, number, number] | ['b', string, Class];
+    /** How many samples it holds, and about how many bytes it takes. */
+    w: number;
+    z: number;
+}
+/** What has been given a number. */
+interface Batch extends Waiting {
+    /** `b`, whose it is, and the class. */
+    k: ['b', string, Class];
+    /** Its text, its queue and its number there. */
+    b: string;
+    q: string;
+    n: number;
+    /** When the oldest of it was measured, and how often it was tried. */
+    t: number;
+    a: number;
+}
 /** How one till is numbered. A till that is given another store or terminal begins anew, and the old one is drained. */
 export interface Numbering {
-    /** `n`, and store and terminal. */
-    k: ['n', string];
     /** The queue's id, and the next number in it. */
     q: string;
     n: number;
@@ -78,37 +97,22 @@ export interface Numbering {
     /** How far each tier has been merged. */
     c: number[];
 }
-/** What has been given a number. */
-interface Batch {
-    /** `b`, whose it is, and the class. */
-    k: ['b', string, Class];
-    /** Its text, its queue and its number there. */
-    b: string;
-    q: string;
-    n: number;
-    w: number;
-    /** When the oldest of it was measured. */
-    t: number;
-    /** How often it was tried. */
-    a: number;
-}
 /** A request to be made. */
 export interface Job {
     to: Numbering;
     batch: Batch;
-    isBacklog: boolean;
 }
-/** What came of a request. */
-export type Outcome = {
-    is: 'taken';
-    isDuplicate: boolean;
-    isConflicting: boolean;
-} | {
-    is: 'later';
+/** What came of a request; more than these are reasons for dropping it. */
+export declare const TAKEN = 0;
+export declare const LATER = 1;
+export declare const DENIED = 2;
+export interface Outcome {
+    is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
+    /** The collector knew the number, with this content or another. */
+    isDuplicate?: boolean;
+    isConflicting?: boolean;
     afterMs: number;
-} | {
-    is: 'too_large' | 'refused' | 'denied';
-};
+}
 export interface Limits {
     /** What may wait, and for how long. */
     bytesMax: number;
@@ -118,26 +122,29 @@ export interface Limits {
 }
 /** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
 export declare const uuid: () => string;
-/** How many samples wait, also those of other tabs, as this one knows it; about how many bytes they take. */
-export declare let waiting: {
-    samples: number;
-    bytes: number;
-};
 /**
  * The till's time in Unix ms: the wall clock, but it never runs back. By how much it is wrong does not matter, because
  * `sent_at_ms` is of the same clock and the collector corrects by it.
  */
 export declare function tillTime(): number;
-/** Keeps what was measured; it is as durable as the storage when this returns. False: there is no consent. */
-export declare const keep: (storage: Storage, limits: Limits, of: Identity, { windows, events, drops }: Measured) => Promise<boolean>;
+/**
+ * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
+ * ends has only one moment. Whoever sends next makes rows of it.
+ */
+export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<unknown>;
+/** How many samples wait, in all tabs, and about how many bytes they take. */
+export declare const look: (storage: Storage, limits: Limits) => Promise<{
+    samples: number;
+    bytes: number;
+}>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
 export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
 /** Takes note of what came of a request. */
-export declare const settle: (storage: Storage, { to: { k, token }, batch, isBacklog }: Job, outcome: Outcome) => Promise<void>;
-/** The network may be back, or there is another token: whatever failed without an answer is tried now. */
-export declare const wake: (storage: Storage, token?: string, k?: Numbering['k']) => Promise<void>;
-/** Deletes whatever is kept. Without consent nothing is kept from now on. */
-export declare const clear: (storage: Storage, off: boolean) => Promise<void>;
-/** Takes note of consent. */
-export declare const consent: (storage: Storage) => Promise<boolean>;
+export declare const settle: (storage: Storage, { to: { token }, batch }: Job, outcome: Outcome) => Promise<void>;
+/** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
+export declare const wake: (storage: Storage, of?: Numbering, token?: string) => Promise<void>;
+/** Deletes whatever is kept, numbers, too. */
+export declare const clear: (storage: Storage) => Promise<void>;
+/** Takes note of consent: without it nothing is kept, and nothing stays. */
+export declare const consent: (storage: Storage, isGiven: boolean) => Promise<void>;
 export {};

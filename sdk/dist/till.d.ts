@@ -1,6 +1,4 @@
 /** The terminal: takes measurements from the page, keeps them, and sends them when it can. */
-import { scrub } from './errors';
-import { LEVEL } from './series';
 /** What a page says about itself. */
 export interface Options {
     /** The collector's address, such as `https://rum.example.com`. */
@@ -72,4 +70,3 @@ export declare function flush(): Promise<void>;
 export declare function status(): Promise<Status>;
 /** The page is hidden or ends. */
 export declare function leave(isEnd: boolean): void;
-export { scrub, LEVEL };

@@ -1,2 +1,2 @@
 /** For a service worker: `importScripts` this file, then `tillwatch.init({ … })` as in the page. */
-export * from './lite';
+export {};

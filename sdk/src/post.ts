@@ -1,6 +1,6 @@
 /** One request to the collector, and what its answer means. */
 
-import { type Job, type Outcome, tillTime } from './queue';
+import { DENIED, type Job, LATER, type Outcome, TAKEN, tillTime } from './queue';
 
 /** How long an answer may take. */
 const PATIENCE_MS = 30_000;
@@ -9,8 +9,7 @@ const PATIENCE_MS = 30_000;
 const LAST_BYTES_MAX = 60_000;
 
 /** What came of a request. */
-export interface Answer {
-  outcome: Outcome;
+export interface Answer extends Outcome {
   /** The status; 0 without an answer. */
   status: number;
   tookMs: number;
@@ -35,8 +34,8 @@ async function ask(url: string, token: string | undefined, body?: BodyInit, keep
   return answer;
 }
 
-const addressOf = (url: string, { to, isBacklog }: Job) =>
-  `${url}/v1/batches?store=${encodeURIComponent(to.store)}${isBacklog ? '&class=backlog' : ''}`;
+const addressOf = (url: string, { to, batch }: Job) =>
+  `${url}/v1/batches?store=${encodeURIComponent(to.store)}${batch.k[2] ? '&class=backlog' : ''}`;
 
 const textOf = ({ batch }: Job, head = '') => `{${head}"sent_at_ms":${tillTime()},${batch.b.slice(1)}`;
 
@@ -52,27 +51,31 @@ export async function post(url: string, job: Job): Promise<Answer> {
   const { status, json, afterMs } = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
   const code: string | undefined = json?.error?.code;
   // Whoever stands between, such as the login page of a network, may answer anything. The collector's own answers count.
-  const outcome: Outcome =
+  const is =
     status === 202 && json?.accepted >= 0
-      ? { is: 'taken', isDuplicate: json.duplicate > 0, isConflicting: json.conflicting > 0 }
+      ? TAKEN
       : status === 413
-        ? { is: 'too_large' }
+        ? 'too_large'
         : !code || status === 429 || status > 499
-          ? { is: 'later', afterMs }
-          : { is: status === 401 || status === 403 ? 'denied' : 'refused' };
-  return { outcome, status, tookMs: performance.now() - started, code };
+          ? LATER
+          : status === 401 || status === 403
+            ? DENIED
+            : 'refused';
+  const tookMs = performance.now() - started;
+  return { is, isDuplicate: json?.duplicate > 0, isConflicting: json?.conflicting > 0, afterMs, status, tookMs, code };
 }
 
-/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. */
-export function postLast(url: string, job: Job): void {
+/** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. Says when to look again, in ms. */
+export function postLast(url: string, job: Job): number {
   const { token } = job.to;
   const body = textOf(job, token && `"token":"${token}",`);
-  if (body.length * 3 > LAST_BYTES_MAX) return;
-  try {
-    (self as any).fetchLater(addressOf(url, job), { method: 'POST', body, credentials: 'omit', activateAfter: 999 });
-  } catch {
-    navigator.sendBeacon(addressOf(url, job), body);
-  }
+  if (body.length * 3 < LAST_BYTES_MAX)
+    try {
+      (self as any).fetchLater(addressOf(url, job), { method: 'POST', body, credentials: 'omit', activateAfter: 999 });
+    } catch {
+      navigator.sendBeacon(addressOf(url, job), body);
+    }
+  return 5000;
 }
 
 /** The next token of a family, for one that has run out. */

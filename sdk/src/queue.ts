@@ -13,7 +13,7 @@
 import { highestOf, lowestOf } from './histogram';
 import { scaleOf } from './metric';
 import { type SeriesByKey, countOf, merge } from './series';
-import type { Storage, Transaction } from './storage';
+import { type Entries, type Storage, asked } from './storage';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -42,8 +42,10 @@ const BATCH_BYTES = 100_000;
 const URGENT = 0;
 const ORDINARY = 1;
 
-/** Live requests have the class 0, backlog 1. */
-type Class = 0 | 1;
+/** What is posted as live, and what as backlog. */
+const LIVE = 0;
+const BACKLOG = 1;
+type Class = typeof LIVE | typeof BACKLOG;
 
 /** Something that happened. The names are those of the wire format, as in the next two. */
 export interface TerminalEvent {
@@ -92,25 +94,46 @@ export interface Measured {
   drops: Drop[];
 }
 
-/** What was measured in one window and has no number yet. */
-interface Row {
-  /** `r`, whose it is, the urgency, the beginning of the window, its span, and a random number. */
-  k: ['r', string, number, number, number, number];
-  /** The release, and the session. */
-  r?: string;
-  i?: string;
-  d: SeriesByKey;
-  e: TerminalEvent[];
-  x: Drop[];
+/** What was kept and is no row yet. */
+interface Kept extends Measured {
+  k: ['e', number, number];
+  of: Identity;
+}
+
+/** What waits. */
+interface Waiting {
+  k: ['r', string, number, number, number, number] | ['b', string, Class];
   /** How many samples it holds, and about how many bytes it takes. */
   w: number;
   z: number;
 }
 
+/** What was measured in one window and has no number yet. */
+interface Row extends Waiting {
+  /** `r`, whose it is, the urgency, the beginning of the window, its span, and a random number. */
+  k: ['r', string, number, number, number, number];
+  /** The release and the session, together. */
+  g: string;
+  d: SeriesByKey;
+  e: TerminalEvent[];
+  x: Drop[];
+}
+
+/** What has been given a number. */
+interface Batch extends Waiting {
+  /** `b`, whose it is, and the class. */
+  k: ['b', string, Class];
+  /** Its text, its queue and its number there. */
+  b: string;
+  q: string;
+  n: number;
+  /** When the oldest of it was measured, and how often it was tried. */
+  t: number;
+  a: number;
+}
+
 /** How one till is numbered. A till that is given another store or terminal begins anew, and the old one is drained. */
 export interface Numbering {
-  /** `n`, and store and terminal. */
-  k: ['n', string];
   /** The queue's id, and the next number in it. */
   q: string;
   n: number;
@@ -129,21 +152,6 @@ export interface Numbering {
   c: number[];
 }
 
-/** What has been given a number. */
-interface Batch {
-  /** `b`, whose it is, and the class. */
-  k: ['b', string, Class];
-  /** Its text, its queue and its number there. */
-  b: string;
-  q: string;
-  n: number;
-  w: number;
-  /** When the oldest of it was measured. */
-  t: number;
-  /** How often it was tried. */
-  a: number;
-}
-
 /** What all tabs share. */
 interface State {
   k: ['s'];
@@ -157,6 +165,8 @@ interface State {
   z: number;
   /** When bounds were looked after last. */
   g: number;
+  /** The numberings, by store and terminal. */
+  n: { [whose: string]: Numbering };
   /** Consent was withdrawn. */
   off?: boolean;
 }
@@ -165,14 +175,20 @@ interface State {
 export interface Job {
   to: Numbering;
   batch: Batch;
-  isBacklog: boolean;
 }
 
-/** What came of a request. */
-export type Outcome =
-  | { is: 'taken'; isDuplicate: boolean; isConflicting: boolean }
-  | { is: 'later'; afterMs: number }
-  | { is: 'too_large' | 'refused' | 'denied' };
+/** What came of a request; more than these are reasons for dropping it. */
+export const TAKEN = 0;
+export const LATER = 1;
+export const DENIED = 2;
+
+export interface Outcome {
+  is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
+  /** The collector knew the number, with this content or another. */
+  isDuplicate?: boolean;
+  isConflicting?: boolean;
+  afterMs: number;
+}
 
 export interface Limits {
   /** What may wait, and for how long. */
@@ -191,10 +207,7 @@ export const uuid = (): string =>
     (+digit ^ (random() & (15 >> (+digit / 4)))).toString(16),
   );
 
-const floor = (t: number, spanMs: number) => t - (t % spanMs);
-
-/** How many samples wait, also those of other tabs, as this one knows it; about how many bytes they take. */
-export let waiting = { samples: 0, bytes: 0 };
+const floor = (t: number, spanMs = MINUTE_MS) => t - (t % spanMs);
 
 let shift = 0;
 let latest = 0;
@@ -218,127 +231,150 @@ function readTime(state: State): number {
   const leap = wall + state.s - state.l;
   // A till may have slept, but not for a week while a page counted less than a day.
   if (state.l && leap < -MINUTE_MS) state.s -= leap;
-  else if (state.l && leap > 168 * HOUR_MS && elapsed < 24 * HOUR_MS) state.s -= leap - elapsed;
+  if (state.l && leap > 168 * HOUR_MS && elapsed < 24 * HOUR_MS) state.s -= leap - elapsed;
   shift = state.s;
   return (latest = state.l = Math.max(state.l, wall + shift));
 }
 
+type Work<T> = (entries: Entries, state: State, now: number) => Promise<T>;
+
 /** Runs a transaction with what all tabs share. */
-function run<T>(
-  storage: Storage,
-  work: (tx: Transaction, state: State, now: number) => Promise<T>,
-  isStrict?: boolean,
-): Promise<T> {
-  return storage(async (tx) => {
-    const state = (await tx.get<State>(['s'])) || { k: ['s'], s: 0, l: 0, m: [], z: 0, w: 0, g: 0 };
+const run = <T>(storage: Storage, work: Work<T>, isStrict?: boolean): Promise<T> =>
+  storage(async (entries) => {
+    const state = (await asked<State>(entries.get(['s']))) || { k: ['s'], s: 0, l: 0, m: [], z: 0, w: 0, g: 0, n: {} };
     const now = readTime(state);
     state.m = state.m.filter((t) => t <= now && t > now - MINUTE_MS);
-    const result = await work(tx, state, now);
-    tx.put(state);
-    waiting = { samples: state.w, bytes: state.z };
+    const result = await work(entries, state, now);
+    entries.put(state);
     return result;
   }, isStrict);
-}
 
 /** The numbering of this store and terminal. */
-async function numberingOf(tx: Transaction, { store, terminal, token }: Identity): Promise<Numbering> {
-  const k: Numbering['k'] = ['n', store + ' ' + terminal];
-  const none: Numbering = { k, q: uuid(), n: 1, store, terminal, x: [0, 0], f: [0, 0], r: [0, 0], d: 0, c: [] };
-  const to = (await tx.get<Numbering>(k)) || none;
+function numberingOf(state: State, { store, terminal, token }: Identity): Numbering {
+  const to: Numbering = (state.n[store + ' ' + terminal] ||= {
+    q: uuid(), n: 1, store, terminal, x: [0, 0], f: [0, 0], r: [0, 0], d: 0, c: [],
+  });
   if (token && token !== to.given) {
     to.given = to.token = token;
     to.x = [0, 0];
   }
-  tx.put(to);
   return to;
 }
 
-function put(tx: Transaction, state: State, row: Row): void {
-  row.w = countOf(row.d) + row.e.length + row.x.length;
-  if (!row.w) return;
-  row.z = JSON.stringify(row).length;
-  tx.put(row);
-  state.w += row.w;
-  state.z += row.z;
+/** Rows of one till and urgency, from one time up to another. */
+const rowsOf = (entries: Entries, whose: string, urgency: number, from: number, until: number) =>
+  asked<Row[]>(
+    entries.getAll(IDBKeyRange.bound(['r', whose, urgency, from], ['r', whose, urgency, Math.max(from, until)]), ROWS_MAX),
+  );
+
+function put(entries: Entries, state: State, item: Waiting): void {
+  item.z = JSON.stringify(item).length;
+  state.w += item.w;
+  state.z += item.z;
+  entries.put(item);
 }
 
-function remove(tx: Transaction, state: State, { k, w, z }: Row): void {
-  tx.remove(k);
+function remove(entries: Entries, state: State, { k, w, z }: Waiting): void {
+  entries.delete(k);
   state.w -= w;
   state.z -= z;
 }
 
-/** Says that samples will never come, and which number they had if they had one. */
-function drop(tx: Transaction, state: State, whose: string, reason: string, samples: number, batch?: Batch): void {
-  const t = state.l;
-  const numbered = batch && { queue: batch.q, from: batch.n, to: batch.n };
-  const k: Row['k'] = ['r', whose, URGENT, floor(t, MINUTE_MS), MINUTE_MS, random()];
-  put(tx, state, { k, d: {}, e: [], x: [{ samples, reason, t, ...numbered }], w: 0, z: 0 });
+/** Keeps what was measured in one window. */
+function putRow(
+  entries: Entries,
+  state: State,
+  [whose, urgency, t, spanMs]: [string, number, number, number],
+  g: string,
+  d: SeriesByKey,
+  e: TerminalEvent[] = [],
+  x: Drop[] = [],
+): void {
+  const w = countOf(d) + e.length + x.length;
+  if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, random()], g, d, e, x, w, z: 0 } as Row);
 }
 
-/** Keeps what was measured; it is as durable as the storage when this returns. False: there is no consent. */
-export const keep = (storage: Storage, limits: Limits, of: Identity, { windows, events, drops }: Measured) =>
-  run(storage, async (tx, state, now) => {
-    if (state.off) return false;
-    const to = await numberingOf(tx, of);
-    const add = (urgency: number, t: number, d: SeriesByKey, e: TerminalEvent[], x: Drop[]) =>
-      put(tx, state, {
-        // Before this transaction the clock may have been wrong by years.
-        k: ['r', to.k[1], urgency, Math.min(t, floor(now, MINUTE_MS) + MINUTE_MS), MINUTE_MS, random()],
-        r: of.release,
-        i: of.session,
-        d,
-        e,
-        x,
-        w: 0,
-        z: 0,
-      });
-    for (const [t, d] of windows) add(ORDINARY, t, d, [], []);
-    add(URGENT, floor(now, MINUTE_MS), {}, events, drops);
-    if (Math.abs(now - state.g) > MINUTE_MS) {
-      state.g = now;
-      await bound(tx, state, limits, now);
-    }
-    return true;
+/** Says that samples will never come, and which number they had if they had one. */
+function drop(entries: Entries, state: State, whose: string, reason: string, samples: number, batch?: Batch): void {
+  const t = state.l;
+  const numbered = batch && { queue: batch.q, from: batch.n, to: batch.n };
+  putRow(entries, state, [whose, URGENT, floor(t), MINUTE_MS], '', {}, [], [{ samples, reason, t, ...numbered }]);
+}
+
+/**
+ * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
+ * ends has only one moment. Whoever sends next makes rows of it.
+ */
+export const keep = (storage: Storage, of: Identity, measured: Measured) =>
+  storage(async (entries) => entries.put({ k: ['e', Date.now(), random()], of, ...measured } as Kept));
+
+/** Makes rows of what was kept, and looks after the bounds once a minute. */
+async function absorb(entries: Entries, state: State, limits: Limits, now: number): Promise<void> {
+  for (const { k, of, windows, events, drops } of await asked<Kept[]>(
+    entries.getAll(IDBKeyRange.bound(['e'], ['f']), ROWS_MAX),
+  )) {
+    entries.delete(k);
+    if (state.off) continue;
+    const whose = of.store + ' ' + of.terminal;
+    const g = JSON.stringify([of.release, of.session]);
+    numberingOf(state, of);
+    // Before this transaction the clock may have been wrong by years.
+    for (const [t, d] of windows)
+      putRow(entries, state, [whose, ORDINARY, Math.min(t, floor(now) + MINUTE_MS), MINUTE_MS], g, d);
+    putRow(entries, state, [whose, URGENT, floor(now), MINUTE_MS], g, {}, events, drops);
+  }
+  if (Math.abs(now - state.g) > MINUTE_MS) {
+    state.g = now;
+    for (const whose in state.n) await bound(entries, state, limits, whose, now);
+  }
+}
+
+/** How many samples wait, in all tabs, and about how many bytes they take. */
+export const look = (storage: Storage, limits: Limits) =>
+  run(storage, async (entries, state, now) => {
+    await absorb(entries, state, limits, now);
+    return { samples: state.w, bytes: state.z };
   });
 
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
 export const next = (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) =>
   run<Job | number>(
     storage,
-    async (tx, state, now) => {
+    async (entries, state, now) => {
       let wait = HOUR_MS;
+      await absorb(entries, state, limits, now);
       if (state.off) return wait;
       if (state.m.length >= REQUESTS_PER_MINUTE) return state.m[0] + MINUTE_MS - now;
-      const current = await numberingOf(tx, of);
-      const all = await tx.all<Numbering>(['n']);
-      for (const to of [current, ...all.filter(({ q }) => q !== current.q)])
-        for (const at of [0, 1] as Class[]) {
+      numberingOf(state, of);
+      const own = of.store + ' ' + of.terminal;
+      for (const whose of [own, ...Object.keys(state.n).filter((other) => other !== own)]) {
+        const to = state.n[whose];
+        for (const at of [LIVE, BACKLOG] as Class[]) {
           // A time that lies far ahead was written by a clock that has been set back since.
-          const due = Math.min(Math.max(to.x[at], to.r[at]), now + HOUR_MS) - now;
-          if (due > 0) wait = Math.min(wait, due);
-          else {
-            const k: Batch['k'] = ['b', to.k[1], at];
-            let batch = await tx.get<Batch>(k);
+          let due = Math.min(Math.max(to.x[at], to.r[at]) - now, HOUR_MS);
+          if (due <= 0) {
+            const k: Batch['k'] = ['b', whose, at];
+            let batch = await asked<Batch | undefined>(entries.get(k));
             if (batch && batch.t < now - limits.ageMaxMs) {
-              forget(tx, state, batch);
-              drop(tx, state, to.k[1], 'age', batch.w, batch);
+              remove(entries, state, batch);
+              drop(entries, state, whose, 'age', batch.w, batch);
               batch = undefined;
             }
-            const sealed = batch || (await seal(tx, state, limits, to, k, now, isAsked));
-            if (typeof sealed === 'number') wait = Math.min(wait, sealed);
-            else {
+            const sealed = batch || (await seal(entries, state, limits, to, k, now, isAsked));
+            if (typeof sealed === 'object') {
+              if (batch) remove(entries, state, batch);
               sealed.a++;
-              tx.put(sealed);
-              if (!at) to.d = now;
-              tx.put(to);
+              put(entries, state, sealed);
               state.m.push(now);
-              return { to, batch: sealed, isBacklog: !!at };
+              return { to, batch: sealed };
             }
+            due = sealed;
           }
+          wait = Math.min(wait, due);
           // What gets no answer live gets none as backlog.
-          if (to.f[0]) break;
+          if (to.f[LIVE]) break;
         }
+      }
       return wait;
     },
     true,
@@ -346,7 +382,7 @@ export const next = (storage: Storage, limits: Limits, of: Identity, isAsked: bo
 
 /** Makes a batch of the rows that are due, or says in how many ms some will be. */
 async function seal(
-  tx: Transaction,
+  entries: Entries,
   state: State,
   { intervalMs }: Limits,
   to: Numbering,
@@ -354,161 +390,161 @@ async function seal(
   now: number,
   isAsked: boolean,
 ): Promise<Batch | number> {
-  const border = floor(now - LIVE_MS, MINUTE_MS);
   const [, whose, at] = k;
-  const urgent = at ? [] : await tx.all<Row>(['r', whose, URGENT], undefined, ROWS_MAX);
-  const ordinary = at
-    ? await tx.all<Row>(['r', whose, ORDINARY], border, ROWS_MAX)
-    : await tx.all<Row>(['r', whose, ORDINARY], undefined, ROWS_MAX, border);
-  const due = [...urgent, ...ordinary];
+  const border = floor(now - LIVE_MS);
+  const urgent = at ? [] : await rowsOf(entries, whose, URGENT, 0, Infinity);
+  const due = [...urgent, ...(await rowsOf(entries, whose, ORDINARY, at ? 0 : border, at ? border : Infinity))];
   if (!due[0]) return HOUR_MS;
   if (!at && !isAsked) {
     const isMuch = urgent[0] || due.reduce((sum, { w, z }) => sum + w / 50 + z / BATCH_BYTES, 0) >= 1;
     const wait = to.d + (isMuch ? 5000 : intervalMs) - now;
     if (wait > 0 && wait <= intervalMs) return wait;
   }
-  const { r, i } = due[due.length - 1];
+  const g = due.find((row) => row.g)?.g;
   const rows: Row[] = [];
-  const lists = { e: 0, x: 0, z: 0 };
+  let room = BATCH_BYTES;
+  let places = LIST_MAX;
   for (const row of due) {
-    // What dropped says of itself belongs to no session.
-    if ((row.r !== r || row.i !== i) && row.w > row.x.length) continue;
-    lists.e += row.e.length;
-    lists.x += row.x.length;
-    lists.z += row.z;
-    if (rows[0] && (lists.e > LIST_MAX || lists.x > LIST_MAX || lists.z > BATCH_BYTES)) break;
+    room -= row.z;
+    places -= Math.max(row.e.length, row.x.length);
+    if (rows[0] && (room < 0 || places < 0)) break;
+    // A loss belongs to no session.
+    if (row.g && row.g !== g) continue;
     rows.push(row);
-    remove(tx, state, row);
+    remove(entries, state, row);
   }
+  // Whatever is left goes next.
+  if (!at && rows.length === due.length) to.d = now;
+  const [release, session_id] = JSON.parse(g || '[]');
   const { q, store, terminal } = to;
   const n = to.n++;
-  const head = { v: 1, store_id: store, terminal_id: terminal, queue: q, seq: n, release: r, session_id: i, consent: true };
-  const w = rows.reduce((sum, row) => sum + row.w, 0);
-  const b = JSON.stringify({ ...head, ...contentOf(rows) });
-  state.w += w;
-  state.z += b.length;
-  return { k, b, q, n, w, t: Math.min(...rows.map((row) => row.k[3])), a: 0 };
+  const head = { v: 1, store_id: store, terminal_id: terminal, queue: q, seq: n, release, session_id, consent: true };
+  return {
+    k, q, n,
+    b: JSON.stringify({ ...head, ...contentOf(rows) }),
+    w: rows.reduce((sum, { w }) => sum + w, 0),
+    t: Math.min(...rows.map((row) => row.k[3])),
+    a: 0,
+    z: 0,
+  };
 }
 
 /** What rows hold, as the wire format has it (docs/formats.md). */
 function contentOf(rows: Row[]) {
   const windows: { [at: string]: SeriesByKey } = {};
-  for (const { k, d } of rows) merge((windows[k[3] + ' ' + k[4]] ||= {}), d);
+  for (const { k, d } of rows) merge((windows[k[3] + '|' + k[4]] ||= {}), d);
   const samples: object[] = [];
   const histograms: object[] = [];
   for (const at in windows)
     for (const key in windows[at]) {
-      const [t, span_ms] = at.split(' ').map(Number);
       const [m, label, connection] = key.split('|');
-      const { n, s, a, b, h, t: last, v } = windows[at][key];
+      const { n, s, a, b, h, t, v } = windows[at][key];
       const scale = scaleOf(m);
       const named = { m, label: label || undefined, connection };
-      const sample = (value: number) => samples.push({ ...named, t: last, v: value / scale });
+      const sample = (value: number) => samples.push({ ...named, t, v: value / scale });
       if (!h) sample(s);
       else if (n) {
+        const [t, span_ms] = at.split('|').map(Number);
         const buckets = Object.entries(h).map(([index, count]) => [+index, count]);
-        const min = Math.max(a, lowestOf(buckets[0][0]));
-        const max = Math.min(b, highestOf(buckets[buckets.length - 1][0]));
-        histograms.push({ ...named, t, span_ms, buckets, sum: s / scale, min: min / scale, max: max / scale });
+        const min = Math.max(a, lowestOf(buckets[0][0])) / scale;
+        const max = Math.min(b, highestOf(buckets[buckets.length - 1][0])) / scale;
+        histograms.push({ ...named, t, span_ms, buckets, sum: s / scale, min, max });
       }
       if (v !== undefined) sample(v);
     }
-  const list = <T>(all: T[]) => (all[0] ? all : undefined);
-  return { samples, histograms, events: list(rows.flatMap(({ e }) => e)), drops: list(rows.flatMap(({ x }) => x)) };
-}
-
-function forget(tx: Transaction, state: State, { k, b, w }: Batch): void {
-  tx.remove(k);
-  state.w -= w;
-  state.z -= b.length;
+  return { samples, histograms, events: rows.flatMap(({ e }) => e), drops: rows.flatMap(({ x }) => x) };
 }
 
 /** Takes note of what came of a request. */
-export const settle = (storage: Storage, { to: { k, token }, batch, isBacklog }: Job, outcome: Outcome) =>
-  run(storage, async (tx, state, now) => {
-    const to = await tx.get<Numbering>(k);
-    const kept = await tx.get<Batch>(batch.k);
+export const settle = (storage: Storage, { to: { token }, batch }: Job, outcome: Outcome) =>
+  run(storage, async (entries, state, now) => {
+    const [, whose, at] = batch.k;
+    const to = state.n[whose];
+    const kept = await asked<Batch | undefined>(entries.get(batch.k));
     // Another tab has heard of it first, or consent was withdrawn.
-    if (!to || kept?.n !== batch.n || kept.q !== batch.q) return;
-    const at = +isBacklog;
+    if (kept?.q !== batch.q || kept.n !== batch.n) return;
     to.token = token;
-    if (outcome.is === 'later') {
-      to.f[at]++;
-      to.x[at] = now + Math.max(1000, Math.random() * Math.min(300_000, 1000 * 2 ** to.f[at]));
-      to.r[at] = now + outcome.afterMs;
-    } else if (outcome.is === 'denied') to.x = [now + 5 * MINUTE_MS, 0];
-    else {
-      forget(tx, state, kept);
-      // A fleet that comes back does so at once; what is old can wait, and comes in turn.
-      if (!at && to.f[0]) to.x[1] = now + Math.random() * 30_000;
-      else to.x[at] = at && now + 5000;
-      to.f[at] = 0;
-      const isOthers = outcome.is === 'taken' && (outcome.isConflicting || (outcome.isDuplicate && kept.a === 1));
-      // Somebody else uses these numbers: another till has a copy of this one's storage. So this one begins anew.
-      if (isOthers) [to.q, to.n] = [uuid(), 1];
-      if (outcome.is === 'taken' && outcome.isConflicting) {
-        // The collector has something else under this number. So it does not have this.
-        const b = JSON.stringify({ ...JSON.parse(kept.b), queue: to.q, seq: 1 });
-        tx.put({ ...kept, b, q: to.q, n: to.n++, a: 0 });
-        state.w += kept.w;
-        state.z += b.length;
-      } else if (isOthers || outcome.is !== 'taken')
-        drop(tx, state, k[1], outcome.is === 'taken' ? 'other' : outcome.is, kept.w, kept);
+    const { is, isConflicting, isDuplicate, afterMs } = outcome;
+    if (is === LATER) {
+      to.x[at] = now + Math.max(1000, Math.random() * Math.min(300_000, 1000 * 2 ** ++to.f[at]));
+      to.r[at] = now + afterMs;
+      return;
     }
-    tx.put(to);
+    if (is === DENIED) {
+      to.x[LIVE] = to.x[BACKLOG] = now + 5 * MINUTE_MS;
+      return;
+    }
+    remove(entries, state, kept);
+    // A fleet that comes back does so at once; what is old can wait, and comes in turn.
+    if (at) to.x[BACKLOG] = now + 5000;
+    else if (to.f[LIVE]) to.x[BACKLOG] = now + Math.random() * 30_000;
+    to.f[at] = 0;
+    // Somebody else uses these numbers: another till has a copy of this one's storage. So this one begins anew.
+    const isOthers = isConflicting || (isDuplicate && kept.a === 1);
+    if (isOthers) [to.q, to.n] = [uuid(), 1];
+    if (isConflicting) {
+      // The collector has something else under this number. So it does not have this.
+      const b = JSON.stringify({ ...JSON.parse(kept.b), queue: to.q, seq: 1 });
+      put(entries, state, { ...kept, b, q: to.q, n: to.n++, a: 0 } as Batch);
+    } else if (isOthers || is) drop(entries, state, whose, is || 'other', kept.w, kept);
   });
 
-/** The network may be back, or there is another token: whatever failed without an answer is tried now. */
-export const wake = (storage: Storage, token?: string, k?: Numbering['k']) =>
-  run(storage, async (tx, state, now) => {
-    for (const to of await tx.all<Numbering>(['n']))
-      if (!k || k[1] === to.k[1]) tx.put({ ...to, token: token || to.token, x: [now + (token ? 0 : Math.random() * 2000), to.x[1]] });
-    if (token) state.m.push(now);
+/** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
+export const wake = (storage: Storage, of?: Numbering, token?: string) =>
+  run(storage, async (_, state, now) => {
+    for (const to of Object.values(state.n)) {
+      if (of && of.q !== to.q) continue;
+      to.token = token || to.token;
+      to.x[LIVE] = now + (of ? 0 : Math.random() * 2000);
+    }
+    if (of) state.m.push(now);
   });
 
-/** Deletes whatever is kept. Without consent nothing is kept from now on. */
-export const clear = (storage: Storage, off: boolean) =>
-  run(storage, async (tx, state) => {
-    tx.clear();
-    state.off = off;
+/** Deletes whatever is kept, numbers, too. */
+export const clear = (storage: Storage) =>
+  run(storage, async (entries, state) => {
+    entries.clear();
+    state.n = {};
     state.w = state.z = 0;
   });
 
-/** Takes note of consent. */
-export const consent = (storage: Storage) => run(storage, async (_, state) => (state.off = false));
+/** Takes note of consent: without it nothing is kept, and nothing stays. */
+export const consent = (storage: Storage, isGiven: boolean) =>
+  run(storage, async (entries, state) => {
+    state.off = !isGiven;
+    if (isGiven) return;
+    entries.clear();
+    state.n = {};
+    state.w = state.z = 0;
+  });
 
 /** Keeps what waits within its bounds: merges it, then drops the oldest. */
-async function bound(tx: Transaction, state: State, { ageMaxMs, bytesMax }: Limits, now: number): Promise<void> {
-  for (const to of await tx.all<Numbering>(['n'])) {
-    const whose = to.k[1];
-    for (const [tier, [spanMs, afterMs]] of TIERS.entries()) {
-      const windowOf = ({ k }: Row) => floor(k[3], spanMs);
-      let until = floor(now - afterMs, spanMs);
-      const rows = await tx.all<Row>(['r', whose, ORDINARY], until, ROWS_MAX, to.c[tier] || 0);
-      // What is left for the next time begins with a whole window.
-      if (rows.length === ROWS_MAX) until = windowOf(rows[ROWS_MAX - 1]);
-      const groups: { [group: string]: Row[] } = {};
-      for (const row of rows)
-        if (row.k[3] < until) (groups[`${windowOf(row)} ${row.r} ${row.i}`] ||= []).push(row);
-      for (const group of Object.values(groups)) {
-        if (!group[1]) continue;
-        const d: SeriesByKey = {};
+async function bound(entries: Entries, state: State, limits: Limits, whose: string, now: number): Promise<void> {
+  const merged = state.n[whose].c;
+  for (const [tier, [spanMs, afterMs]] of TIERS.entries()) {
+    const until = floor(now - afterMs, spanMs);
+    const rows = await rowsOf(entries, whose, ORDINARY, merged[tier] || 0, until);
+    const windowOf = ({ k }: Row) => floor(k[3], spanMs);
+    // What is left for the next time begins with a whole window.
+    const end = rows.length < ROWS_MAX ? until : windowOf(rows[ROWS_MAX - 1]);
+    const groups: { [group: string]: Row[] } = {};
+    for (const row of rows) if (row.k[3] < end) (groups[windowOf(row) + row.g] ||= []).push(row);
+    for (const group of Object.values(groups)) {
+      const d: SeriesByKey = {};
+      if (group[1])
         for (const row of group) {
           merge(d, row.d);
-          remove(tx, state, row);
+          remove(entries, state, row);
         }
-        const k: Row['k'] = ['r', whose, ORDINARY, windowOf(group[0]), spanMs, random()];
-        put(tx, state, { ...group[0], k, d });
-      }
-      to.c[tier] = until;
+      putRow(entries, state, [whose, ORDINARY, windowOf(group[0]), spanMs], group[0].g, d);
     }
-    tx.put(to);
-    for (const urgency of [ORDINARY, URGENT])
-      for (const row of await tx.all<Row>(['r', whose, urgency], undefined, ROWS_MAX)) {
-        const isOld = row.k[3] < now - ageMaxMs;
-        if (!isOld && state.z < bytesMax) break;
-        remove(tx, state, row);
-        drop(tx, state, whose, isOld ? 'age' : 'quota', row.w);
-      }
+    merged[tier] = end;
   }
+  for (const urgency of [ORDINARY, URGENT])
+    for (const row of await rowsOf(entries, whose, urgency, 0, Infinity)) {
+      const isOld = row.k[3] < now - limits.ageMaxMs;
+      if (!isOld && state.z < limits.bytesMax) break;
+      remove(entries, state, row);
+      drop(entries, state, whose, isOld ? 'age' : 'quota', row.w);
+    }
 }

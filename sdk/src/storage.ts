@@ -2,52 +2,44 @@
 
 export type Key = (number | string)[];
 
-/** Whatever is stored carries its key. */
-export interface Stored {
-  k: Key;
-}
-
-/** Changes are there for good, all or none, when the promise of the whole transaction is kept. */
-export interface Transaction {
-  get<T>(key: Key): Promise<T | undefined>;
-  /** Entries whose key begins with `prefix` and is less than `prefix` and `until`, in the order of their keys. */
-  all<T>(prefix: Key, until?: Key[0], limit?: number, from?: Key[0]): Promise<T[]>;
-  put<T extends Stored>(value: T): unknown;
-  remove(key: Key): unknown;
+/** Entries carry their key. What a storage and an object store of IndexedDB have in common. */
+export interface Entries {
+  get(key: Key): unknown;
+  getAll(range: IDBKeyRange, limit?: number): unknown;
+  put(value: { k: Key }): unknown;
+  delete(key: Key): unknown;
   clear(): unknown;
 }
 
-/** Runs `work`, which may wait for nothing but the transaction. Throws if nothing of it was stored. */
-export type Storage = <T>(work: (transaction: Transaction) => Promise<T>, isStrict?: boolean) => Promise<T>;
+/**
+ * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
+ * it is broken, nothing was changed.
+ */
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, isStrict?: boolean) => Promise<T>;
 
 /** How long a transaction may take. A browser whose IndexedDB hangs is one without IndexedDB. */
 const PATIENCE_MS = 10_000;
 
-/** Arrays are greater than all numbers and texts. */
-const LAST = [] as never as number;
-
-const range = (prefix: Key, until: Key[0] = LAST, from?: Key[0]) =>
-  IDBKeyRange.bound(from === undefined ? prefix : [...prefix, from], [...prefix, until], false, true);
-
-const promised = <T>(request: IDBRequest): Promise<T> =>
+/** What was asked of entries. */
+export const asked = <T>(request: unknown): Promise<T> =>
   new Promise((resolve, reject) => {
+    if (!(request instanceof IDBRequest)) return resolve(request as T);
     request.onsuccess = () => resolve(request.result);
     request.onerror = reject;
   });
 
-let opened: Promise<IDBDatabase> | undefined;
+let database: Promise<IDBDatabase> | undefined;
 
-function open(): Promise<IDBDatabase> {
+async function open(): Promise<IDBDatabase> {
   const request = indexedDB.open('tillwatch');
   request.onupgradeneeded = () => request.result.createObjectStore('all', { keyPath: 'k' });
-  return promised<IDBDatabase>(request).then((database) => {
-    // Whoever deletes the database in the browser's settings need not wait for us.
-    database.onversionchange = database.onclose = () => {
-      database.close();
-      opened = undefined;
-    };
-    return database;
-  });
+  const opened = await asked<IDBDatabase>(request);
+  // Whoever deletes the database in the browser's settings need not wait for us.
+  opened.onversionchange = opened.onclose = () => {
+    opened.close();
+    database = undefined;
+  };
+  return opened;
 }
 
 /** IndexedDB. */
@@ -55,55 +47,56 @@ export const durable: Storage = (work, isStrict) =>
   new Promise((resolve, reject) => {
     let transaction: IDBTransaction | undefined;
     let isOver = false;
-    const fail = (why: unknown) => {
+    const fail = (why?: unknown) => {
       clearTimeout(timer);
       isOver = true;
       // What is wrong may be the connection.
-      opened = undefined;
+      database = undefined;
       reject(why);
     };
-    // It is aborted, because what the caller does instead must not be done twice. If it cannot be, it was just done.
+    // It is aborted, because the caller does something else instead. If it cannot be, it was just done.
     const timer = setTimeout(() => {
       try {
         transaction?.abort();
-        fail(0);
+        fail();
       } catch {}
     }, PATIENCE_MS);
-    (opened ||= open()).then((database) => {
-      if (isOver) return;
-      transaction = database.transaction('all', 'readwrite', { durability: isStrict ? 'strict' : 'relaxed' });
-      const all = transaction.objectStore('all');
-      const working = work({
-        get: (key) => promised(all.get(key)),
-        all: (prefix, until, limit, from) => promised(all.getAll(range(prefix, until, from), limit)),
-        put: (value) => all.put(value),
-        remove: (key) => all.delete(key),
-        clear: () => all.clear(),
-      });
-      transaction.oncomplete = () => {
-        clearTimeout(timer);
-        resolve(working);
-      };
-      transaction.onabort = fail;
-      working.catch(() => transaction!.abort());
-    }).catch(fail);
+    (database ||= open())
+      .then((opened) => {
+        if (isOver) return;
+        transaction = opened.transaction('all', 'readwrite', { durability: isStrict ? 'strict' : 'relaxed' });
+        transaction.onabort = fail;
+        const working = work(transaction.objectStore('all') as Entries);
+        // A page that ends does not come to commit by itself.
+        working
+          .then(
+            () => transaction!.commit(),
+            () => transaction!.abort(),
+          )
+          .catch(() => {});
+        transaction.oncomplete = () => {
+          clearTimeout(timer);
+          resolve(working);
+        };
+      })
+      .catch(fail);
   });
 
-const kept = new Map<string, Stored>();
+const kept = new Map<string, { k: Key }>();
 let last: Promise<unknown> = Promise.resolve();
 
 /** Memory: it ends with the page, and never fails. */
 export const volatile: Storage = (work) => {
   const next = last.then(() =>
     work({
-      get: async (key) => kept.get('' + key) as never,
-      all: async (prefix, until, limit, from) =>
+      get: (key) => kept.get('' + key),
+      getAll: (range, limit) =>
         [...kept.values()]
-          .filter(({ k }) => range(prefix, until, from).includes(k))
+          .filter(({ k }) => range.includes(k))
           .sort((one, other) => indexedDB.cmp(one.k, other.k))
-          .slice(0, limit) as never,
+          .slice(0, limit),
       put: (value) => kept.set('' + value.k, value),
-      remove: (key) => kept.delete('' + key),
+      delete: (key) => kept.delete('' + key),
       clear: () => kept.clear(),
     }),
   );

@@ -1,10 +1,10 @@
 /** The terminal: takes measurements from the page, keeps them, and sends them when it can. */
 
-import { eventOf, scrub } from './errors';
+import { eventOf } from './errors';
 import { metricOf } from './metric';
 import { post, postLast, renewed } from './post';
 import * as queue from './queue';
-import { COUNTER, LEVEL, add } from './series';
+import { COUNTER, DISTRIBUTION, add } from './series';
 import { durable, volatile } from './storage';
 
 /** How long what was measured is in memory alone. */
@@ -78,19 +78,17 @@ let limits: queue.Limits;
 let isOn = false;
 const state: Status = {
   connection: navigator.onLine === false ? 'offline' : 'online',
-  waiting: queue.waiting,
+  waiting: { samples: 0, bytes: 0 },
   posts: 0,
   dropped: {},
 };
 
 const none = (): queue.Measured => ({ windows: new Map(), events: [], drops: [] });
 let measured = none();
-/** What is to be done now, by the clock of the page: keep what was measured, and see what is to be sent. */
-let keepAt = Infinity;
+/** When to look for what is to be sent, by the clock of the page, and how much was recorded since the last look. */
 let sendAt = 0;
-let timer: ReturnType<typeof setTimeout> | undefined;
-/** How much was recorded since the last look. */
 let weight = 0;
+let timer: unknown;
 let keeping: Promise<unknown> = Promise.resolve();
 let sending: Promise<unknown> | undefined;
 
@@ -108,46 +106,32 @@ export function start(given: Options): void {
   identity = { store, terminal, release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
   limits = { bytesMax: maxBytes, ageMaxMs: maxAge, intervalMs: interval };
   setConsent(consent);
+  timer ||= setInterval(() => safely(turn), KEEP_AFTER_MS);
 }
 
 function warn(message: string): void {
   if (options.debug ?? /^(localhost|127)/.test(location.hostname)) console.warn('tillwatch: ' + message);
 }
 
-/** Sets the timer for what is to be done next. */
-function ring(): void {
-  clearTimeout(timer);
-  if (isOn) timer = setTimeout(() => safely(turn), Math.max(50, Math.min(keepAt, sendAt) - performance.now()));
-}
-
-function keepSoon(): void {
-  if (keepAt < Infinity) return;
-  keepAt = performance.now() + KEEP_AFTER_MS;
-  ring();
-}
-
-/** What the timer does. */
+/** Keeps what was measured, and sends what is due. */
 async function turn(): Promise<void> {
-  const now = performance.now();
-  if (now >= keepAt - 1) await keep();
-  // Much, or something urgent, goes early; the queue knows whether it is too early.
-  if (now >= sendAt - 1 || weight >= 50) await send();
-  ring();
+  await keep();
+  // Much, or something urgent, goes early.
+  if (isOn && (performance.now() >= sendAt || weight >= 50)) await send();
 }
 
 /** Moves what is in memory into the queue. */
 function keep(): Promise<unknown> {
-  const [taken, of, by] = [measured, identity, limits];
+  const [taken, of] = [measured, identity];
+  if (!(isOn && (taken.windows.size || taken.events[0] || taken.drops[0]))) return keeping;
   measured = none();
-  keepAt = Infinity;
   return (keeping = keeping.then(async () => {
-    if (isOn && (taken.windows.size || taken.events[0] || taken.drops[0]))
-      for (const storage of STORAGES)
-        try {
-          isOn &&= await queue.keep(storage, by, of, taken);
-          sendAt = Math.min(sendAt, performance.now() + by.intervalMs);
-          break;
-        } catch {}
+    for (const storage of STORAGES)
+      try {
+        await queue.keep(storage, of, taken);
+        sendAt = Math.min(sendAt, performance.now() + limits.intervalMs);
+        break;
+      } catch {}
   }));
 }
 
@@ -155,24 +139,18 @@ function keep(): Promise<unknown> {
 function send(isAsked = false, isEnd = false): Promise<unknown> {
   weight = 0;
   const work = async (lock: unknown) => {
-    let wait = KEEP_AFTER_MS;
-    if (lock) {
-      wait = 36e5;
+    let wait = 36e5;
+    if (lock)
       for (const storage of STORAGES)
         await safely(async () => {
-          while (isOn) {
-            const job = await queue.next(storage, limits, identity, isAsked);
-            if (typeof job === 'number') {
-              wait = Math.min(wait, job);
-              break;
-            }
-            if (isEnd) return postLast(options.url, job);
+          for (;;) {
+            const job = isOn ? await queue.next(storage, limits, identity, isAsked) : wait;
+            if (typeof job === 'number') return (wait = Math.min(wait, job));
+            if (isEnd) return (wait = postLast(options.url, job));
             await one(storage, job);
           }
         });
-    }
-    sendAt = performance.now() + wait;
-    ring();
+    sendAt = performance.now() + (lock ? wait : 0);
   };
   const { locks } = navigator;
   return (sending ||= (locks ? locks.request('tillwatch', { ifAvailable: !isAsked }, work) : work(1))
@@ -186,21 +164,22 @@ async function one(storage: typeof durable, job: queue.Job): Promise<void> {
   const { to } = job;
   const given = async () => (typeof token === 'function' && to.terminal === identity.terminal ? await token() : undefined);
   to.token ||= await safely(given);
-  const { outcome, status, tookMs, code } = await post(url, job);
+  const answer = await post(url, job);
+  const { status, code, tookMs } = answer;
   state.posts++;
   state.answer = status;
   state.code = code;
   if (!status) connect('offline');
-  else if (!job.isBacklog) {
+  else if (!job.batch.k[2]) {
     const { saveData, effectiveType } = (navigator as any).connection || {};
     connect(tookMs > 3000 || /2g/.test(effectiveType) ? 'slow' : saveData ? 'metered' : 'online');
-    record('network_latency_ms', tookMs, 0);
+    record('network_latency_ms', tookMs, DISTRIBUTION);
   }
-  if (outcome.is === 'taken') state.takenAt = Date.now();
-  else if (code && outcome.is !== 'later') warn(code);
-  await queue.settle(storage, job, outcome);
+  if (!answer.is) state.takenAt = Date.now();
+  else if (code) warn(code);
+  await queue.settle(storage, job, answer);
   const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await renewed(url, to.token))));
-  if (next) await queue.wake(storage, next, to.k);
+  if (next) await queue.wake(storage, to, next);
 }
 
 /** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
@@ -224,7 +203,6 @@ export function record(name: string, value: number, kind: number, { label, conne
   if (!measured.windows.has(minute)) measured.windows.set(minute, {});
   add(measured.windows.get(minute)!, `${name}|${metric![3] ? label : ''}|${connection || state.connection}`, kind, recorded, t);
   weight += name[0] === 'd' && name[1] === 'a' ? 50 : 1;
-  keepSoon();
 }
 
 function happen(event: queue.TerminalEvent): void {
@@ -235,7 +213,6 @@ function happen(event: queue.TerminalEvent): void {
   else if (events[queue.LIST_MAX - 1]) return drop('quota');
   else events.push({ ...event, connection: state.connection });
   weight += 50;
-  keepSoon();
 }
 
 export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, queue.tillTime(), isFatal));
@@ -247,7 +224,6 @@ function drop(reason: string, samples = 1): void {
   const same = measured.drops.find((other) => other.reason === reason);
   if (same) same.samples += samples;
   else measured.drops.push({ samples, reason, t: queue.tillTime() });
-  keepSoon();
 }
 
 /** The connection, as answers and the browser tell it. */
@@ -265,22 +241,20 @@ export function connect(to: Connection): void {
 export async function retry(): Promise<void> {
   for (const storage of STORAGES) await safely(() => queue.wake(storage));
   sendAt = 0;
-  ring();
 }
 
 export async function setConsent(isGiven: boolean): Promise<void> {
   isOn = isGiven;
-  if (!isGiven) measured = none();
+  if (!isOn) measured = none();
   sendAt = 0;
-  ring();
   await keeping;
-  for (const storage of STORAGES) await safely(() => (isGiven ? queue.consent(storage) : queue.clear(storage, true)));
+  for (const storage of STORAGES) await safely(() => queue.consent(storage, isGiven));
 }
 
 export async function erase(): Promise<void> {
   measured = none();
   await keeping;
-  for (const storage of STORAGES) await safely(() => queue.clear(storage, !isOn));
+  for (const storage of STORAGES) await safely(() => queue.clear(storage));
 }
 
 export async function flush(): Promise<void> {
@@ -290,8 +264,14 @@ export async function flush(): Promise<void> {
 }
 
 export async function status(): Promise<Status> {
+  const waiting = { samples: 0, bytes: 0 };
   await keep();
-  return { ...state, waiting: queue.waiting };
+  for (const storage of STORAGES) {
+    const { samples = 0, bytes = 0 } = (await safely(() => queue.look(storage, limits))) || {};
+    waiting.samples += samples;
+    waiting.bytes += bytes;
+  }
+  return { ...state, waiting };
 }
 
 /** The page is hidden or ends. */
@@ -303,5 +283,3 @@ export function leave(isEnd: boolean): void {
     await send(true, isEnd);
   });
 }
-
-export { scrub, LEVEL };

@@ -1,11 +1,8 @@
 /** For a service worker: `importScripts` this file, then `tillwatch.init({ … })` as in the page. */
 
-import { flush } from './api';
+import { count, erase, error, event, flush, init, level, measureCaches, measureIndexedDb, observe, offlineLogin, setConsent, status, syncQueue, time, version } from './lite';
 
-export * from './lite';
+(self as any).tillwatch = { count, erase, error, event, flush, init, level, measureCaches, measureIndexedDb, observe, offlineLogin, setConsent, status, syncQueue, time, version };
 
 // Where the browser has background sync, it wakes the worker when the network is back.
-addEventListener('sync', (event) => {
-  const { tag, waitUntil } = event as never as { tag: string; waitUntil(until: Promise<void>): void };
-  if (tag === 'tillwatch') waitUntil.call(event, flush());
-});
+addEventListener('sync', (event: any) => event.tag === 'tillwatch' && event.waitUntil(flush()));

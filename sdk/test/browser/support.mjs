@@ -92,17 +92,17 @@ export class Collector {
   }
 
   /** How often each value below 2,048 of a metric was counted: below that a bucket is one value. */
-  async values(metric) {
+  async values(metric, store) {
     const rows = await this.sql(
       `SELECT value, sum(n) AS n FROM (SELECT arrayJoin(arrayZip(hist.1, hist.2)) AS pair, pair.1 AS value, pair.2 AS n
-       FROM v_rollup_1m WHERE metric = '${metric}') GROUP BY value ORDER BY value`,
+       FROM v_rollup_1m WHERE metric = '${metric}' AND store_id = '${store}') GROUP BY value ORDER BY value`,
     );
     return new Map(rows.map(({ value, n }) => [Number(value), Number(n)]));
   }
 
-  async totals() {
+  async totals(store) {
     const rows = await this.sql(
-      'SELECT metric, label, toUInt64(sum(count)) AS count, toUInt64(sum(sum)) AS sum FROM v_rollup_1m GROUP BY metric, label',
+      `SELECT metric, label, toUInt64(sum(count)) AS count, toUInt64(sum(sum)) AS sum FROM v_rollup_1m WHERE store_id = '${store}' GROUP BY metric, label`,
     );
     return new Map(rows.map(({ metric, label, count, sum }) => [label ? `${metric} ${label}` : metric, { count: Number(count), sum: Number(sum) }]));
   }

@@ -1,0 +1,2 @@
+/** Everything as one global, for a page without modules. */
+export {};
