@@ -1,0 +1,153 @@
+// What a page measures by itself, against web-vitals on the same page; a service worker; and errors.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { build } from 'esbuild';
+import { Collector, Line, script, sleep, until } from './support.mjs';
+import { Till } from './till.mjs';
+
+const sdk = new URL('../..', import.meta.url).pathname;
+
+const PAGE = `<!doctype html><html lang=en><meta charset=utf-8><title>Till</title><link rel=icon href="data:,">
+<style>body{margin:0}#hero{width:800px;height:400px;background:#246;color:#fff;font-size:60px}</style>
+<div id=late></div><div id=hero>Till 7 ready to sell</div><button id=pay>Pay</button><div id=view></div>
+<script src=/vitals.js></script><script src=/tillwatch.js></script>
+<script>
+setTimeout(() => { late.style.height = '180px' }, 400);
+pay.onclick = () => { const end = performance.now() + 180; while (performance.now() < end); view.textContent = 'paid' };
+</script>`;
+
+const WORKER = `importScripts('/worker.js');
+tillwatch.init({ url: new URL(location).searchParams.get('url'), store: new URL(location).searchParams.get('store'), terminal: 'till-1', consent: true });
+tillwatch.measureCaches();
+addEventListener('install', () => skipWaiting());
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+addEventListener('message', (event) => event.waitUntil((async () => {
+  const cache = await caches.open('prices');
+  await cache.put('/price', new Response('1.50'));
+  await caches.match('/price');
+  await caches.match('/price');
+  await caches.match('/no-price');
+  for (const value of event.data) tillwatch.observe('sync_payload_bytes', value);
+  event.source.postMessage('done');
+})()));`;
+
+let collector;
+const lines = [];
+const tills = [];
+const files = { '/': PAGE, '/sw.js': WORKER };
+
+async function made() {
+  const line = await new Line(collector, files).start();
+  lines.push(line);
+  const till = await new Till(line).open();
+  tills.push(till);
+  return till;
+}
+
+before(async () => {
+  const contents = `import { onLCP, onINP, onCLS, onFCP, onTTFB } from 'web-vitals';
+    window.theirs = {};
+    for (const on of [onLCP, onINP, onCLS, onFCP, onTTFB]) on(({ name, value }) => (window.theirs[name] = value), { reportAllChanges: true });`;
+  const { outputFiles } = await build({ stdin: { contents, resolveDir: sdk }, bundle: true, format: 'iife', write: false });
+  files['/vitals.js'] = outputFiles[0].text;
+  files['/tillwatch.js'] = script();
+  files['/worker.js'] = readFileSync(join(sdk, 'dist/tillwatch-worker.js'), 'utf8');
+  collector = await new Collector().start();
+});
+
+after(async () => {
+  for (const till of tills) await till.end();
+  for (const line of lines) await line.stop();
+  await collector.stop();
+});
+
+describe('a page', { concurrency: true, timeout: 120_000 }, () => {
+  test('LCP, INP, CLS, FCP and TTFB are those of web-vitals', async () => {
+    const till = await made();
+    await sleep(800);
+    await till.page.click('#pay');
+    await until(() => till.page.evaluate(() => theirs.INP), 'an interaction');
+    await till.page.evaluate(() => {
+      Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => 'hidden' });
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
+      document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
+    });
+    await sleep(500);
+    const theirs = await till.page.evaluate(() => theirs);
+    await till.flush();
+    const totals = await until(async () => {
+      const found = await collector.totals(till.store);
+      return found.has('inp_ms') && found.has('lcp_ms') && found.has('cls_score') && found;
+    }, 'the vitals');
+    const ours = (metric, scale) => {
+      const { count, sum } = totals.get(metric);
+      assert.equal(count, 1, metric);
+      return sum / scale;
+    };
+    for (const [metric, scale, theirName] of [
+      ['lcp_ms', 1000, 'LCP'], ['inp_ms', 1000, 'INP'], ['fcp_ms', 1000, 'FCP'], ['ttfb_ms', 1000, 'TTFB'], ['cls_score', 10_000, 'CLS'],
+    ]) {
+      assert.ok(theirs[theirName] > 0, theirName);
+      assert.ok(Math.abs(ours(metric, scale) - theirs[theirName]) <= 0.5 / scale + 1e-9, `${metric}: ${ours(metric, scale)}, not ${theirs[theirName]}`);
+    }
+    assert.ok(totals.get('page_load_ms').sum > 0);
+  });
+
+  test('a page and its service worker share the queue, and caches are counted', async () => {
+    const till = await made();
+    const values = Array.from({ length: 20 }, () => till.next++);
+    await till.page.evaluate(async ({ url, store, values }) => {
+      await navigator.serviceWorker.register(`/sw.js?url=${encodeURIComponent(url)}&store=${store}`);
+      const { active } = await navigator.serviceWorker.ready;
+      const done = new Promise((resolve) => navigator.serviceWorker.addEventListener('message', resolve));
+      active.postMessage(values);
+      await done;
+    }, { url: till.line.url, store: till.store, values });
+    for (const value of values) till.ledger.set(value, Date.now());
+    await till.record(20);
+    await till.settled(collector);
+    const totals = await until(async () => {
+      const found = await collector.totals(till.store);
+      return found.has('cache_requests hit') && found;
+    }, 'the cache');
+    assert.equal(totals.get('cache_requests hit').sum, 2);
+    assert.equal(totals.get('cache_requests miss').sum, 1);
+  });
+
+  test('a page that is closed has told everything', async () => {
+    const till = await made();
+    await till.record(10);
+    await till.page.goto('about:blank');
+    await till.page.goto(till.line.url);
+    await till.page.evaluate((options) => tillwatch.init(options), till.options);
+    await till.record(10);
+    await till.page.close();
+    await till.open();
+    await till.record(1);
+    await till.settled(collector);
+  });
+
+  test('nothing escapes, whatever the page gives', async () => {
+    const till = await made();
+    await till.page.evaluate(() => {
+      for (const odd of [undefined, null, NaN, -1, Infinity, '5', {}, [], Symbol('x'), 10n, () => {}, 1e300]) {
+        tillwatch.observe('sync_duration_ms', odd);
+        tillwatch.observe(odd, 1);
+        tillwatch.count(odd, odd);
+        tillwatch.level('pending_transactions', odd);
+        tillwatch.error(odd);
+        tillwatch.event(odd, odd);
+        tillwatch.observe('sync_duration_ms', 1, odd);
+      }
+      const hostile = new Proxy({}, { get() { throw new Error('no'); } });
+      tillwatch.error(hostile);
+      tillwatch.observe('sync_duration_ms', 1, hostile);
+    });
+    await till.record(5);
+    await till.flush();
+    await till.settled(collector);
+    assert.deepEqual(till.errors, []);
+  });
+});
