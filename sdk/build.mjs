@@ -40,11 +40,12 @@ const common = {
   define: { VERSION: JSON.stringify(version) }, absWorkingDir: here,
 };
 const banner = { js: `/* tillwatch terminal ${version}, Apache-2.0 */` };
+// What each may weigh with gzip, in bytes: docs/adr/0023 says why.
 const bundles = [
-  ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 8000],
-  ['tillwatch.js', 'src/classic.ts', { format: 'iife' }, 8000],
-  ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 5000],
-  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife' }, 5000],
+  ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 11_000],
+  ['tillwatch.js', 'src/classic.ts', { format: 'iife' }, 11_000],
+  ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 8000],
+  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife' }, 8000],
 ];
 let isTooLarge = false;
 for (const [name, entry, format, limit] of bundles) {

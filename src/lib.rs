@@ -23,6 +23,7 @@ pub mod surface;
 pub mod listener;
 pub mod progress;
 pub mod room;
+pub mod sdk;
 
 pub mod doors;
 pub mod intake;

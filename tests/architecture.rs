@@ -40,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("progress", &[]),
     ("room", &[]),
+    ("sdk", &[]),
     ("auth", &["listed"]),
     ("config", &["logging", "hosts", "auth"]),
     (
@@ -69,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "intake",
             "audit_log",
             "peer",
+            "sdk",
         ],
     ),
     ("aggregate", &[]),
@@ -162,6 +164,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "credentials",
             "pipeline",
             "progress",
+            "sdk",
         ],
     ),
 ];

@@ -54,14 +54,19 @@ export interface SyncQueue {
 export function syncQueue(): SyncQueue {
   let reconnected: number | undefined;
   let isWaiting = false;
+  const reconnect = () => {
+    if (isWaiting) reconnected ??= performance.now();
+  };
   const settle = () => {
     if (reconnected === undefined || isWaiting) return;
     observe('reconnect_to_synced_ms', performance.now() - reconnected);
     reconnected = undefined;
   };
+  // Whoever says it first: the browser, at which the shop's own synchronisation may begin, too, or an answer.
+  addEventListener('online', reconnect);
   atSwitch.push((to, from) => {
     if (to === 'offline') reconnected = undefined;
-    else if (from === 'offline' && isWaiting) reconnected = performance.now();
+    else if (from === 'offline') reconnect();
   });
   return {
     pending(n) {

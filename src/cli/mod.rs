@@ -12,6 +12,7 @@
 //! | `audit/` | `audit`: the ledger against what ClickHouse holds, and repair |
 //! | `clock.rs` | `clock show`, `clock accept` |
 //! | `token.rs` | `token`: keys that sign tokens of terminals, tokens, and their end |
+//! | `sdk.rs` | `sdk`: the terminal's library, and how a page loads it |
 //! | `key.rs` | `key`: static keys |
 //! | `admin.rs` | how a command asks a running collector |
 //! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
@@ -31,6 +32,7 @@ mod key;
 mod pseudonym;
 mod query;
 mod replay;
+mod sdk;
 mod serve;
 mod sparkline;
 mod sql;
@@ -93,6 +95,8 @@ enum Command {
     /// Make, list and revoke keys for servers that post, and for whoever scrapes, asks or operates.
     #[command(subcommand)]
     Key(key::Key),
+    /// Print the lines with which a page loads the terminal's library, or the library.
+    Sdk(sdk::Sdk),
     /// Print a script with which a shell completes the commands.
     Completions {
         /// The shell.
@@ -211,6 +215,7 @@ async fn run(command: Command) -> Outcome {
         Command::Clock(clock) => clock.run().await,
         Command::Token(token) => token.run().await,
         Command::Key(key) => key.run().await,
+        Command::Sdk(sdk) => sdk.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();

@@ -24,6 +24,7 @@
 //! | `admission.rs` | who is let in, by the head of a request |
 //! | `backlog.rs` | the turns of what terminals kept while they were offline |
 //! | `renewal.rs` | the next token of a terminal |
+//! | `library.rs` | the terminal's library, for pages that do not bundle it |
 //! | `receive.rs` | from a request to its body |
 //! | `limits.rs` | what a request may take |
 //! | `body.rs` | reads the body, whole and in time |
@@ -46,6 +47,7 @@ pub mod cors;
 pub mod counters;
 mod hall;
 pub mod idempotency;
+mod library;
 mod limits;
 mod receive;
 pub mod refusal;

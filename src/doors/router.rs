@@ -9,6 +9,7 @@ use tillwatch_model::Outcomes;
 
 use crate::doors::answer;
 use crate::doors::hall::Hall;
+use crate::doors::library;
 use crate::doors::refusal::{Code, Verdict};
 use crate::doors::renewal;
 use crate::doors::terminal_v1;
@@ -18,6 +19,7 @@ pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
         .merge(renewal::routes())
+        .merge(library::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
             let verdict = Verdict::of(Code::MethodNotAllowed);
             misses(&hall, &request, &verdict, "Only POST is understood here.")

@@ -38,6 +38,15 @@ need_prometheus() {
   done
 }
 
+# Installs Chromium where it can; elsewhere says that it is missing. Before `begin`.
+need_chromium() {
+  local program
+  for program in "${CHROMIUM:-chromium}" google-chrome chromium-browser; do
+    command -v "$program" >/dev/null && return
+  done
+  install_packages chromium || fail "Chromium is missing (on Debian, as root: apt-get install --no-install-recommends chromium); CHROMIUM can name it"
+}
+
 # A folder of its own, and whatever is in `pids` is ended, in that order, when the script ends.
 begin() {
   folder="$(mktemp -d)"

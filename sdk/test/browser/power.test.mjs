@@ -7,7 +7,7 @@ const CUTS = Number(process.env.SDK_POWER_CUTS || 50);
 const TILLS = 5;
 
 /** What was recorded so shortly before a cut may be lost: 5 s in memory, and what the write takes on a busy machine. */
-const MEMORY_MS = 6000;
+const MEMORY_MS = 8000;
 
 let collector;
 
@@ -27,7 +27,7 @@ describe('power cuts', { concurrency: true, timeout: 900_000 }, () => {
         for (let cut = 0; cut < CUTS / TILLS; cut++) {
           await till.open();
           line.mode = Math.random() < 0.5 ? 'open' : ['cut', '503', 'lost'][cut % 3];
-          const end = Date.now() + 3000 + Math.random() * 9000;
+          const end = Date.now() + 4000 + Math.random() * 10_000;
           while (Date.now() < end) {
             await till.record(2);
             await sleep(Math.random() * 300);

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Brings what the terminal's library is built and tested with, and says whether sdk/dist is what its sources make.
+set -euo pipefail
+cd "$(dirname "$0")/../sdk"
+
+# What is installed is what the lock file says if the lock file is not newer.
+if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
+  npm ci --ignore-scripts --no-audit --no-fund
+fi
+node build.mjs --check
