@@ -252,6 +252,7 @@ function addToCart({ id, name, cents }, by) {
 
 const SALES_PER_REQUEST = 50;
 const LOOK_EVERY_MS = 2000;
+const TELL_EVERY_MS = 60_000;
 
 const sync = tillwatch.syncQueue();
 
@@ -303,6 +304,8 @@ const synchronise = () =>
 
 byId('sell').addEventListener('click', sell);
 setInterval(synchronise, LOOK_EVERY_MS);
+// A queue that stays as it is is told as well, so that what the collector knows of it is never old.
+setInterval(showPending, TELL_EVERY_MS);
 
 // ---------------------------------------------------------------- The demonstration: plug, slowness, errors, consent
 
