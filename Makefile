@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures
+.PHONY: help run demo test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -14,6 +14,9 @@ help: ## List the targets
 
 run: $(ENGINE) ## Run tillwatch with the embedded engine and a simulated fleet until Ctrl-C
 	@scripts/run.sh
+
+demo: $(ENGINE) ## Run tillwatch and the example of a till in the browser until Ctrl-C
+	@scripts/demo.sh
 
 test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 	@scripts/test.sh

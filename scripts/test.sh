@@ -8,7 +8,8 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust (https://r
 command -v node >/dev/null || { echo "node is missing: install Node.js 20 or later." >&2; exit 1; }
 
 # The dashboards: what they are made from, and the rules they keep. The model of the alerts: what was promised of it.
-node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs
+# The module for Odoo, whose test needs neither an Odoo nor a browser.
+node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs examples/test/odoo.test.mjs
 
 if cargo nextest --version >/dev/null 2>&1; then
   # Most tests wait for a disk, a clock or another process: half as many again as there are processors keep them busy.
