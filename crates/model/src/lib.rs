@@ -9,6 +9,7 @@
 //! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
 //! | `batch.rs` | what one terminal posts at once, after validation |
+//! | `error_event/` | what is kept of an error: scrubbed texts and a fingerprint |
 //! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
@@ -24,6 +25,7 @@
 pub mod batch;
 pub mod catalogue;
 pub mod dimension;
+pub mod error_event;
 pub mod histogram;
 pub mod hours;
 pub mod journal_act_v1;
