@@ -1,19 +1,19 @@
 //! The tables beside `rollup_1m` that an epoch has rows for: their `RowBinary`, written and read.
 //!
 //! The rows of these tables have the same form: the identity of the row, a time, the collector and the
-//! epoch, numbers of eight bytes, and the hash.
+//! epoch, numbers of eight bytes, lists of such numbers, and the hash.
 
 use std::sync::Arc;
 
 use tillwatch_model::session::Values;
 use tillwatch_model::{
-    Catalogue, Pseudonym, Scalars, SessionDay, SessionDayKey, SessionSums, Source, TerminalHour,
-    TerminalHourKey,
+    Catalogue, EventGroup, Pseudonym, Scalars, SessionDay, SessionDayKey, SessionSums, Source,
+    TerminalHour, TerminalHourKey,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::listed::listed;
-use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_text, put_uuid, words};
+use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_list, put_text, put_uuid, words};
 
 listed! {
     /// A table beside `rollup_1m`; its name is that in ClickHouse and in the state file.
@@ -22,6 +22,8 @@ listed! {
         TerminalHour = "rollup_terminal_1h",
         /// What sessions measured, by the day.
         Session = "session",
+        /// What terminals reported of events, by the hour.
+        EventGroup = "error_group_1h",
     }
 }
 
@@ -32,8 +34,10 @@ struct Shape {
     texts: usize,
     /// 4: Unix seconds; 2: days since 1970.
     time_bytes: usize,
-    /// Numbers between the epoch and `received_at`.
+    /// Numbers between the epoch and `received_at`, or the lists before that.
     numbers: usize,
+    /// Lists of numbers behind these.
+    lists: usize,
 }
 
 const SECONDS_A_DAY: u32 = 86_400;
@@ -59,6 +63,10 @@ impl SideTable {
                  sync_count, sync_sum, sync_max, sync_attempts, sync_failures, db_size_max, errors, \
                  received_at, row_hash"
             }
+            Self::EventGroup => {
+                "kind, name, fingerprint, store_id, release, source, type, message, frames_json, hour_start, \
+                 collector_id, epoch, count, fatal, terminals, received_at, row_hash"
+            }
         }
     }
 
@@ -66,7 +74,7 @@ impl SideTable {
     #[must_use]
     pub fn time_column(self) -> &'static str {
         match self {
-            Self::TerminalHour => "hour_start",
+            Self::TerminalHour | Self::EventGroup => "hour_start",
             Self::Session => "day",
         }
     }
@@ -78,12 +86,21 @@ impl SideTable {
                 texts: 6,
                 time_bytes: 4,
                 numbers: 8,
+                lists: 0,
             },
             Self::Session => Shape {
                 lead_bytes: 16,
                 texts: 1,
                 time_bytes: 2,
                 numbers: 16,
+                lists: 0,
+            },
+            Self::EventGroup => Shape {
+                lead_bytes: 0,
+                texts: 9,
+                time_bytes: 4,
+                numbers: 2,
+                lists: 1,
             },
         }
     }
@@ -118,7 +135,13 @@ pub fn encode_terminal_hours(rows: &[TerminalHour], origin: RowOrigin) -> Encode
             scalars.over_low,
             scalars.over_high,
         ];
-        finish(&mut encoded, start, key.hour_start_s, origin, &numbers);
+        finish(
+            &mut encoded,
+            start,
+            key.hour_start_s,
+            origin,
+            (&numbers, &[]),
+        );
     }
     encoded
 }
@@ -153,7 +176,36 @@ pub fn encode_sessions(rows: &[SessionDay], origin: RowOrigin) -> EncodedRows {
             sums.errors,
         ];
         let day_start_s = u32::from(key.day) * SECONDS_A_DAY;
-        finish(&mut encoded, start, day_start_s, origin, &numbers);
+        finish(&mut encoded, start, day_start_s, origin, (&numbers, &[]));
+    }
+    encoded
+}
+
+/// Writes the rows of `error_group_1h`.
+#[must_use]
+pub fn encode_event_groups(rows: &[EventGroup], origin: RowOrigin) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    encoded.bytes.reserve(rows.len() * 512);
+    for EventGroup { key, sums } in rows {
+        let start = encoded.bytes.len();
+        let fingerprint = format!("{:016x}", key.fingerprint);
+        for text in [
+            key.kind.name(),
+            &sums.name,
+            &fingerprint,
+            &key.store_id,
+            &key.release,
+            key.source.name(),
+            &sums.example.type_name,
+            &sums.example.message,
+            &sums.example.frames_json,
+        ] {
+            put_text(&mut encoded.bytes, text);
+        }
+        let hour_start = key.hour_start_s.to_le_bytes();
+        encoded.bytes.extend_from_slice(&hour_start);
+        let behind = (&[sums.count, sums.fatal][..], &[&sums.terminals[..]][..]);
+        finish(&mut encoded, start, key.hour_start_s, origin, behind);
     }
     encoded
 }
@@ -164,13 +216,16 @@ fn finish(
     start: usize,
     time_s: u32,
     origin: RowOrigin,
-    numbers: &[u64],
+    (numbers, lists): (&[u64], &[&[u64]]),
 ) {
     let bytes = &mut encoded.bytes;
     put_uuid(bytes, origin.collector_id);
     bytes.extend_from_slice(&origin.epoch.to_le_bytes());
     for number in numbers {
         bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    for list in lists {
+        put_list(bytes, list);
     }
     bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
     let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
@@ -209,6 +264,9 @@ fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
     let rest = reader.0;
     reader.take(8)?;
     let numbers = reader.take(shape.numbers * 8)?;
+    for _ in 0..shape.lists {
+        reader.take_list(8)?;
+    }
     reader.take(8)?;
     let after_id = rest.get(..rest.len() - reader.0.len())?;
     Some(RawRow {

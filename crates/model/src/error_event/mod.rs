@@ -11,13 +11,16 @@
 //! | `quotes.rs` | where quoted text begins and ends |
 //! | `module.rs` | a file's name without its origin, its folders and the hash of its build |
 //! | `fingerprint.rs` | the fingerprint |
+//! | `frames.rs` | the frames as the JSON text that is kept of them |
 
 mod fingerprint;
+mod frames;
 mod module;
 mod quotes;
 mod scrub;
 
 pub use fingerprint::{Fingerprint, IN_APP_FRAMES_MAX, of_error, of_event};
+pub use frames::{Frame, frames_json};
 pub use module::{is_in_app, module};
 pub use scrub::{scrub, scrubbed};
 
