@@ -63,6 +63,12 @@ pub(super) fn without_quoted(text: &[char]) -> Vec<char> {
     let mut is_never_closed = [false; QUOTES.len()];
     let mut at = 0;
     while let Some(char) = text.get(at) {
+        // Most characters are none that opens anything.
+        if char.is_ascii_alphanumeric() || *char == ' ' {
+            kept.push(*char);
+            at += 1;
+            continue;
+        }
         let opened = QUOTES
             .iter()
             .zip(&mut is_never_closed)
@@ -92,7 +98,7 @@ pub(super) fn without_quoted(text: &[char]) -> Vec<char> {
 pub(super) fn without_stray(text: &[char]) -> Vec<char> {
     let is_kept = |at: usize, char: char| match char {
         '\'' | '\u{2019}' => is_word_at(text, at.checked_sub(1)) && is_word_at(text, Some(at + 1)),
-        other => !is_quote(other),
+        other => other.is_ascii_alphanumeric() || !is_quote(other),
     };
     text.iter()
         .enumerate()
