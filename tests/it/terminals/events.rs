@@ -22,6 +22,17 @@ fn sent_now(now_ms: i64) -> Value {
     body
 }
 
+/// Waits until all of it is in ClickHouse, and that answers.
+async fn at_rest(server: &Server) {
+    server.wait_confirmed().await;
+    let is_up = async || server.metrics().await.value("tillwatch_clickhouse_up", &[]) == 1.0;
+    let begun = std::time::Instant::now();
+    while !is_up().await {
+        assert!(begun.elapsed().as_secs() < 60, "{}", server.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 async fn rows(data: &Path, statement: &str) -> Vec<String> {
     let text = sql(data, statement).await;
     text.lines().map(str::to_owned).collect()
@@ -72,7 +83,7 @@ async fn an_error_is_found_once_in_every_place_after_a_kill_and_a_resend() {
     server.wait_applied().await;
     assert_eq!(server.taken(&body).await, (0, 4, 0));
     let server = server.restart().await;
-    server.wait_confirmed().await;
+    at_rest(&server).await;
     let data = data(&server);
     let frames = r#"[{"fn":"pay","module":"app.js","line":1,"col":5120}]"#;
     let drawer = tillwatch_model::error_event::of_event("custom", "drawer_opened");
@@ -110,7 +121,7 @@ async fn an_error_is_found_once_in_every_place_after_a_kill_and_a_resend() {
     more["sent_at_ms"] = json!(crate::support::now_ms());
     assert_eq!(server.taken(&more).await, (1, 0, 0));
     let server = server.restart().await;
-    server.wait_confirmed().await;
+    at_rest(&server).await;
     let sums = "SELECT sum(count), sum(fatal), uniqExactArray(terminals), count(), uniqExact(epoch)
         FROM v_error_group_1h WHERE kind = 'error'";
     assert_eq!(rows(&data, sums).await, ["7\t4\t2\t2\t2"]);
@@ -141,7 +152,7 @@ async fn what_finds_no_place_is_counted_without_a_name() {
     let other = Batch::new("other").with("events", custom);
     assert_eq!(server.taken(&other.0).await, (25, 0, 0));
     let server = server.restart().await;
-    server.wait_confirmed().await;
+    at_rest(&server).await;
     let data = data(&server);
     let overflow =
         "SELECT store_id, kind, name, fingerprint, sum(count), any(message) FROM v_error_group_1h
@@ -163,7 +174,7 @@ async fn what_finds_no_place_is_counted_without_a_name() {
     );
     assert_eq!(server.taken(&again.0).await, (2, 0, 0));
     let server = server.restart().await;
-    server.wait_confirmed().await;
+    at_rest(&server).await;
     let names = "SELECT name FROM v_error_group_1h WHERE store_id = 'other'
         GROUP BY name HAVING sum(count) > 1 ORDER BY name";
     assert_eq!(rows(&data, names).await, ["__overflow__", "n-3"]);
