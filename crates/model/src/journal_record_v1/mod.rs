@@ -522,6 +522,49 @@ mod tests {
         assert_eq!(entries.last(), Some(Err(RecordError::Field("entry"))));
     }
 
+    /// A batch without events has the bytes that it had before there were any; its event stands behind its sample.
+    #[test]
+    fn the_bytes_of_a_record_are_these() {
+        let reading = Reading {
+            metric: 30,
+            label: 4,
+            connection: Connection::Online,
+            t_raw_ms: 1_763_683_190_123,
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, &header(None, false));
+        encoder.sample(&reading, 3);
+        encoder.event(&EventReading {
+            kind: EventKind::Error,
+            is_fatal: true,
+            t_raw_ms: reading.t_raw_ms,
+            count: 3,
+            fingerprint: 0x6557_19f3_e99b_ddc5,
+            name: "".into(),
+            example: Example {
+                type_name: "E".into(),
+                message: "m".into(),
+                frames_json: "".into(),
+            },
+        });
+        encoder.drop(&DropReading {
+            queue: [7; 16],
+            from: 410,
+            to: 415,
+            samples: 230,
+            reason: 0,
+            t_raw_ms: reading.t_raw_ms,
+        });
+        let expected = [
+            "010000f6b1afbbd4669ffe0a9ffe0a0973746f72652d3031370674696c6c2d33",
+            "070707070707070707070707070707079c0305322e342e31",
+            "011e04019f9c0103",
+            "801401019f9c0103c5dd9be9f3195765000145016d00",
+            "8119070707070707070707070707070707079a0305e601009f9c01",
+        ];
+        assert_eq!(hex::encode(bytes), expected.concat());
+    }
+
     #[test]
     fn another_version_is_named() {
         assert_eq!(decode(&[9, 0, 0]).unwrap_err(), RecordError::Version(9));
