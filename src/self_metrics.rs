@@ -131,7 +131,7 @@ metrics_of_self! {
     CLICKHOUSE_UP = Gauge "tillwatch_clickhouse_up" "Is 1 if the last contact with ClickHouse succeeded, else 0.";
     CLICKHOUSE_BYTES = Gauge "tillwatch_clickhouse_bytes" "Shows how many bytes each table takes on ClickHouse's disk, as measured every two minutes.";
     CLICKHOUSE_BUDGET = Gauge "tillwatch_clickhouse_budget_bytes" "Shows how many bytes all tables may take on ClickHouse's disk; when they take more, the oldest days are given up.";
-    CLICKHOUSE_GIVEN_UP = Counter "tillwatch_clickhouse_partitions_given_up_total" "Counts partitions that were dropped because the tables took more disk than clickhouse_budget, by table: days of minutes, of terminals and of sessions, and weeks of rollup_1h.";
+    CLICKHOUSE_GIVEN_UP = Counter "tillwatch_clickhouse_partitions_given_up_total" "Counts partitions that were dropped because the tables took more disk than clickhouse_budget, by table: days of minutes, of terminals, of sessions and of events, and weeks of rollup_1h.";
     ENGINE_ENDS = Counter "tillwatch_engine_restarts_total" "Counts restarts of the embedded engine, by reason: ended (the engine ended by itself or was killed), hung (the engine did not answer for half a minute), not_ready (the previous start failed).";
     QUERY_READS = Counter "tillwatch_query_reads_total" "Counts reads of ClickHouse for queries, by the finest table that whole hours were read from (rollup_1h, rollup_1m); again counts reads that were repeated because their hours were rebuilt meanwhile.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "Measures how long a query of the API took.";

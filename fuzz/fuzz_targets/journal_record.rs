@@ -17,4 +17,5 @@ fuzz_target!(|payload: &[u8]| {
     let _result = aggregator.apply(1, payload);
     let cut = aggregator.take();
     let _rows = cut.windows.into_rows(&cut.tables);
+    let _groups = cut.event_groups.into_rows(&cut.tables);
 });

@@ -8,6 +8,7 @@ use tillwatch_model::time::DAY_MS;
 use tillwatch_model::{Catalogue, FirstResult, KeyId, StoreKeys};
 
 use crate::aggregate::cut::{Cut, NameAges, Restored, Totals};
+use crate::aggregate::event_groups::{EventNames, OpenEventGroups};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::LiveSeries;
 use crate::aggregate::name_rules::Rules;
@@ -60,6 +61,8 @@ pub struct Aggregator {
     pub(super) windows: OpenWindows,
     pub(super) terminal_hours: OpenTerminalHours,
     pub(super) sessions: OpenSessions,
+    pub(super) event_groups: OpenEventGroups,
+    pub(super) event_names: EventNames,
     pub(super) live: LiveSeries,
     pub(super) terminals: Terminals,
     /// Keys of the batches since the last cut.
@@ -102,6 +105,8 @@ impl Aggregator {
             windows: OpenWindows::default(),
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
+            event_groups: OpenEventGroups::default(),
+            event_names: ages.event_names.clone(),
             live: LiveSeries::new(
                 Arc::clone(&layout),
                 settings.native_histograms,
@@ -173,6 +178,7 @@ impl Aggregator {
             stores: self.stores.ages(),
             releases: self.releases.ages(),
             proposals: self.proposals.clone(),
+            event_names: self.event_names.clone(),
         };
         // A store that left its set may still have changed before.
         let current = |index: &&u32| self.stores.is_current(**index);
@@ -211,6 +217,7 @@ impl Aggregator {
             windows: self.windows.take(),
             terminal_hours,
             sessions: self.sessions.take(),
+            event_groups: self.event_groups.take(),
             tables: self.tables(),
             stores: self.stores.saved(),
             releases: self.releases.saved(),
@@ -266,7 +273,8 @@ impl Aggregator {
     /// Rows that a seal would write now. Those by terminal and session have no buckets and weigh half.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.windows.rows() + (self.terminal_hours.len() + self.sessions.len()) / 2
+        let without_buckets = self.terminal_hours.len() + self.sessions.len();
+        self.windows.rows() + without_buckets / 2 + self.event_groups.rows()
     }
 
     /// Those who have made as many rows as they may in an hour, since the last call.

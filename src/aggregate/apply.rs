@@ -75,16 +75,16 @@ impl Aggregator {
         if header.is_keyed {
             self.keys
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
-            let counted = (
-                account(shared.store, is_app),
-                received_at_ms.div_euclid(HOUR_MS),
-            );
+            let hour = received_at_ms.div_euclid(HOUR_MS);
+            let counted = (account(shared.store, is_app), hour);
             *self.key_counts.entry(counted).or_default() += 1;
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let rows_before = open_rows(opened);
+        let mut events = Vec::new();
         for entry in entries {
-            let Some((mut reading, histogram, value)) = taken(entry?, &mut self.totals) else {
+            let entry = taken(entry?, &mut self.totals, &mut events);
+            let Some((mut reading, histogram, value)) = entry else {
                 continue;
             };
             let brought = histogram
@@ -116,7 +116,9 @@ impl Aggregator {
         }
         let hour = received_at_ms.div_euclid(HOUR_MS);
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
-        let rows = open_rows(opened) - rows_before;
+        let mut rows = open_rows(opened) - rows_before;
+        let names = (&self.releases, &mut self.event_names);
+        rows += self.event_groups.add(events, (&header, shared), names);
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
         let account = account(shared.store, is_app);
         if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
@@ -214,8 +216,9 @@ impl Aggregator {
             self.row_quota.forget_store(index);
             self.terminals.lose_name(&store_id);
         }
-        for (_release, index) in self.releases.take_evicted() {
+        for (release, index) in self.releases.take_evicted() {
             self.live.forget_release(index);
+            self.event_names.forget(&release);
         }
     }
 
@@ -371,7 +374,7 @@ fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
                     counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
             }
             Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
-            Entry::Later => {}
+            Entry::Event(_) | Entry::Drop(_) | Entry::Later => {}
         }
     }
     first

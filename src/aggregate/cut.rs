@@ -2,6 +2,7 @@
 
 use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
+use crate::aggregate::event_groups::{EventNames, TakenEventGroups};
 use crate::aggregate::name_rules::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::proposals::Proposals;
@@ -75,6 +76,9 @@ pub struct NameAges {
     pub releases: SavedAges,
     /// New releases, and who has brought them.
     pub proposals: Proposals,
+    /// Names of custom events.
+    #[serde(skip_serializing_if = "EventNames::is_empty")]
+    pub event_names: EventNames,
 }
 
 /// What a state file holds for the aggregate.
@@ -119,6 +123,8 @@ pub struct Cut {
     pub terminal_hours: TakenTerminalHours,
     /// What the cut holds by session and day.
     pub sessions: TakenSessions,
+    /// What the cut holds by event and hour.
+    pub event_groups: TakenEventGroups,
     /// What resolves the numbers of stores and releases.
     pub tables: Tables,
     /// Stores and when they were last seen.

@@ -1,15 +1,17 @@
 //! What is taken of a batch's entries, and what is counted of the others.
 
+use tillwatch_model::event::EventReading;
 use tillwatch_model::{Catalogue, Connection, Entry, HistogramReading, Metric, Reading, Source};
 
 use crate::aggregate::brought::Brought;
 use crate::aggregate::cut::Totals;
 
-/// What was taken of a batch's entry; what was not is counted.
+/// What was taken of a batch's entry; what was not is counted. Events are set aside: their samples went before them.
 #[inline]
 pub(super) fn taken(
     entry: Entry,
     totals: &mut Totals,
+    events: &mut Vec<EventReading>,
 ) -> Option<(Reading, Option<HistogramReading>, u64)> {
     match entry {
         Entry::Sample(reading, value) => Some((reading, None, value)),
@@ -18,6 +20,12 @@ pub(super) fn taken(
             totals.rejected += samples;
             None
         }
+        Entry::Event(event) => {
+            events.push(*event);
+            None
+        }
+        // Its sample is what counts here.
+        Entry::Drop(_) => None,
         Entry::Later => {
             totals.unknown_entries += 1;
             None

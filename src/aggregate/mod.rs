@@ -20,6 +20,7 @@
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
+//! | `event_groups.rs` | events by what happened and hour that are still filling; names of custom events |
 //! | `terminal.rs` | one terminal: its sequence windows and last values |
 //! | `store_terminals.rs` | the terminals of one store |
 //! | `terminals.rs` | the terminals of all stores, bounded and counted |
@@ -42,6 +43,7 @@ pub mod brought;
 pub mod cells;
 pub mod cut;
 mod entries;
+pub mod event_groups;
 pub mod exponential;
 pub mod kept;
 pub mod layout;

@@ -7,13 +7,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, ORIGIN, RETRY_AFTER,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use futures_util::future::{Either, Ready, ready};
 use tillwatch_model::Outcomes;
-use tower_http::cors::{AllowCredentials, AllowOrigin, Cors, CorsLayer};
+use tower_http::cors::{AllowCredentials, AllowOrigin, AllowPrivateNetwork, Cors, CorsLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -25,8 +27,8 @@ use crate::doors::idempotency;
 use crate::doors::refusal::Refusal;
 use crate::request_id;
 
-/// How long a browser may remember a preflight's answer.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
+/// How long a browser may remember a preflight's answer: a day, of which browsers take what they think right.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(86_400);
 
 /// What tracing libraries add to every request of a page. A request with a header that is not allowed never
 /// leaves the browser, so the batch would be lost for a header that nobody reads here.
@@ -77,10 +79,12 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(is_allowed.clone()))
         // `sendBeacon` always asks with credentials, and a proxy before the collector may log in by cookie.
-        .allow_credentials(AllowCredentials::predicate(is_allowed))
+        .allow_credentials(AllowCredentials::predicate(is_allowed.clone()))
+        // A page from the internet may post to a collector in the shop's own network.
+        .allow_private_network(AllowPrivateNetwork::predicate(is_allowed))
         .allow_methods([Method::POST])
         .allow_headers(own.into_iter().chain(TRACING).collect::<Vec<_>>())
-        .expose_headers([RETRY_AFTER, idempotency::REPLAYED, request_id::HEADER])
+        .expose_headers([RETRY_AFTER, DATE, idempotency::REPLAYED, request_id::HEADER])
         .max_age(PREFLIGHT_AGE)
 }
 

@@ -31,6 +31,7 @@
 //! | `key_shares.rs` | how many such keys each store has |
 //! | `under_way.rs` | how other posts of a batch wait until it is on disk |
 //! | `validate.rs` | from an offer to a journal record; each sample's outcome |
+//! | `events.rs` | the same of events and drops |
 //! | `weight.rs` | how many samples a batch stands for |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `session.rs` | a session's pseudonym |
@@ -53,6 +54,7 @@ mod charge;
 mod contents;
 pub mod counters;
 pub mod dedup;
+mod events;
 pub mod identity;
 pub mod held_back;
 mod key_shares;

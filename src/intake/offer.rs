@@ -48,9 +48,19 @@ pub struct Offer<'r> {
     pub samples: &'r [Sample<'r>],
     /// Many values in one.
     pub histograms: &'r [Histogram<'r>],
+    /// What has happened on the terminal.
+    pub events: &'r [Event<'r>],
+    /// What the terminal had to drop.
+    pub drops: &'r [Dropped<'r>],
 }
 
 impl Offer<'_> {
+    /// When its events happened, and when something was dropped, by the terminal's clock.
+    pub(super) fn times_of_events(&self) -> impl Iterator<Item = Option<i64>> {
+        let events = self.events.iter().map(|event| millis(&event.t));
+        events.chain(self.drops.iter().map(|drop| millis(&drop.t)))
+    }
+
     /// Whether a digest stands for the batch, so that the disk may have to be asked.
     pub(super) fn has_key(&self) -> bool {
         matches!(self.mark, Ok(Mark::Key { .. } | Mark::Content(_)))
@@ -196,8 +206,13 @@ pub struct Sample<'r> {
 impl Sample<'_> {
     /// When the sample was measured, by the terminal's clock.
     pub(super) fn millis(&self) -> Option<i64> {
-        self.t.value().copied().and_then(Number::millis)
+        millis(&self.t)
     }
+}
+
+/// A time by the terminal's clock, if it is one.
+pub(super) fn millis(t: &Field<Number>) -> Option<i64> {
+    t.value().copied().and_then(Number::millis)
 }
 
 /// The most bucket pairs in one histogram.
@@ -218,4 +233,67 @@ pub struct Histogram<'r> {
     pub min: Field<Number>,
     /// Greatest value, wire unit.
     pub max: Field<Number>,
+}
+
+/// Something that has happened on the terminal.
+#[derive(Debug, Default)]
+pub struct Event<'r> {
+    /// What has happened.
+    pub kind: Field<Cow<'r, str>>,
+    /// Time by the terminal's clock, Unix ms.
+    pub t: Field<Number>,
+    /// How often it happened; once, if it does not say.
+    pub count: Field<Number>,
+    /// Whether the application could not go on.
+    pub fatal: Field<bool>,
+    /// What tells an error from others, if the terminal has made it.
+    pub fingerprint: Field<Cow<'r, str>>,
+    /// The name of a custom event.
+    pub name: Field<Cow<'r, str>>,
+    /// The kind of an error, as the label of `errors`.
+    pub label: Field<Cow<'r, str>>,
+    /// The type of an error.
+    pub type_name: Field<Cow<'r, str>>,
+    /// The message of an error, as the terminal has it.
+    pub message: Field<Cow<'r, str>>,
+    /// The frames of an error, innermost first.
+    pub frames: Vec<Frame<'r>>,
+    /// How the terminal was connected.
+    pub connection: Field<Cow<'r, str>>,
+    /// Whether the door could not read the event at all: it counts, and is rejected.
+    pub malformed: bool,
+}
+
+/// A function that was being carried out.
+#[derive(Debug, Default)]
+pub struct Frame<'r> {
+    /// The function's name.
+    pub function: Field<Cow<'r, str>>,
+    /// The address of its script.
+    pub module: Field<Cow<'r, str>>,
+    /// The line in the script.
+    pub line: Field<Number>,
+    /// The column in the line.
+    pub column: Field<Number>,
+    /// Whether the door could not read the frame at all.
+    pub malformed: bool,
+}
+
+/// Samples that the terminal had to drop.
+#[derive(Debug, Default)]
+pub struct Dropped<'r> {
+    /// UUID of the queue that they were in, if their batches were numbered.
+    pub queue: Field<Cow<'r, str>>,
+    /// The first number that will never come.
+    pub from: Field<Number>,
+    /// The last number that will never come.
+    pub to: Field<Number>,
+    /// How many samples were dropped.
+    pub samples: Field<Number>,
+    /// Why they were dropped, as the label of `dropped_samples`.
+    pub reason: Field<Cow<'r, str>>,
+    /// Time by the terminal's clock, Unix ms.
+    pub t: Field<Number>,
+    /// Whether the door could not read the drop at all: it counts, and is rejected.
+    pub malformed: bool,
 }

@@ -13,22 +13,35 @@ pub struct Report {
     conflicting: u64,
 }
 
-/// What was wrong with a batch, or with a sample of it.
+/// What was wrong with a batch, or with a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remark {
-    /// Where the batch or sample stands.
+    /// Where it stands.
     pub place: Place,
     /// What was wrong, in a stable word.
     pub reason: &'static str,
 }
 
-/// A batch of a request, or a sample of a batch.
+/// A batch of a request, or a part of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The batch's number in the request.
     pub batch: usize,
-    /// The sample's number in the batch; histograms are numbered after the samples.
-    pub sample: Option<usize>,
+    /// Which part of the batch it is.
+    pub part: Part,
+}
+
+/// A batch, or a part of it by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of the batch.
+    Whole,
+    /// A sample; histograms are numbered after the samples.
+    Sample(usize),
+    /// An event.
+    Event(usize),
+    /// A drop.
+    Drop(usize),
 }
 
 impl Report {
@@ -72,15 +85,17 @@ impl Place {
     pub fn batch(batch: usize) -> Self {
         Self {
             batch,
-            sample: None,
+            part: Part::Whole,
         }
     }
 
     /// The place of a sample in this batch.
     pub(super) fn sample(self, sample: usize) -> Self {
-        Self {
-            sample: Some(sample),
-            ..self
-        }
+        self.part(Part::Sample(sample))
+    }
+
+    /// The place of a part of this batch.
+    pub(super) fn part(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 }

@@ -128,6 +128,10 @@ fn check(stamp: Number, offers: &Offers<'_>) -> Result<i64, Implausible> {
                 let from_ms = histogram.sample.millis();
                 from_ms.is_some_and(|from_ms| fits((from_ms, from_ms.saturating_add(span_ms))))
             })
+            || batch
+                .times_of_events()
+                .flatten()
+                .any(|t_ms| fits((t_ms, t_ms)))
     });
     // A request without a time in it has nothing that speaks against the stamp.
     (fits || !has_times)
@@ -170,6 +174,8 @@ mod tests {
             session_id: Field::Absent,
             samples: &samples,
             histograms: &[],
+            events: &[],
+            drops: &[],
         };
         let first = Offer {
             samples: &[],

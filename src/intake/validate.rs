@@ -1,5 +1,7 @@
 //! From what the terminal wrote to a journal record; each sample's outcome on the way.
 
+use std::borrow::Cow;
+
 use tillwatch_model::dimension::{INVALID_RELEASE, UNKNOWN_RELEASE, is_release};
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::metric::label_code;
@@ -33,7 +35,7 @@ pub fn refusal(batch: &Offer<'_>, time: &RequestTime) -> Option<Reason> {
 }
 
 /// The day whose key makes the pseudonym of a batch's session: that of its first sample (of its first
-/// histogram if it has none) whose time can be right, else of its arrival.
+/// histogram if it has none, then of its first event) whose time can be right, else of its arrival.
 #[must_use]
 pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
     let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
@@ -42,6 +44,10 @@ pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
         .iter()
         .chain(histograms)
         .find_map(|sample| time.corrected(sample.millis()?).ok());
+    let first = first.or_else(|| {
+        let mut events = batch.times_of_events().flatten();
+        events.find_map(|t_ms| time.corrected(t_ms).ok())
+    });
     tillwatch_model::time::day_of(first.unwrap_or(time.received_at_ms))
 }
 
@@ -50,11 +56,12 @@ pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
 pub fn is_recent(batch: &Offer<'_>, time: &RequestTime) -> bool {
     let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
     let mut samples = batch.samples.iter().chain(histograms);
-    samples.all(|sample| {
-        let corrected = sample.millis().map(|t_ms| time.corrected(t_ms));
-        // What has no time, or one that cannot be right, makes no row.
+    // What has no time, or one that cannot be right, makes no row.
+    let is_recent = |t_ms: Option<i64>| {
+        let corrected = t_ms.map(|t_ms| time.corrected(t_ms));
         !matches!(corrected, Some(Ok(t_ms)) if t_ms < time.received_at_ms - RECENT_MS)
-    })
+    };
+    samples.all(|sample| is_recent(sample.millis())) && batch.times_of_events().all(is_recent)
 }
 
 /// What is younger than this is live. Unit: ms.
@@ -65,10 +72,11 @@ const LIVE_MS: i64 = 10 * 60 * 1_000;
 pub fn is_live(batch: &Offer<'_>, time: &RequestTime) -> bool {
     let histograms = batch.histograms.iter().map(|histogram| &histogram.sample);
     let mut samples = batch.samples.iter().chain(histograms);
-    samples.any(|sample| {
-        let corrected = sample.millis().map(|t_ms| time.corrected(t_ms));
+    let is_live = |t_ms: Option<i64>| {
+        let corrected = t_ms.map(|t_ms| time.corrected(t_ms));
         matches!(corrected, Some(Ok(t_ms)) if t_ms >= time.received_at_ms - LIVE_MS)
-    })
+    };
+    samples.any(|sample| is_live(sample.millis())) || batch.times_of_events().any(is_live)
 }
 
 /// Writes a batch's journal record.
@@ -139,7 +147,7 @@ impl<'a> Writer<'a> {
                     Ok((reading, value)) => {
                         encoder.sample(&reading, value);
                         written.accepted += 1;
-                        written.ignore_of(sample, &reading, report, place);
+                        written.ignore_of(&sample.connection, &reading, report, place);
                     }
                     Err(reason) => written.reject(reason, 1, report, place),
                 }
@@ -151,12 +159,15 @@ impl<'a> Writer<'a> {
                     Ok((reading, buckets)) => {
                         encoder.histogram(&reading, &buckets);
                         written.accepted += weight;
-                        written.ignore_of(&histogram.sample, &reading, report, place);
+                        written.ignore_of(&histogram.sample.connection, &reading, report, place);
                     }
                     Err(reason) => {
                         written.reject(reason, weight, report, place);
                     }
                 }
+            }
+            if !batch.events.is_empty() || !batch.drops.is_empty() {
+                self.write_events(&mut encoder, batch, &mut written, report);
             }
         }
         for (code, samples) in (0_u8..)
@@ -238,7 +249,7 @@ impl<'a> Writer<'a> {
         let reading = Reading {
             metric: metric.code,
             label,
-            connection: connection_of(sample),
+            connection: connection_of(&sample.connection),
             t_raw_ms,
         };
         Ok((reading, value))
@@ -274,7 +285,7 @@ impl<'a> Writer<'a> {
         let reading = Reading {
             metric: metric.code,
             label,
-            connection: connection_of(sample),
+            connection: connection_of(&sample.connection),
             t_raw_ms,
         };
         let span = Span {
@@ -286,7 +297,13 @@ impl<'a> Writer<'a> {
 }
 
 impl Written {
-    fn reject(&mut self, reason: Reason, samples: u64, report: &mut Report, place: Place) {
+    pub(super) fn reject(
+        &mut self,
+        reason: Reason,
+        samples: u64,
+        report: &mut Report,
+        place: Place,
+    ) {
         self.rejected[usize::from(reason.code())] += samples;
         report.reject(place, reason);
     }
@@ -304,9 +321,9 @@ impl Written {
 
     /// Notes a connection that is none of those known. One of the wrong type is named, of a batch the
     /// first: there may be one in every sample.
-    fn ignore_of(
+    pub(super) fn ignore_of(
         &mut self,
-        sample: &Sample<'_>,
+        connection: &Field<Cow<'_, str>>,
         reading: &Reading,
         report: &mut Report,
         place: Place,
@@ -314,7 +331,7 @@ impl Written {
         if reading.connection != Connection::Unknown {
             return;
         }
-        match &sample.connection {
+        match connection {
             Field::Absent => {}
             Field::Is(name) if *name == Connection::Unknown.name() => {}
             Field::Is(_) => self.ignored[Ignored::ConnectionUnknown as usize] += 1,
@@ -333,8 +350,8 @@ fn time_of(sample: &Sample<'_>) -> Result<i64, Reason> {
     sample.millis().ok_or(Reason::InvalidTime)
 }
 
-fn connection_of(sample: &Sample<'_>) -> Connection {
-    let name = sample.connection.value();
+pub(super) fn connection_of(connection: &Field<Cow<'_, str>>) -> Connection {
+    let name = connection.value();
     name.and_then(|name| Connection::from_name(name))
         .unwrap_or(Connection::Unknown)
 }

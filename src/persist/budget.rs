@@ -18,7 +18,12 @@ use crate::persist::tables::{get_meta, put_meta};
 pub const DAYS_MIN: u32 = 10;
 
 /// Tables with a partition a day that give way together.
-pub const DAILY: [&str; 3] = ["rollup_1m", "rollup_terminal_1h", "session"];
+pub const DAILY: [&str; 4] = [
+    "rollup_1m",
+    "rollup_terminal_1h",
+    "session",
+    "error_group_1h",
+];
 /// The table whose partitions are weeks, by the day that a week begins with.
 pub const WEEKLY: &str = "rollup_1h";
 const DAYS_A_WEEK: u32 = 7;
@@ -42,7 +47,7 @@ pub struct Held {
 /// What is to be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivenUp {
-    /// The minutes of a day (since 1970), and its rows by terminal and session.
+    /// The minutes of a day (since 1970), and its rows in the other tables of days.
     Minutes(u32),
     /// The hourly rollups of the week that begins with this day.
     Hours(u32),

@@ -53,6 +53,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0005_t64.sql",
         sql: include_str!("../../migrations/0005_t64.sql"),
     },
+    Migration {
+        number: 6,
+        name: "0006_error_group_1h.sql",
+        sql: include_str!("../../migrations/0006_error_group_1h.sql"),
+    },
 ];
 
 /// The release that this program is.

@@ -71,10 +71,7 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         for index in indices {
             bytes.extend_from_slice(&index.to_le_bytes());
         }
-        put_varint(bytes, counts.len());
-        for count in counts {
-            bytes.extend_from_slice(&count.to_le_bytes());
-        }
+        put_list(bytes, &counts);
         for number in [
             summary.count,
             summary.sum,
@@ -102,6 +99,13 @@ pub fn day_of_s(window_start_s: u32) -> u32 {
 pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_varint(bytes, text.len());
     bytes.extend_from_slice(text.as_bytes());
+}
+
+pub(super) fn put_list(bytes: &mut Vec<u8>, list: &[u64]) {
+    put_varint(bytes, list.len());
+    for number in list {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
@@ -303,7 +307,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(length)?).ok()
     }
 
-    fn take_list(&mut self, element_bytes: usize) -> Option<&'a [u8]> {
+    pub(super) fn take_list(&mut self, element_bytes: usize) -> Option<&'a [u8]> {
         let length = self.varint()?;
         self.take(length.checked_mul(element_bytes)?)
     }

@@ -4,7 +4,7 @@
 //! knows fewer tables still reads the outbox (`docs/adr/0010`).
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tillwatch_model::{SessionDay, TerminalHour};
+use tillwatch_model::{EventGroup, SessionDay, TerminalHour};
 use uuid::Uuid;
 
 use crate::persist::epoch::{EpochInfo, SideDays};
@@ -26,6 +26,7 @@ pub(super) struct SideBlob {
 pub(super) fn encode(
     hours: &[TerminalHour],
     sessions: &[SessionDay],
+    event_groups: &[EventGroup],
     origin: RowOrigin,
 ) -> Result<Vec<SideBlob>, StateError> {
     let encoded = [
@@ -36,6 +37,10 @@ pub(super) fn encode(
         (
             SideTable::Session,
             side_tables::encode_sessions(sessions, origin),
+        ),
+        (
+            SideTable::EventGroup,
+            side_tables::encode_event_groups(event_groups, origin),
         ),
     ];
     let filled = encoded

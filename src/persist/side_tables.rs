@@ -1,19 +1,24 @@
-//! The tables beside `rollup_1m` that an epoch has rows for: their `RowBinary`, written and read.
+//! The tables beside `rollup_1m` that an epoch has rows for, and their `RowBinary`, read.
 //!
 //! The rows of these tables have the same form: the identity of the row, a time, the collector and the
-//! epoch, numbers of eight bytes, and the hash.
+//! epoch, numbers of eight bytes, lists of such numbers, and the hash.
 
 use std::sync::Arc;
 
+use tillwatch_model::event::Example;
 use tillwatch_model::session::Values;
 use tillwatch_model::{
-    Catalogue, Pseudonym, Scalars, SessionDay, SessionDayKey, SessionSums, Source, TerminalHour,
-    TerminalHourKey,
+    Catalogue, EventGroup, EventGroupKey, EventKind, EventSums, Pseudonym, Scalars, SessionDay,
+    SessionDayKey, SessionSums, Source, TerminalHour, TerminalHourKey,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::listed::listed;
-use crate::persist::rows::{EncodedRows, Reader, RowOrigin, put_text, put_uuid, words};
+use crate::persist::rows::{EncodedRows, Reader, put_uuid, words};
+
+pub use crate::persist::side_encode::{
+    encode_event_groups, encode_sessions, encode_terminal_hours,
+};
 
 listed! {
     /// A table beside `rollup_1m`; its name is that in ClickHouse and in the state file.
@@ -22,6 +27,8 @@ listed! {
         TerminalHour = "rollup_terminal_1h",
         /// What sessions measured, by the day.
         Session = "session",
+        /// What terminals reported of events, by the hour.
+        EventGroup = "error_group_1h",
     }
 }
 
@@ -32,11 +39,13 @@ struct Shape {
     texts: usize,
     /// 4: Unix seconds; 2: days since 1970.
     time_bytes: usize,
-    /// Numbers between the epoch and `received_at`.
+    /// Numbers between the epoch and `received_at`, or the lists before that.
     numbers: usize,
+    /// Lists of numbers behind these.
+    lists: usize,
 }
 
-const SECONDS_A_DAY: u32 = 86_400;
+pub(super) const SECONDS_A_DAY: u32 = 86_400;
 
 impl SideTable {
     /// The one with this name.
@@ -59,6 +68,10 @@ impl SideTable {
                  sync_count, sync_sum, sync_max, sync_attempts, sync_failures, db_size_max, errors, \
                  received_at, row_hash"
             }
+            Self::EventGroup => {
+                "kind, name, fingerprint, store_id, release, source, type, message, frames_json, hour_start, \
+                 collector_id, epoch, count, fatal, terminals, received_at, row_hash"
+            }
         }
     }
 
@@ -66,7 +79,7 @@ impl SideTable {
     #[must_use]
     pub fn time_column(self) -> &'static str {
         match self {
-            Self::TerminalHour => "hour_start",
+            Self::TerminalHour | Self::EventGroup => "hour_start",
             Self::Session => "day",
         }
     }
@@ -78,104 +91,24 @@ impl SideTable {
                 texts: 6,
                 time_bytes: 4,
                 numbers: 8,
+                lists: 0,
             },
             Self::Session => Shape {
                 lead_bytes: 16,
                 texts: 1,
                 time_bytes: 2,
                 numbers: 16,
+                lists: 0,
+            },
+            Self::EventGroup => Shape {
+                lead_bytes: 0,
+                texts: 9,
+                time_bytes: 4,
+                numbers: 2,
+                lists: 1,
             },
         }
     }
-}
-
-/// Writes the rows of `rollup_terminal_1h`.
-#[must_use]
-pub fn encode_terminal_hours(rows: &[TerminalHour], origin: RowOrigin) -> EncodedRows {
-    let mut encoded = EncodedRows::default();
-    encoded.bytes.reserve(rows.len() * 192);
-    for TerminalHour { key, scalars } in rows {
-        let start = encoded.bytes.len();
-        for text in [
-            key.metric,
-            key.label,
-            &key.store_id,
-            &key.terminal_id,
-            &key.release,
-            key.source.name(),
-        ] {
-            put_text(&mut encoded.bytes, text);
-        }
-        let hour_start = key.hour_start_s.to_le_bytes();
-        encoded.bytes.extend_from_slice(&hour_start);
-        let numbers = [
-            scalars.count,
-            scalars.sum,
-            scalars.min,
-            scalars.max,
-            scalars.last,
-            scalars.last_ms.cast_unsigned(),
-            scalars.over_low,
-            scalars.over_high,
-        ];
-        finish(&mut encoded, start, key.hour_start_s, origin, &numbers);
-    }
-    encoded
-}
-
-/// Writes the rows of `session`.
-#[must_use]
-pub fn encode_sessions(rows: &[SessionDay], origin: RowOrigin) -> EncodedRows {
-    let mut encoded = EncodedRows::default();
-    encoded.bytes.reserve(rows.len() * 208);
-    for SessionDay { key, sums } in rows {
-        let start = encoded.bytes.len();
-        encoded.bytes.extend_from_slice(&key.session.0);
-        put_text(&mut encoded.bytes, &key.store_id);
-        encoded.bytes.extend_from_slice(&key.day.to_le_bytes());
-        let [lcp, login, sync] = [sums.lcp, sums.offline_login, sums.sync];
-        let numbers = [
-            sums.first_ms.cast_unsigned(),
-            sums.last_ms.cast_unsigned(),
-            sums.samples,
-            lcp.count,
-            lcp.sum,
-            lcp.max,
-            login.count,
-            login.sum,
-            login.max,
-            sync.count,
-            sync.sum,
-            sync.max,
-            sums.sync_attempts,
-            sums.sync_failures,
-            sums.db_size_max,
-            sums.errors,
-        ];
-        let day_start_s = u32::from(key.day) * SECONDS_A_DAY;
-        finish(&mut encoded, start, day_start_s, origin, &numbers);
-    }
-    encoded
-}
-
-/// The rest of a row that begins at `start`.
-fn finish(
-    encoded: &mut EncodedRows,
-    start: usize,
-    time_s: u32,
-    origin: RowOrigin,
-    numbers: &[u64],
-) {
-    let bytes = &mut encoded.bytes;
-    put_uuid(bytes, origin.collector_id);
-    bytes.extend_from_slice(&origin.epoch.to_le_bytes());
-    for number in numbers {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
-    let hash = xxh3_64(bytes.get(start..).unwrap_or_default());
-    bytes.extend_from_slice(&hash.to_le_bytes());
-    encoded.note(time_s, 0, hash);
 }
 
 /// A row in its parts.
@@ -186,6 +119,8 @@ struct RawRow<'a> {
     before_id: &'a [u8],
     time_s: u32,
     numbers: &'a [u8],
+    /// The last list, without its length.
+    list: &'a [u8],
     /// The bytes from the collector id to the hash.
     after_id: &'a [u8],
     hash: u64,
@@ -209,6 +144,10 @@ fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
     let rest = reader.0;
     reader.take(8)?;
     let numbers = reader.take(shape.numbers * 8)?;
+    let mut list = &[][..];
+    for _ in 0..shape.lists {
+        list = reader.take_list(8)?;
+    }
     reader.take(8)?;
     let after_id = rest.get(..rest.len() - reader.0.len())?;
     Some(RawRow {
@@ -216,6 +155,7 @@ fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
         before_id,
         time_s,
         numbers,
+        list,
         after_id,
         hash: u64::from_le_bytes(reader.array()?),
     })
@@ -341,6 +281,49 @@ pub fn decode_sessions(bytes: &[u8], wants: impl Fn(Pseudonym) -> bool) -> Optio
     Some(rows)
 }
 
+/// Reads the groups of events that `wants` asks for (store, start of the hour). `None` at the first byte that is not
+/// as they are written.
+pub fn decode_event_groups(
+    bytes: &[u8],
+    wants: impl Fn(&str, u32) -> bool,
+) -> Option<Vec<EventGroup>> {
+    let mut rows = Vec::new();
+    for row in raw_rows(SideTable::EventGroup, bytes) {
+        let row = row?;
+        let mut names = Reader(row.names);
+        let mut text = || names.text();
+        let (kind, name, fingerprint) = (text()?, text()?, text()?);
+        let (store_id, release, source) = (text()?, text()?, text()?);
+        let (type_name, message, frames_json) = (text()?, text()?, text()?);
+        if !wants(store_id, row.time_s) {
+            continue;
+        }
+        let mut numbers = words(row.numbers);
+        rows.push(EventGroup {
+            key: EventGroupKey {
+                store_id: Arc::from(store_id),
+                kind: EventKind::of_name(kind),
+                fingerprint: u64::from_str_radix(fingerprint, 16).ok()?,
+                hour_start_s: row.time_s,
+                release: Arc::from(release),
+                source: Source::of_name(source),
+            },
+            sums: EventSums {
+                count: numbers.next()?,
+                fatal: numbers.next()?,
+                terminals: words(row.list).collect(),
+                name: Arc::from(name),
+                example: Arc::new(Example {
+                    type_name: type_name.into(),
+                    message: message.into(),
+                    frames_json: frames_json.into(),
+                }),
+            },
+        });
+    }
+    Some(rows)
+}
+
 fn read_values(number: &mut impl FnMut() -> Option<u64>) -> Option<Values> {
     Some(Values {
         count: number()?,
@@ -354,6 +337,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::persist::rows::RowOrigin;
 
     fn origin(id: u128) -> RowOrigin {
         RowOrigin {
@@ -383,6 +367,30 @@ mod tests {
                 last_ms: -6,
                 over_low: 7,
                 over_high: 8,
+            },
+        }
+    }
+
+    fn group(hour: u32, terminals: &[u64]) -> EventGroup {
+        EventGroup {
+            key: EventGroupKey {
+                store_id: Arc::from("store-1"),
+                kind: EventKind::Error,
+                fingerprint: 0x9f3c,
+                hour_start_s: hour * 3_600,
+                release: Arc::from("2.4.1"),
+                source: Source::Rum,
+            },
+            sums: EventSums {
+                count: 5,
+                fatal: 1,
+                terminals: terminals.to_vec(),
+                name: Arc::from("n"),
+                example: Arc::new(Example {
+                    type_name: "TypeError".into(),
+                    message: "x of undefined".into(),
+                    frames_json: "[]".into(),
+                }),
             },
         }
     }
@@ -434,12 +442,22 @@ mod tests {
         assert_eq!(read.unwrap(), sessions[1..]);
         assert_eq!(encoded.days[&20_000].rows, 2);
         assert!(decode_sessions(&encoded.bytes[1..], |_| true).is_none());
+
+        let groups = vec![group(1, &[]), group(24, &[3, 4])];
+        let encoded = encode_event_groups(&groups, origin(7));
+        let read = decode_event_groups(&encoded.bytes, |_, _| true);
+        assert_eq!(read.unwrap(), groups);
+        let read = decode_event_groups(&encoded.bytes, |_, start_s| start_s > 3_600);
+        assert_eq!(read.unwrap(), groups[1..]);
+        assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 1));
+        assert!(decode_event_groups(&encoded.bytes[1..], |_, _| true).is_none());
     }
 
     #[test]
     fn rows_under_another_id_are_what_encoding_them_under_it_gives() {
         let hours = [hour("a", 1), hour("b", 24)];
         let sessions = [session(1, 20_000), session(2, 20_001)];
+        let groups = [group(1, &[]), group(24, &[3, 4])];
         let of = |id| {
             [
                 (
@@ -447,6 +465,10 @@ mod tests {
                     encode_terminal_hours(&hours, origin(id)),
                 ),
                 (SideTable::Session, encode_sessions(&sessions, origin(id))),
+                (
+                    SideTable::EventGroup,
+                    encode_event_groups(&groups, origin(id)),
+                ),
             ]
         };
         for ((table, first), (_, second)) in of(7).into_iter().zip(of(8)) {

@@ -208,6 +208,7 @@ fn read(
         };
         let hours = cut.terminal_hours.into_rows(&cut.tables);
         let sessions = cut.sessions.into_rows(&cut.tables);
+        let event_groups = cut.event_groups.into_rows(&cut.tables);
         let encoded = [
             (
                 None,
@@ -220,6 +221,10 @@ fn read(
             (
                 Some(SideTable::Session),
                 side_tables::encode_sessions(&sessions, origin),
+            ),
+            (
+                Some(SideTable::EventGroup),
+                side_tables::encode_event_groups(&event_groups, origin),
             ),
         ];
         encoded.into_iter().all(|(table, rows)| {

@@ -49,12 +49,24 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
     (
         "tillwatch_clickhouse_bytes",
         "table",
-        &["rollup_1m", "rollup_1h", "rollup_terminal_1h", "session"],
+        &[
+            "rollup_1m",
+            "rollup_1h",
+            "rollup_terminal_1h",
+            "session",
+            "error_group_1h",
+        ],
     ),
     (
         "tillwatch_clickhouse_partitions_given_up_total",
         "table",
-        &["rollup_1m", "rollup_1h", "rollup_terminal_1h", "session"],
+        &[
+            "rollup_1m",
+            "rollup_1h",
+            "rollup_terminal_1h",
+            "session",
+            "error_group_1h",
+        ],
     ),
     ("tillwatch_share_refusals_total", "what", SHARED),
     ("tillwatch_share_largest_store", "what", SHARED),

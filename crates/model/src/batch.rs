@@ -1,5 +1,6 @@
 //! What one terminal posts at once, after validation.
 
+use crate::event::{DropReading, EventReading};
 use crate::{Connection, Source};
 
 /// One queue of one terminal: what sequence numbers count in.
@@ -79,6 +80,10 @@ pub enum Entry {
     Histogram(Reading, HistogramReading),
     /// So many samples were rejected for this reason code.
     Rejected(u8, u64),
+    /// What an event says beside its sample.
+    Event(Box<EventReading>),
+    /// Which numbers a drop names, beside its sample.
+    Drop(DropReading),
     /// Something that only a later release knows.
     Later,
 }

@@ -535,6 +535,19 @@ pub const BUILT_IN: &[Metric] = &[
         live: Live::Arrival,
         ..COUNTER
     },
+    Metric {
+        code: 34,
+        name: "events",
+        help: "Counts events of the terminal that are no errors, by their kind.",
+        prometheus: "pos_events",
+        label: Some(Label {
+            key: "kind",
+            values: &["offline", "online", "shutdown", "battery", "custom"],
+            ..LABEL
+        }),
+        live: Live::Arrival,
+        ..COUNTER
+    },
 ];
 
 /// `mode_switch_{from}_to_{to}`: an alias that carries the label in the name.

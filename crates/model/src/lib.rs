@@ -9,6 +9,8 @@
 //! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
 //! | `batch.rs` | what one terminal posts at once, after validation |
+//! | `error_event/` | what is kept of an error: scrubbed texts and a fingerprint |
+//! | `event.rs` | events and drops: what a terminal reports beside what it measures |
 //! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
 //! | `rollup.rs` | the mergeable summary of one metric in one window |
@@ -17,13 +19,15 @@
 //! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
 //! | `share.rs` | who gets another of the places that all stores share |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
-//! | `journal_record_v1.rs` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
+//! | `journal_record_v1/` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
 //! | `journal_act_v1.rs` | an operator's act, or the clock's, as it lies in the journal |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
 pub mod batch;
 pub mod catalogue;
 pub mod dimension;
+pub mod error_event;
+pub mod event;
 pub mod histogram;
 pub mod hours;
 pub mod journal_act_v1;
@@ -42,6 +46,7 @@ pub mod time;
 pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
 pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
+pub use event::{EventGroup, EventGroupKey, EventKind, EventSums};
 pub use histogram::SparseHistogram;
 pub use hours::{DirtyHours, StoreHour};
 pub use keyed::{FirstResult, KeyId, StoreKeys};

@@ -29,6 +29,18 @@ enumerated! {
         NotADistribution = 11 "not_a_distribution",
         /// A histogram of more values than its span can hold.
         HistogramTooHeavy = 12 "histogram_too_heavy",
+        /// Not an object that could be an event or a drop, or a field of it is of the wrong type.
+        MalformedEvent = 13 "malformed_event",
+        /// The kind of an event is not known.
+        UnknownKind = 14 "unknown_kind",
+        /// The name of a custom event is missing or not an identifier.
+        InvalidName = 15 "invalid_name",
+        /// An event stands for none, or for too many.
+        InvalidCount = 16 "invalid_count",
+        /// The samples or numbers of a drop are none that there can be.
+        InvalidDrop = 17 "invalid_drop",
+        /// One event or drop more than a batch may hold.
+        TooMany = 18 "too_many",
         /// The person did not consent, so nothing is stored.
         NoConsent = 32 "no_consent",
         /// `v` is not a version of the format that is understood here.
@@ -88,6 +100,20 @@ impl Reason {
             Self::HistogramTooHeavy => {
                 "The histogram stands for more values than its span can hold: 1,000 for each second, unless the collector's histogram_values_per_s says otherwise. Check its counts, or send several."
             }
+            Self::MalformedEvent => {
+                "This is not an event or a drop, or one of its fields is of the wrong type."
+            }
+            Self::UnknownKind => {
+                "k must be \"error\", \"offline\", \"online\", \"shutdown\", \"battery\" or \"custom\"."
+            }
+            Self::InvalidName => {
+                "The name of a custom event is missing or does not match [A-Za-z0-9_.:-]{1,64}."
+            }
+            Self::InvalidCount => "count must be a whole number from 1 to 1,000,000.",
+            Self::InvalidDrop => {
+                "samples must be a whole number up to 1,000,000,000, and queue, from and to must all be absent, or name at most 1,000,000 numbers of a queue."
+            }
+            Self::TooMany => "A batch may hold 50 events and 50 drops.",
             Self::NoConsent => {
                 "The batch does not carry consent (\"consent\": true), so nothing was stored."
             }

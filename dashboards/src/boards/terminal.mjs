@@ -226,14 +226,14 @@ export default () =>
         overrides: [g.colour('average', g.HUES[0]), g.colour('greatest', g.HUES[1])],
         w: 12,
       }),
-      g.row('What did not arrive from the store, or with the wrong time'),
+      g.row('What did not arrive from the store, or with the wrong time, and what its tills reported'),
       g.timeseries({
         title: 'Samples the tills had to drop, by minute',
         description: 'quota: the browser\'s storage was full, clear old data; age: offline too long; too_large, refused: a fault of SDK or collector, tell the developers. Percentiles miss these samples.',
         targets: [g.prom(q.perMinute('dropped_samples', 'reason', here), '{{reason}}')],
         stack: 'normal',
         overrides: g.hues(metric('dropped_samples').label.values),
-        w: 8,
+        w: 6,
       }),
       g.timeseries({
         title: 'Batches given up as lost, share of a day',
@@ -243,7 +243,7 @@ export default () =>
         decimals: 2,
         softMax: 0.01,
         overrides: [g.colour('lost', g.POOR)],
-        w: 8,
+        w: 6,
       }),
       g.timeseries({
         title: 'Batches from wrong clocks',
@@ -252,7 +252,15 @@ export default () =>
         unit: 'percentunit',
         softMax: 0.01,
         overrides: g.hues(['over a minute', 'over 5 minutes']),
-        w: 8,
+        w: 6,
+      }),
+      g.timeseries({
+        title: 'What the tills reported, by minute',
+        description: 'Events that are no errors. offline and online: the line comes and goes; shutdown: the tills were closed; battery: a till runs without mains; custom: what the application names, by name in v_error_group_1h.',
+        targets: [g.prom(q.perMinute('events', 'kind', here), '{{kind}}')],
+        stack: 'normal',
+        overrides: g.hues(metric('events').label.values),
+        w: 6,
       }),
     ],
   });

@@ -315,7 +315,7 @@ fn report(days: &BTreeMap<u32, Day>, faults: &[Fault]) -> bool {
         "confirmed, in ClickHouse",
         "outbox",
         "rows",
-        "by terminal, session",
+        "in other tables",
         "differing",
     ];
     say(&table(&head, &rows));

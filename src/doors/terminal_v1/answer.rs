@@ -8,7 +8,7 @@ use tillwatch_model::Outcomes;
 use crate::doors::answer;
 use crate::doors::idempotency::REPLAYED;
 use crate::intake::Receipt;
-use crate::intake::report::Remark;
+use crate::intake::report::{Part, Remark};
 
 #[derive(Serialize)]
 struct Accepted {
@@ -25,14 +25,27 @@ struct Accepted {
 struct Line {
     batch: usize,
     sample: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drop: Option<usize>,
     reason: &'static str,
 }
 
 impl From<&Remark> for Line {
     fn from(remark: &Remark) -> Self {
+        let (mut sample, mut event, mut drop) = (None, None, None);
+        match remark.place.part {
+            Part::Whole => {}
+            Part::Sample(number) => sample = Some(number),
+            Part::Event(number) => event = Some(number),
+            Part::Drop(number) => drop = Some(number),
+        }
         Self {
             batch: remark.place.batch,
-            sample: remark.place.sample,
+            sample,
+            event,
+            drop,
             reason: remark.reason,
         }
     }

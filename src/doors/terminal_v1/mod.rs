@@ -15,6 +15,7 @@
 //! | `json.rs` | how JSON is walked through; plain values are read in place |
 //! | `messagepack.rs` | the same of MessagePack, without trusting a length it claims |
 //! | `read.rs` | what each key of an object means |
+//! | `read_events.rs` | the same of events and drops |
 //! | `field.rs` | a value of any type: what it is, or that it is of the wrong type |
 //! | `pieces.rs` | values that have been cut out of a body |
 //! | `tolerant.rs` | takes a body apart piece by piece, after the walk has failed |
@@ -34,12 +35,13 @@ mod offers;
 mod parse;
 mod pieces;
 mod read;
+mod read_events;
 mod request;
 mod tolerant;
 mod walk;
 mod wrapping;
 
-use crate::intake::offer::{BUCKETS_MAX, Field, Histogram, Number, Sample};
+use crate::intake::offer::{BUCKETS_MAX, Dropped, Event, Field, Frame, Histogram, Number, Sample};
 
 pub use offers::offer;
 pub use parse::parse;

@@ -97,7 +97,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::doors::terminal_v1::{Batch, Field, Histogram, Number, Request, Sample};
+    use crate::doors::terminal_v1::{
+        Batch, Dropped, Event, Field, Frame, Histogram, Number, Request, Sample,
+    };
 
     const LIMITS: Limits = Limits {
         batches_max: 500,
@@ -111,7 +113,11 @@ mod tests {
             pairs * size_of::<(u64, u64)>()
         };
         let batch = |batch: &Batch<'_>| {
+            let frames = batch.events.iter().map(|event| event.frames.capacity());
             batch.samples.capacity() * size_of::<Sample<'_>>()
+                + batch.events.capacity() * size_of::<Event<'_>>()
+                + frames.sum::<usize>() * size_of::<Frame<'_>>()
+                + batch.drops.capacity() * size_of::<Dropped<'_>>()
                 + batch.histograms.capacity() * size_of::<Histogram<'_>>()
                 + batch.histograms.iter().map(pairs).sum::<usize>()
         };
@@ -133,6 +139,7 @@ mod tests {
             format!("{{\"{key}\":[{}]}}", vec![item; count].join(",")).into_bytes()
         };
         let pairs = format!("{{\"buckets\":[{}]}}", vec!["[0,1]"; 4_096].join(","));
+        let frames = format!("{{\"frames\":[{}]}}", vec!["{}"; 4_096].join(","));
         // A list of fifty thousand empty maps, a byte each.
         let mut packed = b"\x81\xa7samples\xdd\x00\x00\xc3\x50".to_vec();
         packed.resize(packed.len() + 50_000, 0x80);
@@ -146,6 +153,9 @@ mod tests {
             ),
             ("histograms", list("histograms", "{}", 50_000), Format::Json),
             ("pairs", list("histograms", &pairs, 80), Format::Json),
+            ("events", list("events", "{}", 50_000), Format::Json),
+            ("frames", list("events", &frames, 5), Format::Json),
+            ("drops", list("drops", "{}", 50_000), Format::Json),
             (
                 "many",
                 many("{\"samples\":[{}],\"histograms\":[{}]}", 500),
@@ -300,6 +310,12 @@ mod tests {
             "\"buckets\"",
             "\"sum\"",
             "\"a long key that nobody knows\"",
+            "\"k\"",
+            "\"count\"",
+            "\"frames\"",
+            "\"message\"",
+            "\"from\"",
+            "\"queue\"",
         ];
         const BATCH: &[&str] = &[
             "\"v\"",
@@ -327,6 +343,8 @@ mod tests {
                 4 => member_text(BATCH),
                 2 => list("samples"),
                 1 => list("histograms"),
+                1 => list("events"),
+                1 => list("drops"),
             ]
         };
         let batch = join(member(), ["{", "}"]);

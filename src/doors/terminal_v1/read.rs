@@ -170,6 +170,14 @@ impl<'de> Item<'de> for Batch<'de> {
                 let listed = value.list(&mut self.histograms, context)?;
                 self.take(&listed, (!self.histograms.is_empty()).then_some(HISTOGRAMS));
             }
+            b"events" => {
+                let listed = value.list(&mut self.events, context)?;
+                self.take(&listed, (!self.events.is_empty()).then_some(EVENTS));
+            }
+            b"drops" => {
+                let listed = value.list(&mut self.drops, context)?;
+                self.take(&listed, (!self.drops.is_empty()).then_some(DROPS));
+            }
             // The stamp belongs to the request; inside a batch of many it means nothing, and is no stranger.
             b"sent_at_ms" => value.skip()?,
             _ => return value.skip().map(|()| false),
@@ -178,9 +186,11 @@ impl<'de> Item<'de> for Batch<'de> {
     }
 }
 
-/// Seeds that keep the two lists apart.
+/// Seeds that keep the lists apart.
 const SAMPLES: u32 = 1;
 const HISTOGRAMS: u32 = 2;
+const EVENTS: u32 = 3;
+const DROPS: u32 = 4;
 
 impl Batch<'_> {
     /// Notes what stood where a list may stand. An empty list is as good as none.
@@ -310,7 +320,7 @@ impl<'a> Top<'a> {
             (Some(Embedded::Text(_)), Field::Absent | Field::Wrong, _) | (None, ..) => {}
         }
         if !is_many && self.one.malformed {
-            return Err("\"samples\" and \"histograms\" must be lists");
+            return Err("\"samples\", \"histograms\", \"events\" and \"drops\" must be lists");
         }
         Ok(Parsed::Request(Request {
             sent_at_ms: self.sent_at_ms,

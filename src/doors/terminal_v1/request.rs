@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Field, Histogram, Number, Sample};
+use super::{Dropped, Event, Field, Histogram, Number, Sample};
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +60,14 @@ pub struct Batch<'a> {
     pub samples: Vec<Sample<'a>>,
     /// Histograms.
     pub histograms: Vec<Histogram<'a>>,
-    /// Stands for the bytes of its samples and histograms as they are written, by their checksums: a slip is
+    /// Events.
+    pub events: Vec<Event<'a>>,
+    /// Drops.
+    pub drops: Vec<Dropped<'a>>,
+    /// Stands for the bytes of its lists as they are written, by their checksums: a slip is
     /// noticed by it, not a forgery. 0 when there are none.
     pub content: u32,
-    /// Whether the batch is not an object, or its samples are not a list.
+    /// Whether the batch is not an object, or one of its lists is none.
     pub malformed: bool,
 }
 

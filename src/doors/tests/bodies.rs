@@ -790,6 +790,7 @@ proptest! {
         bytes[at] = byte;
         let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
         let outcome = outcome(&bytes, Format::Json);
-        prop_assert!(is_json || outcome == Outcome::Refused("malformed"), "{}", String::from_utf8_lossy(&bytes));
+        // There may be too much of it before the fault.
+        prop_assert!(is_json || matches!(outcome, Outcome::Refused(_)), "{}", String::from_utf8_lossy(&bytes));
     }
 }

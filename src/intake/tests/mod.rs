@@ -196,6 +196,8 @@ async fn submit_of(
         session_id,
         samples: &[good, malformed],
         histograms: &[],
+        events: &[],
+        drops: &[],
     };
     let offers = Offers {
         received_at_ms: NOW_MS,
@@ -242,8 +244,8 @@ async fn a_batch_is_known_again_by_whatever_its_door_has_to_tell_it_by() {
     assert_eq!(remarks.len(), 1, "{remarks:?}");
     assert_eq!(remarks[0].reason, Reason::MalformedSample.name());
     assert_eq!(
-        (remarks[0].place.batch, remarks[0].place.sample),
-        (0, Some(1))
+        (remarks[0].place.batch, remarks[0].place.part),
+        (0, super::report::Part::Sample(1))
     );
     let again = submit(&stage, number(1), "t").await.unwrap();
     assert_eq!((counts(&again), again.report.conflicting()), ((0, 2, 0), 0));

@@ -36,6 +36,8 @@ fn batch(store_id: &'static str, mark: Result<Mark<'static>, Reason>) -> Offer<'
         session_id: Field::Absent,
         samples: &[],
         histograms: &[],
+        events: &[],
+        drops: &[],
     }
 }
 

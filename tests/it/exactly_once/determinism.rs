@@ -1,5 +1,6 @@
 //! The same journal gives the same rows, wherever it is sealed and however often it is started again.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::{Aggregator, Restored};
@@ -7,8 +8,8 @@ use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::{SideTable, State, side_tables};
 use tillwatch::world::World;
 use tillwatch_model::{
-    Catalogue, FirstResult, KeyId, RollupKey, Scalars, SeqWindow, SessionDayKey, SessionSums,
-    Summary, TerminalHourKey,
+    Catalogue, EventGroupKey, EventSums, FirstResult, KeyId, RollupKey, Scalars, SeqWindow,
+    SessionDayKey, SessionSums, Summary, TerminalHourKey,
 };
 use uuid::Uuid;
 
@@ -18,8 +19,8 @@ use crate::support::records::{
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
-/// The rows of every table: one minute, by terminal, by session.
-fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 3] {
+/// The rows of every table: one minute, by terminal, by session, by event.
+fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 4] {
     let cut = aggregator.take();
     let origin = RowOrigin {
         collector_id: Uuid::from_u128(1),
@@ -28,10 +29,12 @@ fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 3] {
     };
     let hours = cut.terminal_hours.into_rows(&cut.tables);
     let sessions = cut.sessions.into_rows(&cut.tables);
+    let groups = cut.event_groups.into_rows(&cut.tables);
     [
         rows::encode(cut.windows.into_rows(&cut.tables), origin).bytes,
         side_tables::encode_terminal_hours(&hours, origin).bytes,
         side_tables::encode_sessions(&sessions, origin).bytes,
+        side_tables::encode_event_groups(&groups, origin).bytes,
     ]
 }
 
@@ -41,10 +44,11 @@ struct Sums {
     rollups: BTreeMap<RollupKey, Summary>,
     hours: BTreeMap<TerminalHourKey, Scalars>,
     sessions: BTreeMap<SessionDayKey, SessionSums>,
+    groups: BTreeMap<EventGroupKey, EventSums>,
 }
 
 impl Sums {
-    fn add(&mut self, [rollups, hours, sessions]: [&[u8]; 3]) {
+    fn add(&mut self, [rollups, hours, sessions, groups]: [&[u8]; 4]) {
         let catalogue = Catalogue::default();
         for mut row in rows::decode(rollups, &catalogue, |_, _, _| true).unwrap() {
             let sum = self.rollups.entry(row.key).or_default();
@@ -56,11 +60,18 @@ impl Sums {
         for row in side_tables::decode_sessions(sessions, |_| true).unwrap() {
             self.sessions.entry(row.key).or_default().merge(&row.sums);
         }
+        for row in side_tables::decode_event_groups(groups, |_, _| true).unwrap() {
+            // The first row has the example.
+            match self.groups.entry(row.key) {
+                Entry::Occupied(mut known) => known.get_mut().merge(&row.sums),
+                Entry::Vacant(free) => drop(free.insert(row.sums)),
+            }
+        }
     }
 
     fn seal(&mut self, aggregator: &mut Aggregator) {
-        let [rollups, hours, sessions] = encode(aggregator, 1);
-        self.add([&rollups, &hours, &sessions]);
+        let [rollups, hours, sessions, groups] = encode(aggregator, 1);
+        self.add([&rollups, &hours, &sessions, &groups]);
     }
 }
 
@@ -102,7 +113,7 @@ fn the_same_records_sealed_at_the_same_places_are_the_same_bytes() {
 
 #[test]
 fn rows_sealed_at_other_places_add_up_to_the_same() {
-    let mut overflows = 0;
+    let (mut overflows, mut groups) = (0, 0);
     for seed in SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);
         let (records, _) = random_records(&mut random, 150);
@@ -111,6 +122,7 @@ fn rows_sealed_at_other_places_add_up_to_the_same() {
         let mut expected = Sums::default();
         expected.seal(&mut whole);
         assert!(!expected.hours.is_empty() && !expected.sessions.is_empty());
+        groups += expected.groups.len();
         // Terminals of stores past the cap are one.
         let is_overflow = |name: &str| name == "__overflow__";
         for key in expected.hours.keys() {
@@ -133,7 +145,7 @@ fn rows_sealed_at_other_places_add_up_to_the_same() {
         assert_eq!(found, expected, "seed {seed}");
         assert_eq!(parts.totals(), whole.totals(), "seed {seed}");
     }
-    assert!(overflows > 0);
+    assert!(overflows > 0 && groups > 0);
 }
 
 /// The page of `/metrics/fleet` but for the window gauges: their minutes are not kept over a restart, and
@@ -212,7 +224,7 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
                     .unwrap();
                 state.seal(&sealing, now_ms).unwrap();
                 let sides = SideTable::ALL.map(|table| sealing.side_bytes(table));
-                found.add([sealing.row_bytes(), sides[0], sides[1]]);
+                found.add([sealing.row_bytes(), sides[0], sides[1], sides[2]]);
             }
             if random.bool() {
                 // Killed: what is not sealed comes from the journal once more.

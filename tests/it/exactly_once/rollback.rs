@@ -605,7 +605,7 @@ async fn what_only_a_later_release_knows_is_kept_and_nothing_behind_it_is_lost()
             plain(sample(conflicts.code, 0, ONLINE, 1)),
             // Two new metrics, one of them with a label.
             plain(sample(900, 0, ONLINE, 7)),
-            (sample(901, 3, ONLINE, 9), &[0x80, 2, 1, 1, 0xff, 0]),
+            (sample(901, 3, ONLINE, 9), &[0x90, 2, 1, 1, 0xff, 0]),
             plain(sample(code("login_failures"), 0, NEW_CONNECTION, 4)),
             plain(sample(code("cache_requests"), 0, ONLINE, 3)),
         ],

@@ -378,8 +378,9 @@ async fn pages_of_named_origins_may_post_and_no_others() {
         request
             .header(
                 "access-control-request-headers",
-                "content-type,content-encoding,idempotency-key",
+                "authorization,content-type,content-encoding,idempotency-key",
             )
+            .header("access-control-request-private-network", "true")
             .send()
             .await
             .unwrap()
@@ -406,6 +407,7 @@ async fn pages_of_named_origins_may_post_and_no_others() {
         );
         let headers = header(&answer, "access-control-allow-headers").unwrap();
         for name in [
+            "authorization",
             "content-type",
             "content-encoding",
             "idempotency-key",
@@ -417,6 +419,11 @@ async fn pages_of_named_origins_may_post_and_no_others() {
         ] {
             assert!(headers.contains(name), "{headers}");
         }
+        // A collector in the shop's own network is one that browsers ask about.
+        let network = "access-control-allow-private-network";
+        assert_eq!(header(&answer, network).as_deref(), Some("true"));
+        let age = header(&answer, "access-control-max-age");
+        assert_eq!(age.as_deref(), Some("86400"));
         // A beacon never leaves its page without this word.
         assert_eq!(header(&answer, credentials).as_deref(), Some("true"));
         // Refusals can be read as well, with the time to wait.
@@ -436,8 +443,9 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             assert_eq!(header(&answer, credentials).as_deref(), Some("true"));
             assert_eq!(
                 header(&answer, "access-control-expose-headers").as_deref(),
-                Some("retry-after,idempotent-replayed,x-request-id")
+                Some("retry-after,date,idempotent-replayed,x-request-id")
             );
+            assert!(header(&answer, "date").is_some());
             assert!(header(&answer, "vary").unwrap().contains("origin"));
         }
     }
@@ -451,6 +459,8 @@ async fn pages_of_named_origins_may_post_and_no_others() {
         let answer = preflight(origin).await;
         assert_eq!(header(&answer, allowed), None, "{origin}");
         assert_eq!(header(&answer, credentials), None, "{origin}");
+        let network = "access-control-allow-private-network";
+        assert_eq!(header(&answer, network), None, "{origin}");
         let answer = server
             .request(Method::POST, "/v1/batches")
             .header("origin", origin)

@@ -6,6 +6,7 @@ mod clock;
 mod connections;
 mod dedup;
 mod encodings;
+mod events;
 mod example;
 mod histograms;
 mod keys;

@@ -7,11 +7,12 @@ use tillwatch::aggregate::{Aggregator, Caps, Restored};
 use tillwatch::config::{Config, Flags};
 use tillwatch::export::{Format, Snapshot, render};
 use tillwatch::pipeline;
+use tillwatch_model::event::{EventReading, Example};
 use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, KeyId, Kind, Reading, Source,
+    BatchHeader, Catalogue, Connection, EventKind, HistogramReading, KeyId, Kind, Reading, Source,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -71,8 +72,39 @@ pub fn sync_record(seq: u64, received_at_ms: i64, t_ms: i64) -> Vec<u8> {
         t_raw_ms: t_ms,
     };
     let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, &header).sample(&reading, 1_000 * seq);
+    let mut encoder = Encoder::new(&mut bytes, &header);
+    encoder.sample(&reading, 1_000 * seq);
+    encoder.event(&event(EventKind::Error, t_ms, (seq, 1)));
     bytes
+}
+
+/// An event that says this and nothing else.
+fn event(kind: EventKind, t_raw_ms: i64, (fingerprint, count): (u64, u64)) -> EventReading {
+    EventReading {
+        kind,
+        is_fatal: count > 2,
+        t_raw_ms,
+        count,
+        fingerprint,
+        name: "".into(),
+        example: Example {
+            type_name: "TypeError".into(),
+            message: format!("{fingerprint} of undefined").into(),
+            frames_json: "".into(),
+        },
+    }
+}
+
+/// An event beside a sample of `errors` or `events`.
+fn random_event(random: &mut fastrand::Rng, reading: &Reading, count: u64) -> EventReading {
+    let kind = *random.choice(EventKind::ALL).unwrap();
+    let fingerprint = random.u64(1..30);
+    let mut event = event(kind, reading.t_raw_ms, (fingerprint, count));
+    if kind == EventKind::Custom {
+        // More names than a release may have.
+        event.name = format!("name-{fingerprint}").into();
+    }
+    event
 }
 
 /// So many records, and when the last was received.
@@ -148,7 +180,14 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
                     };
                     encoder.histogram(&reading, &random_histogram(random, span_ms, value));
                 }
-                _ => encoder.sample(&reading, value),
+                _ => {
+                    encoder.sample(&reading, value);
+                    if ["errors", "events"].contains(&metric.name) {
+                        for _ in 0..8 {
+                            encoder.event(&random_event(random, &reading, value));
+                        }
+                    }
+                }
             }
         }
         records.push(bytes);

@@ -106,7 +106,8 @@ fn a_seal_of_twenty_thousand_terminals_has_few_small_rows() {
         sealed.blob_bytes
     );
     println!("weighed as {weighed} rows");
-    for table in SideTable::ALL {
+    // These terminals report no events.
+    for table in [SideTable::TerminalHour, SideTable::Session] {
         let rows: u64 = info.sides[&table].values().map(|day| day.rows).sum();
         let plain = sealing.side_bytes(table).len() as u64;
         let sql = "SELECT length(blob) FROM side_outbox WHERE table_name = ?1";
@@ -120,7 +121,7 @@ fn a_seal_of_twenty_thousand_terminals_has_few_small_rows() {
         );
         let most = match table {
             SideTable::TerminalHour => 5,
-            SideTable::Session => 1,
+            SideTable::Session | SideTable::EventGroup => 1,
         };
         assert!(
             rows <= u64::from(TERMINALS * most),

@@ -3,6 +3,7 @@
 mod bounds;
 mod continuity;
 mod cost;
+mod events;
 mod fleet;
 mod names;
 mod outbox;

@@ -41,7 +41,7 @@ async fn pseudonyms(data: &Path, model: &Model) -> BTreeMap<(String, i64), Strin
 }
 
 /// Files below a folder that hold one of the texts, raw.
-fn files_with(folder: &Path, texts: &[String]) -> Vec<String> {
+pub(super) fn files_with(folder: &Path, texts: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

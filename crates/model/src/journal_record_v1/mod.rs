@@ -6,7 +6,11 @@
 //! Integers marked `v` are LEB128 varints, `z` zigzag varints. The record ends with its payload;
 //! nothing in it depends on a clock, so that a replay gives what the first reading gave.
 
+mod events;
+
 use crate::time::DAY_MS;
+use events::{TAG_DROP, TAG_EVENT};
+
 use crate::{BatchHeader, Connection, Entry, HistogramReading, Reading, Source};
 
 /// The first byte of every record.
@@ -210,12 +214,23 @@ impl Entries<'_> {
                 reader.byte("reason")?,
                 reader.varint("rejected samples")?,
             )),
-            TAG_WITH_LENGTH.. => {
-                let length = usize::try_from(reader.varint("length")?).unwrap_or(usize::MAX);
-                reader.take(length, "entry")?;
-                Ok(Entry::Later)
-            }
+            tag @ TAG_WITH_LENGTH.. => self.with_length(tag),
             _ => Err(RecordError::Field("tag")),
+        }
+    }
+
+    #[cold]
+    fn with_length(&mut self, tag: u8) -> Result<Entry, RecordError> {
+        let length = usize::try_from(self.reader.varint("length")?).unwrap_or(usize::MAX);
+        let rest = self.reader.take(length, "entry")?;
+        let reader = Reader { rest };
+        match tag {
+            TAG_EVENT => {
+                let event = reader.event(self.received_at_ms)?;
+                Ok(Entry::Event(Box::new(event)))
+            }
+            TAG_DROP => Ok(Entry::Drop(reader.drop(self.received_at_ms)?)),
+            _ => Ok(Entry::Later),
         }
     }
 }
@@ -340,6 +355,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{DropReading, EventKind, EventReading, Example};
 
     /// Numbers of every length.
     fn number() -> impl Strategy<Value = u64> {
@@ -355,7 +371,42 @@ mod tests {
                 t_raw_ms: 1_763_683_200_000 + i64::from(t),
             },
         );
+        let text = || "\\PC{0,300}".prop_map(Into::into);
+        let event = (
+            (0_u8..8, any::<bool>(), any::<i32>(), number(), any::<u64>()),
+            (text(), text(), text(), text()),
+        );
+        let event = event.prop_map(
+            |((kind, is_fatal, t, count, fingerprint), (name, type_name, message, frames_json))| {
+                Entry::Event(Box::new(EventReading {
+                    kind: EventKind::of_code(kind),
+                    is_fatal,
+                    t_raw_ms: 1_763_683_200_000 + i64::from(t),
+                    count,
+                    fingerprint,
+                    name,
+                    example: Example {
+                        type_name,
+                        message,
+                        frames_json,
+                    },
+                }))
+            },
+        );
+        let drop = (any::<[u8; 16]>(), any::<[u32; 3]>(), any::<u8>(), number());
+        let drop = drop.prop_map(|(queue, [from, span, t], reason, samples)| {
+            Entry::Drop(DropReading {
+                queue,
+                from: from.into(),
+                to: u64::from(from) + u64::from(span),
+                samples,
+                reason,
+                t_raw_ms: 1_763_683_200_000 - i64::from(t),
+            })
+        });
         prop_oneof![
+            event,
+            drop,
             (reading.clone(), number()).prop_map(|(reading, value)| Entry::Sample(reading, value)),
             (any::<u8>(), number()).prop_map(|(reason, samples)| Entry::Rejected(reason, samples)),
             (
@@ -404,6 +455,8 @@ mod tests {
                     Entry::Sample(reading, value) => encoder.sample(reading, *value),
                     Entry::Histogram(reading, histogram) => encoder.histogram(reading, histogram),
                     Entry::Rejected(reason, samples) => encoder.rejected(*reason, *samples),
+                    Entry::Event(event) => encoder.event(event),
+                    Entry::Drop(drop) => encoder.drop(drop),
                     Entry::Later => unreachable!("none of these was made"),
                 }
             }
@@ -434,7 +487,7 @@ mod tests {
             t_raw_ms: 1_763_683_200_000,
         };
         encoder.sample(&reading, 7);
-        bytes.extend_from_slice(&[0x80, 3, 1, 2, 3, 0xff, 0]);
+        bytes.extend_from_slice(&[0x90, 3, 1, 2, 3, 0xff, 0]);
         Encoder {
             bytes: &mut bytes,
             received_at_ms: 1_763_683_200_123,
@@ -451,10 +504,65 @@ mod tests {
             Entry::Sample(reading, 8),
         ];
         assert_eq!(entries.unwrap(), expected);
+        // An event that ends early is damage, and one with something behind it is of a later release.
+        let event = [1, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0];
+        let entry = |event: &[u8]| {
+            let head = [TAG_EVENT, u8::try_from(event.len()).unwrap()];
+            let bytes = [&bytes, &head[..], event].concat();
+            let (_, entries) = decode(&bytes).unwrap();
+            entries.last().unwrap()
+        };
+        let read = entry(&event);
+        assert!(matches!(&read, Ok(Entry::Event(event)) if event.count == 1));
+        assert_eq!(entry(&[&event[..], &[7, 7]].concat()), read);
+        assert_eq!(entry(&event[..15]), Err(RecordError::Field("error frames")));
         // A length that lies is damage.
         bytes.extend_from_slice(&[0x90, 9, 1]);
         let (_, entries) = decode(&bytes).unwrap();
         assert_eq!(entries.last(), Some(Err(RecordError::Field("entry"))));
+    }
+
+    /// A batch without events has the bytes that it had before there were any; its event stands behind its sample.
+    #[test]
+    fn the_bytes_of_a_record_are_these() {
+        let reading = Reading {
+            metric: 30,
+            label: 4,
+            connection: Connection::Online,
+            t_raw_ms: 1_763_683_190_123,
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, &header(None, false));
+        encoder.sample(&reading, 3);
+        encoder.event(&EventReading {
+            kind: EventKind::Error,
+            is_fatal: true,
+            t_raw_ms: reading.t_raw_ms,
+            count: 3,
+            fingerprint: 0x6557_19f3_e99b_ddc5,
+            name: "".into(),
+            example: Example {
+                type_name: "E".into(),
+                message: "m".into(),
+                frames_json: "".into(),
+            },
+        });
+        encoder.drop(&DropReading {
+            queue: [7; 16],
+            from: 410,
+            to: 415,
+            samples: 230,
+            reason: 0,
+            t_raw_ms: reading.t_raw_ms,
+        });
+        let expected = [
+            "010000f6b1afbbd4669ffe0a9ffe0a0973746f72652d3031370674696c6c2d33",
+            "070707070707070707070707070707079c0305322e342e31",
+            "011e04019f9c0103",
+            "801401019f9c0103c5dd9be9f3195765000145016d00",
+            "8119070707070707070707070707070707079a0305e601009f9c01",
+        ];
+        assert_eq!(hex::encode(bytes), expected.concat());
     }
 
     #[test]
