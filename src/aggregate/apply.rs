@@ -308,11 +308,12 @@ fn note_last(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>) {
 }
 
 /// Of a histogram the greatest value stands for its end: what limits are about.
+/// A histogram does not say which of its values was the last. The greatest stands for it, as of the beginning of its span,
+/// so that a sample from within the span is always newer.
 fn last_value(arrival: &Arrival<'_>) -> LastValue {
-    let span_ms = arrival.brought.span_ms();
     LastValue {
-        t_ms: arrival.t_ms.saturating_add(span_ms),
-        t_raw_ms: arrival.reading.t_raw_ms.saturating_add(span_ms),
+        t_ms: arrival.t_ms,
+        t_raw_ms: arrival.reading.t_raw_ms,
         value: greatest(arrival.brought),
     }
 }

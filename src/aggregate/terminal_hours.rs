@@ -146,9 +146,9 @@ fn scalars(metric: &Metric, t_ms: i64, brought: Brought<'_>) -> Scalars {
                 sum: histogram.sum,
                 min: histogram.min,
                 max: histogram.max,
-                // As for last values: the greatest stands for a histogram's end.
+                // As for last values: the greatest, as of the beginning.
                 last: histogram.max,
-                last_ms: t_ms.saturating_add(histogram.span_ms),
+                last_ms: t_ms,
                 over_low: over(low),
                 over_high: over(high),
             }

@@ -548,6 +548,14 @@ pub const BUILT_IN: &[Metric] = &[
         live: Live::Arrival,
         ..COUNTER
     },
+    Metric {
+        code: 35,
+        name: "long_animation_frames",
+        help: "Counts frames that kept a page busy for over 50 ms (Long Animation Frames, W3C).",
+        prometheus: "pos_long_animation_frames",
+        threshold_note: "Touches wait behind such frames; what counts is how many there are against another release.",
+        ..COUNTER
+    },
 ];
 
 /// `mode_switch_{from}_to_{to}`: an alias that carries the label in the name.

@@ -158,6 +158,7 @@ const RECIPES: &[Recipe] = &[
         &[0.45, 0.02, 0.2, 0.08, 0.2, 0.05],
     ),
     local("login_failures", [0.03, 0.03, 0.03], ONE),
+    local("long_animation_frames", [0.8, 0.8, 0.8], ONE),
     // Reported as none: one is enough to page somebody.
     local("data_loss_incidents", [0.03, 0.03, 0.03], Shape::Always(0)),
     labelled(
