@@ -11,6 +11,10 @@ command -v node >/dev/null || { echo "node is missing: install Node.js 20 or lat
 # The module for Odoo, whose test needs neither an Odoo nor a browser.
 node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs examples/test/odoo.test.mjs
 
+# The terminal's library, without a browser: its files are those of its sources, its buckets those of the collector.
+scripts/sdk.sh
+node --test sdk/test/*.test.mjs
+
 if cargo nextest --version >/dev/null 2>&1; then
   # Most tests wait for a disk, a clock or another process: half as many again as there are processors keep them busy.
   export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(( ($(nproc) * 3 + 1) / 2 ))}"

@@ -161,6 +161,8 @@ fn the_dashboards_catalogue_is_that_of_the_code() {
                     Kind::Level => "level",
                 },
                 "unit": metric.unit.name(),
+                "recording_scale": metric.unit.scale(),
+                "value_max": metric.value_max,
                 "prometheus": metric.prometheus,
                 "label": metric.label.map(|label| serde_json::json!({"key": label.key, "values": label.values})),
                 "thresholds": thresholds.map(|value| in_prometheus(metric, *value)).collect::<Vec<_>>(),

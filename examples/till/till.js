@@ -331,8 +331,6 @@ byId('cause-error').addEventListener('click', () => {
   say('The page threw an error, and goes on.');
   throw new Error('The receipt printer is out of paper.');
 });
-// tillwatch reports by itself what broke, with its stack; this counter is what an alert goes by.
-addEventListener('error', () => tillwatch.count('errors', { label: 'script' }));
 
 byId('consent').addEventListener('change', async () => {
   const isGiven = byId('consent').checked;

@@ -237,6 +237,24 @@ mod tests {
         );
     }
 
+    /// The terminal's library is checked against the same vectors.
+    #[test]
+    fn the_vectors_of_terminals_are_right() {
+        let vectors = include_str!("../../../tests/fixtures/buckets.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
+        assert!(vectors.len() > 100);
+        let theirs = Histogram::<u64>::new_with_max(1 << 53, 3).unwrap();
+        for vector in vectors {
+            let of = |name: &str| vector[name].as_u64().unwrap();
+            let index = bucket_index(of("value"));
+            assert_eq!(u64::from(index), of("index"));
+            assert_eq!(bucket_lowest(index), of("lowest"));
+            assert_eq!(bucket_highest(index), of("highest"));
+            assert_eq!(theirs.lowest_equivalent(of("value")), of("lowest"));
+            assert_eq!(theirs.highest_equivalent(of("value")), of("highest"));
+        }
+    }
+
     fn value() -> impl Strategy<Value = u64> {
         prop_oneof![0_u64..5_000, 0_u64..10_000_000, 0_u64..(1 << 40)]
     }
