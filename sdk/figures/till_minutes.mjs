@@ -13,6 +13,8 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const KINDS = ['busy', 'quiet'];
+/** Hits of the cache in a minute (business.js): a counter, by which minutes can be counted. */
+const RATE = { busy: 181, quiet: 9 };
 
 const PAGE = '<!doctype html><html lang=en><meta charset=utf-8><title>Till</title><link rel=icon href="data:,"><h1>Till</h1><script src=/business.js></script><script src=/tillwatch.js></script>';
 const FILES = { '/': PAGE, '/tillwatch.js': script(), '/business.js': readFileSync(here + 'business.js', 'utf8') };
@@ -81,8 +83,10 @@ async function week(kind) {
     await till.context.setOffline(true);
     const started = Date.now();
     let values = 0;
+    let minutes = 0;
     for (let at = 0; at < length; at += HOUR) {
       const isOpen = (at % DAY) / HOUR < 14;
+      minutes += isOpen ? 60 : 0;
       values += await page.evaluate(async ([kind, isOpen]) => {
         let values = 0;
         for (let minute = 0; isOpen && minute < 60; minute++) {
@@ -121,7 +125,7 @@ async function week(kind) {
     await sleep(3000);
     const found = await collector.totals(`week-${kind}`);
     const result = {
-      kind, values, waiting: before.waiting, indexedDb: before.estimate.usageDetails?.indexedDB ?? before.estimate.usage,
+      kind, values, minutes, waiting: before.waiting, indexedDb: before.estimate.usageDetails?.indexedDB ?? before.estimate.usage,
       posts: posts.length, bytes: bytesOf(posts), backlogPosts: backlog.length, backlogBytes: bytesOf(backlog), backlogPlain: plainBytesOf(backlog),
       backlogLargest: Math.max(...backlog.map(({ bytes }) => bytes)), samples: countSamples(backlog), drainedAfterS: turns * 5, dropped: after.dropped,
       found: Object.fromEntries(found),
@@ -229,10 +233,11 @@ console.error('\n' + table(
   result.wire.map(({ kind, posts, body, plain, sent, received }) => [`${kind} till`, number(posts, 1), ...[body, plain, sent, received].map((bytes) => `${number(bytes)} B`)]),
 ));
 console.error('\n' + table(
-  ['a week offline', 'calls', 'kept (SDK counts)', 'IndexedDB', 'posts of backlog', 'compressed', 'plain', 'largest', 'drained after'],
+  ['a week offline', 'calls', 'kept (SDK counts)', 'IndexedDB', 'posts of backlog', 'compressed', 'plain', 'largest', 'drained after', 'minutes found'],
   result.weeks.map((week) => [
     `${week.kind} till`, number(week.values), `${number(week.waiting.bytes)} B`, `${number(week.indexedDb)} B`, week.backlogPosts, `${number(week.backlogBytes)} B`,
     `${number(week.backlogPlain)} B`, `${number(week.backlogLargest)} B`, `${week.drainedAfterS} s`,
+    `${number(week.found['cache_requests hit'].sum / RATE[week.kind])} of ${number(week.minutes)}`,
   ]),
 ));
 if (result.storm) {
