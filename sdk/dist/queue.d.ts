@@ -13,6 +13,8 @@ import { type SeriesByKey } from './series';
 import { type Storage } from './storage';
 /** At most so many events and drops go into a batch, and so many rows are looked at in a transaction. */
 export declare const LIST_MAX = 50;
+/** So many samples do not wait until the interval is over. */
+export declare const MANY = 500;
 /** What is posted as live, and what as backlog. */
 declare const LIVE = 0;
 declare const BACKLOG = 1;
@@ -127,6 +129,10 @@ export declare const uuid: () => string;
  * `sent_at_ms` is of the same clock and the collector corrects by it.
  */
 export declare function tillTime(): number;
+/** How many samples were dropped since the page was loaded, by reason. */
+export declare const dropped: {
+    [reason: string]: number;
+};
 /**
  * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
  * ends has only one moment. Whoever sends next makes rows of it.

@@ -18,7 +18,7 @@ export interface Options {
     debug?: boolean;
     /** How often a quiet till posts, in ms (default: 60,000). */
     interval?: number;
-    /** How much may wait, in bytes (default: 5,000,000), and for how long, in ms (default: 7 days). */
+    /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days). */
     maxBytes?: number;
     maxAge?: number;
 }

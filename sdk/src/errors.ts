@@ -8,18 +8,21 @@ import type { Frame, TerminalEvent } from './queue';
  */
 export const scrub = (text: unknown, max = 300): string =>
   ('' + text)
-    .slice(0, 4000)
+    .slice(0, 1000)
     .replace(/"[^"]*("|$)|`[^`]*(`|$)|“[^”]*(”|$)|\B['‘].*?['’](?!\w)/gs, '*')
-    .replace(/[?#]\S*=\S*/g, '')
-    .replace(/[^\s<>()[\],;:/]+(@|%40)[^\s<>()[\],;:/]+|(?=[\w+=-]*\d)[\w+=-]{20,}/g, '*')
+    .replace(/[?#]\S{0,99}=\S*/g, '')
+    .replace(/[^\s<>()[\],;:/]{1,99}(@|%40)[^\s<>()[\],;:/]+|(?=[\w+=-]{0,99}\d)[\w+=-]{20,}/g, '*')
     .replace(/\d{4,}/g, '0')
     .slice(0, max);
 
 /** An error with the lines of its stack, as Chromium (`at pay (address:1:2)`) or others (`pay@address:1:2`) write them. */
 export function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent {
   const frames: Frame[] = [];
-  for (const [, fn, module, line, col] of ('' + error?.stack).matchAll(/^\s*(?:at )?(?:(.*?) ?[(@])?([^\s(@]+?):(\d+):(\d+)\)?$/gm))
-    frames.push({ fn: scrub(fn || '', 100), module: module.replace(/[?#].*/, ''), line: +line, col: +col });
+  // Lines and stacks have bounds, because whoever throws may write anything.
+  for (const text of ('' + error?.stack).slice(0, 9999).split('\n')) {
+    const [, fn, module, line, col] = /^ *(?:at )?(?:(.*?) ?[(@])?([^\s(@]+?):(\d+):(\d+)\)?$/.exec(text.slice(0, 500)) || [];
+    if (module) frames.push({ fn: scrub(fn || '', 100), module: module.replace(/[?#].*/, ''), line: +line, col: +col });
+  }
   return {
     k: 'error',
     t,

@@ -35,8 +35,11 @@ const REQUESTS_PER_MINUTE = 12;
 export const LIST_MAX = 50;
 const ROWS_MAX = 400;
 
-/** About how many bytes make a batch. */
-const BATCH_BYTES = 100_000;
+/** About how many bytes make a batch: of live samples, for which a tenth of a second counts, and of backlog. */
+const BATCH_BYTES = [100_000, 250_000];
+
+/** So many samples do not wait until the interval is over. */
+export const MANY = 500;
 
 /** Rows that go first (events, losses) have the urgency 0, others 1. */
 const URGENT = 0;
@@ -294,8 +297,12 @@ function putRow(
   if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, random()], g, d, e, x, w, z: 0 } as Row);
 }
 
+/** How many samples were dropped since the page was loaded, by reason. */
+export const dropped: { [reason: string]: number } = {};
+
 /** Says that samples will never come, and which number they had if they had one. */
 function drop(entries: Entries, state: State, whose: string, reason: string, samples: number, batch?: Batch): void {
+  dropped[reason] = (dropped[reason] || 0) + samples;
   const t = state.l;
   const numbered = batch && { queue: batch.q, from: batch.n, to: batch.n };
   putRow(entries, state, [whose, URGENT, floor(t), MINUTE_MS], '', {}, [], [{ samples, reason, t, ...numbered }]);
@@ -396,13 +403,13 @@ async function seal(
   const due = [...urgent, ...(await rowsOf(entries, whose, ORDINARY, at ? 0 : border, at ? border : Infinity))];
   if (!due[0]) return HOUR_MS;
   if (!at && !isAsked) {
-    const isMuch = urgent[0] || due.reduce((sum, { w, z }) => sum + w / 50 + z / BATCH_BYTES, 0) >= 1;
+    const isMuch = urgent[0] || due.reduce((sum, { w, z }) => sum + w / MANY + z / BATCH_BYTES[0], 0) >= 1;
     const wait = to.d + (isMuch ? 5000 : intervalMs) - now;
     if (wait > 0 && wait <= intervalMs) return wait;
   }
   const g = due.find((row) => row.g)?.g;
   const rows: Row[] = [];
-  let room = BATCH_BYTES;
+  let room = BATCH_BYTES[at];
   let places = LIST_MAX;
   for (const row of due) {
     room -= row.z;
@@ -540,11 +547,15 @@ async function bound(entries: Entries, state: State, limits: Limits, whose: stri
     }
     merged[tier] = end;
   }
+  const isFull = () => state.z > limits.bytesMax;
+  const oldest = now - limits.ageMaxMs;
   for (const urgency of [ORDINARY, URGENT])
-    for (const row of await rowsOf(entries, whose, urgency, 0, Infinity)) {
-      const isOld = row.k[3] < now - limits.ageMaxMs;
-      if (!isOld && state.z < limits.bytesMax) break;
+    for (const row of await rowsOf(entries, whose, urgency, 0, isFull() ? Infinity : oldest)) {
+      const isOld = row.k[3] < oldest;
+      if (!isOld && !isFull()) break;
       remove(entries, state, row);
-      drop(entries, state, whose, isOld ? 'age' : 'quota', row.w);
+      // A loss that is lost is as great as it was.
+      const samples = row.x.reduce((sum, { samples }) => sum + samples - 1, row.w);
+      drop(entries, state, whose, isOld ? 'age' : 'quota', samples);
     }
 }

@@ -29,7 +29,7 @@ export interface Options {
   debug?: boolean;
   /** How often a quiet till posts, in ms (default: 60,000). */
   interval?: number;
-  /** How much may wait, in bytes (default: 5,000,000), and for how long, in ms (default: 7 days). */
+  /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days). */
   maxBytes?: number;
   maxAge?: number;
 }
@@ -80,7 +80,7 @@ const state: Status = {
   connection: navigator.onLine === false ? 'offline' : 'online',
   waiting: { samples: 0, bytes: 0 },
   posts: 0,
-  dropped: {},
+  dropped: queue.dropped,
 };
 
 const none = (): queue.Measured => ({ windows: new Map(), events: [], drops: [] });
@@ -101,7 +101,7 @@ const session = () =>
 /** Begins to take measurements, or goes on as another till. */
 export function start(given: Options): void {
   safely(keep);
-  const { store, terminal, release, token, consent, url, maxBytes = 5e6, maxAge = 6048e5, interval = 6e4 } = given;
+  const { store, terminal, release, token, consent, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4 } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
   identity = { store, terminal, release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
   limits = { bytesMax: maxBytes, ageMaxMs: maxAge, intervalMs: interval };
@@ -117,7 +117,7 @@ function warn(message: string): void {
 async function turn(): Promise<void> {
   await keep();
   // Much, or something urgent, goes early.
-  if (isOn && (performance.now() >= sendAt || weight >= 50)) await send();
+  if (isOn && (performance.now() >= sendAt || weight >= queue.MANY)) await send();
 }
 
 /** Moves what is in memory into the queue. */
@@ -202,7 +202,7 @@ export function record(name: string, value: number, kind: number, { label, conne
   const minute = t - (t % 6e4);
   if (!measured.windows.has(minute)) measured.windows.set(minute, {});
   add(measured.windows.get(minute)!, `${name}|${metric![3] ? label : ''}|${connection || state.connection}`, kind, recorded, t);
-  weight += name[0] === 'd' && name[1] === 'a' ? 50 : 1;
+  weight += name === 'data_loss_incidents' ? queue.MANY : 1;
 }
 
 function happen(event: queue.TerminalEvent): void {
@@ -212,7 +212,7 @@ function happen(event: queue.TerminalEvent): void {
   if (same) same.count!++;
   else if (events[queue.LIST_MAX - 1]) return drop('quota');
   else events.push({ ...event, connection: state.connection });
-  weight += 50;
+  weight += queue.MANY;
 }
 
 export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, queue.tillTime(), isFatal));
@@ -220,7 +220,7 @@ export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventO
 export const event = (k: string, name?: string): void => happen({ k, name, t: queue.tillTime() });
 
 function drop(reason: string, samples = 1): void {
-  state.dropped[reason] = (state.dropped[reason] || 0) + samples;
+  queue.dropped[reason] = (queue.dropped[reason] || 0) + samples;
   const same = measured.drops.find((other) => other.reason === reason);
   if (same) same.samples += samples;
   else measured.drops.push({ samples, reason, t: queue.tillTime() });
