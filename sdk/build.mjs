@@ -42,10 +42,10 @@ const common = {
 const banner = { js: `/* tillwatch terminal ${version}, Apache-2.0 */` };
 // What each may weigh with gzip, in bytes: docs/adr/0023 says why.
 const bundles = [
-  ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 11_000],
-  ['tillwatch.js', 'src/classic.ts', { format: 'iife' }, 11_000],
-  ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 8000],
-  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife' }, 8000],
+  ['tillwatch.mjs', 'src/index.ts', { format: 'esm' }, 11_500],
+  ['tillwatch.js', 'src/classic.ts', { format: 'iife' }, 11_500],
+  ['tillwatch-lite.mjs', 'src/lite.ts', { format: 'esm' }, 8500],
+  ['tillwatch-worker.js', 'src/worker.ts', { format: 'iife' }, 8500],
 ];
 let isTooLarge = false;
 for (const [name, entry, format, limit] of bundles) {

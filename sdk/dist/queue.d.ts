@@ -64,9 +64,10 @@ export interface Measured {
 /** What waits. */
 interface Waiting {
     k: ['r', string, number, number, number, number] | ['b', string, Class];
-    /** How many samples it holds, and about how many bytes it takes. */
+    /** How many samples it holds, about how many bytes it takes, and how many more samples its losses stand for. */
     w: number;
     z: number;
+    y: number;
 }
 /** What has been given a number. */
 interface Batch extends Waiting {
@@ -148,7 +149,7 @@ export declare const next: (storage: Storage, limits: Limits, of: Identity, isAs
 /** Takes note of what came of a request. */
 export declare const settle: (storage: Storage, { to: { token }, batch }: Job, outcome: Outcome) => Promise<void>;
 /** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
-export declare const wake: (storage: Storage, of?: Numbering, token?: string) => Promise<void>;
+export declare const wake: (storage: Storage, withinMs: number, of?: Numbering, token?: string) => Promise<void>;
 /** Deletes whatever is kept, numbers, too. */
 export declare const clear: (storage: Storage) => Promise<void>;
 /** Takes note of consent: without it nothing is kept, and nothing stays. */

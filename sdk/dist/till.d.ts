@@ -63,7 +63,7 @@ export declare const event: (k: string, name?: string) => void;
 /** The connection, as answers and the browser tell it. */
 export declare function connect(to: Connection): void;
 /** The browser says that there is a network. Only an answer proves it. */
-export declare function retry(): Promise<void>;
+export declare function retry(withinMs?: number): Promise<void>;
 export declare function setConsent(isGiven: boolean): Promise<void>;
 export declare function erase(): Promise<void>;
 export declare function flush(): Promise<void>;

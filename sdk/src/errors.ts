@@ -21,7 +21,7 @@ export function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent {
   // Lines and stacks have bounds, because whoever throws may write anything.
   for (const text of ('' + error?.stack).slice(0, 9999).split('\n')) {
     const [, fn, module, line, col] = /^ *(?:at )?(?:(.*?) ?[(@])?([^\s(@]+?):(\d+):(\d+)\)?$/.exec(text.slice(0, 500)) || [];
-    if (module) frames.push({ fn: scrub(fn || '', 100), module: module.replace(/[?#].*/, ''), line: +line, col: +col });
+    if (module) frames.push({ fn: scrub(fn || '', 100), module: module.replace(/[?#].*/, '').replace(/^\w+:\/\/.*\//, '').slice(0, 200), line: +line, col: +col });
   }
   return {
     k: 'error',

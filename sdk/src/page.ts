@@ -1,7 +1,7 @@
 /** What a page measures by itself, web vitals apart. */
 
-import { count, level, observe } from './api';
-import { atEnd, connect, error, leave, retry, safely } from './till';
+import { count, error, level, observe } from './api';
+import { atEnd, connect, leave, retry, safely } from './till';
 
 const watchEntries = (type: string, take: (entries: any[]) => void) =>
   safely(() => new PerformanceObserver((list) => take(list.getEntries())).observe({ type, buffered: true }));
@@ -16,7 +16,7 @@ async function measureStorage(): Promise<void> {
 export function watch(): void {
   addEventListener('error', (event) => error(event.error || event));
   addEventListener('unhandledrejection', ({ reason }) => error(reason));
-  addEventListener('online', retry);
+  addEventListener('online', () => retry());
   addEventListener('offline', () => connect('offline'));
   addEventListener('pagehide', () => leave(true));
   addEventListener('visibilitychange', () => document.hidden && leave(false));

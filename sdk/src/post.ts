@@ -26,7 +26,7 @@ async function ask(url: string, token: string | undefined, body?: BodyInit, keep
     const headers: HeadersInit = token ? { authorization: 'Bearer ' + token } : {};
     const response = await fetch(url, { method: 'POST', credentials: 'omit', signal: ending.signal, body, headers, keepalive });
     answer.status = response.status;
-    answer.afterMs = 1000 * +response.headers.get('retry-after')! || 0;
+    answer.afterMs = Math.min(1000 * +response.headers.get('retry-after')!, 36e5) || 0;
     // It is read to its end: until then the browser counts the request's bytes as under way.
     answer.json = await response.json();
   } catch {}
@@ -56,11 +56,11 @@ export async function post(url: string, job: Job): Promise<Answer> {
       ? TAKEN
       : status === 413
         ? 'too_large'
-        : !code || status === 429 || status > 499
-          ? LATER
-          : status === 401 || status === 403
-            ? DENIED
-            : 'refused';
+        : code && (status === 401 || status === 403)
+          ? DENIED
+          : code && /^4(00|15|22)$/.test('' + status)
+            ? 'refused'
+            : LATER;
   const tookMs = performance.now() - started;
   return { is, isDuplicate: json?.duplicate > 0, isConflicting: json?.conflicting > 0, afterMs, status, tookMs, code };
 }

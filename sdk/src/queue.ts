@@ -34,6 +34,8 @@ const REQUESTS_PER_MINUTE = 12;
 /** At most so many events and drops go into a batch, and so many rows are looked at in a transaction. */
 export const LIST_MAX = 50;
 const ROWS_MAX = 400;
+/** Rows of backlog may be as large as a hundred of a minute. */
+const BACKLOG_ROWS_MAX = 60;
 
 /** About how many bytes make a batch: of live samples, for which a tenth of a second counts, and of backlog. */
 const BATCH_BYTES = [100_000, 250_000];
@@ -101,14 +103,17 @@ export interface Measured {
 interface Kept extends Measured {
   k: ['e', number, number];
   of: Identity;
+  /** By how much the till's time was ahead of the wall clock, as far as the page knew. */
+  s: number;
 }
 
 /** What waits. */
 interface Waiting {
   k: ['r', string, number, number, number, number] | ['b', string, Class];
-  /** How many samples it holds, and about how many bytes it takes. */
+  /** How many samples it holds, about how many bytes it takes, and how many more samples its losses stand for. */
   w: number;
   z: number;
+  y: number;
 }
 
 /** What was measured in one window and has no number yet. */
@@ -265,9 +270,9 @@ function numberingOf(state: State, { store, terminal, token }: Identity): Number
 }
 
 /** Rows of one till and urgency, from one time up to another. */
-const rowsOf = (entries: Entries, whose: string, urgency: number, from: number, until: number) =>
+const rowsOf = (entries: Entries, whose: string, urgency: number, from: number, until: number, limit = ROWS_MAX) =>
   asked<Row[]>(
-    entries.getAll(IDBKeyRange.bound(['r', whose, urgency, from], ['r', whose, urgency, Math.max(from, until)]), ROWS_MAX),
+    entries.getAll(IDBKeyRange.bound(['r', whose, urgency, from], ['r', whose, urgency, Math.max(from, until)]), limit),
   );
 
 function put(entries: Entries, state: State, item: Waiting): void {
@@ -294,7 +299,8 @@ function putRow(
   x: Drop[] = [],
 ): void {
   const w = countOf(d) + e.length + x.length;
-  if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, random()], g, d, e, x, w, z: 0 } as Row);
+  const y = x.reduce((sum, { samples }) => sum + samples - 1, 0);
+  if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, random()], g, d, e, x, w, z: 0, y } as Row);
 }
 
 /** How many samples were dropped since the page was loaded, by reason. */
@@ -313,11 +319,11 @@ function drop(entries: Entries, state: State, whose: string, reason: string, sam
  * ends has only one moment. Whoever sends next makes rows of it.
  */
 export const keep = (storage: Storage, of: Identity, measured: Measured) =>
-  storage(async (entries) => entries.put({ k: ['e', Date.now(), random()], of, ...measured } as Kept));
+  storage(async (entries) => entries.put({ k: ['e', Date.now(), random()], of, s: shift, ...measured } as Kept), true);
 
 /** Makes rows of what was kept, and looks after the bounds once a minute. */
 async function absorb(entries: Entries, state: State, limits: Limits, now: number): Promise<void> {
-  for (const { k, of, windows, events, drops } of await asked<Kept[]>(
+  for (const { k, of, s, windows, events, drops } of await asked<Kept[]>(
     entries.getAll(IDBKeyRange.bound(['e'], ['f']), ROWS_MAX),
   )) {
     entries.delete(k);
@@ -325,10 +331,14 @@ async function absorb(entries: Entries, state: State, limits: Limits, now: numbe
     const whose = of.store + ' ' + of.terminal;
     const g = JSON.stringify([of.release, of.session]);
     numberingOf(state, of);
-    // Before this transaction the clock may have been wrong by years.
-    for (const [t, d] of windows)
-      putRow(entries, state, [whose, ORDINARY, Math.min(t, floor(now) + MINUTE_MS), MINUTE_MS], g, d);
-    putRow(entries, state, [whose, URGENT, floor(now), MINUTE_MS], g, {}, events, drops);
+    // What a page measured before its first transaction may be wrong by years.
+    const right = (t: number) => Math.min(t + state.s - s, now);
+    for (const [t, d] of windows) {
+      for (const key in d) d[key].t = right(d[key].t);
+      putRow(entries, state, [whose, ORDINARY, floor(right(t)), MINUTE_MS], g, d);
+    }
+    for (const one of [...events, ...drops]) one.t = right(one.t);
+    putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], g, {}, events, drops);
   }
   if (Math.abs(now - state.g) > MINUTE_MS) {
     state.g = now;
@@ -364,7 +374,7 @@ export const next = (storage: Storage, limits: Limits, of: Identity, isAsked: bo
             let batch = await asked<Batch | undefined>(entries.get(k));
             if (batch && batch.t < now - limits.ageMaxMs) {
               remove(entries, state, batch);
-              drop(entries, state, whose, 'age', batch.w, batch);
+              drop(entries, state, whose, 'age', batch.w + batch.y, batch);
               batch = undefined;
             }
             const sealed = batch || (await seal(entries, state, limits, to, k, now, isAsked));
@@ -400,7 +410,9 @@ async function seal(
   const [, whose, at] = k;
   const border = floor(now - LIVE_MS);
   const urgent = at ? [] : await rowsOf(entries, whose, URGENT, 0, Infinity);
-  const due = [...urgent, ...(await rowsOf(entries, whose, ORDINARY, at ? 0 : border, at ? border : Infinity))];
+  const due = [...urgent, ...(await (at
+    ? rowsOf(entries, whose, ORDINARY, 0, border, BACKLOG_ROWS_MAX)
+    : rowsOf(entries, whose, ORDINARY, border, Infinity)))];
   if (!due[0]) return HOUR_MS;
   if (!at && !isAsked) {
     const isMuch = urgent[0] || due.reduce((sum, { w, z }) => sum + w / MANY + z / BATCH_BYTES[0], 0) >= 1;
@@ -430,6 +442,7 @@ async function seal(
     k, q, n,
     b: JSON.stringify({ ...head, ...contentOf(rows) }),
     w: rows.reduce((sum, { w }) => sum + w, 0),
+    y: rows.reduce((sum, { y }) => sum + y, 0),
     t: Math.min(...rows.map((row) => row.k[3])),
     a: 0,
     z: 0,
@@ -470,7 +483,7 @@ export const settle = (storage: Storage, { to: { token }, batch }: Job, outcome:
     const kept = await asked<Batch | undefined>(entries.get(batch.k));
     // Another tab has heard of it first, or consent was withdrawn.
     if (kept?.q !== batch.q || kept.n !== batch.n) return;
-    to.token = token;
+    to.token ||= token;
     const { is, isConflicting, isDuplicate, afterMs } = outcome;
     if (is === LATER) {
       to.x[at] = now + Math.max(1000, Math.random() * Math.min(300_000, 1000 * 2 ** ++to.f[at]));
@@ -493,16 +506,16 @@ export const settle = (storage: Storage, { to: { token }, batch }: Job, outcome:
       // The collector has something else under this number. So it does not have this.
       const b = JSON.stringify({ ...JSON.parse(kept.b), queue: to.q, seq: 1 });
       put(entries, state, { ...kept, b, q: to.q, n: to.n++, a: 0 } as Batch);
-    } else if (isOthers || is) drop(entries, state, whose, is || 'other', kept.w, kept);
+    } else if (isOthers || is) drop(entries, state, whose, is || 'other', kept.w + kept.y, kept);
   });
 
 /** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
-export const wake = (storage: Storage, of?: Numbering, token?: string) =>
+export const wake = (storage: Storage, withinMs: number, of?: Numbering, token?: string) =>
   run(storage, async (_, state, now) => {
     for (const to of Object.values(state.n)) {
       if (of && of.q !== to.q) continue;
       to.token = token || to.token;
-      to.x[LIVE] = now + (of ? 0 : Math.random() * 2000);
+      to.x[LIVE] = now + Math.random() * withinMs;
     }
     if (of) state.m.push(now);
   });
@@ -533,7 +546,8 @@ async function bound(entries: Entries, state: State, limits: Limits, whose: stri
     const rows = await rowsOf(entries, whose, ORDINARY, merged[tier] || 0, until);
     const windowOf = ({ k }: Row) => floor(k[3], spanMs);
     // What is left for the next time begins with a whole window.
-    const end = rows.length < ROWS_MAX ? until : windowOf(rows[ROWS_MAX - 1]);
+    const begun = (merged[tier] || 0) + spanMs;
+    const end = rows.length < ROWS_MAX ? until : Math.max(begun, windowOf(rows[ROWS_MAX - 1]));
     const groups: { [group: string]: Row[] } = {};
     for (const row of rows) if (row.k[3] < end) (groups[windowOf(row) + row.g] ||= []).push(row);
     for (const group of Object.values(groups)) {
@@ -549,13 +563,14 @@ async function bound(entries: Entries, state: State, limits: Limits, whose: stri
   }
   const isFull = () => state.z > limits.bytesMax;
   const oldest = now - limits.ageMaxMs;
+  const lost: { [reason: string]: number } = {};
   for (const urgency of [ORDINARY, URGENT])
     for (const row of await rowsOf(entries, whose, urgency, 0, isFull() ? Infinity : oldest)) {
       const isOld = row.k[3] < oldest;
       if (!isOld && !isFull()) break;
       remove(entries, state, row);
-      // A loss that is lost is as great as it was.
-      const samples = row.x.reduce((sum, { samples }) => sum + samples - 1, row.w);
-      drop(entries, state, whose, isOld ? 'age' : 'quota', samples);
+      const reason = isOld ? 'age' : 'quota';
+      lost[reason] = (lost[reason] || 0) + row.w + row.y;
     }
+  for (const reason in lost) drop(entries, state, whose, reason, lost[reason]);
 }

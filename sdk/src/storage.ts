@@ -51,6 +51,7 @@ export const durable: Storage = (work, isStrict) =>
       clearTimeout(timer);
       isOver = true;
       // What is wrong may be the connection.
+      database?.then((opened) => opened.close(), () => {});
       database = undefined;
       reject(why);
     };
@@ -63,7 +64,7 @@ export const durable: Storage = (work, isStrict) =>
     }, PATIENCE_MS);
     (database ||= open())
       .then((opened) => {
-        if (isOver) return;
+        if (isOver) return opened.close();
         transaction = opened.transaction('all', 'readwrite', { durability: isStrict ? 'strict' : 'relaxed' });
         transaction.onabort = fail;
         const working = work(transaction.objectStore('all') as Entries);

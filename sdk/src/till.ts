@@ -94,18 +94,19 @@ let sending: Promise<unknown> | undefined;
 
 const STORAGES = [durable, volatile];
 
-/** One per tab and visit of the shop's pages, without meaning elsewhere. */
-const session = () =>
-  safely(() => (sessionStorage.tillwatch ||= queue.uuid())) || queue.uuid();
+/** One per tab and visit of the shop's pages, without meaning elsewhere. A worker has none. */
+const session = (): string | undefined => safely(() => (sessionStorage.tillwatch ||= queue.uuid()));
 
 /** Begins to take measurements, or goes on as another till. */
 export function start(given: Options): void {
   safely(keep);
   const { store, terminal, release, token, consent, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4 } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
-  identity = { store, terminal, release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
-  limits = { bytesMax: maxBytes, ageMaxMs: maxAge, intervalMs: interval };
-  setConsent(consent);
+  identity = { store: '' + store, terminal: '' + terminal, release: release && '' + release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
+  limits = { bytesMax: maxBytes, ageMaxMs: Math.min(maxAge, 6048e5), intervalMs: interval };
+  // A worker repeats what a page once said; only a page can say it anew.
+  if (consent && !self.document) isOn = true;
+  else safely(() => setConsent(consent));
   timer ||= setInterval(() => safely(turn), KEEP_AFTER_MS);
 }
 
@@ -123,23 +124,24 @@ async function turn(): Promise<void> {
 /** Moves what is in memory into the queue. */
 function keep(): Promise<unknown> {
   const [taken, of] = [measured, identity];
-  if (!(isOn && (taken.windows.size || taken.events[0] || taken.drops[0]))) return keeping;
+  if (!(of && isOn && (taken.windows.size || taken.events[0] || taken.drops[0]))) return keeping;
   measured = none();
-  return (keeping = keeping.then(async () => {
+  sendAt = Math.min(sendAt, performance.now() + limits.intervalMs);
+  const done = async () => {
     for (const storage of STORAGES)
       try {
-        await queue.keep(storage, of, taken);
-        sendAt = Math.min(sendAt, performance.now() + limits.intervalMs);
-        break;
+        return await queue.keep(storage, of, taken);
       } catch {}
-  }));
+  };
+  // None waits for another: a page that ends has no time for that.
+  return (keeping = Promise.all([keeping, done()]));
 }
 
 /** Sends what is due, if no other tab does. */
 function send(isAsked = false, isEnd = false): Promise<unknown> {
   weight = 0;
   const work = async (lock: unknown) => {
-    let wait = 36e5;
+    let wait = 6e4;
     if (lock)
       for (const storage of STORAGES)
         await safely(async () => {
@@ -154,7 +156,8 @@ function send(isAsked = false, isEnd = false): Promise<unknown> {
   };
   const { locks } = navigator;
   return (sending ||= (locks ? locks.request('tillwatch', { ifAvailable: !isAsked }, work) : work(1))
-    .catch(() => {})
+    // A page without storage may have no locks either.
+    .catch(() => work(1))
     .finally(() => (sending = undefined)));
 }
 
@@ -162,7 +165,11 @@ function send(isAsked = false, isEnd = false): Promise<unknown> {
 async function one(storage: typeof durable, job: queue.Job): Promise<void> {
   const { token, url } = options;
   const { to } = job;
-  const given = async () => (typeof token === 'function' && to.terminal === identity.terminal ? await token() : undefined);
+  // A page that has no answer must not hold up the other tabs.
+  const given = async () =>
+    typeof token === 'function' && to.terminal === identity.terminal && to.store === identity.store
+      ? Promise.race([token(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))])
+      : undefined;
   to.token ||= await safely(given);
   const answer = await post(url, job);
   const { status, code, tookMs } = answer;
@@ -179,7 +186,7 @@ async function one(storage: typeof durable, job: queue.Job): Promise<void> {
   else if (code) warn(code);
   await queue.settle(storage, job, answer);
   const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await renewed(url, to.token))));
-  if (next) await queue.wake(storage, to, next);
+  if (next && next !== to.token) await queue.wake(storage, 0, to, next);
 }
 
 /** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
@@ -202,7 +209,7 @@ export function record(name: string, value: number, kind: number, { label, conne
   const minute = t - (t % 6e4);
   if (!measured.windows.has(minute)) measured.windows.set(minute, {});
   add(measured.windows.get(minute)!, `${name}|${metric![3] ? label : ''}|${connection || state.connection}`, kind, recorded, t);
-  weight += name === 'data_loss_incidents' ? queue.MANY : 1;
+  noted(name === 'data_loss_incidents' ? queue.MANY : 1);
 }
 
 function happen(event: queue.TerminalEvent): void {
@@ -212,12 +219,18 @@ function happen(event: queue.TerminalEvent): void {
   if (same) same.count!++;
   else if (events[queue.LIST_MAX - 1]) return drop('quota');
   else events.push({ ...event, connection: state.connection });
-  weight += queue.MANY;
+  noted(queue.MANY);
+}
+
+/** Timers of hidden pages come late, so that these keep at once. */
+function noted(by: number): void {
+  weight += by;
+  if (self.document?.hidden) queueMicrotask(() => safely(keep));
 }
 
 export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, queue.tillTime(), isFatal));
 
-export const event = (k: string, name?: string): void => happen({ k, name, t: queue.tillTime() });
+export const event = (k: string, name?: string): void => happen({ k: '' + k, name: name && '' + name, t: queue.tillTime() });
 
 function drop(reason: string, samples = 1): void {
   queue.dropped[reason] = (queue.dropped[reason] || 0) + samples;
@@ -238,8 +251,8 @@ export function connect(to: Connection): void {
 }
 
 /** The browser says that there is a network. Only an answer proves it. */
-export async function retry(): Promise<void> {
-  for (const storage of STORAGES) await safely(() => queue.wake(storage));
+export async function retry(withinMs = 2000): Promise<void> {
+  for (const storage of STORAGES) await safely(() => queue.wake(storage, withinMs));
   sendAt = 0;
 }
 
@@ -260,6 +273,7 @@ export async function erase(): Promise<void> {
 export async function flush(): Promise<void> {
   await keep();
   await sending;
+  await retry(0);
   await send(true);
 }
 

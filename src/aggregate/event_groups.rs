@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tillwatch_model::dimension::OVERFLOW;
+use tillwatch_model::dimension::{OVERFLOW, UNKNOWN_RELEASE};
 use tillwatch_model::error_event::Fingerprint;
 use tillwatch_model::event::{
     EventGroup, EventGroupKey, EventKind, EventReading, EventSums, Example, NAMES_MAX,
@@ -63,6 +63,13 @@ impl EventNames {
     /// Lets go of a release that has made room for another.
     pub fn forget(&mut self, release: &str) {
         self.0.remove(release);
+    }
+
+    /// Lets go of what releases share that have no name of their own: these never make room, and whoever comes first
+    /// would keep the places for ever.
+    pub fn forget_shared(&mut self) {
+        let is_own = |release: &String| !release.starts_with("__") && release != UNKNOWN_RELEASE;
+        self.0.retain(|release, _| is_own(release));
     }
 
     /// Whether there is no name.

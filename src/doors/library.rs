@@ -61,7 +61,10 @@ fn found(version: &str, asked: &HeaderMap, hall: &Hall) -> Answered {
         "public, max-age=300"
     } else {
         let verdict = Verdict::of(Code::NotFound);
-        let message = format!("This collector has version {} of the library.", *sdk::VERSION);
+        let message = format!(
+            "This collector has version {} of the library.",
+            *sdk::VERSION
+        );
         return (
             answer::error(&verdict, &message, &hall.chance),
             Some(verdict.code),

@@ -12,7 +12,7 @@ use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::metric::label_code;
 use tillwatch_model::{Connection, EventKind, Reading, Reason};
 
-use crate::intake::offer::{self, Dropped, Event, Field, Number, Offer};
+use crate::intake::offer::{self, Dropped, Event, Field, Number, Offer, Scrubbed};
 use crate::intake::report::{Part, Report};
 use crate::intake::validate::{Writer, Written, connection_of};
 
@@ -95,7 +95,7 @@ impl Writer<'_> {
         };
         let count = count.ok_or(Reason::InvalidCount)?;
         let (fingerprint, example) = if kind == EventKind::Error {
-            error(event)?
+            event.scrubbed.clone().unwrap_or_else(|| error(event))?
         } else {
             let fingerprint = error_event::of_event(kind.name(), name);
             (fingerprint, Example::default())
@@ -125,9 +125,7 @@ impl Writer<'_> {
         let whole = |number: &Field<Number>| number.value().and_then(|number| number.whole());
         let samples = whole(&dropped.samples).filter(|samples| *samples <= DROPPED_MAX);
         let samples = samples.ok_or(Reason::InvalidDrop)?;
-        if let (Field::Absent, Field::Absent, Field::Absent) =
-            (&dropped.queue, &dropped.from, &dropped.to)
-        {
+        if let (Field::Absent, Field::Absent) = (&dropped.from, &dropped.to) {
             return Ok((reading, samples, None));
         }
         let queue = dropped.queue.value();
@@ -173,8 +171,18 @@ fn within(number: usize) -> Result<(), Reason> {
     }
 }
 
+impl Event<'_> {
+    /// Takes out of an error what may name a person, ahead of time: of a long body this takes too long for a thread that
+    /// serves requests.
+    pub fn scrub(&mut self) {
+        if self.kind.value().map(AsRef::as_ref) == Some(EventKind::Error.name()) {
+            self.scrubbed = Some(error(self));
+        }
+    }
+}
+
 /// The fingerprint of an error, and what is kept of it, without what may name a person.
-fn error(event: &Event<'_>) -> Result<(error_event::Fingerprint, Example), Reason> {
+fn error(event: &Event<'_>) -> Result<Scrubbed, Reason> {
     let scrubbed = |field, chars_max| {
         let text = text(field)?.unwrap_or_default();
         Ok(error_event::scrub(text, chars_max))

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use tillwatch_model::error_event::Fingerprint;
+use tillwatch_model::event::Example;
 use tillwatch_model::metric::to_float;
 use tillwatch_model::{Reason, Source};
 
@@ -260,9 +262,14 @@ pub struct Event<'r> {
     pub frames: Vec<Frame<'r>>,
     /// How the terminal was connected.
     pub connection: Field<Cow<'r, str>>,
+    /// What `Event::scrub` has made of it, if a door has called that.
+    pub scrubbed: Option<Result<Scrubbed, Reason>>,
     /// Whether the door could not read the event at all: it counts, and is rejected.
     pub malformed: bool,
 }
+
+/// The fingerprint of an error, and what is kept of it.
+pub type Scrubbed = (Fingerprint, Example);
 
 /// A function that was being carried out.
 #[derive(Debug, Default)]

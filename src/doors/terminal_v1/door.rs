@@ -23,6 +23,7 @@ use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::{Sender, Trace};
 use crate::intake::laps::Stage;
+use crate::intake::offer::Event;
 use crate::intake::{Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
@@ -83,9 +84,13 @@ async fn take(
     let body = unpacking.await?;
     let mut inner = None;
     let is_long = body.body.len() > PARSE_INLINE_BYTES_MAX;
-    let parsing = hall
-        .turns
-        .aside(is_long, || parse(hall, &body, &mut inner, &mut held));
+    let parsing = hall.turns.aside(is_long, || {
+        let mut request = parse(hall, &body, &mut inner, &mut held)?;
+        for batch in &mut request.batches {
+            batch.events.iter_mut().for_each(Event::scrub);
+        }
+        Ok::<_, Refusal>(request)
+    });
     let request = parsing.await?;
     trace.lap(Stage::Decode);
     if request.unknown_keys > 0 {

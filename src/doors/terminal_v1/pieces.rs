@@ -83,7 +83,7 @@ impl<'de, P: Piece<'de>> Value<'de> for Apart<P> {
         let Some(elements) = self.0.elements() else {
             return Ok(Listed::Wrong);
         };
-        for element in elements {
+        for element in elements.take(I::KEPT_MAX) {
             if !I::admit(context) || !context.makes_room(into, I::usual) {
                 break;
             }

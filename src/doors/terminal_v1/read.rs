@@ -50,6 +50,9 @@ pub(super) enum Listed<'de> {
 
 /// Something that stands in a list and is read key by key.
 pub(super) trait Item<'de>: Default {
+    /// So many of a list are kept; what is behind them is only passed over.
+    const KEPT_MAX: usize = usize::MAX;
+
     /// How many elements a list of these items mostly holds: room for them is made at once.
     fn usual(context: &Context<'_>) -> usize;
     fn admit(context: &mut Context<'_>) -> bool;

@@ -1,5 +1,7 @@
 //! What each key of an event, of a frame of it, and of a drop means.
 
+use tillwatch_model::event::FRAMES_MAX;
+
 use super::context::Context;
 use super::read::{Item, Listed, Value};
 use super::{Dropped, Event, Frame};
@@ -45,6 +47,8 @@ impl<'de> Item<'de> for Event<'de> {
 }
 
 impl<'de> Item<'de> for Frame<'de> {
+    const KEPT_MAX: usize = FRAMES_MAX;
+
     fn usual(_: &Context<'_>) -> usize {
         4
     }

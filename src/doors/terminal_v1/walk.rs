@@ -131,6 +131,10 @@ impl<'a, W: Walk<'a>> Value<'a> for Member<'_, W> {
         let whole = walk.coming();
         let mut members = walk.open(Kind::List)?;
         while walk.element(&mut members)? {
+            if into.len() >= I::KEPT_MAX {
+                walk.value(PhantomData::<IgnoredAny>)?;
+                continue;
+            }
             if !I::admit(context) || !context.makes_room(into, I::usual) {
                 return Err(Broken);
             }

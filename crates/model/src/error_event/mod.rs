@@ -1,9 +1,9 @@
 //! What is kept of an error that a terminal reports: its texts without what may name a person, and the fingerprint
 //! that tells which reports are of the same error.
 //!
-//! Terminals do the same before they send. The collector does it again, because it cannot know who sent.
-//! `docs/formats.md` describes the rules; `tests/fixtures/scrub.json` and `tests/fixtures/fingerprint.json` bind
-//! both sides to them.
+//! Terminals do a coarser version before they send. The collector does it again, because it cannot know who sent.
+//! `docs/formats.md` describes the rules; `tests/fixtures/scrub.json` and `tests/fixtures/fingerprint.json` are
+//! examples.
 //!
 //! | file | what |
 //! |---|---|
@@ -168,6 +168,29 @@ mod tests {
             let clean = scrub(&text, MESSAGE_CHARS_MAX);
             assert!(clean.chars().count() <= MESSAGE_CHARS_MAX);
             assert!(begun.elapsed().as_secs() < 5, "{piece}");
+        }
+        // Marks with a long tail behind them: whoever looks for the last mark each time never ends.
+        let text = format!("{}{}", "`` ".repeat(680), "x ".repeat(1_000));
+        let begun = std::time::Instant::now();
+        for _ in 0..1_000 {
+            assert!(scrub(&text, MESSAGE_CHARS_MAX).starts_with("* *"));
+        }
+        assert!(begun.elapsed().as_secs() < 5);
+    }
+
+    #[test]
+    fn a_quotation_that_ends_behind_what_is_read_is_one() {
+        for (opens, closes) in [
+            ('\'', '\''),
+            ('\u{ab}', '\u{bb}'),
+            ('"', '"'),
+            ('\u{201a}', '\u{2018}'),
+        ] {
+            let text = format!(
+                "not valid: {opens}Anna Schmidt {}{closes}",
+                "x ".repeat(5_000)
+            );
+            assert_eq!(scrub(&text, MESSAGE_CHARS_MAX), "not valid: *");
         }
     }
 }

@@ -56,8 +56,8 @@ pub(super) fn is_word(char: char) -> bool {
         | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Puts one mark in place of each quoted text.
-pub(super) fn without_quoted(text: &[char]) -> Vec<char> {
+/// Puts one mark in place of each quoted text. If the text was cut off, what nothing closes is quoted, too.
+pub(super) fn without_quoted(text: &[char], is_cut: bool) -> Vec<char> {
     let mut kept = Vec::with_capacity(text.len());
     // A mark that nothing closes is looked for once, so that the time stays linear.
     let mut is_never_closed = [false; QUOTES.len()];
@@ -79,7 +79,10 @@ pub(super) fn without_quoted(text: &[char]) -> Vec<char> {
             if *is_never_closed || is_apostrophe {
                 return None;
             }
-            let end = quote.end(text, at + 1);
+            // What closes it may stand in what was not read.
+            let end = quote
+                .end(text, at + 1)
+                .or_else(|| is_cut.then_some(text.len()));
             *is_never_closed = end.is_none();
             end
         });
@@ -130,8 +133,9 @@ impl Quote {
         let behind = |at: usize| at + 1;
         match self.ends {
             Ends::LikeJson => {
-                let last = marks.clone().next_back().map_or(text.len(), behind);
-                Some(marks.find(ends_word).map_or(last, behind))
+                let end = marks.clone().find(ends_word);
+                let end = end.or_else(|| marks.next_back());
+                Some(end.map_or(text.len(), behind))
             }
             Ends::AtFirst => Some(marks.next().map_or(text.len(), behind)),
             Ends::AtFirstIfAny => marks.next().map(behind),

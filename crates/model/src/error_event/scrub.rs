@@ -16,20 +16,22 @@ const DIGITS_MIN: usize = 4;
 /// Takes out of a text what may name a person, and cuts it to so many characters.
 #[must_use]
 pub fn scrub(text: &str, chars_max: usize) -> String {
-    let chars: Vec<char> = text.chars().take(READ_CHARS_MAX).collect();
+    // One more tells whether there is more.
+    let chars: Vec<char> = text.chars().take(READ_CHARS_MAX + 1).collect();
     scrubbed(chars, chars_max).into_iter().collect()
 }
 
 /// Scrubs characters as [`scrub`] does.
 #[must_use]
 pub fn scrubbed(mut chars: Vec<char>, chars_max: usize) -> Vec<char> {
+    let is_cut = chars.len() > READ_CHARS_MAX;
     chars.truncate(READ_CHARS_MAX);
     for char in &mut chars {
         if is_space(*char) {
             *char = ' ';
         }
     }
-    let chars = without_quoted(&chars);
+    let chars = without_quoted(&chars, is_cut);
     let chars = without_queries(&chars);
     let chars = replaced(&chars, is_address_char, is_address, MARK);
     let chars = replaced(&chars, is_token_char, is_token, MARK);
