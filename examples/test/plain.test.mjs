@@ -36,5 +36,5 @@ test('the plain page measures a look-up and reports an error', async (t) => {
   const posted = page.waitForRequest((request) => request.url().startsWith(collector.url) && request.method() === 'POST');
   await page.getByRole('button', { name: 'Send at once' }).click();
   await posted;
-  await until(async () => (await collector.totals()).get('customer_lookup_ms')?.count === 1, 'the look-up in ClickHouse', 60_000);
+  await until(async () => (await collector.totals()).get('customer_lookup_ms')?.count === 1, 'the look-up in ClickHouse', 100_000);
 });

@@ -129,6 +129,70 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
     await till.settled(collector);
   });
 
+  test('an error becomes a group, an event is counted, and a wrong call is a loss', async () => {
+    const till = await made();
+    await till.page.evaluate(() => {
+      setTimeout(() => {
+        throw new TypeError("cannot read 'Anna Schmidt' of order 4711");
+      });
+      Promise.reject(new RangeError('out of 5 shelves'));
+      tillwatch.event('custom', 'drawer_opened');
+      tillwatch.observe('no_such_metric_ms', 1);
+      tillwatch.observe('sync_duration_ms', -1);
+    });
+    await sleep(200);
+    await till.flush();
+    const groups = await until(async () => {
+      const rows = await collector.sql(
+        `SELECT kind, name, type, message, toUInt64(sum(count)) AS n FROM v_error_group_1h WHERE store_id = '${till.store}' GROUP BY ALL ORDER BY kind, type`,
+      );
+      return rows.length >= 3 && rows;
+    }, 'the groups');
+    assert.deepEqual(
+      groups.map(({ kind, name, type, message, n }) => [kind, name, type, message, Number(n)]),
+      [
+        ['custom', 'drawer_opened', '', '', 1],
+        ['error', '', 'RangeError', 'out of 5 shelves', 1],
+        ['error', '', 'TypeError', 'cannot read * of order 0', 1],
+      ],
+    );
+    const totals = await collector.totals(till.store);
+    assert.equal(totals.get('errors script').sum, 2);
+    assert.equal(totals.get('events custom').sum, 1);
+    assert.equal(totals.get('dropped_samples refused').sum, 2);
+    // What the page threw is no error of the library.
+    till.errors = [];
+  });
+
+  test('a page may call in any order, and without locks', async () => {
+    const line = await new Line(collector, files).start();
+    lines.push(line);
+    const till = new Till(line);
+    tills.push(till);
+    await till.open();
+    await till.page.close();
+    till.page = await till.context.newPage();
+    await till.page.addInitScript(() => {
+      navigator.locks.request = () => Promise.reject(new DOMException('no', 'SecurityError'));
+    });
+    await till.page.goto(line.url);
+    await till.page.evaluate(async (options) => {
+      await tillwatch.status();
+      await tillwatch.setConsent(true);
+      tillwatch.observe('sync_payload_bytes', 2000);
+      tillwatch.error(new Error('early'));
+      await tillwatch.flush();
+      tillwatch.init(options);
+    }, till.options);
+    await till.record(10);
+    await till.flush();
+    const found = await until(async () => {
+      const found = await till.found(collector);
+      return found.size >= 10 && found;
+    }, 'the values');
+    assert.ok([...found.values()].every((n) => n === 1));
+  });
+
   test('nothing escapes, whatever the page gives', async () => {
     const till = await made();
     await till.page.evaluate(() => {

@@ -102,7 +102,7 @@ export class Collector {
 
   async totals(store) {
     const rows = await this.sql(
-      `SELECT metric, label, toUInt64(sum(count)) AS count, toUInt64(sum(sum)) AS sum FROM v_rollup_1m WHERE store_id = '${store}' GROUP BY metric, label`,
+      `SELECT metric, label, toUInt64(sum(count)) AS count, toUInt64(sum(sum)) AS sum FROM v_rollup_1m ${store ? `WHERE store_id = '${store}'` : ''} GROUP BY metric, label`,
     );
     return new Map(rows.map(({ metric, label, count, sum }) => [label ? `${metric} ${label}` : metric, { count: Number(count), sum: Number(sum) }]));
   }
