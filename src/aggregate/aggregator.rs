@@ -172,7 +172,6 @@ impl Aggregator {
     pub fn take(&mut self) -> Cut {
         let layout = Arc::clone(&self.layout);
         self.forget_freed_releases();
-        self.event_names.forget_shared();
         let (stores, releases) = self.live.take_changed();
         let dropped = (self.stores.take_dropped(), self.releases.take_dropped());
         let name_ages = NameAges {

@@ -51,7 +51,13 @@ pub struct EventNames(BTreeMap<String, BTreeSet<String>>);
 
 impl EventNames {
     /// Whether a release may report events of this name.
+    ///
+    /// Releases without a name of their own never make room, so whoever came first would keep their places for ever. They
+    /// have none: the groups of a store in an hour are their bound.
     fn admit(&mut self, release: &str, name: &str) -> bool {
+        if release.starts_with("__") || release == UNKNOWN_RELEASE {
+            return true;
+        }
         let Some(names) = self.0.get_mut(release) else {
             let names = BTreeSet::from([name.to_owned()]);
             self.0.insert(release.to_owned(), names);
@@ -63,13 +69,6 @@ impl EventNames {
     /// Lets go of a release that has made room for another.
     pub fn forget(&mut self, release: &str) {
         self.0.remove(release);
-    }
-
-    /// Lets go of what releases share that have no name of their own: these never make room, and whoever comes first
-    /// would keep the places for ever.
-    pub fn forget_shared(&mut self) {
-        let is_own = |release: &String| !release.starts_with("__") && release != UNKNOWN_RELEASE;
-        self.0.retain(|release, _| is_own(release));
     }
 
     /// Whether there is no name.

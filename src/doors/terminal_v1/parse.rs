@@ -154,7 +154,7 @@ mod tests {
             ("histograms", list("histograms", "{}", 50_000), Format::Json),
             ("pairs", list("histograms", &pairs, 80), Format::Json),
             ("events", list("events", "{}", 50_000), Format::Json),
-            ("frames", list("events", &frames, 5), Format::Json),
+            ("frames", list("events", &frames, 50), Format::Json),
             ("drops", list("drops", "{}", 50_000), Format::Json),
             (
                 "many",
