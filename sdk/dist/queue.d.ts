@@ -152,6 +152,6 @@ export declare const settle: (storage: Storage, { to: { token }, batch }: Job, o
 export declare const wake: (storage: Storage, withinMs: number, of?: Numbering, token?: string) => Promise<void>;
 /** Deletes whatever is kept, numbers, too. */
 export declare const clear: (storage: Storage) => Promise<void>;
-/** Takes note of consent: without it nothing is kept, and nothing stays. */
+/** Takes note of consent: without it nothing is kept, and nothing stays. A page that begins tries at once to send. */
 export declare const consent: (storage: Storage, isGiven: boolean) => Promise<void>;
 export {};

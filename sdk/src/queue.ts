@@ -528,10 +528,11 @@ export const clear = (storage: Storage) =>
     state.w = state.z = 0;
   });
 
-/** Takes note of consent: without it nothing is kept, and nothing stays. */
+/** Takes note of consent: without it nothing is kept, and nothing stays. A page that begins tries at once to send. */
 export const consent = (storage: Storage, isGiven: boolean) =>
-  run(storage, async (entries, state) => {
+  run(storage, async (entries, state, now) => {
     state.off = !isGiven;
+    for (const to of Object.values(state.n)) to.x[LIVE] = now + Math.random() * 2000;
     if (isGiven) return;
     entries.clear();
     state.n = {};

@@ -11,5 +11,5 @@ STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
 scripts/sdk.sh
 # Files run beside one another: a browser mostly waits.
-node --test --test-concurrency=3 sdk/test/browser/*.test.mjs examples/test/*.test.mjs
+node --test --test-concurrency=2 sdk/test/browser/*.test.mjs examples/test/*.test.mjs
 pass "tills in a browser"
