@@ -82,7 +82,7 @@ export default () =>
       g.timeseries({
         title: 'Long animation frames, by minute and store',
         description: 'Frames that kept a page busy for over 50 ms; a touch in between waits. A store that rises alone: its tills are slow or short of memory. All at once: a release, compare its scripts.',
-        targets: [g.prom(`topk(7, sum by (store_id) (rate(${q.counter('long_animation_frames', q.STORES)}[5m])) * 60)`, '{{store_id}}')],
+        targets: [g.prom(`topk(7, sum by (store_id) (rate(${q.counter('long_animation_frames', q.STORES)}[$__rate_interval])) * 60)`, '{{store_id}}')],
         w: 24,
         h: 6,
       }),
