@@ -173,7 +173,7 @@ impl Fleet {
                 min: low,
                 max: high,
                 last: high,
-                last_ms: t_ms + MINUTE_MS,
+                last_ms: t_ms,
                 over_low: over(1_500_000),
                 over_high: over(5_000_000),
             };
