@@ -10,6 +10,7 @@ mod events;
 mod example;
 mod histograms;
 mod keys;
+mod library;
 mod limits;
 mod mutations;
 mod samples;
