@@ -21,7 +21,7 @@ demo: $(ENGINE) ## Run tillwatch and the example of a till in the browser until 
 test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 	@scripts/test.sh
 
-test-stack: $(ENGINE) ## Test against a real Prometheus and Alertmanager (installed by apt-get as root if missing)
+test-stack: $(ENGINE) ## Test against a real Prometheus, Alertmanager and Chromium (installed by apt-get as root if missing)
 	@tests/stack/run.sh
 
 dashboards: ## Write dashboards/json anew from dashboards/src

@@ -37,7 +37,7 @@ const ROWS_MAX = 400;
 /** Rows of backlog may be as large as a hundred of a minute. */
 const BACKLOG_ROWS_MAX = 60;
 
-/** About how many bytes make a batch: of live samples, for which a tenth of a second counts, and of backlog. */
+/** About how many bytes make a batch, of live samples and of backlog. */
 const BATCH_BYTES = [100_000, 250_000];
 
 /** So many samples do not wait until the interval is over. */
