@@ -57,7 +57,9 @@ export interface Identity {
 }
 /** What was measured and waits to be kept. */
 export interface Measured {
-    windows: Map<number, SeriesByKey>;
+    windows: {
+        [t: number]: SeriesByKey;
+    };
     events: TerminalEvent[];
     drops: Drop[];
 }
@@ -122,6 +124,8 @@ export interface Limits {
     ageMaxMs: number;
     /** How often a till posts that has little to say. */
     intervalMs: number;
+    /** The least span of what is posted. */
+    spanMs: number;
 }
 /** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
 export declare const uuid: () => string;
@@ -138,7 +142,7 @@ export declare const dropped: {
  * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
  * ends has only one moment. Whoever sends next makes rows of it.
  */
-export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<unknown>;
+export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<void>;
 /** How many samples wait, in all tabs, and about how many bytes they take. */
 export declare const look: (storage: Storage, limits: Limits) => Promise<{
     samples: number;

@@ -7,7 +7,7 @@ import { type Buckets } from './histogram';
 export interface Series {
     /** How many values, without the last one of a level. */
     n: number;
-    /** Their sum, the least and the greatest, in the recording unit. */
+    /** Their sum, the least (2^53 without any) and the greatest, in the recording unit. */
     s: number;
     a: number;
     b: number;

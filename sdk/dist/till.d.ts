@@ -56,7 +56,7 @@ export declare const atEnd: (() => void)[];
 export declare const atSwitch: ((to: Connection, from: Connection) => void)[];
 /** Begins to take measurements, or goes on as another till. */
 export declare function start(given: Options): void;
-/** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
+/** Takes one value in the wire unit. */
 export declare function record(name: string, value: number, kind: number, { label, connection }?: Extra): void;
 export declare const error: (thrown: unknown, isFatal?: boolean) => void;
 export declare const event: (k: string, name?: string) => void;

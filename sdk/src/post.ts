@@ -44,7 +44,7 @@ export async function post(url: string, job: Job): Promise<Answer> {
   let body: BodyInit = textOf(job);
   const { token, f } = job.to;
   if (body.length > 1000 && self.CompressionStream)
-    body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+    body = await new Response(new Response(body).body!.pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
   const bytes = (body as ArrayBuffer).byteLength ?? (body as string).length * 3;
   const started = performance.now();
   // A page whose other requests use up what may be under way would never get this one through.

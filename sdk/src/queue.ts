@@ -94,14 +94,18 @@ export interface Identity {
 
 /** What was measured and waits to be kept. */
 export interface Measured {
-  windows: Map<number, SeriesByKey>;
+  windows: { [t: number]: SeriesByKey };
   events: TerminalEvent[];
   drops: Drop[];
 }
 
-/** What was kept and is no row yet. */
-interface Kept extends Measured {
+/** What was kept and is no row yet: the JSON of `KeptText`, because a browser copies a text faster than what it stands for. */
+interface Kept {
   k: ['e', number, number];
+  j: string;
+}
+
+interface KeptText extends Measured {
   of: Identity;
   /** By how much the till's time was ahead of the wall clock, as far as the page knew. */
   s: number;
@@ -204,15 +208,14 @@ export interface Limits {
   ageMaxMs: number;
   /** How often a till posts that has little to say. */
   intervalMs: number;
+  /** The least span of what is posted. */
+  spanMs: number;
 }
-
-/** A number for what has none. */
-const random = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 /** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
 export const uuid = (): string =>
   '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
-    (+digit ^ (random() & (15 >> (+digit / 4)))).toString(16),
+    (+digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (+digit / 4)))).toString(16),
   );
 
 const floor = (t: number, spanMs = MINUTE_MS) => t - (t % spanMs);
@@ -300,7 +303,7 @@ function putRow(
 ): void {
   const w = countOf(d) + e.length + x.length;
   const y = x.reduce((sum, { samples }) => sum + samples - 1, 0);
-  if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, random()], g, d, e, x, w, z: 0, y } as Row);
+  if (w) put(entries, state, { k: ['r', whose, urgency, t, spanMs, Math.random()], g, d, e, x, w, z: 0, y } as Row);
 }
 
 /** How many samples were dropped since the page was loaded, by reason. */
@@ -319,23 +322,26 @@ function drop(entries: Entries, state: State, whose: string, reason: string, sam
  * ends has only one moment. Whoever sends next makes rows of it.
  */
 export const keep = (storage: Storage, of: Identity, measured: Measured) =>
-  storage(async (entries) => entries.put({ k: ['e', Date.now(), random()], of, s: shift, ...measured } as Kept), true);
+  storage(async (entries) => {
+    const text: KeptText = { of, s: shift, ...measured };
+    entries.put({ k: ['e', Date.now(), Math.random()], j: JSON.stringify(text) } as Kept);
+  }, true);
 
 /** Makes rows of what was kept, and looks after the bounds once a minute. */
 async function absorb(entries: Entries, state: State, limits: Limits, now: number): Promise<void> {
-  for (const { k, of, s, windows, events, drops } of await asked<Kept[]>(
-    entries.getAll(IDBKeyRange.bound(['e'], ['f']), ROWS_MAX),
-  )) {
+  for (const { k, j } of await asked<Kept[]>(entries.getAll(IDBKeyRange.bound(['e'], ['f']), ROWS_MAX))) {
     entries.delete(k);
     if (state.off) continue;
+    const { of, s, windows, events, drops }: KeptText = JSON.parse(j);
     const whose = of.store + ' ' + of.terminal;
     const g = JSON.stringify([of.release, of.session]);
     numberingOf(state, of);
     // What a page measured before its first transaction may be wrong by years.
     const right = (t: number) => Math.min(t + state.s - s, now);
-    for (const [t, d] of windows) {
+    for (const t in windows) {
+      const d = windows[t];
       for (const key in d) d[key].t = right(d[key].t);
-      putRow(entries, state, [whose, ORDINARY, floor(right(t)), MINUTE_MS], g, d);
+      putRow(entries, state, [whose, ORDINARY, floor(right(+t)), MINUTE_MS], g, d);
     }
     for (const one of [...events, ...drops]) one.t = right(one.t);
     putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], g, {}, events, drops);
@@ -401,7 +407,7 @@ export const next = (storage: Storage, limits: Limits, of: Identity, isAsked: bo
 async function seal(
   entries: Entries,
   state: State,
-  { intervalMs }: Limits,
+  { intervalMs, spanMs }: Limits,
   to: Numbering,
   k: Batch['k'],
   now: number,
@@ -440,7 +446,7 @@ async function seal(
   const head = { v: 1, store_id: store, terminal_id: terminal, queue: q, seq: n, release, session_id, consent: true };
   return {
     k, q, n,
-    b: JSON.stringify({ ...head, ...contentOf(rows) }),
+    b: JSON.stringify({ ...head, ...contentOf(rows, spanMs) }),
     w: rows.reduce((sum, { w }) => sum + w, 0),
     y: rows.reduce((sum, { y }) => sum + y, 0),
     t: Math.min(...rows.map((row) => row.k[3])),
@@ -450,9 +456,12 @@ async function seal(
 }
 
 /** What rows hold, as the wire format has it (docs/formats.md). */
-function contentOf(rows: Row[]) {
+function contentOf(rows: Row[], leastMs: number) {
   const windows: { [at: string]: SeriesByKey } = {};
-  for (const { k, d } of rows) merge((windows[k[3] + '|' + k[4]] ||= {}), d);
+  for (const { k, d } of rows) {
+    const spanMs = Math.max(k[4], leastMs);
+    merge((windows[floor(k[3], spanMs) + '|' + spanMs] ||= {}), d);
+  }
   const samples: object[] = [];
   const histograms: object[] = [];
   for (const at in windows)

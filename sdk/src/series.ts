@@ -9,7 +9,7 @@ import { type Buckets, bucketOf } from './histogram';
 export interface Series {
   /** How many values, without the last one of a level. */
   n: number;
-  /** Their sum, the least and the greatest, in the recording unit. */
+  /** Their sum, the least (2^53 without any) and the greatest, in the recording unit. */
   s: number;
   a: number;
   b: number;
@@ -55,7 +55,7 @@ function record(series: Series, value: number): void {
 /** Adds a value. */
 export function add(all: SeriesByKey, key: string, kind: number, value: number, t: number): void {
   key = roomFor(all, key, 2, 1);
-  const series = (all[key] ||= { n: 0, s: 0, a: Infinity, b: 0, t, h: kind === COUNTER ? undefined : {} });
+  const series = (all[key] ||= { n: 0, s: 0, a: 2 ** 53, b: 0, t, h: kind === COUNTER ? undefined : {} });
   if (kind === LEVEL) [value, series.v] = [series.v!, value];
   if (value !== undefined) record(series, value);
   series.t = t;

@@ -83,8 +83,11 @@ const state: Status = {
   dropped: queue.dropped,
 };
 
-const none = (): queue.Measured => ({ windows: new Map(), events: [], drops: [] });
+const none = (): queue.Measured => ({ windows: {}, events: [], drops: [] });
 let measured = none();
+/** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
+let calls: (() => void)[] = [];
+const CALLS_MAX = 1000;
 /** When to look for what is to be sent, by the clock of the page, and how much was recorded since the last look. */
 let sendAt = 0;
 let weight = 0;
@@ -103,7 +106,7 @@ export function start(given: Options): void {
   const { store, terminal, release, token, consent, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4 } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
   identity = { store: '' + store, terminal: '' + terminal, release: release && '' + release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
-  limits = { bytesMax: maxBytes, ageMaxMs: Math.min(maxAge, 6048e5), intervalMs: interval };
+  limits = { bytesMax: maxBytes, ageMaxMs: Math.min(maxAge, 6048e5), intervalMs: interval, spanMs: 6e4 };
   // A worker repeats what a page once said; only a page can say it anew.
   if (consent && !self.document) isOn = true;
   else safely(() => setConsent(consent));
@@ -121,11 +124,21 @@ async function turn(): Promise<void> {
   if (isOn && (performance.now() >= sendAt || weight >= queue.MANY)) await send();
 }
 
+function forget(): void {
+  measured = none();
+  calls = [];
+}
+
+function digest(): void {
+  for (const call of calls.splice(0)) safely(call);
+}
+
 /** Moves what is in memory into the queue. */
 function keep(): Promise<unknown> {
+  digest();
   const [taken, of] = [measured, identity];
-  if (!(of && isOn && (taken.windows.size || taken.events[0] || taken.drops[0]))) return keeping;
-  measured = none();
+  if (!(of && isOn && (Object.keys(taken.windows)[0] || taken.events[0] || taken.drops[0]))) return keeping;
+  forget();
   sendAt = Math.min(sendAt, performance.now() + limits.intervalMs);
   const done = async () => {
     for (const storage of STORAGES)
@@ -140,13 +153,19 @@ function keep(): Promise<unknown> {
 /** Sends what is due, if no other tab does. */
 function send(isAsked = false, isEnd = false): Promise<unknown> {
   weight = 0;
+  const paced = { ...limits };
+  // A line that is slow or costs money gets less often, and less of detail.
+  if (/slow|met/.test(state.connection)) {
+    paced.spanMs = 3e5;
+    paced.intervalMs *= 5;
+  }
   const work = async (lock: unknown) => {
     let wait = 6e4;
     if (lock)
       for (const storage of STORAGES)
         await safely(async () => {
           for (;;) {
-            const job = isOn ? await queue.next(storage, limits, identity, isAsked) : wait;
+            const job = isOn ? await queue.next(storage, paced, identity, isAsked) : wait;
             if (typeof job === 'number') return (wait = Math.min(wait, job));
             if (isEnd) return (wait = postLast(options.url, job));
             await one(storage, job);
@@ -189,9 +208,17 @@ async function one(storage: typeof durable, job: queue.Job): Promise<void> {
   if (next && next !== to.token) await queue.wake(storage, 0, to, next);
 }
 
-/** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
-export function record(name: string, value: number, kind: number, { label, connection }: Extra = {}): void {
+/** Takes one value in the wire unit. */
+export function record(name: string, value: number, kind: number, { label, connection = state.connection }: Extra = {}): void {
   if (!isOn) return;
+  const t = queue.tillTime();
+  calls.push(() => take(name, value, kind, label, connection, t));
+  if (calls.length >= CALLS_MAX) digest();
+  noted(name === 'data_loss_incidents' ? queue.MANY : 1);
+}
+
+/** A mistake is said on the console and counted as a loss. */
+function take(name: string, value: number, kind: number, label: string | undefined, connection: Connection, t: number): void {
   const metric = metricOf(name);
   const recorded = Math.round(value * metric?.[1]!);
   const mistake = !metric
@@ -205,11 +232,7 @@ export function record(name: string, value: number, kind: number, { label, conne
     warn(`${name}: ${mistake}`);
     return drop('refused');
   }
-  const t = queue.tillTime();
-  const minute = t - (t % 6e4);
-  if (!measured.windows.has(minute)) measured.windows.set(minute, {});
-  add(measured.windows.get(minute)!, `${name}|${metric![3] ? label : ''}|${connection || state.connection}`, kind, recorded, t);
-  noted(name === 'data_loss_incidents' ? queue.MANY : 1);
+  add((measured.windows[t - (t % 6e4)] ||= {}), `${name}|${metric![3] ? label : ''}|${connection}`, kind, recorded, t);
 }
 
 function happen(event: queue.TerminalEvent): void {
@@ -258,14 +281,14 @@ export async function retry(withinMs = 2000): Promise<void> {
 
 export async function setConsent(isGiven: boolean): Promise<void> {
   isOn = isGiven;
-  if (!isOn) measured = none();
+  if (!isOn) forget();
   sendAt = 0;
   await keeping;
   for (const storage of STORAGES) await safely(() => queue.consent(storage, isGiven));
 }
 
 export async function erase(): Promise<void> {
-  measured = none();
+  forget();
   await keeping;
   for (const storage of STORAGES) await safely(() => queue.clear(storage));
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { after, before, describe, test } from 'node:test';
 import { Collector, Line, browser, script, until } from './support.mjs';
 import { PAGE, Till } from './till.mjs';
@@ -106,6 +107,31 @@ describe('a till', { concurrency: true, timeout: 300_000 }, () => {
       await till.flush();
       return (await till.status()).waiting.samples < 15;
     }, 'everything to be sent');
+    await till.settled(collector);
+  });
+
+  test('a line that costs money gets less often, and minutes together', async () => {
+    const till = await made({ auto: false });
+    till.context = await browser(till.profile);
+    // The beginning of five minutes, so that both minutes are in them.
+    await till.context.clock.install({ time: Math.floor(Date.now() / (5 * MINUTE)) * 5 * MINUTE - 5 * MINUTE + 1000 });
+    await till.context.addInitScript(() => Object.defineProperty(navigator, 'connection', { value: { saveData: true } }));
+    await till.open();
+    await till.record(1);
+    await till.flush();
+    assert.equal((await till.status()).connection, 'metered');
+    const { length } = till.line.posts;
+    for (let minute = 0; minute < 2; minute++) {
+      await till.record(5);
+      for (let turn = 0; turn < 12; turn++) await till.page.clock.runFor(5000);
+      await till.status();
+    }
+    assert.equal(till.line.posts.length, length, 'a request within the five minutes');
+    await till.flush();
+    const { body } = till.line.posts.at(-1);
+    const { histograms } = JSON.parse(body[0] === 0x1f ? gunzipSync(body) : body);
+    const ours = histograms.filter(({ m, connection }) => m === 'sync_payload_bytes' && connection === 'metered');
+    assert.deepEqual(ours.map(({ span_ms, buckets }) => [span_ms, buckets.length]), [[5 * MINUTE, 10]]);
     await till.settled(collector);
   });
 
