@@ -30,7 +30,23 @@ impl Config {
         self.check_bytes()?;
         self.check_addresses()?;
         self.check_relations()?;
+        self.check_doors()?;
         check_level(&self.log.level).map_err(|message| Fault::new("log_level", message))
+    }
+
+    fn check_doors(&self) -> Result<(), Fault> {
+        let doors = &self.doors;
+        for (name, store) in [
+            ("doors_legacy_store", &doors.legacy_store),
+            ("doors_faro_store", &doors.faro_store),
+            ("doors_otlp_store", &doors.otlp_store),
+        ] {
+            if store.as_ref().is_some_and(|store| !is_identifier(store)) {
+                let message = "must be the name of a store: 1 to 64 letters, digits, _ . : or -";
+                return Err(Fault::new(name, message));
+            }
+        }
+        Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), Fault> {
@@ -490,6 +506,13 @@ mod tests {
         ("browser_app_rate", "many", "20/min"),
         ("address_rate", "0/s", "20/min"),
         ("exempt_networks", "localhost", "10.0.0.0/8"),
+        ("doors_legacy_consent", "maybe", "required or assumed"),
+        ("doors_legacy_store", "no store", "letters, digits"),
+        ("doors_faro_consent", "maybe", "required or assumed"),
+        ("doors_faro_store", "no store", "letters, digits"),
+        ("doors_faro_logs", "maybe", "true"),
+        ("doors_otlp_consent", "maybe", "required or assumed"),
+        ("doors_otlp_store", "no store", "letters, digits"),
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.

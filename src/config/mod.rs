@@ -23,11 +23,11 @@ mod values;
 use crate::auth::Mode;
 use layers::Fault;
 pub use settings::{
-    Auth, ClickHouse, Config, Connections, Data, Engine, Flags, IdempotencyKeys, Journal, Limits,
+    Auth, ClickHouse, Config, Connections, Data, Doors, Engine, Flags, IdempotencyKeys, Journal, Limits,
     Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
     Tls,
 };
-pub use values::{Bytes, Jwks, List, Networks, Rate, Span, StoreRates};
+pub use values::{Bytes, Consent, Jwks, List, Networks, Rate, Span, StoreRates};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,11 +136,12 @@ impl Config {
             })?,
         };
         let path = file.unwrap_or(Path::new("")).to_owned();
-        let table = toml::Table::from_str(&text).map_err(|error| ConfigError::Syntax {
+        let mut table = toml::Table::from_str(&text).map_err(|error| ConfigError::Syntax {
             path: path.clone(),
             line: error.span().map_or(1, |span| line_at(&text, span.start)),
             message: error.message().to_owned(),
         })?;
+        flatten_doors(&mut table);
         for name in table.keys() {
             if !SETTINGS.iter().any(|setting| setting.name == name) {
                 return Err(ConfigError::Unknown {
@@ -186,6 +187,21 @@ impl Config {
     }
 }
 
+/// Names the settings under `[doors.NAME]` as they are named elsewhere: `doors_NAME_consent`.
+fn flatten_doors(table: &mut toml::Table) {
+    let Some(toml::Value::Table(doors)) = table.remove("doors") else {
+        return;
+    };
+    for (door, settings) in doors {
+        let toml::Value::Table(settings) = settings else {
+            table.insert(format!("doors.{door}"), settings);
+            continue;
+        };
+        let settings = settings.into_iter();
+        table.extend(settings.map(|(name, value)| (format!("doors_{door}_{name}"), value)));
+    }
+}
+
 fn variable_of(name: &str) -> &'static str {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     setting.map_or("", |setting| setting.variable)
@@ -202,7 +218,16 @@ fn line_of(text: &str, name: &str) -> usize {
             .trim_start_matches(['"', '\'', '['])
             .starts_with(name)
     };
-    text.lines().position(is_there).map_or(1, |index| index + 1)
+    let whole = text.lines().position(is_there);
+    // What stands under `[doors.NAME]`.
+    let in_table = || {
+        let (door, rest) = name.strip_prefix("doors_")?.split_once('_')?;
+        let mut lines = text.lines().enumerate();
+        lines.find(|(_, line)| line.trim() == format!("[doors.{door}]"))?;
+        let (index, _) = lines.find(|(_, line)| line.trim_start().starts_with(rest))?;
+        Some(index)
+    };
+    whole.or_else(in_table).map_or(1, |index| index + 1)
 }
 
 /// The setting whose name takes the fewest changed letters.
@@ -240,6 +265,22 @@ mod tests {
         for setting in SETTINGS {
             let config = load(&format!("{} = \"\"\n", setting.name)).unwrap();
             assert_eq!(config.text_of(setting.name), defaults.text_of(setting.name));
+        }
+    }
+
+    #[test]
+    fn a_door_may_have_a_table_of_its_own() {
+        let text = "\n[doors.faro]\nconsent = \"assumed\"\nstore = \"store-1\"\nlogs = true\n";
+        let doors = load(text).unwrap().doors;
+        assert_eq!(doors.faro_consent, Consent::Assumed);
+        assert_eq!(doors.faro_store.as_deref(), Some("store-1"));
+        assert!(doors.are_faro_logs_counted && doors.otlp_consent == Consent::Required);
+        for (text, expected) in [
+            ("[doors.otlp]\nstore = \"s\"\nconsent = \"maybe\"\n", "line 3"),
+            ("[doors.otlp]\nconsnt = \"assumed\"\n", "doors_otlp_consent"),
+        ] {
+            let said = load(text).unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::layers::{Fault, Given};
-use super::values::{Bytes, Jwks, List, Networks, Rate, Span, StoreRates, Written};
+use super::values::{Bytes, Consent, Jwks, List, Networks, Rate, Span, StoreRates, Written};
 use crate::auth::Mode;
 use crate::logging::Format;
 
@@ -233,6 +233,16 @@ settings! {
         "TILLWATCH_STORE_REQUESTS_PER_S" store_requests_per_s => requests_per_s: u32 = "1000", "How many requests a second one store may send in the long run while auth is off; with tokens, store_rate counts instead. Further requests are answered 429", reload;
         "TILLWATCH_STORE_BURST" store_burst => burst: u32 = "5000", "How many requests one store may send at once after a quiet time while auth is off. Further requests are answered 429", reload;
         "TILLWATCH_STORE_ROWS_PER_HOUR" store_rows_per_hour => rows_per_hour: usize = "1000000", "How many rows in ClickHouse the batches of one store may make in an hour. A row is one metric in one minute (or hour, of a terminal or session) with one label, release and connection; a store with ten terminals makes about 2,800 an hour, and 470,000 when it brings a week at once. Half of the rows are divided evenly among the store's terminals, and of the other half a terminal gets more only while it has made fewer than are left, so a terminal that is alone makes half. Whoever has made as many as it may is answered 429 for samples older than a quarter of an hour, until the hour is over. If the limit is too small, a store that comes back after days offline waits for hours";
+    }
+    /// What the doors of foreign formats take for granted.
+    doors: Doors {
+        "TILLWATCH_DOORS_LEGACY_CONSENT" doors_legacy_consent => legacy_consent: Consent = "required", "Whether a payload of the legacy report must say itself that the person consented (required), or the shop asks for consent elsewhere (assumed). A report says it by \"consent\": true. Without consent nothing of a payload is stored. In the file this may also stand as consent under [doors.legacy]";
+        "TILLWATCH_DOORS_LEGACY_STORE" doors_legacy_store => legacy_store: String = none, "The store of payloads of the legacy report that name none and come without a terminal's token. In the file this may also stand as store under [doors.legacy]";
+        "TILLWATCH_DOORS_FARO_CONSENT" doors_faro_consent => faro_consent: Consent = "required", "Whether a payload of Grafana Faro's Web SDK must say itself that the person consented (required), or the shop asks for consent elsewhere (assumed). A payload says it by the session attribute consent, \"true\". Without consent nothing of a payload is stored. In the file this may also stand as consent under [doors.faro]";
+        "TILLWATCH_DOORS_FARO_STORE" doors_faro_store => faro_store: String = none, "The store of payloads of Grafana Faro's Web SDK that name none and come without a terminal's token. In the file this may also stand as store under [doors.faro]";
+        "TILLWATCH_DOORS_OTLP_CONSENT" doors_otlp_consent => otlp_consent: Consent = "required", "Whether a payload of OpenTelemetry's exporters must say itself that the person consented (required), or the shop asks for consent elsewhere (assumed). A payload says it by the resource attribute consent, true. Without consent nothing of a payload is stored. In the file this may also stand as consent under [doors.otlp]";
+        "TILLWATCH_DOORS_OTLP_STORE" doors_otlp_store => otlp_store: String = none, "The store of payloads of OpenTelemetry's exporters that name none and come without a terminal's token. In the file this may also stand as store under [doors.otlp]";
+        "TILLWATCH_DOORS_FARO_LOGS" doors_faro_logs => are_faro_logs_counted: bool = "false", "Whether Faro's logs are counted as custom events called log. Their texts are never kept";
     }
     /// What is said on standard error.
     log: Log {

@@ -33,6 +33,27 @@ impl Bytes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
 
+/// Whether a payload must say itself that the person consented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// It must.
+    Required,
+    /// The shop asks for consent elsewhere.
+    Assumed,
+}
+
+impl FromStr for Consent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "required" => Ok(Self::Required),
+            "assumed" => Ok(Self::Assumed),
+            _ => Err(format!("{text:?} cannot be; write required or assumed")),
+        }
+    }
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text
         .trim()
@@ -305,6 +326,7 @@ written! {
     };
     Jwks as "FILE|URL": self => self.0.to_string();
     Mode as "off|required": self => format!("{self:?}").to_lowercase();
+    Consent as "required|assumed": self => format!("{self:?}").to_lowercase();
     Format as "text|json": self => format!("{self:?}").to_lowercase();
 }
 

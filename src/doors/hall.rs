@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::doors::backlog::Backlog;
 use crate::doors::cors::Origins;
 use crate::doors::counters::Counters;
+use crate::doors::foreign;
 use crate::doors::limits::Limits;
 use crate::doors::trace::Trace;
 use crate::doors::turns::Turns;
@@ -45,6 +46,8 @@ pub struct Hall {
     pub(super) clock: Clock,
     /// Draws the names of requests, and when a client comes back.
     pub(super) chance: Chance,
+    /// What the doors of foreign formats take for granted.
+    pub(super) rules: foreign::Rules,
     /// Set once the process is stopping.
     is_stopping: Arc<AtomicBool>,
 }
@@ -68,6 +71,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Draws the names of requests, and when a client comes back.
     pub chance: Chance,
+    /// What the doors of foreign formats take for granted.
+    pub rules: foreign::Rules,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
 }
@@ -89,6 +94,7 @@ impl Hall {
             intake: parts.intake,
             clock: parts.clock,
             chance: parts.chance,
+            rules: parts.rules,
             is_stopping: parts.is_stopping,
         })
     }

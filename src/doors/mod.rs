@@ -37,6 +37,7 @@
 //! | `trace.rs` | what a request took; the line about a slow or failed one |
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
+//! | `foreign/` | what the doors of foreign formats share |
 
 mod admission;
 mod answer;
@@ -45,6 +46,7 @@ mod body;
 pub mod codings;
 pub mod cors;
 pub mod counters;
+pub mod foreign;
 mod hall;
 pub mod idempotency;
 mod library;

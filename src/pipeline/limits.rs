@@ -7,7 +7,7 @@ use tillwatch_model::ShareRule;
 
 use crate::aggregate;
 use crate::aggregate::terminals::Limits;
-use crate::config::{Config, Span};
+use crate::config::{Config, Consent, Span};
 use crate::doors;
 use crate::intake::{self, limits, rates, shares};
 use crate::listener;
@@ -82,6 +82,21 @@ pub(super) fn door_limits(config: &Config) -> doors::Limits {
         batches_max: requests.batches_max,
         samples_max: requests.samples_max,
         slow: config.log.slow_request.0,
+    }
+}
+
+/// Says what the doors of foreign formats take for granted.
+pub(super) fn door_rules(config: &Config) -> doors::foreign::Rules {
+    let settings = &config.doors;
+    let rule = |consent: Consent, store: &Option<String>| doors::foreign::Rule {
+        is_consent_assumed: consent == Consent::Assumed,
+        store: store.as_deref().map(Into::into),
+    };
+    doors::foreign::Rules {
+        legacy: rule(settings.legacy_consent, &settings.legacy_store),
+        faro: rule(settings.faro_consent, &settings.faro_store),
+        otlp: rule(settings.otlp_consent, &settings.otlp_store),
+        are_faro_logs_counted: settings.are_faro_logs_counted,
     }
 }
 

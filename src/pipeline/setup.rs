@@ -28,7 +28,7 @@ use crate::pipeline::apply::hold_back;
 use crate::pipeline::certificates::Certificates;
 use crate::pipeline::credentials;
 use crate::pipeline::error::ServeError;
-use crate::pipeline::limits::{door_limits, intake_settings, networks};
+use crate::pipeline::limits::{door_limits, door_rules, intake_settings, networks};
 use crate::pipeline::start::Started;
 use crate::pipeline::state_keys::StateKeys;
 use crate::room::Room;
@@ -113,6 +113,7 @@ pub(super) fn make_front(
         intake: Arc::clone(&intake),
         clock: world.clock.clone(),
         chance: world.chance.clone(),
+        rules: door_rules(config),
         is_stopping: Arc::clone(&health.is_stopping),
     };
     Ok(Front {

@@ -69,6 +69,8 @@ enumerated! {
         StoreMismatch = 44 "store_mismatch",
         /// The batch names another terminal than the token of its request.
         TerminalMismatch = 45 "terminal_mismatch",
+        /// A payload of a foreign client names no store, and neither does anything else.
+        NoStore = 46 "no_store",
     }
 }
 
@@ -142,6 +144,9 @@ impl Reason {
             }
             Self::TerminalMismatch => {
                 "The batch names another terminal than the credential that was shown."
+            }
+            Self::NoStore => {
+                "Nothing says which store this is. Name it in the attribute store.id (or store_id), in the setting store of this door, or by a terminal's token."
             }
             Self::ImplausibleSentAt => {
                 "sent_at_ms must be the terminal's clock when this request is sent, in Unix milliseconds as a number: it is none, in another unit, or not of the clock that measured the samples."

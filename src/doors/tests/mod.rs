@@ -22,6 +22,7 @@ use crate::audit_log::AuditLog;
 use crate::auth::{Gate, GateSettings, Mode};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::doors::foreign::Rules;
 use crate::doors::{Hall, Limits, Parts, router};
 use crate::intake::Settings;
 use crate::intake::tests::Stage;
@@ -58,6 +59,7 @@ impl Collector {
                     intake,
                     clock: Clock::of_machine(),
                     chance: Chance::seeded(1),
+                    rules: Rules::default(),
                     is_stopping,
                 },
             ),

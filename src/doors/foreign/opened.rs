@@ -1,0 +1,180 @@
+//! The steps from a foreign request to its receipt.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::response::Response;
+use bytes::Bytes;
+use tillwatch_model::Outcomes;
+use tracing::Instrument;
+
+use crate::auth::Who;
+use crate::clock::InDoubt;
+use crate::doors::backlog::Turn;
+use crate::doors::codings::Packing;
+use crate::doors::foreign::{Batch, Rule};
+use crate::doors::hall::Hall;
+use crate::doors::receive::{Received, receive};
+use crate::doors::refusal::Refusal;
+use crate::doors::trace::Trace;
+use crate::intake::keys::Key;
+use crate::intake::laps::Stage;
+use crate::intake::limits::Class;
+use crate::intake::offer::{Field, Mark, Number};
+use crate::intake::{Offers, Receipt};
+use crate::room::{Held, REQUEST_BYTES};
+
+/// A body that is longer is unpacked and read aside, because the other connections of the thread would wait. Unit: bytes.
+const INLINE_BYTES_MAX: usize = 16 * 1024;
+/// How much memory is set aside for what is read of a body, in bodies.
+const READING: usize = 12;
+
+/// A request whose body is unpacked.
+#[derive(Debug)]
+pub struct Opened<'h, T> {
+    hall: &'h Hall,
+    received_at_ms: i64,
+    who: Who,
+    class: Class,
+    key: Option<Key<'h>>,
+    held: Held,
+    /// Kept until the request is answered.
+    _turn: Option<Turn<'h>>,
+    /// What its headers say that the body is.
+    pub kind: T,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Receives a request and unpacks its body. `kind_of` knows the format's content types.
+pub async fn open<'h, T>(
+    hall: &'h Hall,
+    arrived_at_ms: Result<i64, InDoubt>,
+    parts: &'h Parts,
+    body: Body,
+    kind_of: impl FnOnce(&HeaderMap) -> Result<T, Refusal>,
+    trace: &mut Trace<'_>,
+) -> Result<Opened<'h, T>, Refusal> {
+    let wrapping = |headers: &HeaderMap| Ok((Packing::of(headers)?, kind_of(headers)?));
+    let received = receive(hall, arrived_at_ms, parts, body, wrapping, trace).await?;
+    let Received {
+        wrapping: (packing, kind),
+        mut held,
+        ..
+    } = received;
+    let decoded_bytes_max = hall.limits().decoded_bytes_max;
+    let is_long = received.body.len() > INLINE_BYTES_MAX;
+    let unpacking = || packing.open(received.body, decoded_bytes_max, is_plain);
+    let unpacked = hall.turns.aside(is_long, unpacking).await?;
+    if unpacked.is_mislabelled {
+        hall.counters.mislabelled.increment(1);
+    }
+    held.set(REQUEST_BYTES + READING * unpacked.body.len())?;
+    Ok(Opened {
+        hall,
+        received_at_ms: received.received_at_ms,
+        who: received.who,
+        class: received.class,
+        key: received.key,
+        held,
+        _turn: received.turn,
+        kind,
+        body: unpacked.body,
+    })
+}
+
+/// Whether a body begins as JSON does: whoever unpacked it on the way left its mark.
+fn is_plain(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
+impl<T> Opened<'_, T> {
+    /// Does the reading of a body where it holds up nobody.
+    pub async fn read<R>(&self, read: impl FnOnce() -> Result<R, Refusal>) -> Result<R, Refusal> {
+        let is_long = self.body.len() > INLINE_BYTES_MAX;
+        self.hall.turns.aside(is_long, read).await
+    }
+
+    /// Hands the batches of the body to the intake, and waits until what it has taken is durable. A payload that names
+    /// no terminal is of the one called `nameless`.
+    pub async fn submit(
+        self,
+        batches: Vec<Batch<'_>>,
+        sent_at_ms: Field<Number>,
+        rule: &Rule,
+        nameless: &'static str,
+        trace: &mut Trace<'_>,
+    ) -> Result<Receipt, Refusal> {
+        let limits = **self.hall.limits();
+        if batches.len() > limits.batches_max {
+            return Err(Refusal::TooManyBatches(limits.batches_max));
+        }
+        if batches.iter().map(Batch::len).sum::<usize>() > limits.samples_max {
+            return Err(Refusal::TooManySamples(limits.samples_max));
+        }
+        trace.lap(Stage::Decode);
+        trace.note(batches.len(), batches.first().map(Batch::sender));
+        let content = Key::id_of_content("", "", &self.body);
+        // The parts of one body are no resends of one another.
+        let contents: Vec<_> = (0..batches.len() as u64)
+            .map(|place| [&content[..], &place.to_le_bytes()].concat())
+            .collect();
+        let offers: Vec<_> = std::iter::zip(&batches, &contents)
+            .enumerate()
+            .map(|(place, (batch, content))| {
+                let mark = match self.key {
+                    Some(key) => Mark::Key { key, place },
+                    None => Mark::Content(content),
+                };
+                batch.offer(&self.who, rule, nameless, mark)
+            })
+            .collect();
+        let offered = Offers {
+            received_at_ms: self.received_at_ms,
+            sent_at_ms,
+            class: self.class,
+            batches: &offers,
+        };
+        let intake = &self.hall.intake;
+        let submitted = intake.submit(&self.who, &offered, self.held, trace.laps());
+        let pending = submitted.await?;
+        // What waits for the disk is no more than what is written.
+        drop(offers);
+        let is_one = batches.len() == 1;
+        drop(batches);
+        let receipt = pending.durable(trace.laps()).await?;
+        match receipt.refused {
+            Some(reason) if is_one => Err(Refusal::Batch(reason)),
+            _ => Ok(receipt),
+        }
+    }
+}
+
+/// Answers a request by these steps, and writes down what it took.
+pub async fn answered(
+    hall: &Hall,
+    request: Request,
+    take: impl AsyncFnOnce(
+        Result<i64, InDoubt>,
+        Request,
+        &mut Trace<'_>,
+    ) -> Result<(Response, Outcomes), Refusal>,
+    refused: impl FnOnce(&Refusal) -> Response,
+) -> Response {
+    let arrived_at_ms = hall.clock.received_at_ms();
+    let mut trace = hall.trace(&request);
+    let span = tracing::debug_span!("request", request_id = %trace.id());
+    match take(arrived_at_ms, request, &mut trace).instrument(span).await {
+        Ok((response, outcomes)) => {
+            trace.finish(response.status(), None, outcomes);
+            response
+        }
+        Err(refusal) => {
+            let response = refused(&refusal);
+            let code = refusal.verdict().code;
+            trace.finish(response.status(), Some(code), Outcomes::default());
+            response
+        }
+    }
+}
