@@ -201,8 +201,8 @@ pub struct Sample<'r> {
     pub label: Field<Cow<'r, str>>,
     /// How the terminal was connected.
     pub connection: Field<Cow<'r, str>>,
-    /// Whether the door could not read the sample at all: it counts, and is rejected.
-    pub malformed: bool,
+    /// Why the sample cannot be taken, if its door knows: it counts, and is rejected.
+    pub refused: Option<Reason>,
 }
 
 impl Sample<'_> {

@@ -50,6 +50,12 @@ pub struct Parts {
 }
 
 impl Intake {
+    /// The metrics that are known.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// Makes an intake within these limits.
     #[must_use]
     pub fn new(settings: Settings, parts: Parts) -> Self {

@@ -212,8 +212,8 @@ impl<'a> Writer<'a> {
         sample: &'m Sample<'_>,
         last: &mut Last<'m>,
     ) -> Result<(&'m Metric, u8), Reason> {
-        if sample.malformed {
-            return Err(Reason::MalformedSample);
+        if let Some(reason) = sample.refused {
+            return Err(reason);
         }
         let name: &str = sample.metric.value().ok_or(Reason::UnknownMetric)?;
         if last.name != name {

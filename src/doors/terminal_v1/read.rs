@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::de::DeserializeSeed;
+use tillwatch_model::Reason;
 
 use super::context::Context;
 use super::field::{Digits, FieldSeed};
@@ -76,7 +77,7 @@ impl<'de> Item<'de> for Sample<'de> {
     }
 
     fn set_malformed(&mut self) {
-        self.malformed = true;
+        self.refused = Some(Reason::MalformedSample);
     }
 
     #[inline(always)]
@@ -108,7 +109,7 @@ impl<'de> Item<'de> for Histogram<'de> {
     }
 
     fn set_malformed(&mut self) {
-        self.sample.malformed = true;
+        self.sample.refused = Some(Reason::MalformedSample);
     }
 
     fn key<V: Value<'de>>(

@@ -182,7 +182,7 @@ async fn submit_of(
         ..Sample::default()
     };
     let malformed = Sample {
-        malformed: true,
+        refused: Some(Reason::MalformedSample),
         ..Sample::default()
     };
     let offer = Offer {
