@@ -37,6 +37,7 @@
 //! | `trace.rs` | what a request took; the line about a slow or failed one |
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
+//! | `legacy/` | the door of reports with percentiles that pages make themselves |
 //! | `foreign/` | what the doors of foreign formats share |
 
 mod admission;
@@ -48,6 +49,7 @@ pub mod cors;
 pub mod counters;
 pub mod foreign;
 mod hall;
+mod legacy;
 pub mod idempotency;
 mod library;
 mod limits;

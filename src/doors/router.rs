@@ -9,6 +9,7 @@ use tillwatch_model::Outcomes;
 
 use crate::doors::answer;
 use crate::doors::hall::Hall;
+use crate::doors::legacy;
 use crate::doors::library;
 use crate::doors::refusal::{Code, Verdict};
 use crate::doors::renewal;
@@ -18,6 +19,7 @@ use crate::doors::terminal_v1;
 pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
+        .merge(legacy::routes())
         .merge(renewal::routes())
         .merge(library::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {

@@ -41,6 +41,8 @@ enumerated! {
         InvalidDrop = 17 "invalid_drop",
         /// One event or drop more than a batch may hold.
         TooMany = 18 "too_many",
+        /// Count, sum, minimum and maximum of a page's own report do not fit together.
+        InvalidSummary = 22 "invalid_summary",
         /// The person did not consent, so nothing is stored.
         NoConsent = 32 "no_consent",
         /// `v` is not a version of the format that is understood here.
@@ -116,6 +118,9 @@ impl Reason {
                 "samples must be a whole number up to 1,000,000,000, and queue, from and to must all be absent, or name at most 1,000,000 numbers of a queue."
             }
             Self::TooMany => "A batch may hold 50 events and 50 drops.",
+            Self::InvalidSummary => {
+                "count must be a whole number of at least 1, and min, max and the sum (or avg) must fit it."
+            }
             Self::NoConsent => {
                 "The batch does not carry consent (\"consent\": true), so nothing was stored."
             }

@@ -8,7 +8,7 @@ use crate::auth::Who;
 use crate::doors::foreign::Rule;
 use crate::doors::trace::Sender;
 use crate::intake::Offer;
-use crate::intake::offer::{Event, Field, Histogram, Mark, Sample};
+use crate::intake::offer::{Event, Field, Histogram, Mark, Sample, Summary};
 
 /// One terminal's part of a payload.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Batch<'b> {
     pub samples: Vec<Sample<'b>>,
     /// Many values in one.
     pub histograms: Vec<Histogram<'b>>,
+    /// What the client has summed up itself.
+    pub summaries: Vec<Summary<'b>>,
     /// What has happened.
     pub events: Vec<Event<'b>>,
 }
@@ -92,9 +94,9 @@ impl<'b> Batch<'b> {
         }
     }
 
-    /// How many samples, histograms and events it brings.
+    /// How many samples, histograms, summaries and events it brings.
     pub fn len(&self) -> usize {
-        self.samples.len() + self.histograms.len() + self.events.len()
+        self.samples.len() + self.histograms.len() + self.summaries.len() + self.events.len()
     }
 
     /// Takes out of errors what may name a person, ahead of time.
@@ -113,8 +115,8 @@ impl<'b> Batch<'b> {
         let store_id = self.store_id.text().or(rule.store.as_deref());
         let is_known = matches!(who, Who::Bearer(_));
         let terminal_id = self.terminal_id.text();
-        let is_terminal_known =
-            matches!(who, Who::Bearer(bearer) if bearer.terminal_id.is_some()) || matches!(who, Who::App(_));
+        let is_terminal_known = matches!(who, Who::Bearer(bearer) if bearer.terminal_id.is_some())
+            || matches!(who, Who::App(_));
         let text = |named: &'r Named<'b>| named.text().map_or(Field::Absent, Field::Is);
         Offer {
             unreadable: (store_id.is_none() && !is_known).then_some(Reason::NoStore),
@@ -127,6 +129,7 @@ impl<'b> Batch<'b> {
             session_id: text(&self.session_id),
             samples: &self.samples,
             histograms: &self.histograms,
+            summaries: &self.summaries,
             events: &self.events,
             drops: &[],
         }
@@ -170,7 +173,10 @@ mod tests {
         let mark = Mark::Content(b"");
         let offer = batch.offer(&Who::Anybody, &rule, "faro", mark);
         assert_eq!(offer.unreadable, Some(Reason::NoStore));
-        assert_eq!((offer.terminal_id, offer.has_consent), (Some("faro"), false));
+        assert_eq!(
+            (offer.terminal_id, offer.has_consent),
+            (Some("faro"), false)
+        );
         let assumed = Rule {
             is_consent_assumed: true,
             store: Some("store-1".into()),

@@ -10,6 +10,7 @@ mod events;
 mod example;
 mod histograms;
 mod keys;
+mod legacy;
 mod library;
 mod limits;
 mod mutations;
