@@ -18,5 +18,5 @@ mod opened;
 mod rules;
 
 pub(super) use batch::Batch;
-pub(super) use opened::{Arriving, open};
+pub(super) use opened::{Opened, answered, open};
 pub use rules::{Rule, Rules};

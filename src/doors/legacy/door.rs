@@ -11,16 +11,17 @@ use axum::routing::post;
 use bytes::Bytes;
 use serde::Serialize;
 use tillwatch_model::Outcomes;
-use tracing::Instrument;
 
 use super::loose::Loose;
 use super::read::{Report, report};
+use crate::clock::InDoubt;
 use crate::doors::answer;
 use crate::doors::codings;
-use crate::doors::foreign::{Arriving, Batch, open};
+use crate::doors::foreign::{Batch, answered, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::terminal_v1::{Envelope, open_envelope};
+use crate::doors::trace::Trace;
 use crate::intake::Receipt;
 use crate::intake::offer::Field;
 use crate::intake::report::{Part, Remark};
@@ -37,19 +38,21 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn post_report(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let mut arriving = Arriving::note(&hall, &request);
-    let span = arriving.span();
-    let taken = take(&hall, request, &mut arriving).instrument(span).await;
-    arriving.answered(taken, |refusal| answer::refused(refusal, &hall.chance))
+    let take = async |arrived_at_ms: Result<i64, InDoubt>, request, trace: &mut Trace<'_>| {
+        take(&hall, arrived_at_ms, request, trace).await
+    };
+    let refused = |refusal: &Refusal| answer::refused(refusal, &hall.chance);
+    answered(&hall, request, take, refused).await
 }
 
 async fn take(
     hall: &Hall,
+    arrived_at_ms: Result<i64, InDoubt>,
     request: Request,
-    arriving: &mut Arriving<'_>,
+    trace: &mut Trace<'_>,
 ) -> Result<(Response, Outcomes), Refusal> {
     let (parts, body) = request.into_parts();
-    let opened = open(hall, arriving, &parts, body, is_json).await?;
+    let opened = open(hall, arrived_at_ms, &parts, body, is_json, trace).await?;
     let body = opened.body.clone();
     let mut inner = None;
     let received_at_ms = opened.received_at_ms();
@@ -57,7 +60,6 @@ async fn take(
     let batch = reading.await?;
     let names = names(&batch);
     let rule = &hall.rules.legacy;
-    let trace = &mut arriving.trace;
     let submitted = opened.submit(vec![batch], Field::Absent, rule, NAMELESS, trace);
     let receipt = submitted.await?;
     Ok((accepted(&receipt, &names), receipt.outcomes))
