@@ -38,6 +38,7 @@
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
 //! | `foreign/` | what the doors of foreign formats share |
+//! | `otlp/` | the door of OpenTelemetry's exporters: OTLP/HTTP metrics |
 
 mod admission;
 mod answer;
@@ -51,6 +52,7 @@ mod hall;
 pub mod idempotency;
 mod library;
 mod limits;
+pub mod otlp;
 mod receive;
 pub mod refusal;
 mod renewal;

@@ -235,6 +235,12 @@ pub struct Histogram<'r> {
     pub min: Field<Number>,
     /// Greatest value, wire unit.
     pub max: Field<Number>,
+    /// Whether its door has made the buckets of wider ones and checked the sum against those: it is exact, and
+    /// need not fit these.
+    pub is_sum_checked: bool,
+    /// Whether it goes on with the histogram before it, which has had too many buckets: if both are rejected,
+    /// that is one.
+    pub is_more: bool,
 }
 
 /// Something that has happened on the terminal.
