@@ -39,6 +39,7 @@
 //! | `terminal_v1/` | the door of terminals: native format v1 |
 //! | `legacy/` | the door of reports with percentiles that pages make themselves |
 //! | `foreign/` | what the doors of foreign formats share |
+//! | `otlp/` | the door of OpenTelemetry's exporters: OTLP/HTTP metrics |
 
 mod admission;
 mod answer;
@@ -53,6 +54,7 @@ mod legacy;
 pub mod idempotency;
 mod library;
 mod limits;
+pub mod otlp;
 mod receive;
 pub mod refusal;
 mod renewal;

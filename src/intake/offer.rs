@@ -239,6 +239,12 @@ pub struct Histogram<'r> {
     pub min: Field<Number>,
     /// Greatest value, wire unit.
     pub max: Field<Number>,
+    /// Whether its door has made the buckets of wider ones and checked the sum against those: it is exact, and
+    /// need not fit these.
+    pub is_sum_checked: bool,
+    /// Whether it goes on with the histogram before it, which has had too many buckets: if both are rejected,
+    /// that is one.
+    pub is_more: bool,
 }
 
 /// Many values of one metric that a page has summed up itself, in the metric's wire unit.

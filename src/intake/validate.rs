@@ -161,6 +161,7 @@ impl<'a> Writer<'a> {
                         written.accepted += weight;
                         written.ignore_of(&histogram.sample.connection, &reading, report, place);
                     }
+                    Err(reason) if histogram.is_more => written.reject_more(reason, weight),
                     Err(reason) => {
                         written.reject(reason, weight, report, place);
                     }
@@ -284,6 +285,7 @@ impl<'a> Writer<'a> {
             sum: wire(&histogram.sum)?,
             min: wire(&histogram.min)?,
             max: wire(&histogram.max)?,
+            is_sum_checked: histogram.is_sum_checked,
         };
         let reading = Reading {
             metric: metric.code,
@@ -309,6 +311,11 @@ impl Written {
     ) {
         self.rejected[usize::from(reason.code())] += samples;
         report.reject(place, reason);
+    }
+
+    /// Counts the rest of what was rejected and reported already.
+    fn reject_more(&mut self, reason: Reason, samples: u64) {
+        self.rejected[usize::from(reason.code())] += samples;
     }
 
     /// Notes what of a batch was of the wrong type, and says so: the batch is taken in without it.

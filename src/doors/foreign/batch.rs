@@ -28,14 +28,24 @@ pub struct Batch<'b> {
     pub events: Vec<Event<'b>>,
 }
 
+/// Who a batch is of: batches of the same names are one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Names<'b>([Option<Cow<'b, str>>; 4], Option<bool>);
+
 /// A name that several attributes may give. The one that stands first in its list counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Named<'b>(Option<(usize, Cow<'b, str>)>);
 
 impl<'b> Named<'b> {
     fn take(&mut self, rank: usize, value: Cow<'b, str>) {
         if !value.is_empty() && self.0.as_ref().is_none_or(|(taken, _)| rank < *taken) {
             self.0 = Some((rank, value));
+        }
+    }
+
+    fn inherit(&mut self, above: &Self) {
+        if self.0.is_none() {
+            self.clone_from(above);
         }
     }
 
@@ -92,6 +102,27 @@ impl<'b> Batch<'b> {
                 named.take(usize::MAX, text);
             }
         }
+    }
+
+    /// Takes from what it is part of the names that it does not have itself.
+    pub fn inherit(&mut self, above: &Self) {
+        self.store_id.inherit(&above.store_id);
+        self.terminal_id.inherit(&above.terminal_id);
+        self.release.inherit(&above.release);
+        self.session_id.inherit(&above.session_id);
+        self.consent = self.consent.or(above.consent);
+    }
+
+    /// Who it is of.
+    pub fn names(&self) -> Names<'b> {
+        let names = [
+            &self.store_id,
+            &self.terminal_id,
+            &self.release,
+            &self.session_id,
+        ];
+        let text = |named: &Named<'b>| named.0.as_ref().map(|(_, text)| text.clone());
+        Names(names.map(text), self.consent)
     }
 
     /// How many samples, histograms, summaries and events it brings.

@@ -17,6 +17,6 @@ mod batch;
 mod opened;
 mod rules;
 
-pub(super) use batch::Batch;
-pub(super) use opened::{Opened, answered, open};
+pub(super) use batch::{Batch, Names};
+pub(super) use opened::{answered, open};
 pub use rules::{Rule, Rules};

@@ -29,6 +29,10 @@ use crate::room::{Held, REQUEST_BYTES};
 const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// How much memory is set aside for what is read of a body, in bodies.
 const READING: usize = 12;
+/// How much of that is for what stays, if the rest is for what is read on the way to it; in bodies.
+const STAYING: usize = 6;
+/// More memory is asked for in pieces of this size. Unit: bytes.
+const SPACE_BYTES: usize = 64 * 1024;
 
 /// A request whose body is unpacked.
 #[derive(Debug)]
@@ -45,6 +49,29 @@ pub struct Opened<'h, T> {
     pub kind: T,
     /// The body.
     pub body: Bytes,
+}
+
+/// Memory for what is read of a body, of which more is set aside as it is used up.
+#[derive(Debug)]
+pub struct Space<'s> {
+    held: &'s mut Held,
+    free: usize,
+}
+
+impl Space<'_> {
+    /// Takes some.
+    ///
+    /// # Errors
+    /// When there is none left.
+    pub fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.free {
+            let more = (bytes - self.free).max(SPACE_BYTES);
+            self.held.add(more)?;
+            self.free += more;
+        }
+        self.free -= bytes;
+        Ok(())
+    }
 }
 
 /// Receives a request and unpacks its body. `kind_of` knows the format's content types.
@@ -99,6 +126,20 @@ impl<T> Opened<'_, T> {
     pub async fn read<R>(&self, read: impl FnOnce() -> Result<R, Refusal>) -> Result<R, Refusal> {
         let is_long = self.body.len() > INLINE_BYTES_MAX;
         self.hall.turns.aside(is_long, read).await
+    }
+
+    /// The same, for a reader that says what it keeps: a body of many small parts takes more memory than is set aside
+    /// for all.
+    pub async fn read_within<R>(
+        &mut self,
+        read: impl FnOnce(&mut Space<'_>) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let is_long = self.body.len() > INLINE_BYTES_MAX;
+        let mut space = Space {
+            held: &mut self.held,
+            free: STAYING * self.body.len(),
+        };
+        self.hall.turns.aside(is_long, || read(&mut space)).await
     }
 
     /// Hands the batches of the body to the intake, and waits until what it has taken is durable. A payload that names
