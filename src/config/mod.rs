@@ -23,9 +23,9 @@ mod values;
 use crate::auth::Mode;
 use layers::Fault;
 pub use settings::{
-    Auth, ClickHouse, Config, Connections, Data, Doors, Engine, Flags, IdempotencyKeys, Journal, Limits,
-    Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate, Terminals,
-    Tls,
+    Auth, ClickHouse, Config, Connections, Data, Doors, Engine, Flags, IdempotencyKeys, Journal,
+    Limits, Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate,
+    Terminals, Tls,
 };
 pub use values::{Bytes, Consent, Jwks, List, Networks, Rate, Span, StoreRates};
 
@@ -276,7 +276,10 @@ mod tests {
         assert_eq!(doors.faro_store.as_deref(), Some("store-1"));
         assert!(doors.are_faro_logs_counted && doors.otlp_consent == Consent::Required);
         for (text, expected) in [
-            ("[doors.otlp]\nstore = \"s\"\nconsent = \"maybe\"\n", "line 3"),
+            (
+                "[doors.otlp]\nstore = \"s\"\nconsent = \"maybe\"\n",
+                "line 3",
+            ),
             ("[doors.otlp]\nconsnt = \"assumed\"\n", "doors_otlp_consent"),
         ] {
             let said = load(text).unwrap_err().to_string();

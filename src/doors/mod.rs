@@ -38,6 +38,7 @@
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
 //! | `foreign/` | what the doors of foreign formats share |
+//! | `faro/` | the door of Grafana Faro's Web SDK |
 
 mod admission;
 mod answer;
@@ -46,6 +47,7 @@ mod body;
 pub mod codings;
 pub mod cors;
 pub mod counters;
+pub mod faro;
 pub mod foreign;
 mod hall;
 pub mod idempotency;

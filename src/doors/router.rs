@@ -8,6 +8,7 @@ use axum::response::Response;
 use tillwatch_model::Outcomes;
 
 use crate::doors::answer;
+use crate::doors::faro;
 use crate::doors::hall::Hall;
 use crate::doors::library;
 use crate::doors::refusal::{Code, Verdict};
@@ -18,6 +19,7 @@ use crate::doors::terminal_v1;
 pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
+        .merge(faro::routes())
         .merge(renewal::routes())
         .merge(library::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {

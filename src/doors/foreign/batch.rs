@@ -24,10 +24,12 @@ pub struct Batch<'b> {
     pub histograms: Vec<Histogram<'b>>,
     /// What has happened.
     pub events: Vec<Event<'b>>,
+    /// How many values it brought that its door knows to have been counted before.
+    pub repeated: u64,
 }
 
 /// A name that several attributes may give. The one that stands first in its list counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Named<'b>(Option<(usize, Cow<'b, str>)>);
 
 impl<'b> Named<'b> {
@@ -40,6 +42,17 @@ impl<'b> Named<'b> {
     fn text(&self) -> Option<&str> {
         self.0.as_ref().map(|(_, text)| &**text)
     }
+}
+
+/// Whoever visits a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'r> {
+    /// The store.
+    pub store_id: &'r str,
+    /// The terminal.
+    pub terminal_id: &'r str,
+    /// The session, or nothing.
+    pub session_id: &'r str,
 }
 
 /// The attributes that name a store, in the order in which they count.
@@ -92,9 +105,42 @@ impl<'b> Batch<'b> {
         }
     }
 
+    /// Makes another batch of the same terminal, for what one may not hold.
+    pub fn another(&self) -> Self {
+        Self {
+            store_id: self.store_id.clone(),
+            terminal_id: self.terminal_id.clone(),
+            release: self.release.clone(),
+            session_id: self.session_id.clone(),
+            consent: self.consent,
+            ..Self::default()
+        }
+    }
+
     /// How many samples, histograms and events it brings.
     pub fn len(&self) -> usize {
         self.samples.len() + self.histograms.len() + self.events.len()
+    }
+
+    /// Whose page visits its values are of: the store, and the session or else the terminal.
+    pub(super) fn visitor<'r>(
+        &'r self,
+        who: &'r Who,
+        rule: &'r Rule,
+        nameless: &'static str,
+    ) -> Visitor<'r> {
+        let (proven_store, proven_terminal) = match who {
+            Who::Bearer(bearer) => (Some(&*bearer.store_id), bearer.terminal_id.as_deref()),
+            Who::App(key) => (None, Some(&*key.name)),
+            Who::Anybody | Who::Server(_) => (None, None),
+        };
+        let store_id = proven_store.or(self.store_id.text());
+        let terminal_id = proven_terminal.or(self.terminal_id.text());
+        Visitor {
+            store_id: store_id.or(rule.store.as_deref()).unwrap_or_default(),
+            terminal_id: terminal_id.unwrap_or(nameless),
+            session_id: self.session_id.text().unwrap_or_default(),
+        }
     }
 
     /// Takes out of errors what may name a person, ahead of time.
@@ -113,8 +159,8 @@ impl<'b> Batch<'b> {
         let store_id = self.store_id.text().or(rule.store.as_deref());
         let is_known = matches!(who, Who::Bearer(_));
         let terminal_id = self.terminal_id.text();
-        let is_terminal_known =
-            matches!(who, Who::Bearer(bearer) if bearer.terminal_id.is_some()) || matches!(who, Who::App(_));
+        let is_terminal_known = matches!(who, Who::Bearer(bearer) if bearer.terminal_id.is_some())
+            || matches!(who, Who::App(_));
         let text = |named: &'r Named<'b>| named.text().map_or(Field::Absent, Field::Is);
         Offer {
             unreadable: (store_id.is_none() && !is_known).then_some(Reason::NoStore),
@@ -170,7 +216,10 @@ mod tests {
         let mark = Mark::Content(b"");
         let offer = batch.offer(&Who::Anybody, &rule, "faro", mark);
         assert_eq!(offer.unreadable, Some(Reason::NoStore));
-        assert_eq!((offer.terminal_id, offer.has_consent), (Some("faro"), false));
+        assert_eq!(
+            (offer.terminal_id, offer.has_consent),
+            (Some("faro"), false)
+        );
         let assumed = Rule {
             is_consent_assumed: true,
             store: Some("store-1".into()),
