@@ -70,14 +70,15 @@ async fn take(
     let submitted = opened
         .submit(batches, Field::Absent, rule, NAMELESS, trace)
         .await;
-    hall.visits.settle(first, submitted.as_ref().ok());
-    let receipt = submitted?;
     // All batches are of one terminal, so what refuses one of them refuses all.
-    if let Some(reason) = receipt.refused
-        && receipt.outcomes.accepted + receipt.outcomes.duplicate == 0
-    {
-        return Err(Refusal::Batch(reason));
-    }
+    let receipt = submitted.and_then(|receipt| match receipt.refused {
+        Some(reason) if receipt.outcomes.accepted + receipt.outcomes.duplicate == 0 => {
+            Err(Refusal::Batch(reason))
+        }
+        _ => Ok(receipt),
+    });
+    hall.visits.settle(first, receipt.as_ref().ok());
+    let receipt = receipt?;
     let mut response = answer::accepted(&receipt, &places, ignored);
     if parts.headers.contains_key(SESSION_ID) {
         let valid = HeaderValue::from_static("valid");

@@ -245,11 +245,12 @@ impl<'b> Reader<'_, 'b> {
             return self.sample(item, sample);
         }
         let key = (metric, visit);
-        if let Some(last) = self.payload.last_reports.get(&key) {
+        if let Some(last) = self.payload.last_reports.get(&key).copied() {
+            self.admit(0)?;
             self.payload.batch.repeated += 1;
-            self.payload.batch.samples[*last] = sample;
-            self.payload.places[*last].item = item;
-            return self.admit(0);
+            self.payload.batch.samples[last] = sample;
+            self.payload.places[last].item = item;
+            return Ok(());
         }
         let visit = Some(key.1.clone());
         self.admit(size_of::<((&str, Cow<'_>), usize)>() + key.1.len())?;
@@ -263,7 +264,7 @@ impl<'b> Reader<'_, 'b> {
     /// Takes memory for an item, unless there are too many.
     fn admit(&mut self, bytes: usize) -> Result<(), Refusal> {
         let batch = &self.payload.batch;
-        if batch.len() as u64 + batch.repeated > self.limits.samples_max as u64 {
+        if batch.len() as u64 + batch.repeated >= self.limits.samples_max as u64 {
             return Err(Refusal::TooManySamples(self.limits.samples_max));
         }
         (self.take)(GROWTH * bytes)

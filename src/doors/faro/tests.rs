@@ -192,7 +192,7 @@ fn logs_count_if_they_shall_and_traces_never_do() {
 fn too_many_items_are_refused_whatever_list_they_are_in() {
     for list in ["measurements", "events", "exceptions"] {
         let body = |items: usize| format!(r#"{{"{list}":[{}]}}"#, vec!["1"; items].join(","));
-        let (few, many) = (body(10), body(11));
+        let (few, many) = (body(9), body(10));
         assert!(
             read_within(&few, &Catalogue::default(), 9, false).is_ok(),
             "{list}"
