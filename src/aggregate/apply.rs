@@ -72,12 +72,12 @@ impl Aggregator {
             self.live.report(shared, received_at_ms, header.offset_ms);
         }
         self.live.lost(shared.store, lost);
+        let hour = received_at_ms.div_euclid(HOUR_MS);
+        let account = account(shared.store, is_app);
         if header.is_keyed {
             self.keys
                 .insert(header.queue, first_result(entries.clone(), received_at_ms));
-            let hour = received_at_ms.div_euclid(HOUR_MS);
-            let counted = (account(shared.store, is_app), hour);
-            *self.key_counts.entry(counted).or_default() += 1;
+            *self.key_counts.entry((account, hour)).or_default() += 1;
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let rows_before = open_rows(opened);
@@ -114,7 +114,6 @@ impl Aggregator {
                 note_last(terminal, &self.layout, &arrival);
             }
         }
-        let hour = received_at_ms.div_euclid(HOUR_MS);
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let mut rows = open_rows(opened) - rows_before;
         let names = (&self.releases, &mut self.event_names);
@@ -123,7 +122,6 @@ impl Aggregator {
             .add(aside.events, (&header, shared), names);
         rows += self.summaries.add(&aside.summaries, &header, shared);
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
-        let account = account(shared.store, is_app);
         if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
             self.judge_rows(&header, hour, terminal_rows, store_rows);
         }

@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::auth::Denied;
 use crate::doors::admission;
 use crate::doors::answer;
+use crate::doors::faro;
 use crate::doors::hall::Hall;
 use crate::doors::idempotency;
 use crate::doors::refusal::Refusal;
@@ -38,6 +39,9 @@ const TRACING: [HeaderName; 4] = [
     HeaderName::from_static("baggage"),
     HeaderName::from_static("sentry-trace"),
 ];
+
+/// What Grafana Faro's Web SDK adds, beside what other clients do; the second is of those who post through Grafana.
+const FARO: [HeaderName; 2] = [faro::SESSION_ID, HeaderName::from_static("x-scope-orgid")];
 
 /// The origins whose pages may post; they can be replaced while requests come in.
 #[derive(Debug, Default)]
@@ -83,8 +87,19 @@ fn cors(origins: Arc<Origins>) -> CorsLayer {
         // A page from the internet may post to a collector in the shop's own network.
         .allow_private_network(AllowPrivateNetwork::predicate(is_allowed))
         .allow_methods([Method::POST])
-        .allow_headers(own.into_iter().chain(TRACING).collect::<Vec<_>>())
-        .expose_headers([RETRY_AFTER, DATE, idempotency::REPLAYED, request_id::HEADER])
+        .allow_headers(
+            own.into_iter()
+                .chain(TRACING)
+                .chain(FARO)
+                .collect::<Vec<_>>(),
+        )
+        .expose_headers([
+            RETRY_AFTER,
+            DATE,
+            idempotency::REPLAYED,
+            request_id::HEADER,
+            faro::SESSION_STATUS,
+        ])
         .max_age(PREFLIGHT_AGE)
 }
 

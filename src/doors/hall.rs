@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::doors::backlog::Backlog;
 use crate::doors::cors::Origins;
 use crate::doors::counters::Counters;
+use crate::doors::faro::Visits;
 use crate::doors::foreign;
 use crate::doors::limits::Limits;
 use crate::doors::trace::Trace;
@@ -48,6 +49,8 @@ pub struct Hall {
     pub(super) chance: Chance,
     /// What the doors of foreign formats take for granted.
     pub(super) rules: foreign::Rules,
+    /// The page visits of which Faro's web vitals have been counted.
+    pub(super) visits: Visits,
     /// Set once the process is stopping.
     is_stopping: Arc<AtomicBool>,
 }
@@ -95,6 +98,7 @@ impl Hall {
             clock: parts.clock,
             chance: parts.chance,
             rules: parts.rules,
+            visits: Visits::default(),
             is_stopping: parts.is_stopping,
         })
     }

@@ -40,6 +40,7 @@
 //! | `legacy/` | the door of reports with percentiles that pages make themselves |
 //! | `foreign/` | what the doors of foreign formats share |
 //! | `otlp/` | the door of OpenTelemetry's exporters: OTLP/HTTP metrics |
+//! | `faro/` | the door of Grafana Faro's Web SDK |
 
 mod admission;
 mod answer;
@@ -48,6 +49,7 @@ mod body;
 pub mod codings;
 pub mod cors;
 pub mod counters;
+pub mod faro;
 pub mod foreign;
 mod hall;
 mod legacy;

@@ -8,6 +8,7 @@ use axum::response::Response;
 use tillwatch_model::Outcomes;
 
 use crate::doors::answer;
+use crate::doors::faro;
 use crate::doors::hall::Hall;
 use crate::doors::legacy;
 use crate::doors::library;
@@ -22,6 +23,7 @@ pub fn router(hall: Arc<Hall>) -> Router {
         .merge(terminal_v1::routes())
         .merge(legacy::routes())
         .merge(otlp::routes())
+        .merge(faro::routes())
         .merge(renewal::routes())
         .merge(library::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {

@@ -77,12 +77,12 @@ impl SummariesRequest {
         })
     }
 
-    fn from_s(&self) -> u32 {
+    fn first_s(&self) -> u32 {
         u32::try_from(self.from_ms / 1_000).unwrap_or(0)
     }
 
     fn wants(&self, metric: &str, store_id: &str, minute_s: u32) -> bool {
-        minute_s >= self.from_s()
+        minute_s >= self.first_s()
             && self.metric.is_none_or(|wanted| wanted == metric)
             && self
                 .store_id
@@ -202,7 +202,7 @@ pub async fn answer(
             note: NOTE,
             is_whole,
             summaries: lines
-                .map(|((_, key), sums)| line(&catalogue, key, sums))
+                .map(|((_, key), sums)| line(&catalogue, &key, sums))
                 .collect(),
         })
     };
@@ -258,7 +258,7 @@ fn at_rest(catalogue: &Catalogue, found: Found) -> SummaryRow {
     }
 }
 
-fn line(catalogue: &Catalogue, key: SummaryKey, sums: SummarySums) -> Line {
+fn line(catalogue: &Catalogue, key: &SummaryKey, sums: SummarySums) -> Line {
     let report = |report: Percentiles| {
         let [p50, p95, p99] = report
             .values
@@ -318,7 +318,7 @@ async fn fetch(
     let found = sources
         .fetch(&sql, |query| {
             let mut query = query
-                .param("from_s", request.from_s())
+                .param("from_s", request.first_s())
                 .param("collector_id", view.collector_id.to_string())
                 .param("confirmed", view.confirmed)
                 // One more says that there are more.

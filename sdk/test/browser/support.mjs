@@ -108,10 +108,11 @@ export class Collector {
   }
 }
 
-/** The line between page and collector: serves pages and passes /v1 on, as long as it is open. */
+/** The line between page and collector: serves pages and passes on what begins with `through`, as long as it is open. */
 export class Line {
-  constructor(collector, files = {}) {
+  constructor(collector, files = {}, through = '/v1/') {
     this.collector = collector;
+    this.through = through;
     this.files = files;
     /** 'open', 'cut' (no answer), '503', 'lost' (the collector gets it, the page gets no answer), 'login' (a foreign page) */
     this.mode = 'open';
@@ -132,7 +133,7 @@ export class Line {
 
   answer(request, response) {
     const { pathname } = new URL(request.url, this.url);
-    if (!pathname.startsWith('/v1/')) {
+    if (!pathname.startsWith(this.through)) {
       const file = this.files[pathname];
       if (file === undefined) return void response.writeHead(404).end();
       const type = pathname.endsWith('.js') ? 'text/javascript' : 'text/html';

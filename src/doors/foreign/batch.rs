@@ -26,6 +26,8 @@ pub struct Batch<'b> {
     pub summaries: Vec<Summary<'b>>,
     /// What has happened.
     pub events: Vec<Event<'b>>,
+    /// How many values it brought that its door knows to have been counted before.
+    pub repeated: u64,
 }
 
 /// Who a batch is of: batches of the same names are one.
@@ -52,6 +54,17 @@ impl<'b> Named<'b> {
     fn text(&self) -> Option<&str> {
         self.0.as_ref().map(|(_, text)| &**text)
     }
+}
+
+/// Whoever visits a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor<'r> {
+    /// The store.
+    pub store_id: &'r str,
+    /// The terminal.
+    pub terminal_id: &'r str,
+    /// The session, or nothing.
+    pub session_id: &'r str,
 }
 
 /// The attributes that name a store, in the order in which they count.
@@ -125,9 +138,42 @@ impl<'b> Batch<'b> {
         Names(names.map(text), self.consent)
     }
 
+    /// Makes another batch of the same terminal, for what one may not hold.
+    pub fn another(&self) -> Self {
+        Self {
+            store_id: self.store_id.clone(),
+            terminal_id: self.terminal_id.clone(),
+            release: self.release.clone(),
+            session_id: self.session_id.clone(),
+            consent: self.consent,
+            ..Self::default()
+        }
+    }
+
     /// How many samples, histograms, summaries and events it brings.
     pub fn len(&self) -> usize {
         self.samples.len() + self.histograms.len() + self.summaries.len() + self.events.len()
+    }
+
+    /// Whose page visits its values are of: the store, and the session or else the terminal.
+    pub(super) fn visitor<'r>(
+        &'r self,
+        who: &'r Who,
+        rule: &'r Rule,
+        nameless: &'static str,
+    ) -> Visitor<'r> {
+        let (proven_store, proven_terminal) = match who {
+            Who::Bearer(bearer) => (Some(&*bearer.store_id), bearer.terminal_id.as_deref()),
+            Who::App(key) => (None, Some(&*key.name)),
+            Who::Anybody | Who::Server(_) => (None, None),
+        };
+        let store_id = proven_store.or(self.store_id.text());
+        let terminal_id = proven_terminal.or(self.terminal_id.text());
+        Visitor {
+            store_id: store_id.or(rule.store.as_deref()).unwrap_or_default(),
+            terminal_id: terminal_id.unwrap_or(nameless),
+            session_id: self.session_id.text().unwrap_or_default(),
+        }
     }
 
     /// Takes out of errors what may name a person, ahead of time.

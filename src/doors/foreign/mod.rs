@@ -12,11 +12,16 @@
 //! | `rules.rs` | what a door takes for granted |
 //! | `batch.rs` | what a payload brings of one terminal; which attributes say who that is |
 //! | `opened.rs` | the steps from a request to its receipt |
+//! | `json.rs` | a way through JSON that keeps nothing and lets a wrong value spoil only itself |
+//! | `meant_for.rs` | for which door a body was meant that came to another |
 
 mod batch;
+pub mod json;
+mod meant_for;
 mod opened;
 mod rules;
 
-pub(super) use batch::{Batch, Names};
+pub(super) use batch::{Batch, Names, Visitor};
+pub(super) use meant_for::meant_for_another;
 pub(super) use opened::{answered, open};
 pub use rules::{Rule, Rules};

@@ -13,16 +13,17 @@ use crate::auth::Who;
 use crate::clock::InDoubt;
 use crate::doors::backlog::Turn;
 use crate::doors::codings::Packing;
-use crate::doors::foreign::{Batch, Rule};
+use crate::doors::foreign::{Batch, Rule, Visitor};
 use crate::doors::hall::Hall;
 use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
+use crate::intake::counters::Counters;
 use crate::intake::keys::Key;
 use crate::intake::laps::Stage;
 use crate::intake::limits::Class;
 use crate::intake::offer::{Field, Mark, Number};
-use crate::intake::{Offers, Receipt};
+use crate::intake::{self, Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
 /// A body that is longer is unpacked and read aside, because the other connections of the thread would wait. Unit: bytes.
@@ -142,6 +143,16 @@ impl<T> Opened<'_, T> {
         self.hall.turns.aside(is_long, || read(&mut space)).await
     }
 
+    /// Whose page visits the values of a batch are of.
+    pub fn visitor<'r>(
+        &'r self,
+        batch: &'r Batch<'_>,
+        rule: &'r Rule,
+        nameless: &'static str,
+    ) -> Visitor<'r> {
+        batch.visitor(&self.who, rule, nameless)
+    }
+
     /// Hands the batches of the body to the intake, and waits until what it has taken is durable. A payload that names
     /// no terminal is of the one called `nameless`.
     pub async fn submit(
@@ -184,17 +195,43 @@ impl<T> Opened<'_, T> {
         };
         let intake = &self.hall.intake;
         let submitted = intake.submit(&self.who, &offered, self.held, trace.laps());
-        let pending = submitted.await?;
+        let submitted = submitted.await;
         // What waits for the disk is no more than what is written.
         drop(offers);
         let is_one = batches.len() == 1;
+        let repeated = batches.iter().map(|batch| batch.repeated).sum();
         drop(batches);
-        let receipt = pending.durable(trace.laps()).await?;
+        let receipt = match submitted {
+            Ok(pending) => pending.durable(trace.laps()).await,
+            Err(refusal) => Err(refusal),
+        };
+        let receipt = count_repeated(&intake.books().counters, receipt, repeated)?;
         match receipt.refused {
             Some(reason) if is_one => Err(Refusal::Batch(reason)),
             _ => Ok(receipt),
         }
     }
+}
+
+/// Counts values that the intake never saw, because they were known before: they share the fate of the request.
+fn count_repeated(
+    counters: &Counters,
+    receipt: Result<Receipt, intake::Refusal>,
+    repeated: u64,
+) -> Result<Receipt, Refusal> {
+    let mut receipt = receipt.inspect_err(|_| counters.defer(repeated))?;
+    let outcomes = &mut receipt.outcomes;
+    match receipt.refused {
+        Some(reason) if outcomes.accepted + outcomes.duplicate == 0 => {
+            counters.reject(reason, repeated);
+            outcomes.rejected += repeated;
+        }
+        _ => {
+            counters.duplicate(repeated);
+            outcomes.duplicate += repeated;
+        }
+    }
+    Ok(receipt)
 }
 
 /// Answers a request by these steps, and writes down what it took.

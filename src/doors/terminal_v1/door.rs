@@ -18,12 +18,13 @@ use super::wrapping::{Opened, Wrapping, open_envelope};
 use crate::auth::Who;
 use crate::clock::InDoubt;
 use crate::doors;
+use crate::doors::foreign::meant_for_another;
 use crate::doors::hall::Hall;
 use crate::doors::receive::{Received, receive};
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::{Sender, Trace};
 use crate::intake::laps::Stage;
-use crate::intake::offer::Event;
+use crate::intake::offer::{Event, Field};
 use crate::intake::{Offers, Receipt};
 use crate::room::{Held, REQUEST_BYTES};
 
@@ -34,9 +35,12 @@ const UNPACK_INLINE_BYTES_MAX: usize = 16 * 1024;
 /// for the same reason. Unit: bytes.
 const PARSE_INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Where this door is.
+const PATH: &str = "/v1/batches";
+
 /// The paths of this door.
 pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
-    Router::new().route("/v1/batches", post(post_batches))
+    Router::new().route(PATH, post(post_batches))
 }
 
 async fn post_batches(State(hall): State<Arc<Hall>>, request: Request) -> Response {
@@ -170,7 +174,7 @@ fn parse<'b>(
         samples_max: limits.samples_max,
     };
     let body: &'b [u8] = match parse_holding(&opened.body, opened.format, limits, held)? {
-        Parsed::Request(request) => return Ok(request),
+        Parsed::Request(request) => return ours(request, opened),
         Parsed::Plain(body) => body,
         Parsed::Envelope(envelope) => {
             let unwrapped = open_envelope(&envelope, decoded_bytes_max)?;
@@ -186,6 +190,22 @@ fn parse<'b>(
             Err(ParseError::Malformed(nested).into())
         }
     }
+}
+
+/// Tells a sender of another format where its door is: such a body looks like a batch without a version.
+fn ours<'b>(
+    request: request::Request<'b>,
+    opened: &Opened,
+) -> Result<request::Request<'b>, Refusal> {
+    if let ([batch], Format::Json) = (&*request.batches, opened.format)
+        && batch.v == Field::Absent
+        && request.unknown_keys > 0
+        && let Ok(text) = std::str::from_utf8(&opened.body)
+        && let Some(refusal) = meant_for_another(text, PATH)
+    {
+        return Err(refusal);
+    }
+    Ok(request)
 }
 
 fn parse_holding<'b>(

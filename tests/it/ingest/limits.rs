@@ -443,7 +443,7 @@ async fn pages_of_named_origins_may_post_and_no_others() {
             assert_eq!(header(&answer, credentials).as_deref(), Some("true"));
             assert_eq!(
                 header(&answer, "access-control-expose-headers").as_deref(),
-                Some("retry-after,date,idempotent-replayed,x-request-id")
+                Some("retry-after,date,idempotent-replayed,x-request-id,x-faro-session-status")
             );
             assert!(header(&answer, "date").is_some());
             assert!(header(&answer, "vary").unwrap().contains("origin"));

@@ -8,6 +8,7 @@ mod dedup;
 mod encodings;
 mod events;
 mod example;
+mod faro;
 mod histograms;
 mod keys;
 mod legacy;
