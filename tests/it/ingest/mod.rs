@@ -13,6 +13,7 @@ mod keys;
 mod library;
 mod limits;
 mod mutations;
+mod otlp;
 mod samples;
 mod types;
 
