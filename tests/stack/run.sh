@@ -28,4 +28,5 @@ cat "$folder/pages.out" "$folder/pages.log"
 # Not beside the others: a dozen browsers would make the minutes of alerts longer.
 tests/stack/sdk.sh
 tests/stack/faro.sh
+tests/stack/otlp.sh
 echo "test-stack: all passed"

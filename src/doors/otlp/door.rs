@@ -124,3 +124,14 @@ pub(super) fn read<'b>(
     }
     Ok(gather.gathered())
 }
+
+/// How many data points a body holds, if it is a request: what the fuzzer reads bodies by.
+#[must_use]
+pub fn points(body: &[u8], encoding: Encoding, catalogue: &Catalogue) -> Option<usize> {
+    let limits = Limits {
+        batches_max: 20,
+        points_max: 1_000,
+    };
+    let gathered = read(body, encoding, catalogue, limits, &mut |_| Ok(())).ok()?;
+    Some(gathered.tally.points)
+}

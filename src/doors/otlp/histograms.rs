@@ -33,6 +33,12 @@ struct Bucket {
     count: u64,
 }
 
+const EMPTY: Bucket = Bucket {
+    low: 0.0,
+    high: 0.0,
+    count: 0,
+};
+
 /// A histogram whose sender has chosen the bounds.
 pub(super) fn explicit<'b>(
     known: &Known<'b, '_>,
@@ -144,7 +150,7 @@ struct Clipped<I> {
     spread: Spread,
     /// The sums if all values were at the lower bounds, or at the upper ones.
     sums: (f64, f64),
-    /// The last bucket.
+    first: Bucket,
     last: Bucket,
 }
 
@@ -170,22 +176,15 @@ impl<I: Iterator<Item = Bucket> + Clone> Clipped<I> {
             buckets,
             spread: *spread,
             sums: (0.0, 0.0),
-            last: Bucket {
-                low: 0.0,
-                high: 0.0,
-                count: 0,
-            },
+            first: EMPTY,
+            last: EMPTY,
         };
         let mut count: u64 = 0;
         let (mut least, mut most) = (0.0, 0.0);
         for bucket in clipped.held() {
             let bucket = bucket?;
-            if count == 0
-                && spread
-                    .min
-                    .is_some_and(|min| min > bucket.high * (1.0 + SLACK))
-            {
-                return Err(Reason::InvalidHistogram);
+            if count == 0 {
+                clipped.first = bucket;
             }
             count = count
                 .checked_add(bucket.count)
@@ -198,7 +197,12 @@ impl<I: Iterator<Item = Bucket> + Clone> Clipped<I> {
         let sum_fits = spread.sum.is_none_or(|sum| {
             sum >= least * (1.0 - SLACK) && sum <= most * (1.0 + SLACK) + f64::MIN_POSITIVE
         });
-        if count != spread.count || !sum_fits {
+        // The ends lie in the outermost buckets, which were cut off there.
+        let Self { first, last, .. } = &clipped;
+        let min_fits = |min: f64| first.low <= min * (1.0 + SLACK);
+        let max_fits = |max: f64| last.high >= max * (1.0 - SLACK);
+        let ends_fit = spread.min.is_none_or(min_fits) && spread.max.is_none_or(max_fits);
+        if count != spread.count || !sum_fits || (count > 0 && !ends_fit) {
             return Err(Reason::InvalidHistogram);
         }
         Ok(clipped)
@@ -225,34 +229,47 @@ impl<I: Iterator<Item = Bucket> + Clone> Clipped<I> {
         })
     }
 
-    /// The share of the buckets' widths at which the values would have the sum that they have.
+    /// The share of the buckets' widths at which the values would have the sum that they have. The least and the
+    /// greatest of them are known, if they are given, and have no say in that.
     fn share(&self, last_bound: f64) -> Share {
-        let (least, mut most) = self.sums;
-        let mut last_high = last_bound;
+        let Spread { sum, min, max, .. } = self.spread;
+        let (mut least, mut most) = self.sums;
+        let mut last_high = last_bound.max(self.last.low);
         if self.last.high.is_infinite() {
             // Nothing says how far it goes. It goes as far as the sum can have it.
             let count = to_float(self.last.count);
             let others = least - self.last.low * count;
-            last_high = self
-                .spread
-                .sum
-                .map_or(last_bound, |sum| (sum - others) / count);
-            last_high = last_high.max(self.last.low);
-            let below = self
-                .held()
-                .flatten()
-                .filter(|bucket| bucket.high.is_finite());
+            last_high = last_high.max(sum.map_or(0.0, |sum| (sum - others) / count));
+            let below = self.held().flatten();
+            let below = below.filter(|bucket| bucket.high.is_finite());
             most = below
                 .map(|bucket| bucket.high * to_float(bucket.count))
                 .sum();
             most += last_high * count;
         }
-        let of_width = match self.spread.sum {
-            Some(sum) if most > least => ((sum - least) / (most - least)).clamp(0.0, 1.0),
-            _ => 0.5,
-        };
+        let mut left = sum.unwrap_or(f64::NAN);
+        let known = [
+            (min, self.first),
+            (max.filter(|_| self.spread.count > 1), self.last),
+        ];
+        for (value, bucket) in known {
+            if let Some(value) = value {
+                left -= value;
+                least -= bucket.low;
+                most -= if bucket.high.is_infinite() {
+                    last_high
+                } else {
+                    bucket.high
+                };
+            }
+        }
+        let of_width = (left - least) / (most - least);
         Share {
-            of_width,
+            of_width: if of_width.is_finite() {
+                of_width.clamp(0.0, 1.0)
+            } else {
+                0.5
+            },
             last_high,
         }
     }

@@ -36,3 +36,4 @@ mod window;
 mod wire;
 
 pub(super) use door::routes;
+pub use door::{Encoding, points};

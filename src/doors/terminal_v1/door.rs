@@ -98,6 +98,10 @@ async fn take(
     let request = parsing.await?;
     trace.lap(Stage::Decode);
     if request.unknown_keys > 0 {
+        if is_otlp(&body) {
+            let elsewhere = "this is a request of OTLP, whose metrics are posted to /v1/metrics";
+            return Err(Refusal::Malformed(elsewhere.to_owned()));
+        }
         hall.counters.unknown_keys.increment(request.unknown_keys);
     }
     let first = request.batches.first().map(|batch| sender(batch, &who));
@@ -124,6 +128,13 @@ async fn take(
         Some(reason) if !is_many => Err(Refusal::Batch(reason)),
         _ => Ok(receipt),
     }
+}
+
+/// Whether a body that holds unknown keys begins as OTLP's JSON does.
+fn is_otlp(opened: &Opened) -> bool {
+    let text = opened.body.trim_ascii_start().strip_prefix(b"{");
+    let key = text.map_or(&[][..], |text| text.trim_ascii_start());
+    opened.format == Format::Json && key.starts_with(b"\"resource")
 }
 
 /// Who sent a batch, as its token says it, else the batch.

@@ -25,6 +25,9 @@ const TYPES: [(&str, Option<Format>); 7] = [
 
 /// The types that may be sent, for whoever has sent something else.
 const TYPES_WANTED: &str = "application/json or application/msgpack";
+/// The same for who sends protobuf, which is OTLP's.
+const TYPES_WANTED_FOR_PROTOBUF: &str =
+    "application/json or application/msgpack; metrics of OTLP are posted to /v1/metrics";
 
 /// How a request says that its body is packed and written.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +62,15 @@ impl Wrapping {
         let known = TYPES
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(content_type));
-        let (_, format) = known.ok_or(Refusal::ContentType(TYPES_WANTED))?;
+        let (_, format) = known.ok_or_else(|| {
+            let is_protobuf = content_type.ends_with("protobuf");
+            let wanted = if is_protobuf {
+                TYPES_WANTED_FOR_PROTOBUF
+            } else {
+                TYPES_WANTED
+            };
+            Refusal::ContentType(wanted)
+        })?;
         Ok(Self {
             packing,
             format: *format,

@@ -15,6 +15,7 @@ mod legacy;
 mod library;
 mod limits;
 mod mutations;
+mod otlp;
 mod samples;
 mod types;
 

@@ -1,0 +1,15 @@
+//! A body of OTLP metrics, in both encodings: read, or refused, and never worse. What is read asks for the memory of
+//! what it keeps.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tillwatch::doors::otlp::{Encoding, points};
+use tillwatch_model::Catalogue;
+
+fuzz_target!(|body: &[u8]| {
+    let catalogue = Catalogue::default();
+    for encoding in [Encoding::Protobuf, Encoding::Json] {
+        let _points = points(body, encoding, &catalogue);
+    }
+});

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# OpenTelemetry's own exporters, in JavaScript and Python, against a real collector. `make test-stack` calls it beside
+# its other parts.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+source tests/stack/support.sh
+
+find_tillwatch
+STACK_PROGRAM="$(realpath "$tillwatch")"
+export STACK_PROGRAM
+# What starts the collector for tests in Node lies beside the library's own tests.
+scripts/sdk.sh
+(cd tests/otlp && npm ci --ignore-scripts --no-audit --no-fund)
+begin
+python3 -m venv "$folder/python" || fail "Python's venv is missing (on Debian, as root: apt-get install python3-venv)"
+"$folder/python/bin/pip" install --quiet --disable-pip-version-check --requirement tests/otlp/requirements.txt
+export OTLP_PYTHON="$folder/python/bin/python"
+node --test tests/otlp/*.test.mjs
+pass "exporters of OpenTelemetry"
