@@ -1,3 +1,5 @@
 /** What a page measures by itself, web vitals apart. */
+/** Before the page's own listeners. */
+export declare const listen: (type: string, work: (event: any) => void) => void;
 /** Listens and observes, for as long as the page lives. */
-export declare function watch(): void;
+export declare const watch: () => void;
