@@ -3,8 +3,8 @@
 import { count, error, level, observe } from './api';
 import { atEnd, connect, leave, retry, safely } from './till';
 
-/** Before the page's own listeners. */
-export const listen = (type: string, work: (event: any) => void): void => addEventListener(type, work, true);
+/** Listens after the page's own listeners, or before them. Only after them an `error` is one of a script. */
+export const listen = (type: string, work: (event: any) => void, isBefore?: boolean): void => addEventListener(type, work, isBefore);
 
 const watchEntries = (type: string, take: (entries: any[]) => void) =>
   safely(() => new PerformanceObserver((list) => take(list.getEntries())).observe({ type, buffered: true }));

@@ -168,25 +168,25 @@ export const watchVitals = (): void => {
     const visit = visits;
     if (isTrusted) setTimeout(() => visit === visits && endLcp(), ON_ITS_WAY_MS);
   };
-  listen('keydown', finish);
-  listen('click', finish);
   const hide = ({ timeStamp }: Event) => {
     hiddenAt = Math.min(hiddenAt, timeStamp);
     takeRest();
     endLcp();
   };
-  // A page that is left hears of that first, and may not come to keep what it records when it is hidden.
-  listen('pagehide', hide);
-  listen('visibilitychange', (event) => page.hidden && hide(event));
-  listen('pageshow', ({ persisted, timeStamp }: any) => {
-    if (!persisted) return;
+  const restore = ({ timeStamp }: Event) => {
+    const frame = (work: () => void) => requestAnimationFrame(work);
     beginVisit();
     setTimeout(() => (hiddenAt = firstHidden()));
-    const frame = (work: () => void) => requestAnimationFrame(work);
     frame(() => frame(() => {
       lcp = performance.now() - timeStamp;
       painted(lcp);
       endLcp();
     }));
-  });
+  };
+  listen('keydown', finish, true);
+  listen('click', finish, true);
+  // A page that is left hears of that first, and may not come to keep what it records when it is hidden.
+  listen('pagehide', hide, true);
+  listen('visibilitychange', (event) => page.hidden && hide(event), true);
+  listen('pageshow', (event) => event.persisted && restore(event), true);
 };
