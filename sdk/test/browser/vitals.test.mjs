@@ -148,11 +148,11 @@ describe('web vitals are those of web-vitals', { concurrency: 4, timeout: 400_00
   test('many interactions: the 98th percentile of them', async () => {
     const till = await at('/');
     await sleep(600);
-    await pay(till, 120, 0, 240, 60, 0, 90);
+    await pay(till, 120, 0, 900, 60, 0, 90);
     await pay(till, ...Array(60).fill(0));
     await till.page.keyboard.press('Tab');
     const theirs = await left(till, { LCP: 1, INP: 1 });
-    assert.ok(theirs.find(({ name }) => name === 'INP').value < 200, 'the longest is beyond the percentile');
+    assert.ok(theirs.find(({ name }) => name === 'INP').value < 900, 'the longest is beyond the percentile');
   });
 
   test('another browser: no shifts, no soft navigations, interactions that nobody counts', async () => {
