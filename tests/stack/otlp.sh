@@ -5,14 +5,17 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/stack/support.sh
 
+need_python
 find_tillwatch
 STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
 # What starts the collector for tests in Node lies beside the library's own tests.
 scripts/sdk.sh
-(cd tests/otlp && npm ci --ignore-scripts --no-audit --no-fund)
+if [[ ! tests/otlp/node_modules/.package-lock.json -nt tests/otlp/package-lock.json ]]; then
+  npm ci --prefix tests/otlp --ignore-scripts --no-audit --no-fund
+fi
 begin
-python3 -m venv "$folder/python" || fail "Python's venv is missing (on Debian, as root: apt-get install python3-venv)"
+python3 -m venv "$folder/python"
 "$folder/python/bin/pip" install --quiet --disable-pip-version-check --requirement tests/otlp/requirements.txt
 export OTLP_PYTHON="$folder/python/bin/python"
 node --test tests/otlp/*.test.mjs

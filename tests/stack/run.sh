@@ -6,6 +6,7 @@ source tests/stack/support.sh
 
 need_prometheus
 need_chromium
+need_python
 begin
 # Its parts have to wait for their own.
 end_within=240

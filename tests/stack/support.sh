@@ -47,6 +47,12 @@ need_chromium() {
   install_packages chromium || fail "Chromium is missing (on Debian, as root: apt-get install --no-install-recommends chromium); CHROMIUM can name it"
 }
 
+# Installs Python's venv where it can; elsewhere says that it is missing. Before `begin`.
+need_python() {
+  python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3 python3-venv \
+    || fail "Python's venv is missing (on Debian, as root: apt-get install --no-install-recommends python3-venv)"
+}
+
 # A folder of its own, and whatever is in `pids` is ended, in that order, when the script ends.
 begin() {
   folder="$(mktemp -d)"
