@@ -18,6 +18,7 @@ use crate::aggregate::proposals::Proposals;
 use crate::aggregate::row_quota::{Overdrawn, RowQuota};
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::OpenSessions;
+use crate::aggregate::summaries::OpenSummaries;
 use crate::aggregate::terminal_hours::OpenTerminalHours;
 use crate::aggregate::terminals::{Limits, Terminal, TerminalKey, Terminals};
 
@@ -62,6 +63,7 @@ pub struct Aggregator {
     pub(super) terminal_hours: OpenTerminalHours,
     pub(super) sessions: OpenSessions,
     pub(super) event_groups: OpenEventGroups,
+    pub(super) summaries: OpenSummaries,
     pub(super) event_names: EventNames,
     pub(super) live: LiveSeries,
     pub(super) terminals: Terminals,
@@ -106,6 +108,7 @@ impl Aggregator {
             terminal_hours: OpenTerminalHours::default(),
             sessions: OpenSessions::new(&catalogue),
             event_groups: OpenEventGroups::default(),
+            summaries: OpenSummaries::default(),
             event_names: ages.event_names.clone(),
             live: LiveSeries::new(
                 Arc::clone(&layout),
@@ -218,6 +221,7 @@ impl Aggregator {
             terminal_hours,
             sessions: self.sessions.take(),
             event_groups: self.event_groups.take(),
+            summaries: self.summaries.take(),
             tables: self.tables(),
             stores: self.stores.saved(),
             releases: self.releases.saved(),
@@ -273,7 +277,8 @@ impl Aggregator {
     /// Rows that a seal would write now. Those by terminal and session have no buckets and weigh half.
     #[must_use]
     pub fn rows(&self) -> usize {
-        let without_buckets = self.terminal_hours.len() + self.sessions.len();
+        let without_buckets =
+            self.terminal_hours.len() + self.sessions.len() + self.summaries.len();
         self.windows.rows() + without_buckets / 2 + self.event_groups.rows()
     }
 

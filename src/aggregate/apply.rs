@@ -9,7 +9,7 @@ use tillwatch_model::{BatchHeader, Entry, FirstResult};
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::cut::Totals;
-use crate::aggregate::entries::{kept, taken};
+use crate::aggregate::entries::{Aside, kept, taken};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::names::{NameSet, OVERFLOW_INDEX};
 use crate::aggregate::open::OpenWindows;
@@ -81,9 +81,9 @@ impl Aggregator {
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let rows_before = open_rows(opened);
-        let mut events = Vec::new();
+        let mut aside = Aside::default();
         for entry in entries {
-            let entry = taken(entry?, &mut self.totals, &mut events);
+            let entry = taken(entry?, &mut self.totals, &mut aside);
             let Some((mut reading, histogram, value)) = entry else {
                 continue;
             };
@@ -118,7 +118,10 @@ impl Aggregator {
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let mut rows = open_rows(opened) - rows_before;
         let names = (&self.releases, &mut self.event_names);
-        rows += self.event_groups.add(events, (&header, shared), names);
+        rows += self
+            .event_groups
+            .add(aside.events, (&header, shared), names);
+        rows += self.summaries.add(&aside.summaries, &header, shared);
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
         let account = account(shared.store, is_app);
         if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
@@ -375,7 +378,7 @@ fn first_result(entries: Entries<'_>, received_at_ms: i64) -> FirstResult {
                     counts.fold(first.accepted, |sum, count| sum.saturating_add(*count));
             }
             Entry::Rejected(_, samples) => first.rejected = first.rejected.saturating_add(samples),
-            Entry::Event(_) | Entry::Drop(_) | Entry::Later => {}
+            Entry::Event(_) | Entry::Drop(_) | Entry::Summary(_) | Entry::Later => {}
         }
     }
     first

@@ -8,6 +8,7 @@ use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::proposals::Proposals;
 use crate::aggregate::saved::{SavedSeries, SavedTerminal};
 use crate::aggregate::sessions::TakenSessions;
+use crate::aggregate::summaries::OpenSummaries;
 use crate::aggregate::terminal_hours::TakenTerminalHours;
 use crate::aggregate::terminals::{TerminalChange, TerminalKey};
 
@@ -125,6 +126,8 @@ pub struct Cut {
     pub sessions: TakenSessions,
     /// What the cut holds by event and hour.
     pub event_groups: TakenEventGroups,
+    /// What the cut holds of reports that pages have made themselves.
+    pub summaries: OpenSummaries,
     /// What resolves the numbers of stores and releases.
     pub tables: Tables,
     /// Stores and when they were last seen.

@@ -1,17 +1,25 @@
 //! What is taken of a batch's entries, and what is counted of the others.
 
 use tillwatch_model::event::EventReading;
+use tillwatch_model::summary::SummaryReading;
 use tillwatch_model::{Catalogue, Connection, Entry, HistogramReading, Metric, Reading, Source};
 
 use crate::aggregate::brought::Brought;
 use crate::aggregate::cut::Totals;
 
-/// What was taken of a batch's entry; what was not is counted. Events are set aside: their samples went before them.
+/// What a batch says beside its samples, which went before.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    pub(super) events: Vec<EventReading>,
+    pub(super) summaries: Vec<SummaryReading>,
+}
+
+/// What was taken of a batch's entry; what was not is counted.
 #[inline]
 pub(super) fn taken(
     entry: Entry,
     totals: &mut Totals,
-    events: &mut Vec<EventReading>,
+    aside: &mut Aside,
 ) -> Option<(Reading, Option<HistogramReading>, u64)> {
     match entry {
         Entry::Sample(reading, value) => Some((reading, None, value)),
@@ -21,7 +29,11 @@ pub(super) fn taken(
             None
         }
         Entry::Event(event) => {
-            events.push(*event);
+            aside.events.push(*event);
+            None
+        }
+        Entry::Summary(summary) => {
+            aside.summaries.push(*summary);
             None
         }
         // Its sample is what counts here.

@@ -10,6 +10,7 @@ use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::cells::Chunks;
 use crate::aggregate::open::{KeptWindows, Tables};
 use crate::aggregate::sessions::KeptSessions;
+use crate::aggregate::summaries::OpenSummaries;
 use crate::aggregate::terminal_hours::KeptTerminalHours;
 use crate::aggregate::terminals::TerminalKey;
 
@@ -114,6 +115,12 @@ impl Aggregator {
             store: self.stores.find(store_id),
             from_s,
         }
+    }
+
+    /// Keeps the open rows of what pages have summed up themselves, and what resolves their names.
+    #[must_use]
+    pub fn open_summaries(&self) -> (OpenSummaries, Tables) {
+        (self.summaries.clone(), self.tables())
     }
 
     /// Keeps the open rows of a session.

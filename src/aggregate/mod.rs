@@ -20,6 +20,7 @@
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
+//! | `summaries.rs` | reports that pages have made themselves, by metric and minute |
 //! | `event_groups.rs` | events by what happened and hour that are still filling; names of custom events |
 //! | `terminal.rs` | one terminal: its sequence windows and last values |
 //! | `store_terminals.rs` | the terminals of one store |
@@ -56,6 +57,7 @@ pub mod proposals;
 pub mod row_quota;
 pub mod saved;
 pub mod sessions;
+pub mod summaries;
 pub mod terminal_hours;
 pub mod store_terminals;
 pub mod terminal;

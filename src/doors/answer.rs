@@ -71,7 +71,7 @@ pub(super) fn refused(refusal: &Refusal, chance: &Chance) -> Response {
 }
 
 /// Makes a sentence for people: a capital letter and a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase);
     let mut sentence: String = first.into_iter().flatten().chain(characters).collect();

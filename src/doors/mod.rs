@@ -37,8 +37,10 @@
 //! | `trace.rs` | what a request took; the line about a slow or failed one |
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
+//! | `legacy/` | the door of reports with percentiles that pages make themselves |
 //! | `foreign/` | what the doors of foreign formats share |
 //! | `faro/` | the door of Grafana Faro's Web SDK |
+//! | `otlp/` | the door of OpenTelemetry's exporters: OTLP/HTTP metrics |
 
 mod admission;
 mod answer;
@@ -50,9 +52,11 @@ pub mod counters;
 pub mod faro;
 pub mod foreign;
 mod hall;
+mod legacy;
 pub mod idempotency;
 mod library;
 mod limits;
+pub mod otlp;
 mod receive;
 pub mod refusal;
 mod renewal;

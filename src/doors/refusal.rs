@@ -352,7 +352,12 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 /// Every status that an answer may have, each once.
 pub fn statuses() -> BTreeSet<u16> {
     let refused = Code::ALL.into_iter().map(Code::status);
-    let statuses = refused.chain([StatusCode::ACCEPTED, BATCH_REFUSED, BATCH_OF_ANOTHER]);
+    let statuses = refused.chain([
+        StatusCode::OK,
+        StatusCode::ACCEPTED,
+        BATCH_REFUSED,
+        BATCH_OF_ANOTHER,
+    ]);
     statuses.map(|status| status.as_u16()).collect()
 }
 

@@ -10,7 +10,9 @@ use tillwatch_model::Outcomes;
 use crate::doors::answer;
 use crate::doors::faro;
 use crate::doors::hall::Hall;
+use crate::doors::legacy;
 use crate::doors::library;
+use crate::doors::otlp;
 use crate::doors::refusal::{Code, Verdict};
 use crate::doors::renewal;
 use crate::doors::terminal_v1;
@@ -20,6 +22,8 @@ pub fn router(hall: Arc<Hall>) -> Router {
     Router::new()
         .merge(terminal_v1::routes())
         .merge(faro::routes())
+        .merge(legacy::routes())
+        .merge(otlp::routes())
         .merge(renewal::routes())
         .merge(library::routes())
         .method_not_allowed_fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
@@ -28,7 +32,7 @@ pub fn router(hall: Arc<Hall>) -> Router {
         })
         .fallback(async |State(hall): State<Arc<Hall>>, request: Request| {
             let verdict = Verdict::of(Code::NotFound);
-            let message = "There is nothing here; batches are posted to /v1/batches.";
+            let message = "There is nothing here; batches are posted to /v1/batches, OTLP metrics to /v1/metrics.";
             misses(&hall, &request, &verdict, message)
         })
         .with_state(hall)

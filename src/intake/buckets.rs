@@ -19,6 +19,8 @@ pub(super) struct Summary {
     pub(super) sum: u64,
     pub(super) min: u64,
     pub(super) max: u64,
+    /// Whether the sum was checked already, against other buckets.
+    pub(super) is_sum_checked: bool,
 }
 
 /// A histogram's buckets, if they ascend, are within the metric's range, fit the summary and stand for no
@@ -29,7 +31,12 @@ pub(super) fn check_buckets(
     buckets: &[(u64, u64)],
     summary: Summary,
 ) -> Result<HistogramReading, Reason> {
-    let Summary { sum, min, max } = summary;
+    let Summary {
+        sum,
+        min,
+        max,
+        is_sum_checked,
+    } = summary;
     if buckets.is_empty() || buckets.len() > BUCKETS_MAX {
         return Err(Reason::InvalidHistogram);
     }
@@ -55,7 +62,8 @@ pub(super) fn check_buckets(
     }
     // A sum written as a decimal is off by its last digit.
     let slack = sum_most / 1_000_000_000 + 1;
-    let sum_fits = (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
+    let sum_fits = is_sum_checked
+        || (sum_least.saturating_sub(slack)..=sum_most + slack).contains(&u128::from(sum));
     let is_in =
         |value: u64, index: Option<&u32>| index.is_some_and(|index| bucket_index(value) == *index);
     if total > span.values_max {

@@ -32,6 +32,7 @@
 //! | `under_way.rs` | how other posts of a batch wait until it is on disk |
 //! | `validate.rs` | from an offer to a journal record; each sample's outcome |
 //! | `events.rs` | the same of events and drops |
+//! | `summaries.rs` | the same of what a page has summed up itself |
 //! | `weight.rs` | how many samples a batch stands for |
 //! | `buckets.rs` | whether a terminal's histogram can be what it says |
 //! | `session.rs` | a session's pseudonym |
@@ -73,6 +74,7 @@ pub mod session;
 mod settings;
 pub mod shares;
 mod submission;
+mod summaries;
 #[cfg(test)]
 pub(crate) mod tests;
 mod under_way;

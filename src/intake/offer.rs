@@ -50,6 +50,8 @@ pub struct Offer<'r> {
     pub samples: &'r [Sample<'r>],
     /// Many values in one.
     pub histograms: &'r [Histogram<'r>],
+    /// What a page has summed up itself.
+    pub summaries: &'r [Summary<'r>],
     /// What has happened on the terminal.
     pub events: &'r [Event<'r>],
     /// What the terminal had to drop.
@@ -57,10 +59,12 @@ pub struct Offer<'r> {
 }
 
 impl Offer<'_> {
-    /// When its events happened, and when something was dropped, by the terminal's clock.
-    pub(super) fn times_of_events(&self) -> impl Iterator<Item = Option<i64>> {
+    /// When its events happened, its summaries were made, and something was dropped, by the terminal's clock.
+    pub(super) fn times_of_others(&self) -> impl Iterator<Item = Option<i64>> {
         let events = self.events.iter().map(|event| millis(&event.t));
-        events.chain(self.drops.iter().map(|drop| millis(&drop.t)))
+        let summaries = self.summaries.iter().map(|summary| summary.sample.millis());
+        let drops = self.drops.iter().map(|drop| millis(&drop.t));
+        events.chain(summaries).chain(drops)
     }
 
     /// Whether a digest stands for the batch, so that the disk may have to be asked.
@@ -235,6 +239,29 @@ pub struct Histogram<'r> {
     pub min: Field<Number>,
     /// Greatest value, wire unit.
     pub max: Field<Number>,
+    /// Whether its door has made the buckets of wider ones and checked the sum against those: it is exact, and
+    /// need not fit these.
+    pub is_sum_checked: bool,
+    /// Whether it goes on with the histogram before it, which has had too many buckets: if both are rejected,
+    /// that is one.
+    pub is_more: bool,
+}
+
+/// Many values of one metric that a page has summed up itself, in the metric's wire unit.
+#[derive(Debug, Default)]
+pub struct Summary<'r> {
+    /// Metric, time and connection; `v` and the label are not used.
+    pub sample: Sample<'r>,
+    /// How many values there were.
+    pub count: Field<Number>,
+    /// Their sum.
+    pub sum: Field<Number>,
+    /// The least of them.
+    pub min: Field<Number>,
+    /// The greatest of them.
+    pub max: Field<Number>,
+    /// The 50th, 95th and 99th percentile, as they were sent.
+    pub percentiles: [Field<Number>; 3],
 }
 
 /// Something that has happened on the terminal.

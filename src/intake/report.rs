@@ -11,6 +11,10 @@ pub struct Report {
     remarks: Vec<Remark>,
     /// Batches of a number that was taken in before with other content.
     conflicting: u64,
+    /// How many parts of batches were rejected, by reason, in the order in which the reasons came up.
+    parts: Vec<(Reason, u64)>,
+    /// The batches that were refused whole.
+    whole: Vec<(usize, Reason)>,
 }
 
 /// What was wrong with a batch, or with a part of it.
@@ -48,6 +52,13 @@ impl Report {
     /// Notes that something was rejected.
     pub(super) fn reject(&mut self, place: Place, reason: Reason) {
         self.push(place, reason.name());
+        if place.part == Part::Whole {
+            self.whole.push((place.batch, reason));
+        } else if let Some((_, parts)) = self.parts.iter_mut().find(|(of, _)| *of == reason) {
+            *parts += 1;
+        } else {
+            self.parts.push((reason, 1));
+        }
     }
 
     /// Notes a value of the wrong type that was passed over; what it belongs to was taken in.
@@ -64,6 +75,18 @@ impl Report {
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
+    }
+
+    /// How many samples, histograms, events and drops were rejected, by reason: all, also those that are not named.
+    #[must_use]
+    pub fn rejected(&self) -> &[(Reason, u64)] {
+        &self.parts
+    }
+
+    /// The batches that were refused whole, by their place in the request.
+    #[must_use]
+    pub fn refused(&self) -> &[(usize, Reason)] {
+        &self.whole
     }
 
     /// How many batches have a number that was taken in before with other content.

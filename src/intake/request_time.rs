@@ -129,7 +129,7 @@ fn check(stamp: Number, offers: &Offers<'_>) -> Result<i64, Implausible> {
                 from_ms.is_some_and(|from_ms| fits((from_ms, from_ms.saturating_add(span_ms))))
             })
             || batch
-                .times_of_events()
+                .times_of_others()
                 .flatten()
                 .any(|t_ms| fits((t_ms, t_ms)))
     });
@@ -174,6 +174,7 @@ mod tests {
             session_id: Field::Absent,
             samples: &samples,
             histograms: &[],
+            summaries: &[],
             events: &[],
             drops: &[],
         };

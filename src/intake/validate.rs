@@ -45,7 +45,7 @@ pub fn session_day(batch: &Offer<'_>, time: &RequestTime) -> i32 {
         .chain(histograms)
         .find_map(|sample| time.corrected(sample.millis()?).ok());
     let first = first.or_else(|| {
-        let mut events = batch.times_of_events().flatten();
+        let mut events = batch.times_of_others().flatten();
         events.find_map(|t_ms| time.corrected(t_ms).ok())
     });
     tillwatch_model::time::day_of(first.unwrap_or(time.received_at_ms))
@@ -61,7 +61,7 @@ pub fn is_recent(batch: &Offer<'_>, time: &RequestTime) -> bool {
         let corrected = t_ms.map(|t_ms| time.corrected(t_ms));
         !matches!(corrected, Some(Ok(t_ms)) if t_ms < time.received_at_ms - RECENT_MS)
     };
-    samples.all(|sample| is_recent(sample.millis())) && batch.times_of_events().all(is_recent)
+    samples.all(|sample| is_recent(sample.millis())) && batch.times_of_others().all(is_recent)
 }
 
 /// What is younger than this is live. Unit: ms.
@@ -76,7 +76,7 @@ pub fn is_live(batch: &Offer<'_>, time: &RequestTime) -> bool {
         let corrected = t_ms.map(|t_ms| time.corrected(t_ms));
         matches!(corrected, Some(Ok(t_ms)) if t_ms >= time.received_at_ms - LIVE_MS)
     };
-    samples.any(|sample| is_live(sample.millis())) || batch.times_of_events().any(is_live)
+    samples.any(|sample| is_live(sample.millis())) || batch.times_of_others().any(is_live)
 }
 
 /// Writes a batch's journal record.
@@ -98,7 +98,7 @@ pub struct Writer<'a> {
 
 /// The metric of the sample before, which mostly is that of the next one, too: it is looked up once for both.
 #[derive(Default)]
-struct Last<'m> {
+pub(super) struct Last<'m> {
     name: &'m str,
     /// The metric, and the label that its name carries.
     found: Option<(&'m Metric, Option<&'m str>)>,
@@ -161,10 +161,14 @@ impl<'a> Writer<'a> {
                         written.accepted += weight;
                         written.ignore_of(&histogram.sample.connection, &reading, report, place);
                     }
+                    Err(reason) if histogram.is_more => written.reject_more(reason, weight),
                     Err(reason) => {
                         written.reject(reason, weight, report, place);
                     }
                 }
+            }
+            if !batch.summaries.is_empty() {
+                self.write_summaries(&mut encoder, batch, &mut written, report);
             }
             if !batch.events.is_empty() || !batch.drops.is_empty() {
                 self.write_events(&mut encoder, batch, &mut written, report);
@@ -207,7 +211,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn metric<'m>(
+    pub(super) fn metric<'m>(
         &'m self,
         sample: &'m Sample<'_>,
         last: &mut Last<'m>,
@@ -281,6 +285,7 @@ impl<'a> Writer<'a> {
             sum: wire(&histogram.sum)?,
             min: wire(&histogram.min)?,
             max: wire(&histogram.max)?,
+            is_sum_checked: histogram.is_sum_checked,
         };
         let reading = Reading {
             metric: metric.code,
@@ -306,6 +311,11 @@ impl Written {
     ) {
         self.rejected[usize::from(reason.code())] += samples;
         report.reject(place, reason);
+    }
+
+    /// Counts the rest of what was rejected and reported already.
+    fn reject_more(&mut self, reason: Reason, samples: u64) {
+        self.rejected[usize::from(reason.code())] += samples;
     }
 
     /// Notes what of a batch was of the wrong type, and says so: the batch is taken in without it.

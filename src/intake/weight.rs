@@ -14,7 +14,8 @@ const SPANS_MS: [i64; 3] = [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS];
 pub fn of_batch(batch: &Offer<'_>, values_per_s: u64) -> u64 {
     let histograms = batch.histograms.iter();
     let histograms = histograms.map(|histogram| of_histogram(histogram, values_per_s));
-    let others = batch.samples.len() + batch.events.len() + batch.drops.len();
+    let others =
+        batch.samples.len() + batch.summaries.len() + batch.events.len() + batch.drops.len();
     others as u64 + histograms.sum::<u64>()
 }
 

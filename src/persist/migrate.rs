@@ -58,6 +58,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0006_error_group_1h.sql",
         sql: include_str!("../../migrations/0006_error_group_1h.sql"),
     },
+    Migration {
+        number: 7,
+        name: "0007_summary_1m.sql",
+        sql: include_str!("../../migrations/0007_summary_1m.sql"),
+    },
 ];
 
 /// The release that this program is.

@@ -71,7 +71,7 @@ pub fn encode(rows: Vec<Rollup>, origin: RowOrigin) -> EncodedRows {
         for index in indices {
             bytes.extend_from_slice(&index.to_le_bytes());
         }
-        put_list(bytes, &counts);
+        put_list(bytes, &counts, 1);
         for number in [
             summary.count,
             summary.sum,
@@ -101,9 +101,10 @@ pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn put_list(bytes: &mut Vec<u8>, list: &[u64]) {
-    put_varint(bytes, list.len());
-    for number in list {
+/// Writes a list whose elements are so many words each.
+pub(super) fn put_list(bytes: &mut Vec<u8>, words: &[u64], words_an_element: usize) {
+    put_varint(bytes, words.len() / words_an_element);
+    for number in words {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
 }

@@ -109,7 +109,9 @@ impl State {
         let terminal_hours = cut.terminal_hours.into_rows(&cut.tables);
         let sessions = cut.sessions.into_rows(&cut.tables);
         let event_groups = cut.event_groups.into_rows(&cut.tables);
-        let sides = side_outbox::encode(&terminal_hours, &sessions, &event_groups, origin)?;
+        let summaries = cut.summaries.into_rows(&cut.tables);
+        let beside = (&*terminal_hours, &*sessions, &*event_groups, &*summaries);
+        let sides = side_outbox::encode(beside, origin)?;
         let rows = cut.windows.into_rows(&cut.tables);
         let hours = hours_of(&rows);
         let encoded = rows::encode(rows, origin);

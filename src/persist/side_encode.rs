@@ -1,10 +1,11 @@
 //! Writes the `RowBinary` of the tables beside `rollup_1m`.
 
+use tillwatch_model::summary::SummaryRow;
 use tillwatch_model::{EventGroup, SessionDay, TerminalHour};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::persist::rows::{EncodedRows, RowOrigin, put_list, put_text, put_uuid};
-use crate::persist::side_tables::SECONDS_A_DAY;
+use crate::persist::side_tables::{SECONDS_A_DAY, WORDS_A_REPORT};
 
 /// Writes the rows of `rollup_terminal_1h`.
 #[must_use]
@@ -104,8 +105,45 @@ pub fn encode_event_groups(rows: &[EventGroup], origin: RowOrigin) -> EncodedRow
         }
         let hour_start = key.hour_start_s.to_le_bytes();
         encoded.bytes.extend_from_slice(&hour_start);
-        let behind = (&[sums.count, sums.fatal][..], &[&sums.terminals[..]][..]);
+        let behind = (
+            &[sums.count, sums.fatal][..],
+            &[(&sums.terminals[..], 1)][..],
+        );
         finish(&mut encoded, start, key.hour_start_s, origin, behind);
+    }
+    encoded
+}
+
+/// Writes the rows of `summary_1m`.
+#[must_use]
+pub fn encode_summaries(rows: &[SummaryRow], origin: RowOrigin) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    encoded.bytes.reserve(rows.len() * 256);
+    for SummaryRow { key, sums } in rows {
+        let start = encoded.bytes.len();
+        for text in [
+            key.metric,
+            &key.store_id,
+            &key.release,
+            key.connection.name(),
+            key.source.name(),
+        ] {
+            put_text(&mut encoded.bytes, text);
+        }
+        encoded.bytes.extend_from_slice(&key.minute_s.to_le_bytes());
+        let numbers = [
+            sums.count,
+            sums.sum.to_bits(),
+            sums.min.to_bits(),
+            sums.max.to_bits(),
+        ];
+        let words = sums.reports.iter().flat_map(|report| {
+            let [p50, p95, p99] = report.values.map(f64::to_bits);
+            [report.count, p50, p95, p99]
+        });
+        let reports: Vec<u64> = words.collect();
+        let behind = (&numbers[..], &[(&reports[..], WORDS_A_REPORT)][..]);
+        finish(&mut encoded, start, key.minute_s, origin, behind);
     }
     encoded
 }
@@ -116,7 +154,7 @@ fn finish(
     start: usize,
     time_s: u32,
     origin: RowOrigin,
-    (numbers, lists): (&[u64], &[&[u64]]),
+    (numbers, lists): (&[u64], &[(&[u64], usize)]),
 ) {
     let bytes = &mut encoded.bytes;
     put_uuid(bytes, origin.collector_id);
@@ -124,8 +162,8 @@ fn finish(
     for number in numbers {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
-    for list in lists {
-        put_list(bytes, list);
+    for (words, words_an_element) in lists {
+        put_list(bytes, words, *words_an_element);
     }
     bytes.extend_from_slice(&origin.received_at_ms.to_le_bytes());
     let hash = xxh3_64(bytes.get(start..).unwrap_or_default());

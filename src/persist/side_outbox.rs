@@ -4,6 +4,7 @@
 //! knows fewer tables still reads the outbox (`docs/adr/0010`).
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tillwatch_model::summary::SummaryRow;
 use tillwatch_model::{EventGroup, SessionDay, TerminalHour};
 use uuid::Uuid;
 
@@ -24,9 +25,12 @@ pub(super) struct SideBlob {
 
 /// Encodes the rows of an epoch. A table without rows has no blob.
 pub(super) fn encode(
-    hours: &[TerminalHour],
-    sessions: &[SessionDay],
-    event_groups: &[EventGroup],
+    (hours, sessions, event_groups, summaries): (
+        &[TerminalHour],
+        &[SessionDay],
+        &[EventGroup],
+        &[SummaryRow],
+    ),
     origin: RowOrigin,
 ) -> Result<Vec<SideBlob>, StateError> {
     let encoded = [
@@ -41,6 +45,10 @@ pub(super) fn encode(
         (
             SideTable::EventGroup,
             side_tables::encode_event_groups(event_groups, origin),
+        ),
+        (
+            SideTable::Summary,
+            side_tables::encode_summaries(summaries, origin),
         ),
     ];
     let filled = encoded

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use tillwatch_model::event::Example;
+use tillwatch_model::metric::Metric;
 use tillwatch_model::session::Values;
+use tillwatch_model::summary::{Percentiles, SummaryKey, SummaryRow, SummarySums};
 use tillwatch_model::{
-    Catalogue, EventGroup, EventGroupKey, EventKind, EventSums, Pseudonym, Scalars, SessionDay,
-    SessionDayKey, SessionSums, Source, TerminalHour, TerminalHourKey,
+    Catalogue, Connection, EventGroup, EventGroupKey, EventKind, EventSums, Pseudonym, Scalars,
+    SessionDay, SessionDayKey, SessionSums, Source, TerminalHour, TerminalHourKey,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,7 +19,7 @@ use crate::listed::listed;
 use crate::persist::rows::{EncodedRows, Reader, put_uuid, words};
 
 pub use crate::persist::side_encode::{
-    encode_event_groups, encode_sessions, encode_terminal_hours,
+    encode_event_groups, encode_sessions, encode_summaries, encode_terminal_hours,
 };
 
 listed! {
@@ -29,6 +31,8 @@ listed! {
         Session = "session",
         /// What terminals reported of events, by the hour.
         EventGroup = "error_group_1h",
+        /// What pages have summed up themselves, by the minute.
+        Summary = "summary_1m",
     }
 }
 
@@ -41,9 +45,14 @@ struct Shape {
     time_bytes: usize,
     /// Numbers between the epoch and `received_at`, or the lists before that.
     numbers: usize,
-    /// Lists of numbers behind these.
+    /// Lists behind these.
     lists: usize,
+    /// Numbers in each element of a list.
+    words_an_element: usize,
 }
+
+/// A report's values and its three percentiles.
+pub(super) const WORDS_A_REPORT: usize = 4;
 
 pub(super) const SECONDS_A_DAY: u32 = 86_400;
 
@@ -68,6 +77,10 @@ impl SideTable {
                  sync_count, sync_sum, sync_max, sync_attempts, sync_failures, db_size_max, errors, \
                  received_at, row_hash"
             }
+            Self::Summary => {
+                "metric, store_id, release, connection, source, minute, collector_id, epoch, \
+                 count, sum, min, max, reports, received_at, row_hash"
+            }
             Self::EventGroup => {
                 "kind, name, fingerprint, store_id, release, source, type, message, frames_json, hour_start, \
                  collector_id, epoch, count, fatal, terminals, received_at, row_hash"
@@ -81,6 +94,7 @@ impl SideTable {
         match self {
             Self::TerminalHour | Self::EventGroup => "hour_start",
             Self::Session => "day",
+            Self::Summary => "minute",
         }
     }
 
@@ -92,6 +106,7 @@ impl SideTable {
                 time_bytes: 4,
                 numbers: 8,
                 lists: 0,
+                words_an_element: 1,
             },
             Self::Session => Shape {
                 lead_bytes: 16,
@@ -99,6 +114,7 @@ impl SideTable {
                 time_bytes: 2,
                 numbers: 16,
                 lists: 0,
+                words_an_element: 1,
             },
             Self::EventGroup => Shape {
                 lead_bytes: 0,
@@ -106,6 +122,15 @@ impl SideTable {
                 time_bytes: 4,
                 numbers: 2,
                 lists: 1,
+                words_an_element: 1,
+            },
+            Self::Summary => Shape {
+                lead_bytes: 0,
+                texts: 5,
+                time_bytes: 4,
+                numbers: 4,
+                lists: 1,
+                words_an_element: WORDS_A_REPORT,
             },
         }
     }
@@ -146,7 +171,7 @@ fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
     let numbers = reader.take(shape.numbers * 8)?;
     let mut list = &[][..];
     for _ in 0..shape.lists {
-        list = reader.take_list(8)?;
+        list = reader.take_list(8 * shape.words_an_element)?;
     }
     reader.take(8)?;
     let after_id = rest.get(..rest.len() - reader.0.len())?;
@@ -324,6 +349,55 @@ pub fn decode_event_groups(
     Some(rows)
 }
 
+/// Reads the summaries that `wants` asks for (metric, store, start of the minute), of metrics that this release knows.
+/// `None` at the first byte that is not as they are written.
+pub fn decode_summaries(
+    bytes: &[u8],
+    catalogue: &Catalogue,
+    wants: impl Fn(&str, &str, u32) -> bool,
+) -> Option<Vec<SummaryRow>> {
+    let mut rows = Vec::new();
+    for row in raw_rows(SideTable::Summary, bytes) {
+        let row = row?;
+        let mut names = Reader(row.names);
+        let mut text = || names.text();
+        let (metric, store_id, release) = (text()?, text()?, text()?);
+        let (connection, source) = (text()?, text()?);
+        if !wants(metric, store_id, row.time_s) {
+            continue;
+        }
+        let mut numbers = words(row.numbers);
+        let (list, _) = row.list.as_chunks::<{ 8 * WORDS_A_REPORT }>();
+        let report = |bytes: &[u8; 8 * WORDS_A_REPORT]| {
+            let mut words = words(bytes);
+            let count = words.next()?;
+            let mut value = || words.next().map(f64::from_bits);
+            Some(Percentiles {
+                count,
+                values: [value()?, value()?, value()?],
+            })
+        };
+        rows.push(SummaryRow {
+            key: SummaryKey {
+                store_id: Arc::from(store_id),
+                metric: catalogue.named(metric).unwrap_or(&Metric::LATER).name,
+                minute_s: row.time_s,
+                release: Arc::from(release),
+                connection: Connection::of_name(connection),
+                source: Source::of_name(source),
+            },
+            sums: SummarySums {
+                count: numbers.next()?,
+                sum: f64::from_bits(numbers.next()?),
+                min: f64::from_bits(numbers.next()?),
+                max: f64::from_bits(numbers.next()?),
+                reports: list.iter().map(report).collect::<Option<_>>()?,
+            },
+        });
+    }
+    Some(rows)
+}
+
 fn read_values(number: &mut impl FnMut() -> Option<u64>) -> Option<Values> {
     Some(Values {
         count: number()?,
@@ -395,6 +469,30 @@ mod tests {
         }
     }
 
+    fn summary(minute: u32, reports: &[u64]) -> SummaryRow {
+        let report = |count: &u64| Percentiles {
+            count: *count,
+            values: [1.5, 2.5, 3.5],
+        };
+        SummaryRow {
+            key: SummaryKey {
+                store_id: Arc::from("store-1"),
+                metric: "sync_duration_ms",
+                minute_s: minute * 60,
+                release: Arc::from("2.4.1"),
+                connection: Connection::Online,
+                source: Source::Rum,
+            },
+            sums: SummarySums {
+                count: 7,
+                sum: 12.25,
+                min: 0.5,
+                max: 4.0,
+                reports: reports.iter().map(report).collect(),
+            },
+        }
+    }
+
     fn session(first: u8, day: u16) -> SessionDay {
         let values = |from| Values {
             count: from,
@@ -451,6 +549,15 @@ mod tests {
         assert_eq!(read.unwrap(), groups[1..]);
         assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 1));
         assert!(decode_event_groups(&encoded.bytes[1..], |_, _| true).is_none());
+
+        let summaries = vec![summary(1, &[]), summary(1_440, &[3, 4])];
+        let encoded = encode_summaries(&summaries, origin(7));
+        let read = decode_summaries(&encoded.bytes, &catalogue, |_, _, _| true);
+        assert_eq!(read.unwrap(), summaries);
+        let read = decode_summaries(&encoded.bytes, &catalogue, |_, _, at_s| at_s > 60);
+        assert_eq!(read.unwrap(), summaries[1..]);
+        assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 1));
+        assert!(decode_summaries(&encoded.bytes[1..], &catalogue, |_, _, _| true).is_none());
     }
 
     #[test]
@@ -458,6 +565,7 @@ mod tests {
         let hours = [hour("a", 1), hour("b", 24)];
         let sessions = [session(1, 20_000), session(2, 20_001)];
         let groups = [group(1, &[]), group(24, &[3, 4])];
+        let summaries = [summary(1, &[]), summary(1_440, &[3, 4])];
         let of = |id| {
             [
                 (
@@ -469,6 +577,7 @@ mod tests {
                     SideTable::EventGroup,
                     encode_event_groups(&groups, origin(id)),
                 ),
+                (SideTable::Summary, encode_summaries(&summaries, origin(id))),
             ]
         };
         for ((table, first), (_, second)) in of(7).into_iter().zip(of(8)) {

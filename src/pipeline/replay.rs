@@ -209,6 +209,7 @@ fn read(
         let hours = cut.terminal_hours.into_rows(&cut.tables);
         let sessions = cut.sessions.into_rows(&cut.tables);
         let event_groups = cut.event_groups.into_rows(&cut.tables);
+        let summaries = cut.summaries.into_rows(&cut.tables);
         let encoded = [
             (
                 None,
@@ -225,6 +226,10 @@ fn read(
             (
                 Some(SideTable::EventGroup),
                 side_tables::encode_event_groups(&event_groups, origin),
+            ),
+            (
+                Some(SideTable::Summary),
+                side_tables::encode_summaries(&summaries, origin),
             ),
         ];
         encoded.into_iter().all(|(table, rows)| {

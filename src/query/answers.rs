@@ -17,6 +17,7 @@ use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
 use crate::query::sessions;
 use crate::query::stores::{self, StoresRequest};
+use crate::query::summaries::{self, SummariesRequest};
 use crate::query::terminals;
 use crate::query::terminals_request::TerminalsRequest;
 use crate::tasks::Jobs;
@@ -109,6 +110,18 @@ impl Query {
         let answer = move || stores::answer(&holdings, &request, now_ms);
         let answer = async { Ok(self.sources.jobs.run(answer).await) };
         self.in_turn(false, answer).await
+    }
+
+    /// What pages have summed up themselves.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or a source does not answer.
+    pub async fn summaries(&self, parameters: &Parameters) -> Result<Json, QueryError> {
+        let now_ms = self.clock.now_ms();
+        let request = SummariesRequest::parse(parameters, &self.sources.catalogue, now_ms)?;
+        let position = (self.durable)();
+        let answer = summaries::answer(&self.sources, &request, position);
+        self.in_turn(true, Box::pin(answer)).await
     }
 
     /// One session, asked for by its pseudonym.

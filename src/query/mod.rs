@@ -20,6 +20,7 @@
 //! | `terminals_request.rs` | reads and checks a request for a store's terminals |
 //! | `terminal_metrics.rs` | what terminals measured over some hours |
 //! | `sessions.rs` | one session, by store and day |
+//! | `summaries.rs` | what pages have summed up themselves |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |
 
@@ -35,6 +36,7 @@ pub mod request;
 pub mod sessions;
 pub mod statement;
 pub mod stores;
+pub mod summaries;
 pub mod terminal_metrics;
 pub mod terminals;
 pub mod terminals_request;

@@ -55,6 +55,7 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "rollup_terminal_1h",
             "session",
             "error_group_1h",
+            "summary_1m",
         ],
     ),
     (
@@ -66,6 +67,7 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "rollup_terminal_1h",
             "session",
             "error_group_1h",
+            "summary_1m",
         ],
     ),
     ("tillwatch_share_refusals_total", "what", SHARED),

@@ -1,6 +1,7 @@
 //! What one terminal posts at once, after validation.
 
 use crate::event::{DropReading, EventReading};
+use crate::summary::SummaryReading;
 use crate::{Connection, Source};
 
 /// One queue of one terminal: what sequence numbers count in.
@@ -72,7 +73,7 @@ pub struct HistogramReading {
 }
 
 /// One part of a validated batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// One value, in the recording unit.
     Sample(Reading, u64),
@@ -84,6 +85,8 @@ pub enum Entry {
     Event(Box<EventReading>),
     /// Which numbers a drop names, beside its sample.
     Drop(DropReading),
+    /// What a page's own report says beside its sample.
+    Summary(Box<SummaryReading>),
     /// Something that only a later release knows.
     Later,
 }

@@ -556,6 +556,13 @@ pub const BUILT_IN: &[Metric] = &[
         threshold_note: "Touches wait behind such frames; what counts is how many there are against another release.",
         ..COUNTER
     },
+    Metric {
+        code: 36,
+        name: "summaries",
+        help: "Counts reports of many values that a page or a client has made itself; what they say is in summary_1m.",
+        prometheus: "pos_summaries",
+        ..COUNTER
+    },
 ];
 
 /// `mode_switch_{from}_to_{to}`: an alias that carries the label in the name.

@@ -17,6 +17,7 @@
 //! | `hours.rs` | hours of stores, and which of them are dirty |
 //! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
 //! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
+//! | `summary.rs` | reports with percentiles that a page has made itself |
 //! | `share.rs` | who gets another of the places that all stores share |
 //! | `sequence.rs` | which sequence numbers of a queue have been seen |
 //! | `journal_record_v1/` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
@@ -40,6 +41,7 @@ pub mod rollup;
 pub mod sequence;
 pub mod session;
 pub mod share;
+pub mod summary;
 pub mod terminal_hour;
 pub mod time;
 

@@ -41,6 +41,14 @@ enumerated! {
         InvalidDrop = 17 "invalid_drop",
         /// One event or drop more than a batch may hold.
         TooMany = 18 "too_many",
+        /// A stream of OpenTelemetry that is cumulative, or does not say that it is delta.
+        Cumulative = 19 "cumulative",
+        /// An instrument of OpenTelemetry whose kind does not fit the metric.
+        WrongInstrument = 20 "wrong_instrument",
+        /// Count, sum, minimum and maximum of a page's own report do not fit together.
+        InvalidSummary = 21 "invalid_summary",
+        /// A summary of OpenTelemetry: its count and sum go on for ever, and its percentiles cannot be merged.
+        Summary = 22 "summary",
         /// The person did not consent, so nothing is stored.
         NoConsent = 32 "no_consent",
         /// `v` is not a version of the format that is understood here.
@@ -116,6 +124,18 @@ impl Reason {
                 "samples must be a whole number up to 1,000,000,000, and queue, from and to must all be absent, or name at most 1,000,000 numbers of a queue."
             }
             Self::TooMany => "A batch may hold 50 events and 50 drops.",
+            Self::Cumulative => {
+                "Only delta temporality is taken. Set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta for the exporter, or its option of that name."
+            }
+            Self::WrongInstrument => {
+                "The kind of the instrument does not fit the metric: a counter needs a monotonic sum, a level a gauge, a distribution a histogram or a gauge."
+            }
+            Self::InvalidSummary => {
+                "count must be a whole number of at least 1, and min, max and the sum (or avg) must fit it."
+            }
+            Self::Summary => {
+                "Count and sum of OpenTelemetry's summaries are cumulative, and their percentiles cannot be merged. Send a histogram, exponential for preference."
+            }
             Self::NoConsent => {
                 "The batch does not carry consent (\"consent\": true), so nothing was stored."
             }

@@ -297,6 +297,33 @@ export default () =>
         timeFrom: '24h',
         h: 12,
       }),
+      g.row('Reports that pages have summed up themselves'),
+      g.timeseries({
+        title: 'Reports, by minute',
+        description: 'Clients that send averages and percentiles instead of histograms. Whoever wants percentiles of the store lets them send histograms (docs/doors.md).',
+        targets: [g.prom(`60 * sum(rate(${q.counter('summaries', here)}[$__rate_interval]))`, 'reports')],
+        overrides: g.hues(['reports']),
+        w: 8,
+      }),
+      g.table({
+        title: 'What the reports say, newest first',
+        description: 'Counts, averages and extremes of a minute in the unit of the metric. The percentiles are those of single reports: the greatest 95th of a minute is shown as what one page has said, and is no percentile of the store.',
+        targets: [
+          g.sql(
+            `
+            SELECT formatDateTime(minute, '%m-%d %H:%i') AS "Minute", metric AS "Metric", sum(count) AS "Values",
+              sum(sum) / sum(count) AS "Average", min(min) AS "Least", max(max) AS "Greatest",
+              arrayMax(groupArrayArray(reports.p95)) AS "Greatest p95 of a report"
+            FROM v_summary_1m
+            WHERE ${q.SQL_ONE_STORE} AND $__timeFilter(minute)
+            GROUP BY minute, metric ORDER BY minute DESC, metric LIMIT 500`,
+            'table',
+          ),
+        ],
+        columns: ['Values', 'Average', 'Least', 'Greatest', 'Greatest p95 of a report'].map((name) => g.plainColumn(name, 'short')),
+        timeFrom: '24h',
+        w: 16,
+      }),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync p95 against the fleet',

@@ -59,8 +59,7 @@ async fn take(
         catalogue: hall.intake.catalogue(),
     };
     let body = opened.body.clone();
-    let reading =
-        opened.read_holding(|memory| read(&body, limits, &mut |bytes| memory.take(bytes)));
+    let reading = opened.read_within(|space| read(&body, limits, &mut |bytes| space.take(bytes)));
     let mut payload = reading.await?;
     let visitor = opened.visitor(&payload.batch, rule, NAMELESS);
     let sifted = hall.visits.sift(&payload, visitor, &body);

@@ -8,7 +8,7 @@ use crate::auth::Who;
 use crate::doors::foreign::Rule;
 use crate::doors::trace::Sender;
 use crate::intake::Offer;
-use crate::intake::offer::{Event, Field, Histogram, Mark, Sample};
+use crate::intake::offer::{Event, Field, Histogram, Mark, Sample, Summary};
 
 /// One terminal's part of a payload.
 #[derive(Debug, Default)]
@@ -22,11 +22,17 @@ pub struct Batch<'b> {
     pub samples: Vec<Sample<'b>>,
     /// Many values in one.
     pub histograms: Vec<Histogram<'b>>,
+    /// What the client has summed up itself.
+    pub summaries: Vec<Summary<'b>>,
     /// What has happened.
     pub events: Vec<Event<'b>>,
     /// How many values it brought that its door knows to have been counted before.
     pub repeated: u64,
 }
+
+/// Who a batch is of: batches of the same names are one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Names<'b>([Option<Cow<'b, str>>; 4], Option<bool>);
 
 /// A name that several attributes may give. The one that stands first in its list counts.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +42,12 @@ impl<'b> Named<'b> {
     fn take(&mut self, rank: usize, value: Cow<'b, str>) {
         if !value.is_empty() && self.0.as_ref().is_none_or(|(taken, _)| rank < *taken) {
             self.0 = Some((rank, value));
+        }
+    }
+
+    fn inherit(&mut self, above: &Self) {
+        if self.0.is_none() {
+            self.clone_from(above);
         }
     }
 
@@ -117,9 +129,30 @@ impl<'b> Batch<'b> {
         }
     }
 
-    /// How many samples, histograms and events it brings.
+    /// Takes from what it is part of the names that it does not have itself.
+    pub fn inherit(&mut self, above: &Self) {
+        self.store_id.inherit(&above.store_id);
+        self.terminal_id.inherit(&above.terminal_id);
+        self.release.inherit(&above.release);
+        self.session_id.inherit(&above.session_id);
+        self.consent = self.consent.or(above.consent);
+    }
+
+    /// Who it is of.
+    pub fn names(&self) -> Names<'b> {
+        let names = [
+            &self.store_id,
+            &self.terminal_id,
+            &self.release,
+            &self.session_id,
+        ];
+        let text = |named: &Named<'b>| named.0.as_ref().map(|(_, text)| text.clone());
+        Names(names.map(text), self.consent)
+    }
+
+    /// How many samples, histograms, summaries and events it brings.
     pub fn len(&self) -> usize {
-        self.samples.len() + self.histograms.len() + self.events.len()
+        self.samples.len() + self.histograms.len() + self.summaries.len() + self.events.len()
     }
 
     /// Whose page visits its values are of: the store, and the session or else the terminal.
@@ -173,6 +206,7 @@ impl<'b> Batch<'b> {
             session_id: text(&self.session_id),
             samples: &self.samples,
             histograms: &self.histograms,
+            summaries: &self.summaries,
             events: &self.events,
             drops: &[],
         }

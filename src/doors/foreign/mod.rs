@@ -21,7 +21,7 @@ mod meant_for;
 mod opened;
 mod rules;
 
-pub(super) use batch::{Batch, Visitor};
+pub(super) use batch::{Batch, Names, Visitor};
 pub(super) use meant_for::meant_for_another;
 pub(super) use opened::{answered, open};
 pub use rules::{Rule, Rules};

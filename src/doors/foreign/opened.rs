@@ -30,6 +30,10 @@ use crate::room::{Held, REQUEST_BYTES};
 const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// How much memory is set aside for what is read of a body, in bodies.
 const READING: usize = 12;
+/// How much of that is for what stays, if the rest is for what is read on the way to it; in bodies.
+const STAYING: usize = 6;
+/// More memory is asked for in pieces of this size. Unit: bytes.
+const SPACE_BYTES: usize = 64 * 1024;
 
 /// A request whose body is unpacked.
 #[derive(Debug)]
@@ -46,6 +50,29 @@ pub struct Opened<'h, T> {
     pub kind: T,
     /// The body.
     pub body: Bytes,
+}
+
+/// Memory for what is read of a body, of which more is set aside as it is used up.
+#[derive(Debug)]
+pub struct Space<'s> {
+    held: &'s mut Held,
+    free: usize,
+}
+
+impl Space<'_> {
+    /// Takes some.
+    ///
+    /// # Errors
+    /// When there is none left.
+    pub fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.free {
+            let more = (bytes - self.free).max(SPACE_BYTES);
+            self.held.add(more)?;
+            self.free += more;
+        }
+        self.free -= bytes;
+        Ok(())
+    }
 }
 
 /// Receives a request and unpacks its body. `kind_of` knows the format's content types.
@@ -91,29 +118,29 @@ fn is_plain(body: &[u8]) -> bool {
 }
 
 impl<T> Opened<'_, T> {
+    /// When the request's head arrived. Unit: Unix ms.
+    pub fn received_at_ms(&self) -> i64 {
+        self.received_at_ms
+    }
+
     /// Does the reading of a body where it holds up nobody.
     pub async fn read<R>(&self, read: impl FnOnce() -> Result<R, Refusal>) -> Result<R, Refusal> {
         let is_long = self.body.len() > INLINE_BYTES_MAX;
         self.hall.turns.aside(is_long, read).await
     }
 
-    /// Does the reading of a body that asks for the memory it takes, beyond what is set aside for reading.
-    pub async fn read_holding<R>(
+    /// The same, for a reader that says what it keeps: a body of many small parts takes more memory than is set aside
+    /// for all.
+    pub async fn read_within<R>(
         &mut self,
-        read: impl FnOnce(&mut Memory<'_>) -> Result<R, Refusal>,
+        read: impl FnOnce(&mut Space<'_>) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
         let is_long = self.body.len() > INLINE_BYTES_MAX;
-        let mut memory = Memory {
-            left: READING * self.body.len(),
+        let mut space = Space {
             held: &mut self.held,
+            free: STAYING * self.body.len(),
         };
-        let work = || read(&mut memory);
-        self.hall.turns.aside(is_long, work).await
-    }
-
-    /// When the request arrived. Unit: Unix ms.
-    pub fn received_at_ms(&self) -> i64 {
-        self.received_at_ms
+        self.hall.turns.aside(is_long, || read(&mut space)).await
     }
 
     /// Whose page visits the values of a batch are of.
@@ -183,25 +210,6 @@ impl<T> Opened<'_, T> {
             Some(reason) if is_one => Err(Refusal::Batch(reason)),
             _ => Ok(receipt),
         }
-    }
-}
-
-/// Memory for what is read of a body.
-#[derive(Debug)]
-pub struct Memory<'o> {
-    /// What is set aside already. Unit: bytes.
-    left: usize,
-    held: &'o mut Held,
-}
-
-impl Memory<'_> {
-    /// Takes so many bytes before they are used.
-    pub fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => self.held.add(bytes)?,
-        }
-        Ok(())
     }
 }
 

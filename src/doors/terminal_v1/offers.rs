@@ -24,6 +24,7 @@ pub fn offer<'r>(batch: &'r Batch<'_>, key: Option<Key<'r>>, place: usize) -> Of
         session_id: batch.session_id.text(),
         samples: &batch.samples,
         histograms: &batch.histograms,
+        summaries: &[],
         events: &batch.events,
         drops: &batch.drops,
     }

@@ -198,6 +198,7 @@ async fn submit_of(
         histograms: &[],
         events: &[],
         drops: &[],
+        summaries: &[],
     };
     let offers = Offers {
         received_at_ms: NOW_MS,

@@ -38,6 +38,7 @@ fn batch(store_id: &'static str, mark: Result<Mark<'static>, Reason>) -> Offer<'
         histograms: &[],
         events: &[],
         drops: &[],
+        summaries: &[],
     }
 }
 

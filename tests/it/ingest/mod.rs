@@ -11,6 +11,7 @@ mod example;
 mod faro;
 mod histograms;
 mod keys;
+mod legacy;
 mod library;
 mod limits;
 mod mutations;

@@ -1,11 +1,14 @@
-//! What a record says of events and drops beside their samples. A release that does not know these entries passes
+//! What a record says of events, drops and pages' own reports beside their samples. A release that does not know these entries passes
 //! over them by their length, and still has the samples.
 
 use super::{Encoder, Reader, RecordError};
+use crate::Connection;
 use crate::event::{DropReading, EventKind, EventReading, Example};
+use crate::summary::SummaryReading;
 
 pub(super) const TAG_EVENT: u8 = 0x80;
 pub(super) const TAG_DROP: u8 = 0x81;
+pub(super) const TAG_SUMMARY: u8 = 0x82;
 
 const FLAG_FATAL: u8 = 1;
 
@@ -45,6 +48,21 @@ impl Encoder<'_> {
             entry.varint(drop.samples);
             entry.bytes.push(drop.reason);
             entry.zigzag(drop.t_raw_ms.wrapping_sub(received_at_ms));
+        });
+    }
+
+    /// Adds what a page's own report says, beside the sample before it.
+    pub fn summary(&mut self, summary: &SummaryReading) {
+        let received_at_ms = self.received_at_ms;
+        self.with_length(TAG_SUMMARY, |entry| {
+            entry.varint(u64::from(summary.metric));
+            entry.bytes.push(summary.connection.code());
+            entry.zigzag(summary.t_raw_ms.wrapping_sub(received_at_ms));
+            entry.varint(summary.count);
+            let [p50, p95, p99] = summary.percentiles;
+            for value in [summary.sum, summary.min, summary.max, p50, p95, p99] {
+                entry.bytes.extend_from_slice(&value.to_le_bytes());
+            }
         });
     }
 
@@ -96,6 +114,31 @@ impl<'a> Reader<'a> {
                 .zigzag("time of the drop")?
                 .wrapping_add(received_at_ms),
         })
+    }
+
+    /// Reads a page's own report from the bytes of its entry.
+    pub(super) fn summary(mut self, received_at_ms: i64) -> Result<SummaryReading, RecordError> {
+        let metric = self.varint("summary's metric")?;
+        let metric = u16::try_from(metric);
+        let metric = metric.map_err(|_too_large| RecordError::Field("summary's metric"))?;
+        Ok(SummaryReading {
+            metric,
+            connection: Connection::of_code(self.byte("summary's connection")?),
+            t_raw_ms: self.zigzag("summary's time")?.wrapping_add(received_at_ms),
+            count: self.varint("summary's count")?,
+            sum: self.float("summary's sum")?,
+            min: self.float("summary's minimum")?,
+            max: self.float("summary's maximum")?,
+            percentiles: [
+                self.float("median")?,
+                self.float("95th percentile")?,
+                self.float("99th percentile")?,
+            ],
+        })
+    }
+
+    fn float(&mut self, field: &'static str) -> Result<f64, RecordError> {
+        Ok(f64::from_le_bytes(self.array(field)?))
     }
 
     fn long_text(&mut self, field: &'static str) -> Result<&'a str, RecordError> {

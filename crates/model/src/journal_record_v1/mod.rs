@@ -9,7 +9,7 @@
 mod events;
 
 use crate::time::DAY_MS;
-use events::{TAG_DROP, TAG_EVENT};
+use events::{TAG_DROP, TAG_EVENT, TAG_SUMMARY};
 
 use crate::{BatchHeader, Connection, Entry, HistogramReading, Reading, Source};
 
@@ -230,6 +230,10 @@ impl Entries<'_> {
                 Ok(Entry::Event(Box::new(event)))
             }
             TAG_DROP => Ok(Entry::Drop(reader.drop(self.received_at_ms)?)),
+            TAG_SUMMARY => {
+                let summary = reader.summary(self.received_at_ms)?;
+                Ok(Entry::Summary(Box::new(summary)))
+            }
             _ => Ok(Entry::Later),
         }
     }
@@ -356,6 +360,7 @@ mod tests {
 
     use super::*;
     use crate::event::{DropReading, EventKind, EventReading, Example};
+    use crate::summary::SummaryReading;
 
     /// Numbers of every length.
     fn number() -> impl Strategy<Value = u64> {
@@ -404,9 +409,24 @@ mod tests {
                 t_raw_ms: 1_763_683_200_000 - i64::from(t),
             })
         });
+        let summary = (any::<u16>(), number(), any::<[i32; 7]>());
+        let summary = summary.prop_map(|(metric, count, [t, values @ ..])| {
+            let [sum, min, max, p50, p95, p99] = values.map(|value| f64::from(value) / 7.0);
+            Entry::Summary(Box::new(SummaryReading {
+                metric,
+                connection: Connection::Offline,
+                t_raw_ms: 1_763_683_200_000 - i64::from(t),
+                count,
+                sum,
+                min,
+                max,
+                percentiles: [p50, p95, p99],
+            }))
+        });
         prop_oneof![
             event,
             drop,
+            summary,
             (reading.clone(), number()).prop_map(|(reading, value)| Entry::Sample(reading, value)),
             (any::<u8>(), number()).prop_map(|(reason, samples)| Entry::Rejected(reason, samples)),
             (
@@ -457,6 +477,7 @@ mod tests {
                     Entry::Rejected(reason, samples) => encoder.rejected(*reason, *samples),
                     Entry::Event(event) => encoder.event(event),
                     Entry::Drop(drop) => encoder.drop(drop),
+                    Entry::Summary(summary) => encoder.summary(summary),
                     Entry::Later => unreachable!("none of these was made"),
                 }
             }
@@ -554,6 +575,16 @@ mod tests {
             samples: 230,
             reason: 0,
             t_raw_ms: reading.t_raw_ms,
+        });
+        encoder.summary(&SummaryReading {
+            metric: 9,
+            connection: Connection::Online,
+            t_raw_ms: reading.t_raw_ms,
+            count: 3,
+            sum: 6.0,
+            min: 1.0,
+            max: 3.0,
+            percentiles: [2.0, 3.0, f64::NAN],
         });
         let expected = [
             "010000f6b1afbbd4669ffe0a9ffe0a0973746f72652d3031370674696c6c2d33",

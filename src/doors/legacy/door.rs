@@ -1,0 +1,150 @@
+//! Answers `POST /pdc_pos_offline/metrics`: the steps of this door, in order.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use serde::Serialize;
+use tillwatch_model::Outcomes;
+
+use super::loose::Loose;
+use super::read::{Report, report};
+use crate::clock::InDoubt;
+use crate::doors::answer;
+use crate::doors::codings;
+use crate::doors::foreign::{Batch, answered, open};
+use crate::doors::hall::Hall;
+use crate::doors::refusal::Refusal;
+use crate::doors::terminal_v1::{Envelope, open_envelope};
+use crate::doors::trace::Trace;
+use crate::intake::Receipt;
+use crate::intake::offer::Field;
+use crate::intake::report::{Part, Remark};
+
+/// The terminal of reports that name none.
+const NAMELESS: &str = "legacy";
+
+/// What every answer says, because nobody reads a manual before a graph is wrong.
+const NOTE: &str = "Percentiles of a report are kept as they were sent and never merged with others. Post histograms (docs/doors.md) for percentiles of a store or of the fleet.";
+
+/// The paths of this door.
+pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
+    Router::new().route("/pdc_pos_offline/metrics", post(post_report))
+}
+
+async fn post_report(State(hall): State<Arc<Hall>>, request: Request) -> Response {
+    let take = async |arrived_at_ms: Result<i64, InDoubt>, request, trace: &mut Trace<'_>| {
+        take(&hall, arrived_at_ms, request, trace).await
+    };
+    let refused = |refusal: &Refusal| answer::refused(refusal, &hall.chance);
+    answered(&hall, request, take, refused).await
+}
+
+async fn take(
+    hall: &Hall,
+    arrived_at_ms: Result<i64, InDoubt>,
+    request: Request,
+    trace: &mut Trace<'_>,
+) -> Result<(Response, Outcomes), Refusal> {
+    let (parts, body) = request.into_parts();
+    let opened = open(hall, arrived_at_ms, &parts, body, is_json, trace).await?;
+    let body = opened.body.clone();
+    let mut inner = None;
+    let received_at_ms = opened.received_at_ms();
+    let reading = opened.read(|| read(hall, &body, &mut inner, received_at_ms));
+    let batch = reading.await?;
+    let names = names(&batch);
+    let rule = &hall.rules.legacy;
+    let submitted = opened.submit(vec![batch], Field::Absent, rule, NAMELESS, trace);
+    let receipt = submitted.await?;
+    Ok((accepted(&receipt, &names), receipt.outcomes))
+}
+
+/// Whether the body can be JSON. Old pages call it whatever they like.
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let of_body = codings::listed(headers, &CONTENT_TYPE, ';').next();
+    match of_body.unwrap_or("") {
+        "" | "application/octet-stream" | "text/plain" => Ok(()),
+        name if name.ends_with("json") => Ok(()),
+        _ => Err(Refusal::ContentType("application/json")),
+    }
+}
+
+/// Reads a body. A report in an envelope is taken out of it, once.
+fn read<'b>(
+    hall: &Hall,
+    body: &'b [u8],
+    inner: &'b mut Option<Bytes>,
+    received_at_ms: i64,
+) -> Result<Batch<'b>, Refusal> {
+    let limits = **hall.limits();
+    let mut report = report(body)?;
+    if let Some(envelope) = envelope(&mut report) {
+        let opened = open_envelope(&envelope, limits.decoded_bytes_max)?;
+        report = self::report(inner.insert(opened.body))?;
+    }
+    report.batch(hall.intake.catalogue(), received_at_ms, limits.samples_max)
+}
+
+/// What the report is wrapped in, if it is.
+fn envelope<'b>(report: &mut Report<'b>) -> Option<Envelope<'b>> {
+    let Loose::Text(data) = std::mem::take(&mut report.data) else {
+        return None;
+    };
+    Some(Envelope {
+        is_compressed: report.compressed != Loose::Bool(false),
+        format: std::mem::take(&mut report.format)
+            .text()
+            .unwrap_or_default(),
+        data,
+    })
+}
+
+/// The metrics' names, in the order in which the intake counts them.
+fn names(batch: &Batch<'_>) -> Vec<String> {
+    let samples = batch.samples.iter();
+    let summaries = batch.summaries.iter().map(|summary| &summary.sample);
+    let names = samples.chain(summaries).map(|sample| sample.metric.value());
+    names
+        .map(|name| name.map(|name| name.to_string()).unwrap_or_default())
+        .collect()
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    accepted: u64,
+    duplicate: u64,
+    rejected: u64,
+    reasons: Vec<Line<'a>>,
+    note: &'static str,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    metric: Option<&'a str>,
+    reason: &'static str,
+}
+
+/// 202: every accepted metric of the report is on stable storage.
+fn accepted(receipt: &Receipt, names: &[String]) -> Response {
+    let line = |remark: &Remark| Line {
+        metric: match remark.place.part {
+            Part::Sample(number) => names.get(number).map(String::as_str),
+            Part::Whole | Part::Event(_) | Part::Drop(_) => None,
+        },
+        reason: remark.reason,
+    };
+    let body = Accepted {
+        accepted: receipt.outcomes.accepted,
+        duplicate: receipt.outcomes.duplicate,
+        rejected: receipt.outcomes.rejected,
+        reasons: receipt.report.remarks().iter().map(line).collect(),
+        note: NOTE,
+    };
+    answer::json(StatusCode::ACCEPTED, &body)
+}

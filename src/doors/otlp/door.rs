@@ -1,0 +1,126 @@
+//! Answers `POST /v1/metrics`: the steps of this door, in order.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use axum::routing::post;
+use tillwatch_model::{Catalogue, Outcomes};
+
+use super::gather::{Gather, Gathered, Limits, Take};
+use super::{answer, json, protobuf};
+use crate::clock::InDoubt;
+use crate::doors::codings::listed;
+use crate::doors::foreign::{answered, open};
+use crate::doors::hall::Hall;
+use crate::doors::refusal::Refusal;
+use crate::doors::trace::Trace;
+use crate::intake::offer::Field;
+
+/// The terminal of a payload that names none.
+const NAMELESS: &str = "otlp";
+/// The types that may be sent, for whoever has sent something else.
+const TYPES_WANTED: &str = "application/x-protobuf or application/json";
+
+/// How a request is written, and its answer with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Protobuf, in its binary form.
+    Protobuf,
+    /// OTLP's JSON.
+    Json,
+}
+
+impl Encoding {
+    /// The content type.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+            return Err(Refusal::ContentType(TYPES_WANTED));
+        }
+        let content_type = listed(headers, &CONTENT_TYPE, ';').next().unwrap_or("");
+        let is = |name: &str| content_type.eq_ignore_ascii_case(name);
+        if is("application/x-protobuf") || is("application/protobuf") {
+            Ok(Self::Protobuf)
+        } else if is("application/json") {
+            Ok(Self::Json)
+        } else {
+            Err(Refusal::ContentType(TYPES_WANTED))
+        }
+    }
+}
+
+/// The paths of this door.
+pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
+    Router::new().route("/v1/metrics", post(post_metrics))
+}
+
+async fn post_metrics(State(hall): State<Arc<Hall>>, request: Request) -> Response {
+    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    let take = async |arrived_at_ms: Result<i64, InDoubt>, request, trace: &mut Trace<'_>| {
+        take(&hall, arrived_at_ms, request, trace).await
+    };
+    answered(&hall, request, take, |refusal| {
+        answer::refused(refusal, encoding, &hall.chance)
+    })
+    .await
+}
+
+async fn take(
+    hall: &Hall,
+    arrived_at_ms: Result<i64, InDoubt>,
+    request: Request,
+    trace: &mut Trace<'_>,
+) -> Result<(Response, Outcomes), Refusal> {
+    let (parts, body) = request.into_parts();
+    let mut opened = open(hall, arrived_at_ms, &parts, body, Encoding::of, trace).await?;
+    let limits = **hall.limits();
+    let limits = Limits {
+        batches_max: limits.batches_max,
+        points_max: limits.samples_max,
+    };
+    let encoding = opened.kind;
+    let body = opened.body.clone();
+    let catalogue = hall.intake.catalogue();
+    let reading = opened.read_within(|space| {
+        read(&body, encoding, catalogue, limits, &mut |bytes| {
+            space.take(bytes)
+        })
+    });
+    let Gathered { batches, tally } = reading.await?;
+    if batches.is_empty() {
+        // Nothing was sent, or only points without a value.
+        let response = answer::accepted(None, &tally, encoding);
+        return Ok((response, Outcomes::default()));
+    }
+    let rule = &hall.rules.otlp;
+    let submitted = opened.submit(batches, Field::Absent, rule, NAMELESS, trace);
+    let receipt = submitted.await?;
+    let response = answer::accepted(Some(&receipt), &tally, encoding);
+    Ok((response, receipt.outcomes))
+}
+
+/// Reads a body of this encoding.
+pub(super) fn read<'b>(
+    body: &'b [u8],
+    encoding: Encoding,
+    catalogue: &Catalogue,
+    limits: Limits,
+    space: &mut Take<'_>,
+) -> Result<Gathered<'b>, Refusal> {
+    let mut gather = Gather::new(catalogue, limits, space);
+    match encoding {
+        Encoding::Protobuf => protobuf::read(body, &mut gather)?,
+        Encoding::Json => json::read(body, &mut gather)?,
+    }
+    Ok(gather.gathered())
+}
