@@ -20,12 +20,22 @@ const NATIVE: Format = Format {
     keys: &["batches", "samples", "histograms", "queue", "seq", "v"],
     path: "/v1/batches",
 };
+const OTLP: Format = Format {
+    name: "OpenTelemetry's exporters (OTLP/HTTP)",
+    keys: &["resourceMetrics"],
+    path: "/v1/metrics",
+};
+const LEGACY: Format = Format {
+    name: "the legacy report",
+    keys: &["metrics"],
+    path: "/pdc_pos_offline/metrics",
+};
 
 /// Says which door a body in JSON was meant for, if it was not meant for the one at `path` and shows it.
 pub fn meant_for_another(text: &str, path: &'static str) -> Option<Refusal> {
     let mut shown = None;
     let walked = json::body(text, |key, _| {
-        let format = [&FARO, &NATIVE]
+        let format = [&FARO, &NATIVE, &OTLP, &LEGACY]
             .into_iter()
             .find(|format| format.keys.contains(&key));
         // What shows this door's own format is no stranger's.
@@ -53,6 +63,10 @@ mod tests {
         let native = r#"{"v":1,"store_id":"s","events":[]}"#;
         assert!(said(faro, "/v1/batches").unwrap().ends_with("/collect"));
         assert!(said(native, "/collect").unwrap().ends_with("/v1/batches"));
+        let otlp = said(r#"{"resourceMetrics":[]}"#, "/collect");
+        assert!(otlp.unwrap().ends_with("/v1/metrics"));
+        let legacy = said(r#"{"sessionId":"1","metrics":{}}"#, "/v1/batches");
+        assert!(legacy.unwrap().ends_with("/pdc_pos_offline/metrics"));
         for (text, path) in [
             (faro, "/collect"),
             (native, "/v1/batches"),
