@@ -76,7 +76,8 @@ fn depth_costs_nothing() {
     let (mut point, mut gauge) = (Vec::new(), Vec::new());
     put_bytes(&mut point, 7, &attribute);
     put_bytes(&mut gauge, 1, &point);
-    let (read, _) = reading(&around(&gauge), Encoding::Protobuf);
+    let body = around(&gauge);
+    let (read, _) = reading(&body, Encoding::Protobuf);
     assert_eq!(read.unwrap().tally.points, 1);
     let deep = [
         r#"{"arrayValue":{"values":["#.repeat(20_000),
