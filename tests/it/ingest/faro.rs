@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Server, data, now_ms, run, said};
+use crate::support::{Reply, Server, now_ms, run, said};
 
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
@@ -386,18 +386,22 @@ async fn a_page_of_a_listed_origin_may_ask_and_post_with_the_key_of_its_applicat
         ("TILLWATCH_BROWSER_APP_KEYS", "true"),
         ("TILLWATCH_CORS_ORIGINS", origin),
     ];
-    let server = Server::start_on(folder.path(), &environment).await;
-    let own = data(&server).display().to_string();
-    let arguments = [
+    let own = folder.path().join("data").display().to_string();
+    let made = async |command: &str, arguments: &[&str]| {
+        let arguments = [arguments, &["--data-dir", &own]].concat();
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        let output = run(command, arguments).await;
+        let (is_made, text) = said(&output);
+        assert!(is_made, "{text}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    made("token", &["key", "new"]).await;
+    let app = [
         "new", "--scope", "app", "--name", "shop", "--store", "store-1",
     ];
-    let arguments = [&arguments[..], &["--data-dir", &own]].concat();
-    let output = run("key", arguments.into_iter().map(str::to_owned).collect()).await;
-    let (is_made, text) = said(&output);
-    assert!(is_made, "{text}");
-    let key = String::from_utf8(output.stdout).unwrap();
-    let key = key.trim();
-    let server = server.restart().await;
+    let key = made("key", &app).await;
+    let key = key.as_str();
+    let server = Server::start_on(folder.path(), &environment).await;
 
     let asked = "content-encoding,content-type,idempotency-key,traceparent,x-api-key,x-faro-session-id,x-scope-orgid";
     let preflight = server
@@ -441,14 +445,8 @@ async fn a_page_of_a_listed_origin_may_ask_and_post_with_the_key_of_its_applicat
             "{exposed}"
         );
     }
-    for (name, headers, store, status, code) in [
-        (
-            "another store",
-            &headers[..],
-            "store-2",
-            403,
-            "store_mismatch",
-        ),
+    let refused: [(&str, &[(&str, &str)], &str, u16, &str); 4] = [
+        ("another store", &headers, "store-2", 403, "store_mismatch"),
         (
             "no key",
             &[JSON, ("origin", origin)],
@@ -470,7 +468,8 @@ async fn a_page_of_a_listed_origin_may_ask_and_post_with_the_key_of_its_applicat
             403,
             "origin_not_allowed",
         ),
-    ] {
+    ];
+    for (name, headers, store, status, code) in refused {
         let reply = post_to(&server, "/collect", headers, body(store)).await;
         assert_eq!(
             (reply.status, &*reply.code()),
