@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-stack check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures sdk-figures
+.PHONY: help run demo test test-stack test-clients check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures sdk-figures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -23,6 +23,9 @@ test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 
 test-stack: $(ENGINE) ## Test against a real Prometheus, Alertmanager and Chromium (installed by apt-get as root if missing)
 	@tests/stack/run.sh
+
+test-clients: $(ENGINE) ## Test with foreign clients: Faro's Web SDK in Chromium, OpenTelemetry's exporters (JavaScript, Python)
+	@tests/stack/faro.sh && tests/stack/otlp.sh
 
 dashboards: ## Write dashboards/json anew from dashboards/src
 	@node dashboards/build.mjs

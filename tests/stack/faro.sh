@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Releases of Grafana Faro's Web SDK in a real Chromium, against a real collector. `make test-stack` calls it beside its
-# other parts.
+# Releases of Grafana Faro's Web SDK in a real Chromium, against a real collector. `make test-clients` calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/stack/support.sh

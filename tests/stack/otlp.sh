@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# OpenTelemetry's own exporters, in JavaScript and Python, against a real collector. `make test-stack` calls it beside
-# its other parts.
+# OpenTelemetry's own exporters, in JavaScript and Python, against a real collector. `make test-clients` calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/stack/support.sh

@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use axum::routing::post;
 use tillwatch_model::Outcomes;
+use tracing::Instrument;
 
 use super::answer::{self, Places, SESSION_STATUS};
 use super::read::{Limits, read};
 use crate::clock::InDoubt;
 use crate::doors;
 use crate::doors::codings;
-use crate::doors::foreign::{answered, open};
+use crate::doors::foreign::{Arriving, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
@@ -36,11 +37,13 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn collect(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let refused = |refusal: &Refusal| doors::answer::refused(refusal, &hall.chance);
-    let take = async |arrived_at_ms, request, trace: &mut Trace<'_>| {
-        take(&hall, arrived_at_ms, request, trace).await
-    };
-    answered(&hall, request, take, refused).await
+    let mut arriving = Arriving::note(&hall, &request);
+    let (span, arrived_at_ms) = (arriving.span(), arriving.arrived_at_ms);
+    let taking = take(&hall, arrived_at_ms, request, &mut arriving.trace);
+    let taken = taking.instrument(span).await;
+    arriving.answered(taken, |refusal| {
+        doors::answer::refused(refusal, &hall.chance)
+    })
 }
 
 async fn take(

@@ -23,5 +23,5 @@ mod rules;
 
 pub(super) use batch::{Batch, Names, Visitor};
 pub(super) use meant_for::meant_for_another;
-pub(super) use opened::{answered, open};
+pub(super) use opened::{Arriving, open};
 pub use rules::{Rule, Rules};

@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use tillwatch_model::Outcomes;
-use tracing::Instrument;
 
 use crate::auth::Who;
 use crate::clock::InDoubt;
@@ -234,33 +233,43 @@ fn count_repeated(
     Ok(receipt)
 }
 
-/// Answers a request by these steps, and writes down what it took.
-pub async fn answered(
-    hall: &Hall,
-    request: Request,
-    take: impl AsyncFnOnce(
-        Result<i64, InDoubt>,
-        Request,
-        &mut Trace<'_>,
-    ) -> Result<(Response, Outcomes), Refusal>,
-    refused: impl FnOnce(&Refusal) -> Response,
-) -> Response {
-    let arrived_at_ms = hall.clock.received_at_ms();
-    let mut trace = hall.trace(&request);
-    let span = tracing::debug_span!("request", request_id = %trace.id());
-    match take(arrived_at_ms, request, &mut trace)
-        .instrument(span)
-        .await
-    {
-        Ok((response, outcomes)) => {
-            trace.finish(response.status(), None, outcomes);
-            response
+/// A request as it comes to a door.
+#[derive(Debug)]
+pub struct Arriving<'h> {
+    /// When the head of the request arrived, by a clock that is trusted. Unit: Unix ms.
+    pub arrived_at_ms: Result<i64, InDoubt>,
+    /// What the request takes.
+    pub trace: Trace<'h>,
+}
+
+impl<'h> Arriving<'h> {
+    /// Notes that a request is here.
+    pub fn note(hall: &'h Hall, request: &Request) -> Self {
+        Self {
+            arrived_at_ms: hall.clock.received_at_ms(),
+            trace: hall.trace(request),
         }
-        Err(refusal) => {
-            let response = refused(&refusal);
-            let code = refusal.verdict().code;
-            trace.finish(response.status(), Some(code), Outcomes::default());
-            response
-        }
+    }
+
+    /// The span of the request, for the log.
+    pub fn span(&self) -> tracing::Span {
+        tracing::debug_span!("request", request_id = %self.trace.id())
+    }
+
+    /// Writes down what the request took, and gives its answer.
+    pub fn answered(
+        self,
+        taken: Result<(Response, Outcomes), Refusal>,
+        refused: impl FnOnce(&Refusal) -> Response,
+    ) -> Response {
+        let (response, code, outcomes) = match taken {
+            Ok((response, outcomes)) => (response, None, outcomes),
+            Err(refusal) => {
+                let code = refusal.verdict().code;
+                (refused(&refusal), Some(code), Outcomes::default())
+            }
+        };
+        self.trace.finish(response.status(), code, outcomes);
+        response
     }
 }

@@ -11,13 +11,14 @@ use axum::routing::post;
 use bytes::Bytes;
 use serde::Serialize;
 use tillwatch_model::Outcomes;
+use tracing::Instrument;
 
 use super::loose::Loose;
 use super::read::{Report, report};
 use crate::clock::InDoubt;
 use crate::doors::answer;
 use crate::doors::codings;
-use crate::doors::foreign::{Batch, answered, open};
+use crate::doors::foreign::{Arriving, Batch, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::terminal_v1::{Envelope, open_envelope};
@@ -38,11 +39,11 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn post_report(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let take = async |arrived_at_ms: Result<i64, InDoubt>, request, trace: &mut Trace<'_>| {
-        take(&hall, arrived_at_ms, request, trace).await
-    };
-    let refused = |refusal: &Refusal| answer::refused(refusal, &hall.chance);
-    answered(&hall, request, take, refused).await
+    let mut arriving = Arriving::note(&hall, &request);
+    let (span, arrived_at_ms) = (arriving.span(), arriving.arrived_at_ms);
+    let taking = take(&hall, arrived_at_ms, request, &mut arriving.trace);
+    let taken = taking.instrument(span).await;
+    arriving.answered(taken, |refusal| answer::refused(refusal, &hall.chance))
 }
 
 async fn take(

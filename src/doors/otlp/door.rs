@@ -9,12 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use axum::routing::post;
 use tillwatch_model::{Catalogue, Outcomes};
+use tracing::Instrument;
 
 use super::gather::{Gather, Gathered, Limits, Take};
 use super::{answer, json, protobuf};
 use crate::clock::InDoubt;
 use crate::doors::codings::listed;
-use crate::doors::foreign::{answered, open};
+use crate::doors::foreign::{Arriving, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
@@ -66,13 +67,13 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 
 async fn post_metrics(State(hall): State<Arc<Hall>>, request: Request) -> Response {
     let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
-    let take = async |arrived_at_ms: Result<i64, InDoubt>, request, trace: &mut Trace<'_>| {
-        take(&hall, arrived_at_ms, request, trace).await
-    };
-    answered(&hall, request, take, |refusal| {
+    let mut arriving = Arriving::note(&hall, &request);
+    let (span, arrived_at_ms) = (arriving.span(), arriving.arrived_at_ms);
+    let taking = take(&hall, arrived_at_ms, request, &mut arriving.trace);
+    let taken = taking.instrument(span).await;
+    arriving.answered(taken, |refusal| {
         answer::refused(refusal, encoding, &hall.chance)
     })
-    .await
 }
 
 async fn take(
