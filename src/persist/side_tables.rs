@@ -6,18 +6,17 @@
 use std::sync::Arc;
 
 use tillwatch_model::event::Example;
-use tillwatch_model::metric::Metric;
 use tillwatch_model::session::Values;
-use tillwatch_model::summary::{Percentiles, SummaryKey, SummaryRow, SummarySums};
 use tillwatch_model::{
-    Catalogue, Connection, EventGroup, EventGroupKey, EventKind, EventSums, Pseudonym, Scalars,
-    SessionDay, SessionDayKey, SessionSums, Source, TerminalHour, TerminalHourKey,
+    Catalogue, EventGroup, EventGroupKey, EventKind, EventSums, Pseudonym, Scalars, SessionDay,
+    SessionDayKey, SessionSums, Source, TerminalHour, TerminalHourKey,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::listed::listed;
 use crate::persist::rows::{EncodedRows, Reader, put_uuid, words};
 
+pub use crate::persist::side_decode::decode_summaries;
 pub use crate::persist::side_encode::{
     encode_event_groups, encode_sessions, encode_summaries, encode_terminal_hours,
 };
@@ -137,15 +136,15 @@ impl SideTable {
 }
 
 /// A row in its parts.
-struct RawRow<'a> {
+pub(super) struct RawRow<'a> {
     /// The bytes from the row's first one to the time.
-    names: &'a [u8],
+    pub(super) names: &'a [u8],
     /// The bytes from the row's first one to the collector id.
     before_id: &'a [u8],
-    time_s: u32,
-    numbers: &'a [u8],
+    pub(super) time_s: u32,
+    pub(super) numbers: &'a [u8],
     /// The last list, without its length.
-    list: &'a [u8],
+    pub(super) list: &'a [u8],
     /// The bytes from the collector id to the hash.
     after_id: &'a [u8],
     hash: u64,
@@ -186,7 +185,7 @@ fn raw_row<'a>(reader: &mut Reader<'a>, shape: &Shape) -> Option<RawRow<'a>> {
     })
 }
 
-fn raw_rows(table: SideTable, bytes: &[u8]) -> impl Iterator<Item = Option<RawRow<'_>>> {
+pub(super) fn raw_rows(table: SideTable, bytes: &[u8]) -> impl Iterator<Item = Option<RawRow<'_>>> {
     let (shape, mut reader) = (table.shape(), Reader(bytes));
     std::iter::from_fn(move || {
         (!reader.0.is_empty()).then(|| {
@@ -349,55 +348,6 @@ pub fn decode_event_groups(
     Some(rows)
 }
 
-/// Reads the summaries that `wants` asks for (metric, store, start of the minute), of metrics that this release knows.
-/// `None` at the first byte that is not as they are written.
-pub fn decode_summaries(
-    bytes: &[u8],
-    catalogue: &Catalogue,
-    wants: impl Fn(&str, &str, u32) -> bool,
-) -> Option<Vec<SummaryRow>> {
-    let mut rows = Vec::new();
-    for row in raw_rows(SideTable::Summary, bytes) {
-        let row = row?;
-        let mut names = Reader(row.names);
-        let mut text = || names.text();
-        let (metric, store_id, release) = (text()?, text()?, text()?);
-        let (connection, source) = (text()?, text()?);
-        if !wants(metric, store_id, row.time_s) {
-            continue;
-        }
-        let mut numbers = words(row.numbers);
-        let (list, _) = row.list.as_chunks::<{ 8 * WORDS_A_REPORT }>();
-        let report = |bytes: &[u8; 8 * WORDS_A_REPORT]| {
-            let mut words = words(bytes);
-            let count = words.next()?;
-            let mut value = || words.next().map(f64::from_bits);
-            Some(Percentiles {
-                count,
-                values: [value()?, value()?, value()?],
-            })
-        };
-        rows.push(SummaryRow {
-            key: SummaryKey {
-                store_id: Arc::from(store_id),
-                metric: catalogue.named(metric).unwrap_or(&Metric::LATER).name,
-                minute_s: row.time_s,
-                release: Arc::from(release),
-                connection: Connection::of_name(connection),
-                source: Source::of_name(source),
-            },
-            sums: SummarySums {
-                count: numbers.next()?,
-                sum: f64::from_bits(numbers.next()?),
-                min: f64::from_bits(numbers.next()?),
-                max: f64::from_bits(numbers.next()?),
-                reports: list.iter().map(report).collect::<Option<_>>()?,
-            },
-        });
-    }
-    Some(rows)
-}
-
 fn read_values(number: &mut impl FnMut() -> Option<u64>) -> Option<Values> {
     Some(Values {
         count: number()?,
@@ -412,6 +362,8 @@ mod tests {
 
     use super::*;
     use crate::persist::rows::RowOrigin;
+    use tillwatch_model::Connection;
+    use tillwatch_model::summary::{Percentiles, SummaryKey, SummaryRow, SummarySums};
 
     fn origin(id: u128) -> RowOrigin {
         RowOrigin {

@@ -129,7 +129,7 @@ async fn gauges_sums_and_histograms_are_taken_in_both_encodings() {
             &[
                 gauge("memory.used.mb", 42.0),
                 sum("sync.items", 1, 7),
-                exponential("idb.write", minute),
+                exponential("idb.write.ms", minute),
                 explicit("sync.duration", minute),
             ],
         );
@@ -174,7 +174,7 @@ async fn a_partial_success_counts_data_points_and_says_what_to_change() {
         gauge("http.server.duration", 1.0),
         gauge("lcp_ms", -1.0),
     ];
-    let mut cumulative = exponential("idb_write", now_ms());
+    let mut cumulative = exponential("idb_write_ms", now_ms());
     cumulative["exponentialHistogram"]["aggregationTemporality"] = json!(2);
     metrics.push(cumulative);
     let mut broken = explicit("sync.duration", now_ms());

@@ -11,6 +11,7 @@ use tillwatch_model::event::{EventReading, Example};
 use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::Encoder;
+use tillwatch_model::summary::SummaryReading;
 use tillwatch_model::{
     BatchHeader, Catalogue, Connection, EventKind, HistogramReading, KeyId, Kind, Reading, Source,
 };
@@ -75,7 +76,23 @@ pub fn sync_record(seq: u64, received_at_ms: i64, t_ms: i64) -> Vec<u8> {
     let mut encoder = Encoder::new(&mut bytes, &header);
     encoder.sample(&reading, 1_000 * seq);
     encoder.event(&event(EventKind::Error, t_ms, (seq, 1)));
+    encoder.summary(&summary(&reading, 1 + seq % 7));
     bytes
+}
+
+/// What a page has made of so many values.
+fn summary(reading: &Reading, count: u64) -> SummaryReading {
+    let value = |at: u64| f64::from(u32::try_from(at).unwrap());
+    SummaryReading {
+        metric: reading.metric,
+        connection: reading.connection,
+        t_raw_ms: reading.t_raw_ms,
+        count,
+        sum: value(3 * count),
+        min: value(count % 3),
+        max: value(5 + count),
+        percentiles: [value(2), value(4), value(5)],
+    }
 }
 
 /// An event that says this and nothing else.
@@ -182,6 +199,9 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
                 }
                 _ => {
                     encoder.sample(&reading, value);
+                    if metric.name == "summaries" {
+                        encoder.summary(&summary(&reading, random.u64(1..9)));
+                    }
                     if ["errors", "events"].contains(&metric.name) {
                         for _ in 0..8 {
                             encoder.event(&random_event(random, &reading, value));

@@ -314,7 +314,7 @@ fn a_point_without_a_value_is_passed_over_and_counted_as_one_that_was_sent() {
 
 #[test]
 fn explicit_buckets_keep_count_sum_least_and_greatest_value() {
-    let (pairs, numbers) = converted(histogram("idb_write", DELTA, explicit()))
+    let (pairs, numbers) = converted(histogram("idb_write_ms", DELTA, explicit()))
         .unwrap()
         .unwrap();
     // 8 ms for sure; 120 ms for sure; the other one lies where the sum has it, at 9 ms.
@@ -323,7 +323,7 @@ fn explicit_buckets_keep_count_sum_least_and_greatest_value() {
     let but = |change: fn(&mut HistogramDataPoint)| {
         let mut point = explicit();
         change(&mut point);
-        converted(histogram("idb_write", DELTA, point))
+        converted(histogram("idb_write_ms", DELTA, point))
     };
     let invalid = Err(Reason::InvalidHistogram);
     assert_eq!(but(|point| point.count = 4), invalid);
@@ -370,12 +370,12 @@ fn values_past_the_last_bound_lie_where_the_sum_has_them() {
         max: None,
         ..explicit()
     };
-    let (pairs, numbers) = converted(histogram("idb_write", DELTA, past.clone()))
+    let (pairs, numbers) = converted(histogram("idb_write_ms", DELTA, past.clone()))
         .unwrap()
         .unwrap();
     assert_eq!((pairs.len(), numbers), (1, [6_000.0, 3_000.0, 3_000.0]));
     let unknown = HistogramDataPoint { sum: None, ..past };
-    let (_, numbers) = converted(histogram("idb_write", DELTA, unknown))
+    let (_, numbers) = converted(histogram("idb_write_ms", DELTA, unknown))
         .unwrap()
         .unwrap();
     assert_eq!(numbers, [2_000.0, 1_000.0, 1_000.0]);
@@ -383,7 +383,7 @@ fn values_past_the_last_bound_lie_where_the_sum_has_them() {
 
 #[test]
 fn exponential_buckets_are_read_as_the_specification_has_them() {
-    let (pairs, numbers) = converted(exponential("idb_write", powers()))
+    let (pairs, numbers) = converted(exponential("idb_write_ms", powers()))
         .unwrap()
         .unwrap();
     // The geometric middle of 2 and 4 ms is 2.828 ms.
@@ -395,7 +395,7 @@ fn exponential_buckets_are_read_as_the_specification_has_them() {
     let but = |change: fn(&mut ExponentialHistogramDataPoint)| {
         let mut point = powers();
         change(&mut point);
-        converted(exponential("idb_write", point))
+        converted(exponential("idb_write_ms", point))
     };
     let invalid = Err(Reason::InvalidHistogram);
     let negative = || {
@@ -419,7 +419,7 @@ fn exponential_buckets_are_read_as_the_specification_has_them() {
     let mut below = powers();
     below.negative = negative();
     assert_eq!(
-        converted(exponential("idb_write", below)),
+        converted(exponential("idb_write_ms", below)),
         Err(Reason::OutOfRange)
     );
     let far = |offset| ExponentialHistogramDataPoint {
@@ -431,10 +431,10 @@ fn exponential_buckets_are_read_as_the_specification_has_them() {
         ..powers()
     };
     assert_eq!(
-        converted(exponential("idb_write", far(i32::MAX))),
+        converted(exponential("idb_write_ms", far(i32::MAX))),
         Err(Reason::OutOfRange)
     );
-    let (pairs, _) = converted(exponential("idb_write", far(i32::MIN)))
+    let (pairs, _) = converted(exponential("idb_write_ms", far(i32::MIN)))
         .unwrap()
         .unwrap();
     assert_eq!(pairs, [(0, 4)]);
@@ -452,7 +452,7 @@ fn exponential_buckets_are_read_as_the_specification_has_them() {
         }),
         ..powers()
     };
-    let (pairs, numbers) = converted(exponential("idb_write", coarse))
+    let (pairs, numbers) = converted(exponential("idb_write_ms", coarse))
         .unwrap()
         .unwrap();
     assert_eq!((pairs.len(), numbers), (3, [42.0, 2.0, 32.0]));
@@ -473,7 +473,7 @@ fn a_histogram_of_more_buckets_than_an_offer_holds_becomes_several() {
         ..powers()
     };
     both(
-        &request(vec![exponential("idb_write", point)]),
+        &request(vec![exponential("idb_write_ms", point)]),
         |gathered| {
             let [batch] = &gathered.batches[..] else {
                 panic!()
