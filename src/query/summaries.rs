@@ -307,7 +307,7 @@ async fn fetch(
         "SELECT toString(of_metric) AS metric, toString(store_id) AS store, toString(release) AS release_name, \
                 toString(connection) AS connected, toString(source) AS who, toUnixTimestamp(minute) AS minute_s, \
                 sum(one) AS amount, sum(part) AS total, min(first) AS least, max(last) AS most, \
-                groupArrayArray(list) AS said \
+                CAST(groupArrayArray(list), 'Array(Tuple(UInt64, Float64, Float64, Float64))') AS said \
          FROM (SELECT metric AS of_metric, store_id, release, connection, source, minute, epoch, \
                       count AS one, sum AS part, min AS first, max AS last, reports AS list \
                FROM summary_1m FINAL \

@@ -173,6 +173,7 @@ async fn a_report_is_kept_as_what_it_is_through_a_kill_a_seal_and_a_resend() {
          sync_duration_ms\tstore-7\tunknown\t22\t18600\t100\t5000\t2\t845.4545454545455"
     );
     audit_is_clean(&data, &["--deep"]).await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,4 +249,5 @@ async fn the_forms_of_a_report_and_what_is_none() {
         (reply.status, reply.code()),
         (404, "unknown_metric".to_owned())
     );
+    server.stop().await;
 }
