@@ -159,8 +159,8 @@ const RECIPES: &[Recipe] = &[
     ),
     local("login_failures", [0.03, 0.03, 0.03], ONE),
     local("long_animation_frames", [0.8, 0.8, 0.8], ONE),
-    // The fleet posts histograms, not reports.
-    local("summaries", [0.0, 0.0, 0.0], ONE),
+    // As if a few pages of the fleet were of the first generation.
+    local("summaries", [0.05, 0.05, 0.05], ONE),
     // Reported as none: one is enough to page somebody.
     local("data_loss_incidents", [0.03, 0.03, 0.03], Shape::Always(0)),
     labelled(
