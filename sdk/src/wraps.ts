@@ -1,40 +1,36 @@
 /** Helpers for what tills have: a local database, a cache, a queue of sales, a login without a network. */
 
-import { count, level, observe, time } from './api';
-import { listen } from './page';
-import { atSwitch, begun } from './till';
-
-/** Does something with whatever a method returns from now on. */
-const wrap = ({ prototype }: { prototype: any }, name: string, take: (result: any) => void): void => {
-  const original = prototype[name];
-  prototype[name] = function (...given: unknown[]) {
-    const result = original.apply(this, given);
-    take(result);
-    return result;
-  };
-};
+import { count, level, observe } from './api';
+import { atSwitch } from './till';
 
 /** Measures how long transactions that write to IndexedDB take, and counts them. */
-export const measureIndexedDb = (): void =>
-  wrap(IDBDatabase, 'transaction', (transaction: IDBTransaction) => {
-    if (transaction.mode === 'readonly' || transaction.db.name === 'tillwatch') return;
-    const end = begun('idb_write_ms');
-    transaction.addEventListener('complete', () => {
-      end();
-      count('idb_transaction_count');
-    });
-  });
+export function measureIndexedDb(): void {
+  const { prototype } = IDBDatabase;
+  const original = prototype.transaction;
+  prototype.transaction = function (this: IDBDatabase, ...given: Parameters<typeof original>) {
+    const transaction = original.apply(this, given);
+    if (given[1] === 'readwrite' && this.name !== 'tillwatch') {
+      const started = performance.now();
+      transaction.addEventListener('complete', () => {
+        observe('idb_write_ms', performance.now() - started);
+        count('idb_transaction_count');
+      });
+    }
+    return transaction;
+  } as typeof original;
+}
 
 /** Counts whether caches had what was asked of them; in a service worker, too. */
-export const measureCaches = (): void => {
-  for (const type of [Cache, CacheStorage])
-    wrap(type, 'match', (found: Promise<unknown>) => {
+export function measureCaches(): void {
+  for (const { prototype } of [Cache, CacheStorage]) {
+    const original = prototype.match;
+    prototype.match = function (this: never, ...given: Parameters<Cache['match']>) {
+      const found = original.apply(this, given);
       found.then((response) => count('cache_requests', { label: response ? 'hit' : 'miss' }), () => {});
-    });
-};
-
-/** How it went, as a label. */
-const went = (isSuccess: boolean) => ({ label: isSuccess ? 'success' : 'failure' });
+      return found;
+    } as never;
+  }
+}
 
 /** What a synchronisation brought over. */
 export interface Brought {
@@ -55,50 +51,57 @@ export interface SyncQueue {
 }
 
 /** Makes a watcher of a queue of sales. It knows by itself how long it took from the reconnection to an empty queue. */
-export const syncQueue = (): SyncQueue => {
-  let end: (() => void) | undefined;
+export function syncQueue(): SyncQueue {
+  let reconnected: number | undefined;
   let isWaiting = false;
   const reconnect = () => {
-    if (isWaiting) end ??= begun('reconnect_to_synced_ms');
+    if (isWaiting) reconnected ??= performance.now();
+  };
+  const settle = () => {
+    if (reconnected === undefined || isWaiting) return;
+    observe('reconnect_to_synced_ms', performance.now() - reconnected);
+    reconnected = undefined;
   };
   // Whoever says it first: the browser, at which the shop's own synchronisation may begin, too, or an answer.
-  listen('online', reconnect);
+  addEventListener('online', reconnect);
   atSwitch.push((to, from) => {
-    if (to === 'offline') end = undefined;
+    if (to === 'offline') reconnected = undefined;
     else if (from === 'offline') reconnect();
   });
   return {
     pending(n) {
       isWaiting = n > 0;
       level('pending_transactions', n);
-      if (isWaiting) return;
-      end?.();
-      end = undefined;
+      settle();
     },
     waited: (ms) => observe('queue_wait_ms', ms),
-    transaction: (isSuccess) => count('offline_transactions', went(isSuccess)),
+    transaction: (isSuccess) => count('offline_transactions', { label: isSuccess ? 'success' : 'failure' }),
     async sync(work) {
-      let isSuccess = false;
+      const started = performance.now();
+      let label = 'failure';
       try {
-        const brought = await time('sync_duration_ms', work);
-        isSuccess = true;
+        const brought = await work();
+        label = 'success';
         if (brought?.items) count('sync_items_count', { by: brought.items });
         if (brought?.bytes) observe('sync_payload_bytes', brought.bytes);
         return brought;
       } finally {
-        count('sync_attempts', went(isSuccess));
+        observe('sync_duration_ms', performance.now() - started);
+        count('sync_attempts', { label });
       }
     },
   };
-};
+}
 
 /** Measures a login without a network. `work` returns whether the person was let in. */
-export const offlineLogin = async (work: () => Promise<boolean> | boolean): Promise<boolean> => {
+export async function offlineLogin(work: () => Promise<boolean> | boolean): Promise<boolean> {
+  const started = performance.now();
   let isIn = false;
   try {
-    return (isIn = await time('offline_login_duration_ms', work));
+    return (isIn = await work());
   } finally {
-    count('offline_logins', went(isIn));
+    observe('offline_login_duration_ms', performance.now() - started);
+    count('offline_logins', { label: isIn ? 'success' : 'failure' });
     if (!isIn) count('login_failures');
   }
-};
+}
