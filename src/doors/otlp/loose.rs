@@ -17,7 +17,7 @@ use crate::doors::refusal::Refusal;
 use crate::intake::offer::Number;
 
 /// 2^63: far above all times and counts.
-const WHOLE_BELOW: f64 = 9_223_372_036_854_775_808_f64;
+const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0 * 1_024.0;
 
 /// A value that is no list and no object.
 #[derive(Debug, Default, PartialEq)]

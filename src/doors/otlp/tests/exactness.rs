@@ -59,6 +59,7 @@ fn explicit(values: &[f64], has_ends: bool) -> Data {
 /// The index of a value at a scale, by the specification: the bucket (base^i, base^(i+1)] that holds it.
 fn index(value: f64, scale: i32) -> i32 {
     let at = |index: i32| (f64::from(index) * f64::from(-scale).exp2()).exp2();
+    #[expect(clippy::cast_possible_truncation, reason = "an index of 32 bits")]
     let mut index = (value.log2() * f64::from(scale).exp2()).ceil() as i32 - 1;
     while at(index) >= value {
         index -= 1;
