@@ -98,7 +98,9 @@ async fn take(
     let request = parsing.await?;
     trace.lap(Stage::Decode);
     if request.unknown_keys > 0 {
-        if is_otlp(&body) {
+        // A batch with a version is a terminal's, whatever else it says.
+        let is_native = request.batches.iter().any(|batch| batch.v != Field::Absent);
+        if !is_native && is_otlp(&body) {
             let elsewhere = "this is a request of OTLP, whose metrics are posted to /v1/metrics";
             return Err(Refusal::Malformed(elsewhere.to_owned()));
         }
