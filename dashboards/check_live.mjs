@@ -17,6 +17,8 @@ import { sleep, startStack, until } from './lib/stack.mjs';
 const MAY_BE_EMPTY = [
   ['Samples rejected by minute and reason', 'A', 'the simulated terminals send nothing that is rejected'],
   ['What the reports say, newest first', 'A', 'the simulated terminals post histograms, not reports with percentiles'],
+  ['Own metrics by hour', 'A', 'the simulated fleet declares no metrics of its own'],
+  ['Own metrics of the last day', 'A', 'the same'],
   ['Samples by second and outcome', 'B', 'the same: it is shown only above nothing'],
 ];
 /** A store measures these only while one of its tills is offline, or hardly ever, and this fleet is small. */

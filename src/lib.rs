@@ -9,6 +9,7 @@ pub mod tasks;
 pub mod world;
 
 pub mod auth;
+pub mod mapping;
 pub mod config;
 pub mod logging;
 pub mod throttle;

@@ -42,7 +42,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("room", &[]),
     ("sdk", &[]),
     ("auth", &["listed"]),
-    ("config", &["logging", "hosts", "auth"]),
+    ("mapping", &[]),
+    ("config", &["logging", "hosts", "auth", "mapping"]),
     (
         "intake",
         &[
@@ -67,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "request_id",
             "room",
             "auth",
+            "mapping",
             "intake",
             "audit_log",
             "peer",
@@ -160,6 +162,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "audit_log",
             "config",
+            "doors",
             "persist",
             "credentials",
             "pipeline",

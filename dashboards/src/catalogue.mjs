@@ -13,6 +13,9 @@ export function metric(name) {
   return found;
 }
 
+/** The names of all metrics. */
+export const names = () => [...byName.keys()];
+
 /** The two thresholds of a metric in Prometheus' unit; the second may be missing. */
 export function thresholds(name) {
   return metric(name).thresholds;

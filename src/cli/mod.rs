@@ -14,6 +14,9 @@
 //! | `token.rs` | `token`: keys that sign tokens of terminals, tokens, and their end |
 //! | `sdk.rs` | `sdk`: the terminal's library, and how a page loads it |
 //! | `key.rs` | `key`: static keys |
+//! | `validate.rs` | `validate`: whether a payload would be taken |
+//! | `map.rs` | `map test`: what the rules of the settings make of a payload |
+//! | `payload.rs` | a payload from a file: read, tried, shown |
 //! | `admin.rs` | how a command asks a running collector |
 //! | `pseudonym.rs` | `pseudonym`: what a session id is called in the tables |
 //! | `journal.rs` | `journal inspect`, `verify`, `adopt`, `abandon` |
@@ -29,6 +32,8 @@ mod backup;
 mod clock;
 mod journal;
 mod key;
+mod map;
+mod payload;
 mod pseudonym;
 mod query;
 mod replay;
@@ -38,6 +43,7 @@ mod sparkline;
 mod sql;
 mod store;
 mod token;
+mod validate;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -95,6 +101,11 @@ enum Command {
     /// Make, list and revoke keys for servers that post, and for whoever scrapes, asks or operates.
     #[command(subcommand)]
     Key(key::Key),
+    /// Say whether a payload in a file would be taken, and what is wrong with it, on which line.
+    Validate(Box<validate::Validate>),
+    /// Try out what the names of foreign clients mean ([[map]] in the settings).
+    #[command(subcommand)]
+    Map(map::Map),
     /// Print the lines with which a page loads the terminal's library, or the library.
     Sdk(sdk::Sdk),
     /// Print a script with which a shell completes the commands.
@@ -215,6 +226,8 @@ async fn run(command: Command) -> Outcome {
         Command::Clock(clock) => clock.run().await,
         Command::Token(token) => token.run().await,
         Command::Key(key) => key.run().await,
+        Command::Validate(validate) => validate.run(),
+        Command::Map(map) => map.run(),
         Command::Sdk(sdk) => sdk.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,6 +5,9 @@
 //! | file | what |
 //! |---|---|
 //! | `settings.rs` | declares every setting once |
+//! | `tables.rs` | what a file declares in tables |
+//! | `own_metrics.rs` | `[[metrics]]`: a metric of the shop's own |
+//! | `map.rs` | `[[map]]`: what the names of foreign clients mean |
 //! | `layers.rs` | finds the value of one setting in its layers |
 //! | `values.rs` | reads and writes durations, bytes and lists |
 //! | `check.rs` | says which values are allowed |
@@ -16,8 +19,11 @@ use std::str::FromStr;
 
 mod check;
 mod layers;
+mod map;
+mod own_metrics;
 mod reach;
 mod settings;
+mod tables;
 mod values;
 
 use crate::auth::Mode;
@@ -27,7 +33,8 @@ pub use settings::{
     Limits, Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate,
     Terminals, Tls,
 };
-pub use values::{Bytes, Consent, Jwks, List, Networks, Rate, Span, StoreRates};
+pub use tables::{Declarations, DeclaredMetric};
+pub use values::{Bytes, Consent, Jwks, List, MapSets, Networks, Rate, Span, StoreRates};
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +149,15 @@ impl Config {
             message: error.message().to_owned(),
         })?;
         flatten_doors(&mut table);
+        let mut has_tables = false;
+        for name in Declarations::TABLES {
+            has_tables |= table.remove(name).is_some();
+        }
+        let declared = if has_tables {
+            tables::read(&path, &text)?
+        } else {
+            Declarations::default()
+        };
         for name in table.keys() {
             if !SETTINGS.iter().any(|setting| setting.name == name) {
                 return Err(ConfigError::Unknown {
@@ -154,12 +170,13 @@ impl Config {
         }
         // Whatever is neither in the file nor a default was given as a flag or a variable.
         let given = flags.given();
-        let config = Config::laid(flags, &table).map_err(|fault| ConfigError::Value {
+        let laid = Config::laid(flags, &table).map_err(|fault| ConfigError::Value {
             line: line_of(&text, fault.name),
             path: path.clone(),
             name: fault.name.to_owned(),
             message: fault.message,
         })?;
+        let config = Config { declared, ..laid };
         match config.check() {
             Ok(()) => Ok(config),
             Err(Fault { name, message }) => Err(if given.contains(&name) {

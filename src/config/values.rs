@@ -12,6 +12,7 @@ use tillwatch_model::dimension::is_identifier;
 
 use crate::auth::{JwksSource, Mode};
 use crate::logging::Format;
+use crate::mapping::Set;
 
 /// A duration written as `10s`, `5m`, `2h`, `1d`, `250ms`, or a sum of them such as `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,10 @@ impl Bytes {
 /// A list written with commas, or as an array in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
+
+/// Sets of rules that are ready, written with commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapSets(pub Vec<Set>);
 
 /// Whether a payload must say itself that the person consented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +205,16 @@ impl FromStr for StoreRates {
     }
 }
 
+impl FromStr for MapSets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let List(parts) = text.parse()?;
+        let sets = parts.iter().map(|part| part.parse());
+        sets.collect::<Result<_, _>>().map(Self)
+    }
+}
+
 impl FromStr for Networks {
     type Err = String;
 
@@ -317,6 +332,9 @@ written! {
     StoreRates as "STORE=RATE,…": self => {
         let rates = self.0.iter().map(|(store_id, rate)| format!("{store_id}={rate}"));
         rates.collect::<Vec<_>>().join(",")
+    };
+    MapSets as "SETS": self => {
+        self.0.iter().map(|set| set.name()).collect::<Vec<_>>().join(",")
     };
     Networks as "NETWORKS": self => {
         match self.0.as_slice() {

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Packing {
 
 impl Packing {
     /// A body that is packed as gzip.
-    pub(super) const GZIP: Self = Self(Some(&GZIP));
+    pub const GZIP: Self = Self(Some(&GZIP));
 
     /// Reads the packing from a request's headers, all lines of them.
     ///

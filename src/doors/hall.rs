@@ -19,6 +19,7 @@ use crate::doors::limits::Limits;
 use crate::doors::trace::Trace;
 use crate::doors::turns::Turns;
 use crate::intake::Intake;
+use crate::mapping::{Door, Lookup};
 use crate::peer::Networks;
 use crate::request_id::RequestId;
 use crate::room::Room;
@@ -111,6 +112,16 @@ impl Hall {
 
     pub(super) fn limits(&self) -> Guard<Arc<Limits>> {
         self.limits.load()
+    }
+
+    /// What the names of metrics mean that come to a foreign door.
+    pub(super) fn lookup(&self, door: Door) -> Lookup<'_> {
+        Lookup {
+            catalogue: self.intake.catalogue(),
+            mapping: &self.rules.mapping,
+            door,
+            heard: None,
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {

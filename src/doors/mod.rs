@@ -41,6 +41,7 @@
 //! | `foreign/` | what the doors of foreign formats share |
 //! | `otlp/` | the door of OpenTelemetry's exporters: OTLP/HTTP metrics |
 //! | `faro/` | the door of Grafana Faro's Web SDK |
+//! | `trial/` | what would become of a payload from a file |
 
 mod admission;
 mod answer;
@@ -65,6 +66,7 @@ pub mod terminal_v1;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod trial;
 mod turns;
 
 pub use hall::{Hall, Parts};

@@ -119,6 +119,15 @@ fn counters(
     Ok(())
 }
 
+/// A label with the name of a metric that the shop has declared itself: boards know these only by it.
+fn own_name(metric: &Metric) -> Option<(&'static str, &'static str)> {
+    metric.is_own().then_some(("metric", metric.name))
+}
+
+fn with_own_name<'s>(metric: &Metric, of: (&'s str, &'s str)) -> Vec<(&'s str, &'s str)> {
+    std::iter::once(of).chain(own_name(metric)).collect()
+}
+
 /// One name never carries both labels: sums over it would count everything twice.
 fn release_name(metric: &Metric) -> String {
     metric.prometheus.replacen("pos_", "pos_release_", 1)
@@ -144,6 +153,7 @@ fn counter_lines<'s>(
                 continue;
             }
             let mut labels = vec![(holder_key, holder)];
+            labels.extend(own_name(metric));
             if let Some(label) = metric.label {
                 labels.push((label.key, value));
             }
@@ -170,7 +180,7 @@ fn distributions(
         )?;
         for store in &snapshot.stores {
             let histogram = store.series.histograms.get(at).unwrap_or(&empty);
-            let labels = [("store_id", &*store.store_id)];
+            let labels = with_own_name(metric, ("store_id", &store.store_id));
             let encoder = family.encode_family(&labels)?;
             let scale = metric.unit.prometheus_scale();
             histogram_lines(encoder, metric.bounds, scale, histogram)?;
@@ -187,7 +197,7 @@ fn distributions(
             encoder.encode_descriptor(&name, metric.help, None, MetricType::Histogram)?;
         for (release, series, _) in &snapshot.releases {
             if let Some(histogram) = series.histograms.get(at) {
-                let labels = [("release", &**release)];
+                let labels = with_own_name(metric, ("release", release));
                 let encoder = family.encode_family(&labels)?;
                 let (bounds, scale) = (metric.bounds_by_release(), metric.unit.prometheus_scale());
                 histogram_lines(encoder, bounds, scale, histogram)?;
@@ -221,11 +231,12 @@ fn windows(
             continue;
         };
         for (quantile, value) in WINDOW_QUANTILES.iter().zip(&window.values) {
-            let labels = vec![("store_id", &*store.store_id), ("q", *quantile)];
+            let mut labels = with_own_name(metric, ("store_id", &store.store_id));
+            labels.push(("q", quantile));
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
         samples.push((
-            vec![("store_id", &*store.store_id)],
+            with_own_name(metric, ("store_id", &store.store_id)),
             to_float(window.samples),
         ));
     }
@@ -266,7 +277,8 @@ fn levels(
             .ok()
             .and_then(|index| values.get(index));
         for (stat, value) in [("max", greatest), ("p95", p95.unwrap_or(greatest))] {
-            let labels = vec![("store_id", &*store.store_id), ("stat", stat)];
+            let mut labels = with_own_name(metric, ("store_id", &store.store_id));
+            labels.push(("stat", stat));
             lines.push((labels, metric.unit.to_prometheus(*value)));
         }
     }

@@ -39,6 +39,7 @@
 //! | `append.rs` | what a request has written, until the journal has it |
 //! | `acknowledge.rs` | what is settled and counted when an append is durable, or is not |
 //! | `pending.rs` | what came of a request, once its records are durable |
+//! | `rehearsal.rs` | what would become of offers, of a payload from a file |
 //! | `report.rs` | what was wrong with a request's batches, for the answer |
 //! | `refusal.rs` | why a request is put off |
 //! | `laps.rs` | what each part of a request's way took |
@@ -67,6 +68,7 @@ mod pending;
 mod queues;
 pub mod rates;
 mod refusal;
+mod rehearsal;
 pub mod report;
 pub mod request_time;
 mod service;
@@ -92,6 +94,7 @@ pub use keys::Keys;
 pub use offer::{Offer, Offers};
 pub use pending::{Pending, Receipt};
 pub use refusal::{NotStored, Refusal};
+pub use rehearsal::{Rehearsal, rehearse};
 pub use service::{Intake, Parts};
 pub use settings::{ACKNOWLEDGE_MAX, Settings};
 pub use shares::Shares;

@@ -15,6 +15,8 @@ pub struct Report {
     parts: Vec<(Reason, u64)>,
     /// The batches that were refused whole.
     whole: Vec<(usize, Reason)>,
+    /// Whether everything is named: only for whoever looks at one payload.
+    is_complete: bool,
 }
 
 /// What was wrong with a batch, or with a part of it.
@@ -49,6 +51,14 @@ pub enum Part {
 }
 
 impl Report {
+    /// A report that names everything.
+    pub(super) fn complete() -> Self {
+        Self {
+            is_complete: true,
+            ..Self::default()
+        }
+    }
+
     /// Notes that something was rejected.
     pub(super) fn reject(&mut self, place: Place, reason: Reason) {
         self.push(place, reason.name());
@@ -96,7 +106,7 @@ impl Report {
     }
 
     fn push(&mut self, place: Place, reason: &'static str) {
-        if self.remarks.len() < REMARKS_MAX {
+        if self.is_complete || self.remarks.len() < REMARKS_MAX {
             self.remarks.push(Remark { place, reason });
         }
     }

@@ -8,14 +8,14 @@ use crate::persist::tables::{get_meta, put_meta};
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 7;
+pub(super) const LAYOUT: i64 = 8;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 7] = ["
+pub(super) const LAYOUTS: [&str; 8] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -80,6 +80,10 @@ pub(super) const LAYOUTS: [&str; 7] = ["
     CREATE TABLE IF NOT EXISTS static_key (
         id TEXT PRIMARY KEY, digest BLOB NOT NULL, scopes TEXT NOT NULL, stores TEXT NOT NULL, name TEXT NOT NULL,
         created_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    -- Metrics of the shop's own that were ever used: what of them may not change. Values of the label with spaces between.
+    CREATE TABLE IF NOT EXISTS own_metric (
+        name TEXT PRIMARY KEY, kind TEXT NOT NULL, unit TEXT NOT NULL, label_key TEXT, label_values TEXT NOT NULL) WITHOUT ROWID;
 "];
 
 /// The first layout whose releases ask for revocations. Whoever has revoked something must not have it undone by an

@@ -24,6 +24,7 @@
 //! | `identity.rs` | which journal the file goes with |
 //! | `losses.rs` | what was found missing from the journal |
 //! | `credentials.rs` | static keys and revoked tokens |
+//! | `own_metrics.rs` | metrics of a shop's own, as they were first used |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their destruction |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `layout.rs` | the layout of the SQLite file, and how an earlier one is brought forward |
@@ -66,6 +67,7 @@ pub mod losses;
 mod marks;
 pub mod migrate;
 pub mod outbox;
+mod own_metrics;
 pub mod rebuild;
 pub mod repair;
 mod renew;
@@ -87,6 +89,7 @@ pub use clickhouse::{ClickHouse, Endpoint};
 pub use epoch::EpochInfo;
 pub use error::{ClickHouseError, StateError};
 pub use losses::{JournalLoss, LossKind};
+pub use own_metrics::Changed;
 pub use seal::SealedEpoch;
 pub use sealing::Sealing;
 pub use side_tables::SideTable;

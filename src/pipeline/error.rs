@@ -20,6 +20,22 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// A metric of the shop's own is declared as something else than it was when it was first used.
+    #[error(
+        "{}, line {line}: [[metrics]] {name:?}: {what}. What the journal and the tables hold of a metric must keep its \
+         meaning: declare it as it was, and what is new under a name of its own",
+        .path.display()
+    )]
+    MetricChanged {
+        /// The file with the settings.
+        path: PathBuf,
+        /// The line of the declaration.
+        line: usize,
+        /// The metric.
+        name: String,
+        /// What has changed.
+        what: String,
+    },
     /// The certificates that ClickHouse's must lead to cannot be read.
     #[error(
         "the certificates that are trusted for clickhouse_url cannot be read (clickhouse_ca_file)"

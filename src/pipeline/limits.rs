@@ -11,6 +11,7 @@ use crate::config::{Config, Consent, Span};
 use crate::doors;
 use crate::intake::{self, limits, rates, shares};
 use crate::listener;
+use crate::mapping::Mapping;
 use crate::peer::Networks;
 use crate::pipeline::seal::Due;
 use crate::surface::Surface;
@@ -86,7 +87,7 @@ pub(super) fn door_limits(config: &Config) -> doors::Limits {
 }
 
 /// Says what the doors of foreign formats take for granted.
-pub(super) fn door_rules(config: &Config) -> doors::foreign::Rules {
+pub fn door_rules(config: &Config) -> doors::foreign::Rules {
     let settings = &config.doors;
     let rule = |consent: Consent, store: &Option<String>| doors::foreign::Rule {
         is_consent_assumed: consent == Consent::Assumed,
@@ -97,6 +98,15 @@ pub(super) fn door_rules(config: &Config) -> doors::foreign::Rules {
         faro: rule(settings.faro_consent, &settings.faro_store),
         otlp: rule(settings.otlp_consent, &settings.otlp_store),
         are_faro_logs_counted: settings.are_faro_logs_counted,
+        mapping: mapping(config),
+    }
+}
+
+/// What the names of foreign clients mean.
+fn mapping(config: &Config) -> Mapping {
+    Mapping {
+        rules: config.declared.map.clone(),
+        sets: config.doors.map_sets.0.clone(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `running.rs` | everything that runs, built from what a start leaves |
 //! | `setup.rs` | sockets, doors and intake, what is held; housekeeping |
 //! | `limits.rs` | the settings as each stage takes them |
+//! | `catalogue.rs` | the metrics of this release and those of the settings |
 //! | `state_keys.rs` | the state file as the intake asks it for keys |
 //! | `certificates.rs` | the certificates of the listeners, also when they are replaced |
 //! | `credentials.rs` | keeps the gate up to date about keys, tokens and revocations |
@@ -30,6 +31,7 @@
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod apply;
+mod catalogue;
 mod certificates;
 mod clock;
 mod credentials;
@@ -61,7 +63,7 @@ pub use error::ServeError;
 pub use folder::{
     DataDirLock, check_belonging, journal_dir, lock_data_dir, make_data_dir, open_state,
 };
-pub use limits::aggregate_settings;
+pub use limits::{aggregate_settings, door_rules};
 pub use modes::keep_to_oneself;
 pub use parted::{Abandoned, Adopted, abandon, adopt, pass_over_sealed};
 pub use rebuild::{Next, Rebuilder};

@@ -65,6 +65,15 @@ impl Changes {
                 changes.waiting.push(setting.name);
             }
         }
+        let (old, new) = (&old.declared, &new.declared);
+        for (table, differs) in [
+            ("[[metrics]]", !old.own_metrics().eq(new.own_metrics())),
+            ("[[map]]", old.map != new.map),
+        ] {
+            if differs {
+                changes.waiting.push(table);
+            }
+        }
         changes
     }
 }

@@ -150,7 +150,10 @@ async fn write(
     let (folder, rows_max) = (folder.to_owned(), config.seal.rows);
     let settings = aggregate_settings(config);
     let world = world.clone();
-    let work = move || read(&folder, settings, rows_max, &world, &steps);
+    // What another collector has declared, nobody knows here: it is counted under __unknown__.
+    let own = config.declared.own_metrics().cloned().collect();
+    let catalogue = Arc::new(Catalogue::with_own(own, Vec::new()));
+    let work = move || read(&folder, catalogue, settings, rows_max, &world, &steps);
     let reader = tokio::task::spawn_blocking(work);
     let mut summary = ReplaySummary::default();
     while let Some(step) = received.recv().await {
@@ -188,12 +191,12 @@ async fn write(
 /// Reads, applies, and sends rows whenever there are enough. Ends when nobody receives any more.
 fn read(
     folder: &Path,
+    catalogue: Arc<Catalogue>,
     settings: aggregate::Caps,
     rows_max: usize,
     world: &World,
     steps: &mpsc::Sender<Step>,
 ) {
-    let catalogue = Arc::new(Catalogue::default());
     let mut aggregator = Aggregator::new(catalogue, settings, Restored::default());
     // No state file will ever have this collector id.
     let collector_id = world.chance.uuid();

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use tillwatch_model::Catalogue;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -16,6 +15,7 @@ use crate::config::Config;
 use crate::doors;
 use crate::health;
 use crate::listener::{self, ListenerSettings, Secured};
+use crate::pipeline::catalogue;
 use crate::pipeline::clock::Watcher;
 use crate::pipeline::credentials;
 use crate::pipeline::disk;
@@ -55,7 +55,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let public = bind("listen", config.listen.ingest)?;
     let admin = bind("admin_listen", config.listen.admin)?;
     let database = engine::open(&config, &data_dir, &world.tasks)?;
-    let catalogue = Arc::new(Catalogue::default());
+    let catalogue = Arc::new(catalogue::of(&config.declared, &state)?);
     let halted = Arc::new(Notify::new());
 
     let started = {

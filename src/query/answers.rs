@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tillwatch_model::Pseudonym;
-use tillwatch_model::metric::{Kind, Metric};
+use tillwatch_model::metric::Metric;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
@@ -146,11 +146,8 @@ impl Query {
             json!({
                 "metric": metric.name,
                 "aliases": metric.aliases,
-                "kind": match metric.kind {
-                    Kind::Distribution => "distribution",
-                    Kind::Counter => "counter",
-                    Kind::Level => "level",
-                },
+                "kind": metric.kind.name(),
+                "is_own": metric.is_own(),
                 "unit": metric.unit.name(),
                 "max": metric.unit.to_wire(metric.value_max),
                 "help": metric.help,

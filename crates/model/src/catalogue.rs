@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::metric::{Kind, Label, Live, Metric, Unit, label_code};
+use crate::own_metric::OwnMetric;
 
 /// 604,800,000 ms, seven days: the longest duration, in µs.
 const DURATION_US_MAX: u64 = 604_800_000_000;
@@ -572,6 +573,8 @@ const MODE_SWITCH_PREFIX: &str = "mode_switch_";
 #[derive(Debug)]
 pub struct Catalogue {
     metrics: Vec<Metric>,
+    /// Metrics that are not declared any more, behind the others: only by their codes are they known.
+    retired: usize,
     by_name: HashMap<&'static str, usize, foldhash::fast::FixedState>,
     by_code: Vec<Option<usize>>,
 }
@@ -586,32 +589,48 @@ impl Catalogue {
     /// A catalogue of these metrics.
     #[must_use]
     pub fn new(metrics: Vec<Metric>) -> Self {
-        let mut by_name = HashMap::default();
-        let mut by_code = Vec::new();
+        let mut catalogue = Self {
+            metrics: Vec::new(),
+            retired: 0,
+            by_name: HashMap::default(),
+            by_code: Vec::new(),
+        };
         for (index, metric) in metrics.iter().enumerate() {
-            by_name.insert(metric.name, index);
-            for alias in metric.aliases {
-                by_name.insert(*alias, index);
+            for name in std::iter::once(&metric.name).chain(metric.aliases) {
+                catalogue.by_name.insert(*name, index);
             }
-            let code = usize::from(metric.code);
-            if by_code.len() <= code {
-                by_code.resize(code + 1, None);
-            }
-            if let Some(slot) = by_code.get_mut(code) {
-                *slot = Some(index);
-            }
+            catalogue.note_code(metric.code, index);
         }
-        Self {
-            metrics,
-            by_name,
-            by_code,
-        }
+        catalogue.metrics = metrics;
+        catalogue
     }
 
-    /// Every metric, in the order of the catalogue.
+    /// The metrics of this release and those that a shop has declared itself. What it declared once and does not any more
+    /// is known by its code alone, which journals may hold: nobody can send it.
+    #[must_use]
+    pub fn with_own(declared: Vec<OwnMetric>, retired: Vec<OwnMetric>) -> Self {
+        let own = declared.into_iter().map(OwnMetric::into_metric);
+        let mut catalogue = Self::new(BUILT_IN.iter().copied().chain(own).collect());
+        for metric in retired.into_iter().map(OwnMetric::into_metric) {
+            catalogue.note_code(metric.code, catalogue.metrics.len());
+            catalogue.metrics.push(metric);
+            catalogue.retired += 1;
+        }
+        catalogue
+    }
+
+    fn note_code(&mut self, code: u16, index: usize) {
+        let code = usize::from(code);
+        if self.by_code.len() <= code {
+            self.by_code.resize(code + 1, None);
+        }
+        self.by_code[code] = Some(index);
+    }
+
+    /// Every metric that can be sent, in the order of the catalogue.
     #[must_use]
     pub fn metrics(&self) -> &[Metric] {
-        &self.metrics
+        &self.metrics[..self.metrics.len() - self.retired]
     }
 
     /// The metric of this wire name or alias, and the label that the name itself carries, if any.

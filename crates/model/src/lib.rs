@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `metric.rs` | the catalogue's types: kind, unit, label, live rule |
 //! | `catalogue.rs` | every metric terminals measure, declared once |
+//! | `own_metric.rs` | metrics that a shop declares itself |
 //! | `histogram.rs` | HdrHistogram's bucket layout, sparse; quantiles by integer rank |
 //! | `quantile.rs` | a quantile as an exact decimal fraction, and its rank |
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
@@ -36,6 +37,7 @@ pub mod journal_record_v1;
 pub mod keyed;
 pub mod metric;
 pub mod outcome;
+pub mod own_metric;
 pub mod quantile;
 pub mod rollup;
 pub mod sequence;
@@ -54,6 +56,7 @@ pub use hours::{DirtyHours, StoreHour};
 pub use keyed::{FirstResult, KeyId, StoreKeys};
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};
+pub use own_metric::OwnMetric;
 pub use quantile::Quantile;
 pub use rollup::{Rollup, RollupKey, Summary};
 pub use sequence::{Seen, SeqWindow};

@@ -1,6 +1,7 @@
 //! The catalogue's types: what a metric is.
 
 use crate::dimension::{LATER, LATER_CODE};
+use crate::own_metric::CODES;
 
 /// How a metric's samples are summarised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,18 @@ pub enum Live {
     Arrival,
     /// A sample of any age that is accepted at all moves live series.
     Always,
+}
+
+impl Kind {
+    /// The word in settings, answers and the documentation.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Distribution => "distribution",
+            Self::Counter => "counter",
+            Self::Level => "level",
+        }
+    }
 }
 
 impl Live {
@@ -209,6 +222,12 @@ impl Metric {
         per_store: false,
         per_release: false,
     };
+
+    /// Whether a shop has declared the metric itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        CODES.contains(&self.code)
+    }
 
     /// The label's value for its journal code.
     #[must_use]

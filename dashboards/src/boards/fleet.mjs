@@ -3,6 +3,7 @@
 import { ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
 import { LIMITS_PASSED, LOGIN_BURST, PEERS, SILENT_S } from '../limits.mjs';
+import { ownRow } from '../own.mjs';
 import * as q from '../queries.mjs';
 
 const storeLink = {
@@ -271,5 +272,6 @@ export default () =>
         timeFrom: '7d',
         w: 8,
       }),
+      ...ownRow('1'),
     ],
   });

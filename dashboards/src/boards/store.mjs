@@ -3,6 +3,7 @@
 import { metric, ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
 import { LOGIN_BURST, SILENT_S } from '../limits.mjs';
+import { ownRow } from '../own.mjs';
 import * as q from '../queries.mjs';
 
 const here = q.ONE_STORE;
@@ -297,6 +298,7 @@ export default () =>
         timeFrom: '24h',
         h: 12,
       }),
+      ...ownRow(q.SQL_ONE_STORE),
       g.row('Reports that pages have summed up themselves'),
       g.timeseries({
         title: 'Reports, by minute',

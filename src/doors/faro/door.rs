@@ -21,6 +21,7 @@ use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
 use crate::intake::offer::Field;
+use crate::mapping::Door;
 
 /// The header that names the page's session.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("x-faro-session-id");
@@ -59,7 +60,7 @@ async fn take(
         samples_max: hall.limits().samples_max,
         are_logs_counted: hall.rules.are_faro_logs_counted,
         received_at_ms: opened.received_at_ms(),
-        catalogue: hall.intake.catalogue(),
+        lookup: hall.lookup(Door::Faro),
     };
     let body = opened.body.clone();
     let reading = opened.read_within(|space| read(&body, limits, &mut |bytes| space.take(bytes)));

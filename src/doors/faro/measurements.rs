@@ -6,6 +6,7 @@ use tillwatch_model::Reason;
 
 use super::read::{Reader, field, time};
 use crate::doors::foreign::json::{self, Raw};
+use crate::doors::foreign::map;
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::Sample;
 
@@ -38,6 +39,22 @@ struct Context<'b> {
     connection: Option<Cow<'b, str>>,
     /// The page visit that a web vital is of.
     id: Option<Cow<'b, str>>,
+    /// All of it, for what a rule wants to know.
+    all: Option<Raw<'b>>,
+}
+
+impl<'b> Context<'b> {
+    /// What it says under a key.
+    fn said(&self, wanted: &str) -> Option<Cow<'b, str>> {
+        let mut found = None;
+        let read = json::members(self.all?, |key, value| {
+            if key == wanted {
+                found = json::text(value);
+            }
+            Ok(())
+        });
+        read.ok().and(found)
+    }
 }
 
 /// Reads a measurement; what cannot be one is a sample that is refused.
@@ -68,9 +85,8 @@ pub(super) fn read<'b>(
             measurement.vitals(reader, item, values)
         }
         (1.., Some(values)) => {
-            let is_named_by_type = found.numbers == 1
-                && found.is_value
-                && reader.limits.catalogue.find(VALUE).is_none();
+            let is_named_by_type =
+                found.numbers == 1 && found.is_value && reader.limits.lookup.find(VALUE).is_none();
             measurement.numbers(reader, item, values, is_named_by_type)
         }
         _ => reader.sample(item, malformed()),
@@ -100,6 +116,7 @@ impl<'b> Measurement<'b> {
                 "values" => *values = Some(value),
                 "timestamp" => *timestamp = Some(value),
                 "context" => {
+                    context.all = Some(value);
                     json::members(value, |key, value| {
                         match key {
                             "label" => context.label = json::text(value),
@@ -159,7 +176,11 @@ impl<'b> Measurement<'b> {
             } else {
                 Some(Cow::Owned(key.to_owned()))
             };
-            reader.sample(item, self.sample(name, value, arrived_ms))
+            let mut sample = self.sample(name, value, arrived_ms);
+            map(reader.limits.lookup, &mut sample, |key| {
+                self.context.said(key)
+            });
+            reader.sample(item, sample)
         })?;
         Ok(())
     }

@@ -25,7 +25,7 @@ mod read;
 mod tests;
 mod visits;
 
-pub use read::{Limits, Payload, read};
+pub use read::{Limits, Payload, batches, read};
 pub use visits::Visits;
 
 pub(super) use answer::SESSION_STATUS;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use tillwatch_model::Catalogue;
 use tillwatch_model::event::EVENTS_MAX;
 
 use super::{events, measurements};
@@ -10,6 +9,7 @@ use crate::doors::foreign::json::{self, Raw};
 use crate::doors::foreign::{Batch, meant_for_another};
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::{Event, Field, Frame, Number, Sample};
+use crate::mapping::Lookup;
 
 /// Where this door is.
 pub(super) const PATH: &str = "/collect";
@@ -23,8 +23,8 @@ pub struct Limits<'r> {
     pub are_logs_counted: bool,
     /// When it arrived: the time of what has none. Unit: Unix ms.
     pub received_at_ms: i64,
-    /// The metrics that are known.
-    pub catalogue: &'r Catalogue,
+    /// What the names of metrics mean.
+    pub lookup: Lookup<'r>,
 }
 
 /// A payload that has been read. Everything in it is of one terminal.
@@ -107,6 +107,25 @@ pub fn read<'b>(
     payload.last_reports = HashMap::new();
     payload.batch.scrub();
     Ok(payload)
+}
+
+/// The batches of a body. Of a web vital that a payload reports again, the last report stands for all.
+///
+/// # Errors
+/// When it is no JSON object, or is meant for another door.
+pub fn batches<'b>(
+    body: &'b [u8],
+    lookup: Lookup<'_>,
+    are_logs_counted: bool,
+    received_at_ms: i64,
+) -> Result<Vec<Batch<'b>>, Refusal> {
+    let limits = Limits {
+        samples_max: usize::MAX,
+        are_logs_counted,
+        received_at_ms,
+        lookup,
+    };
+    Ok(read(body, limits, &mut |_| Ok(()))?.into_batches())
 }
 
 /// A payload while it is read.

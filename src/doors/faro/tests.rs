@@ -1,6 +1,6 @@
 //! Payloads as the SDK and others write them, and what is read of them.
 
-use tillwatch_model::{Catalogue, Reason};
+use tillwatch_model::Reason;
 
 use super::read::{Ignored, List, Payload};
 use super::visits::Visits;
@@ -8,12 +8,13 @@ use super::{Limits, read};
 use crate::doors::foreign::Visitor;
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::{Field, Number};
+use crate::mapping::{Door, Mapping, lookup};
 
 const NOW_MS: i64 = 1_763_683_200_000;
 
 fn read_within<'b>(
     body: &'b str,
-    catalogue: &Catalogue,
+    mapping: &Mapping,
     samples_max: usize,
     are_logs_counted: bool,
 ) -> Result<Payload<'b>, Refusal> {
@@ -21,13 +22,13 @@ fn read_within<'b>(
         samples_max,
         are_logs_counted,
         received_at_ms: NOW_MS,
-        catalogue,
+        lookup: lookup(mapping, Door::Faro),
     };
     read(body.as_bytes(), limits, &mut |_| Ok(()))
 }
 
 fn payload(body: &str) -> Payload<'_> {
-    read_within(body, &Catalogue::default(), 1_000, false).unwrap()
+    read_within(body, &Mapping::default(), 1_000, false).unwrap()
 }
 
 /// Names and values of the samples; what is refused has its reason.
@@ -172,7 +173,7 @@ fn logs_count_if_they_shall_and_traces_never_do() {
     let passed = payload(body);
     let ignored = Ignored { logs: 3, traces: 2 };
     assert_eq!((passed.ignored, passed.batch.len()), (ignored, 0));
-    let counted = read_within(body, &Catalogue::default(), 1_000, true).unwrap();
+    let counted = read_within(body, &Mapping::default(), 1_000, true).unwrap();
     let names: Vec<_> = counted
         .batch
         .events
@@ -194,10 +195,10 @@ fn too_many_items_are_refused_whatever_list_they_are_in() {
         let body = |items: usize| format!(r#"{{"{list}":[{}]}}"#, vec!["1"; items].join(","));
         let (few, many) = (body(9), body(10));
         assert!(
-            read_within(&few, &Catalogue::default(), 9, false).is_ok(),
+            read_within(&few, &Mapping::default(), 9, false).is_ok(),
             "{list}"
         );
-        let refused = read_within(&many, &Catalogue::default(), 9, false);
+        let refused = read_within(&many, &Mapping::default(), 9, false);
         assert!(matches!(refused, Err(Refusal::TooManySamples(9))), "{list}");
     }
 }

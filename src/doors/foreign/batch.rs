@@ -182,7 +182,7 @@ impl<'b> Batch<'b> {
     }
 
     /// Makes the offer of the batch. A payload that names no terminal is of the one called `nameless`.
-    pub(super) fn offer<'r>(
+    pub(in crate::doors) fn offer<'r>(
         &'r self,
         who: &Who,
         rule: &'r Rule,

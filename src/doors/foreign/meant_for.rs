@@ -31,6 +31,19 @@ const LEGACY: Format = Format {
     path: "/pdc_pos_offline/metrics",
 };
 
+/// The path of the door that a body in JSON is for, by its keys: those that say most come first.
+pub fn path_of(text: &str) -> Option<&'static str> {
+    let mut keys = Vec::new();
+    let walked = json::body(text, |key, _| {
+        keys.push(key.to_owned());
+        Ok(())
+    });
+    walked.ok()?;
+    let mut formats = [&OTLP, &NATIVE, &FARO, &LEGACY].into_iter();
+    let found = formats.find(|format| keys.iter().any(|key| format.keys.contains(&&**key)));
+    found.map(|format| format.path)
+}
+
 /// Says which door a body in JSON was meant for, if it was not meant for the one at `path` and shows it.
 pub fn meant_for_another(text: &str, path: &'static str) -> Option<Refusal> {
     let mut shown = None;

@@ -1,5 +1,7 @@
 //! What a door takes for granted where a payload does not say it.
 
+use crate::mapping::Mapping;
+
 /// The rule of one door.
 #[derive(Debug, Clone, Default)]
 pub struct Rule {
@@ -20,4 +22,6 @@ pub struct Rules {
     pub otlp: Rule,
     /// Whether Faro's logs count as events; else they are passed over.
     pub are_faro_logs_counted: bool,
+    /// What the names of their metrics mean.
+    pub mapping: Mapping,
 }

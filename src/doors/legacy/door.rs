@@ -26,6 +26,7 @@ use crate::doors::trace::Trace;
 use crate::intake::Receipt;
 use crate::intake::offer::Field;
 use crate::intake::report::{Part, Remark};
+use crate::mapping::{Door, Lookup};
 
 /// The terminal of reports that name none.
 const NAMELESS: &str = "legacy";
@@ -89,7 +90,18 @@ fn read<'b>(
         let opened = open_envelope(&envelope, limits.decoded_bytes_max)?;
         report = self::report(inner.insert(opened.body))?;
     }
-    report.batch(hall.intake.catalogue(), received_at_ms, limits.samples_max)
+    let lookup = hall.lookup(Door::Legacy);
+    report.batch(lookup, received_at_ms, limits.samples_max)
+}
+
+/// The batches of a body that is in no envelope.
+pub(in crate::doors) fn batches<'b>(
+    body: &'b [u8],
+    lookup: Lookup<'_>,
+    received_at_ms: i64,
+) -> Result<Vec<Batch<'b>>, Refusal> {
+    let batch = report(body)?.batch(lookup, received_at_ms, usize::MAX)?;
+    Ok(vec![batch])
 }
 
 /// What the report is wrapped in, if it is.

@@ -14,4 +14,4 @@ mod door;
 mod loose;
 mod read;
 
-pub(super) use door::routes;
+pub(super) use door::{batches, routes};

@@ -6,12 +6,13 @@ use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tillwatch_model::{Catalogue, Kind, Reason};
+use tillwatch_model::{Kind, Reason};
 
 use super::loose::Loose;
-use crate::doors::foreign::Batch;
+use crate::doors::foreign::{Batch, map, scale};
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::{Field, Number, Sample, Summary};
+use crate::mapping::Lookup;
 
 /// A report, or the envelope around one.
 #[derive(Debug, Default, Deserialize)]
@@ -91,14 +92,14 @@ pub(super) fn report(body: &[u8]) -> Result<Report<'_>, Refusal> {
 }
 
 impl<'b> Report<'b> {
-    /// Makes the batch that the report is, of metrics that `catalogue` knows. A report without a time was made when it
+    /// Makes the batch that the report is, of metrics that `lookup` finds. A report without a time was made when it
     /// arrived.
     ///
     /// # Errors
     /// When it has no metrics: then it is something else.
     pub(super) fn batch(
         self,
-        catalogue: &Catalogue,
+        lookup: Lookup<'_>,
         received_at_ms: i64,
         samples_max: usize,
     ) -> Result<Batch<'b>, Refusal> {
@@ -135,11 +136,13 @@ impl<'b> Report<'b> {
                 ..Sample::default()
             };
             match measured {
-                Measured::Value(value) => batch.samples.push(Sample {
-                    v: value.number(),
-                    ..sample
-                }),
-                Measured::Many(stats) => stats.add(sample, catalogue, &mut batch),
+                Measured::Value(value) => {
+                    let v = value.number();
+                    let mut sample = Sample { v, ..sample };
+                    map(lookup, &mut sample, |_| None);
+                    batch.samples.push(sample);
+                }
+                Measured::Many(stats) => stats.add(sample, lookup, &mut batch),
             }
         }
         Ok(batch)
@@ -149,18 +152,25 @@ impl<'b> Report<'b> {
 impl Stats<'_> {
     /// Adds what a report says of one metric. A counter has no distribution: the sum of its values is all that there is,
     /// and that is exact.
-    fn add<'b>(&self, sample: Sample<'b>, catalogue: &Catalogue, batch: &mut Batch<'b>) {
-        let found = sample.metric.value().and_then(|name| catalogue.find(name));
-        let sum = self.sum();
+    fn add<'b>(&self, mut sample: Sample<'b>, lookup: Lookup<'_>, batch: &mut Batch<'b>) {
+        let factor = map(lookup, &mut sample, |_| None);
+        let found = sample.metric.value();
+        let found = found.and_then(|name| lookup.catalogue.find(name));
+        let scaled = |mut number: Field<Number>| {
+            scale(&mut number, factor);
+            number
+        };
+        let sum = scaled(self.sum());
         match found.map(|(metric, _)| metric.kind) {
             Some(Kind::Counter) => batch.samples.push(Sample { v: sum, ..sample }),
             Some(Kind::Distribution | Kind::Level) => batch.summaries.push(Summary {
                 sample,
                 count: self.count.number(),
                 sum,
-                min: self.min.number(),
-                max: self.max.number(),
-                percentiles: [&self.median, &self.p95, &self.p99].map(Loose::number),
+                min: scaled(self.min.number()),
+                max: scaled(self.max.number()),
+                percentiles: [&self.median, &self.p95, &self.p99]
+                    .map(|percentile| scaled(percentile.number())),
             }),
             None => batch.samples.push(Sample {
                 refused: Some(Reason::UnknownMetric),

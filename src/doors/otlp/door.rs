@@ -8,18 +8,19 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use axum::routing::post;
-use tillwatch_model::{Catalogue, Outcomes};
+use tillwatch_model::Outcomes;
 use tracing::Instrument;
 
 use super::gather::{Gather, Gathered, Limits, Take};
 use super::{answer, json, protobuf};
 use crate::clock::InDoubt;
 use crate::doors::codings::listed;
-use crate::doors::foreign::{Arriving, open};
+use crate::doors::foreign::{Arriving, Batch, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
 use crate::intake::offer::Field;
+use crate::mapping::{Door, Lookup};
 
 /// The terminal of a payload that names none.
 const NAMELESS: &str = "otlp";
@@ -91,9 +92,9 @@ async fn take(
     };
     let encoding = opened.kind;
     let body = opened.body.clone();
-    let catalogue = hall.intake.catalogue();
+    let lookup = hall.lookup(Door::Otlp);
     let reading = opened.read_within(|space| {
-        read(&body, encoding, catalogue, limits, &mut |bytes| {
+        read(&body, encoding, lookup, limits, &mut |bytes| {
             space.take(bytes)
         })
     });
@@ -114,11 +115,11 @@ async fn take(
 pub(super) fn read<'b>(
     body: &'b [u8],
     encoding: Encoding,
-    catalogue: &Catalogue,
+    lookup: Lookup<'_>,
     limits: Limits,
     space: &mut Take<'_>,
 ) -> Result<Gathered<'b>, Refusal> {
-    let mut gather = Gather::new(catalogue, limits, space);
+    let mut gather = Gather::new(lookup, limits, space);
     match encoding {
         Encoding::Protobuf => protobuf::read(body, &mut gather)?,
         Encoding::Json => json::read(body, &mut gather)?,
@@ -126,13 +127,27 @@ pub(super) fn read<'b>(
     Ok(gather.gathered())
 }
 
+/// The batches of a body.
+pub(in crate::doors) fn batches<'b>(
+    body: &'b [u8],
+    encoding: Encoding,
+    lookup: Lookup<'_>,
+) -> Result<Vec<Batch<'b>>, Refusal> {
+    let limits = Limits {
+        batches_max: usize::MAX,
+        points_max: usize::MAX,
+    };
+    let gathered = read(body, encoding, lookup, limits, &mut |_| Ok(()))?;
+    Ok(gathered.batches)
+}
+
 /// How many data points a body holds, if it is a request: what the fuzzer reads bodies by.
 #[must_use]
-pub fn points(body: &[u8], encoding: Encoding, catalogue: &Catalogue) -> Option<usize> {
+pub fn points(body: &[u8], encoding: Encoding, lookup: Lookup<'_>) -> Option<usize> {
     let limits = Limits {
         batches_max: 20,
         points_max: 1_000,
     };
-    let gathered = read(body, encoding, catalogue, limits, &mut |_| Ok(())).ok()?;
+    let gathered = read(body, encoding, lookup, limits, &mut |_| Ok(())).ok()?;
     Some(gathered.tally.points)
 }

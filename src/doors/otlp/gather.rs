@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tillwatch_model::{Catalogue, Metric, Reason};
+use tillwatch_model::{Metric, Reason};
 
 use super::histograms;
 use super::numbers;
 use super::point::{Attributes, Instrument, Kind, NO_RECORDED_VALUE, Point};
-use super::units;
 use crate::doors::foreign::{Batch, Names};
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::{Field, Histogram, Number, Sample};
+use crate::mapping::{Lookup, Meaning};
 
 /// Nanoseconds in a millisecond.
 pub(super) const NS_IN_MS: u64 = 1_000_000;
@@ -52,7 +52,7 @@ pub(super) type Take<'c> = dyn FnMut(usize) -> Result<(), Refusal> + 'c;
 
 /// Gathers a request's points.
 pub(super) struct Gather<'b, 'c> {
-    catalogue: &'c Catalogue,
+    lookup: Lookup<'c>,
     limits: Limits,
     space: &'c mut Take<'c>,
     gathered: Gathered<'b>,
@@ -84,8 +84,7 @@ impl<'b> Scope<'b> {
 pub(super) struct Known<'b, 'c> {
     instrument: Instrument<'b>,
     pub(super) metric: Option<&'c Metric>,
-    /// The label that the name carries.
-    label: Option<Cow<'b, str>>,
+    meaning: Option<Meaning<'c>>,
     /// What its values are multiplied by.
     pub(super) factor: f64,
 }
@@ -105,9 +104,9 @@ pub(super) enum Made<'b> {
 }
 
 impl<'b, 'c> Gather<'b, 'c> {
-    pub(super) fn new(catalogue: &'c Catalogue, limits: Limits, space: &'c mut Take<'c>) -> Self {
+    pub(super) fn new(lookup: Lookup<'c>, limits: Limits, space: &'c mut Take<'c>) -> Self {
         Self {
-            catalogue,
+            lookup,
             limits,
             space,
             gathered: Gathered::default(),
@@ -119,20 +118,13 @@ impl<'b, 'c> Gather<'b, 'c> {
         self.gathered
     }
 
-    /// Looks an instrument up. A name with dots is found as one with underscores, too.
+    /// Looks an instrument up.
     pub(super) fn instrument(&mut self, instrument: Instrument<'b>) -> Known<'b, 'c> {
-        let of = |(metric, label): (&'c Metric, Option<&str>)| {
-            (metric, label.map(|label| Cow::Owned(label.to_owned())))
-        };
-        let found = self.catalogue.find(&instrument.name).map(of).or_else(|| {
-            let name = instrument.name.replace('.', "_");
-            self.catalogue.find(&name).map(of)
-        });
-        let (metric, label) = match found {
-            Some((metric, label)) => (Some(metric), label),
-            None => (None, None),
-        };
-        let factor = metric.map_or(1.0, |metric| units::factor(&instrument.unit, metric.unit));
+        let meaning = self.lookup.find(&instrument.name);
+        let metric = meaning.as_ref().map(|meaning| meaning.metric);
+        let factor = meaning
+            .as_ref()
+            .map_or(1.0, |meaning| meaning.factor(&instrument.unit));
         if metric.is_none() && self.gathered.tally.unknown.is_none() {
             let name = instrument.name.chars().take(NAME_SHOWN_MAX).collect();
             self.gathered.tally.unknown = Some(name);
@@ -140,7 +132,7 @@ impl<'b, 'c> Gather<'b, 'c> {
         Known {
             instrument,
             metric,
-            label,
+            meaning,
             factor,
         }
     }
@@ -255,22 +247,27 @@ pub(super) fn sample<'b>(known: &Known<'b, '_>, point: &Point<'b>) -> Sample<'b>
         || known.instrument.name.clone(),
         |metric| Cow::Borrowed(metric.name),
     );
-    let text = |value: Option<&Cow<'b, str>>| value.cloned().map_or(Field::Absent, Field::Is);
+    let meaning = known.meaning.as_ref();
+    let attributes = &point.attributes;
+    let said = |key: &str| attributes.get(key).cloned();
+    let field = |text: Option<Cow<'b, str>>| text.map_or(Field::Absent, Field::Is);
     let key = known
         .metric
         .and_then(|metric| metric.label)
         .map(|label| label.key);
-    let attributes = &point.attributes;
-    let label = attributes
-        .get("label")
-        .or_else(|| attributes.get(key?))
-        .or(known.label.as_ref());
+    let of_name = meaning.and_then(|meaning| meaning.label.clone());
+    let label = meaning
+        .and_then(|meaning| meaning.label_of(said))
+        .or_else(|| said("label"))
+        .or_else(|| said(key?))
+        .or_else(|| of_name.map(Cow::Owned));
+    let connection = meaning.map_or("connection", Meaning::connection_from);
     Sample {
         metric: Field::Is(name),
         t: Field::Is(Number::Unsigned(point.time_ns / NS_IN_MS)),
         v: Field::Absent,
-        label: text(label),
-        connection: text(attributes.get("connection")),
+        label: field(label),
+        connection: field(said(connection)),
         refused: None,
     }
 }

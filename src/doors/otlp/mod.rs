@@ -17,7 +17,6 @@
 //! | `numbers.rs` | gauges, sums and summaries |
 //! | `histograms.rs` | histograms, in our buckets |
 //! | `window.rs` | which minutes a histogram is counted in |
-//! | `units.rs` | from an instrument's unit to the metric's |
 //! | `answer.rs` | the answer, in the encoding of the request |
 
 mod answer;
@@ -31,9 +30,8 @@ mod point;
 mod protobuf;
 #[cfg(test)]
 mod tests;
-mod units;
 mod window;
 mod wire;
 
-pub(super) use door::routes;
 pub use door::{Encoding, points};
+pub(super) use door::{batches, routes};

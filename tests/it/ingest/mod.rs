@@ -16,6 +16,7 @@ mod library;
 mod limits;
 mod mutations;
 mod otlp;
+mod own_metrics;
 mod samples;
 mod types;
 

@@ -16,11 +16,11 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use tillwatch_model::Catalogue;
 
 use super::door::{Encoding, read};
 use super::gather::{Gathered, Limits};
 use crate::doors::refusal::Refusal;
+use crate::mapping::{Door, Mapping, lookup};
 
 const S: u64 = 1_000_000_000;
 /// The start of a minute. Unit: Unix ns.
@@ -83,8 +83,9 @@ fn reading(body: &[u8], encoding: Encoding) -> (Result<Gathered<'_>, Refusal>, u
         used += bytes;
         Ok(())
     };
-    let catalogue = Catalogue::default();
-    let gathered = read(body, encoding, &catalogue, limits, &mut take);
+    let mapping = Mapping::default();
+    let lookup = lookup(&mapping, Door::Otlp);
+    let gathered = read(body, encoding, lookup, limits, &mut take);
     (gathered, used)
 }
 

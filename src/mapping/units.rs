@@ -1,4 +1,4 @@
-//! From an instrument's unit to the unit that its metric has on the wire.
+//! From the unit that a client names to the unit that a metric has on the wire.
 
 use tillwatch_model::Unit;
 
@@ -23,8 +23,20 @@ const SIZES: [(&str, f64); 7] = [
 /// Shares, in ones.
 const SHARES: [(&str, f64); 2] = [("1", 1.0), ("%", 1e-2)];
 
-/// What a value of an instrument is multiplied by. A unit that says nothing of the metric's leaves it as it is.
-pub(super) fn factor(instrument: &str, metric: Unit) -> f64 {
+/// What a value in the unit `said` is multiplied by to be in the unit of a metric. A unit that says nothing of the
+/// metric's leaves the value as it is.
+#[must_use]
+pub fn factor(said: &str, metric: Unit) -> f64 {
+    find(said, metric).unwrap_or(1.0)
+}
+
+/// Whether a unit can be turned into that of a metric.
+#[must_use]
+pub fn is_known(said: &str, metric: Unit) -> bool {
+    find(said, metric).is_some()
+}
+
+fn find(said: &str, metric: Unit) -> Option<f64> {
     let (known, one): (&[(&str, f64)], f64) = match metric {
         Unit::Milliseconds => (&TIMES, 1.0),
         Unit::Bytes => (&SIZES, 1.0),
@@ -32,8 +44,8 @@ pub(super) fn factor(instrument: &str, metric: Unit) -> f64 {
         Unit::Ratio | Unit::Score => (&SHARES, 1.0),
         Unit::Count => (&[], 1.0),
     };
-    let found = known.iter().find(|(name, _)| *name == instrument);
-    found.map_or(1.0, |(_, factor)| factor * one)
+    let found = known.iter().find(|(name, _)| *name == said);
+    found.map(|(_, factor)| factor * one)
 }
 
 #[cfg(test)]
