@@ -10,6 +10,7 @@ pub mod world;
 
 pub mod auth;
 pub mod mapping;
+pub mod tap;
 pub mod config;
 pub mod logging;
 pub mod throttle;

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::chance::Chance;
 
 /// The header that carries it, both ways.
@@ -43,6 +45,21 @@ impl RequestId {
         Self(Source::Made(chance.request_number()))
     }
 
+    /// A number that stands for the id: one that was made is its own.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        match &self.0 {
+            Source::Made(number) => *number,
+            Source::Given(value) => xxh3_64(value.as_bytes()),
+        }
+    }
+
+    /// The numbers that an id of this text may have: as one that was made, and as a client's.
+    pub fn numbers_of(text: &str) -> impl Iterator<Item = u64> {
+        let made = (text.len() == DIGITS).then(|| number(text)).flatten();
+        made.into_iter().chain([xxh3_64(text.as_bytes())])
+    }
+
     /// The id as a header's value.
     fn header(&self) -> HeaderValue {
         match &self.0 {
@@ -58,9 +75,19 @@ fn is_id(text: &[u8]) -> bool {
     (1..=GIVEN_MAX).contains(&text.len()) && text.iter().all(is_plain)
 }
 
-/// Writes a number in base 32 without letters that are mistaken for others.
+/// The digits of base 32, without letters that are mistaken for others.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Reads what [`digits`] has written.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().try_fold(0_u64, |number, byte| {
+        let digit = ALPHABET.iter().position(|known| *known == byte)?;
+        number.checked_mul(32)?.checked_add(digit as u64)
+    })
+}
+
+/// Writes a number in base 32.
 fn digits(mut number: u64) -> [u8; DIGITS] {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut digits = [b'0'; DIGITS];
     for digit in digits.iter_mut().rev() {
         *digit = usize::try_from(number % 32).map_or(b'?', |at| ALPHABET[at]);
@@ -141,5 +168,19 @@ mod tests {
         assert_eq!(ids.len(), 1_000);
         let id = RequestId::make(&chance);
         assert_eq!(id.header().to_str().unwrap(), id.to_string());
+    }
+
+    #[test]
+    fn an_id_is_found_by_its_text() {
+        for id in [
+            RequestId::make(&Chance::seeded(1)),
+            RequestId(Source::Made(0)),
+            RequestId(Source::Made(u64::MAX)),
+            RequestId(Source::Given(HeaderValue::from_static("mine.1"))),
+            RequestId(Source::Given(HeaderValue::from_static("0123456789abc"))),
+        ] {
+            let mut numbers = RequestId::numbers_of(&id.to_string());
+            assert!(numbers.any(|number| number == id.number()), "{id}");
+        }
     }
 }

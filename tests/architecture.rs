@@ -43,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sdk", &[]),
     ("auth", &["listed"]),
     ("mapping", &[]),
+    ("tap", &[]),
     ("config", &["logging", "hosts", "auth", "mapping"]),
     (
         "intake",
@@ -54,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "throttle",
             "room",
             "auth",
+            "tap",
         ],
     ),
     (
@@ -69,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "room",
             "auth",
             "mapping",
+            "tap",
             "intake",
             "audit_log",
             "peer",
@@ -111,6 +114,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "hosts",
             "auth",
+            "tap",
             "audit_log",
             "intake",
             "aggregate",
@@ -139,6 +143,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "credentials",
             "listener",
             "config",
+            "mapping",
             "room",
             "auth",
             "intake",
@@ -196,7 +201,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, how long they may be, and why.
 const LONGER: &[(&str, usize, &str)] = &[(
     "crates/model/src/catalogue.rs",
-    650,
+    680,
     "one entry for each metric; a table is not split",
 )];
 

@@ -34,6 +34,7 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
         sent_at_ms: request.sent_at_ms,
         class: tillwatch::intake::limits::Class::Live,
         batches: &batches,
+        watched: None,
     });
     let mut report = Report::default();
     let mut records = Vec::new();

@@ -5,6 +5,8 @@
 //! | `GET /healthz`, `/readyz` | `health.rs`, by any name of the host |
 //! | `GET /metrics`, `/metrics/fleet` | [`Renders`], which the pipeline is |
 //! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/summaries`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
+//! | `GET /api/v1/explain/…` | [`Explainer`] |
+//! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
 //! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
 //!
@@ -19,14 +21,18 @@
 //! | `guard.rs` | whether a request was meant for this listener |
 //! | `access.rs` | whether whoever asks has a key with the right scope |
 //! | `queries.rs` | questions: parameters in, JSON out |
+//! | `explain.rs` | what became of one batch |
+//! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
 //! | `pages.rs` | the pages that Prometheus scrapes |
 
 mod access;
 mod acts;
+mod explain;
 mod guard;
 mod pages;
 mod queries;
+mod tap;
 
 use std::sync::Arc;
 
@@ -41,6 +47,8 @@ use crate::audit_log::AuditLog;
 use crate::auth::{Gate, Scope};
 use crate::health::{self, Health};
 use crate::query::Query;
+use crate::query::explain::Explainer;
+use crate::tap::Tap;
 use crate::tasks::Tasks;
 
 use access::Access;
@@ -66,6 +74,10 @@ pub struct Admin<R> {
     pub gate: Arc<Gate>,
     /// Where acts and refused credentials are written down.
     pub audit_log: AuditLog,
+    /// Explains what became of a batch.
+    pub explainer: Arc<Explainer>,
+    /// Where everything passes that arrives.
+    pub tap: Arc<Tap>,
     /// The names that the listener answers to.
     pub hosts: Arc<AdminHosts>,
 }
@@ -91,13 +103,32 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let read = Router::new()
         .route("/api/v1/clock", get(acts::clock))
         .with_state(Arc::clone(&admin.acts));
+    let explained = Router::new()
+        .route(
+            "/api/v1/explain/{store_id}/{terminal_id}/{queue}/{seq}",
+            get(explain::batch),
+        )
+        .route(
+            "/api/v1/explain/{store_id}/{terminal_id}/{key}",
+            get(explain::key),
+        )
+        .route("/api/v1/explain/{request_id}", get(explain::request))
+        .with_state(admin.explainer);
     let told = Router::new()
         .route("/api/v1/stores/{store_id}/retire", post(acts::retire))
         .route("/api/v1/seal", post(acts::seal))
         .route("/api/v1/clock/accept", post(acts::accept_clock))
         .with_state(admin.acts);
+    let watched = Router::new()
+        .route("/api/v1/tap", get(tap::tap))
+        .with_state((admin.tap, Arc::clone(&admin.health)));
     let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
-    let asked = access.need(Scope::Read, asked.merge(bare(named.merge(read))));
+    let asked = access.need(
+        Scope::Read,
+        asked
+            .merge(watched)
+            .merge(bare(named.merge(read).merge(explained))),
+    );
     let told = access.need(Scope::Operate, bare(told));
     let scraped = |which: Page| {
         let (renders, tasks) = (Arc::clone(&admin.renders), admin.tasks.clone());

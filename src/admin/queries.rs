@@ -23,7 +23,7 @@ pub(super) fn start_counts() {
 }
 
 type Asked = Result<Given<Parameters>, QueryRejection>;
-type Id = Option<Extension<RequestId>>;
+pub(super) type Id = Option<Extension<RequestId>>;
 
 pub(super) async fn percentiles(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
     timed(id, async { query.percentiles(&parameters(asked)?).await }).await
@@ -91,7 +91,10 @@ impl Drop for InFlight {
     }
 }
 
-async fn timed(id: Id, answer: impl Future<Output = Result<query::Json, QueryError>>) -> Response {
+pub(super) async fn timed(
+    id: Id,
+    answer: impl Future<Output = Result<query::Json, QueryError>>,
+) -> Response {
     let _in_flight = InFlight::new();
     let started = tokio::time::Instant::now();
     let result = answer.await;
@@ -117,6 +120,7 @@ fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
         ErrorCode::NotAPseudonym | ErrorCode::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::DatabaseUnavailable
         | ErrorCode::StateUnavailable
+        | ErrorCode::JournalUnavailable
         | ErrorCode::TooManyQueries => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -38,6 +38,15 @@ impl Admin {
         self.ask(self.client()?.get(self.path(path))).await
     }
 
+    /// Asks the collector for what has this name, part by part: whatever they hold, they stay parts of the path.
+    pub(super) async fn get_by(&self, path: &str, parts: &[&str]) -> Result<String, Failure> {
+        let mut url = reqwest::Url::parse(&self.path(path)).map_err(|error| Failure::of(&error))?;
+        url.path_segments_mut()
+            .map_err(|()| Failure("--admin-url is no address of a listener".to_owned()))?
+            .extend(parts);
+        self.ask(self.client()?.get(url)).await
+    }
+
     /// Asks the collector, with these parameters.
     pub(super) async fn query(
         &self,
@@ -46,6 +55,21 @@ impl Admin {
     ) -> Result<String, Failure> {
         let request = self.client()?.get(self.path(path)).query(parameters);
         self.ask(request).await
+    }
+
+    /// Asks the collector for an answer that does not end by itself.
+    pub(super) async fn open(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<reqwest::Response, Failure> {
+        let request = self.client()?.get(self.path(path)).query(parameters);
+        let response = self.send(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        text_of(response).await?;
+        Err(Failure("the collector did not answer".to_owned()))
     }
 
     /// Tells the collector to do something.
@@ -69,17 +93,23 @@ impl Admin {
         client.build().map_err(|error| Failure::of(&error))
     }
 
-    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<String, Failure> {
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<String, Failure> {
+        text_of(self.send(request).await?).await
+    }
+
+    async fn send(
+        &self,
+        mut request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Failure> {
         if let Some(path) = &self.admin_key_file {
             request = request.bearer_auth(read(path)?.trim());
         }
-        let response = request.send().await.map_err(|error| {
+        request.send().await.map_err(|error| {
             Failure(format!(
                 "{}; is the collector running, and --admin-url right?",
                 logging::chain(&error)
             ))
-        })?;
-        text_of(response).await
+        })
     }
 }
 

@@ -14,6 +14,8 @@
 //! | `token.rs` | `token`: keys that sign tokens of terminals, tokens, and their end |
 //! | `sdk.rs` | `sdk`: the terminal's library, and how a page loads it |
 //! | `key.rs` | `key`: static keys |
+//! | `explain.rs` | `explain`: what became of one batch |
+//! | `tap.rs` | `tap`: what arrives and what becomes of it |
 //! | `validate.rs` | `validate`: whether a payload would be taken |
 //! | `map.rs` | `map test`: what the rules of the settings make of a payload |
 //! | `payload.rs` | a payload from a file: read, tried, shown |
@@ -31,6 +33,7 @@ mod audit;
 mod backup;
 mod clock;
 mod journal;
+mod explain;
 mod key;
 mod map;
 mod payload;
@@ -42,6 +45,7 @@ mod serve;
 mod sparkline;
 mod sql;
 mod store;
+mod tap;
 mod token;
 mod validate;
 
@@ -101,6 +105,10 @@ enum Command {
     /// Make, list and revoke keys for servers that post, and for whoever scrapes, asks or operates.
     #[command(subcommand)]
     Key(key::Key),
+    /// Say what became of one batch, sample by sample while the journal has it.
+    Explain(explain::Explain),
+    /// Watch what arrives at a running collector and what becomes of it.
+    Tap(tap::Tap),
     /// Say whether a payload in a file would be taken, and what is wrong with it, on which line.
     Validate(Box<validate::Validate>),
     /// Try out what the names of foreign clients mean ([[map]] in the settings).
@@ -226,6 +234,8 @@ async fn run(command: Command) -> Outcome {
         Command::Clock(clock) => clock.run().await,
         Command::Token(token) => token.run().await,
         Command::Key(key) => key.run().await,
+        Command::Explain(explain) => explain.run().await,
+        Command::Tap(tap) => tap.run().await,
         Command::Validate(validate) => validate.run(),
         Command::Map(map) => map.run(),
         Command::Sdk(sdk) => sdk.run(),

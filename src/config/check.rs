@@ -93,6 +93,7 @@ impl Config {
         let connections = &self.connections;
         for (name, Span(value), least_ms, most_ms) in [
             ("seal_interval", self.seal.interval, 100, 24 * hour),
+            ("journal_keep", self.journal.keep, 0, 24 * hour),
             ("clickhouse_timeout", self.clickhouse.timeout, 1_000, hour),
             ("head_timeout", connections.head_timeout, 1_000, 10 * minute),
             ("idle_timeout", connections.idle_timeout, 1_000, 24 * hour),

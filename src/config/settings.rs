@@ -194,6 +194,7 @@ settings! {
     /// The journal on disk.
     journal: Journal {
         "TILLWATCH_JOURNAL_BUDGET" journal_budget => budget: Bytes = "4GiB", "How much disk the journal may take. When the budget is used up, terminals are answered 503";
+        "TILLWATCH_JOURNAL_KEEP" journal_keep => keep: Span = "1h", "How long records stay in the journal after they were sealed, so that tillwatch explain can say what became of each sample of a batch. They give way once the journal takes more than half of journal_budget. 0s keeps nothing";
         "TILLWATCH_JOURNAL_SEGMENT" journal_segment => segment: Bytes = "16MiB", "How long one file of the journal is";
     }
     /// What waits for ClickHouse on disk.

@@ -168,7 +168,7 @@ fn preflight(hall: &Hall, request: &Request) -> Result<(), Refusal> {
 }
 
 fn refuse(hall: &Hall, request: &Request, refusal: &Refusal) -> Response {
-    let trace = hall.trace(request);
+    let trace = hall.trace("other", request);
     let response = answer::refused(refusal, &hall.chance);
     let code = refusal.verdict().code;
     trace.finish(response.status(), Some(code), Outcomes::default());

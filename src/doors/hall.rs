@@ -16,13 +16,15 @@ use crate::doors::counters::Counters;
 use crate::doors::faro::Visits;
 use crate::doors::foreign;
 use crate::doors::limits::Limits;
-use crate::doors::trace::Trace;
+use crate::doors::recent::Recent;
+use crate::doors::trace::{Noted, Trace};
 use crate::doors::turns::Turns;
 use crate::intake::Intake;
 use crate::mapping::{Door, Lookup};
 use crate::peer::Networks;
 use crate::request_id::RequestId;
 use crate::room::Room;
+use crate::tap::Tap;
 
 /// What every request needs, whatever door it comes to.
 #[derive(Debug)]
@@ -50,6 +52,10 @@ pub struct Hall {
     pub(super) chance: Chance,
     /// What the doors of foreign formats take for granted.
     pub(super) rules: foreign::Rules,
+    /// Where operators watch what arrives.
+    tap: Arc<Tap>,
+    /// Where the records of the last requests lie.
+    recent: Recent,
     /// The page visits of which Faro's web vitals have been counted.
     pub(super) visits: Visits,
     /// Set once the process is stopping.
@@ -77,6 +83,8 @@ pub struct Parts {
     pub chance: Chance,
     /// What the doors of foreign formats take for granted.
     pub rules: foreign::Rules,
+    /// Where operators watch what arrives.
+    pub tap: Arc<Tap>,
     /// Set once the process is stopping.
     pub is_stopping: Arc<AtomicBool>,
 }
@@ -99,6 +107,8 @@ impl Hall {
             clock: parts.clock,
             chance: parts.chance,
             rules: parts.rules,
+            tap: parts.tap,
+            recent: Recent::default(),
             visits: Visits::default(),
             is_stopping: parts.is_stopping,
         })
@@ -108,6 +118,18 @@ impl Hall {
     pub fn reload(&self, limits: Limits, networks: Networks) {
         self.limits.store(Arc::new(limits));
         self.networks.store(Arc::new(networks));
+    }
+
+    /// Where the records of the last requests lie.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Where operators watch what arrives.
+    #[must_use]
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     pub(super) fn limits(&self) -> Guard<Arc<Limits>> {
@@ -129,9 +151,14 @@ impl Hall {
     }
 
     /// Begins to note what a request takes.
-    pub(super) fn trace(&self, request: &Request) -> Trace<'_> {
+    pub(super) fn trace(&self, door: &'static str, request: &Request) -> Trace<'_> {
         let id = request.extensions().get::<RequestId>().cloned();
         let id = id.unwrap_or_else(|| RequestId::make(&self.chance));
-        Trace::begin(&self.counters, id, self.limits().slow)
+        let noted = Noted {
+            counters: &self.counters,
+            tap: &self.tap,
+            recent: &self.recent,
+        };
+        Trace::begin(noted, door, id, self.limits().slow)
     }
 }

@@ -38,7 +38,7 @@ async fn serve(
     Path(version): Path<String>,
     request: Request,
 ) -> Response {
-    let trace = hall.trace(&request);
+    let trace = hall.trace("other", &request);
     let (response, code) = match hall.pass_address(request.extensions(), request.headers()) {
         Ok(()) => found(&version, request.headers(), &hall),
         Err(refusal) => refused(&refusal, &hall),

@@ -35,6 +35,7 @@
 //! | `refusal.rs` | why a request was not taken, and what HTTP calls that |
 //! | `answer.rs` | answers that are the same at every door |
 //! | `trace.rs` | what a request took; the line about a slow or failed one |
+//! | `recent.rs` | where the records of the last requests lie |
 //! | `counters.rs` | requests and what they took, as metrics |
 //! | `terminal_v1/` | the door of terminals: native format v1 |
 //! | `legacy/` | the door of reports with percentiles that pages make themselves |
@@ -59,6 +60,7 @@ mod library;
 mod limits;
 pub mod otlp;
 mod receive;
+mod recent;
 pub mod refusal;
 mod renewal;
 mod router;

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn renew(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let trace = hall.trace(&request);
+    let trace = hall.trace("other", &request);
     let (parts, body) = request.into_parts();
     let renewed = take(&hall, &parts);
     // Nothing is read of it; a connection that is closed with bytes unread would be reset.

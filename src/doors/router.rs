@@ -40,7 +40,7 @@ pub fn router(hall: Arc<Hall>) -> Router {
 
 /// Counts and answers a request that found no door.
 fn misses(hall: &Hall, request: &Request, verdict: &Verdict, message: &str) -> Response {
-    let trace = hall.trace(request);
+    let trace = hall.trace("other", request);
     let (response, code) = match hall.pass_address(request.extensions(), request.headers()) {
         Ok(()) => (answer::error(verdict, message, &hall.chance), verdict.code),
         Err(refusal) => {

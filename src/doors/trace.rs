@@ -15,15 +15,20 @@ use tillwatch_model::dimension::{is_identifier, is_release};
 use tracing::Level;
 
 use crate::doors::counters::Counters;
+use crate::doors::recent::Recent;
 use crate::doors::refusal;
+use crate::intake::Watched;
 use crate::intake::laps::{Laps, Stage};
 use crate::request_id::RequestId;
+use crate::tap::{self, Tap};
 use crate::throttle::Throttle;
 
 /// A request on its way. Dropped before [`Trace::finish`], its client went away.
 #[derive(Debug)]
 pub struct Trace<'a> {
-    counters: &'a Counters,
+    noted: Noted<'a>,
+    /// The door that the request has come to.
+    door: &'static str,
     id: RequestId,
     /// How long a request takes until it is slow.
     slow: Duration,
@@ -35,6 +40,17 @@ pub struct Trace<'a> {
     batches: usize,
     body_bytes: usize,
     is_finished: bool,
+}
+
+/// Where it is noted what a request took.
+#[derive(Debug, Clone, Copy)]
+pub struct Noted<'a> {
+    /// Counts.
+    pub counters: &'a Counters,
+    /// Whoever watches.
+    pub tap: &'a Tap,
+    /// Where the request's records lie.
+    pub recent: &'a Recent,
 }
 
 /// Who sent a request, as its first batch says it.
@@ -114,11 +130,12 @@ static SLOW: Throttle = Throttle::new("slow requests");
 impl<'a> Trace<'a> {
     /// Begins a trace when a request's head is complete.
     #[must_use]
-    pub fn begin(counters: &'a Counters, id: RequestId, slow: Duration) -> Self {
-        counters.in_flight.increment(1);
+    pub fn begin(noted: Noted<'a>, door: &'static str, id: RequestId, slow: Duration) -> Self {
+        noted.counters.in_flight.increment(1);
         let now = Instant::now();
         Self {
-            counters,
+            noted,
+            door,
             id,
             slow,
             started: now,
@@ -135,6 +152,16 @@ impl<'a> Trace<'a> {
     #[must_use]
     pub fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    /// Where the request's batches are shown, if anybody watches.
+    #[must_use]
+    pub fn watched(&self) -> Option<Watched<'a>> {
+        self.noted.tap.is_watched().then(|| Watched {
+            tap: self.noted.tap,
+            request_id: self.id.to_string(),
+            door: self.door,
+        })
     }
 
     /// Notes that a stage has ended now and the next one begins.
@@ -164,18 +191,24 @@ impl<'a> Trace<'a> {
         self.is_finished = true;
         let duration = self.started.elapsed();
         self.duration = duration;
-        self.counters.answer(status.as_u16(), duration);
+        self.noted.counters.answer(status.as_u16(), duration);
         for (at, spent) in self.laps.spent().iter().enumerate() {
             if let Some(spent) = spent {
-                self.counters.stage(at, *spent);
+                self.noted.counters.stage(at, *spent);
             }
         }
         if let Some(code) = code {
-            self.counters.refuse(code);
+            self.noted.counters.refuse(code);
+        }
+        if let Some(position) = self.laps.position() {
+            self.noted.recent.note(self.id.number(), position);
+        }
+        if self.noted.tap.is_watched() {
+            self.show(status, code);
         }
         let is_slow = duration >= self.slow;
         if is_slow {
-            self.counters.slow.increment(1);
+            self.noted.counters.slow.increment(1);
         }
         let throttle = match code {
             Some(code) => Some(FAILED.get(code).unwrap_or(&OTHER)),
@@ -192,9 +225,9 @@ impl<'a> Trace<'a> {
 
 impl Drop for Trace<'_> {
     fn drop(&mut self) {
-        self.counters.in_flight.decrement(1);
+        self.noted.counters.in_flight.decrement(1);
         if !self.is_finished {
-            self.counters.abandoned.increment(1);
+            self.noted.counters.abandoned.increment(1);
         }
     }
 }
@@ -234,6 +267,28 @@ macro_rules! line {
 }
 
 impl Trace<'_> {
+    /// Shows the request to whoever watches.
+    #[cold]
+    fn show(&self, status: StatusCode, code: Option<&'static str>) {
+        let kept = self.kept.as_ref();
+        let sender = tap::Sender::of(
+            kept.and_then(Kept::store_id),
+            kept.and_then(Kept::terminal_id),
+            kept.and_then(Kept::release),
+            kept.and_then(|kept| kept.seq),
+        );
+        self.noted.tap.show(tap::Event::Request(tap::Request {
+            request_id: self.id.to_string(),
+            door: self.door,
+            sender,
+            batches: self.batches,
+            body_bytes: self.body_bytes,
+            status: status.as_u16(),
+            code,
+            duration_ms: millis(self.duration),
+        }));
+    }
+
     #[cold]
     fn warn(
         &self,
@@ -297,9 +352,16 @@ mod tests {
         let recorder = Recorder::new([]);
         let handle = recorder.handle();
         let counters = metrics::with_local_recorder(&recorder, Counters::default);
+        let (tap, recent) = (Tap::default(), Recent::default());
+        let noted = Noted {
+            counters: &counters,
+            tap: &tap,
+            recent: &recent,
+        };
         let begin = || {
             Trace::begin(
-                &counters,
+                noted,
+                "terminal",
                 RequestId::make(&Chance::seeded(1)),
                 Duration::from_secs(1),
             )

@@ -42,6 +42,7 @@
 //! | `rehearsal.rs` | what would become of offers, of a payload from a file |
 //! | `report.rs` | what was wrong with a request's batches, for the answer |
 //! | `refusal.rs` | why a request is put off |
+//! | `watched.rs` | shows a batch to whoever watches |
 //! | `laps.rs` | what each part of a request's way took |
 //! | `books.rs`, `counters.rs` | what is known of batches; outcomes, as metrics |
 //! | `acts.rs` | an operator's act on its way through the journal |
@@ -81,6 +82,7 @@ mod summaries;
 pub(crate) mod tests;
 mod under_way;
 pub mod validate;
+mod watched;
 pub mod weight;
 mod who;
 
@@ -98,3 +100,4 @@ pub use rehearsal::{Rehearsal, rehearse};
 pub use service::{Intake, Parts};
 pub use settings::{ACKNOWLEDGE_MAX, Settings};
 pub use shares::Shares;
+pub use watched::Watched;

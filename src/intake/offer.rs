@@ -13,6 +13,7 @@ use tillwatch_model::{Reason, Source};
 
 use crate::intake::keys::Key;
 use crate::intake::limits::Class;
+use crate::intake::watched::Watched;
 
 /// What one request offers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Offers<'r> {
     pub class: Class,
     /// The request's batches.
     pub batches: &'r [Offer<'r>],
+    /// Where they are shown, if anybody watches.
+    pub watched: Option<Watched<'r>>,
 }
 
 /// One batch, as far as its door could read it.

@@ -188,6 +188,7 @@ mod tests {
             sent_at_ms,
             class: crate::intake::limits::Class::Live,
             batches: &[first, offer],
+            watched: None,
         })
     }
 

@@ -20,6 +20,7 @@ use crate::intake::request_time::RequestTime;
 use crate::intake::service::Intake;
 use crate::intake::under_way::Waiter;
 use crate::intake::validate::{self, Writer};
+use crate::intake::watched::{Fate, Watched};
 use crate::intake::weight;
 use crate::intake::who::{names, source, voter};
 use crate::room::Held;
@@ -56,6 +57,7 @@ impl Intake {
         let submission = Submission {
             way: Way::new(self, offers.received_at_ms, deadline),
             who,
+            watched: offers.watched.as_ref(),
             batches: offers.batches,
             class: self.claimed(offers, &time),
             time,
@@ -81,6 +83,7 @@ impl Intake {
 struct Submission<'i, 'o> {
     way: Way<'i>,
     who: &'o Who,
+    watched: Option<&'o Watched<'o>>,
     batches: &'o [Offer<'o>],
     class: Claimed,
     time: RequestTime,
@@ -230,13 +233,13 @@ impl<'i, 'o> Submission<'i, 'o> {
             dedup::Reserve::Fresh => {
                 return self.write(placed, Identity::Numbered(numbered), append);
             }
-            dedup::Reserve::Duplicate => self.duplicate(placed.batch),
+            dedup::Reserve::Duplicate => self.duplicate(placed.batch, "duplicate"),
             dedup::Reserve::Conflicting => self.conflict(placed.batch, numbered),
             dedup::Reserve::Refused(reason) => self.refuse(placed, reason),
             dedup::Reserve::InFlight(waiter) => match append.holds(numbered) {
                 None => return Some(Wait::InFlight(waiter)),
                 // One request holds this batch twice: the first copy is on its way with us.
-                Some(true) => self.duplicate(placed.batch),
+                Some(true) => self.duplicate(placed.batch, "duplicate"),
                 Some(false) => self.conflict(placed.batch, numbered),
             },
             dedup::Reserve::QueuesFull => append.refused = Some(Refusal::QueuesFull),
@@ -290,6 +293,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.outcomes.accepted += first.accepted;
         self.way.outcomes.rejected += first.rejected;
         self.way.replayed += 1;
+        self.show_repeated(batch, samples, "duplicate");
     }
 
     /// Gives up a reservation.
@@ -305,16 +309,37 @@ impl<'i, 'o> Submission<'i, 'o> {
         weight::of_batch(batch, self.values_per_s)
     }
 
-    fn duplicate(&mut self, batch: &Offer<'_>) {
+    fn duplicate(&mut self, batch: &Offer<'_>, outcome: &'static str) {
         let samples = self.weight(batch);
         self.way.outcomes.duplicate += samples;
         self.way.intake.books.counters.duplicate(samples);
         self.way.counted += samples;
+        self.show_repeated(batch, samples, outcome);
+    }
+
+    fn show_repeated(&self, batch: &Offer<'_>, samples: u64, outcome: &'static str) {
+        let fate = Fate {
+            outcome,
+            duplicate: samples,
+            ..Fate::default()
+        };
+        self.show(batch, &fate);
+    }
+
+    /// Shows a batch to whoever watches.
+    fn show(&self, batch: &Offer<'_>, fate: &Fate<'_>) {
+        let Some(watched) = self.watched else {
+            return;
+        };
+        let names = names(self.who, batch).map_or((batch.store_id, batch.terminal_id), |names| {
+            (names.store_id, names.terminal_id)
+        });
+        watched.show(self.time.received_at_ms, batch, names, fate);
     }
 
     /// Counts a duplicate whose content is lost: its number was used before, for something else.
     fn conflict(&mut self, batch: &Offer<'_>, numbered: Numbered<'_>) {
-        self.duplicate(batch);
+        self.duplicate(batch, "conflicting");
         self.way.report.conflict();
         self.way.intake.books.counters.conflict(numbered);
     }
@@ -327,6 +352,22 @@ impl<'i, 'o> Submission<'i, 'o> {
         let place = Place::batch(placed.index);
         self.way.report.reject(place, reason);
         self.way.refused = Some(reason);
+        if self.watched.is_some() {
+            let mut rejected = [0; Reason::CODES];
+            rejected[usize::from(reason.code())] = samples;
+            self.show_rejected(placed.batch, 0, &rejected);
+        }
+    }
+
+    fn show_rejected(&self, batch: &Offer<'_>, accepted: u64, rejected: &[u64]) {
+        let is_refused = accepted == 0 && rejected.iter().any(|samples| *samples > 0);
+        let fate = Fate {
+            outcome: if is_refused { "rejected" } else { "accepted" },
+            accepted,
+            rejected,
+            ..Fate::default()
+        };
+        self.show(batch, &fate);
     }
 
     /// Writes a fresh batch, or gives back what that has to wait for; the batch is not reserved then.
@@ -384,6 +425,9 @@ impl<'i, 'o> Submission<'i, 'o> {
             intake.books.counters.invalid_releases.increment(1);
         }
         intake.books.counters.ignore(&written.ignored);
+        if self.watched.is_some() {
+            self.show_rejected(batch, written.accepted, &written.rejected);
+        }
         self.way.refused = refusal.or(self.way.refused);
         None
     }

@@ -19,6 +19,18 @@ pub enum Door {
     Otlp,
 }
 
+impl Door {
+    /// The name in settings and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Faro => "faro",
+            Self::Otlp => "otlp",
+        }
+    }
+}
+
 /// What becomes of numbers with such a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {

@@ -24,6 +24,7 @@
 //! | `upkeep.rs` | looks after the tables in the background: the projection by epoch, the disk budget |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `replay.rs` | a journal's records into a database made for it |
+//! | `find.rs` | looks for the records of a batch in the journal |
 //! | `reload.rs` | settings that change without a restart |
 //! | `pages.rs` | what `/metrics` and `/metrics/fleet` show |
 //! | `disk.rs` | numbers that only the disk can tell, and whether the disk answers |
@@ -38,6 +39,7 @@ mod credentials;
 mod disk;
 mod engine;
 mod error;
+mod find;
 mod folder;
 mod modes;
 mod limits;

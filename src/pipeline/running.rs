@@ -21,6 +21,8 @@ use crate::pipeline::credentials;
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::engine::Database;
 use crate::pipeline::error::ServeError;
+use crate::pipeline::find::finder;
+use crate::pipeline::folder::journal_dir;
 use crate::pipeline::pages::Pages;
 use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
@@ -28,6 +30,7 @@ use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{Front, hold, make_front};
 use crate::pipeline::ship::Shipper;
 use crate::pipeline::start::Started;
+use crate::query::explain::Explainer;
 use crate::query::percentiles::{MERGE_BYTES_MAX, Sources};
 use crate::query::{self, Query};
 use crate::recorder;
@@ -60,6 +63,7 @@ pub(super) struct Running {
     pub(super) health: Arc<Health>,
     pub(super) pages: Arc<Pages>,
     pub(super) query: Arc<Query>,
+    pub(super) explainer: Arc<Explainer>,
     pub(super) sealer: Arc<Sealer>,
     pub(super) shipper: Arc<Shipper>,
     pub(super) rebuilder: Rebuilder,
@@ -106,6 +110,12 @@ impl Running {
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
+        let find = finder(
+            journal_dir(&config.data.dir),
+            Arc::clone(&front.hall),
+            world.clone(),
+        );
+        let explainer = Explainer::new(Arc::clone(&catalogue), Arc::clone(&holdings), find);
         let query = stored.query(catalogue, started.journal.keeper());
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)
             .map_err(|error| ServeError::Setup(error.to_string()))?;
@@ -153,6 +163,7 @@ impl Running {
             health,
             pages,
             query,
+            explainer: Arc::new(explainer),
             sealer,
             shipper,
             rebuilder,

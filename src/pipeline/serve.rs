@@ -275,6 +275,8 @@ impl Running {
             health: Arc::clone(&self.health),
             gate: Arc::clone(&self.front.gate),
             audit_log: self.front.audit_log.clone(),
+            explainer: Arc::clone(&self.explainer),
+            tap: Arc::clone(self.front.hall.tap()),
             hosts: Arc::clone(&self.reloader.admin_hosts),
         })
     }

@@ -114,6 +114,7 @@ pub(super) fn make_front(
         clock: world.clock.clone(),
         chance: world.chance.clone(),
         rules: door_rules(config),
+        tap: Arc::default(),
         is_stopping: Arc::clone(&health.is_stopping),
     };
     Ok(Front {

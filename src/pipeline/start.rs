@@ -225,6 +225,7 @@ fn journal_settings(
     );
     settings.segment_bytes = config.journal.segment.0.next_multiple_of(4_096);
     settings.budget_bytes = config.journal.budget.0;
+    settings.keep = config.journal.keep.0;
     settings
 }
 

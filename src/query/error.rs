@@ -24,6 +24,8 @@ listed! {
         DatabaseUnavailable = "database_unavailable",
         /// The state file could not be read.
         StateUnavailable = "state_unavailable",
+        /// The journal could not be read.
+        JournalUnavailable = "journal_unavailable",
         /// Too many queries at once.
         TooManyQueries = "too_many_queries",
         /// The answer could not be written down.
@@ -79,6 +81,9 @@ pub enum QueryError {
     /// ClickHouse did not answer.
     #[error("the database did not answer; try again")]
     ClickHouse(#[from] ClickHouseError),
+    /// The journal could not be read.
+    #[error("the journal could not be read: {0}")]
+    Journal(String),
     /// The state file could not be read.
     #[error("{}", state_message(.0))]
     State(#[from] StateError),
@@ -98,6 +103,7 @@ impl QueryError {
             Self::TooLarge(_) | Self::TooManySeries => ErrorCode::TooLarge,
             Self::ClickHouse(_) => ErrorCode::DatabaseUnavailable,
             Self::State(_) => ErrorCode::StateUnavailable,
+            Self::Journal(_) => ErrorCode::JournalUnavailable,
             Self::TooMany => ErrorCode::TooManyQueries,
             Self::Answer(_) => ErrorCode::Internal,
         }

@@ -21,6 +21,7 @@
 //! | `terminal_metrics.rs` | what terminals measured over some hours |
 //! | `sessions.rs` | one session, by store and day |
 //! | `summaries.rs` | what pages have summed up themselves |
+//! | `explain.rs` | what became of one batch |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |
 
@@ -28,6 +29,7 @@ pub mod answers;
 mod at_rest;
 mod elsewhere;
 pub mod error;
+pub mod explain;
 pub mod parameters;
 pub mod percentiles;
 pub mod plan;

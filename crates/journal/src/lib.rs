@@ -61,6 +61,7 @@
 //! | `quarantine.rs` | copies of damaged segments |
 //! | `recovery.rs` | opening after whatever happened |
 //! | `told.rs` | what opening finds and tells |
+//! | `search.rs` | looks for records in a journal that is in use |
 //! | `inspect.rs` | looking without opening |
 //! | `disk.rs` | the file system as the journal sees it |
 //! | `error.rs` | what can go wrong, and what to do about it |
@@ -95,6 +96,7 @@ mod quarantine;
 mod queue;
 pub mod reader;
 mod recovery;
+mod search;
 mod segment;
 mod settings;
 mod survey;
@@ -125,6 +127,7 @@ pub use self::inspect::{
 pub use self::keeper::Keeper;
 pub use self::note::{Noted, note_path};
 pub use self::payloads::{PayloadWriter, Payloads, Record};
+pub use self::search::search;
 pub use self::settings::Settings;
 pub use self::survey::Tally;
 pub use self::told::{Loss, Recovery, Replay};

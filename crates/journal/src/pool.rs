@@ -34,7 +34,8 @@ pub(super) struct Pool {
 struct State {
     ready: Vec<PathBuf>,
     ready_id_next: u64,
-    sealed: VecDeque<Sealed>,
+    /// Segments that take no more records, and since when.
+    sealed: VecDeque<(Sealed, Instant)>,
     /// Segments being taken back right now; they still count as holding records.
     retiring: u64,
     applied: u64,
@@ -89,10 +90,11 @@ impl Pool {
         }: Segments,
         applied: u64,
     ) -> Self {
+        let now = Instant::now();
         let state = State {
             ready,
             ready_id_next,
-            sealed,
+            sealed: sealed.into_iter().map(|sealed| (sealed, now)).collect(),
             applied,
             noted: applied,
             ..State::default()
@@ -157,7 +159,7 @@ impl Pool {
 
     /// Takes a segment that the writer has filled.
     pub(super) fn seal(&self, sealed: Sealed) {
-        self.lock().sealed.push_back(sealed);
+        self.lock().sealed.push_back((sealed, Instant::now()));
         self.changed.notify_all();
     }
 
@@ -180,6 +182,7 @@ impl Pool {
         let unreleased = state
             .sealed
             .iter()
+            .map(|(sealed, _)| sealed)
             .filter(|sealed| sealed.last_position > state.applied);
         Level {
             live_segments: state.live_segments(),
@@ -214,7 +217,16 @@ impl Pool {
                 return Job::Note { applied };
             }
             // After a failure nothing is tried before the pause is over, except what frees space.
-            if let Some(sealed) = state.pop_released() {
+            let now = Instant::now();
+            let is_tight = 2 * state.live_segments() > self.settings.live_segments_max();
+            let kept_until = state.kept_until(if is_tight {
+                Duration::ZERO
+            } else {
+                self.settings.keep
+            });
+            if kept_until.is_some_and(|until| until <= now)
+                && let Some((sealed, _)) = state.sealed.pop_front()
+            {
                 state.retiring += 1;
                 let fits = sealed.segment_bytes == self.settings.segment_bytes;
                 let wanted = state.ready.len() < self.settings.reserve_segments;
@@ -222,20 +234,24 @@ impl Pool {
                 return Job::Retire { sealed, ready_id };
             }
             let wanted = state.ready.len() < self.settings.reserve_segments;
-            let now = Instant::now();
-            state = match state.pause {
-                Some((_, until)) if wanted && until > now => {
+            let paused_until = state
+                .pause
+                .map(|(_, until)| until)
+                .filter(|until| *until > now);
+            if wanted && paused_until.is_none() {
+                return Job::Prepare {
+                    id: state.next_ready_id(),
+                };
+            }
+            let paused_until = paused_until.filter(|_| wanted);
+            state = match paused_until.into_iter().chain(kept_until).min() {
+                Some(until) => {
                     self.changed
                         .wait_timeout(state, until - now)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0
                 }
-                _ if wanted => {
-                    return Job::Prepare {
-                        id: state.next_ready_id(),
-                    };
-                }
-                _ => self
+                None => self
                     .changed
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
@@ -303,13 +319,10 @@ impl State {
         1 + self.sealed.len() as u64 + self.retiring
     }
 
-    fn pop_released(&mut self) -> Option<Sealed> {
-        let is_released = self.sealed.front()?.last_position <= self.applied;
-        if is_released {
-            self.sealed.pop_front()
-        } else {
-            None
-        }
+    /// When the oldest segment may be taken back, if its records are released.
+    fn kept_until(&self, keep: Duration) -> Option<Instant> {
+        let (sealed, since) = self.sealed.front()?;
+        (sealed.last_position <= self.applied).then(|| *since + keep)
     }
 
     fn next_ready_id(&mut self) -> u64 {

@@ -67,6 +67,12 @@ pub struct Settings {
     /// Default: 100 ms.
     pub note_every: Duration,
 
+    /// How long the records of a segment stay after they were released, for whoever looks for one. Only while half of
+    /// the budget is free: appends are never refused for it.
+    ///
+    /// Default: zero. Released segments are reused at once.
+    pub keep: Duration,
+
     /// The first pause after a segment could not be made; it doubles up to `retry_max`.
     ///
     /// Default: 100 ms.
@@ -98,6 +104,7 @@ impl Settings {
             linger: Duration::ZERO,
             idle_mark: Duration::from_millis(100),
             note_every: Duration::from_millis(100),
+            keep: Duration::ZERO,
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(5),
             new_journal_id,

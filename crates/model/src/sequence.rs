@@ -39,6 +39,31 @@ pub enum Seen {
     Jump,
 }
 
+/// Where a sequence number stands among those that have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// It has come.
+    Seen,
+    /// It is missed, and may still come.
+    Missing {
+        /// The nearest number below it that has come, if one is known.
+        before: Option<u64>,
+        /// The nearest number above it that has come.
+        after: u64,
+    },
+    /// It has not come, and is not missed: it was counted as lost, or lies before the first that came.
+    NeverCounted {
+        /// The nearest number below it that has come, if one is known.
+        before: Option<u64>,
+        /// The nearest number above it that has come.
+        after: u64,
+    },
+    /// It is higher than all that have come.
+    Ahead,
+    /// It is too low to know.
+    Beyond,
+}
+
 /// A missing range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gap {
@@ -131,6 +156,31 @@ impl SeqWindow {
         match self.gap_at(seq) {
             Some(_) => Seen::Fresh,
             None => Seen::Duplicate,
+        }
+    }
+
+    /// Where `seq` stands among those that have come.
+    #[must_use]
+    pub fn around(&self, seq: u64) -> Around {
+        match self.seen(seq) {
+            Seen::Duplicate => Around::Seen,
+            Seen::BeyondWindow => Around::Beyond,
+            Seen::Jump => Around::Ahead,
+            Seen::Fresh => {
+                let gap = self.gap_at(seq).and_then(|index| self.gaps.get(index));
+                let Some(gap) = gap else {
+                    return Around::Ahead;
+                };
+                // What lies below the window is not known to have come.
+                let before = gap.from.checked_sub(1);
+                let before = before.filter(|before| self.seen(*before) == Seen::Duplicate);
+                let after = gap.to + 1;
+                if gap.since_ms == UNCOUNTED {
+                    Around::NeverCounted { before, after }
+                } else {
+                    Around::Missing { before, after }
+                }
+            }
         }
     }
 

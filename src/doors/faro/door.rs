@@ -38,7 +38,7 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn collect(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let mut arriving = Arriving::note(&hall, &request);
+    let mut arriving = Arriving::note(&hall, Door::Faro, &request);
     let (span, arrived_at_ms) = (arriving.span(), arriving.arrived_at_ms);
     let taking = take(&hall, arrived_at_ms, request, &mut arriving.trace);
     let taken = taking.instrument(span).await;

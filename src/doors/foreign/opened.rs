@@ -23,6 +23,7 @@ use crate::intake::laps::Stage;
 use crate::intake::limits::Class;
 use crate::intake::offer::{Field, Mark, Number};
 use crate::intake::{self, Offers, Receipt};
+use crate::mapping::Door;
 use crate::room::{Held, REQUEST_BYTES};
 
 /// A body that is longer is unpacked and read aside, because the other connections of the thread would wait. Unit: bytes.
@@ -191,6 +192,7 @@ impl<T> Opened<'_, T> {
             sent_at_ms,
             class: self.class,
             batches: &offers,
+            watched: trace.watched(),
         };
         let intake = &self.hall.intake;
         let submitted = intake.submit(&self.who, &offered, self.held, trace.laps());
@@ -244,10 +246,10 @@ pub struct Arriving<'h> {
 
 impl<'h> Arriving<'h> {
     /// Notes that a request is here.
-    pub fn note(hall: &'h Hall, request: &Request) -> Self {
+    pub fn note(hall: &'h Hall, door: Door, request: &Request) -> Self {
         Self {
             arrived_at_ms: hall.clock.received_at_ms(),
-            trace: hall.trace(request),
+            trace: hall.trace(door.name(), request),
         }
     }
 

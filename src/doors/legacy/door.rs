@@ -40,7 +40,7 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 }
 
 async fn post_report(State(hall): State<Arc<Hall>>, request: Request) -> Response {
-    let mut arriving = Arriving::note(&hall, &request);
+    let mut arriving = Arriving::note(&hall, Door::Legacy, &request);
     let (span, arrived_at_ms) = (arriving.span(), arriving.arrived_at_ms);
     let taking = take(&hall, arrived_at_ms, request, &mut arriving.trace);
     let taken = taking.instrument(span).await;

@@ -45,7 +45,7 @@ pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
 
 async fn post_batches(State(hall): State<Arc<Hall>>, request: Request) -> Response {
     let arrived_at_ms = hall.clock.received_at_ms();
-    let mut trace = hall.trace(&request);
+    let mut trace = hall.trace("terminal", &request);
     let span = tracing::debug_span!("request", request_id = %trace.id());
     let taking = take(&hall, arrived_at_ms, request, &mut trace);
     match taking.instrument(span).await {
@@ -118,6 +118,7 @@ async fn take(
         sent_at_ms: request.sent_at_ms,
         class,
         batches: &batches,
+        watched: trace.watched(),
     };
     let submitted = hall.intake.submit(&who, &offers, held, trace.laps()).await;
     let pending = submitted?;

@@ -80,6 +80,7 @@ fn written(
         sent_at_ms: request.sent_at_ms,
         class: crate::intake::limits::Class::Live,
         batches: &batches,
+        watched: None,
     });
     let record = |(index, batch)| {
         let identity = Identity::of(&Who::Anybody, batch).map_err(|reason| reason.name())?;

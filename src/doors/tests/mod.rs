@@ -60,6 +60,7 @@ impl Collector {
                     clock: Clock::of_machine(),
                     chance: Chance::seeded(1),
                     rules: Rules::default(),
+                    tap: Arc::default(),
                     is_stopping,
                 },
             ),

@@ -172,14 +172,9 @@ fn as_foreign<'b>(
         heard: Some(&heard),
     };
     let batches = read(lookup)?;
-    let nameless = match door {
-        Door::Legacy => "legacy",
-        Door::Faro => "faro",
-        Door::Otlp => "otlp",
-    };
     let offers: Vec<_> = batches
         .iter()
-        .map(|batch| batch.offer(&Who::Anybody, rule, nameless, Mark::Content(body)))
+        .map(|batch| batch.offer(&Who::Anybody, rule, door.name(), Mark::Content(body)))
         .collect();
     let mut trial = judge(&offers, Field::Absent, by);
     trial.heard = heard.into_inner().unwrap_or_default();
@@ -192,6 +187,7 @@ fn judge(offers: &[Offer<'_>], sent_at_ms: Field<Number>, by: By<'_>) -> Trial {
         sent_at_ms,
         class: Class::Live,
         batches: offers,
+        watched: None,
     };
     let rehearsal = rehearse(&request, by.catalogue, by.histogram_values_per_s);
     let mut items: Vec<Item> = offers.iter().enumerate().flat_map(items_of).collect();

@@ -115,7 +115,7 @@ fn of_foreign_payloads_every_name_is_explained() {
         values[1..],
         [
             ("memory_used_mb", "5", None),
-            ("jvm.threads", "5", Some("unknown_metric")),
+            ("jvm.threads", "-", Some("unknown_metric")),
         ]
     );
 }

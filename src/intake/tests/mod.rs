@@ -205,6 +205,7 @@ async fn submit_of(
         sent_at_ms: Field::Absent,
         class: crate::intake::limits::Class::Live,
         batches: &[offer],
+        watched: None,
     };
     let room = Room::new(1 << 20);
     let held = Held::new(&room, 100).unwrap();

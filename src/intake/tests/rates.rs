@@ -58,6 +58,7 @@ async fn post(stage: &Stage, batches: &[Offer<'_>]) -> Result<(), Refusal> {
         sent_at_ms: Field::Absent,
         class: Class::Live,
         batches,
+        watched: None,
     };
     let held = Held::new(&Room::new(1 << 20), 100).unwrap();
     let mut laps = Laps::begin(Instant::now());

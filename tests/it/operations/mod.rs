@@ -10,6 +10,7 @@
 //! | `reload.rs` | settings change without a restart |
 //! | `repair.rs` | rows that ClickHouse has lost are sent again |
 //! | `replay.rs` | a journal is looked at in a database of its own |
+//! | `seeing.rs` | what arrives, what became of it, and what would |
 //! | `terminal.rs` | what is drawn and completed in a shell |
 
 mod backup;
@@ -20,4 +21,5 @@ mod reload;
 mod repair;
 mod replay;
 mod retire;
+mod seeing;
 mod terminal;

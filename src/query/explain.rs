@@ -1,0 +1,294 @@
+//! What became of one batch: sample by sample while the journal has its record, and by the numbers of its queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tillwatch_model::journal_record_v1::decode;
+use tillwatch_model::sequence::Around;
+use tillwatch_model::{BatchHeader, Catalogue, Entry, Metric, Reading, Reason};
+use uuid::Uuid;
+
+use crate::holdings::Holdings;
+use crate::query::Json;
+use crate::query::error::QueryError;
+use crate::tasks::Jobs;
+
+/// The batch that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A batch that its terminal has numbered.
+    Batch {
+        /// The store.
+        store_id: String,
+        /// The terminal.
+        terminal_id: String,
+        /// The terminal's queue.
+        queue: Uuid,
+        /// The number in the queue.
+        seq: u64,
+    },
+    /// The batches of a request with an idempotency key.
+    Key {
+        /// The store.
+        store_id: String,
+        /// The terminal.
+        terminal_id: String,
+        /// The key.
+        key: String,
+    },
+    /// The last batch that a request has brought, by the request's name.
+    Request(String),
+}
+
+/// A record of the journal.
+#[derive(Debug)]
+pub struct Found {
+    /// Its position.
+    pub position: u64,
+    /// What it holds.
+    pub payload: Vec<u8>,
+}
+
+/// Looks for the records of what is asked for. Blocks.
+pub type Find = dyn Fn(&Wanted) -> Result<Vec<Found>, String> + Send + Sync;
+
+/// Explains batches.
+pub struct Explainer {
+    catalogue: Arc<Catalogue>,
+    holdings: Arc<Holdings>,
+    jobs: Jobs,
+    find: Arc<Find>,
+}
+
+impl fmt::Debug for Explainer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Explainer")
+    }
+}
+
+/// What is known of a number without its record.
+#[derive(Debug, Serialize)]
+struct Numbers {
+    /// `counted`, `missing`, `lost`, `not_arrived`, `unknown`.
+    state: &'static str,
+    message: &'static str,
+    /// The highest number that has come.
+    high: Option<u64>,
+    /// The nearest numbers that have come, below and above.
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+impl Explainer {
+    /// Explains batches of this catalogue, one at a time.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, holdings: Arc<Holdings>, find: Arc<Find>) -> Self {
+        Self {
+            catalogue,
+            holdings,
+            jobs: Jobs::new(1),
+            find,
+        }
+    }
+
+    /// Explains what is asked for.
+    ///
+    /// # Errors
+    /// When the answer cannot be written, or the journal cannot be read.
+    pub async fn explain(&self, wanted: Wanted) -> Result<Json, QueryError> {
+        let (find, catalogue) = (Arc::clone(&self.find), Arc::clone(&self.catalogue));
+        let holdings = Arc::clone(&self.holdings);
+        let job = move || -> Result<Json, QueryError> {
+            let found = find(&wanted).map_err(QueryError::Journal)?;
+            let records: Vec<Value> = found
+                .iter()
+                .filter_map(|found| record(&catalogue, found))
+                .collect();
+            let numbers = match &wanted {
+                Wanted::Batch {
+                    store_id,
+                    terminal_id,
+                    queue,
+                    seq,
+                } => Some(numbers(&holdings, (store_id, terminal_id), *queue, *seq)),
+                Wanted::Key { .. } | Wanted::Request(_) => None,
+            };
+            let details = if records.is_empty() {
+                "The journal has no record of it: it never had one, or the record is older than journal_keep, or gave way to newer ones."
+            } else {
+                "From the journal's record: what was accepted, one by one; what was rejected, by reason."
+            };
+            let answer = json!({"numbers": numbers, "records": records, "details": details});
+            Ok(serde_json::to_vec(&answer)?)
+        };
+        self.jobs.run(job).await
+    }
+}
+
+fn numbers(
+    holdings: &Holdings,
+    (store_id, terminal_id): (&str, &str),
+    queue: Uuid,
+    seq: u64,
+) -> Numbers {
+    let window = holdings.read(|aggregator| {
+        let store = aggregator.terminals().of_store(store_id)?;
+        let mut queues = store.get(terminal_id)?.all_queues();
+        let (_, window) = queues.find(|(id, _)| id == queue.as_bytes())?;
+        Some(window.into_owned())
+    });
+    let nothing = |state, message| Numbers {
+        state,
+        message,
+        high: None,
+        before: None,
+        after: None,
+    };
+    let Some(window) = window else {
+        return nothing(
+            "unknown",
+            "Nothing is known of this queue: the store, the terminal or the queue has another name, or has been silent for over nine days.",
+        );
+    };
+    if window.is_tombstone() {
+        return nothing(
+            "unknown",
+            "The queue was given up because its terminal used too many: its numbers are not known any more, and its batches are refused.",
+        );
+    }
+    let (state, message, before, after) = match window.around(seq) {
+        Around::Seen => (
+            "counted",
+            "A batch of this number has come and was counted once; a resend of it is answered as a duplicate.",
+            None,
+            None,
+        ),
+        Around::Missing { before, after } => (
+            "missing",
+            "No batch of this number has come, though later ones have. It may still come.",
+            before,
+            Some(after),
+        ),
+        Around::NeverCounted { before, after } => (
+            "lost",
+            "No batch of this number has come. It was given up after nine days, or lies before the first number that was seen.",
+            before,
+            Some(after),
+        ),
+        Around::Ahead => (
+            "not_arrived",
+            "No batch of this number has come yet: the highest number that has come is lower.",
+            Some(window.high()),
+            None,
+        ),
+        Around::Beyond => (
+            "unknown",
+            "The number lies so far below the highest that nobody knows any more whether it has come.",
+            None,
+            None,
+        ),
+    };
+    Numbers {
+        state,
+        message,
+        high: Some(window.high()),
+        before,
+        after,
+    }
+}
+
+/// A record for people; `None`: it cannot be read.
+fn record(catalogue: &Catalogue, found: &Found) -> Option<Value> {
+    let (header, entries) = decode(&found.payload).ok()?;
+    let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry.ok()? {
+            Entry::Rejected(code, samples) => rejected.push(of_rejected(code, samples)),
+            entry => accepted.extend(of_entry(catalogue, &header, entry)),
+        }
+    }
+    Some(json!({
+        "position": found.position,
+        "store_id": header.store_id,
+        "terminal_id": header.terminal_id,
+        "seq": (!header.is_keyed).then_some(header.seq),
+        "release": header.release,
+        "source": header.source.name(),
+        "received_at_ms": header.received_at_ms,
+        "clock_offset_ms": header.offset_ms,
+        "applied_offset_ms": header.applied_offset_ms,
+        "accepted": accepted,
+        "rejected": rejected,
+    }))
+}
+
+fn of_rejected(code: u8, samples: u64) -> Value {
+    let reason = Reason::from_code(code);
+    json!({
+        "reason": reason.map_or("__unknown__", Reason::name),
+        "samples": samples,
+        "message": reason.map(Reason::message),
+    })
+}
+
+fn of_entry(catalogue: &Catalogue, header: &BatchHeader<'_>, entry: Entry) -> Option<Value> {
+    let metric_of = |code| catalogue.by_code(code).unwrap_or(&Metric::LATER);
+    let base = |what: &str, reading: &Reading| {
+        let metric = metric_of(reading.metric);
+        json!({
+            "what": what,
+            "metric": metric.name,
+            "label": metric.label_value(reading.label),
+            "connection": reading.connection.name(),
+            "t_raw_ms": reading.t_raw_ms,
+            "t_ms": reading.t_raw_ms.saturating_add(header.applied_offset_ms),
+        })
+    };
+    let with = |mut base: Value, more: Value| {
+        if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
+            base.extend(more);
+        }
+        base
+    };
+    Some(match entry {
+        Entry::Sample(reading, value) => {
+            let unit = metric_of(reading.metric).unit;
+            let more = json!({"value": unit.to_wire(value), "unit": unit.name()});
+            with(base("sample", &reading), more)
+        }
+        Entry::Histogram(reading, histogram) => {
+            let unit = metric_of(reading.metric).unit;
+            let more = json!({
+                "span_ms": histogram.span_ms,
+                "count": histogram.counts.iter().sum::<u64>(),
+                "sum": unit.to_wire(histogram.sum),
+                "min": unit.to_wire(histogram.min),
+                "max": unit.to_wire(histogram.max),
+                "unit": unit.name(),
+            });
+            with(base("histogram", &reading), more)
+        }
+        Entry::Event(event) => json!({
+            "what": "event",
+            "kind": event.kind.name(),
+            "name": event.name,
+            "count": event.count,
+            "t_raw_ms": event.t_raw_ms,
+            "t_ms": event.t_raw_ms.saturating_add(header.applied_offset_ms),
+        }),
+        Entry::Summary(summary) => json!({
+            "what": "summary",
+            "metric": metric_of(summary.metric).name,
+            "count": summary.count,
+            "sum": summary.sum,
+            "min": summary.min,
+            "max": summary.max,
+            "t_raw_ms": summary.t_raw_ms,
+            "t_ms": summary.t_raw_ms.saturating_add(header.applied_offset_ms),
+        }),
+        // The numbers that a drop names stand beside its sample.
+        Entry::Drop(_) | Entry::Rejected(..) | Entry::Later => return None,
+    })
+}
