@@ -55,7 +55,7 @@ impl RequestId {
     }
 
     /// The numbers that an id of this text may have: as one that was made, and as a client's.
-    pub fn numbers_of(text: &str) -> impl Iterator<Item = u64> {
+    pub fn numbers_of(text: &str) -> impl Iterator<Item = u64> + use<> {
         let made = (text.len() == DIGITS).then(|| number(text)).flatten();
         made.into_iter().chain([xxh3_64(text.as_bytes())])
     }
