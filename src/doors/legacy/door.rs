@@ -18,7 +18,7 @@ use super::read::{Report, report};
 use crate::clock::InDoubt;
 use crate::doors::answer;
 use crate::doors::codings;
-use crate::doors::foreign::{Arriving, Batch, open};
+use crate::doors::foreign::{Arriving, Batch, json, meant_for_another, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::terminal_v1::{Envelope, open_envelope};
@@ -28,6 +28,8 @@ use crate::intake::offer::Field;
 use crate::intake::report::{Part, Remark};
 use crate::mapping::{Door, Lookup};
 
+/// Where this door is.
+const PATH: &str = "/pdc_pos_offline/metrics";
 /// The terminal of reports that name none.
 const NAMELESS: &str = "legacy";
 
@@ -36,7 +38,7 @@ const NOTE: &str = "Percentiles of a report are kept as they were sent and never
 
 /// The paths of this door.
 pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
-    Router::new().route("/pdc_pos_offline/metrics", post(post_report))
+    Router::new().route(PATH, post(post_report))
 }
 
 async fn post_report(State(hall): State<Arc<Hall>>, request: Request) -> Response {
@@ -85,7 +87,7 @@ fn read<'b>(
     received_at_ms: i64,
 ) -> Result<Batch<'b>, Refusal> {
     let limits = **hall.limits();
-    let mut report = report(body)?;
+    let mut report = meant(body)?;
     if let Some(envelope) = envelope(&mut report) {
         let opened = open_envelope(&envelope, limits.decoded_bytes_max)?;
         report = self::report(inner.insert(opened.body))?;
@@ -94,13 +96,23 @@ fn read<'b>(
     report.batch(lookup, received_at_ms, limits.samples_max)
 }
 
+/// Reads a report, unless the body shows that it was meant for another door.
+fn meant(body: &[u8]) -> Result<Report<'_>, Refusal> {
+    let report = report(body)?;
+    if report.is_none() {
+        let text = json::text_of(body)?;
+        return meant_for_another(text, PATH).map_or(Ok(report), Err);
+    }
+    Ok(report)
+}
+
 /// The batches of a body that is in no envelope.
 pub(in crate::doors) fn batches<'b>(
     body: &'b [u8],
     lookup: Lookup<'_>,
     received_at_ms: i64,
 ) -> Result<Vec<Batch<'b>>, Refusal> {
-    let batch = report(body)?.batch(lookup, received_at_ms, usize::MAX)?;
+    let batch = meant(body)?.batch(lookup, received_at_ms, usize::MAX)?;
     Ok(vec![batch])
 }
 

@@ -92,6 +92,11 @@ pub(super) fn report(body: &[u8]) -> Result<Report<'_>, Refusal> {
 }
 
 impl<'b> Report<'b> {
+    /// Whether it holds no metrics, and is no envelope either.
+    pub(super) fn is_none(&self) -> bool {
+        self.metrics == Metrics::Absent && self.data == Loose::Nothing
+    }
+
     /// Makes the batch that the report is, of metrics that `lookup` finds. A report without a time was made when it
     /// arrived.
     ///

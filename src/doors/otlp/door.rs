@@ -15,13 +15,15 @@ use super::gather::{Gather, Gathered, Limits, Take};
 use super::{answer, json, protobuf};
 use crate::clock::InDoubt;
 use crate::doors::codings::listed;
-use crate::doors::foreign::{Arriving, Batch, open};
+use crate::doors::foreign::{self, Arriving, Batch, meant_for_another, open};
 use crate::doors::hall::Hall;
 use crate::doors::refusal::Refusal;
 use crate::doors::trace::Trace;
 use crate::intake::offer::Field;
 use crate::mapping::{Door, Lookup};
 
+/// Where this door is.
+const PATH: &str = "/v1/metrics";
 /// The terminal of a payload that names none.
 const NAMELESS: &str = "otlp";
 /// The types that may be sent, for whoever has sent something else.
@@ -63,7 +65,7 @@ impl Encoding {
 
 /// The paths of this door.
 pub(in crate::doors) fn routes() -> Router<Arc<Hall>> {
-    Router::new().route("/v1/metrics", post(post_metrics))
+    Router::new().route(PATH, post(post_metrics))
 }
 
 async fn post_metrics(State(hall): State<Arc<Hall>>, request: Request) -> Response {
@@ -124,7 +126,12 @@ pub(super) fn read<'b>(
         Encoding::Protobuf => protobuf::read(body, &mut gather)?,
         Encoding::Json => json::read(body, &mut gather)?,
     }
-    Ok(gather.gathered())
+    let gathered = gather.gathered();
+    if encoding == Encoding::Json && gathered.tally.points == 0 {
+        let text = foreign::json::text_of(body)?;
+        return meant_for_another(text, PATH).map_or(Ok(gathered), Err);
+    }
+    Ok(gathered)
 }
 
 /// The batches of a body.

@@ -9,6 +9,7 @@ mod encodings;
 mod events;
 mod example;
 mod faro;
+mod foreign;
 mod histograms;
 mod keys;
 mod legacy;
