@@ -9,8 +9,8 @@ export interface Answer extends Outcome {
     code?: string;
 }
 /** Posts a batch, and says whether it may be deleted. */
-export declare function post(url: string, job: Job): Promise<Answer>;
+export declare const post: (url: string, job: Job) => Promise<Answer>;
 /** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. Says when to look again, in ms. */
-export declare function postLast(url: string, job: Job): number;
+export declare const postLast: (url: string, job: Job) => number;
 /** The next token of a family, for one that has run out. */
 export declare const renewed: (url: string, token?: string) => Promise<string | undefined>;

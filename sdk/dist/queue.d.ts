@@ -102,6 +102,26 @@ export interface Numbering {
     /** How far each tier has been merged. */
     c: number[];
 }
+/** What all tabs share. */
+interface State {
+    k: ['s'];
+    /** By how much the till's time is ahead of the wall clock, and the latest time that was seen. */
+    s: number;
+    l: number;
+    /** When requests were made in the last minute. */
+    m: number[];
+    /** How many samples wait, and about how many bytes they take. */
+    w: number;
+    z: number;
+    /** When bounds were looked after last. */
+    g: number;
+    /** The numberings, by store and terminal. */
+    n: {
+        [whose: string]: Numbering;
+    };
+    /** Consent was withdrawn. */
+    off?: boolean;
+}
 /** A request to be made. */
 export interface Job {
     to: Numbering;
@@ -113,27 +133,24 @@ export declare const LATER = 1;
 export declare const DENIED = 2;
 export interface Outcome {
     is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
-    /** The collector knew the number, with this content or another. */
-    isDuplicate?: boolean;
-    isConflicting?: boolean;
+    /** For how long the collector asks to wait. */
     afterMs: number;
+    /** What the collector said: whether it knew the number (`duplicate`), and with other content (`conflicting`). */
+    json?: any;
 }
-export interface Limits {
-    /** What may wait, and for how long. */
-    bytesMax: number;
-    ageMaxMs: number;
-    /** How often a till posts that has little to say. */
-    intervalMs: number;
-    /** The least span of what is posted. */
-    spanMs: number;
-}
+/** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
+export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
 /** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
 export declare const uuid: () => string;
+export declare const whoseOf: ({ store, terminal }: {
+    store: string;
+    terminal: string;
+}) => string;
 /**
  * The till's time in Unix ms: the wall clock, but it never runs back. By how much it is wrong does not matter, because
  * `sent_at_ms` is of the same clock and the collector corrects by it.
  */
-export declare function tillTime(): number;
+export declare const tillTime: () => number;
 /** How many samples were dropped since the page was loaded, by reason. */
 export declare const dropped: {
     [reason: string]: number;
@@ -143,19 +160,14 @@ export declare const dropped: {
  * ends has only one moment. Whoever sends next makes rows of it.
  */
 export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<void>;
-/** How many samples wait, in all tabs, and about how many bytes they take. */
-export declare const look: (storage: Storage, limits: Limits) => Promise<{
-    samples: number;
-    bytes: number;
-}>;
+/** What waits, in all tabs: how many samples, and about how many bytes they take. */
+export declare const look: (storage: Storage, limits: Limits) => Promise<State>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
 export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
-/** Takes note of what came of a request. */
-export declare const settle: (storage: Storage, { to: { token }, batch }: Job, outcome: Outcome) => Promise<void>;
-/** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
-export declare const wake: (storage: Storage, withinMs: number, of?: Numbering, token?: string) => Promise<void>;
-/** Deletes whatever is kept, numbers, too. */
-export declare const clear: (storage: Storage) => Promise<void>;
-/** Takes note of consent: without it nothing is kept, and nothing stays. A page that begins tries at once to send. */
-export declare const consent: (storage: Storage, isGiven: boolean) => Promise<void>;
+/** Takes note of what came of a request, and of the token that the next one has. */
+export declare const settle: (storage: Storage, { to: { token }, batch }: Job, { is, afterMs, json }: Outcome, next?: string | false) => Promise<void>;
+/** The network may be back: whatever failed without an answer is tried soon. */
+export declare const wake: (storage: Storage, withinMs: number, isOff?: boolean) => Promise<void>;
+/** Takes note of consent: with it a page tries at once to send; without it nothing is kept. Else deletes everything. */
+export declare const consent: (storage: Storage, isGiven?: boolean) => Promise<void>;
 export {};

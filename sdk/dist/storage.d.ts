@@ -14,7 +14,7 @@ export interface Entries {
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
  * it is broken, nothing was changed.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isStrict?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>) => Promise<T>;
 /** What was asked of entries. */
 export declare const asked: <T>(request: unknown) => Promise<T>;
 /** IndexedDB. */

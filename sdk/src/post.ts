@@ -17,11 +17,12 @@ export interface Answer extends Outcome {
   code?: string;
 }
 
-/** `fetch` with an end, and the answer's JSON if it has one. Status 0: no answer. */
-async function ask(url: string, token: string | undefined, body?: BodyInit, keepalive?: boolean) {
+/** `fetch` with an end, and the answer's JSON if it has one. */
+const ask = async (url: string, token: string | undefined, body?: BodyInit, keepalive?: boolean): Promise<Answer> => {
   const ending = new AbortController();
-  const timer = setTimeout(() => ending.abort(), PATIENCE_MS);
-  const answer = { status: 0, afterMs: 0, json: undefined as any };
+  const started = performance.now();
+  const answer: Answer = { is: LATER, status: 0, afterMs: 0, tookMs: 0 };
+  setTimeout(() => ending.abort(), PATIENCE_MS);
   try {
     const headers: HeadersInit = token ? { authorization: 'Bearer ' + token } : {};
     const response = await fetch(url, { method: 'POST', credentials: 'omit', signal: ending.signal, body, headers, keepalive });
@@ -30,9 +31,9 @@ async function ask(url: string, token: string | undefined, body?: BodyInit, keep
     // It is read to its end: until then the browser counts the request's bytes as under way.
     answer.json = await response.json();
   } catch {}
-  clearTimeout(timer);
+  answer.tookMs = performance.now() - started;
   return answer;
-}
+};
 
 const addressOf = (url: string, { to, batch }: Job) =>
   `${url}/v1/batches?store=${encodeURIComponent(to.store)}${batch.k[2] ? '&class=backlog' : ''}`;
@@ -40,33 +41,26 @@ const addressOf = (url: string, { to, batch }: Job) =>
 const textOf = ({ batch }: Job, head = '') => `{${head}"sent_at_ms":${tillTime()},${batch.b.slice(1)}`;
 
 /** Posts a batch, and says whether it may be deleted. */
-export async function post(url: string, job: Job): Promise<Answer> {
+export const post = async (url: string, job: Job): Promise<Answer> => {
   let body: BodyInit = textOf(job);
   const { token, f } = job.to;
   if (body.length > 1000 && self.CompressionStream)
     body = await new Response(new Response(body).body!.pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
   const bytes = (body as ArrayBuffer).byteLength ?? (body as string).length * 3;
-  const started = performance.now();
   // A page whose other requests use up what may be under way would never get this one through.
-  const { status, json, afterMs } = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
-  const code: string | undefined = json?.error?.code;
+  const answer = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
+  const { status, json } = answer;
+  const code = (answer.code = json?.error?.code);
   // Whoever stands between, such as the login page of a network, may answer anything. The collector's own answers count.
-  const is =
-    status === 202 && json?.accepted >= 0
-      ? TAKEN
-      : status === 413
-        ? 'too_large'
-        : code && (status === 401 || status === 403)
-          ? DENIED
-          : code && /^4(00|15|22)$/.test('' + status)
-            ? 'refused'
-            : LATER;
-  const tookMs = performance.now() - started;
-  return { is, isDuplicate: json?.duplicate > 0, isConflicting: json?.conflicting > 0, afterMs, status, tookMs, code };
-}
+  if (status === 202 && json?.accepted >= 0) answer.is = TAKEN;
+  if (status === 413) answer.is = 'too_large';
+  if (code && [401, 403].includes(status)) answer.is = DENIED;
+  if (code && [400, 415, 422].includes(status)) answer.is = 'refused';
+  return answer;
+};
 
 /** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. Says when to look again, in ms. */
-export function postLast(url: string, job: Job): number {
+export const postLast = (url: string, job: Job): number => {
   const { token } = job.to;
   const body = textOf(job, token && `"token":"${token}",`);
   if (body.length * 3 < LAST_BYTES_MAX)
@@ -76,7 +70,7 @@ export function postLast(url: string, job: Job): number {
       navigator.sendBeacon(addressOf(url, job), body);
     }
   return 5000;
-}
+};
 
 /** The next token of a family, for one that has run out. */
 export const renewed = async (url: string, token?: string): Promise<string | undefined> =>

@@ -15,7 +15,7 @@ export interface Entries {
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
  * it is broken, nothing was changed.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isStrict?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>) => Promise<T>;
 
 /** How long a transaction may take. A browser whose IndexedDB hangs is one without IndexedDB. */
 const PATIENCE_MS = 10_000;
@@ -30,7 +30,7 @@ export const asked = <T>(request: unknown): Promise<T> =>
 
 let database: Promise<IDBDatabase> | undefined;
 
-async function open(): Promise<IDBDatabase> {
+const open = async (): Promise<IDBDatabase> => {
   const request = indexedDB.open('tillwatch');
   request.onupgradeneeded = () => request.result.createObjectStore('all', { keyPath: 'k' });
   const opened = await asked<IDBDatabase>(request);
@@ -40,24 +40,24 @@ async function open(): Promise<IDBDatabase> {
     database = undefined;
   };
   return opened;
-}
+};
 
 /** IndexedDB. */
-export const durable: Storage = (work, isStrict) =>
+export const durable: Storage = (work) =>
   new Promise((resolve, reject) => {
     let transaction: IDBTransaction | undefined;
     let isOver = false;
     const fail = (why?: unknown) => {
-      clearTimeout(timer);
       isOver = true;
       // What is wrong may be the connection.
       database?.then((opened) => opened.close(), () => {});
       database = undefined;
       reject(why);
     };
-    // It is aborted, because the caller does something else instead. If it cannot be, it was just done.
-    const timer = setTimeout(() => {
+    // It is aborted, because the caller does something else instead. If it cannot be, it is done.
+    setTimeout(() => {
       try {
+        if (isOver) return;
         transaction?.abort();
         fail();
       } catch {}
@@ -65,9 +65,10 @@ export const durable: Storage = (work, isStrict) =>
     (database ||= open())
       .then((opened) => {
         if (isOver) return opened.close();
-        transaction = opened.transaction('all', 'readwrite', { durability: isStrict ? 'strict' : 'relaxed' });
+        transaction = opened.transaction('all', 'readwrite', { durability: 'strict' });
         transaction.onabort = fail;
         const working = work(transaction.objectStore('all') as Entries);
+        transaction.oncomplete = () => resolve(working);
         // A page that ends does not come to commit by itself.
         working
           .then(
@@ -75,10 +76,6 @@ export const durable: Storage = (work, isStrict) =>
             () => transaction!.abort(),
           )
           .catch(() => {});
-        transaction.oncomplete = () => {
-          clearTimeout(timer);
-          resolve(working);
-        };
       })
       .catch(fail);
   });

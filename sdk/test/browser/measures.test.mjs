@@ -139,6 +139,8 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
         throw new TypeError("cannot read 'Anna Schmidt' of order 4711");
       });
       Promise.reject(new RangeError('out of 5 shelves'));
+      // A picture that is missing is no error of a script.
+      document.body.append(Object.assign(new Image(), { src: '/missing.png' }));
       tillwatch.event('custom', 'drawer_opened');
       tillwatch.observe('no_such_metric_ms', 1);
       tillwatch.observe('sync_duration_ms', -1);
