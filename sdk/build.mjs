@@ -59,10 +59,10 @@ async function minified(text) {
 
 // What each may weigh with gzip, in bytes: docs/adr/0023 says why.
 const bundles = [
-  ['tillwatch.mjs', 'src/index.ts', true, 8_950],
-  ['tillwatch.js', 'src/classic.ts', false, 8_950],
-  ['tillwatch-lite.mjs', 'src/lite.ts', true, 7_850],
-  ['tillwatch-worker.js', 'src/worker.ts', false, 7_850],
+  ['tillwatch.mjs', 'src/index.ts', true, 9_150],
+  ['tillwatch.js', 'src/classic.ts', false, 9_150],
+  ['tillwatch-lite.mjs', 'src/lite.ts', true, 8_050],
+  ['tillwatch-worker.js', 'src/worker.ts', false, 8_050],
 ];
 let isTooLarge = false;
 for (const [name, entry, isModule, limit] of bundles) {

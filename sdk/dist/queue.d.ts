@@ -119,6 +119,8 @@ interface State {
     n: {
         [whose: string]: Numbering;
     };
+    /** What became rows last: it may come a second time, from a page that did not see it kept. */
+    h?: number[];
     /** Consent was withdrawn. */
     off?: boolean;
 }
@@ -159,7 +161,12 @@ export declare const dropped: {
  * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
  * ends has only one moment. Whoever sends next makes rows of it.
  */
-export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<void>;
+export declare const keep: (of: Identity, measured: Measured) => Promise<void>;
+/**
+ * A transaction that waits for another one, or for the database to open, ends with its page. So a page that may end
+ * hands what is on its way over in `localStorage`, which does not wait. It is then kept there or in IndexedDB or in both.
+ */
+export declare const handOver: () => void;
 /** What waits, in all tabs: how many samples, and about how many bytes they take. */
 export declare const look: (storage: Storage, limits: Limits) => Promise<State>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */

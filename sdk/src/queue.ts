@@ -13,7 +13,7 @@
 import { increase } from './histogram';
 import { scaleOf } from './metric';
 import { type SeriesByKey, countOf, merge } from './series';
-import { type Entries, type Key, type Storage, asked } from './storage';
+import { type Entries, type Key, type Storage, asked, durable, volatile } from './storage';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -34,6 +34,8 @@ const REQUESTS_PER_MINUTE = 12;
 /** At most so many events and drops go into a batch, and so many rows are looked at in a transaction. */
 export const LIST_MAX = 50;
 const ROWS_MAX = 400;
+/** So much of what became rows is remembered. */
+const KNOWN_MAX = 99;
 /** Rows of backlog may be as large as a hundred of a minute. */
 const BACKLOG_ROWS_MAX = 60;
 
@@ -179,6 +181,8 @@ interface State {
   g: number;
   /** The numberings, by store and terminal. */
   n: { [whose: string]: Numbering };
+  /** What became rows last: it may come a second time, from a page that did not see it kept. */
+  h?: number[];
   /** Consent was withdrawn. */
   off?: boolean;
 }
@@ -243,7 +247,7 @@ const readTime = (state: State): void => {
 };
 
 /** Runs a transaction with what all tabs share. Now is `state.l`. */
-const run = <T>(storage: Storage, work: (entries: Entries, state: State) => Promise<T>): Promise<T> =>
+const run = <T>(storage: Storage, work: (entries: Entries, state: State) => Promise<T>, isQuick?: boolean): Promise<T> =>
   storage(async (entries) => {
     const state = (await asked<State>(entries.get(['s']))) || { k: ['s'], s: 0, l: Date.now(), m: [], z: 0, w: 0, g: 0, n: {} };
     readTime(state);
@@ -251,7 +255,7 @@ const run = <T>(storage: Storage, work: (entries: Entries, state: State) => Prom
     const result = await work(entries, state);
     entries.put(state);
     return result;
-  });
+  }, isQuick);
 
 /** Sees to it that this store and terminal has a numbering, with its present token. */
 const beginNumbering = (state: State, of: Identity): void => {
@@ -308,22 +312,66 @@ const drop = (entries: Entries, state: State, whose: string, reason: string, sam
   putRow(entries, state, [whose, URGENT, floor(t), MINUTE_MS], '', {}, [], [{ samples, reason, t, queue, from: n, to: n }]);
 };
 
+/** What is on its way into the storage, and whether IndexedDB failed last time. */
+const underWay = new Set<Kept>();
+let isBroken = false;
+
 /**
  * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
  * ends has only one moment. Whoever sends next makes rows of it.
  */
-export const keep = (storage: Storage, of: Identity, measured: Measured) =>
-  storage(async (entries) => {
-    const text: KeptText = { of, s: shift, ...measured };
-    entries.put({ k: ['e', Date.now(), Math.random()], j: JSON.stringify(text) } as Kept);
-  });
+export const keep = async (of: Identity, measured: Measured): Promise<void> => {
+  const text: KeptText = { of, s: shift, ...measured };
+  const kept: Kept = { k: ['e', Date.now(), Math.random()], j: JSON.stringify(text) };
+  const put = async (entries: Entries) => void entries.put(kept);
+  underWay.add(kept);
+  try {
+    await durable(put);
+    isBroken = false;
+  } catch {
+    isBroken = true;
+    if (underWay.has(kept)) await volatile(put);
+  }
+  underWay.delete(kept);
+};
 
-/** Makes rows of what was kept, and looks after the bounds once a minute. */
+/**
+ * A transaction that waits for another one, or for the database to open, ends with its page. So a page that may end
+ * hands what is on its way over in `localStorage`, which does not wait. It is then kept there or in IndexedDB or in both.
+ */
+export const handOver = (): void => {
+  if (!isBroken)
+    for (const kept of underWay) {
+      localStorage[HANDED + kept.k[2]] = kept.j;
+      underWay.delete(kept);
+    }
+};
+
+const HANDED = 'tillwatch';
+
+/** The numbers of what was handed over. A worker sees none of it. */
+const handed = (): number[] => {
+  try {
+    return Object.keys(localStorage).flatMap((key) => (/^tillwatch\d/.test(key) ? +key.slice(HANDED.length) : []));
+  } catch {
+    return [];
+  }
+};
+
+/** Makes rows of what was kept and handed over, each once, and looks after the bounds once a minute. */
 const absorb = async (entries: Entries, state: State, limits: Limits): Promise<void> => {
   const now = state.l;
-  for (const { k, j } of await listed<Kept>(entries, ['e'], ['f'])) {
+  const all = await listed<Kept>(entries, ['e'], ['f']);
+  const known = (state.h ||= []);
+  if (entries.name)
+    for (const id of handed())
+      // What was known before this transaction is there for good.
+      if (known.includes(id)) delete localStorage[HANDED + id];
+      else all.push({ k: ['e', 0, id], j: localStorage[HANDED + id] });
+  for (const { k, j } of all) {
     entries.delete(k);
-    if (state.off) continue;
+    if (state.off || known.includes(k[2])) continue;
+    known.push(k[2]);
     const { of, s, windows, events, drops }: KeptText = JSON.parse(j);
     const whose = whoseOf(of);
     const g = JSON.stringify([of.release, of.session]);
@@ -338,6 +386,7 @@ const absorb = async (entries: Entries, state: State, limits: Limits): Promise<v
     for (const one of [...events, ...drops]) one.t = right(one.t);
     putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], g, {}, events, drops);
   }
+  known.splice(0, known.length - KNOWN_MAX);
   if (now - state.g > MINUTE_MS) {
     state.g = now;
     for (const whose in state.n) await bound(entries, state, limits, whose);
@@ -497,14 +546,14 @@ export const settle = (storage: Storage, { to: { token }, batch }: Job, { is, af
       const b = JSON.stringify({ ...JSON.parse(kept.b), queue: to.q, seq: 1 });
       put(entries, state, { ...kept, b, q: to.q, n: to.n++, a: 0 } as Batch);
     } else if (isOthers || is) drop(entries, state, whose, is || 'other', kept.w + kept.y, kept);
-  });
+  }, true);
 
 /** The network may be back: whatever failed without an answer is tried soon. */
 export const wake = (storage: Storage, withinMs: number, isOff?: boolean) =>
   run(storage, async (_, state) => {
     state.off = isOff ?? state.off;
     for (const to of Object.values(state.n)) to.x[LIVE] = state.l + Math.random() * withinMs;
-  });
+  }, true);
 
 /** Takes note of consent: with it a page tries at once to send; without it nothing is kept. Else deletes everything. */
 export const consent = (storage: Storage, isGiven?: boolean) =>
@@ -515,6 +564,7 @@ export const consent = (storage: Storage, isGiven?: boolean) =>
         entries.clear();
         state.n = {};
         state.w = state.z = 0;
+        for (const id of handed()) delete localStorage[HANDED + id];
       });
 
 /** Keeps what waits within its bounds: merges it, then drops the oldest. */

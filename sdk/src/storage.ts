@@ -4,6 +4,8 @@ export type Key = (number | string)[];
 
 /** Entries carry their key. What a storage and an object store of IndexedDB have in common. */
 export interface Entries {
+  /** IndexedDB has one, memory has none. */
+  name?: string;
   get(key: Key): unknown;
   getAll(range: IDBKeyRange, limit?: number): unknown;
   put(value: { k: Key }): unknown;
@@ -13,9 +15,9 @@ export interface Entries {
 
 /**
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
- * it is broken, nothing was changed.
+ * it is broken, nothing was changed. What may be done twice is quick: it does not wait for the disk.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, isQuick?: boolean) => Promise<T>;
 
 /** How long a transaction may take. A browser whose IndexedDB hangs is one without IndexedDB. */
 const PATIENCE_MS = 10_000;
@@ -43,7 +45,7 @@ const open = async (): Promise<IDBDatabase> => {
 };
 
 /** IndexedDB. */
-export const durable: Storage = (work) =>
+export const durable: Storage = (work, isQuick) =>
   new Promise((resolve, reject) => {
     let transaction: IDBTransaction | undefined;
     let isOver = false;
@@ -65,7 +67,7 @@ export const durable: Storage = (work) =>
     (database ||= open())
       .then((opened) => {
         if (isOver) return opened.close();
-        transaction = opened.transaction('all', 'readwrite', { durability: 'strict' });
+        transaction = opened.transaction('all', 'readwrite', { durability: isQuick ? 'relaxed' : 'strict' });
         transaction.onabort = fail;
         const working = work(transaction.objectStore('all') as Entries);
         transaction.oncomplete = () => resolve(working);

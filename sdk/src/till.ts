@@ -154,7 +154,7 @@ const keep = (): Promise<unknown> => {
   if (of && isOn && (Object.keys(taken.windows)[0] || taken.events[0] || taken.drops[0])) {
     forget();
     sendAt = Math.min(sendAt, performance.now() + limits[2]);
-    const kept = safely(() => queue.keep(durable, of, taken).catch(() => queue.keep(volatile, of, taken)));
+    const kept = safely(() => queue.keep(of, taken));
     // None waits for another: a page that ends has no time for that.
     keeping = Promise.all([keeping, kept]);
   }
@@ -320,7 +320,9 @@ export const leave = (isEnd: boolean): void => {
   atEnd.map(safely);
   if (isEnd) event('shutdown');
   safely(async () => {
-    await keep();
+    const kept = keep();
+    safely(queue.handOver);
+    await kept;
     await send(true, isEnd);
   });
 };

@@ -41,7 +41,6 @@ let isPainted = false;
 let visits = 0;
 let cause: number | undefined;
 let lcp: number | undefined;
-let isLcpFinal = false;
 /** The greatest sum of shifts less than 1 s apart in less than 5 s, and the present sum with its first and last shift. */
 let cls = 0;
 let shifts = 0;
@@ -75,9 +74,9 @@ const recordGrowing = (): void => {
   if (isPainted && knowsShifts) record('cls_score', cls);
 };
 
+/** LCP is final. */
 const endLcp = (): void => {
-  if (!isLcpFinal) record('lcp_ms', lcp);
-  isLcpFinal = true;
+  if (!('lcp_ms' in recorded)) record('lcp_ms', lcp);
 };
 
 const painted = (fcp: number): void => {
@@ -87,7 +86,6 @@ const painted = (fcp: number): void => {
 
 const beginVisit = (): void => {
   visits++;
-  isLcpFinal = false;
   lcp = undefined;
   cls = shifts = 0;
   longest = [];
@@ -166,7 +164,11 @@ export const watchVitals = (): void => {
   });
   const finish = ({ isTrusted }: Event) => {
     const visit = visits;
-    if (isTrusted) setTimeout(() => visit === visits && endLcp(), ON_ITS_WAY_MS);
+    const end = () => {
+      takeRest();
+      if (visit === visits) endLcp();
+    };
+    if (isTrusted) setTimeout(end, ON_ITS_WAY_MS);
   };
   const hide = ({ timeStamp }: Event) => {
     hiddenAt = Math.min(hiddenAt, timeStamp);
