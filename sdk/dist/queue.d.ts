@@ -120,7 +120,7 @@ interface State {
         [whose: string]: Numbering;
     };
     /** What became rows last: it may come a second time, from a page that did not see it kept. */
-    h?: number[];
+    h?: string[];
     /** Consent was withdrawn. */
     off?: boolean;
 }
@@ -142,7 +142,7 @@ export interface Outcome {
 }
 /** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
 export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
-/** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
+/** A UUID. `crypto.randomUUID` asks for a secure context; elsewhere the address of a blob ends with one. */
 export declare const uuid: () => string;
 export declare const whoseOf: ({ store, terminal }: {
     store: string;

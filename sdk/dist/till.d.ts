@@ -48,10 +48,6 @@ export interface Status {
         [reason: string]: number;
     };
 }
-/** Whatever happens in here must not disturb the page. */
-export declare const safely: <T>(work: () => T) => T | undefined;
-/** The same, as a function. */
-export declare const guarded: <A extends unknown[], R>(work: (...given: A) => R) => (...given: A) => R;
 /** Called when the page may end, so that what is known only at the end is recorded. */
 export declare const atEnd: (() => void)[];
 /** Called when the connection has changed. */

@@ -1,8 +1,9 @@
 /** What a page calls. Nothing of it throws, and nothing of it waits. */
 
+import { guarded } from './safely';
 import { COUNTER, DISTRIBUTION, LEVEL } from './series';
 import * as till from './till';
-import { begun, guarded } from './till';
+import { begun } from './till';
 import type { Connection, Extra, Options, Status } from './till';
 
 export type { Connection, Extra, Options, Status };

@@ -1,7 +1,8 @@
 /** What a page measures by itself, web vitals apart. */
 
 import { count, error, level, observe } from './api';
-import { atEnd, connect, leave, retry, safely } from './till';
+import { safely } from './safely';
+import { atEnd, connect, leave, retry } from './till';
 
 /** Listens after the page's own listeners, or before them. Only after them an `error` is one of a script. */
 export const listen = (type: string, work: (event: any) => void, isBefore?: boolean): void => addEventListener(type, work, isBefore);

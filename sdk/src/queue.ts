@@ -12,6 +12,7 @@
 
 import { increase } from './histogram';
 import { scaleOf } from './metric';
+import { safely } from './safely';
 import { type SeriesByKey, countOf, merge } from './series';
 import { type Entries, type Key, type Storage, asked, durable, volatile } from './storage';
 
@@ -35,7 +36,7 @@ const REQUESTS_PER_MINUTE = 12;
 export const LIST_MAX = 50;
 const ROWS_MAX = 400;
 /** So much of what became rows is remembered. */
-const KNOWN_MAX = 99;
+const KNOWN_MAX = 50;
 /** Rows of backlog may be as large as a hundred of a minute. */
 const BACKLOG_ROWS_MAX = 60;
 
@@ -103,7 +104,8 @@ export interface Measured {
 
 /** What was kept and is no row yet: the JSON of `KeptText`, because a browser copies a text faster than what it stands for. */
 interface Kept {
-  k: ['e', number, number];
+  /** `e`, when it was kept, and an id, under which it may also be handed over. */
+  k: ['e', number, string];
   j: string;
 }
 
@@ -182,7 +184,7 @@ interface State {
   /** The numberings, by store and terminal. */
   n: { [whose: string]: Numbering };
   /** What became rows last: it may come a second time, from a page that did not see it kept. */
-  h?: number[];
+  h?: string[];
   /** Consent was withdrawn. */
   off?: boolean;
 }
@@ -209,9 +211,8 @@ export interface Outcome {
 /** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
 export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
 
-/** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
-export const uuid = (): string =>
-  'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, () => (crypto.getRandomValues(new Uint8Array(1))[0] % 16).toString(16));
+/** A UUID. `crypto.randomUUID` asks for a secure context; elsewhere the address of a blob ends with one. */
+export const uuid = (): string => crypto.randomUUID?.() || URL.createObjectURL(new Blob()).slice(-36);
 
 export const whoseOf = ({ store, terminal }: { store: string; terminal: string }): string => store + ' ' + terminal;
 
@@ -322,7 +323,7 @@ let isBroken = false;
  */
 export const keep = async (of: Identity, measured: Measured): Promise<void> => {
   const text: KeptText = { of, s: shift, ...measured };
-  const kept: Kept = { k: ['e', Date.now(), Math.random()], j: JSON.stringify(text) };
+  const kept: Kept = { k: ['e', Date.now(), 'tillwatch' + Math.random()], j: JSON.stringify(text) };
   const put = async (entries: Entries) => void entries.put(kept);
   underWay.add(kept);
   try {
@@ -342,21 +343,13 @@ export const keep = async (of: Identity, measured: Measured): Promise<void> => {
 export const handOver = (): void => {
   if (!isBroken)
     for (const kept of underWay) {
-      localStorage[HANDED + kept.k[2]] = kept.j;
+      localStorage[kept.k[2]] = kept.j;
       underWay.delete(kept);
     }
 };
 
-const HANDED = 'tillwatch';
-
-/** The numbers of what was handed over. A worker sees none of it. */
-const handed = (): number[] => {
-  try {
-    return Object.keys(localStorage).flatMap((key) => (/^tillwatch\d/.test(key) ? +key.slice(HANDED.length) : []));
-  } catch {
-    return [];
-  }
-};
+/** The ids of what was handed over. A worker sees none of it. */
+const handed = (): string[] => safely(() => Object.keys(localStorage).filter((id) => /^tillwatch\d/.test(id))) || [];
 
 /** Makes rows of what was kept and handed over, each once, and looks after the bounds once a minute. */
 const absorb = async (entries: Entries, state: State, limits: Limits): Promise<void> => {
@@ -366,8 +359,8 @@ const absorb = async (entries: Entries, state: State, limits: Limits): Promise<v
   if (entries.name)
     for (const id of handed())
       // What was known before this transaction is there for good.
-      if (known.includes(id)) delete localStorage[HANDED + id];
-      else all.push({ k: ['e', 0, id], j: localStorage[HANDED + id] });
+      if (known.includes(id)) delete localStorage[id];
+      else all.push({ k: ['e', 0, id], j: localStorage[id] });
   for (const { k, j } of all) {
     entries.delete(k);
     if (state.off || known.includes(k[2])) continue;
@@ -564,7 +557,7 @@ export const consent = (storage: Storage, isGiven?: boolean) =>
         entries.clear();
         state.n = {};
         state.w = state.z = 0;
-        for (const id of handed()) delete localStorage[HANDED + id];
+        for (const id of handed()) delete localStorage[id];
       });
 
 /** Keeps what waits within its bounds: merges it, then drops the oldest. */

@@ -59,9 +59,10 @@ export const durable: Storage = (work, isQuick) =>
     // It is aborted, because the caller does something else instead. If it cannot be, it is done.
     setTimeout(() => {
       try {
-        if (isOver) return;
-        transaction?.abort();
-        fail();
+        if (!isOver) {
+          transaction?.abort();
+          fail();
+        }
       } catch {}
     }, PATIENCE_MS);
     (database ||= open())

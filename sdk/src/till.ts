@@ -5,6 +5,7 @@ import { metricOf } from './metric';
 import { increase } from './histogram';
 import { post, postLast, renewed } from './post';
 import * as queue from './queue';
+import { guarded, safely } from './safely';
 import { COUNTER, DISTRIBUTION, add } from './series';
 import { type Storage, durable, volatile } from './storage';
 
@@ -58,21 +59,6 @@ export interface Status {
   /** How many samples this page had to drop, by reason. */
   dropped: { [reason: string]: number };
 }
-
-/** Whatever happens in here must not disturb the page. */
-export const safely = <T>(work: () => T): T | undefined => {
-  try {
-    const result: any = work();
-    return result?.catch ? result.catch(() => {}) : result;
-  } catch {}
-  return;
-};
-
-/** The same, as a function. */
-export const guarded =
-  <A extends unknown[], R>(work: (...given: A) => R) =>
-  (...given: A): R =>
-    safely(() => work(...given))!;
 
 /** Called when the page may end, so that what is known only at the end is recorded. */
 export const atEnd: (() => void)[] = [];
@@ -235,7 +221,8 @@ export const record = (name: string, value: number, kind: number, { label, conne
     } else add((measured.windows[t - (t % 6e4)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
   });
   if (calls.length >= CALLS_MAX) digest();
-  noted(name === 'data_loss_incidents' ? queue.MANY : 1);
+  // A request is no reason for the next one: a hidden page, which keeps all at once, would not come to an end.
+  if (name !== 'network_latency_ms') noted(name === 'data_loss_incidents' ? queue.MANY : 1);
 };
 
 /** Begins to measure a duration, and gives what ends it. */

@@ -10,7 +10,8 @@
 
 import { observe } from './api';
 import { listen } from './page';
-import { atEnd, safely } from './till';
+import { safely } from './safely';
+import { atEnd } from './till';
 
 /** So many of the longest interactions are kept, and one in so many may be longer than INP. */
 const LONGEST = 10;
