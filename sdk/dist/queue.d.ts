@@ -51,18 +51,14 @@ export interface Drop {
 export interface Identity {
     store: string;
     terminal: string;
-    release?: string;
-    session?: string;
     token?: string;
+    /** The release and the session, as the JSON of a list. */
+    g: string;
 }
 /** What was measured and waits to be kept. */
-export interface Measured {
-    windows: {
-        [t: number]: SeriesByKey;
-    };
-    events: TerminalEvent[];
-    drops: Drop[];
-}
+export type Measured = [windows: {
+    [t: number]: SeriesByKey;
+}, events: TerminalEvent[], drops: Drop[]];
 /** What waits. */
 interface Waiting {
     k: ['r', string, number, number, number, number] | ['b', string, Class];
@@ -125,21 +121,16 @@ interface State {
     off?: boolean;
 }
 /** A request to be made. */
-export interface Job {
-    to: Numbering;
-    batch: Batch;
-}
+export type Job = [to: Numbering, batch: Batch];
 /** What came of a request; more than these are reasons for dropping it. */
 export declare const TAKEN = 0;
 export declare const LATER = 1;
 export declare const DENIED = 2;
-export interface Outcome {
-    is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
-    /** For how long the collector asks to wait. */
-    afterMs: number;
-    /** What the collector said: whether it knew the number (`duplicate`), and with other content (`conflicting`). */
-    json?: any;
-}
+/**
+ * What became of it, what the collector said (whether it knew the number, `duplicate`, and with other content,
+ * `conflicting`), and for how long it asks to wait.
+ */
+export type Outcome = [is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused', json: any, afterMs: number];
 /** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
 export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
 /** A UUID. `crypto.randomUUID` asks for a secure context; elsewhere the address of a blob ends with one. */
@@ -172,7 +163,7 @@ export declare const look: (storage: Storage, limits: Limits) => Promise<State>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
 export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
 /** Takes note of what came of a request, and of the token that the next one has. */
-export declare const settle: (storage: Storage, { to: { token }, batch }: Job, { is, afterMs, json }: Outcome, next?: string | false) => Promise<void>;
+export declare const settle: (storage: Storage, [{ token }, batch]: Job, [is, json, afterMs]: Outcome, next?: string | false) => Promise<void>;
 /** The network may be back: whatever failed without an answer is tried soon. */
 export declare const wake: (storage: Storage, withinMs: number, isOff?: boolean) => Promise<void>;
 /** Takes note of consent: with it a page tries at once to send; without it nothing is kept. Else deletes everything. */

@@ -90,17 +90,13 @@ export interface Drop {
 export interface Identity {
   store: string;
   terminal: string;
-  release?: string;
-  session?: string;
   token?: string;
+  /** The release and the session, as the JSON of a list. */
+  g: string;
 }
 
 /** What was measured and waits to be kept. */
-export interface Measured {
-  windows: { [t: number]: SeriesByKey };
-  events: TerminalEvent[];
-  drops: Drop[];
-}
+export type Measured = [windows: { [t: number]: SeriesByKey }, events: TerminalEvent[], drops: Drop[]];
 
 /** What was kept and is no row yet: the JSON of `KeptText`, because a browser copies a text faster than what it stands for. */
 interface Kept {
@@ -109,11 +105,8 @@ interface Kept {
   j: string;
 }
 
-interface KeptText extends Measured {
-  of: Identity;
-  /** By how much the till's time was ahead of the wall clock, as far as the page knew. */
-  s: number;
-}
+/** With it go whose it is, and by how much the till's time was ahead of the wall clock, as far as the page knew. */
+type KeptText = [of: Identity, aheadMs: number, ...measured: Measured];
 
 /** What waits. */
 interface Waiting {
@@ -190,23 +183,18 @@ interface State {
 }
 
 /** A request to be made. */
-export interface Job {
-  to: Numbering;
-  batch: Batch;
-}
+export type Job = [to: Numbering, batch: Batch];
 
 /** What came of a request; more than these are reasons for dropping it. */
 export const TAKEN = 0;
 export const LATER = 1;
 export const DENIED = 2;
 
-export interface Outcome {
-  is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
-  /** For how long the collector asks to wait. */
-  afterMs: number;
-  /** What the collector said: whether it knew the number (`duplicate`), and with other content (`conflicting`). */
-  json?: any;
-}
+/**
+ * What became of it, what the collector said (whether it knew the number, `duplicate`, and with other content,
+ * `conflicting`), and for how long it asks to wait.
+ */
+export type Outcome = [is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused', json: any, afterMs: number];
 
 /** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
 export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
@@ -322,7 +310,7 @@ let isBroken = false;
  * ends has only one moment. Whoever sends next makes rows of it.
  */
 export const keep = async (of: Identity, measured: Measured): Promise<void> => {
-  const text: KeptText = { of, s: shift, ...measured };
+  const text: KeptText = [of, shift, ...measured];
   const kept: Kept = { k: ['e', Date.now(), 'tillwatch' + Math.random()], j: JSON.stringify(text) };
   const put = async (entries: Entries) => void entries.put(kept);
   underWay.add(kept);
@@ -363,21 +351,21 @@ const absorb = async (entries: Entries, state: State, limits: Limits): Promise<v
       else all.push({ k: ['e', 0, id], j: localStorage[id] });
   for (const { k, j } of all) {
     entries.delete(k);
-    if (state.off || known.includes(k[2])) continue;
+    if (known.includes(k[2])) continue;
     known.push(k[2]);
-    const { of, s, windows, events, drops }: KeptText = JSON.parse(j);
+    if (state.off) continue;
+    const [of, aheadMs, windows, events, drops]: KeptText = JSON.parse(j);
     const whose = whoseOf(of);
-    const g = JSON.stringify([of.release, of.session]);
     beginNumbering(state, of);
     // What a page measured before its first transaction may be wrong by years.
-    const right = (t: number) => Math.min(t + state.s - s, now);
+    const right = (t: number) => Math.min(t + state.s - aheadMs, now);
     for (const t in windows) {
       const d = windows[t];
       for (const key in d) d[key].t = right(d[key].t);
-      putRow(entries, state, [whose, ORDINARY, floor(right(+t)), MINUTE_MS], g, d);
+      putRow(entries, state, [whose, ORDINARY, floor(right(+t)), MINUTE_MS], of.g, d);
     }
     for (const one of [...events, ...drops]) one.t = right(one.t);
-    putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], g, {}, events, drops);
+    putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], of.g, {}, events, drops);
   }
   known.splice(0, known.length - KNOWN_MAX);
   if (now - state.g > MINUTE_MS) {
@@ -410,7 +398,7 @@ export const next = (storage: Storage, limits: Limits, of: Identity, isAsked: bo
           due.a++;
           put(entries, state, due);
           state.m.push(state.l);
-          return { to, batch: due };
+          return [to, due];
         }
         wait = Math.min(wait, due);
         // What gets no answer live gets none as backlog.
@@ -500,7 +488,7 @@ const contentOf = (rows: Row[], leastMs: number) => {
 };
 
 /** Takes note of what came of a request, and of the token that the next one has. */
-export const settle = (storage: Storage, { to: { token }, batch }: Job, { is, afterMs, json }: Outcome, next?: string | false) =>
+export const settle = (storage: Storage, [{ token }, batch]: Job, [is, json, afterMs]: Outcome, next?: string | false) =>
   run(storage, async (entries, state) => {
     const [, whose, at] = batch.k;
     const now = state.l;

@@ -76,9 +76,9 @@ const state: Omit<Status, 'waiting'> = {
 };
 
 /** What was measured and is not kept yet. */
-let measured: queue.Measured;
+let [windows, events, drops]: queue.Measured = [{}, [], []];
 /** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
-let calls: (() => void)[];
+let calls: (() => void)[] = [];
 const CALLS_MAX = 1000;
 /** When to look for what is to be sent, by the clock of the page, and how much was recorded since the last look. */
 let sendAt = 0;
@@ -89,11 +89,9 @@ let keeping: Promise<unknown> = Promise.resolve();
 let sending: Promise<unknown> | undefined;
 
 const forget = (): void => {
-  measured = { windows: {}, events: [], drops: [] };
+  [windows, events, drops] = [{}, [], []];
   calls = [];
 };
-
-forget();
 
 /** Does something in both storages, one after the other. */
 const each = async (work: (storage: Storage) => Promise<unknown>): Promise<void> => {
@@ -108,7 +106,12 @@ export const start = guarded((given: Options, ...watches: (() => void)[]): void 
   safely(keep);
   const { store, terminal, release, token, consent: isGiven, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4, auto } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
-  identity = { store: '' + store, terminal: '' + terminal, release: release && '' + release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
+  identity = {
+    store: '' + store,
+    terminal: '' + terminal,
+    token: typeof token === 'string' ? token : undefined,
+    g: JSON.stringify([release && '' + release, session()]),
+  };
   limits = [maxBytes, Math.min(maxAge, 6048e5), interval, 1];
   // A worker repeats what a page once said; only a page can say it anew.
   if (isGiven && !self.document) isOn = true;
@@ -136,11 +139,10 @@ const digest = () => calls.splice(0).map(safely);
 /** Moves what is in memory into the queue. */
 const keep = (): Promise<unknown> => {
   digest();
-  const [taken, of] = [measured, identity];
-  if (of && isOn && (Object.keys(taken.windows)[0] || taken.events[0] || taken.drops[0])) {
-    forget();
+  if (identity && isOn && (Object.keys(windows)[0] || events[0] || drops[0])) {
     sendAt = Math.min(sendAt, performance.now() + limits[2]);
-    const kept = safely(() => queue.keep(of, taken));
+    const kept = safely(() => queue.keep(identity, [windows, events, drops]));
+    forget();
     // None waits for another: a page that ends has no time for that.
     keeping = Promise.all([keeping, kept]);
   }
@@ -177,15 +179,14 @@ const send = (isAsked = false, isEnd = false): Promise<unknown> => {
 /** Makes one request. */
 const one = async (storage: Storage, job: queue.Job): Promise<void> => {
   const { token, url } = options;
-  const { to, batch } = job;
+  const [to, batch] = job;
   // A page that has no answer must not hold up the other tabs.
   const given = async () =>
     typeof token === 'function' && queue.whoseOf(to) === queue.whoseOf(identity)
       ? Promise.race([token(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))])
       : undefined;
   to.token ||= await safely(given);
-  const answer = await post(url, job);
-  const { status, code, tookMs } = answer;
+  const [is, json, afterMs, status, tookMs, code] = await post(url, job);
   state.posts++;
   state.answer = status;
   state.code = code;
@@ -195,10 +196,10 @@ const one = async (storage: Storage, job: queue.Job): Promise<void> => {
     connect(tookMs > 3000 || /2g/.test(effectiveType) ? 'slow' : saveData ? 'metered' : 'online');
     record('network_latency_ms', tookMs, DISTRIBUTION);
   }
-  if (!answer.is) state.takenAt = Date.now();
+  if (!is) state.takenAt = Date.now();
   else if (code) warn(code);
   const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await renewed(url, to.token))));
-  await queue.settle(storage, job, answer, next);
+  await queue.settle(storage, job, [is, json, afterMs], next);
 };
 
 /** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
@@ -218,7 +219,7 @@ export const record = (name: string, value: number, kind: number, { label, conne
     if (mistake) {
       warn(`${name}: ${mistake}`);
       drop('refused');
-    } else add((measured.windows[t - (t % 6e4)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
+    } else add((windows[t - (t % 6e4)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
   });
   if (calls.length >= CALLS_MAX) digest();
   // A request is no reason for the next one: a hidden page, which keeps all at once, would not come to an end.
@@ -233,7 +234,6 @@ export const begun = (name: string, extra?: Extra): () => void => {
 
 const happen = (event: queue.TerminalEvent): void => {
   if (!isOn) return;
-  const { events } = measured;
   const same = event.count && events.find((other) => other.type === event.type && other.message === event.message);
   if (same) same.count!++;
   else if (events[queue.LIST_MAX - 1]) return drop('quota');
@@ -253,9 +253,9 @@ export const event = (k: string, name?: string): void => happen({ k: '' + k, nam
 
 const drop = (reason: string): void => {
   increase(queue.dropped, reason);
-  const same = measured.drops.find((other) => other.reason === reason);
+  const same = drops.find((other) => other.reason === reason);
   if (same) same.samples++;
-  else measured.drops.push({ samples: 1, reason, t: queue.tillTime() });
+  else drops.push({ samples: 1, reason, t: queue.tillTime() });
 };
 
 /** The connection, as answers and the browser tell it. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { build } from 'esbuild';
-import { Collector, Line, browser, script, sleep, until } from './support.mjs';
+import { Collector, Line, browser, painted, script, sleep, until } from './support.mjs';
 import { Till } from './till.mjs';
 
 const sdk = new URL('../..', import.meta.url).pathname;
@@ -54,11 +54,7 @@ const files = {
   '/other': page('<script>shiftAt(200)</script>', LESS),
   '/windows': page('<script>shiftAt(300, 500, 2200, 2500, 2900, ...Array.from({ length: 9 }, (_, n) => 5000 + n * 700))</script>'),
   '/hidden': page('<script>shiftAt(300)</script>', COVER + 'hide()'),
-  '/covered': page(
-    `<script>setTimeout(hide, 400); setTimeout(show, 700);
-    setTimeout(() => { view.innerHTML = '<div class=hero style="height:400px;width:1000px">Late and large, with many words</div>' }, 1000);</script>`,
-    COVER,
-  ),
+  '/covered': page('', COVER),
   '/soft': page(SOFT),
   '/early': page(
     `<script>setTimeout(() => { sessionStorage.changedAt = performance.now();
@@ -72,7 +68,7 @@ let collector;
 const lines = [];
 const tills = [];
 
-/** A till at a page, which has begun to measure. */
+/** A till at a page, which has begun to measure and has painted something. */
 async function at(path, launch = {}) {
   const line = await new Line(collector, files).start();
   lines.push(line);
@@ -81,6 +77,7 @@ async function at(path, launch = {}) {
   till.context = await browser(till.profile, launch);
   till.page = await till.visit(path);
   await till.status();
+  await painted(till.page);
   return till;
 }
 
@@ -181,7 +178,12 @@ describe('web vitals are those of web-vitals', { concurrency: 4, timeout: 400_00
 
   test('a page that was hidden before it painted its largest element', async () => {
     const till = await at('/covered');
-    await sleep(1500);
+    await till.page.evaluate(() => {
+      hide();
+      show();
+      view.innerHTML = '<div class=hero style="height:400px;width:1000px">Late and large, with many words</div>';
+    });
+    await painted(till.page, 2);
     await left(till, { LCP: 1, FCP: 1 });
   });
 
@@ -213,7 +215,7 @@ describe('web vitals are those of web-vitals', { concurrency: 4, timeout: 400_00
 
   test('a page that was prerendered', async () => {
     const till = await at('/early');
-    await sleep(1300);
+    await painted(till.page, 2);
     const theirs = await left(till, { LCP: 1, FCP: 1, TTFB: 1, CLS: 1 });
     const { value } = theirs.find(({ name }) => name === 'LCP');
     const changedAt = Number(await till.page.evaluate(() => sessionStorage.changedAt));
