@@ -339,6 +339,21 @@ export const handOver = (): void => {
 /** The ids of what was handed over. A worker sees none of it. */
 const handed = (): string[] => safely(() => Object.keys(localStorage).filter((id) => /^tillwatch\d/.test(id))) || [];
 
+/** Makes rows of what was kept. */
+const putKept = (entries: Entries, state: State, [of, aheadMs, windows, events, drops]: KeptText): void => {
+  const whose = whoseOf(of);
+  beginNumbering(state, of);
+  // What a page measured before its first transaction may be wrong by years.
+  const right = (t: number) => Math.min(t + state.s - aheadMs, state.l);
+  for (const t in windows) {
+    const d = windows[t];
+    for (const key in d) d[key].t = right(d[key].t);
+    putRow(entries, state, [whose, ORDINARY, floor(right(+t)), MINUTE_MS], of.g, d);
+  }
+  for (const one of [...events, ...drops]) one.t = right(one.t);
+  putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], of.g, {}, events, drops);
+};
+
 /** Makes rows of what was kept and handed over, each once, and looks after the bounds once a minute. */
 const absorb = async (entries: Entries, state: State, limits: Limits): Promise<void> => {
   const now = state.l;
@@ -353,19 +368,8 @@ const absorb = async (entries: Entries, state: State, limits: Limits): Promise<v
     entries.delete(k);
     if (known.includes(k[2])) continue;
     known.push(k[2]);
-    if (state.off) continue;
-    const [of, aheadMs, windows, events, drops]: KeptText = JSON.parse(j);
-    const whose = whoseOf(of);
-    beginNumbering(state, of);
-    // What a page measured before its first transaction may be wrong by years.
-    const right = (t: number) => Math.min(t + state.s - aheadMs, now);
-    for (const t in windows) {
-      const d = windows[t];
-      for (const key in d) d[key].t = right(d[key].t);
-      putRow(entries, state, [whose, ORDINARY, floor(right(+t)), MINUTE_MS], of.g, d);
-    }
-    for (const one of [...events, ...drops]) one.t = right(one.t);
-    putRow(entries, state, [whose, URGENT, floor((events[0] || drops[0])?.t), MINUTE_MS], of.g, {}, events, drops);
+    // A text that another version or another script has left must not stop the queue.
+    if (!state.off) safely(() => putKept(entries, state, JSON.parse(j)));
   }
   known.splice(0, known.length - KNOWN_MAX);
   if (now - state.g > MINUTE_MS) {
