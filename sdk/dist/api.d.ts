@@ -12,7 +12,7 @@ export declare const count: (metric: string, extra?: Extra & {
 /** Says how much there is of something now. */
 export declare const level: (metric: string, value: number) => void;
 /** Measures how long `work` takes: a function, what it promises, or a promise. Returns what `work` gives. */
-export declare function time<T>(metric: string, work: T | (() => T), extra?: Extra): T;
+export declare const time: <T>(metric: string, work: T | (() => T), extra?: Extra) => T;
 /** Reports an error that the page has caught. */
 export declare const error: (thrown: unknown, isFatal?: boolean) => void;
 /** Reports that something happened: `offline`, `online`, `shutdown`, `battery`, or `custom` with a name. */

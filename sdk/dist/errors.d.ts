@@ -6,4 +6,4 @@ import type { TerminalEvent } from './queue';
  */
 export declare const scrub: (text: unknown, max?: number) => string;
 /** An error with the lines of its stack, as Chromium (`at pay (address:1:2)`) or others (`pay@address:1:2`) write them. */
-export declare function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent;
+export declare const eventOf: (error: any, t: number, fatal?: boolean) => TerminalEvent;

@@ -4,11 +4,13 @@
  */
 /** Counts by bucket index. JavaScript lists integer keys in ascending order, as the wire format wants them. */
 export type Buckets = {
-    [index: number]: number;
+    [index: string]: number;
 };
 /** The bucket of a whole number from 0 to 2^53 - 1. */
-export declare function bucketOf(value: number): number;
+export declare const bucketOf: (value: number) => number;
 /** The lowest value of a bucket. */
-export declare function lowestOf(index: number): number;
+export declare const lowestOf: (index: number) => number;
 /** The highest value of a bucket, for which the bucket stands. */
-export declare function highestOf(index: number): number;
+export declare const highestOf: (index: number) => number;
+/** Counts on. */
+export declare const increase: (counts: Buckets, key: string | number, by?: number) => void;

@@ -3,4 +3,4 @@ import type { Options } from './api';
 export * from './api';
 export * from './wraps';
 /** Begins to measure; called again, goes on with other options (another store or terminal has a queue of its own). */
-export declare function init(options: Options): void;
+export declare const init: (options: Options) => void;

@@ -1,3 +1,5 @@
 /** What a page measures by itself, web vitals apart. */
+/** Listens after the page's own listeners, or before them. Only after them an `error` is one of a script. */
+export declare const listen: (type: string, work: (event: any) => void, isBefore?: boolean) => void;
 /** Listens and observes, for as long as the page lives. */
-export declare function watch(): void;
+export declare const watch: () => void;

@@ -51,18 +51,14 @@ export interface Drop {
 export interface Identity {
     store: string;
     terminal: string;
-    release?: string;
-    session?: string;
     token?: string;
+    /** The release and the session, as the JSON of a list. */
+    g: string;
 }
 /** What was measured and waits to be kept. */
-export interface Measured {
-    windows: {
-        [t: number]: SeriesByKey;
-    };
-    events: TerminalEvent[];
-    drops: Drop[];
-}
+export type Measured = [windows: {
+    [t: number]: SeriesByKey;
+}, events: TerminalEvent[], drops: Drop[]];
 /** What waits. */
 interface Waiting {
     k: ['r', string, number, number, number, number] | ['b', string, Class];
@@ -102,38 +98,52 @@ export interface Numbering {
     /** How far each tier has been merged. */
     c: number[];
 }
-/** A request to be made. */
-export interface Job {
-    to: Numbering;
-    batch: Batch;
+/** What all tabs share. */
+interface State {
+    k: ['s'];
+    /** By how much the till's time is ahead of the wall clock, and the latest time that was seen. */
+    s: number;
+    l: number;
+    /** When requests were made in the last minute. */
+    m: number[];
+    /** How many samples wait, and about how many bytes they take. */
+    w: number;
+    z: number;
+    /** When bounds were looked after last. */
+    g: number;
+    /** The numberings, by store and terminal. */
+    n: {
+        [whose: string]: Numbering;
+    };
+    /** What became rows last: it may come a second time, from a page that did not see it kept. */
+    h?: string[];
+    /** Consent was withdrawn. */
+    off?: boolean;
 }
+/** A request to be made. */
+export type Job = [to: Numbering, batch: Batch];
 /** What came of a request; more than these are reasons for dropping it. */
 export declare const TAKEN = 0;
 export declare const LATER = 1;
 export declare const DENIED = 2;
-export interface Outcome {
-    is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused';
-    /** The collector knew the number, with this content or another. */
-    isDuplicate?: boolean;
-    isConflicting?: boolean;
-    afterMs: number;
-}
-export interface Limits {
-    /** What may wait, and for how long. */
-    bytesMax: number;
-    ageMaxMs: number;
-    /** How often a till posts that has little to say. */
-    intervalMs: number;
-    /** The least span of what is posted. */
-    spanMs: number;
-}
-/** A UUID of version 4; `crypto.randomUUID` asks for a secure context. */
+/**
+ * What became of it, what the collector said (whether it knew the number, `duplicate`, and with other content,
+ * `conflicting`), and for how long it asks to wait.
+ */
+export type Outcome = [is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused', json: any, afterMs: number];
+/** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
+export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
+/** A UUID. `crypto.randomUUID` asks for a secure context; elsewhere the address of a blob ends with one. */
 export declare const uuid: () => string;
+export declare const whoseOf: ({ store, terminal }: {
+    store: string;
+    terminal: string;
+}) => string;
 /**
  * The till's time in Unix ms: the wall clock, but it never runs back. By how much it is wrong does not matter, because
  * `sent_at_ms` is of the same clock and the collector corrects by it.
  */
-export declare function tillTime(): number;
+export declare const tillTime: () => number;
 /** How many samples were dropped since the page was loaded, by reason. */
 export declare const dropped: {
     [reason: string]: number;
@@ -142,20 +152,20 @@ export declare const dropped: {
  * Keeps what was measured; it is as durable as the storage when this returns. Nothing is read here, because a page that
  * ends has only one moment. Whoever sends next makes rows of it.
  */
-export declare const keep: (storage: Storage, of: Identity, measured: Measured) => Promise<void>;
-/** How many samples wait, in all tabs, and about how many bytes they take. */
-export declare const look: (storage: Storage, limits: Limits) => Promise<{
-    samples: number;
-    bytes: number;
-}>;
+export declare const keep: (of: Identity, measured: Measured) => Promise<void>;
+/**
+ * A transaction that waits for another one, or for the database to open, ends with its page. So a page that may end
+ * hands what is on its way over in `localStorage`, which does not wait. It is then kept there or in IndexedDB or in both.
+ */
+export declare const handOver: () => void;
+/** What waits, in all tabs: how many samples, and about how many bytes they take. */
+export declare const look: (storage: Storage, limits: Limits) => Promise<State>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
 export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
-/** Takes note of what came of a request. */
-export declare const settle: (storage: Storage, { to: { token }, batch }: Job, outcome: Outcome) => Promise<void>;
-/** The network may be back, or one till has another token: whatever failed without an answer is tried now. */
-export declare const wake: (storage: Storage, withinMs: number, of?: Numbering, token?: string) => Promise<void>;
-/** Deletes whatever is kept, numbers, too. */
-export declare const clear: (storage: Storage) => Promise<void>;
-/** Takes note of consent: without it nothing is kept, and nothing stays. A page that begins tries at once to send. */
-export declare const consent: (storage: Storage, isGiven: boolean) => Promise<void>;
+/** Takes note of what came of a request, and of the token that the next one has. */
+export declare const settle: (storage: Storage, [{ token }, batch]: Job, [is, json, afterMs]: Outcome, next?: string | false) => Promise<void>;
+/** The network may be back: whatever failed without an answer is tried soon. */
+export declare const wake: (storage: Storage, withinMs: number, isOff?: boolean) => Promise<void>;
+/** Takes note of consent: with it a page tries at once to send; without it nothing is kept. Else deletes everything. */
+export declare const consent: (storage: Storage, isGiven?: boolean) => Promise<void>;
 export {};

@@ -25,8 +25,8 @@ export declare const DISTRIBUTION = 0;
 export declare const COUNTER = 1;
 export declare const LEVEL = 2;
 /** Adds a value. */
-export declare function add(all: SeriesByKey, key: string, kind: number, value: number, t: number): void;
-/** Adds all that `from` holds. Nothing of `from` is kept by reference. */
-export declare function merge(all: SeriesByKey, from: SeriesByKey): void;
+export declare const add: (all: SeriesByKey, key: string, kind: number, value: number | undefined, t: number) => void;
+/** Adds all that `from` holds, with something before its keys. Nothing of `from` is kept by reference. */
+export declare const merge: (all: SeriesByKey, from: SeriesByKey, before?: string) => void;
 /** How many values there are. */
 export declare const countOf: (all: SeriesByKey) => number;

@@ -2,6 +2,8 @@
 export type Key = (number | string)[];
 /** Entries carry their key. What a storage and an object store of IndexedDB have in common. */
 export interface Entries {
+    /** IndexedDB has one, memory has none. */
+    name?: string;
     get(key: Key): unknown;
     getAll(range: IDBKeyRange, limit?: number): unknown;
     put(value: {
@@ -12,9 +14,9 @@ export interface Entries {
 }
 /**
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
- * it is broken, nothing was changed.
+ * it is broken, nothing was changed. What may be done twice is quick: it does not wait for the disk.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isStrict?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, isQuick?: boolean) => Promise<T>;
 /** What was asked of entries. */
 export declare const asked: <T>(request: unknown) => Promise<T>;
 /** IndexedDB. */

@@ -48,25 +48,25 @@ export interface Status {
         [reason: string]: number;
     };
 }
-/** Whatever happens in here must not disturb the page. */
-export declare function safely<T>(work: () => T): T | undefined;
 /** Called when the page may end, so that what is known only at the end is recorded. */
 export declare const atEnd: (() => void)[];
 /** Called when the connection has changed. */
 export declare const atSwitch: ((to: Connection, from: Connection) => void)[];
-/** Begins to take measurements, or goes on as another till. */
-export declare function start(given: Options): void;
-/** Takes one value in the wire unit. */
-export declare function record(name: string, value: number, kind: number, { label, connection }?: Extra): void;
+/** Begins to take measurements, or goes on as another till. What `watches` begins when the page first allows it. */
+export declare const start: (given: Options, ...watches: (() => void)[]) => void;
+/** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
+export declare const record: (name: string, value: number, kind: number, { label, connection }?: Extra) => void;
+/** Begins to measure a duration, and gives what ends it. */
+export declare const begun: (name: string, extra?: Extra) => () => void;
 export declare const error: (thrown: unknown, isFatal?: boolean) => void;
 export declare const event: (k: string, name?: string) => void;
 /** The connection, as answers and the browser tell it. */
-export declare function connect(to: Connection): void;
+export declare const connect: (to: Connection) => void;
 /** The browser says that there is a network. Only an answer proves it. */
-export declare function retry(withinMs?: number): Promise<void>;
-export declare function setConsent(isGiven: boolean): Promise<void>;
-export declare function erase(): Promise<void>;
-export declare function flush(): Promise<void>;
-export declare function status(): Promise<Status>;
+export declare const retry: (withinMs?: number) => Promise<void>;
+/** Takes note whether there is consent; without either, everything is erased and nothing else changes. */
+export declare const consent: (isGiven?: boolean) => Promise<void>;
+export declare const flush: () => Promise<void>;
+export declare const status: () => Promise<Status>;
 /** The page is hidden or ends. */
-export declare function leave(isEnd: boolean): void;
+export declare const leave: (isEnd: boolean) => void;

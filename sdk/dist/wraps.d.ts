@@ -1,8 +1,8 @@
 /** Helpers for what tills have: a local database, a cache, a queue of sales, a login without a network. */
 /** Measures how long transactions that write to IndexedDB take, and counts them. */
-export declare function measureIndexedDb(): void;
+export declare const measureIndexedDb: () => void;
 /** Counts whether caches had what was asked of them; in a service worker, too. */
-export declare function measureCaches(): void;
+export declare const measureCaches: () => void;
 /** What a synchronisation brought over. */
 export interface Brought {
     items?: number;
@@ -20,6 +20,6 @@ export interface SyncQueue {
     sync<T extends Brought | void>(work: () => Promise<T>): Promise<T>;
 }
 /** Makes a watcher of a queue of sales. It knows by itself how long it took from the reconnection to an empty queue. */
-export declare function syncQueue(): SyncQueue;
+export declare const syncQueue: () => SyncQueue;
 /** Measures a login without a network. `work` returns whether the person was let in. */
-export declare function offlineLogin(work: () => Promise<boolean> | boolean): Promise<boolean>;
+export declare const offlineLogin: (work: () => Promise<boolean> | boolean) => Promise<boolean>;

@@ -16,7 +16,7 @@ export const scrub = (text: unknown, max = 300): string =>
     .slice(0, max);
 
 /** An error with the lines of its stack, as Chromium (`at pay (address:1:2)`) or others (`pay@address:1:2`) write them. */
-export function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent {
+export const eventOf = (error: any, t: number, fatal?: boolean): TerminalEvent => {
   const frames: Frame[] = [];
   // Lines and stacks have bounds, because whoever throws may write anything.
   for (const text of ('' + error?.stack).slice(0, 9999).split('\n')) {
@@ -32,4 +32,4 @@ export function eventOf(error: any, t: number, fatal?: boolean): TerminalEvent {
     count: 1,
     fatal,
   };
-}
+};

@@ -4,21 +4,25 @@
  */
 
 /** Counts by bucket index. JavaScript lists integer keys in ascending order, as the wire format wants them. */
-export type Buckets = { [index: number]: number };
+export type Buckets = { [index: string]: number };
 
 /** The bucket of a whole number from 0 to 2^53 - 1. */
-export function bucketOf(value: number): number {
-  if (value < 2048) return value;
-  const shift = (value < 2 ** 32 ? 31 - Math.clz32(value) : 63 - Math.clz32(value / 2 ** 32)) - 10;
-  return shift * 1024 + Math.floor(value / 2 ** shift);
-}
+export const bucketOf = (value: number): number => {
+  let shift = 0;
+  for (; value >= 2048; shift++) value = Math.floor(value / 2);
+  return shift * 1024 + value;
+};
 
 /** The lowest value of a bucket. */
-export function lowestOf(index: number): number {
-  return index < 2048 ? index : ((index % 1024) + 1024) * 2 ** (Math.floor(index / 1024) - 1);
-}
+export const lowestOf = (index: number): number => {
+  const shift = Math.max(Math.floor(index / 1024) - 1, 0);
+  return (index - shift * 1024) * 2 ** shift;
+};
 
 /** The highest value of a bucket, for which the bucket stands. */
-export function highestOf(index: number): number {
-  return index < 2048 ? index : lowestOf(index) + 2 ** (Math.floor(index / 1024) - 1) - 1;
-}
+export const highestOf = (index: number): number => lowestOf(index + 1) - 1;
+
+/** Counts on. */
+export const increase = (counts: Buckets, key: string | number, by = 1): void => {
+  counts[key] = (counts[key] || 0) + by;
+};

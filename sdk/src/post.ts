@@ -8,66 +8,52 @@ const PATIENCE_MS = 30_000;
 /** Pages may have so many bytes under way when they end. */
 const LAST_BYTES_MAX = 60_000;
 
-/** What came of a request. */
-export interface Answer extends Outcome {
-  /** The status; 0 without an answer. */
-  status: number;
-  tookMs: number;
-  /** The code of a refusal. */
-  code?: string;
-}
-
-/** `fetch` with an end, and the answer's JSON if it has one. Status 0: no answer. */
-async function ask(url: string, token: string | undefined, body?: BodyInit, keepalive?: boolean) {
+/** `fetch` with an end: the answer's status (0 without one), and its JSON if it has some. */
+const ask = async (url: string, token: string | undefined, body?: BodyInit, keepalive?: boolean): Promise<[status: number, json: any, afterMs: number, tookMs: number]> => {
   const ending = new AbortController();
-  const timer = setTimeout(() => ending.abort(), PATIENCE_MS);
-  const answer = { status: 0, afterMs: 0, json: undefined as any };
+  const started = performance.now();
+  let status = 0;
+  let json: any;
+  let afterMs = 0;
+  setTimeout(() => ending.abort(), PATIENCE_MS);
   try {
     const headers: HeadersInit = token ? { authorization: 'Bearer ' + token } : {};
     const response = await fetch(url, { method: 'POST', credentials: 'omit', signal: ending.signal, body, headers, keepalive });
-    answer.status = response.status;
-    answer.afterMs = Math.min(1000 * +response.headers.get('retry-after')!, 36e5) || 0;
+    status = response.status;
+    afterMs = Math.min(1000 * +response.headers.get('retry-after')!, 36e5) || 0;
     // It is read to its end: until then the browser counts the request's bytes as under way.
-    answer.json = await response.json();
+    json = await response.json();
   } catch {}
-  clearTimeout(timer);
-  return answer;
-}
+  return [status, json, afterMs, performance.now() - started];
+};
 
-const addressOf = (url: string, { to, batch }: Job) =>
+const addressOf = (url: string, [to, batch]: Job) =>
   `${url}/v1/batches?store=${encodeURIComponent(to.store)}${batch.k[2] ? '&class=backlog' : ''}`;
 
-const textOf = ({ batch }: Job, head = '') => `{${head}"sent_at_ms":${tillTime()},${batch.b.slice(1)}`;
+const textOf = ([, batch]: Job, head = '') => `{${head}"sent_at_ms":${tillTime()},${batch.b.slice(1)}`;
 
-/** Posts a batch, and says whether it may be deleted. */
-export async function post(url: string, job: Job): Promise<Answer> {
+/** Posts a batch, and says whether it may be deleted, the status, how long it took, and the code of a refusal. */
+export const post = async (url: string, job: Job): Promise<[...Outcome, status: number, tookMs: number, code?: string]> => {
   let body: BodyInit = textOf(job);
-  const { token, f } = job.to;
+  const [{ token, f }] = job;
   if (body.length > 1000 && self.CompressionStream)
     body = await new Response(new Response(body).body!.pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
   const bytes = (body as ArrayBuffer).byteLength ?? (body as string).length * 3;
-  const started = performance.now();
   // A page whose other requests use up what may be under way would never get this one through.
-  const { status, json, afterMs } = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
-  const code: string | undefined = json?.error?.code;
+  const [status, json, afterMs, tookMs] = await ask(addressOf(url, job), token, body, bytes < LAST_BYTES_MAX && !f[0]);
+  const code = json?.error?.code;
+  let is: Outcome[0] = LATER;
   // Whoever stands between, such as the login page of a network, may answer anything. The collector's own answers count.
-  const is =
-    status === 202 && json?.accepted >= 0
-      ? TAKEN
-      : status === 413
-        ? 'too_large'
-        : code && (status === 401 || status === 403)
-          ? DENIED
-          : code && /^4(00|15|22)$/.test('' + status)
-            ? 'refused'
-            : LATER;
-  const tookMs = performance.now() - started;
-  return { is, isDuplicate: json?.duplicate > 0, isConflicting: json?.conflicting > 0, afterMs, status, tookMs, code };
-}
+  if (status === 202 && json?.accepted >= 0) is = TAKEN;
+  if (status === 413) is = 'too_large';
+  if (code && [401, 403].includes(status)) is = DENIED;
+  if (code && [400, 415, 422].includes(status)) is = 'refused';
+  return [is, json, afterMs, status, tookMs, code];
+};
 
 /** Posts a batch of a page that ends. Nobody hears the answer, so the batch stays. Says when to look again, in ms. */
-export function postLast(url: string, job: Job): number {
-  const { token } = job.to;
+export const postLast = (url: string, job: Job): number => {
+  const [{ token }] = job;
   const body = textOf(job, token && `"token":"${token}",`);
   if (body.length * 3 < LAST_BYTES_MAX)
     try {
@@ -76,8 +62,8 @@ export function postLast(url: string, job: Job): number {
       navigator.sendBeacon(addressOf(url, job), body);
     }
   return 5000;
-}
+};
 
 /** The next token of a family, for one that has run out. */
 export const renewed = async (url: string, token?: string): Promise<string | undefined> =>
-  (await ask(url + '/v1/token', token)).json?.token;
+  (await ask(url + '/v1/token', token))[1]?.token;

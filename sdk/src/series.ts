@@ -1,6 +1,6 @@
 /** What was measured of one metric with one label and one connection in one window. */
 
-import { type Buckets, bucketOf } from './histogram';
+import { type Buckets, bucketOf, increase } from './histogram';
 
 /**
  * Fields have one letter because they lie in IndexedDB as they are. A counter has no buckets; a level keeps its last
@@ -31,54 +31,53 @@ export const LEVEL = 2;
 const BUCKETS_MAX = 4096;
 const VALUES_MAX = 60_000;
 
-/** The series to which `n` values in so many buckets can be added. */
-function roomFor(all: SeriesByKey, key: string, n: number, buckets: (() => number) | 1): string {
-  for (let found; (found = all[key]?.h); key += '|') {
-    const values = all[key].n + n;
-    const isFull = () => Object.keys(found).length + (buckets === 1 ? 1 : buckets()) > BUCKETS_MAX;
-    if (values <= BUCKETS_MAX || (values < VALUES_MAX && !isFull())) break;
-  }
-  return key;
-}
+const sizeOf = (buckets: Buckets) => Object.keys(buckets).length;
 
-function record(series: Series, value: number): void {
+/** The series to which `n` values in so many buckets, and one more of a level, can be added. */
+const roomFor = (all: SeriesByKey, key: string, n: number, buckets: Buckets = {}): string => {
+  const isFull = ({ h, n: before }: Series) =>
+    h && before + n >= BUCKETS_MAX && (before + n >= VALUES_MAX - 1 || sizeOf(h) + sizeOf(buckets) >= BUCKETS_MAX);
+  while (all[key] && isFull(all[key])) key += '|';
+  return key;
+};
+
+/** Counts a value in the recording unit, or nothing. */
+const record = (series: Series, value?: number): void => {
+  if (value === undefined) return;
   series.n++;
   series.s += value;
-  if (series.h) {
-    const index = bucketOf(value);
-    series.h[index] = (series.h[index] || 0) + 1;
-    series.a = Math.min(series.a, value);
-    series.b = Math.max(series.b, value);
-  }
-}
+  if (!series.h) return;
+  increase(series.h, bucketOf(value));
+  series.a = Math.min(series.a, value);
+  series.b = Math.max(series.b, value);
+};
 
 /** Adds a value. */
-export function add(all: SeriesByKey, key: string, kind: number, value: number, t: number): void {
-  key = roomFor(all, key, 2, 1);
-  const series = (all[key] ||= { n: 0, s: 0, a: 2 ** 53, b: 0, t, h: kind === COUNTER ? undefined : {} });
-  if (kind === LEVEL) [value, series.v] = [series.v!, value];
-  if (value !== undefined) record(series, value);
+export const add = (all: SeriesByKey, key: string, kind: number, value: number | undefined, t: number): void => {
+  const series = (all[roomFor(all, key, 1)] ||= { n: 0, s: 0, a: 2 ** 53, b: 0, t, h: kind === COUNTER ? undefined : {} });
+  if (kind === LEVEL) [value, series.v] = [series.v, value];
+  record(series, value);
   series.t = t;
-}
+};
 
-/** Adds all that `from` holds. Nothing of `from` is kept by reference. */
-export function merge(all: SeriesByKey, from: SeriesByKey): void {
+/** Adds all that `from` holds, with something before its keys. Nothing of `from` is kept by reference. */
+export const merge = (all: SeriesByKey, from: SeriesByKey, before = ''): void => {
   for (const name in from) {
     const theirs = from[name];
-    const key = roomFor(all, name, theirs.n + 1, () => Object.keys(theirs.h!).length + 1);
+    const key = roomFor(all, before + name, theirs.n, theirs.h);
     const ours = (all[key] ||= { ...theirs, n: 0, s: 0, h: theirs.h && {}, v: undefined });
     ours.n += theirs.n;
     ours.s += theirs.s;
     ours.a = Math.min(ours.a, theirs.a);
     ours.b = Math.max(ours.b, theirs.b);
-    for (const index in theirs.h) ours.h![+index] = (ours.h![+index] || 0) + theirs.h[+index];
-    const [older, newer] = ours.t > theirs.t ? [theirs, ours] : [ours, theirs];
-    const { t, v } = newer;
-    if (v !== undefined && older.v !== undefined) record(ours, older.v);
-    ours.v = v ?? older.v;
-    ours.t = t;
+    for (const index in theirs.h) increase(ours.h!, index, theirs.h[index]);
+    // The last value of a level is apart, those before it are in the histogram.
+    const [older, newer] = [ours, theirs].sort((one, other) => one.t - other.t);
+    if (newer.v !== undefined) record(ours, older.v);
+    ours.v = newer.v ?? older.v;
+    ours.t = newer.t;
   }
-}
+};
 
 /** How many values there are. */
 export const countOf = (all: SeriesByKey): number =>

@@ -4,6 +4,8 @@ export type Key = (number | string)[];
 
 /** Entries carry their key. What a storage and an object store of IndexedDB have in common. */
 export interface Entries {
+  /** IndexedDB has one, memory has none. */
+  name?: string;
   get(key: Key): unknown;
   getAll(range: IDBKeyRange, limit?: number): unknown;
   put(value: { k: Key }): unknown;
@@ -13,9 +15,9 @@ export interface Entries {
 
 /**
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
- * it is broken, nothing was changed.
+ * it is broken, nothing was changed. What may be done twice is quick: it does not wait for the disk.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isStrict?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, isQuick?: boolean) => Promise<T>;
 
 /** How long a transaction may take. A browser whose IndexedDB hangs is one without IndexedDB. */
 const PATIENCE_MS = 10_000;
@@ -30,7 +32,7 @@ export const asked = <T>(request: unknown): Promise<T> =>
 
 let database: Promise<IDBDatabase> | undefined;
 
-async function open(): Promise<IDBDatabase> {
+const open = async (): Promise<IDBDatabase> => {
   const request = indexedDB.open('tillwatch');
   request.onupgradeneeded = () => request.result.createObjectStore('all', { keyPath: 'k' });
   const opened = await asked<IDBDatabase>(request);
@@ -40,34 +42,36 @@ async function open(): Promise<IDBDatabase> {
     database = undefined;
   };
   return opened;
-}
+};
 
 /** IndexedDB. */
-export const durable: Storage = (work, isStrict) =>
+export const durable: Storage = (work, isQuick) =>
   new Promise((resolve, reject) => {
     let transaction: IDBTransaction | undefined;
     let isOver = false;
     const fail = (why?: unknown) => {
-      clearTimeout(timer);
       isOver = true;
       // What is wrong may be the connection.
       database?.then((opened) => opened.close(), () => {});
       database = undefined;
       reject(why);
     };
-    // It is aborted, because the caller does something else instead. If it cannot be, it was just done.
-    const timer = setTimeout(() => {
+    // It is aborted, because the caller does something else instead. If it cannot be, it is done.
+    setTimeout(() => {
       try {
-        transaction?.abort();
-        fail();
+        if (!isOver) {
+          transaction?.abort();
+          fail();
+        }
       } catch {}
     }, PATIENCE_MS);
     (database ||= open())
       .then((opened) => {
         if (isOver) return opened.close();
-        transaction = opened.transaction('all', 'readwrite', { durability: isStrict ? 'strict' : 'relaxed' });
+        transaction = opened.transaction('all', 'readwrite', { durability: isQuick ? 'relaxed' : 'strict' });
         transaction.onabort = fail;
         const working = work(transaction.objectStore('all') as Entries);
+        transaction.oncomplete = () => resolve(working);
         // A page that ends does not come to commit by itself.
         working
           .then(
@@ -75,10 +79,6 @@ export const durable: Storage = (work, isStrict) =>
             () => transaction!.abort(),
           )
           .catch(() => {});
-        transaction.oncomplete = () => {
-          clearTimeout(timer);
-          resolve(working);
-        };
       })
       .catch(fail);
   });

@@ -2,10 +2,12 @@
 
 import { eventOf } from './errors';
 import { metricOf } from './metric';
+import { increase } from './histogram';
 import { post, postLast, renewed } from './post';
 import * as queue from './queue';
+import { guarded, safely } from './safely';
 import { COUNTER, DISTRIBUTION, add } from './series';
-import { durable, volatile } from './storage';
+import { type Storage, durable, volatile } from './storage';
 
 /** How long what was measured is in memory alone. */
 const KEEP_AFTER_MS = 5000;
@@ -58,15 +60,6 @@ export interface Status {
   dropped: { [reason: string]: number };
 }
 
-/** Whatever happens in here must not disturb the page. */
-export function safely<T>(work: () => T): T | undefined {
-  try {
-    const result: any = work();
-    return result?.catch ? result.catch(() => {}) : result;
-  } catch {}
-  return;
-}
-
 /** Called when the page may end, so that what is known only at the end is recorded. */
 export const atEnd: (() => void)[] = [];
 /** Called when the connection has changed. */
@@ -76,15 +69,14 @@ let options: Options;
 let identity: queue.Identity;
 let limits: queue.Limits;
 let isOn = false;
-const state: Status = {
+const state: Omit<Status, 'waiting'> = {
   connection: navigator.onLine === false ? 'offline' : 'online',
-  waiting: { samples: 0, bytes: 0 },
   posts: 0,
   dropped: queue.dropped,
 };
 
-const none = (): queue.Measured => ({ windows: {}, events: [], drops: [] });
-let measured = none();
+/** What was measured and is not kept yet. */
+let [windows, events, drops]: queue.Measured = [{}, [], []];
 /** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
 let calls: (() => void)[] = [];
 const CALLS_MAX = 1000;
@@ -92,178 +84,182 @@ const CALLS_MAX = 1000;
 let sendAt = 0;
 let weight = 0;
 let timer: unknown;
+let isWatching = false;
 let keeping: Promise<unknown> = Promise.resolve();
 let sending: Promise<unknown> | undefined;
 
-const STORAGES = [durable, volatile];
+const forget = (): void => {
+  [windows, events, drops] = [{}, [], []];
+  calls = [];
+};
+
+/** Does something in both storages, one after the other. */
+const each = async (work: (storage: Storage) => Promise<unknown>): Promise<void> => {
+  for (const storage of [durable, volatile]) await safely(() => work(storage));
+};
 
 /** One per tab and visit of the shop's pages, without meaning elsewhere. A worker has none. */
 const session = (): string | undefined => safely(() => (sessionStorage.tillwatch ||= queue.uuid()));
 
-/** Begins to take measurements, or goes on as another till. */
-export function start(given: Options): void {
+/** Begins to take measurements, or goes on as another till. What `watches` begins when the page first allows it. */
+export const start = guarded((given: Options, ...watches: (() => void)[]): void => {
   safely(keep);
-  const { store, terminal, release, token, consent, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4 } = given;
+  const { store, terminal, release, token, consent: isGiven, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4, auto } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
-  identity = { store: '' + store, terminal: '' + terminal, release: release && '' + release, session: identity?.session || session(), token: typeof token === 'string' ? token : undefined };
-  limits = { bytesMax: maxBytes, ageMaxMs: Math.min(maxAge, 6048e5), intervalMs: interval, spanMs: 6e4 };
+  identity = {
+    store: '' + store,
+    terminal: '' + terminal,
+    token: typeof token === 'string' ? token : undefined,
+    g: JSON.stringify([release && '' + release, session()]),
+  };
+  limits = [maxBytes, Math.min(maxAge, 6048e5), interval, 1];
   // A worker repeats what a page once said; only a page can say it anew.
-  if (consent && !self.document) isOn = true;
-  else safely(() => setConsent(consent));
-  timer ||= setInterval(() => safely(turn), KEEP_AFTER_MS);
-}
+  if (isGiven && !self.document) isOn = true;
+  else safely(() => consent(!!isGiven));
+  timer ||= setInterval(guarded(turn), KEEP_AFTER_MS);
+  if (auto !== false && !isWatching) {
+    isWatching = true;
+    watches.map(safely);
+  }
+});
 
-function warn(message: string): void {
+const warn = (message: string): void => {
   if (options.debug ?? /^(localhost|127)/.test(location.hostname)) console.warn('tillwatch: ' + message);
-}
+};
 
 /** Keeps what was measured, and sends what is due. */
-async function turn(): Promise<void> {
+const turn = async (): Promise<void> => {
   await keep();
   // Much, or something urgent, goes early.
   if (isOn && (performance.now() >= sendAt || weight >= queue.MANY)) await send();
-}
+};
 
-function forget(): void {
-  measured = none();
-  calls = [];
-}
-
-function digest(): void {
-  for (const call of calls.splice(0)) safely(call);
-}
+const digest = () => calls.splice(0).map(safely);
 
 /** Moves what is in memory into the queue. */
-function keep(): Promise<unknown> {
+const keep = (): Promise<unknown> => {
   digest();
-  const [taken, of] = [measured, identity];
-  if (!(of && isOn && (Object.keys(taken.windows)[0] || taken.events[0] || taken.drops[0]))) return keeping;
-  forget();
-  sendAt = Math.min(sendAt, performance.now() + limits.intervalMs);
-  const done = async () => {
-    for (const storage of STORAGES)
-      try {
-        return await queue.keep(storage, of, taken);
-      } catch {}
-  };
-  // None waits for another: a page that ends has no time for that.
-  return (keeping = Promise.all([keeping, done()]));
-}
+  if (identity && isOn && (Object.keys(windows)[0] || events[0] || drops[0])) {
+    sendAt = Math.min(sendAt, performance.now() + limits[2]);
+    const kept = safely(() => queue.keep(identity, [windows, events, drops]));
+    forget();
+    // None waits for another: a page that ends has no time for that.
+    keeping = Promise.all([keeping, kept]);
+  }
+  return keeping;
+};
 
 /** Sends what is due, if no other tab does. */
-function send(isAsked = false, isEnd = false): Promise<unknown> {
+const send = (isAsked = false, isEnd = false): Promise<unknown> => {
   weight = 0;
-  const paced = { ...limits };
   // A line that is slow or costs money gets less often, and less of detail.
-  if (/slow|met/.test(state.connection)) {
-    paced.spanMs = 3e5;
-    paced.intervalMs *= 5;
-  }
+  limits[3] = /slow|met/.test(state.connection) ? 5 : 1;
   const work = async (lock: unknown) => {
-    let wait = 6e4;
-    if (lock)
-      for (const storage of STORAGES)
-        await safely(async () => {
-          for (;;) {
-            const job = isOn ? await queue.next(storage, paced, identity, isAsked) : wait;
-            if (typeof job === 'number') return (wait = Math.min(wait, job));
-            if (isEnd) return (wait = postLast(options.url, job));
-            await one(storage, job);
-          }
-        });
-    sendAt = performance.now() + (lock ? wait : 0);
+    let wait = 0;
+    if (lock) {
+      wait = 6e4;
+      await each(async (storage) => {
+        for (;;) {
+          const job = isOn ? await queue.next(storage, limits, identity, isAsked) : wait;
+          if (typeof job === 'number') return (wait = Math.min(wait, job));
+          if (isEnd) return (wait = postLast(options.url, job));
+          await one(storage, job);
+        }
+      });
+    }
+    sendAt = performance.now() + wait;
   };
-  const { locks } = navigator;
-  return (sending ||= (locks ? locks.request('tillwatch', { ifAvailable: !isAsked }, work) : work(1))
-    // A page without storage may have no locks either.
+  const locked = async () => navigator.locks.request('tillwatch', { ifAvailable: !isAsked }, work);
+  // A page without storage may have no locks, and not every browser has them.
+  return (sending ||= locked()
     .catch(() => work(1))
     .finally(() => (sending = undefined)));
-}
+};
 
 /** Makes one request. */
-async function one(storage: typeof durable, job: queue.Job): Promise<void> {
+const one = async (storage: Storage, job: queue.Job): Promise<void> => {
   const { token, url } = options;
-  const { to } = job;
+  const [to, batch] = job;
   // A page that has no answer must not hold up the other tabs.
   const given = async () =>
-    typeof token === 'function' && to.terminal === identity.terminal && to.store === identity.store
+    typeof token === 'function' && queue.whoseOf(to) === queue.whoseOf(identity)
       ? Promise.race([token(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))])
       : undefined;
   to.token ||= await safely(given);
-  const answer = await post(url, job);
-  const { status, code, tookMs } = answer;
+  const [is, json, afterMs, status, tookMs, code] = await post(url, job);
   state.posts++;
   state.answer = status;
   state.code = code;
   if (!status) connect('offline');
-  else if (!job.batch.k[2]) {
+  else if (!batch.k[2]) {
     const { saveData, effectiveType } = (navigator as any).connection || {};
     connect(tookMs > 3000 || /2g/.test(effectiveType) ? 'slow' : saveData ? 'metered' : 'online');
     record('network_latency_ms', tookMs, DISTRIBUTION);
   }
-  if (!answer.is) state.takenAt = Date.now();
+  if (!is) state.takenAt = Date.now();
   else if (code) warn(code);
-  await queue.settle(storage, job, answer);
   const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await renewed(url, to.token))));
-  if (next && next !== to.token) await queue.wake(storage, 0, to, next);
-}
+  await queue.settle(storage, job, [is, json, afterMs], next);
+};
 
-/** Takes one value in the wire unit. */
-export function record(name: string, value: number, kind: number, { label, connection = state.connection }: Extra = {}): void {
+/** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
+export const record = (name: string, value: number, kind: number, { label, connection = state.connection }: Extra = {}): void => {
   if (!isOn) return;
   const t = queue.tillTime();
-  calls.push(() => take(name, value, kind, label, connection, t));
+  calls.push(() => {
+    const [due, scale, max, labels] = metricOf(name) || [];
+    const recorded = Math.round(value * scale!);
+    const mistake = !scale
+      ? 'unknown'
+      : due !== kind
+        ? 'use ' + ['observe', 'count', 'level'][due!]
+        : labels && !labels.includes(label!)
+          ? 'label: ' + labels
+          : !(recorded >= 0 && recorded <= max!) && 'value: ' + value;
+    if (mistake) {
+      warn(`${name}: ${mistake}`);
+      drop('refused');
+    } else add((windows[t - (t % 6e4)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
+  });
   if (calls.length >= CALLS_MAX) digest();
-  noted(name === 'data_loss_incidents' ? queue.MANY : 1);
-}
+  // A request is no reason for the next one: a hidden page, which keeps all at once, would not come to an end.
+  if (name !== 'network_latency_ms') noted(name === 'data_loss_incidents' ? queue.MANY : 1);
+};
 
-/** A mistake is said on the console and counted as a loss. */
-function take(name: string, value: number, kind: number, label: string | undefined, connection: Connection, t: number): void {
-  const metric = metricOf(name);
-  const recorded = Math.round(value * metric?.[1]!);
-  const mistake = !metric
-    ? 'unknown'
-    : metric[0] !== kind
-      ? 'use ' + ['observe', 'count', 'level'][metric[0]]
-      : metric[3] && !metric[3].includes(label!)
-        ? 'label: ' + metric[3]
-        : !(recorded >= 0 && recorded <= metric[2]) && 'value: ' + value;
-  if (mistake) {
-    warn(`${name}: ${mistake}`);
-    return drop('refused');
-  }
-  add((measured.windows[t - (t % 6e4)] ||= {}), `${name}|${metric![3] ? label : ''}|${connection}`, kind, recorded, t);
-}
+/** Begins to measure a duration, and gives what ends it. */
+export const begun = (name: string, extra?: Extra): () => void => {
+  const started = performance.now();
+  return guarded(() => record(name, performance.now() - started, DISTRIBUTION, extra));
+};
 
-function happen(event: queue.TerminalEvent): void {
+const happen = (event: queue.TerminalEvent): void => {
   if (!isOn) return;
-  const { events } = measured;
   const same = event.count && events.find((other) => other.type === event.type && other.message === event.message);
   if (same) same.count!++;
   else if (events[queue.LIST_MAX - 1]) return drop('quota');
   else events.push({ ...event, connection: state.connection });
   noted(queue.MANY);
-}
+};
 
 /** Timers of hidden pages come late, so that these keep at once. */
-function noted(by: number): void {
+const noted = (by: number): void => {
   weight += by;
-  if (self.document?.hidden) queueMicrotask(() => safely(keep));
-}
+  if (self.document?.hidden) queueMicrotask(guarded(keep));
+};
 
 export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, queue.tillTime(), isFatal));
 
 export const event = (k: string, name?: string): void => happen({ k: '' + k, name: name && '' + name, t: queue.tillTime() });
 
-function drop(reason: string, samples = 1): void {
-  queue.dropped[reason] = (queue.dropped[reason] || 0) + samples;
-  const same = measured.drops.find((other) => other.reason === reason);
-  if (same) same.samples += samples;
-  else measured.drops.push({ samples, reason, t: queue.tillTime() });
-}
+const drop = (reason: string): void => {
+  increase(queue.dropped, reason);
+  const same = drops.find((other) => other.reason === reason);
+  if (same) same.samples++;
+  else drops.push({ samples: 1, reason, t: queue.tillTime() });
+};
 
 /** The connection, as answers and the browser tell it. */
-export function connect(to: Connection): void {
+export const connect = (to: Connection): void => {
   const from = state.connection;
   if (from === to) return;
   state.connection = to;
@@ -271,52 +267,49 @@ export function connect(to: Connection): void {
   if (from === 'offline') event('online');
   if (to === 'offline') event(to);
   for (const told of atSwitch) safely(() => told(to, from));
-}
+};
 
 /** The browser says that there is a network. Only an answer proves it. */
-export async function retry(withinMs = 2000): Promise<void> {
-  for (const storage of STORAGES) await safely(() => queue.wake(storage, withinMs));
+export const retry = async (withinMs = 2000): Promise<void> => {
+  await each((storage) => queue.wake(storage, withinMs));
   sendAt = 0;
-}
+};
 
-export async function setConsent(isGiven: boolean): Promise<void> {
-  isOn = isGiven;
-  if (!isOn) forget();
+/** Takes note whether there is consent; without either, everything is erased and nothing else changes. */
+export const consent = async (isGiven?: boolean): Promise<void> => {
+  isOn = isGiven ?? isOn;
+  if (!isGiven) forget();
   sendAt = 0;
   await keeping;
-  for (const storage of STORAGES) await safely(() => queue.consent(storage, isGiven));
-}
+  await each((storage) => queue.consent(storage, isGiven));
+};
 
-export async function erase(): Promise<void> {
-  forget();
-  await keeping;
-  for (const storage of STORAGES) await safely(() => queue.clear(storage));
-}
-
-export async function flush(): Promise<void> {
+export const flush = async (): Promise<void> => {
   await keep();
   await sending;
   await retry(0);
   await send(true);
-}
+};
 
-export async function status(): Promise<Status> {
+export const status = async (): Promise<Status> => {
   const waiting = { samples: 0, bytes: 0 };
   await keep();
-  for (const storage of STORAGES) {
-    const { samples = 0, bytes = 0 } = (await safely(() => queue.look(storage, limits))) || {};
-    waiting.samples += samples;
-    waiting.bytes += bytes;
-  }
+  await each(async (storage) => {
+    const { w, z } = await queue.look(storage, limits);
+    waiting.samples += w;
+    waiting.bytes += z;
+  });
   return { ...state, waiting };
-}
+};
 
 /** The page is hidden or ends. */
-export function leave(isEnd: boolean): void {
-  for (const end of atEnd) safely(end);
+export const leave = (isEnd: boolean): void => {
+  atEnd.map(safely);
   if (isEnd) event('shutdown');
   safely(async () => {
-    await keep();
+    const kept = keep();
+    safely(queue.handOver);
+    await kept;
     await send(true, isEnd);
   });
-}
+};

@@ -1,36 +1,40 @@
 /** Helpers for what tills have: a local database, a cache, a queue of sales, a login without a network. */
 
-import { count, level, observe } from './api';
-import { atSwitch } from './till';
+import { count, level, observe, time } from './api';
+import { listen } from './page';
+import { atSwitch, begun } from './till';
+
+/** Does something with whatever a method returns from now on. */
+const wrap = ({ prototype }: { prototype: any }, name: string, take: (result: any) => void): void => {
+  const original = prototype[name];
+  prototype[name] = function (...given: unknown[]) {
+    const result = original.apply(this, given);
+    take(result);
+    return result;
+  };
+};
 
 /** Measures how long transactions that write to IndexedDB take, and counts them. */
-export function measureIndexedDb(): void {
-  const { prototype } = IDBDatabase;
-  const original = prototype.transaction;
-  prototype.transaction = function (this: IDBDatabase, ...given: Parameters<typeof original>) {
-    const transaction = original.apply(this, given);
-    if (given[1] === 'readwrite' && this.name !== 'tillwatch') {
-      const started = performance.now();
-      transaction.addEventListener('complete', () => {
-        observe('idb_write_ms', performance.now() - started);
-        count('idb_transaction_count');
-      });
-    }
-    return transaction;
-  } as typeof original;
-}
+export const measureIndexedDb = (): void =>
+  wrap(IDBDatabase, 'transaction', (transaction: IDBTransaction) => {
+    if (transaction.mode === 'readonly' || transaction.db.name === 'tillwatch') return;
+    const end = begun('idb_write_ms');
+    transaction.addEventListener('complete', () => {
+      end();
+      count('idb_transaction_count');
+    });
+  });
 
 /** Counts whether caches had what was asked of them; in a service worker, too. */
-export function measureCaches(): void {
-  for (const { prototype } of [Cache, CacheStorage]) {
-    const original = prototype.match;
-    prototype.match = function (this: never, ...given: Parameters<Cache['match']>) {
-      const found = original.apply(this, given);
+export const measureCaches = (): void => {
+  for (const type of [Cache, CacheStorage])
+    wrap(type, 'match', (found: Promise<unknown>) => {
       found.then((response) => count('cache_requests', { label: response ? 'hit' : 'miss' }), () => {});
-      return found;
-    } as never;
-  }
-}
+    });
+};
+
+/** How it went, as a label. */
+const went = (isSuccess: boolean) => ({ label: isSuccess ? 'success' : 'failure' });
 
 /** What a synchronisation brought over. */
 export interface Brought {
@@ -51,57 +55,50 @@ export interface SyncQueue {
 }
 
 /** Makes a watcher of a queue of sales. It knows by itself how long it took from the reconnection to an empty queue. */
-export function syncQueue(): SyncQueue {
-  let reconnected: number | undefined;
+export const syncQueue = (): SyncQueue => {
+  let end: (() => void) | undefined;
   let isWaiting = false;
   const reconnect = () => {
-    if (isWaiting) reconnected ??= performance.now();
-  };
-  const settle = () => {
-    if (reconnected === undefined || isWaiting) return;
-    observe('reconnect_to_synced_ms', performance.now() - reconnected);
-    reconnected = undefined;
+    if (isWaiting) end ??= begun('reconnect_to_synced_ms');
   };
   // Whoever says it first: the browser, at which the shop's own synchronisation may begin, too, or an answer.
-  addEventListener('online', reconnect);
+  listen('online', reconnect);
   atSwitch.push((to, from) => {
-    if (to === 'offline') reconnected = undefined;
+    if (to === 'offline') end = undefined;
     else if (from === 'offline') reconnect();
   });
   return {
     pending(n) {
       isWaiting = n > 0;
       level('pending_transactions', n);
-      settle();
+      if (isWaiting) return;
+      end?.();
+      end = undefined;
     },
     waited: (ms) => observe('queue_wait_ms', ms),
-    transaction: (isSuccess) => count('offline_transactions', { label: isSuccess ? 'success' : 'failure' }),
+    transaction: (isSuccess) => count('offline_transactions', went(isSuccess)),
     async sync(work) {
-      const started = performance.now();
-      let label = 'failure';
+      let isSuccess = false;
       try {
-        const brought = await work();
-        label = 'success';
+        const brought = await time('sync_duration_ms', work);
+        isSuccess = true;
         if (brought?.items) count('sync_items_count', { by: brought.items });
         if (brought?.bytes) observe('sync_payload_bytes', brought.bytes);
         return brought;
       } finally {
-        observe('sync_duration_ms', performance.now() - started);
-        count('sync_attempts', { label });
+        count('sync_attempts', went(isSuccess));
       }
     },
   };
-}
+};
 
 /** Measures a login without a network. `work` returns whether the person was let in. */
-export async function offlineLogin(work: () => Promise<boolean> | boolean): Promise<boolean> {
-  const started = performance.now();
+export const offlineLogin = async (work: () => Promise<boolean> | boolean): Promise<boolean> => {
   let isIn = false;
   try {
-    return (isIn = await work());
+    return (isIn = await time('offline_login_duration_ms', work));
   } finally {
-    observe('offline_login_duration_ms', performance.now() - started);
-    count('offline_logins', { label: isIn ? 'success' : 'failure' });
+    count('offline_logins', went(isIn));
     if (!isIn) count('login_failures');
   }
-}
+};

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { build } from 'esbuild';
-import { Collector, Line, script, sleep, until } from './support.mjs';
+import { Collector, Line, painted, script, sleep, until } from './support.mjs';
 import { Till } from './till.mjs';
 
 const sdk = new URL('../..', import.meta.url).pathname;
@@ -14,7 +14,6 @@ const PAGE = `<!doctype html><html lang=en><meta charset=utf-8><title>Till</titl
 <div id=late></div><div id=hero>Till 7 ready to sell</div><button id=pay>Pay</button><div id=view></div>
 <script src=/vitals.js></script><script src=/tillwatch.js></script>
 <script>
-setTimeout(() => { late.style.height = '180px' }, 400);
 pay.onclick = () => { const end = performance.now() + 180; while (performance.now() < end); view.textContent = 'paid' };
 </script>`;
 
@@ -66,7 +65,9 @@ after(async () => {
 describe('a page', { concurrency: true, timeout: 120_000 }, () => {
   test('LCP, INP, CLS, FCP and TTFB are those of web-vitals', async () => {
     const till = await made();
-    await sleep(800);
+    await painted(till.page);
+    await till.page.evaluate(() => void (late.style.height = '180px'));
+    await until(() => till.page.evaluate(() => theirs.FCP && theirs.CLS), 'a shift');
     await till.page.click('#pay');
     await until(() => till.page.evaluate(() => theirs.INP), 'an interaction');
     await till.page.evaluate(() => {
@@ -74,10 +75,9 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
       Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
       document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
     });
-    await sleep(500);
     const theirs = await till.page.evaluate(() => theirs);
-    await till.flush();
     const totals = await until(async () => {
+      await till.flush();
       const found = await collector.totals(till.store);
       return found.has('inp_ms') && found.has('lcp_ms') && found.has('cls_score') && found;
     }, 'the vitals');
@@ -118,13 +118,10 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
 
   test('a page that is closed has told everything', async () => {
     const till = await made();
-    // A page that ends before the browser has opened the database cannot keep anything (docs/terminal.md).
-    await till.status();
     await till.record(10);
     await till.page.goto('about:blank');
     await till.page.goto(till.line.url);
     await till.page.evaluate((options) => tillwatch.init(options), till.options);
-    await till.status();
     await till.record(10);
     await till.page.close();
     await till.open();
@@ -139,6 +136,8 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
         throw new TypeError("cannot read 'Anna Schmidt' of order 4711");
       });
       Promise.reject(new RangeError('out of 5 shelves'));
+      // A picture that is missing is no error of a script.
+      document.body.append(Object.assign(new Image(), { src: '/missing.png' }));
       tillwatch.event('custom', 'drawer_opened');
       tillwatch.observe('no_such_metric_ms', 1);
       tillwatch.observe('sync_duration_ms', -1);

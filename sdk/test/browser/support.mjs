@@ -31,6 +31,17 @@ export async function until(what, say, ms = 30_000) {
   throw new Error(`waited ${ms} ms in vain for ${say}; last: ${last}`);
 }
 
+/** Waits until the page has painted `n` candidates for its largest element: an input before that would end the search. */
+export const painted = (page, n = 1) =>
+  page.evaluate(
+    (n) =>
+      new Promise((resolve) => {
+        let seen = 0;
+        new PerformanceObserver((list) => (seen += list.getEntries().length) >= n && resolve()).observe({ type: 'largest-contentful-paint', buffered: true });
+      }),
+    n,
+  );
+
 /** A collector with the embedded engine. It keeps its data and its ports over `kill()` and `start()`. */
 export class Collector {
   constructor(settings = {}) {
