@@ -450,6 +450,7 @@ mod tests {
             "33MiB",
             "eight times journal_segment, 128MiB",
         ),
+        ("journal_keep", "2d", "between 0ms and 1d"),
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
         ("clickhouse_budget", "2000TiB", "between 0"),
@@ -514,6 +515,7 @@ mod tests {
         ("doors_faro_logs", "maybe", "true"),
         ("doors_otlp_consent", "maybe", "required or assumed"),
         ("doors_otlp_store", "no store", "letters, digits"),
+        ("map_sets", "otel", "faro, otel_web, otel_process"),
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.

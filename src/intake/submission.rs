@@ -20,7 +20,7 @@ use crate::intake::request_time::RequestTime;
 use crate::intake::service::Intake;
 use crate::intake::under_way::Waiter;
 use crate::intake::validate::{self, Writer};
-use crate::intake::watched::{Fate, Watched};
+use crate::intake::watched::Shown;
 use crate::intake::weight;
 use crate::intake::who::{names, source, voter};
 use crate::room::Held;
@@ -57,7 +57,7 @@ impl Intake {
         let submission = Submission {
             way: Way::new(self, offers.received_at_ms, deadline),
             who,
-            watched: offers.watched.as_ref(),
+            shown: Shown::new(who, offers),
             batches: offers.batches,
             class: self.claimed(offers, &time),
             time,
@@ -83,7 +83,7 @@ impl Intake {
 struct Submission<'i, 'o> {
     way: Way<'i>,
     who: &'o Who,
-    watched: Option<&'o Watched<'o>>,
+    shown: Shown<'o>,
     batches: &'o [Offer<'o>],
     class: Claimed,
     time: RequestTime,
@@ -293,7 +293,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.outcomes.accepted += first.accepted;
         self.way.outcomes.rejected += first.rejected;
         self.way.replayed += 1;
-        self.show_repeated(batch, samples, "duplicate");
+        self.shown.repeated(batch, samples, "duplicate");
     }
 
     /// Gives up a reservation.
@@ -314,27 +314,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         self.way.outcomes.duplicate += samples;
         self.way.intake.books.counters.duplicate(samples);
         self.way.counted += samples;
-        self.show_repeated(batch, samples, outcome);
-    }
-
-    fn show_repeated(&self, batch: &Offer<'_>, samples: u64, outcome: &'static str) {
-        let fate = Fate {
-            outcome,
-            duplicate: samples,
-            ..Fate::default()
-        };
-        self.show(batch, &fate);
-    }
-
-    /// Shows a batch to whoever watches.
-    fn show(&self, batch: &Offer<'_>, fate: &Fate<'_>) {
-        let Some(watched) = self.watched else {
-            return;
-        };
-        let names = names(self.who, batch).map_or((batch.store_id, batch.terminal_id), |names| {
-            (names.store_id, names.terminal_id)
-        });
-        watched.show(self.time.received_at_ms, batch, names, fate);
+        self.shown.repeated(batch, samples, outcome);
     }
 
     /// Counts a duplicate whose content is lost: its number was used before, for something else.
@@ -352,22 +332,7 @@ impl<'i, 'o> Submission<'i, 'o> {
         let place = Place::batch(placed.index);
         self.way.report.reject(place, reason);
         self.way.refused = Some(reason);
-        if self.watched.is_some() {
-            let mut rejected = [0; Reason::CODES];
-            rejected[usize::from(reason.code())] = samples;
-            self.show_rejected(placed.batch, 0, &rejected);
-        }
-    }
-
-    fn show_rejected(&self, batch: &Offer<'_>, accepted: u64, rejected: &[u64]) {
-        let is_refused = accepted == 0 && rejected.iter().any(|samples| *samples > 0);
-        let fate = Fate {
-            outcome: if is_refused { "rejected" } else { "accepted" },
-            accepted,
-            rejected,
-            ..Fate::default()
-        };
-        self.show(batch, &fate);
+        self.shown.refused(placed.batch, reason, samples);
     }
 
     /// Writes a fresh batch, or gives back what that has to wait for; the batch is not reserved then.
@@ -425,9 +390,7 @@ impl<'i, 'o> Submission<'i, 'o> {
             intake.books.counters.invalid_releases.increment(1);
         }
         intake.books.counters.ignore(&written.ignored);
-        if self.watched.is_some() {
-            self.show_rejected(batch, written.accepted, &written.rejected);
-        }
+        self.shown.written(batch, &written);
         self.way.refused = refusal.or(self.way.refused);
         None
     }

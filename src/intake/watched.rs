@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use tillwatch_model::Reason;
 
-use crate::intake::offer::{Field, Mark, Offer};
+use crate::auth::Who;
+use crate::intake::offer::{Field, Mark, Offer, Offers};
+use crate::intake::validate::Written;
+use crate::intake::who::names;
 use crate::tap::{Batch, Event, Sender, Tap, count};
 
 /// A request that is watched.
@@ -18,26 +21,80 @@ pub struct Watched<'r> {
     pub door: &'static str,
 }
 
-/// What became of a batch.
-#[derive(Debug, Default)]
-pub(super) struct Fate<'f> {
-    pub(super) outcome: &'static str,
-    pub(super) accepted: u64,
-    pub(super) duplicate: u64,
-    /// Samples by the code of the reason.
-    pub(super) rejected: &'f [u64],
+/// A request's batches as whoever watches sees them; mostly nobody does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'o> {
+    watched: Option<&'o Watched<'o>>,
+    who: &'o Who,
+    received_at_ms: i64,
 }
 
-impl Watched<'_> {
-    /// Shows a batch; `names` are the store and the terminal that it counts for.
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Fate<'f> {
+    outcome: &'static str,
+    accepted: u64,
+    duplicate: u64,
+    /// Samples by the code of the reason.
+    rejected: &'f [u64],
+}
+
+impl<'o> Shown<'o> {
+    pub(super) fn new(who: &'o Who, offers: &'o Offers<'o>) -> Self {
+        Self {
+            watched: offers.watched.as_ref(),
+            who,
+            received_at_ms: offers.received_at_ms,
+        }
+    }
+
+    /// A batch was counted before.
+    pub(super) fn repeated(&self, batch: &Offer<'_>, samples: u64, outcome: &'static str) {
+        if let Some(watched) = self.watched {
+            let fate = Fate {
+                outcome,
+                duplicate: samples,
+                ..Fate::default()
+            };
+            self.show(watched, batch, &fate);
+        }
+    }
+
+    /// A batch is refused whole.
+    pub(super) fn refused(&self, batch: &Offer<'_>, reason: Reason, samples: u64) {
+        if let Some(watched) = self.watched {
+            let mut rejected = [0; Reason::CODES];
+            rejected[usize::from(reason.code())] = samples;
+            let fate = Fate {
+                outcome: "rejected",
+                rejected: &rejected,
+                ..Fate::default()
+            };
+            self.show(watched, batch, &fate);
+        }
+    }
+
+    /// A batch is on its way to the disk.
+    pub(super) fn written(&self, batch: &Offer<'_>, written: &Written) {
+        if let Some(watched) = self.watched {
+            let has_rejected = written.rejected.iter().any(|samples| *samples > 0);
+            let is_refused = written.accepted == 0 && has_rejected;
+            let fate = Fate {
+                outcome: if is_refused { "rejected" } else { "accepted" },
+                accepted: written.accepted,
+                rejected: &written.rejected,
+                ..Fate::default()
+            };
+            self.show(watched, batch, &fate);
+        }
+    }
+
     #[cold]
-    pub(super) fn show(
-        &self,
-        received_at_ms: i64,
-        batch: &Offer<'_>,
-        names: (Option<&str>, Option<&str>),
-        fate: &Fate<'_>,
-    ) {
+    fn show(&self, watched: &Watched<'_>, batch: &Offer<'_>, fate: &Fate<'_>) {
+        let (store_id, terminal_id) = match names(self.who, batch) {
+            Ok(names) => (names.store_id, names.terminal_id),
+            Err(_) => (batch.store_id, batch.terminal_id),
+        };
         let seq = match batch.mark {
             Ok(Mark::Number { seq, .. }) => Some(seq),
             _ => None,
@@ -55,11 +112,11 @@ impl Watched<'_> {
         let summaries = batch.summaries.iter().map(|summary| &summary.sample);
         let all = batch.samples.iter().chain(histograms).chain(summaries);
         let metrics = count(all.map(|sample| sample.metric.value().map_or("?", |name| name)));
-        self.tap.show(Event::Batch(Batch {
-            request_id: self.request_id.clone(),
-            received_at_ms,
-            door: self.door,
-            sender: Sender::of(names.0, names.1, release, seq),
+        watched.tap.show(Event::Batch(Batch {
+            request_id: watched.request_id.clone(),
+            received_at_ms: self.received_at_ms,
+            door: watched.door,
+            sender: Sender::of(store_id, terminal_id, release, seq),
             outcome: fate.outcome,
             accepted: fate.accepted,
             duplicate: fate.duplicate,

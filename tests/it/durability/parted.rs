@@ -11,11 +11,14 @@ use crate::support::{
     wait_until,
 };
 
-const NEVER: [(&str, &str); 2] = [
+const NEVER: [(&str, &str); 3] = [
     ("TILLWATCH_SEAL_INTERVAL", "1h"),
     ("TILLWATCH_JOURNAL_SEGMENT", "4MiB"),
+    NOT_KEPT,
 ];
 const SOON: (&str, &str) = ("TILLWATCH_SEAL_INTERVAL", "200ms");
+/// What is sealed leaves the journal at once: a file then holds what nothing else does.
+const NOT_KEPT: (&str, &str) = ("TILLWATCH_JOURNAL_KEEP", "0s");
 
 /// Starts where it must be refused; what it says.
 async fn refused(data: &Path) -> String {
@@ -39,7 +42,7 @@ async fn journal(data: &Path, what: &str) -> (bool, String) {
 
 /// A collector that sealed and shipped some batches and has the last `open` ones in the journal alone.
 async fn killed(folder: &Path, terminals: &mut [Terminal; 2], open: usize) -> PathBuf {
-    let server = Server::start_on(folder, &[SOON]).await;
+    let server = Server::start_on(folder, &[SOON, NOT_KEPT]).await;
     terminals[0].post_fresh(&server, 5, 3).await;
     server.wait_confirmed().await;
     server.stop().await;
@@ -110,7 +113,7 @@ async fn a_last_segment_that_is_gone_is_counted_listed_and_accepted() {
             "{text}"
         );
 
-        let server = Server::start_on(folder.path(), &[SOON]).await;
+        let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
         let page = server.metrics().await;
         assert!(page.value("tillwatch_recovery_damaged_records", &[]) > 7.5);
         assert!(page.value("tillwatch_recovery_damaged_segments", &[]) > 0.5);
@@ -175,7 +178,7 @@ async fn a_journal_that_is_not_there_is_waited_for_or_abandoned_with_a_word() {
     copy(&data, &copied);
     copy(&away, &kept);
     std::fs::rename(&away, data.join("journal")).unwrap();
-    let server = Server::start_on(folder.path(), &[SOON]).await;
+    let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
     server.wait_confirmed().await;
     assert_exactly(&terminals, &sql(&data, CELLS).await);
     audit_is_clean(&data, &[]).await;
@@ -186,7 +189,7 @@ async fn a_journal_that_is_not_there_is_waited_for_or_abandoned_with_a_word() {
     assert!(is_good && text.contains("4 records at least"), "{text}");
     let (is_good, text) = journal(&copied, "abandon").await;
     assert!(!is_good && text.contains("nothing to abandon"), "{text}");
-    let server = Server::start_on(copied.parent().unwrap(), &[SOON]).await;
+    let server = Server::start_on(copied.parent().unwrap(), &[SOON, NOT_KEPT]).await;
     let mut others = [Terminal::new("store-c")];
     others[0].post_fresh(&server, 2, 3).await;
     server.wait_confirmed().await;
@@ -226,7 +229,7 @@ async fn a_new_state_file_beside_a_journal_is_refused_and_counts_nothing_twice_w
 
         let (is_good, text) = journal(&data, "adopt").await;
         assert!(is_good && text.contains("4 records wait"), "{text}");
-        let server = Server::start_on(folder.path(), &[SOON]).await;
+        let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
         server.wait_confirmed().await;
         // Both what the old state file had shipped and what lay in the journal, once.
         assert_exactly(&terminals, &sql(&data, CELLS).await);
@@ -250,7 +253,7 @@ async fn an_older_state_file_beside_its_journal_is_refused_and_its_way_out_count
     let older = folder.path().join("older");
     copy(&data, &older);
     // Sealed and shipped by the newer state file, and in the journal alone: the segments stay.
-    let seal = [NEVER[1], ("TILLWATCH_SEAL_INTERVAL", "300ms")];
+    let seal = [NEVER[1], NOT_KEPT, ("TILLWATCH_SEAL_INTERVAL", "300ms")];
     let server = Server::start_on(folder.path(), &seal).await;
     terminals[0].post_fresh(&server, 4, 3).await;
     server.wait_confirmed().await;
@@ -270,7 +273,7 @@ async fn an_older_state_file_beside_its_journal_is_refused_and_its_way_out_count
     let arguments = ["--new-collector-id", "--data-dir", data.to_str().unwrap()];
     let (is_good, text) = said(&run("migrate", arguments.map(str::to_owned).to_vec()).await);
     assert!(is_good, "{text}");
-    let server = Server::start_on(folder.path(), &[SOON]).await;
+    let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
     server.wait_confirmed().await;
     assert_exactly(&terminals, &sql(&data, CELLS).await);
     server.stop().await;
@@ -298,7 +301,7 @@ async fn swapped_segments_cost_nothing_and_are_said() {
     std::fs::rename(&between, right).unwrap();
     let (is_intact, text) = journal(&data, "verify").await;
     assert!(!is_intact && text.contains("that of another"), "{text}");
-    let server = Server::start_on(folder.path(), &[SOON]).await;
+    let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
     server.wait_confirmed().await;
     assert_exactly(&terminals, &sql(&data, CELLS).await);
     assert!(
@@ -321,7 +324,7 @@ async fn swapped_segments_cost_nothing_and_are_said() {
 async fn files_deleted_under_a_running_collector_let_nobody_else_in_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut terminals = [Terminal::new("store-a")];
-    let server = Server::start_on(folder.path(), &[SOON]).await;
+    let server = Server::start_on(folder.path(), &[SOON, NOT_KEPT]).await;
     terminals[0].post_fresh(&server, 3, 3).await;
     server.wait_confirmed().await;
     let data = data(&server);
