@@ -174,7 +174,8 @@ async fn a_metric_of_ones_own_is_checked_counted_queried_and_exported_as_the_oth
     );
     let folder_of_data = data(&server);
     let server = server.restart().await;
-    server.wait_confirmed().await;
+    // It is answered once the engine runs.
+    server.percentiles(&asked).await;
     let rows = sql(
         &folder_of_data,
         "SELECT metric, label, sum(count) FROM tillwatch.v_rollup_1m GROUP BY metric, label ORDER BY metric, label",
