@@ -38,9 +38,11 @@ logins = meter.create_counter("offline_logins")
 logins.add(3, {"result": "success"})
 logins.add(1, {"result": "failure"})
 meter.create_up_down_counter("pending_transactions").add(7)
-durations = meter.create_histogram("sync.duration", unit="s")
+# The SDK's own bounds are made for milliseconds: seconds would all lie in the first bucket or two.
+unit, scale = ("s", 1) if kind == "exponential" else ("ms", 1000)
+durations = meter.create_histogram("sync.duration", unit=unit)
 for value in values:
-    durations.record(float(value))
+    durations.record(float(value) * scale)
 is_flushed = provider.force_flush()
 provider.shutdown()
 sys.exit(0 if is_flushed else 1)
