@@ -6,6 +6,7 @@ source tests/stack/support.sh
 
 need_prometheus
 need_chromium
+need_python
 begin
 # Its parts have to wait for their own.
 end_within=240
@@ -27,4 +28,6 @@ cat "$folder/pages.out" "$folder/pages.log"
 [[ -n "$pages_passed" ]] || fail "from a batch to the page"
 # Not beside the others: a dozen browsers would make the minutes of alerts longer.
 tests/stack/sdk.sh
+tests/stack/faro.sh
+tests/stack/otlp.sh
 echo "test-stack: all passed"
