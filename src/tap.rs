@@ -21,6 +21,17 @@ const WATCHERS_MAX: usize = 4;
 /// Names of metrics that are shown of one batch.
 const METRICS_MAX: usize = 40;
 
+/// What can become of a batch or a request.
+pub const OUTCOMES: [&str; 5] = [
+    "accepted",
+    "duplicate",
+    "conflicting",
+    "rejected",
+    "deferred",
+];
+/// What something can have come through; `other`: where there is no door.
+pub const DOORS: [&str; 5] = ["terminal", "legacy", "faro", "otlp", "other"];
+
 /// The place where all that arrives passes by.
 #[derive(Debug)]
 pub struct Tap {

@@ -165,6 +165,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logging",
             "hosts",
             "auth",
+            "tap",
             "audit_log",
             "config",
             "doors",

@@ -27,10 +27,12 @@ use child::{Child, bare_server};
 use load::{Closed, Identity, Measured, Trickle};
 use tillwatch::chance::Chance;
 use tillwatch::doors::counters::Counters;
-use tillwatch::doors::trace::Trace;
+use tillwatch::doors::recent::Recent;
+use tillwatch::doors::trace::{Noted, Trace};
 use tillwatch::intake::laps::Stage;
 use tillwatch::logging::Format;
 use tillwatch::request_id::RequestId;
+use tillwatch::tap::Tap;
 use tillwatch_model::Outcomes;
 
 /// Rounds of each server, taken in turn.
@@ -203,7 +205,12 @@ fn trace() {
     tillwatch::logging::init(Format::Text, "info");
     let recorder = tillwatch::self_metrics::install();
     assert!(recorder.is_ok(), "the first recorder");
-    let counters = Counters::default();
+    let (counters, tap, recent) = (Counters::default(), Tap::default(), Recent::default());
+    let noted = Noted {
+        counters: &counters,
+        tap: &tap,
+        recent: &recent,
+    };
     let headers = axum::http::HeaderMap::new();
     let chance = Chance::of_system();
     // Processor time: neighbours on this machine do not count.
@@ -215,7 +222,7 @@ fn trace() {
         let started = spent();
         for _ in 0..BATCHES {
             let id = RequestId::of(&headers, &chance);
-            let mut trace = Trace::begin(&counters, id, Duration::from_secs(1));
+            let mut trace = Trace::begin(noted, "terminal", id, Duration::from_secs(1));
             let _span = tracing::debug_span!("request", request_id = %trace.id()).entered();
             trace.read(2_400);
             trace.lap(Stage::Decode);

@@ -106,7 +106,7 @@ export async function count(program, format, { connections = 1, wantsFunctions =
   const folder = await mkdtemp(path.join(os.tmpdir(), "tillwatch-instructions-"));
   let collector;
   const work = async () => {
-    const { serve = [], head = "", status = 202, needsTokens, isFirstTaken } = refused ? REFUSED[refused] : {};
+    const { serve = [], head = "", status, needsTokens, isFirstTaken } = refused ? REFUSED[refused] : {};
     const token = needsTokens ? `authorization: Bearer ${await forge(program, folder)}\r\n` : "";
     collector = await Collector.start(program, folder, serve);
     if (isFirstTaken) await fetch(`http://${collector.address.host}:${collector.address.port}/nothing`);

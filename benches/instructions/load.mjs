@@ -2,6 +2,8 @@
 
 import net from "node:net";
 
+import { faro, legacy, otlp, protobuf } from "./foreign.mjs";
+
 // As in benches/figures/load.rs: metric, how many of it, its label.
 const METRICS = [
   ["lcp_ms", 2],
@@ -90,16 +92,25 @@ export function messagePack(value) {
 }
 
 /** The formats that are measured. */
+const json = (value) => Buffer.from(JSON.stringify(value));
+const native = { path: "/v1/batches", status: 202, answer: '{"accepted":40,"duplicate":0,"rejected":0,"reasons":[]}' };
+const ofOtlp = { path: "/v1/metrics", status: 200, answer: "" };
 export const FORMATS = {
-  json: { type: "application/json", encode: (value) => Buffer.from(JSON.stringify(value)) },
-  messagepack: { type: "application/msgpack", encode: messagePack },
+  json: { ...native, type: "application/json", encode: json },
+  messagepack: { ...native, type: "application/msgpack", encode: messagePack },
+  faro: { ...native, path: "/collect", type: "application/json", encode: (batch) => json(faro(batch)) },
+  otlp_json: { ...ofOtlp, answer: "{}", type: "application/json", encode: (batch) => json(otlp(batch)) },
+  otlp_protobuf: { ...ofOtlp, type: "application/x-protobuf", encode: (batch) => protobuf(otlp(batch)) },
+  // The ten metrics without a label that the forty values are of.
+  legacy: { path: "/pdc_pos_offline/metrics", status: 202, answer: "", type: "application/json", encode: (batch) => json(legacy(batch)) },
 };
 
 /** One connection that posts a request at a time. */
 class Connection {
-  constructor(host, port, { head = "", status = 202 } = {}) {
+  constructor(host, port, format, { head = "", status } = {}) {
     this.head = head;
-    this.status = status;
+    this.format = format;
+    this.status = status ?? format.status;
     this.address = `${host}:${port}`;
     this.socket = net.connect({ host, port, noDelay: true });
     this.received = "";
@@ -117,8 +128,9 @@ class Connection {
     this.socket.on("close", () => this.waiting?.reject(new Error("the server closed the connection")));
   }
 
-  request(type, body) {
-    const head = `POST /v1/batches HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\n${this.head}content-length: ${body.length}\r\n\r\n`;
+  request(body) {
+    const { path, type } = this.format;
+    const head = `POST ${path} HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\n${this.head}content-length: ${body.length}\r\n\r\n`;
     return Buffer.concat([Buffer.from(head), body]);
   }
 
@@ -127,8 +139,8 @@ class Connection {
       this.waiting = { resolve, reject };
       this.socket.write(request);
     });
-    const accepted = '{"accepted":40,"duplicate":0,"rejected":0,"reasons":[]}';
-    const isAsExpected = answer.startsWith(`HTTP/1.1 ${this.status}`) && (this.status !== 202 || answer.endsWith(accepted));
+    const wanted = this.status === this.format.status ? this.format.answer : "";
+    const isAsExpected = answer.startsWith(`HTTP/1.1 ${this.status}`) && answer.endsWith(wanted);
     if (!isAsExpected) throw new Error(`not taken in: ${answer}`);
   }
 }
@@ -138,7 +150,7 @@ export class Load {
   constructor({ host, port }, format, connections, shape) {
     this.format = FORMATS[format];
     this.nowMs = Date.now();
-    this.connections = Array.from({ length: connections }, () => new Connection(host, port, shape));
+    this.connections = Array.from({ length: connections }, () => new Connection(host, port, this.format, shape));
     this.seq = 0;
   }
 
@@ -152,7 +164,7 @@ export class Load {
       for (let seq = first; seq < first + rounds; seq += 1) {
         for (let terminal = place; terminal < terminals; terminal += count) {
           const body = this.format.encode(batch(terminal, this.nowMs, seq));
-          requests.push(connection.request(this.format.type, body));
+          requests.push(connection.request(body));
         }
       }
       for (const request of requests) await connection.post(request);

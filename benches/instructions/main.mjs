@@ -34,6 +34,7 @@ for (const format of formats.length > 0 ? formats : Object.keys(figures)) {
   const spread = counts.length > 1 ? ` (${least} to ${most} in ${counts.length} runs: ${((most / least - 1) * 100).toFixed(2)} %)` : "";
   console.log(`instructions: ${format}: ${median} a batch${spread}`);
   if (options["no-check"] || options.refused) continue;
+  if (!figures[format]) continue;
   const figure = figures[format].instructions;
   const change = median / figure - 1;
   const said = `${(Math.abs(change) * 100).toFixed(1)} % ${change < 0 ? "below" : "above"} the figure, ${figure}`;

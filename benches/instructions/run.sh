@@ -3,7 +3,7 @@
 # that is over five per cent more than the figure in figures.json. A count does not move with the load of a machine.
 # `make instructions` calls it.
 #
-#   benches/instructions/run.sh [--runs N] [--functions] [--connections N] [--no-check] [json|messagepack…]
+#   benches/instructions/run.sh [--runs N] [--functions] [--connections N] [--no-check] [json|messagepack|faro|otlp_json|otlp_protobuf|legacy…]
 #
 # --functions     also says which functions the instructions are in
 # --connections   posts over several connections, which then share groups in the journal

@@ -12,6 +12,13 @@ export interface Options {
     token?: string | (() => string | Promise<string>);
     /** Whether whoever works at the till agrees. Without it nothing is measured, kept or sent. */
     consent: boolean;
+    /** Metrics of the shop's own, as the collector's settings declare them: with which call they are recorded, and the values of the label. */
+    metrics?: {
+        [name: string]: {
+            call: 'observe' | 'count' | 'level';
+            labels?: string[];
+        };
+    };
     /** Whether the page measures by itself (default: yes). */
     auto?: boolean;
     /** Whether mistakes in calls are written to the console (default: on localhost). */

@@ -16,13 +16,21 @@ const UNITS: { [unit: string]: [scale: number, max: number] } = {
 
 const METRICS: { [name: string]: Metric } = {};
 
+const unitOf = (name: string) => UNITS[name.replace(/.*_/, '')] || [1, 1e9];
+
+/** Makes a metric known: one of the catalogue, or one that the shop has declared itself. */
+export const declare = (name: string, kind: number, labels?: string[]): void => {
+  METRICS[name] = [kind, ...unitOf(name), labels];
+};
+
 [DISTRIBUTIONS, COUNTERS, LEVELS].forEach((names, kind) => {
   for (const one of names.split(' ')) {
     const [name, labels] = one.split(':');
-    METRICS[name] = [kind, ...(UNITS[name.replace(/.*_/, '')] || [1, 1e9]), labels?.split(',')];
+    declare(name, kind, labels?.split(','));
   }
 });
 
 export const metricOf = (name: string): Metric | undefined => METRICS[name];
 
-export const scaleOf = (name: string): number => METRICS[name][1];
+/** By the name alone: what another page has kept may be of a metric that this one does not know. */
+export const scaleOf = (name: string): number => unitOf(name)[0];

@@ -1,7 +1,7 @@
 /** The terminal: takes measurements from the page, keeps them, and sends them when it can. */
 
 import { eventOf } from './errors';
-import { metricOf } from './metric';
+import { declare, metricOf } from './metric';
 import { increase } from './histogram';
 import { post, postLast, renewed } from './post';
 import * as queue from './queue';
@@ -9,6 +9,8 @@ import { guarded, safely } from './safely';
 import { COUNTER, DISTRIBUTION, add } from './series';
 import { type Storage, durable, volatile } from './storage';
 
+/** The calls, by the kind of metric that each is for. */
+const CALLS = ['observe', 'count', 'level'];
 /** How long what was measured is in memory alone. */
 const KEEP_AFTER_MS = 5000;
 
@@ -25,6 +27,8 @@ export interface Options {
   token?: string | (() => string | Promise<string>);
   /** Whether whoever works at the till agrees. Without it nothing is measured, kept or sent. */
   consent: boolean;
+  /** Metrics of the shop's own, as the collector's settings declare them: with which call they are recorded, and the values of the label. */
+  metrics?: { [name: string]: { call: 'observe' | 'count' | 'level'; labels?: string[] } };
   /** Whether the page measures by itself (default: yes). */
   auto?: boolean;
   /** Whether mistakes in calls are written to the console (default: on localhost). */
@@ -104,6 +108,7 @@ const session = (): string | undefined => safely(() => (sessionStorage.tillwatch
 /** Begins to take measurements, or goes on as another till. What `watches` begins when the page first allows it. */
 export const start = guarded((given: Options, ...watches: (() => void)[]): void => {
   safely(keep);
+  for (const name in given.metrics) declare(name, CALLS.indexOf(given.metrics[name].call), given.metrics[name].labels);
   const { store, terminal, release, token, consent: isGiven, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4, auto } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
   identity = {
@@ -212,7 +217,7 @@ export const record = (name: string, value: number, kind: number, { label, conne
     const mistake = !scale
       ? 'unknown'
       : due !== kind
-        ? 'use ' + ['observe', 'count', 'level'][due!]
+        ? 'use ' + CALLS[due!]
         : labels && !labels.includes(label!)
           ? 'label: ' + labels
           : !(recorded >= 0 && recorded <= max!) && 'value: ' + value;

@@ -18,7 +18,8 @@ pub(super) async fn batch(
     path: Result<Path<(String, String, String, String)>, PathRejection>,
 ) -> Response {
     timed(id, async {
-        let Path((store_id, terminal_id, queue, seq)) = path.map_err(wrong)?;
+        let Path((store_id, terminal_id, queue, seq)) =
+            path.map_err(|rejection| wrong(&rejection))?;
         let not_one = |what: &str| QueryError::BadParameter(what.to_owned());
         let queue = Uuid::try_parse(&queue).map_err(|_not_one| not_one("the queue is no UUID"))?;
         let seq = seq.parse().map_err(|_none| not_one("the number is none"))?;
@@ -40,7 +41,7 @@ pub(super) async fn key(
     path: Result<Path<(String, String, String)>, PathRejection>,
 ) -> Response {
     timed(id, async {
-        let Path((store_id, terminal_id, key)) = path.map_err(wrong)?;
+        let Path((store_id, terminal_id, key)) = path.map_err(|rejection| wrong(&rejection))?;
         let wanted = Wanted::Key {
             store_id,
             terminal_id,
@@ -58,12 +59,12 @@ pub(super) async fn request(
     path: Result<Path<String>, PathRejection>,
 ) -> Response {
     timed(id, async {
-        let Path(name) = path.map_err(wrong)?;
+        let Path(name) = path.map_err(|rejection| wrong(&rejection))?;
         explainer.explain(Wanted::Request(name)).await
     })
     .await
 }
 
-fn wrong(rejection: PathRejection) -> QueryError {
+fn wrong(rejection: &PathRejection) -> QueryError {
     QueryError::BadParameter(rejection.body_text())
 }

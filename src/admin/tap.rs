@@ -18,21 +18,10 @@ use tokio::time::timeout;
 
 use crate::admin::refused;
 use crate::health::Health;
-use crate::tap::{Filter, Tap, Watcher};
+use crate::tap::{DOORS, Filter, OUTCOMES, Tap, Watcher};
 
 /// How often a watcher that sees nothing is sent an empty line, by which it is noticed that it has left.
 const IDLE: Duration = Duration::from_secs(1);
-/// What can become of a batch or a request.
-const OUTCOMES: [&str; 5] = [
-    "accepted",
-    "duplicate",
-    "conflicting",
-    "rejected",
-    "deferred",
-];
-/// What a batch can have come through.
-const DOORS: [&str; 5] = ["terminal", "legacy", "faro", "otlp", "other"];
-
 /// What a watcher asks for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

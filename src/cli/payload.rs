@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::doors::codings::Packing;
 use crate::doors::otlp::Encoding;
 use crate::doors::terminal_v1;
-use crate::doors::trial::{By, Format, Item, Trial, trial};
+use crate::doors::trial::{By, Format, Item, Trial, shown, trial};
 use crate::pipeline;
 use crate::world::World;
 
@@ -63,13 +63,20 @@ impl Options {
         let by = By {
             rules: &pipeline::door_rules(config),
             catalogue: &Catalogue::with_own(own, Vec::new()),
+            limits: pipeline::door_limits(config),
             histogram_values_per_s: config.requests.histogram_values_per_s as u64,
             now_ms: World::of_machine().clock.now_ms(),
             received_at_ms: self.received_at.map(|time| time.as_millisecond()),
         };
         say(&format!("This is {}.", format.name()));
-        let trial = trial(&body, format, by)
-            .map_err(|refusal| Failure(format!("it would be refused whole: {refusal}")))?;
+        let trial = trial(&body, format, by).map_err(|refusal| {
+            let why: String = refusal
+                .to_string()
+                .chars()
+                .filter(|c| !c.is_control())
+                .collect();
+            Failure(format!("it would be refused whole: {why}"))
+        })?;
         names(&trial);
         items(&trial, shows_all);
         Ok(summary(&trial))
@@ -116,7 +123,7 @@ fn names(trial: &Trial) {
                 Some((metric, None)) => (metric.clone(), "the catalogue".to_owned()),
                 None => ("(none)".to_owned(), "no rule and no metric".to_owned()),
             };
-            vec![name.clone(), metric, by, times.to_string()]
+            vec![shown(name), metric, by, times.to_string()]
         })
         .collect();
     if !rows.is_empty() {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::admin::Admin;
 use crate::cli::{Failure, Outcome};
+use crate::tap::{DOORS, OUTCOMES};
 
 #[derive(Debug, Args)]
 pub(super) struct Tap {
@@ -18,10 +19,10 @@ pub(super) struct Tap {
     terminal: Option<String>,
     /// Only batches of which something was accepted, duplicate, conflicting or rejected, and requests that were refused
     /// (rejected) or put off (deferred).
-    #[arg(long, value_parser = ["accepted", "duplicate", "conflicting", "rejected", "deferred"])]
+    #[arg(long, value_parser = OUTCOMES)]
     outcome: Option<String>,
     /// Only what comes to this door.
-    #[arg(long, value_parser = ["terminal", "legacy", "faro", "otlp", "other"])]
+    #[arg(long, value_parser = DOORS)]
     door: Option<String>,
     /// Print the lines as they come: one JSON object each.
     #[arg(long)]

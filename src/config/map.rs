@@ -36,7 +36,7 @@ impl Written {
     pub(super) fn rule(self, catalogue: &Catalogue) -> Result<Rule, String> {
         let Some(metric) = catalogue.named(&self.metric) else {
             return Err(format!(
-                "there is no metric {:?}; `tillwatch check-config` needs its own name, and a [[metrics]] that declares it if it is yours",
+                "there is no metric {:?}; write the metric's own name, not another that it has, or declare it in [[metrics]]",
                 self.metric
             ));
         };

@@ -177,8 +177,14 @@ impl Written {
         }
         let value_max = match self.max {
             None => value_max(unit),
-            Some(max) => recorded(max, unit, "max")?.clamp(1, value_max(unit)),
+            Some(max) => match recorded(max, unit, "max")? {
+                0 => return Err(format!("max: {max} leaves no value but 0")),
+                max => max,
+            },
         };
+        if kind == Kind::Counter && !self.thresholds.is_empty() {
+            return Err("a counter has no thresholds: its reports are added up".to_owned());
+        }
         let thresholds = thresholds(&self.thresholds, unit)?;
         let bounds = bounds(self.buckets.as_deref(), kind, unit, thresholds)?;
         let label = self.label.map(|label| label.checked(kind)).transpose()?;

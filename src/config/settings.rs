@@ -250,7 +250,7 @@ settings! {
         "TILLWATCH_DOORS_FARO_STORE" doors_faro_store => faro_store: String = none, "The store of payloads of Grafana Faro's Web SDK that name none and come without a terminal's token. In the file this may also stand as store under [doors.faro]";
         "TILLWATCH_DOORS_OTLP_CONSENT" doors_otlp_consent => otlp_consent: Consent = "required", "Whether a payload of OpenTelemetry's exporters must say itself that the person consented (required), or the shop asks for consent elsewhere (assumed). A payload says it by the resource attribute consent, true. Without consent nothing of a payload is stored. In the file this may also stand as consent under [doors.otlp]";
         "TILLWATCH_DOORS_OTLP_STORE" doors_otlp_store => otlp_store: String = none, "The store of payloads of OpenTelemetry's exporters that name none and come without a terminal's token. In the file this may also stand as store under [doors.otlp]";
-        "TILLWATCH_MAP_SETS" map_sets => map_sets: MapSets = "", "Rules that are ready for the names that clients use by themselves, beside those of [[map]]: faro, otel_web, otel_process, written with commas or as an array. docs/doors.md lists them";
+        "TILLWATCH_MAP_SETS" map_sets => map_sets: MapSets = "", "Rules that are ready for the names that clients use by themselves, beside those of [[map]]: faro, otel_web, otel_process, written with commas or as an array. docs/own_metrics.md lists them";
         "TILLWATCH_DOORS_FARO_LOGS" doors_faro_logs => are_faro_logs_counted: bool = "false", "Whether Faro's logs are counted as custom events called log. Their texts are never kept";
     }
     /// What is said on standard error.

@@ -60,7 +60,7 @@ mod library;
 mod limits;
 pub mod otlp;
 mod receive;
-mod recent;
+pub mod recent;
 pub mod refusal;
 mod renewal;
 mod router;

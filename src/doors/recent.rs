@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many requests are remembered; a newer one may take the place of an older one before.
-const PLACES: usize = 1 << 16;
+const PLACES: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 16;
 /// Bits of a place that hold a position.
 const POSITION_BITS: u32 = 40;
 const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
@@ -22,7 +23,8 @@ impl Default for Recent {
 /// The place of a request's number, and the bits by which it is told from others of its place.
 fn place(number: u64) -> (usize, u64) {
     let at = usize::try_from(number % PLACES as u64).unwrap_or(0);
-    (at, number & !POSITION_MASK)
+    // The numbers of requests follow one another: the bits that do not choose the place tell them apart.
+    (at, (number >> PLACE_BITS) << POSITION_BITS)
 }
 
 impl Recent {
@@ -60,6 +62,9 @@ mod tests {
         recent.note(b, 1 << 39);
         assert_eq!(recent.position(a), Some(7));
         assert_eq!(recent.position(b), Some(1 << 39));
+        for turns in [1, 2, 1 << 20] {
+            assert_eq!(recent.position(a.wrapping_add(turns << PLACE_BITS)), None);
+        }
         let mut strangers = (0..10_000).map(|_| RequestId::make(&chance).number());
         assert!(strangers.all(|number| recent.position(number).is_none()));
     }

@@ -174,11 +174,10 @@ impl Meaning<'_> {
         }
     }
 
-    /// The attribute that says how the terminal was connected.
+    /// The attribute that says how the terminal was connected, if the rule names another than usual.
     #[must_use]
-    pub fn connection_from(&self) -> &str {
-        let given = self.rule.and_then(|rule| rule.connection_from.as_deref());
-        given.unwrap_or("connection")
+    pub fn connection_from(&self) -> Option<&str> {
+        self.rule?.connection_from.as_deref()
     }
 
     /// The label that the rule gives, if `attribute` finds what the rule needs.

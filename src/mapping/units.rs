@@ -23,6 +23,9 @@ const SIZES: [(&str, f64); 7] = [
 /// Shares, in ones.
 const SHARES: [(&str, f64); 2] = [("1", 1.0), ("%", 1e-2)];
 
+/// Things.
+const COUNTS: [(&str, f64); 1] = [("1", 1.0)];
+
 /// What a value in the unit `said` is multiplied by to be in the unit of a metric. A unit that says nothing of the
 /// metric's leaves the value as it is.
 #[must_use]
@@ -42,7 +45,7 @@ fn find(said: &str, metric: Unit) -> Option<f64> {
         Unit::Bytes => (&SIZES, 1.0),
         Unit::Megabytes => (&SIZES, 1e-6),
         Unit::Ratio | Unit::Score => (&SHARES, 1.0),
-        Unit::Count => (&[], 1.0),
+        Unit::Count => (&COUNTS, 1.0),
     };
     let found = known.iter().find(|(name, _)| *name == said);
     found.map(|(_, factor)| factor * one)

@@ -83,7 +83,8 @@ pub(super) const LAYOUTS: [&str; 8] = ["
 ", "
     -- Metrics of the shop's own that were ever used: what of them may not change. Values of the label with spaces between.
     CREATE TABLE IF NOT EXISTS own_metric (
-        name TEXT PRIMARY KEY, kind TEXT NOT NULL, unit TEXT NOT NULL, label_key TEXT, label_values TEXT NOT NULL) WITHOUT ROWID;
+        name TEXT PRIMARY KEY, kind TEXT NOT NULL, unit TEXT NOT NULL, label_key TEXT, label_values TEXT NOT NULL,
+        threshold_low INTEGER, threshold_high INTEGER, per_terminal INTEGER NOT NULL) WITHOUT ROWID;
 "];
 
 /// The first layout whose releases ask for revocations. Whoever has revoked something must not have it undone by an

@@ -98,7 +98,7 @@ fn difference(before: &OwnMetric, now: &OwnMetric) -> Option<String> {
 }
 
 fn read(connection: &Connection) -> Result<Vec<OwnMetric>, StateError> {
-    let sql = "SELECT name, kind, unit, label_key, label_values FROM own_metric";
+    let sql = "SELECT name, kind, unit, label_key, label_values, threshold_low, threshold_high, per_terminal FROM own_metric";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         Ok((
@@ -107,10 +107,12 @@ fn read(connection: &Connection) -> Result<Vec<OwnMetric>, StateError> {
             row.get::<_, String>(2)?,
             row.get::<_, Option<String>>(3)?,
             row.get::<_, String>(4)?,
+            [threshold(row.get(5)?), threshold(row.get(6)?)],
+            row.get::<_, bool>(7)?,
         ))
     })?;
     rows.map(|row| {
-        let (name, kind, unit, key, values) = row?;
+        let (name, kind, unit, key, values, thresholds, per_terminal) = row?;
         let kind = KINDS.into_iter().find(|known| known.name() == kind);
         let unit = UNITS.into_iter().find(|known| known.name() == unit);
         let (Some(kind), Some(unit)) = (kind, unit) else {
@@ -124,31 +126,45 @@ fn read(connection: &Connection) -> Result<Vec<OwnMetric>, StateError> {
             value_max: 0,
             help: String::new(),
             bounds: Vec::new(),
-            thresholds: [None; 2],
+            thresholds,
             label: key.map(|key| OwnLabel {
                 key,
                 values: values.split(' ').map(str::to_owned).collect(),
                 unknown_is: None,
             }),
             live: Live::Event,
-            per_terminal: false,
+            per_terminal,
             per_store: false,
         })
     })
     .collect()
 }
 
+fn threshold(stored: Option<i64>) -> Option<u64> {
+    stored.and_then(|stored| u64::try_from(stored).ok())
+}
+
+/// No value that may be declared is too large for it.
+fn signed(threshold: u64) -> i64 {
+    i64::try_from(threshold).unwrap_or(i64::MAX)
+}
+
 fn write(connection: &Connection, metric: &OwnMetric) -> Result<(), StateError> {
     let label = metric.label.as_ref();
     let values = label.map_or(String::new(), |label| label.values.join(" "));
     connection
-        .prepare_cached("INSERT OR REPLACE INTO own_metric VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO own_metric VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
         .execute(params![
             metric.name,
             metric.kind.name(),
             metric.unit.name(),
             label.map(|label| &label.key),
-            values
+            values,
+            metric.thresholds[0].map(signed),
+            metric.thresholds[1].map(signed),
+            metric.per_terminal
         ])?;
     Ok(())
 }

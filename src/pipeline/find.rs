@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tillwatch_journal::Position;
 use tillwatch_model::journal_record_v1::decode;
@@ -10,7 +11,7 @@ use tillwatch_model::{BatchHeader, KeyId};
 
 use crate::doors::Hall;
 use crate::intake::keys::Key;
-use crate::query::explain::{Find, Found, Wanted};
+use crate::query::explain::{Find, FindError, Found, Wanted};
 use crate::request_id::RequestId;
 use crate::world::World;
 
@@ -47,15 +48,38 @@ impl Mark<'_> {
     }
 }
 
-/// A search through the journal in this folder.
-pub(super) fn finder(journal_dir: PathBuf, hall: Arc<Hall>, world: World) -> Arc<Find> {
+/// Where and for how long records are looked for.
+pub(super) struct Search {
+    /// The journal's folder.
+    pub(super) journal_dir: PathBuf,
+    /// How old a record may be. A file holds older ones until all of it is used again: they are nobody's any more.
+    pub(super) age_max: Duration,
+    /// What knows the requests.
+    pub(super) hall: Arc<Hall>,
+    /// Disk and clock.
+    pub(super) world: World,
+}
+
+/// A search through the journal.
+pub(super) fn finder(search: Search) -> Arc<Find> {
+    let age_ms_max = i64::try_from(search.age_max.as_millis()).unwrap_or(i64::MAX);
     Arc::new(move |wanted: &Wanted| {
-        let Some(mark) = mark(wanted, &hall) else {
+        let Search {
+            journal_dir,
+            hall,
+            world,
+            ..
+        } = &search;
+        let Some(mark) = mark(wanted, hall)? else {
             return Ok(Vec::new());
         };
+        let since_ms = world.clock.now_ms().saturating_sub(age_ms_max);
         let mut found = Vec::new();
         let mut visit = |position: Position, payload: &[u8]| {
-            let is_wanted = decode(payload).is_ok_and(|(header, _)| mark.is_of(position, &header));
+            // Of a record that cannot be read nobody knows whose it is.
+            let is_wanted = decode(payload).is_ok_and(|(header, _)| {
+                header.received_at_ms >= since_ms && mark.is_of(position, &header)
+            });
             if is_wanted {
                 found.push(Found {
                     position: position.0,
@@ -68,14 +92,15 @@ pub(super) fn finder(journal_dir: PathBuf, hall: Arc<Hall>, world: World) -> Arc
                 ControlFlow::Break(())
             }
         };
-        tillwatch_journal::search(&*world.disk, &journal_dir, &mut visit)
-            .map_err(|error| crate::logging::chain(&error))?;
+        tillwatch_journal::search(&*world.disk, journal_dir, &mut visit)
+            .map_err(|error| FindError::Journal(crate::logging::chain(&error)))?;
         Ok(found)
     })
 }
 
-fn mark<'w>(wanted: &'w Wanted, hall: &Hall) -> Option<Mark<'w>> {
-    match wanted {
+/// What is looked for; `None`: nothing is known of it.
+fn mark<'w>(wanted: &'w Wanted, hall: &Hall) -> Result<Option<Mark<'w>>, FindError> {
+    Ok(match wanted {
         Wanted::Batch {
             store_id,
             terminal_id,
@@ -92,14 +117,14 @@ fn mark<'w>(wanted: &'w Wanted, hall: &Hall) -> Option<Mark<'w>> {
             terminal_id,
             key,
         } => {
-            let key = Key::new(key.as_bytes())?;
+            let key = Key::new(key.as_bytes()).ok_or(FindError::NotAKey)?;
             let id = |place| key.id(store_id, terminal_id, place);
             Some(Mark::Keys((0..BATCHES_MAX).map(id).collect()))
         }
         Wanted::Request(name) => {
             let mut numbers = RequestId::numbers_of(name);
-            let at = numbers.find_map(|number| hall.recent().position(number))?;
-            Some(Mark::At(Position(at)))
+            let at = numbers.find_map(|number| hall.recent().position(number));
+            at.map(|at| Mark::At(Position(at)))
         }
-    }
+    })
 }

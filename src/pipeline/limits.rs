@@ -72,7 +72,7 @@ pub(super) fn due(config: &Config) -> Due {
 }
 
 /// Says what a request may take.
-pub(super) fn door_limits(config: &Config) -> doors::Limits {
+pub fn door_limits(config: &Config) -> doors::Limits {
     let requests = &config.requests;
     doors::Limits {
         body_bytes_max: requests.body_bytes_max.in_memory(),

@@ -65,7 +65,7 @@ pub use error::ServeError;
 pub use folder::{
     DataDirLock, check_belonging, journal_dir, lock_data_dir, make_data_dir, open_state,
 };
-pub use limits::{aggregate_settings, door_rules};
+pub use limits::{aggregate_settings, door_limits, door_rules};
 pub use modes::keep_to_oneself;
 pub use parted::{Abandoned, Adopted, abandon, adopt, pass_over_sealed};
 pub use rebuild::{Next, Rebuilder};

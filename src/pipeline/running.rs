@@ -12,6 +12,7 @@ use crate::admin::Acts;
 use crate::auth::Jwks;
 use crate::config::Config;
 use crate::credentials::Desk;
+use crate::doors::Hall;
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::Acknowledgement;
@@ -21,7 +22,7 @@ use crate::pipeline::credentials;
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::engine::Database;
 use crate::pipeline::error::ServeError;
-use crate::pipeline::find::finder;
+use crate::pipeline::find::{Search, finder};
 use crate::pipeline::folder::journal_dir;
 use crate::pipeline::pages::Pages;
 use crate::pipeline::rebuild::Rebuilder;
@@ -110,13 +111,7 @@ impl Running {
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
-        let find = finder(
-            journal_dir(&config.data.dir),
-            Arc::clone(&front.hall),
-            world.clone(),
-        );
-        let explainer = Explainer::new(Arc::clone(&catalogue), Arc::clone(&holdings), find);
-        let query = stored.query(catalogue, started.journal.keeper());
+        let query = stored.query(&catalogue, started.journal.keeper());
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)
             .map_err(|error| ServeError::Setup(error.to_string()))?;
         let pages = Arc::new(Pages {
@@ -153,6 +148,7 @@ impl Running {
         let sealed = sealer.sealed_position.subscribe();
         let acts = acts(&front, holdings, &world, (&seal_wanted, sealed));
         Ok(Self {
+            explainer: stored.explainer(&config, &catalogue, &front.hall),
             world,
             config,
             reloader,
@@ -163,7 +159,6 @@ impl Running {
             health,
             pages,
             query,
-            explainer: Arc::new(explainer),
             sealer,
             shipper,
             rebuilder,
@@ -202,9 +197,9 @@ struct Stored {
 }
 
 impl Stored {
-    fn query(&self, catalogue: Arc<Catalogue>, journal: Keeper) -> Arc<Query> {
+    fn query(&self, catalogue: &Arc<Catalogue>, journal: Keeper) -> Arc<Query> {
         let sources = Sources {
-            catalogue,
+            catalogue: Arc::clone(catalogue),
             holdings: Arc::clone(&self.holdings),
             state: Arc::clone(&self.state),
             clickhouse: self.clickhouse.clone(),
@@ -214,6 +209,22 @@ impl Stored {
         };
         let durable = Box::new(move || journal.durable().0);
         Query::new(sources, durable, self.world.clock.clone())
+    }
+
+    fn explainer(
+        &self,
+        config: &Config,
+        catalogue: &Arc<Catalogue>,
+        hall: &Arc<Hall>,
+    ) -> Arc<Explainer> {
+        let find = finder(Search {
+            journal_dir: journal_dir(&config.data.dir),
+            age_max: config.journal.keep.0 + config.seal.interval.0,
+            hall: Arc::clone(hall),
+            world: self.world.clone(),
+        });
+        let holdings = Arc::clone(&self.holdings);
+        Arc::new(Explainer::new(Arc::clone(catalogue), holdings, find))
     }
 
     fn rebuilder(&self, config: &Config) -> Rebuilder {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tillwatch_model::journal_record_v1::decode;
 use tillwatch_model::sequence::Around;
 use tillwatch_model::{BatchHeader, Catalogue, Entry, Metric, Reading, Reason};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::holdings::Holdings;
@@ -51,14 +52,29 @@ pub struct Found {
     pub payload: Vec<u8>,
 }
 
+/// Why nothing could be looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The journal could not be read.
+    #[error("{0}")]
+    Journal(String),
+    /// The key is none that a request can have.
+    #[error("an idempotency key has 1 to 255 visible ASCII characters")]
+    NotAKey,
+}
+
 /// Looks for the records of what is asked for. Blocks.
-pub type Find = dyn Fn(&Wanted) -> Result<Vec<Found>, String> + Send + Sync;
+pub type Find = dyn Fn(&Wanted) -> Result<Vec<Found>, FindError> + Send + Sync;
+
+/// Questions that may wait for one another: each may read all of the journal.
+const WAITING_MAX: usize = 8;
 
 /// Explains batches.
 pub struct Explainer {
     catalogue: Arc<Catalogue>,
     holdings: Arc<Holdings>,
     jobs: Jobs,
+    places: Semaphore,
     find: Arc<Find>,
 }
 
@@ -88,7 +104,8 @@ impl Explainer {
         Self {
             catalogue,
             holdings,
-            jobs: Jobs::new(1),
+            jobs: Jobs::in_background(1),
+            places: Semaphore::new(WAITING_MAX),
             find,
         }
     }
@@ -98,10 +115,16 @@ impl Explainer {
     /// # Errors
     /// When the answer cannot be written, or the journal cannot be read.
     pub async fn explain(&self, wanted: Wanted) -> Result<Json, QueryError> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(QueryError::TooMany);
+        };
         let (find, catalogue) = (Arc::clone(&self.find), Arc::clone(&self.catalogue));
         let holdings = Arc::clone(&self.holdings);
         let job = move || -> Result<Json, QueryError> {
-            let found = find(&wanted).map_err(QueryError::Journal)?;
+            let found = find(&wanted).map_err(|error| match error {
+                FindError::Journal(why) => QueryError::Journal(why),
+                FindError::NotAKey => QueryError::BadParameter(error.to_string()),
+            })?;
             let records: Vec<Value> = found
                 .iter()
                 .filter_map(|found| record(&catalogue, found))
@@ -115,8 +138,10 @@ impl Explainer {
                 } => Some(numbers(&holdings, (store_id, terminal_id), *queue, *seq)),
                 Wanted::Key { .. } | Wanted::Request(_) => None,
             };
-            let details = if records.is_empty() {
-                "The journal has no record of it: it never had one, or the record is older than journal_keep, or gave way to newer ones."
+            let details = if found.is_empty() {
+                "No record of it is kept: there never was one, or it is older than journal_keep, or it gave way to newer ones."
+            } else if records.len() < found.len() {
+                "The journal has a record of it that this release cannot read to its end; a later one has written it."
             } else {
                 "From the journal's record: what was accepted, one by one; what was rejected, by reason."
             };

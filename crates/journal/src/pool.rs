@@ -34,7 +34,7 @@ pub(super) struct Pool {
 struct State {
     ready: Vec<PathBuf>,
     ready_id_next: u64,
-    /// Segments that take no more records, and since when.
+    /// Segments that take no more records; and since when they are released, if they are.
     sealed: VecDeque<(Sealed, Instant)>,
     /// Segments being taken back right now; they still count as holding records.
     retiring: u64,
@@ -167,6 +167,12 @@ impl Pool {
     pub(super) fn release(&self, applied: u64) {
         let mut state = self.lock();
         if applied > state.applied {
+            let (before, now) = (state.applied, Instant::now());
+            for (sealed, since) in &mut state.sealed {
+                if sealed.last_position > before && sealed.last_position <= applied {
+                    *since = now;
+                }
+            }
             state.applied = applied;
             self.changed.notify_all();
         }
@@ -218,12 +224,15 @@ impl Pool {
             }
             // After a failure nothing is tried before the pause is over, except what frees space.
             let now = Instant::now();
-            let is_tight = 2 * state.live_segments() > self.settings.live_segments_max();
-            let kept_until = state.kept_until(if is_tight {
+            // A disk that gives no room for a new segment gives none for what is kept for convenience either.
+            let is_tight = state.pause.is_some()
+                || 2 * state.live_segments() > self.settings.live_segments_max();
+            let keep = if is_tight {
                 Duration::ZERO
             } else {
                 self.settings.keep
-            });
+            };
+            let kept_until = state.kept_until(keep);
             if kept_until.is_some_and(|until| until <= now)
                 && let Some((sealed, _)) = state.sealed.pop_front()
             {

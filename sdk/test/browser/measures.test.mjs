@@ -1,10 +1,10 @@
 // What a page measures by itself, against web-vitals on the same page; a service worker; and errors.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { build } from 'esbuild';
-import { Collector, Line, painted, script, sleep, until } from './support.mjs';
+import { Collector, Line, folder, painted, script, sleep, until } from './support.mjs';
 import { Till } from './till.mjs';
 
 const sdk = new URL('../..', import.meta.url).pathname;
@@ -32,15 +32,30 @@ addEventListener('message', (event) => event.waitUntil((async () => {
   event.source.postMessage('done');
 })()));`;
 
+const OWN = `
+[[metrics]]
+name = "receipt_print_ms"
+kind = "distribution"
+unit = "ms"
+help = "Measures how long a receipt took to print."
+
+[[metrics]]
+name = "drawer_openings"
+kind = "counter"
+unit = "count"
+help = "Counts how often the drawer was opened."
+label = { key = "by", values = ["sale", "manager"] }
+`;
+
 let collector;
 const lines = [];
 const tills = [];
 const files = { '/': PAGE, '/sw.js': WORKER };
 
-async function made() {
+async function made(options) {
   const line = await new Line(collector, files).start();
   lines.push(line);
-  const till = await new Till(line).open();
+  const till = await new Till(line, options).open();
   tills.push(till);
   return till;
 }
@@ -53,7 +68,9 @@ before(async () => {
   files['/vitals.js'] = outputFiles[0].text;
   files['/tillwatch.js'] = script();
   files['/worker.js'] = readFileSync(join(sdk, 'dist/tillwatch-worker.js'), 'utf8');
-  collector = await new Collector().start();
+  const settings = join(folder('settings'), 'tillwatch.toml');
+  writeFileSync(settings, OWN);
+  collector = await new Collector({ TILLWATCH_CONFIG: settings }).start();
 });
 
 after(async () => {
@@ -114,6 +131,24 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
     }, 'the cache');
     assert.equal(totals.get('cache_requests hit').sum, 2);
     assert.equal(totals.get('cache_requests miss').sum, 1);
+  });
+
+  test('metrics of the shop are recorded by their names, and wrong calls are losses as ever', async () => {
+    const metrics = { receipt_print_ms: { call: 'observe' }, drawer_openings: { call: 'count', labels: ['sale', 'manager'] } };
+    const till = await made({ metrics });
+    await till.page.evaluate(() => {
+      tillwatch.observe('receipt_print_ms', 412.5);
+      tillwatch.count('drawer_openings', { label: 'sale', by: 2 });
+      tillwatch.count('drawer_openings', { label: 'burglar' });
+      tillwatch.level('receipt_print_ms', 1);
+    });
+    const totals = await until(async () => {
+      await till.flush();
+      const found = await collector.totals(till.store);
+      return found.has('drawer_openings sale') && found.get('dropped_samples refused')?.sum === 2 && found;
+    }, 'the metrics of the shop');
+    assert.deepEqual(totals.get('receipt_print_ms'), { count: 1, sum: 412_500 });
+    assert.equal(totals.get('drawer_openings sale').sum, 2);
   });
 
   test('a page that is closed has told everything', async () => {

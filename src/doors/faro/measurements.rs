@@ -1,6 +1,7 @@
 //! From a measurement to samples: one may carry several numbers.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use tillwatch_model::Reason;
 
@@ -41,19 +42,48 @@ struct Context<'b> {
     id: Option<Cow<'b, str>>,
     /// All of it, for what a rule wants to know.
     all: Option<Raw<'b>>,
+    /// What of it a rule may want to know, once one does.
+    members: OnceCell<Vec<(Box<str>, Cow<'b, str>)>>,
+}
+
+/// How long a label, a connection, or what a rule looks at may be: each number of a measurement has its own copy of it.
+/// Unit: bytes.
+const SHORT_MAX: usize = 64;
+/// Members of a context that rules look at.
+const MEMBERS_MAX: usize = 64;
+
+/// A text that is short enough; a longer one is none that means anything, and becomes empty.
+fn short(text: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
+    text.map(|text| {
+        if text.len() <= SHORT_MAX {
+            text
+        } else {
+            Cow::Borrowed("")
+        }
+    })
 }
 
 impl<'b> Context<'b> {
     /// What it says under a key.
     fn said(&self, wanted: &str) -> Option<Cow<'b, str>> {
-        let mut found = None;
-        let read = json::members(self.all?, |key, value| {
-            if key == wanted {
-                found = json::text(value);
+        let mut members = self.members.get_or_init(|| self.short_members()).iter();
+        let found = members.find(|(key, _)| **key == *wanted);
+        found.map(|(_, value)| value.clone())
+    }
+
+    fn short_members(&self) -> Vec<(Box<str>, Cow<'b, str>)> {
+        let mut members = Vec::new();
+        let Some(all) = self.all else {
+            return members;
+        };
+        // What is no object has no members.
+        let _is_object = json::members(all, |key, value| {
+            if members.len() < MEMBERS_MAX && key.len() <= SHORT_MAX {
+                members.extend(short(json::text(value)).map(|text| (key.into(), text)));
             }
             Ok(())
         });
-        read.ok().and(found)
+        members
     }
 }
 
@@ -85,8 +115,9 @@ pub(super) fn read<'b>(
             measurement.vitals(reader, item, values)
         }
         (1.., Some(values)) => {
-            let is_named_by_type =
-                found.numbers == 1 && found.is_value && reader.limits.lookup.find(VALUE).is_none();
+            let is_named_by_type = found.numbers == 1
+                && found.is_value
+                && reader.limits.lookup.catalogue.find(VALUE).is_none();
             measurement.numbers(reader, item, values, is_named_by_type)
         }
         _ => reader.sample(item, malformed()),
@@ -119,8 +150,8 @@ impl<'b> Measurement<'b> {
                     context.all = Some(value);
                     json::members(value, |key, value| {
                         match key {
-                            "label" => context.label = json::text(value),
-                            "connection" => context.connection = json::text(value),
+                            "label" => context.label = short(json::text(value)),
+                            "connection" => context.connection = short(json::text(value)),
                             "id" => context.id = json::text(value),
                             _ => {}
                         }

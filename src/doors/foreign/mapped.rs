@@ -24,7 +24,7 @@ pub fn map<'b>(
     }
     sample.metric = Field::Is(Cow::Borrowed(meaning.metric.name));
     if meaning.rule.is_some() {
-        if let Some(connection) = attribute(meaning.connection_from()) {
+        if let Some(connection) = meaning.connection_from().and_then(&attribute) {
             sample.connection = Field::Is(connection);
         }
         if let Some(label) = meaning.label_of(&attribute) {

@@ -13,17 +13,20 @@
 //! | `batch.rs` | what a payload brings of one terminal; which attributes say who that is |
 //! | `opened.rs` | the steps from a request to its receipt |
 //! | `json.rs` | a way through JSON that keeps nothing and lets a wrong value spoil only itself |
+//! | `loose.rs` | a value of any type |
 //! | `mapped.rs` | from a foreign name to the metric that is meant |
 //! | `meant_for.rs` | for which door a body was meant that came to another |
 
 mod batch;
 pub mod json;
+mod loose;
 mod mapped;
 mod meant_for;
 mod opened;
 mod rules;
 
 pub(super) use batch::{Batch, Names, Visitor};
+pub(super) use loose::{Loose, whole};
 pub(super) use mapped::{map, scale};
 pub(super) use meant_for::{meant_for_another, path_of};
 pub(super) use opened::{Arriving, open};

@@ -13,13 +13,13 @@ use serde::Serialize;
 use tillwatch_model::Outcomes;
 use tracing::Instrument;
 
-use super::loose::Loose;
 use super::read::{Report, report};
 use crate::clock::InDoubt;
 use crate::doors::answer;
 use crate::doors::codings;
-use crate::doors::foreign::{Arriving, Batch, json, meant_for_another, open};
+use crate::doors::foreign::{Arriving, Batch, Loose, json, meant_for_another, open};
 use crate::doors::hall::Hall;
+use crate::doors::limits::Limits;
 use crate::doors::refusal::Refusal;
 use crate::doors::terminal_v1::{Envelope, open_envelope};
 use crate::doors::trace::Trace;
@@ -60,11 +60,12 @@ async fn take(
     let body = opened.body.clone();
     let mut inner = None;
     let received_at_ms = opened.received_at_ms();
-    let reading = opened.read(|| read(hall, &body, &mut inner, received_at_ms));
-    let batch = reading.await?;
-    let names = names(&batch);
+    let (lookup, limits) = (hall.lookup(Door::Legacy), **hall.limits());
+    let reading = opened.read(|| batches(&body, &mut inner, lookup, received_at_ms, limits));
+    let batches = reading.await?;
+    let names = batches.iter().flat_map(names).collect::<Vec<_>>();
     let rule = &hall.rules.legacy;
-    let submitted = opened.submit(vec![batch], Field::Absent, rule, NAMELESS, trace);
+    let submitted = opened.submit(batches, Field::Absent, rule, NAMELESS, trace);
     let receipt = submitted.await?;
     Ok((accepted(&receipt, &names), receipt.outcomes))
 }
@@ -79,21 +80,21 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Reads a body. A report in an envelope is taken out of it, once.
-fn read<'b>(
-    hall: &Hall,
+/// The batches of a body. A report in an envelope is taken out of it, once.
+pub(in crate::doors) fn batches<'b>(
     body: &'b [u8],
     inner: &'b mut Option<Bytes>,
+    lookup: Lookup<'_>,
     received_at_ms: i64,
-) -> Result<Batch<'b>, Refusal> {
-    let limits = **hall.limits();
+    limits: Limits,
+) -> Result<Vec<Batch<'b>>, Refusal> {
     let mut report = meant(body)?;
     if let Some(envelope) = envelope(&mut report) {
         let opened = open_envelope(&envelope, limits.decoded_bytes_max)?;
         report = self::report(inner.insert(opened.body))?;
     }
-    let lookup = hall.lookup(Door::Legacy);
-    report.batch(lookup, received_at_ms, limits.samples_max)
+    let batch = report.batch(lookup, received_at_ms, limits.samples_max)?;
+    Ok(vec![batch])
 }
 
 /// Reads a report, unless the body shows that it was meant for another door.
@@ -104,16 +105,6 @@ fn meant(body: &[u8]) -> Result<Report<'_>, Refusal> {
         return meant_for_another(text, PATH).map_or(Ok(report), Err);
     }
     Ok(report)
-}
-
-/// The batches of a body that is in no envelope.
-pub(in crate::doors) fn batches<'b>(
-    body: &'b [u8],
-    lookup: Lookup<'_>,
-    received_at_ms: i64,
-) -> Result<Vec<Batch<'b>>, Refusal> {
-    let batch = meant(body)?.batch(lookup, received_at_ms, usize::MAX)?;
-    Ok(vec![batch])
 }
 
 /// What the report is wrapped in, if it is.

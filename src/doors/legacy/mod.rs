@@ -8,10 +8,8 @@
 //! |---|---|
 //! | `door.rs` | `POST /pdc_pos_offline/metrics`: the steps in order, and the answer |
 //! | `read.rs` | from the JSON of a report to a batch |
-//! | `loose.rs` | a value of any type in JSON |
 
 mod door;
-mod loose;
 mod read;
 
 pub(super) use door::{batches, routes};

@@ -6,10 +6,10 @@ use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tillwatch_model::own_metric::NAME_LENGTH_MAX;
 use tillwatch_model::{Kind, Reason};
 
-use super::loose::Loose;
-use crate::doors::foreign::{Batch, map, scale};
+use crate::doors::foreign::{Batch, Loose, map, scale};
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::{Field, Number, Sample, Summary};
 use crate::mapping::Lookup;
@@ -94,7 +94,7 @@ pub(super) fn report(body: &[u8]) -> Result<Report<'_>, Refusal> {
 impl<'b> Report<'b> {
     /// Whether it holds no metrics, and is no envelope either.
     pub(super) fn is_none(&self) -> bool {
-        self.metrics == Metrics::Absent && self.data == Loose::Nothing
+        self.metrics == Metrics::Absent && self.data == Loose::Absent
     }
 
     /// Makes the batch that the report is, of metrics that `lookup` finds. A report without a time was made when it
@@ -123,16 +123,18 @@ impl<'b> Report<'b> {
             ("session_id", self.session_id),
             ("consent", self.consent),
         ] {
-            if let Some(text) = value.text() {
+            if let Some(text) = value.into_text() {
                 batch.name(attribute, text);
             }
         }
         let t = match self.timestamp {
-            Loose::Nothing => at(received_at_ms),
-            Loose::Text(ref text) => of_text(text).map_or_else(|| self.timestamp.number(), at),
-            _ => self.timestamp.number(),
+            Loose::Absent => at(received_at_ms),
+            Loose::Text(ref text) => of_text(text).map_or_else(|| self.timestamp.field(), at),
+            _ => self.timestamp.field(),
         };
-        let connection = self.connection.text();
+        // Each metric has its own copy of it: what is longer than a name means nothing.
+        let connection = self.connection.into_text();
+        let connection = connection.filter(|text| text.len() <= NAME_LENGTH_MAX);
         for (name, measured) in metrics {
             let sample = Sample {
                 metric: Field::Is(name),
@@ -142,7 +144,7 @@ impl<'b> Report<'b> {
             };
             match measured {
                 Measured::Value(value) => {
-                    let v = value.number();
+                    let v = value.field();
                     let mut sample = Sample { v, ..sample };
                     map(lookup, &mut sample, |_| None);
                     batch.samples.push(sample);
@@ -165,17 +167,17 @@ impl Stats<'_> {
             scale(&mut number, factor);
             number
         };
-        let sum = scaled(self.sum());
+        let sum = self.sum(factor);
         match found.map(|(metric, _)| metric.kind) {
             Some(Kind::Counter) => batch.samples.push(Sample { v: sum, ..sample }),
             Some(Kind::Distribution | Kind::Level) => batch.summaries.push(Summary {
                 sample,
-                count: self.count.number(),
+                count: self.count.field(),
                 sum,
-                min: scaled(self.min.number()),
-                max: scaled(self.max.number()),
+                min: scaled(self.min.field()),
+                max: scaled(self.max.field()),
                 percentiles: [&self.median, &self.p95, &self.p99]
-                    .map(|percentile| scaled(percentile.number())),
+                    .map(|percentile| scaled(percentile.field())),
             }),
             None => batch.samples.push(Sample {
                 refused: Some(Reason::UnknownMetric),
@@ -184,16 +186,17 @@ impl Stats<'_> {
         }
     }
 
-    /// The sum, else that of average and count.
-    fn sum(&self) -> Field<Number> {
-        match (self.sum.number(), self.avg.number(), self.count.number()) {
+    /// The sum, else that of average and count, times a factor; of what was only counted the count.
+    fn sum(&self, factor: f64) -> Field<Number> {
+        let mut sum = match (self.sum.field(), self.avg.field(), self.count.field()) {
             (Field::Absent, Field::Is(average), Field::Is(count)) => {
                 Field::Is(Number::Float(average.as_f64() * count.as_f64()))
             }
-            // A counter that was only counted.
-            (Field::Absent, Field::Absent, count) => count,
+            (Field::Absent, Field::Absent, count) => return count,
             (sum, ..) => sum,
-        }
+        };
+        scale(&mut sum, factor);
+        sum
     }
 }
 
@@ -281,15 +284,15 @@ impl<'de> Visitor<'de> for MeasuredVisitor {
         Ok(Measured::Value(Loose::Text(Cow::Borrowed(text))))
     }
 
-    absent!(Measured::Value(Loose::Other) => visit_bool: bool, visit_i64: i64, visit_str: &str);
+    absent!(Measured::Value(Loose::Wrong) => visit_bool: bool, visit_i64: i64, visit_str: &str);
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Measured::Value(Loose::Nothing))
+        Ok(Measured::Value(Loose::Absent))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Measured::Value(Loose::Other))
+        Ok(Measured::Value(Loose::Wrong))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -261,13 +261,16 @@ pub(super) fn sample<'b>(known: &Known<'b, '_>, point: &Point<'b>) -> Sample<'b>
         .or_else(|| said("label"))
         .or_else(|| said(key?))
         .or_else(|| of_name.map(Cow::Owned));
-    let connection = meaning.map_or("connection", Meaning::connection_from);
+    let connection = meaning
+        .and_then(Meaning::connection_from)
+        .and_then(said)
+        .or_else(|| said("connection"));
     Sample {
         metric: Field::Is(name),
         t: Field::Is(Number::Unsigned(point.time_ns / NS_IN_MS)),
         v: Field::Absent,
         label: field(label),
-        connection: field(said(connection)),
+        connection: field(connection),
         refused: None,
     }
 }

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::gather::{Gather, Known, Scope};
-use super::loose::{Each, Loose, Numbers, Pairs};
+use super::loose::{Each, Numbers, Pairs};
 use super::point::{Buckets, Explicit, Exponential, Instrument, Kind, Point, Spread};
+use crate::doors::foreign::Loose;
 use crate::doors::refusal::Refusal;
 
 /// A list that has not been read yet.

@@ -7,62 +7,23 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
 use super::point::{Attributes, CUMULATIVE, DELTA};
-use super::protobuf::whole;
+use crate::doors::foreign::Loose;
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::Number;
 
 /// 2^63: far above all times and counts.
 const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0 * 1_024.0;
 
-/// A value that is no list and no object.
-#[derive(Debug, Default, PartialEq)]
-pub(super) enum Loose<'b> {
-    /// It is not there, or null.
-    #[default]
-    Absent,
-    Bool(bool),
-    Number(Number),
-    Text(Cow<'b, str>),
-    /// A list, or an object.
-    Wrong,
-}
-
-impl<'b> Loose<'b> {
-    pub(super) fn text(self) -> Option<Cow<'b, str>> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
+/// What protobuf's mapping to JSON makes of values.
+impl Loose<'_> {
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Bool(is_true) => *is_true,
             Self::Text(text) => text == "true",
             _ => false,
-        }
-    }
-
-    /// A number, be it written as text; `None` if there is none.
-    pub(super) fn number(&self) -> Option<Number> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(text) => {
-                let text = text.trim();
-                let signed = || text.parse().ok().map(whole);
-                let float = || text.parse().ok().map(Number::Float);
-                text.parse()
-                    .ok()
-                    .map(Number::Unsigned)
-                    .or_else(signed)
-                    .or_else(float)
-            }
-            Self::Absent | Self::Bool(_) | Self::Wrong => None,
         }
     }
 
@@ -117,60 +78,6 @@ impl<'b> Loose<'b> {
             Self::Text(text) if text == "AGGREGATION_TEMPORALITY_CUMULATIVE" => CUMULATIVE,
             _ => self.whole().unwrap_or(0),
         }
-    }
-}
-
-struct LooseVisitor;
-
-impl<'de> Visitor<'de> for LooseVisitor {
-    type Value = Loose<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Loose<'de>, E> {
-        Ok(Loose::Absent)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Loose<'de>, E> {
-        Ok(Loose::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Loose<'de>, E> {
-        Ok(Loose::Number(Number::Unsigned(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Loose<'de>, E> {
-        Ok(Loose::Number(whole(value)))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Loose<'de>, E> {
-        Ok(Loose::Number(Number::Float(value)))
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Loose<'de>, E> {
-        Ok(Loose::Text(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Loose<'de>, E> {
-        Ok(Loose::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Loose<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Loose::Wrong)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Loose::Wrong)
-    }
-}
-
-impl<'de: 'b, 'b> Deserialize<'de> for Loose<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(LooseVisitor)
     }
 }
 

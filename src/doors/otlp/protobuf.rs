@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::gather::{Gather, Scope};
 use super::point::{Attributes, Buckets, Instrument, Kind, Point};
 use super::wire::{Fields, Wire};
+use crate::doors::foreign::whole;
 use crate::doors::refusal::Refusal;
 use crate::intake::offer::Number;
 
@@ -150,15 +151,6 @@ fn read_number(mut message: Fields<'_>) -> Result<Point<'_>, Refusal> {
         }
     }
     Ok(point)
-}
-
-/// An integer that may be negative.
-pub(super) fn whole(value: i64) -> Number {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "negative: it is refused, whatever its digits"
-    )]
-    u64::try_from(value).map_or(Number::Float(value as f64), Number::Unsigned)
 }
 
 fn read_histogram(mut message: Fields<'_>) -> Result<Point<'_>, Refusal> {

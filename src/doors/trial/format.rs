@@ -21,16 +21,24 @@ impl Format {
     /// Guesses the format by what a payload begins with and by its keys.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
-        match body.trim_ascii_start().first() {
-            Some(b'{' | b'[' | 0xef) => match json::text_of(body).ok().and_then(path_of) {
-                Some("/collect") => Self::Faro,
-                Some("/v1/metrics") => Self::Otlp(otlp::Encoding::Json),
-                Some("/pdc_pos_offline/metrics") => Self::Legacy,
-                _ => Self::Native(terminal_v1::Format::Json),
-            },
-            // A map of MessagePack.
-            Some(0x80..=0x8f | 0xde | 0xdf) => Self::Native(terminal_v1::Format::MessagePack),
-            _ => Self::Otlp(otlp::Encoding::Protobuf),
+        // A map of MessagePack.
+        if let Some(0x80..=0x8f | 0xde | 0xdf) = body.first() {
+            return Self::Native(terminal_v1::Format::MessagePack);
+        }
+        let text = json::text_of(body).ok().map(str::trim_ascii);
+        let Some(text) = text.filter(|text| text.starts_with(['{', '[']) || text.is_empty()) else {
+            return Self::Otlp(otlp::Encoding::Protobuf);
+        };
+        match path_of(text) {
+            Some("/collect") => Self::Faro,
+            Some("/v1/metrics") => Self::Otlp(otlp::Encoding::Json),
+            Some("/pdc_pos_offline/metrics") => Self::Legacy,
+            Some(_) => Self::Native(terminal_v1::Format::Json),
+            // The first field of a request in protobuf begins with the byte of a line feed, and what follows is its length.
+            None if body.starts_with(b"\n") && !body.ends_with(b"}") => {
+                Self::Otlp(otlp::Encoding::Protobuf)
+            }
+            None => Self::Native(terminal_v1::Format::Json),
         }
     }
 

@@ -19,15 +19,13 @@ use crate::auth::Who;
 use crate::doors::foreign::{self, Rule, Rules};
 use crate::doors::refusal::Refusal;
 use crate::doors::terminal_v1::{self, Parsed, offer, open_envelope};
-use crate::doors::{faro, legacy, otlp};
+use crate::doors::{Limits, faro, legacy, otlp};
 use crate::intake::limits::Class;
 use crate::intake::offer::{Field, Mark, Number, Sample};
 use crate::intake::report::Part;
 use crate::intake::{Offer, Offers, rehearse};
 use crate::mapping::{Door, Heard, Lookup};
 
-/// How long a body may be once it is out of its envelope. Unit: bytes.
-const ENVELOPE_BYTES_MAX: usize = 16 << 20;
 /// Texts of a payload that are shown are cut to this. Unit: characters.
 const SHOWN_MAX: usize = 60;
 
@@ -38,6 +36,8 @@ pub struct By<'r> {
     pub rules: &'r Rules,
     /// The metrics that are known.
     pub catalogue: &'r Catalogue,
+    /// What a request may hold.
+    pub limits: Limits,
     /// How many values a histogram may stand for, for each second of its span.
     pub histogram_values_per_s: u64,
     /// The time. Unit: Unix ms.
@@ -90,11 +90,19 @@ pub struct Item {
 /// # Errors
 /// When its door would refuse it whole.
 pub fn trial(body: &[u8], format: Format, by: By<'_>) -> Result<Trial, Refusal> {
+    if body.len() > by.limits.decoded_bytes_max {
+        let most = by.limits.decoded_bytes_max;
+        return Err(Refusal::TooLarge(most, "after decompression"));
+    }
     match format {
         Format::Native(encoding) => native(body, encoding, by),
-        Format::Legacy => as_foreign(body, Door::Legacy, &by.rules.legacy, by, |lookup| {
-            legacy::batches(body, lookup, by.arrival_ms(Field::Absent))
-        }),
+        Format::Legacy => {
+            let mut inner = None;
+            as_foreign(body, Door::Legacy, &by.rules.legacy, by, |lookup| {
+                let arrival_ms = by.arrival_ms(Field::Absent);
+                legacy::batches(body, &mut inner, lookup, arrival_ms, by.limits)
+            })
+        }
         Format::Faro => as_foreign(body, Door::Faro, &by.rules.faro, by, |lookup| {
             let arrival_ms = by.arrival_ms(Field::Absent);
             faro::batches(body, lookup, by.rules.are_faro_logs_counted, arrival_ms)
@@ -107,8 +115,8 @@ pub fn trial(body: &[u8], format: Format, by: By<'_>) -> Result<Trial, Refusal> 
 
 fn native(body: &[u8], format: terminal_v1::Format, by: By<'_>) -> Result<Trial, Refusal> {
     let limits = terminal_v1::Limits {
-        batches_max: usize::MAX,
-        samples_max: usize::MAX,
+        batches_max: by.limits.batches_max,
+        samples_max: by.limits.samples_max,
     };
     let malformed = |error: terminal_v1::ParseError| Refusal::Malformed(error.to_string());
     let mut inner = None;
@@ -116,7 +124,7 @@ fn native(body: &[u8], format: terminal_v1::Format, by: By<'_>) -> Result<Trial,
         Parsed::Request(request) => (request, body),
         // What it says stands on no line of the file.
         Parsed::Envelope(envelope) => {
-            let opened = inner.insert(open_envelope(&envelope, ENVELOPE_BYTES_MAX)?);
+            let opened = inner.insert(open_envelope(&envelope, by.limits.decoded_bytes_max)?);
             match terminal_v1::parse(&opened.body, opened.format, limits).map_err(malformed)? {
                 Parsed::Request(request) => (request, &[][..]),
                 Parsed::Envelope(_) | Parsed::Plain(_) => {
@@ -172,6 +180,12 @@ fn as_foreign<'b>(
         heard: Some(&heard),
     };
     let batches = read(lookup)?;
+    if batches.len() > by.limits.batches_max {
+        return Err(Refusal::TooManyBatches(by.limits.batches_max));
+    }
+    if batches.iter().map(foreign::Batch::len).sum::<usize>() > by.limits.samples_max {
+        return Err(Refusal::TooManySamples(by.limits.samples_max));
+    }
     let offers: Vec<_> = batches
         .iter()
         .map(|batch| batch.offer(&Who::Anybody, rule, door.name(), Mark::Content(body)))
@@ -243,7 +257,7 @@ fn items_of((index, batch): (usize, &Offer<'_>)) -> Vec<Item> {
         rejected: None,
         ignored: Vec::new(),
     };
-    let who = |text: Option<&str>| text.unwrap_or("?").to_owned();
+    let who = |text: Option<&str>| shown(text.unwrap_or("?"));
     let sender = format!("{} {}", who(batch.store_id), who(batch.terminal_id));
     let mut items = vec![item(Part::Whole, "batch of", sender, "")];
     let mut number = 0;
@@ -262,10 +276,8 @@ fn items_of((index, batch): (usize, &Offer<'_>)) -> Vec<Item> {
         items.push(of_sample(sample, text(&sample.v)));
     }
     for histogram in batch.histograms {
-        let buckets = histogram.buckets.value();
-        let count = buckets.map_or(0, |buckets| {
-            buckets.iter().map(|(_, count)| count).sum::<u64>()
-        });
+        let buckets = histogram.buckets.value().into_iter().flatten();
+        let count = buckets.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
         items.push(of_sample(&histogram.sample, format!("{count} values")));
     }
     for summary in batch.summaries {
@@ -289,7 +301,8 @@ fn items_of((index, batch): (usize, &Offer<'_>)) -> Vec<Item> {
 }
 
 /// A text of a stranger, as it may be shown: short, and without characters that steer a terminal.
-fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let visible = text.chars().filter(|character| !character.is_control());
     visible.take(SHOWN_MAX).collect()
 }

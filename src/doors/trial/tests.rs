@@ -8,6 +8,7 @@ fn tried(body: &str) -> Trial {
     let by = By {
         rules: &Rules::default(),
         catalogue: &Catalogue::default(),
+        limits: Limits::default(),
         histogram_values_per_s: 1_000,
         now_ms: NOW_MS,
         received_at_ms: None,
@@ -97,6 +98,7 @@ fn of_foreign_payloads_every_name_is_explained() {
     let by = By {
         rules: &rules,
         catalogue: &Catalogue::default(),
+        limits: Limits::default(),
         histogram_values_per_s: 1_000,
         now_ms: NOW_MS,
         received_at_ms: None,
@@ -135,4 +137,42 @@ fn a_format_is_recognised_by_how_a_payload_begins() {
     ] {
         assert_eq!(Format::of(body), expected);
     }
+}
+
+/// Each of them is what a client sends; what the fuzzer starts from must not rot.
+#[test]
+fn the_seeds_of_the_fuzzer_are_recognised_and_hold_something_to_judge() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/trial");
+    let rule = Rule {
+        is_consent_assumed: true,
+        store: Some("s".into()),
+    };
+    let rules = Rules {
+        legacy: rule.clone(),
+        faro: rule.clone(),
+        otlp: rule,
+        ..Rules::default()
+    };
+    let mut seeds = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let body = std::fs::read(&path).unwrap();
+        let by = By {
+            rules: &rules,
+            catalogue: &Catalogue::default(),
+            limits: Limits::default(),
+            histogram_values_per_s: 1_000,
+            now_ms: NOW_MS,
+            received_at_ms: None,
+        };
+        let tried = trial(&body, Format::of(&body), by).unwrap();
+        let outcomes = tried.outcomes;
+        let is_envelope = path.ends_with("envelope");
+        assert!(
+            is_envelope || outcomes.accepted >= 4,
+            "{path:?}: {outcomes:?}"
+        );
+        seeds += 1;
+    }
+    assert!(seeds >= 8);
 }

@@ -19,7 +19,7 @@ impl Tapping {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (sender, lines) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::sync_channel(1_024);
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {

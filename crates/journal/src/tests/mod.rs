@@ -5,6 +5,7 @@ mod crashes;
 mod damage;
 mod faults;
 mod fixtures;
+mod kept;
 mod missing;
 mod model;
 mod power_cut;

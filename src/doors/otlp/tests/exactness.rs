@@ -198,3 +198,67 @@ fn the_page_says_how_far_each_scale_is_off() {
         assert!(page.contains(&line), "{line}");
     }
 }
+
+/// Ten thousand durations in ms, spread as those of a till are: half of them under 400 ms, one in a hundred over 6 s.
+fn durations() -> Vec<f64> {
+    let share = |at: u32| (f64::from(at) + 0.5) / 10_000.0;
+    let value = |share: f64| 400.0 * (share / (1.0 - share)).powf(0.6);
+    (0..10_000).map(|at| value(share(at))).collect()
+}
+
+/// How far p50, p95 and p99 are off, as a line of docs/figures.md. Unit: percent.
+fn line(name: &str, percentiles: &[(f64, f64)]) -> String {
+    let off = |(exact, read): (f64, f64)| 100.0 * (read - exact) / exact;
+    let [p50, .., p95, p99] = percentiles else {
+        panic!()
+    };
+    let [p50, p95, p99] = [p50, p95, p99].map(|pair| format!("{:+.2} %", off(*pair)));
+    format!("| {name} | {p50} | {p95} | {p99} |")
+}
+
+#[test]
+fn the_figures_are_those_of_ten_thousand_durations() {
+    let values = durations();
+    let page = include_str!("../../../../docs/figures.md");
+    let mut lines: Vec<String> = [3, 4, 5, 8, 16]
+        .map(|scale| {
+            let data = exponential(&values, scale, true).unwrap();
+            line(
+                &format!("exponential, scale {scale}"),
+                &percentiles(&values, data),
+            )
+        })
+        .to_vec();
+    let explicit = percentiles(&values, explicit(&values, true));
+    lines.push(line("explicit, the SDKs' own bounds", &explicit));
+    lines.insert(0, line("single values, native format", &native(&values)));
+    for line in &lines {
+        assert!(
+            page.contains(line),
+            "docs/figures.md lacks one of\n{}",
+            lines.join("\n")
+        );
+    }
+}
+
+/// The same percentiles of values that are posted one by one.
+fn native(values: &[f64]) -> Vec<(f64, f64)> {
+    let mut recorded = tillwatch_model::SparseHistogram::default();
+    for value in values {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "some minutes in µs"
+        )]
+        recorded.record((value * 1e3).round() as u64);
+    }
+    let (indices, counts) = recorded.into_parts();
+    let quantiles = ["0.5", "0.75", "0.9", "0.95", "0.99"].map(|q| Quantile::parse(q).unwrap());
+    let read = values_at(&indices, &counts, &quantiles).unwrap();
+    let exact =
+        quantiles.map(|q| values[usize::try_from(q.rank(values.len() as u64)).unwrap() - 1]);
+    exact
+        .into_iter()
+        .zip(read.into_iter().map(|value| value as f64 / 1e3))
+        .collect()
+}
