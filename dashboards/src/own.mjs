@@ -14,7 +14,7 @@ export function ownRow(where) {
     g.row('Metrics of your own'),
     g.timeseries({
       title: 'Own metrics by hour',
-      description: 'The 95th percentile of each hour, late data included, in the unit that the metric is named after. Of counters it says how large one report is. Without a line, no metric of your own is declared (docs/own_metrics.md).',
+      description: 'The 95th percentile of each hour, late data included, in the unit that the metric is named after. Counters are in the table alone. Without a line, no metric of your own is declared (docs/own_metrics.md).',
       targets: [
         g.sql(`
           SELECT time, metric, tillwatch_bucket_value_v1(p95[1]) / tillwatch_scale_v1(metric) AS p95
@@ -23,6 +23,7 @@ export function ownRow(where) {
             FROM ${view}
             WHERE ${own} AND $__timeFilter(${time})
             GROUP BY time, metric
+            HAVING sum(length(hist.1)) > 0
           )
           ORDER BY time`),
       ],
@@ -32,17 +33,17 @@ export function ownRow(where) {
     }),
     g.table({
       title: 'Own metrics of the last day',
-      description: 'Each metric and label in the unit that the metric is named after. Samples over a threshold are counted exactly; the thresholds are those of the declaration.',
+      description: 'Each metric and label in the unit that the metric is named after. A counter has a sum and no percentiles. Samples over a threshold are counted exactly; the thresholds are those of the declaration.',
       targets: [
         g.sql(
           `
           SELECT metric AS "Metric", label AS "Label", samples AS "Samples", total AS "Sum",
-            tillwatch_bucket_value_v1(p[1]) / tillwatch_scale_v1(metric) AS "p50",
-            tillwatch_bucket_value_v1(p[2]) / tillwatch_scale_v1(metric) AS "p95",
-            tillwatch_bucket_value_v1(p[3]) / tillwatch_scale_v1(metric) AS "p99", greatest AS "Greatest",
+            if(buckets = 0, NULL, tillwatch_bucket_value_v1(p[1]) / tillwatch_scale_v1(metric)) AS "p50",
+            if(buckets = 0, NULL, tillwatch_bucket_value_v1(p[2]) / tillwatch_scale_v1(metric)) AS "p95",
+            if(buckets = 0, NULL, tillwatch_bucket_value_v1(p[3]) / tillwatch_scale_v1(metric)) AS "p99", greatest AS "Greatest",
             over_first AS "Over the first threshold", over_second AS "Over the second"
           FROM (
-            SELECT metric, label, sum(count) AS samples, sum(sum_wire) AS total, max(max_wire) AS greatest,
+            SELECT metric, label, sum(count) AS samples, sum(sum_wire) AS total, max(max_wire) AS greatest, sum(length(hist.1)) AS buckets,
               quantilesExactWeightedArray(0.5, 0.95, 0.99)(hist.1, hist.2) AS p,
               sum(over_low) AS over_first, sum(over_high) AS over_second
             FROM v_rollup_1m
