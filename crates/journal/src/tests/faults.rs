@@ -1,6 +1,7 @@
 //! Failing syncs and writes, full disks, used-up budgets: on the simulated disk.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::crashes::recover;
 use super::simulated::{Faults, Image, Loss, SimulatedDisk};
@@ -162,21 +163,28 @@ fn a_full_disk_uses_the_reserve_then_refuses_and_recovers_by_itself() {
 }
 
 #[test]
-fn on_a_full_disk_a_release_makes_room() {
-    let settings = Settings {
-        budget_bytes: 1000 * 8192,
-        ..small(DIR)
-    };
-    let (disk, opened) = start(&settings);
-    wait_for_reserve(&opened.journal, &settings);
-    disk.set_faults(Faults {
-        capacity_bytes: Some(0),
-        ..Faults::default()
-    });
-    append_until_refused(&opened, 1);
-    opened.journal.release(opened.journal.durable());
-    while opened.append(b"there is room again").is_err() {}
-    assert!(!opened.journal.stats().is_full);
+fn on_a_full_disk_a_release_makes_room_whatever_is_kept() {
+    for keep in [Duration::ZERO, Duration::from_secs(3_600)] {
+        let settings = Settings {
+            budget_bytes: 1000 * 8192,
+            keep,
+            ..small(DIR)
+        };
+        let (disk, opened) = start(&settings);
+        wait_for_reserve(&opened.journal, &settings);
+        disk.set_faults(Faults {
+            capacity_bytes: Some(0),
+            ..Faults::default()
+        });
+        append_until_refused(&opened, 1);
+        opened.journal.release(opened.journal.durable());
+        let started = Instant::now();
+        while opened.append(b"there is room again").is_err() {
+            let waited = started.elapsed();
+            assert!(waited.as_secs() < 30, "what is kept is in the way");
+        }
+        assert!(!opened.journal.stats().is_full);
+    }
 }
 
 #[test]
