@@ -110,3 +110,47 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Declarations, ConfigError>
     }
     Ok(declarations)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn declared(names: &[&str]) -> Result<Declarations, ConfigError> {
+        let one = |name: &&str| {
+            format!(
+                "[[metrics]]\nname = \"{name}\"\nkind = \"counter\"\nunit = \"count\"\nhelp = \"Counts.\"\n"
+            )
+        };
+        let text: String = names.iter().map(one).collect();
+        read(Path::new("tillwatch.toml"), &text)
+    }
+
+    #[test]
+    fn two_names_of_one_code_are_refused_because_a_journal_could_not_tell_them_apart() {
+        let mut names = HashMap::new();
+        let pair = (0..10_000).find_map(|number| {
+            let name = format!("m{number}");
+            let code = declared(&[&name]).unwrap().metrics[0].metric.code();
+            names.insert(code, name.clone()).map(|other| (other, name))
+        });
+        let (one, other) = pair.unwrap();
+        let said = declared(&[&one, &other]).unwrap_err().to_string();
+        assert!(
+            said.contains("line 6: ") && said.contains("the code of another"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn there_are_no_more_metrics_than_there_may_be() {
+        let names: Vec<String> = (0..=METRICS_MAX)
+            .map(|number| format!("m{number}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(declared(&names[1..]).unwrap().metrics.len(), METRICS_MAX);
+        let said = declared(&names).unwrap_err().to_string();
+        assert!(said.contains("there may be 64"), "{said}");
+    }
+}

@@ -118,32 +118,15 @@ fn native(body: &[u8], format: terminal_v1::Format, by: By<'_>) -> Result<Trial,
         batches_max: by.limits.batches_max,
         samples_max: by.limits.samples_max,
     };
-    let malformed = |error: terminal_v1::ParseError| Refusal::Malformed(error.to_string());
     let mut inner = None;
-    let (request, text) = match terminal_v1::parse(body, format, limits).map_err(malformed)? {
+    let (request, text) = match parsed(body, format, limits)? {
         Parsed::Request(request) => (request, body),
         // What it says stands on no line of the file.
         Parsed::Envelope(envelope) => {
             let opened = inner.insert(open_envelope(&envelope, by.limits.decoded_bytes_max)?);
-            match terminal_v1::parse(&opened.body, opened.format, limits).map_err(malformed)? {
-                Parsed::Request(request) => (request, &[][..]),
-                Parsed::Envelope(_) | Parsed::Plain(_) => {
-                    return Err(Refusal::Malformed(
-                        "an envelope is in an envelope".to_owned(),
-                    ));
-                }
-            }
+            (bare(&opened.body, opened.format, limits)?, &[][..])
         }
-        Parsed::Plain(plain) => {
-            match terminal_v1::parse(plain, format, limits).map_err(malformed)? {
-                Parsed::Request(request) => (request, plain),
-                Parsed::Envelope(_) | Parsed::Plain(_) => {
-                    return Err(Refusal::Malformed(
-                        "an envelope is in an envelope".to_owned(),
-                    ));
-                }
-            }
-        }
+        Parsed::Plain(plain) => (bare(plain, format, limits)?, plain),
     };
     let batches = request.batches.iter().enumerate();
     let offers: Vec<_> = batches
@@ -163,6 +146,29 @@ fn native(body: &[u8], format: terminal_v1::Format, by: By<'_>) -> Result<Trial,
         item.line = places.get(&item.place).copied();
     }
     Ok(trial)
+}
+
+fn parsed(
+    body: &[u8],
+    format: terminal_v1::Format,
+    limits: terminal_v1::Limits,
+) -> Result<Parsed<'_>, Refusal> {
+    let parsed = terminal_v1::parse(body, format, limits);
+    parsed.map_err(|error| Refusal::Malformed(error.to_string()))
+}
+
+/// What was in an envelope, which is no envelope again.
+fn bare(
+    body: &[u8],
+    format: terminal_v1::Format,
+    limits: terminal_v1::Limits,
+) -> Result<terminal_v1::Request<'_>, Refusal> {
+    match parsed(body, format, limits)? {
+        Parsed::Request(request) => Ok(request),
+        Parsed::Envelope(_) | Parsed::Plain(_) => Err(Refusal::Malformed(
+            "an envelope is in an envelope".to_owned(),
+        )),
+    }
 }
 
 fn as_foreign<'b>(

@@ -227,6 +227,31 @@ async fn a_batch_is_explained_sample_by_sample_before_and_after_its_seal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_journal_keep_is_shown_no_more_although_its_file_is_there() {
+    let kept = [
+        ("TILLWATCH_SEAL_INTERVAL", "100ms"),
+        ("TILLWATCH_JOURNAL_KEEP", "0s"),
+    ];
+    let server = Server::start_with(&kept).await;
+    let batch = Batch::new("store-1").value_now("lcp_ms", 1.0);
+    server.taken(&batch.0).await;
+    wait_sealed(&server).await;
+    let text = |key: &str| batch.0[key].as_str().unwrap().to_owned();
+    let path = format!("store-1/{}/{}/0", text("terminal_id"), text("queue"));
+    let started = std::time::Instant::now();
+    loop {
+        let answer = explained(&server, &path).await;
+        assert_eq!(answer["numbers"]["state"], "counted");
+        if answer["records"] == json!([]) {
+            break;
+        }
+        assert!(started.elapsed().as_secs() < 30, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_a_key_is_explained_by_the_key() {
     let server = Server::start().await;
     let batch = Batch::new("store-1")
