@@ -96,6 +96,8 @@ test('a day at the till: online, without a network, a reload, and online again',
   await person.sell('Still water', 'Six eggs');
   await person.see('2 sales waiting');
   await person.put('Banana');
+  // A reload ends what is being written; only what is on disk comes back.
+  await until(() => page.evaluate(async () => (await store.all('cart')).some(({ name }) => name === 'Banana')), 'the cart on disk');
 
   await page.reload();
   await person.see('2 sales waiting');
