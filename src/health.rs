@@ -38,6 +38,12 @@ impl Health {
         }
     }
 
+    /// Whether batches are taken in.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.faults().is_empty()
+    }
+
     fn faults(&self) -> Vec<&'static str> {
         let doubt = self.clock.status().doubt;
         [

@@ -34,6 +34,7 @@ pub mod persist;
 pub mod credentials;
 
 pub mod holdings;
+pub mod fleet;
 pub mod query;
 pub mod export;
 pub mod admin;

@@ -88,6 +88,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["clock", "world", "auth", "audit_log", "persist"],
     ),
     ("holdings", &["tasks", "aggregate", "persist"]),
+    ("fleet", &["aggregate"]),
     (
         "query",
         &[
@@ -97,10 +98,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "aggregate",
             "persist",
             "holdings",
+            "fleet",
             "self_metrics",
         ],
     ),
-    ("export", &["aggregate"]),
+    ("export", &["aggregate", "fleet"]),
     (
         "admin",
         &[
@@ -151,6 +153,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "aggregate",
             "persist",
             "holdings",
+            "fleet",
             "query",
             "export",
             "admin",
@@ -184,6 +187,7 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
         "aggregate",
         &["tokio", "axum", "hyper", "metrics", "tracing"],
     ),
+    ("fleet", &["tokio", "axum", "hyper", "metrics", "tracing"]),
     ("room", &["axum", "hyper", "metrics", "tracing"]),
     ("auth", &["tokio", "axum", "hyper", "metrics"]),
     // What reads bytes of a format, or speaks HTTP, is a door.

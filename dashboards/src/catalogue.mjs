@@ -73,6 +73,8 @@ export function knownSeries() {
   add('pos_terminals_reporting', 'gauge', 'store_id');
   add('pos_terminals_sync_failing', 'gauge', 'store_id');
   add('pos_terminals_sync_slow', 'gauge', 'store_id');
+  add('pos_terminals_silent', 'gauge', 'store_id');
+  add('pos_terminals_silent_with_sales', 'gauge', 'store_id');
   add('pos_terminals', 'gauge', 'release');
   add('pos_late_samples_total', 'counter', 'store_id', 'age_up_to');
   const selfLabels = {

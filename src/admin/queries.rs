@@ -37,6 +37,10 @@ pub(super) async fn terminals(State(query): State<Arc<Query>>, id: Id, asked: As
     timed(id, async { query.terminals(&parameters(asked)?).await }).await
 }
 
+pub(super) async fn silent(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
+    timed(id, async { query.silent(&parameters(asked)?).await }).await
+}
+
 pub(super) async fn summaries(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
     timed(id, async { query.summaries(&parameters(asked)?).await }).await
 }

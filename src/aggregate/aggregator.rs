@@ -156,6 +156,7 @@ impl Aggregator {
                     ..Terminal::default()
                 };
                 saved.restore_levels(&mut terminal, &layout, &self.catalogue);
+                saved.restore_habit(&mut terminal);
                 (key, terminal)
             })
             .collect();

@@ -48,9 +48,8 @@ impl Aggregator {
         let is_app = is_app(&header);
         let (mut terminal, is_fresh, lost) = if header.is_keyed {
             let is_fresh = !self.keys.contains_key(&header.queue);
-            let terminals = (!is_app).then_some(&mut self.terminals);
-            let terminal =
-                terminals.and_then(|terminals| touch(terminals, &header, shared, is_named));
+            let has_terminal = is_named && !is_app;
+            let terminal = touch(&mut self.terminals, &header, shared, has_terminal);
             (terminal, is_fresh, 0)
         } else {
             numbered(&mut self.terminals, &mut self.totals, &header, shared)
@@ -108,18 +107,19 @@ impl Aggregator {
             if metric.per_terminal {
                 self.terminal_hours.add(&arrival, number);
             }
-            if self.live.add(&arrival)
-                && let Some(terminal) = &mut terminal
-            {
-                note_last(terminal, &self.layout, &arrival);
+            let is_live = self.live.add(&arrival);
+            if let Some(terminal) = &mut terminal {
+                note(terminal, &self.layout, &arrival, is_live);
             }
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let mut rows = open_rows(opened) - rows_before;
+        if let Some(terminal) = &mut terminal {
+            terminal.hear(&aside.events, header.applied_offset_ms);
+        }
         let names = (&self.releases, &mut self.event_names);
-        rows += self
-            .event_groups
-            .add(aside.events, (&header, shared), names);
+        let batch = (&header, shared);
+        rows += self.event_groups.add(aside.events, batch, names);
         rows += self.summaries.add(&aside.summaries, &header, shared);
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
         if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
@@ -298,8 +298,12 @@ fn open_rows(
     windows.len() + (terminal_hours.len() + sessions.len()) / 2
 }
 
-/// Keeps what a terminal said last.
-fn note_last(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>) {
+/// Keeps when a terminal measured and, of what is live, what it said last.
+fn note(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>, is_live: bool) {
+    terminal.habit.note(arrival.t_ms);
+    if !is_live {
+        return;
+    }
     if let Some(at) = layout.place(arrival.metric).level {
         terminal.keep_level(at, last_value(arrival));
     }
@@ -333,16 +337,16 @@ fn key_of<'h>(header: &BatchHeader<'h>) -> TerminalRef<'h> {
     }
 }
 
-/// The terminal of a keyed batch; `None`: it has no place. In a store without series it gets none: nobody
-/// would see it.
+/// The terminal of a keyed batch; `None`: it has no place. An application has none, and in a store without series it
+/// gets none: nobody would see it.
 fn touch<'t>(
     terminals: &'t mut Terminals,
     header: &BatchHeader<'_>,
     shared: Shared,
-    is_named: bool,
+    has_terminal: bool,
 ) -> Option<&'t mut Terminal> {
     let now_ms = header.received_at_ms;
-    is_named.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
+    has_terminal.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
 }
 
 /// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches are lost by

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tillwatch_model::{Catalogue, Metric};
+use tillwatch_model::{Catalogue, EventKind, Habit, Metric};
 
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{
     Buckets, ClassicHistogram, LATE_AGES, ReleaseLive, SKEW_BOUNDS_MS, StoreLive,
 };
-use crate::aggregate::terminals::{LastValue, Terminal};
+use crate::aggregate::terminals::{LastValue, Said, Terminal};
 
 /// A histogram with the bounds it was counted in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -219,6 +219,12 @@ pub struct SavedTerminal {
     /// Whether the terminal's store was retired since the terminal last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
+    /// When the terminal is used to report.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    habit: String,
+    /// What the terminal last reported of its state, and when that was, Unix ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    said: Option<(String, i64)>,
     levels: BTreeMap<String, (i64, u64)>,
     /// By how much the time of each level was corrected, for those whose was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -243,6 +249,14 @@ impl SavedTerminal {
             offset_at_ms: terminal.offset_at_ms,
             clock_jumps: terminal.clock_jumps,
             is_retired: terminal.is_retired,
+            habit: if terminal.habit.is_empty() {
+                String::new()
+            } else {
+                terminal.habit.to_text()
+            },
+            said: terminal
+                .said
+                .map(|said| (said.kind.name().to_owned(), said.t_ms)),
             corrected_ms: corrected
                 .map(|(name, last)| (name.clone(), last.t_ms - last.t_raw_ms))
                 .collect(),
@@ -251,6 +265,15 @@ impl SavedTerminal {
                 .map(|(name, last)| (name.clone(), (last.t_ms, last.value)))
                 .collect(),
         }
+    }
+
+    /// Puts back when the terminal is used to report, and what it last said.
+    pub fn restore_habit(&self, terminal: &mut Terminal) {
+        terminal.habit = Habit::from_text(&self.habit);
+        terminal.said = self.said.as_ref().map(|(kind, t_ms)| Said {
+            kind: EventKind::of_name(kind),
+            t_ms: *t_ms,
+        });
     }
 
     /// Puts the last values back.

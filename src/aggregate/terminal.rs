@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use tillwatch_model::SeqWindow;
+use tillwatch_model::event::{EventKind, EventReading};
 use tillwatch_model::sequence::{LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent};
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
+use tillwatch_model::{Habit, SeqWindow};
 
 use crate::aggregate::layout::Trouble;
 use crate::aggregate::row_quota::HourRows;
@@ -55,6 +56,15 @@ impl LastValue {
     }
 }
 
+/// What a terminal reported of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// What has happened.
+    pub kind: EventKind,
+    /// When it happened, corrected, Unix ms.
+    pub t_ms: i64,
+}
+
 /// One terminal.
 #[derive(Debug, Clone, Default)]
 pub struct Terminal {
@@ -74,6 +84,10 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Queues that made room for others, by id, and when they did: whatever comes of them may have been counted.
     pub tombstones: Vec<([u8; 16], i64)>,
+    /// When the terminal is used to report.
+    pub habit: Habit,
+    /// What the terminal last reported of its connection, its battery or its end.
+    pub said: Option<Said>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
     /// When a synchronisation of the terminal last failed, corrected, Unix ms; 0: none has since the start. Not kept
@@ -184,6 +198,21 @@ impl Terminal {
         }
     }
 
+    /// Notes what the terminal reported of its state last.
+    pub(super) fn hear(&mut self, events: &[EventReading], applied_offset_ms: i64) {
+        for event in events {
+            let is_state = matches!(
+                event.kind,
+                EventKind::Offline | EventKind::Online | EventKind::Shutdown | EventKind::Battery
+            );
+            let t_ms = event.t_raw_ms.saturating_add(applied_offset_ms);
+            if is_state && self.said.is_none_or(|said| said.t_ms <= t_ms) {
+                let kind = event.kind;
+                self.said = Some(Said { kind, t_ms });
+            }
+        }
+    }
+
     /// Notes when something was last wrong with the terminal's synchronisation.
     pub(super) fn note_trouble(&mut self, trouble: Trouble, t_ms: i64) {
         let last_ms = match trouble {
@@ -216,6 +245,14 @@ impl Terminal {
         lost_with_queues
     }
 
+    /// Forgets all but what tells a resend from a new batch.
+    pub fn retire(&mut self) {
+        self.is_retired = true;
+        self.levels.clear();
+        self.habit = Habit::default();
+        self.said = None;
+    }
+
     /// The clock was trusted at this time. Whether anything was noted of a later one.
     pub(super) fn set_right(&mut self, at_ms: i64) -> bool {
         let mut is_wrong = put_right(&mut self.last_seen_ms, at_ms);
@@ -233,6 +270,10 @@ impl Terminal {
         }
         for (_, since_ms) in &mut self.tombstones {
             is_wrong |= put_right(since_ms, at_ms);
+        }
+        is_wrong |= self.habit.set_right(at_ms);
+        if let Some(said) = &mut self.said {
+            is_wrong |= put_right(&mut said.t_ms, at_ms);
         }
         for level in self.levels.iter_mut().flatten() {
             if level.t_ms > at_ms + IN_FUTURE_MS_MAX {

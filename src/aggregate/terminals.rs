@@ -17,7 +17,7 @@ use crate::aggregate::cells::Chunks;
 use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
 pub use crate::aggregate::terminal::{
-    Applied, Gaps, LastValue, Terminal, TerminalChange, TerminalKey, TerminalRef,
+    Applied, Gaps, LastValue, Said, Terminal, TerminalChange, TerminalKey, TerminalRef,
 };
 
 /// How many terminals there may be.
@@ -276,8 +276,7 @@ impl Terminals {
         let store = &mut self.stores[*place];
         store.active = 0;
         store.change(&mut self.dirty, |terminal| {
-            terminal.is_retired = true;
-            terminal.levels.clear();
+            terminal.retire();
             true
         });
     }

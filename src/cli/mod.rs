@@ -15,6 +15,7 @@
 //! | `sdk.rs` | `sdk`: the terminal's library, and how a page loads it |
 //! | `key.rs` | `key`: static keys |
 //! | `explain.rs` | `explain`: what became of one batch |
+//! | `silent.rs` | `silent`: terminals that should report and do not |
 //! | `tap.rs` | `tap`: what arrives and what becomes of it |
 //! | `validate.rs` | `validate`: whether a payload would be taken |
 //! | `map.rs` | `map test`: what the rules of the settings make of a payload |
@@ -42,6 +43,7 @@ mod query;
 mod replay;
 mod sdk;
 mod serve;
+mod silent;
 mod sparkline;
 mod sql;
 mod store;
@@ -107,6 +109,8 @@ enum Command {
     Key(key::Key),
     /// Say what became of one batch, sample by sample while the journal has it.
     Explain(explain::Explain),
+    /// List terminals that should report by their own habit and do not, those that hold sales first.
+    Silent(silent::Silent),
     /// Watch what arrives at a running collector and what becomes of it.
     Tap(tap::Tap),
     /// Say whether a payload in a file would be taken, and what is wrong with it, on which line.
@@ -235,6 +239,7 @@ async fn run(command: Command) -> Outcome {
         Command::Token(token) => token.run().await,
         Command::Key(key) => key.run().await,
         Command::Explain(explain) => explain.run().await,
+        Command::Silent(silent) => silent.run().await,
         Command::Tap(tap) => tap.run().await,
         Command::Validate(validate) => validate.run(),
         Command::Map(map) => map.run(),

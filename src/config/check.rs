@@ -99,6 +99,12 @@ impl Config {
             ("idle_timeout", connections.idle_timeout, 1_000, 24 * hour),
             ("body_timeout", self.requests.body_timeout, 100, 10 * minute),
             ("rebuild_quiet", self.rebuild.quiet, 1, 24 * hour),
+            (
+                "terminal_silent_after",
+                self.terminals.silent_after,
+                1_000,
+                7 * 24 * hour,
+            ),
             ("log_slow_request", self.log.slow_request, 1, hour),
             (
                 "token_family_life",
@@ -469,6 +475,7 @@ mod tests {
         ("window_memory", "1KiB", "between 1MiB and 1TiB"),
         ("queues_max", "0", "between 1 and"),
         ("store_terminals_max", "0", "between 1 and"),
+        ("terminal_silent_after", "0s", "between 1s and 7d"),
         ("connections_max", "0", "between 1 and"),
         ("head_timeout", "0s", "between 1s and 10m"),
         ("idle_timeout", "2d", "between 1s and 1d"),

@@ -213,6 +213,7 @@ settings! {
     terminals: Terminals {
         "TILLWATCH_QUEUES_MAX" queues_max => queues_max: usize = "400000", "How many terminal queues tillwatch remembers sequence numbers of. Half of them are divided evenly among the stores, and of the other half a store gets more only while it holds fewer than are left. Beyond its share, batches of a store's new queue are answered 503, and new terminals without a queue are counted under the name __overflow__";
         "TILLWATCH_STORE_TERMINALS_MAX" store_terminals_max => store_max: usize = "10000", "How many terminals one store may have. Beyond the limit, batches of a new terminal with a queue are answered 503, and new terminals without a queue are counted under the name __overflow__. If the limit is too large, one store with invented terminals takes the room of all stores";
+        "TILLWATCH_TERMINAL_SILENT_AFTER" terminal_silent_after => silent_after: Span = "1h", "How long a terminal may send nothing in hours in which it is used to report before it is called silent. Only time counts in which the collector was ready. If the time is too short, a till that is idle over lunch is called dead; if it is too long, a dead till is found late";
     }
     /// Idempotency keys, of senders without a queue.
     idempotency_keys: IdempotencyKeys {

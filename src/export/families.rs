@@ -39,6 +39,8 @@ families! {
     REPORTING = "gauge" "pos_terminals_reporting" ["store_id"], "Shows how many terminals of a store posted in the last ten minutes.";
     SYNC_FAILING = "gauge" "pos_terminals_sync_failing" ["store_id"], "Shows how many terminals of a store, of those reporting, had a synchronisation fail in the last ten minutes; after a restart of the collector, since the last seal before it.";
     SYNC_SLOW = "gauge" "pos_terminals_sync_slow" ["store_id"], "Shows how many terminals of a store, of those reporting, had a synchronisation take longer than the critical limit in the last ten minutes; after a restart of the collector, since the last seal before it.";
+    SILENT = "gauge" "pos_terminals_silent" ["store_id"], "Shows how many terminals of a store should report by their own habit and do not, while others of the store do; hours in which the collector was not ready count for nothing.";
+    WITH_SALES = "gauge" "pos_terminals_silent_with_sales" ["store_id"], "Shows how many terminals of a store have been silent for a day with transactions waiting in them, as far as they said: these exist nowhere else.";
     BY_RELEASE = "gauge" "pos_terminals" ["release"], "Shows how many terminals posted in the last ten minutes, by the release they run.";
     LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Counts samples that came too late to move live series, by their age when received; ClickHouse holds them.";
     BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Counts batches received from a store, each batch once; received and lost batches together are what its terminals sent.";
@@ -62,6 +64,12 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
     })?;
     store_gauge(encoder, snapshot, SYNC_SLOW, |store| {
         to_float(store.terminals.sync_slow)
+    })?;
+    store_gauge(encoder, snapshot, SILENT, |store| {
+        to_float(store.silence.silent)
+    })?;
+    store_gauge(encoder, snapshot, WITH_SALES, |store| {
+        to_float(store.silence.with_sales)
     })?;
     let releases = snapshot.releases.iter();
     let terminals = releases

@@ -11,9 +11,8 @@ use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ReleaseLive, StoreLive};
 use crate::aggregate::minutes::{RecentCopies, Series};
 use crate::aggregate::terminals::Terminal;
-
-/// A terminal that posted within this time is reporting, and its last values count.
-const REPORTING_MS: i64 = 10 * 60_000;
+use crate::fleet::silence::REPORTING_MS;
+use crate::fleet::{OfStore, Silence, Watch};
 
 /// The quantiles of window gauges.
 pub const WINDOW_QUANTILES: [&str; 3] = ["0.5", "0.75", "0.95"];
@@ -58,6 +57,8 @@ pub struct StoreSnapshot {
     pub levels: Vec<Levels>,
     /// The store's terminals, counted.
     pub terminals: Counted,
+    /// The store's terminals that should report and do not.
+    pub silence: OfStore,
     /// Batches that are missing and may still come.
     pub batches_missing: u64,
 }
@@ -84,6 +85,8 @@ const STORES_PIECE: u32 = 64;
 #[derive(Debug)]
 pub struct Taking {
     now_ms: i64,
+    silence: Silence,
+    silent: HashMap<u32, OfStore>,
     /// Stores whose terminals have been looked at.
     looked_at: usize,
     of_release: HashMap<u32, u64>,
@@ -98,11 +101,13 @@ pub struct Taking {
 }
 
 impl Taking {
-    /// Begins to take what the page shows at `now_ms`; nothing is taken yet.
+    /// Begins to take what the page shows at the moment of `silence`; nothing is taken yet.
     #[must_use]
-    pub fn new(now_ms: i64) -> Self {
+    pub fn new(silence: Silence) -> Self {
         Self {
-            now_ms,
+            now_ms: silence.now_ms,
+            silence,
+            silent: HashMap::new(),
             looked_at: 0,
             of_release: HashMap::new(),
             of_store: HashMap::new(),
@@ -135,9 +140,12 @@ impl Taking {
         let mut seen = 0;
         for store in stores.iter().skip(self.looked_at) {
             *self.missing.entry(store.number()).or_default() += store.gaps().missing;
-            for (_, terminal) in store.iter() {
-                self.add(terminal, aggregator.live().layout().levels());
-            }
+            let levels = aggregator.live().layout().levels();
+            let silence = self.silence.clone();
+            let of_store = silence.judge_store(store, |_, terminal, _| self.add(terminal, levels));
+            let silent = self.silent.entry(store.number()).or_default();
+            silent.silent += of_store.silent;
+            silent.with_sales += of_store.with_sales;
             self.looked_at += 1;
             seen += 1 + store.len();
             if seen >= PIECE {
@@ -165,6 +173,7 @@ impl Taking {
                 series: series.clone(),
                 levels,
                 terminals,
+                silence: self.silent.remove(&number).unwrap_or_default(),
                 batches_missing: self.missing.remove(&number).unwrap_or(0),
             });
         }
@@ -216,10 +225,10 @@ impl Taking {
 }
 
 impl Snapshot {
-    /// What the page shows at `now_ms`, in one go.
+    /// What the page shows at `now_ms`, in one go, by a collector that was never ready: nobody is silent.
     #[must_use]
     pub fn take(aggregator: &Aggregator, now_ms: i64) -> Self {
-        let mut taking = Taking::new(now_ms);
+        let mut taking = Taking::new(Watch::default().at(now_ms));
         while taking.look(aggregator) {}
         taking.finish(aggregator)
     }

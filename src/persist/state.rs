@@ -84,6 +84,22 @@ impl State {
         Ok(())
     }
 
+    /// When the collector was ready, as it was kept last.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn readiness(&self) -> Result<Option<String>, StateError> {
+        get_meta(&self.reader(), "readiness")
+    }
+
+    /// Keeps when the collector was ready.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_readiness(&self, text: &str) -> Result<(), StateError> {
+        put_meta(&self.writer(), "readiness", text)
+    }
+
     pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held rolled its transaction back.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::persist::State;
+use crate::pipeline::error::ServeError;
 use crate::pipeline::process;
 use crate::self_metrics as names;
 use crate::throttle::Throttle;
@@ -57,7 +58,7 @@ impl DiskLook {
         state: Arc<State>,
         data_dir: PathBuf,
         world: &World,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, ServeError> {
         // One question that waits is enough: one look answers all who ask until then.
         let (asked, questions) = std::sync::mpsc::sync_channel(1);
         let tickets = Arc::new(AtomicU64::new(0));
@@ -74,7 +75,8 @@ impl DiskLook {
             data_dir,
             clock: world.clock.clone(),
         };
-        world.tasks.thread("disk-look", move || looker.run())?;
+        let looking = world.tasks.thread("disk-look", move || looker.run());
+        looking.map_err(|error| ServeError::Setup(error.to_string()))?;
         Ok(Self {
             asked,
             tickets,

@@ -20,6 +20,7 @@
 //! | `clock.rs` | watches the clock, and corrects times that were noted while it was wrong |
 //! | `seal.rs` | when a seal is due, and the seal |
 //! | `ship.rs` | keeps shipping |
+//! | `readiness.rs` | notes when the collector is ready |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
 //! | `upkeep.rs` | looks after the tables in the background: the projection by epoch, the disk budget |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
@@ -46,6 +47,7 @@ mod limits;
 mod pages;
 mod parted;
 mod process;
+mod readiness;
 mod rebuild;
 mod reload;
 mod replay;

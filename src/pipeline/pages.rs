@@ -11,6 +11,7 @@ use tillwatch_model::metric::to_float;
 use crate::admin::{Page, Rendered, Renders};
 use crate::clock::Clock;
 use crate::export::{self, Format, Taking};
+use crate::fleet::Watch;
 use crate::holdings::Holdings;
 use crate::intake::Intake;
 use crate::intake::held_back;
@@ -33,6 +34,8 @@ pub(super) struct Pages {
     pub holdings: Arc<Holdings>,
     /// The time.
     pub clock: Clock,
+    /// What the silence of terminals is judged by.
+    pub watch: Arc<Watch>,
     /// What only the disk can tell.
     pub disk: DiskLook,
     /// The journal.
@@ -79,7 +82,7 @@ impl Renders for Pages {
 impl Pages {
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
         let now_ms = self.clock.now_ms();
-        let mut taking = Taking::new(now_ms);
+        let mut taking = Taking::new(self.watch.at(now_ms));
         self.holdings
             .read_in_pieces(|aggregator| taking.look(aggregator));
         let snapshot = self.holdings.read(|aggregator| taking.finish(aggregator));

@@ -9,10 +9,12 @@ use tillwatch_model::Catalogue;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::Acts;
+use crate::aggregate::Aggregator;
 use crate::auth::Jwks;
 use crate::config::Config;
 use crate::credentials::Desk;
 use crate::doors::Hall;
+use crate::fleet::{self, Readiness, Watch};
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::Acknowledgement;
@@ -92,6 +94,7 @@ impl Running {
         let front = make_front(&config, &catalogue, &state, &health, &started, &world)?;
         let (credentials, jwks) =
             credentials::desk(&config, &state, &front.gate, &front.audit_log, &world)?;
+        let watch = watch_of(&config, &state, &started.aggregator)?;
         let holdings = hold(&state, started.aggregator, &started.journal, &front)?;
         let (seal_wanted, ship_wanted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let aggregate = Applier {
@@ -111,13 +114,13 @@ impl Running {
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
-        let query = stored.query(&catalogue, started.journal.keeper());
-        let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)
-            .map_err(|error| ServeError::Setup(error.to_string()))?;
+        let query = stored.query(&catalogue, started.journal.keeper(), &watch);
+        let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)?;
         let pages = Arc::new(Pages {
             recorder,
             holdings: Arc::clone(&holdings),
             clock: world.clock.clone(),
+            watch,
             disk,
             journal: started.journal.keeper(),
             intake: Arc::clone(&front.intake),
@@ -145,8 +148,7 @@ impl Running {
             Arc::clone(&ship_wanted),
             outbox_budget,
         ));
-        let sealed = sealer.sealed_position.subscribe();
-        let acts = acts(&front, holdings, &world, (&seal_wanted, sealed));
+        let acts = acts(&front, holdings, &world, (&seal_wanted, &sealer));
         Ok(Self {
             explainer: stored.explainer(&config, &catalogue, &front.hall),
             world,
@@ -170,11 +172,26 @@ impl Running {
     }
 }
 
+/// What the silence of terminals is judged by.
+fn watch_of(
+    config: &Config,
+    state: &State,
+    aggregator: &Aggregator,
+) -> Result<Arc<Watch>, ServeError> {
+    let layout = aggregator.live().layout();
+    let pending = layout.catalogue().named(fleet::silence::PENDING);
+    Ok(Arc::new(Watch {
+        readiness: Readiness::of_saved(state.readiness()?.as_deref()),
+        after: config.terminals.silent_after.0,
+        pending: pending.and_then(|metric| layout.place(metric).level),
+    }))
+}
+
 fn acts(
     front: &Front,
     holdings: Arc<Holdings>,
     world: &World,
-    (seal_wanted, sealed): (&Arc<Notify>, watch::Receiver<u64>),
+    (seal_wanted, sealer): (&Arc<Notify>, &Sealer),
 ) -> Arc<Acts> {
     Arc::new(Acts {
         desk: front.desk.clone(),
@@ -182,7 +199,7 @@ fn acts(
         holdings,
         clock: world.clock.clone(),
         seal_wanted: Arc::clone(seal_wanted),
-        sealed,
+        sealed: sealer.sealed_position.subscribe(),
     })
 }
 
@@ -197,7 +214,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn query(&self, catalogue: &Arc<Catalogue>, journal: Keeper) -> Arc<Query> {
+    fn query(&self, catalogue: &Arc<Catalogue>, journal: Keeper, watch: &Arc<Watch>) -> Arc<Query> {
         let sources = Sources {
             catalogue: Arc::clone(catalogue),
             holdings: Arc::clone(&self.holdings),
@@ -208,7 +225,12 @@ impl Stored {
             is_engine_here: self.is_engine_here,
         };
         let durable = Box::new(move || journal.durable().0);
-        Query::new(sources, durable, self.world.clock.clone())
+        Query::new(
+            sources,
+            durable,
+            self.world.clock.clone(),
+            Arc::clone(watch),
+        )
     }
 
     fn explainer(

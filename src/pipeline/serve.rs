@@ -25,6 +25,7 @@ use crate::pipeline::folder;
 use crate::pipeline::limits::listen_settings;
 use crate::pipeline::modes;
 use crate::pipeline::pages;
+use crate::pipeline::readiness::ReadyWatcher;
 use crate::pipeline::reload::{Load, Reloader};
 use crate::pipeline::running::{Parts, Running};
 use crate::pipeline::setup::{announce, bind, forget, tell_what_was_held_back};
@@ -222,7 +223,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 8] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 9] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -244,12 +245,20 @@ impl Running {
             Arc::clone(&self.front.gate),
             self.world.clone(),
         );
+        let ready = ReadyWatcher {
+            clock: self.world.clock.clone(),
+            health: Arc::clone(&self.health),
+            journal: self.sealer.journal.clone(),
+            state: Arc::clone(&self.shipper.state),
+            watch: Arc::clone(&self.pages.watch),
+        };
         let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
         [
             tasks.spawn("housekeeper", forgetting),
             tasks.spawn("teller of what was held back", tell_what_was_held_back()),
             tasks.spawn("watcher of the clock", watcher.run()),
             tasks.spawn("watcher of the disk", looking),
+            tasks.spawn("watcher of readiness", ready.run()),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
             tasks.spawn("watcher of the key set", jwks),

@@ -10,12 +10,14 @@ use tillwatch_model::metric::Metric;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::fleet::Watch;
 use crate::persist::ClickHouseError;
 use crate::query::error::QueryError;
 use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
 use crate::query::sessions;
+use crate::query::silent::{self, SilentRequest};
 use crate::query::stores::{self, StoresRequest};
 use crate::query::summaries::{self, SummariesRequest};
 use crate::query::terminals;
@@ -40,6 +42,7 @@ pub struct Query {
     /// The last durable position of the journal: what an answer has to include.
     durable: Box<dyn Fn() -> u64 + Send + Sync>,
     clock: Clock,
+    watch: Arc<Watch>,
     /// For queries under way and those that wait.
     places: Semaphore,
     turns: Semaphore,
@@ -66,11 +69,13 @@ impl Query {
         sources: Sources,
         durable: Box<dyn Fn() -> u64 + Send + Sync>,
         clock: Clock,
+        watch: Arc<Watch>,
     ) -> Arc<Self> {
         Arc::new(Self {
             sources,
             durable,
             clock,
+            watch,
             places: Semaphore::new(QUERIES_MAX + QUERIES_WAITING_MAX),
             turns: Semaphore::new(QUERIES_MAX),
         })
@@ -93,9 +98,10 @@ impl Query {
     /// # Errors
     /// When a parameter is wrong, the store is unknown, or a source does not answer.
     pub async fn terminals(&self, parameters: &Parameters) -> Result<Json, QueryError> {
-        let request = TerminalsRequest::parse(parameters, self.clock.now_ms())?;
-        let position = (self.durable)();
-        let answer = terminals::answer(&self.sources, &request, position);
+        let now_ms = self.clock.now_ms();
+        let request = TerminalsRequest::parse(parameters, now_ms)?;
+        let (silence, position) = (self.watch.at(now_ms), (self.durable)());
+        let answer = terminals::answer(&self.sources, &request, silence, position);
         self.in_turn(request.needs_database(), Box::pin(answer))
             .await
     }
@@ -109,6 +115,19 @@ impl Query {
         let (holdings, now_ms) = (Arc::clone(&self.sources.holdings), self.clock.now_ms());
         let answer = move || stores::answer(&holdings, &request, now_ms);
         let answer = async { Ok(self.sources.jobs.run(answer).await) };
+        self.in_turn(false, answer).await
+    }
+
+    /// Terminals that should report and do not.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or the store is unknown.
+    pub async fn silent(&self, parameters: &Parameters) -> Result<Json, QueryError> {
+        let request = SilentRequest::parse(parameters)?;
+        let silence = self.watch.at(self.clock.now_ms());
+        let holdings = Arc::clone(&self.sources.holdings);
+        let answer = move || silent::answer(&holdings, &request, &silence);
+        let answer = async { self.sources.jobs.run(answer).await };
         self.in_turn(false, answer).await
     }
 

@@ -16,6 +16,7 @@
 //! | `elsewhere.rs` | reads the rows that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
 //! | `stores.rs` | the stores, by name, some at a time |
+//! | `silent.rs` | terminals that should report and do not |
 //! | `terminals.rs` | the terminals of a store, the worst first |
 //! | `terminals_request.rs` | reads and checks a request for a store's terminals |
 //! | `terminal_metrics.rs` | what terminals measured over some hours |
@@ -36,6 +37,7 @@ pub mod plan;
 mod ranking;
 pub mod request;
 pub mod sessions;
+pub mod silent;
 pub mod statement;
 pub mod stores;
 pub mod summaries;

@@ -6,10 +6,10 @@ use serde::Serialize;
 use tillwatch_model::dimension::is_identifier;
 
 use crate::aggregate::terminals::StoreTerminals;
+use crate::fleet::silence::REPORTING_MS;
 use crate::holdings::Holdings;
 use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
-use crate::query::terminals::REPORTING_MS;
 
 /// Stores in one answer: as many as have series by default.
 const STORES_MAX: usize = 5_000;

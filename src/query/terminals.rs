@@ -10,14 +10,12 @@ use tillwatch_model::{Catalogue, Scalars};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::{StoreTerminals, Terminal};
+use crate::fleet::Silence;
 use crate::holdings::Holdings;
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::terminal_metrics::{self, Merged};
 use crate::query::terminals_request::TerminalsRequest;
-
-/// A terminal that posted within this time is reporting.
-pub const REPORTING_MS: i64 = 10 * 60_000;
 
 /// Terminals that are looked at while the aggregate waits.
 const PIECE: usize = 256;
@@ -41,6 +39,8 @@ struct TerminalLine {
     /// `null`: only rows at rest are left of it.
     last_seen_ms: Option<i64>,
     is_reporting: bool,
+    /// `reporting`, `offline_as_announced`, `silent` or `gone`; `null`: only rows at rest are left of it.
+    state: Option<&'static str>,
     release: Option<String>,
     /// How far its clock is behind, as of its last batch that said so; negative: ahead.
     clock_skew_ms: Option<i64>,
@@ -85,6 +85,7 @@ struct MetricLine {
 pub async fn answer(
     sources: &Sources,
     request: &TerminalsRequest,
+    silence: Silence,
     position: u64,
 ) -> Result<TerminalsAnswer, QueryError> {
     let request = Arc::new(request.clone());
@@ -105,7 +106,7 @@ pub async fn answer(
         Arc::clone(&sources.catalogue),
     );
     let rank = move || {
-        let known = known_lines(&holdings, ids, &request);
+        let known = known_lines(&holdings, ids, &request, &silence);
         ranked((&catalogue, &holdings), &request, known, metrics)
     };
     sources.jobs.run(rank).await
@@ -237,6 +238,7 @@ fn known_lines(
     holdings: &Holdings,
     ids: Vec<Box<str>>,
     request: &TerminalsRequest,
+    silence: &Silence,
 ) -> Vec<TerminalLine> {
     let mut lines = Vec::with_capacity(ids.len());
     let mut ids = ids.into_iter();
@@ -247,7 +249,7 @@ fn known_lines(
         for terminal_id in ids.by_ref().take(PIECE) {
             // The terminal may have been forgotten since.
             if let Some(terminal) = store.get(&terminal_id) {
-                lines.push(known(aggregator, &terminal_id, terminal, request.now_ms));
+                lines.push(known(aggregator, &terminal_id, terminal, silence));
             }
         }
         ids.len() > 0
@@ -259,7 +261,7 @@ fn known(
     aggregator: &Aggregator,
     terminal_id: &str,
     terminal: &Terminal,
-    now_ms: i64,
+    silence: &Silence,
 ) -> TerminalLine {
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
@@ -278,7 +280,8 @@ fn known(
     TerminalLine {
         terminal_id: terminal_id.to_owned(),
         last_seen_ms: Some(terminal.last_seen_ms),
-        is_reporting: now_ms - terminal.last_seen_ms <= REPORTING_MS,
+        is_reporting: silence.is_reporting(terminal),
+        state: Some(silence.judge(terminal).state.name()),
         release: Some(aggregator.names().1.name(terminal.release).to_string()),
         clock_skew_ms: Some(terminal.offset_ms),
         clock_jumps: terminal.clock_jumps,

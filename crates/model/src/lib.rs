@@ -11,6 +11,7 @@
 //! | `dimension.rs` | identifiers, connection and source: what rollups are told apart by |
 //! | `batch.rs` | what one terminal posts at once, after validation |
 //! | `error_event/` | what is kept of an error: scrubbed texts and a fingerprint |
+//! | `habit.rs` | which hours of the week a terminal is used to report in |
 //! | `event.rs` | events and drops: what a terminal reports beside what it measures |
 //! | `keyed.rs` | batches with an idempotency key in place of a sequence number |
 //! | `outcome.rs` | what became of each sample; each gets exactly one |
@@ -30,6 +31,7 @@ pub mod catalogue;
 pub mod dimension;
 pub mod error_event;
 pub mod event;
+pub mod habit;
 pub mod histogram;
 pub mod hours;
 pub mod journal_act_v1;
@@ -51,6 +53,7 @@ pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
 pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
 pub use event::{EventGroup, EventGroupKey, EventKind, EventSums};
+pub use habit::Habit;
 pub use histogram::SparseHistogram;
 pub use hours::{DirtyHours, StoreHour};
 pub use keyed::{FirstResult, KeyId, StoreKeys};

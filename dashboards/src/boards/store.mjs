@@ -70,6 +70,17 @@ export default () =>
         decimals: 0,
         spark: false,
       }),
+      g.stat({
+        title: 'Silent terminals',
+        description: 'Terminals that should report by their own habit and do not; with sales: silent for a day, with transactions waiting in them that exist nowhere else. `tillwatch silent` names them.',
+        targets: [
+          g.prom(`sum(${g.series('pos_terminals_silent', here)})`, 'silent'),
+          g.prom(`sum(${g.series('pos_terminals_silent_with_sales', here)})`, 'with sales'),
+        ],
+        decimals: 0,
+        spark: false,
+        thresholds: g.anyIsFair,
+      }),
       windowStat('Sync p95', 'sync_duration_ms', '0.95', 'How long synchronisations take.'),
       g.stat({
         title: 'Sync success',

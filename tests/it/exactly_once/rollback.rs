@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tillwatch::aggregate::{NameAges, Restored};
 use tillwatch::clock::Clock;
+use tillwatch::fleet::Watch;
 use tillwatch::holdings::Holdings;
 use tillwatch::persist::migrate::{MIGRATIONS, migrate, migrate_with};
 use tillwatch::persist::rebuild::{Confirmed, differing_hours, held_hours, rebuild};
@@ -559,7 +560,12 @@ impl Left {
     async fn of_terminal(&self) -> BTreeMap<(String, String), u64> {
         let pairs = [("store_id".to_owned(), "store-1".to_owned())];
         let request = TerminalsRequest::parse(&pairs.into_iter().collect(), now_ms()).unwrap();
-        let answer = terminals::answer(&self.sources, &request, self.position);
+        let answer = terminals::answer(
+            &self.sources,
+            &request,
+            Watch::default().at(now_ms()),
+            self.position,
+        );
         let answer = serde_json::to_value(answer.await.unwrap()).unwrap();
         let metrics = answer["terminals"][0]["metrics"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -9,4 +9,5 @@ mod names;
 mod outbox;
 mod pseudonyms;
 mod rows;
+mod silence;
 mod through;
