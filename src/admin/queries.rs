@@ -41,6 +41,27 @@ pub(super) async fn silent(State(query): State<Arc<Query>>, id: Id, asked: Asked
     timed(id, async { query.silent(&parameters(asked)?).await }).await
 }
 
+pub(super) async fn errors(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
+    timed(id, async { query.errors(&parameters(asked)?).await }).await
+}
+
+pub(super) async fn error(
+    State(query): State<Arc<Query>>,
+    id: Id,
+    path: Result<Path<String>, PathRejection>,
+    asked: Asked,
+) -> Response {
+    let fingerprint = path.map_or_else(|_rejected| String::new(), |Path(text)| text);
+    timed(id, async {
+        query.error(&fingerprint, &parameters(asked)?).await
+    })
+    .await
+}
+
+pub(super) async fn losses(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
+    timed(id, async { query.losses(&parameters(asked)?).await }).await
+}
+
 pub(super) async fn summaries(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
     timed(id, async { query.summaries(&parameters(asked)?).await }).await
 }
@@ -120,7 +141,8 @@ fn refuse(error: &QueryError, id: Option<RequestId>) -> Response {
         ErrorCode::UnknownMetric
         | ErrorCode::UnknownStore
         | ErrorCode::UnknownTerminal
-        | ErrorCode::UnknownSession => StatusCode::NOT_FOUND,
+        | ErrorCode::UnknownSession
+        | ErrorCode::UnknownError => StatusCode::NOT_FOUND,
         ErrorCode::NotAPseudonym | ErrorCode::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::DatabaseUnavailable
         | ErrorCode::StateUnavailable

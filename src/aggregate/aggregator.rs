@@ -11,6 +11,7 @@ use crate::aggregate::cut::{Cut, NameAges, Restored, Totals};
 use crate::aggregate::event_groups::{EventNames, OpenEventGroups};
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::LiveSeries;
+use crate::aggregate::losses::OpenLosses;
 use crate::aggregate::name_rules::Rules;
 use crate::aggregate::names::NameSet;
 use crate::aggregate::open::{OpenWindows, Tables};
@@ -64,6 +65,7 @@ pub struct Aggregator {
     pub(super) sessions: OpenSessions,
     pub(super) event_groups: OpenEventGroups,
     pub(super) summaries: OpenSummaries,
+    pub(super) losses: OpenLosses,
     pub(super) event_names: EventNames,
     pub(super) live: LiveSeries,
     pub(super) terminals: Terminals,
@@ -109,6 +111,7 @@ impl Aggregator {
             sessions: OpenSessions::new(&catalogue),
             event_groups: OpenEventGroups::default(),
             summaries: OpenSummaries::default(),
+            losses: OpenLosses::default(),
             event_names: ages.event_names.clone(),
             live: LiveSeries::new(
                 Arc::clone(&layout),
@@ -223,6 +226,7 @@ impl Aggregator {
             sessions: self.sessions.take(),
             event_groups: self.event_groups.take(),
             summaries: self.summaries.take(),
+            losses: self.losses.take(),
             tables: self.tables(),
             stores: self.stores.saved(),
             releases: self.releases.saved(),
@@ -278,8 +282,10 @@ impl Aggregator {
     /// Rows that a seal would write now. Those by terminal and session have no buckets and weigh half.
     #[must_use]
     pub fn rows(&self) -> usize {
-        let without_buckets =
-            self.terminal_hours.len() + self.sessions.len() + self.summaries.len();
+        let without_buckets = self.terminal_hours.len()
+            + self.sessions.len()
+            + self.summaries.len()
+            + self.losses.len();
         self.windows.rows() + without_buckets / 2 + self.event_groups.rows()
     }
 

@@ -1,11 +1,13 @@
 //! Applies one record after another.
 
 use tillwatch_model::dimension::{APP_PREFIX, NEW_RELEASE};
-use tillwatch_model::journal_act_v1::{self, Act};
+use tillwatch_model::journal_act_v1::{self};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
+use tillwatch_model::sequence::Ended;
 use tillwatch_model::time::HOUR_MS;
 use tillwatch_model::{BatchHeader, Entry, FirstResult};
 
+use crate::aggregate::acts::note_ended;
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::brought::{Arrival, Brought, Shared};
 use crate::aggregate::cut::Totals;
@@ -46,11 +48,15 @@ impl Aggregator {
         let shared = self.shared(&header);
         let is_named = self.stores.is_named(shared.store);
         let is_app = is_app(&header);
-        let (mut terminal, is_fresh, lost) = if header.is_keyed {
-            let is_fresh = !self.keys.contains_key(&header.queue);
+        let (hour, account) = (
+            received_at_ms.div_euclid(HOUR_MS),
+            account(shared.store, is_app),
+        );
+        let (mut terminal, is_fresh, lost, ended) = if header.is_keyed {
+            let is_fresh = self.note_key(&header, &entries, (account, hour));
             let has_terminal = is_named && !is_app;
             let terminal = touch(&mut self.terminals, &header, shared, has_terminal);
-            (terminal, is_fresh, 0)
+            (terminal, is_fresh, 0, Vec::new())
         } else {
             numbered(&mut self.terminals, &mut self.totals, &header, shared)
         };
@@ -68,18 +74,14 @@ impl Aggregator {
         let number = number.filter(|_| is_named).unwrap_or(OVERFLOW_TERMINAL);
         self.sessions.begin(header.session, shared.store);
         if !is_app {
-            self.live.report(shared, received_at_ms, header.offset_ms);
+            let is_numbered = !header.is_keyed;
+            let live = &mut self.live;
+            live.report(shared, received_at_ms, header.offset_ms, is_numbered);
         }
         self.live.lost(shared.store, lost);
-        let hour = received_at_ms.div_euclid(HOUR_MS);
-        let account = account(shared.store, is_app);
-        if header.is_keyed {
-            self.keys
-                .insert(header.queue, first_result(entries.clone(), received_at_ms));
-            *self.key_counts.entry((account, hour)).or_default() += 1;
-        }
+        note_ended(&mut self.losses, &header, terminal.as_deref(), &ended);
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
-        let rows_before = open_rows(opened);
+        let (rows_before, samples_before) = (open_rows(opened), self.windows.samples);
         let mut aside = Aside::default();
         for entry in entries {
             let entry = taken(entry?, &mut self.totals, &mut aside);
@@ -91,15 +93,7 @@ impl Aggregator {
                 .map_or(Brought::Value(value), Brought::Histogram);
             let known = (self.catalogue.as_ref(), &mut self.totals);
             let metric = kept(known, &mut reading, shared.source, brought);
-            let t_ms = reading.t_raw_ms.saturating_add(header.applied_offset_ms);
-            let arrival = Arrival {
-                shared,
-                metric,
-                reading: &reading,
-                t_ms,
-                received_at_ms,
-                brought,
-            };
+            let arrival = Arrival::new((&header, shared), metric, &reading, brought);
             let before = self.windows.samples;
             self.windows.add(&arrival);
             self.totals.accepted += self.windows.samples - before;
@@ -121,11 +115,34 @@ impl Aggregator {
         let batch = (&header, shared);
         rows += self.event_groups.add(aside.events, batch, names);
         rows += self.summaries.add(&aside.summaries, &header, shared);
-        let terminal_rows = terminal.map_or(usize::MAX, |terminal| terminal.rows.add(hour, rows));
+        let samples = self.windows.samples - samples_before;
+        let terminal_rows = terminal.map_or(usize::MAX, |terminal| {
+            terminal.batch_size.note(samples);
+            terminal.rows.add(hour, rows)
+        });
+        if !aside.drops.is_empty() {
+            self.note_drops(&aside.drops, &header, shared.store);
+        }
         if let Some(store_rows) = self.row_quota.charge(account, hour, rows) {
             self.judge_rows(&header, hour, terminal_rows, store_rows);
         }
         Ok(())
+    }
+
+    /// Notes the key of a batch; whether it is fresh.
+    fn note_key(
+        &mut self,
+        header: &BatchHeader<'_>,
+        entries: &Entries<'_>,
+        account_hour: (u32, i64),
+    ) -> bool {
+        if self.keys.contains_key(&header.queue) {
+            return false;
+        }
+        let first = first_result(entries.clone(), header.received_at_ms);
+        self.keys.insert(header.queue, first);
+        *self.key_counts.entry(account_hour).or_default() += 1;
+        true
     }
 
     /// Notes a terminal that has made as many rows as it may, or its store. A terminal without a place is not counted
@@ -222,50 +239,6 @@ impl Aggregator {
             self.event_names.forget(&release);
         }
     }
-
-    /// Gives up what has been silent for too long.
-    fn age(&mut self, now_ms: i64) {
-        let live = &mut self.live;
-        let lost = |store, batches| live.lost(store, batches);
-        self.totals.lost_batches += self.terminals.age(now_ms, lost);
-        for store_id in self.stores.silent() {
-            self.retire_store(&store_id);
-        }
-    }
-
-    /// Puts right what was noted while the clock was ahead.
-    fn set_right(&mut self, at_ms: i64) {
-        self.terminals.set_right(at_ms);
-        self.live.set_right(at_ms);
-        self.stores.set_right(at_ms);
-        self.releases.set_right(at_ms);
-    }
-
-    fn apply_act(&mut self, act: Act<'_>) {
-        self.journal_ms = act.at_ms();
-        match act {
-            Act::RetireStore { store_id, .. } => self.retire_store(store_id),
-            Act::Unknown { .. } => self.totals.unknown_acts += 1,
-            Act::Clock { at_ms, is_settled } => {
-                self.set_right(at_ms);
-                // No batch's time is good enough: one that came while the clock was wrong would do.
-                if is_settled {
-                    self.age(at_ms);
-                }
-            }
-        }
-    }
-
-    /// Ends a store's series. Its open windows, its rows at rest and its sequence windows stay: a batch
-    /// sent again is still known.
-    fn retire_store(&mut self, store_id: &str) {
-        if let Some(index) = self.stores.remove(store_id) {
-            self.live.forget_store(index);
-            self.row_quota.forget_store(index);
-        }
-        self.terminals.retire(store_id);
-        self.terminals.lose_name(store_id);
-    }
 }
 
 /// Notes what a batch says of its terminal; whether the terminal's clock was moved.
@@ -330,13 +303,6 @@ fn greatest(brought: Brought<'_>) -> u64 {
     }
 }
 
-fn key_of<'h>(header: &BatchHeader<'h>) -> TerminalRef<'h> {
-    TerminalRef {
-        store_id: header.store_id,
-        terminal_id: header.terminal_id,
-    }
-}
-
 /// The terminal of a keyed batch; `None`: it has no place. An application has none, and in a store without series it
 /// gets none: nobody would see it.
 fn touch<'t>(
@@ -346,22 +312,29 @@ fn touch<'t>(
     has_terminal: bool,
 ) -> Option<&'t mut Terminal> {
     let now_ms = header.received_at_ms;
-    has_terminal.then(|| terminals.touch(key_of(header), shared.store, now_ms))?
+    has_terminal.then(|| terminals.touch(TerminalRef::of(header), shared.store, now_ms))?
 }
 
+type NumberedTerminal<'t> = (Option<&'t mut Terminal>, bool, u64, Vec<([u8; 16], Ended)>);
+
 /// The terminal of a batch with a number in its queue; whether the number is fresh; how many batches are lost by
-/// it that were not counted so before.
+/// it that were not counted so before; what has become of numbers that were missing.
 fn numbered<'t>(
     terminals: &'t mut Terminals,
     totals: &mut Totals,
     header: &BatchHeader<'_>,
     shared: Shared,
-) -> (Option<&'t mut Terminal>, bool, u64) {
+) -> NumberedTerminal<'t> {
     let queue = (header.queue, header.seq);
     let now_ms = header.received_at_ms;
-    let applied = terminals.apply(key_of(header), queue, shared.store, now_ms);
+    let applied = terminals.apply(TerminalRef::of(header), queue, shared.store, now_ms);
     totals.lost_batches += applied.forgotten;
-    (Some(applied.terminal), applied.is_fresh, applied.lost)
+    (
+        Some(applied.terminal),
+        applied.is_fresh,
+        applied.lost,
+        applied.ended,
+    )
 }
 
 /// What a batch came to, as its sender was told.

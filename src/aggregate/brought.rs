@@ -1,7 +1,7 @@
 //! What a reading brings to windows, series and sums.
 
 use tillwatch_model::metric::Metric;
-use tillwatch_model::{HistogramReading, Reading, Source};
+use tillwatch_model::{BatchHeader, HistogramReading, Reading, Source};
 
 /// What a reading brings.
 #[derive(Debug, Clone, Copy)]
@@ -58,4 +58,25 @@ pub struct Arrival<'a> {
     pub received_at_ms: i64,
     /// The value or values that the reading brings.
     pub brought: Brought<'a>,
+}
+
+impl<'a> Arrival<'a> {
+    /// A reading of a batch.
+    #[inline]
+    #[must_use]
+    pub fn new(
+        (header, shared): (&BatchHeader<'_>, Shared),
+        metric: &'a Metric,
+        reading: &'a Reading,
+        brought: Brought<'a>,
+    ) -> Self {
+        Self {
+            shared,
+            metric,
+            reading,
+            t_ms: reading.t_raw_ms.saturating_add(header.applied_offset_ms),
+            received_at_ms: header.received_at_ms,
+            brought,
+        }
+    }
 }

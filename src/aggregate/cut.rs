@@ -3,6 +3,7 @@
 use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
 use crate::aggregate::event_groups::{EventNames, TakenEventGroups};
+use crate::aggregate::losses::OpenLosses;
 use crate::aggregate::name_rules::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
 use crate::aggregate::proposals::Proposals;
@@ -128,6 +129,8 @@ pub struct Cut {
     pub event_groups: TakenEventGroups,
     /// What the cut holds of reports that pages have made themselves.
     pub summaries: OpenSummaries,
+    /// What the cut holds of losses, and of what was missing and has come.
+    pub losses: OpenLosses,
     /// What resolves the numbers of stores and releases.
     pub tables: Tables,
     /// Stores and when they were last seen.

@@ -1,6 +1,6 @@
 //! What is taken of a batch's entries, and what is counted of the others.
 
-use tillwatch_model::event::EventReading;
+use tillwatch_model::event::{DropReading, EventReading};
 use tillwatch_model::summary::SummaryReading;
 use tillwatch_model::{Catalogue, Connection, Entry, HistogramReading, Metric, Reading, Source};
 
@@ -11,6 +11,7 @@ use crate::aggregate::cut::Totals;
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     pub(super) events: Vec<EventReading>,
+    pub(super) drops: Vec<DropReading>,
     pub(super) summaries: Vec<SummaryReading>,
 }
 
@@ -36,8 +37,10 @@ pub(super) fn taken(
             aside.summaries.push(*summary);
             None
         }
-        // Its sample is what counts here.
-        Entry::Drop(_) => None,
+        Entry::Drop(drop) => {
+            aside.drops.push(drop);
+            None
+        }
         Entry::Later => {
             totals.unknown_entries += 1;
             None

@@ -163,13 +163,21 @@ impl OpenEventGroups {
             if event.is_fatal {
                 sums.fatal = sums.fatal.saturating_add(event.count);
             }
-            sums.note_terminal(hash_of(header));
+            sums.note_terminal(terminal_hash(header.store_id, header.terminal_id));
         }
     }
 
     fn has_place(&self, key: GroupKey) -> bool {
         let of_hour = self.by_hour.get(&(key.store, key.hour));
         of_hour.is_none_or(|groups| *groups < GROUPS_MAX) || self.groups.contains_key(&key)
+    }
+
+    /// The groups as rows; they stay open.
+    #[must_use]
+    pub fn rows_now(&self, tables: &Tables) -> Vec<EventGroup> {
+        let groups = self.groups.iter();
+        let groups = groups.map(|(key, sums)| (*key, sums.clone()));
+        TakenEventGroups(groups.collect()).into_rows(tables)
     }
 
     /// Empties the groups.
@@ -188,11 +196,12 @@ fn of_first(name: Box<str>, example: Example, fingerprint: Fingerprint) -> (Arc<
 }
 
 /// What stands for a terminal: the same on every collector, whatever the release.
-fn hash_of(header: &BatchHeader<'_>) -> u64 {
-    let mut name = Vec::with_capacity(header.store_id.len() + 1 + header.terminal_id.len());
-    name.extend_from_slice(header.store_id.as_bytes());
+#[must_use]
+pub fn terminal_hash(store_id: &str, terminal_id: &str) -> u64 {
+    let mut name = Vec::with_capacity(store_id.len() + 1 + terminal_id.len());
+    name.extend_from_slice(store_id.as_bytes());
     name.push(0);
-    name.extend_from_slice(header.terminal_id.as_bytes());
+    name.extend_from_slice(terminal_id.as_bytes());
     xxh3_64(&name)
 }
 

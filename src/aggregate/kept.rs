@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use tillwatch_model::metric::Metric;
-use tillwatch_model::{Pseudonym, Rollup, SessionDay, TerminalHour};
+use tillwatch_model::{EventGroup, Pseudonym, Rollup, SessionDay, TerminalHour};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::cells::Chunks;
+use crate::aggregate::losses::OpenLosses;
 use crate::aggregate::open::{KeptWindows, Tables};
 use crate::aggregate::sessions::KeptSessions;
 use crate::aggregate::summaries::OpenSummaries;
@@ -121,6 +122,18 @@ impl Aggregator {
     #[must_use]
     pub fn open_summaries(&self) -> (OpenSummaries, Tables) {
         (self.summaries.clone(), self.tables())
+    }
+
+    /// Keeps the open groups of events. There are few, and their examples are shared.
+    #[must_use]
+    pub fn open_event_groups(&self) -> Vec<EventGroup> {
+        self.event_groups.rows_now(&self.tables())
+    }
+
+    /// Keeps the open rows of the ledger of losses.
+    #[must_use]
+    pub fn open_losses(&self) -> OpenLosses {
+        self.losses.clone()
     }
 
     /// Keeps the open rows of a session.

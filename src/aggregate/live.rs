@@ -111,6 +111,10 @@ pub struct StoreLive {
     pub batches_received: u64,
     /// Batches that never came: missing for nine days, or too far below the newest.
     pub batches_lost: u64,
+    /// Batches that never will come, because the terminal has dropped them and said so.
+    pub batches_explained: u64,
+    /// Of those received, the ones that their terminals had numbered.
+    pub batches_numbered: u64,
     /// How often a terminal's clock was moved between two posts.
     pub clock_jumps: u64,
     is_dirty: bool,
@@ -156,10 +160,17 @@ impl LiveSeries {
     }
 
     /// Notes that a batch of this store was received, and how far the terminal's clock was off.
-    pub fn report(&mut self, shared: Shared, received_at_ms: i64, offset_ms: i64) {
+    pub fn report(
+        &mut self,
+        shared: Shared,
+        received_at_ms: i64,
+        offset_ms: i64,
+        is_numbered: bool,
+    ) {
         self.recent.receive(received_at_ms);
         let store = self.store_mut(shared.store);
         store.batches_received += 1;
+        store.batches_numbered += u64::from(is_numbered);
         if shared.source == Source::Rum {
             // The last time wins, not the latest of all: the clock may have been set back.
             store.last_report_ms = received_at_ms;
@@ -188,6 +199,13 @@ impl LiveSeries {
     pub fn lost(&mut self, store: u32, batches: u64) {
         if batches > 0 {
             self.store_mut(store).batches_lost += batches;
+        }
+    }
+
+    /// Notes batches of a store that will never come, because their terminal has dropped them.
+    pub fn explained(&mut self, store: u32, batches: u64) {
+        if batches > 0 {
+            self.store_mut(store).batches_explained += batches;
         }
     }
 

@@ -20,6 +20,9 @@
 //! | `open.rs` | windows that are still filling |
 //! | `terminal_hours.rs` | scalars by terminal and hour that are still filling |
 //! | `sessions.rs` | sums by session and day that are still filling |
+//! | `acts.rs` | what an operator's act or the clock's changes |
+//! | `terminals_end.rs` | how what is known of terminals ends |
+//! | `losses.rs` | what has become of batches that were missing, and of samples that were dropped |
 //! | `summaries.rs` | reports that pages have made themselves, by metric and minute |
 //! | `event_groups.rs` | events by what happened and hour that are still filling; names of custom events |
 //! | `terminal.rs` | one terminal: its sequence windows and last values |
@@ -57,6 +60,9 @@ pub mod proposals;
 pub mod row_quota;
 pub mod saved;
 pub mod sessions;
+mod acts;
+mod terminals_end;
+pub mod losses;
 pub mod summaries;
 pub mod terminal_hours;
 pub mod store_terminals;

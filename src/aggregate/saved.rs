@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tillwatch_model::{Catalogue, EventKind, Habit, Metric};
+use tillwatch_model::{BatchSize, Catalogue, EventKind, Habit, Metric};
 
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
@@ -62,6 +62,11 @@ pub struct SavedSeries {
     batches_received: u64,
     #[serde(default)]
     batches_lost: u64,
+    #[serde(default)]
+    batches_explained: u64,
+    /// Of those received; `None`: an earlier release did not count them apart.
+    #[serde(default)]
+    batches_numbered: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     clock_jumps: u64,
     #[serde(default)]
@@ -84,6 +89,8 @@ impl SavedSeries {
             skew: SavedHistogram::of(&SKEW_BOUNDS_MS, &store.skew),
             batches_received: store.batches_received,
             batches_lost: store.batches_lost,
+            batches_explained: store.batches_explained,
+            batches_numbered: Some(store.batches_numbered),
             clock_jumps: store.clock_jumps,
             ..Self::default()
         };
@@ -171,6 +178,8 @@ impl SavedSeries {
         }
         store.batches_received = self.batches_received;
         store.batches_lost = self.batches_lost;
+        store.batches_explained = self.batches_explained;
+        store.batches_numbered = self.batches_numbered.unwrap_or(self.batches_received);
         store.clock_jumps = self.clock_jumps;
         if let Some(skew) = &self.skew {
             skew.restore(&SKEW_BOUNDS_MS, &mut store.skew);
@@ -219,6 +228,9 @@ pub struct SavedTerminal {
     /// Whether the terminal's store was retired since the terminal last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
+    /// How many samples the terminal's batches hold, in sixteenths.
+    #[serde(default)]
+    batch_size: u32,
     /// When the terminal is used to report.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     habit: String,
@@ -249,6 +261,7 @@ impl SavedTerminal {
             offset_at_ms: terminal.offset_at_ms,
             clock_jumps: terminal.clock_jumps,
             is_retired: terminal.is_retired,
+            batch_size: terminal.batch_size.0,
             habit: if terminal.habit.is_empty() {
                 String::new()
             } else {
@@ -269,6 +282,7 @@ impl SavedTerminal {
 
     /// Puts back when the terminal is used to report, and what it last said.
     pub fn restore_habit(&self, terminal: &mut Terminal) {
+        terminal.batch_size = BatchSize(self.batch_size);
         terminal.habit = Habit::from_text(&self.habit);
         terminal.said = self.said.as_ref().map(|(kind, t_ms)| Said {
             kind: EventKind::of_name(kind),

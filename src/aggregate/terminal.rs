@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use tillwatch_model::event::{EventKind, EventReading};
-use tillwatch_model::sequence::{LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent};
+use tillwatch_model::sequence::{
+    Ended, How, LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent,
+};
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
-use tillwatch_model::{Habit, SeqWindow};
+use tillwatch_model::{BatchHeader, BatchSize, Habit, SeqWindow};
 
 use crate::aggregate::layout::Trouble;
 use crate::aggregate::row_quota::HourRows;
@@ -26,6 +28,17 @@ pub struct TerminalRef<'a> {
     pub store_id: &'a str,
     /// The terminal in the store.
     pub terminal_id: &'a str,
+}
+
+impl<'a> TerminalRef<'a> {
+    /// The terminal that a batch is of.
+    #[must_use]
+    pub fn of(header: &BatchHeader<'a>) -> Self {
+        Self {
+            store_id: header.store_id,
+            terminal_id: header.terminal_id,
+        }
+    }
 }
 
 impl From<&TerminalRef<'_>> for TerminalKey {
@@ -84,6 +97,8 @@ pub struct Terminal {
     pub queues: Vec<([u8; 16], SeqWindow)>,
     /// Queues that made room for others, by id, and when they did: whatever comes of them may have been counted.
     pub tombstones: Vec<([u8; 16], i64)>,
+    /// How many samples its batches hold, about.
+    pub batch_size: BatchSize,
     /// When the terminal is used to report.
     pub habit: Habit,
     /// What the terminal last reported of its connection, its battery or its end.
@@ -110,6 +125,8 @@ pub struct Applied<'t> {
     pub terminal: &'t mut Terminal,
     /// Whether the number is fresh; a second record of one batch is not to be counted.
     pub is_fresh: bool,
+    /// What has become of numbers that were missing, by their queues.
+    pub ended: Vec<([u8; 16], Ended)>,
     /// How many batches are lost that were not counted so before: they are too far below, or their queue made
     /// room for another.
     pub lost: u64,
@@ -164,7 +181,7 @@ impl Terminal {
 
     /// Leaves of the queue that has been silent longest a tombstone, if there is no room for another. Gives what
     /// was missing and lost in it.
-    pub(super) fn make_room(&mut self, now_ms: i64) -> Option<Gaps> {
+    pub(super) fn make_room(&mut self, now_ms: i64) -> Option<([u8; 16], SeqWindow)> {
         if self.queues.len() < QUEUES_PER_TERMINAL_MAX {
             return None;
         }
@@ -172,7 +189,7 @@ impl Terminal {
         let seen = seen.map(|(queue, window)| Some((window.last_seen_ms(), *queue)));
         let (queue, window) = self.queues.swap_remove(longest_silent(seen)?);
         self.tombstones.push((queue, now_ms));
-        Some(Gaps::of_window(&window))
+        Some((queue, window))
     }
 
     /// Takes the offset that a batch came with (0: it did not say). Says whether the clock was moved
@@ -224,23 +241,21 @@ impl Terminal {
 
     /// Forgets silent queues, and counts as lost what has been missing for too long. Says how many batches
     /// were lost with the queues; tells `lost` of every one that was not counted before.
-    pub(super) fn age(&mut self, now_ms: i64, lost: &mut impl FnMut(u32, u64)) -> u64 {
+    pub(super) fn age(&mut self, now_ms: i64, lost: &mut impl FnMut([u8; 16], Ended)) -> u64 {
         let mut lost_with_queues = 0;
-        let store = self.store;
-        self.queues.retain(|(_, window)| {
+        self.queues.retain(|(queue, window)| {
             let is_kept = now_ms.saturating_sub(window.last_seen_ms()) <= LOST_AFTER_MS;
             if !is_kept {
                 lost_with_queues += window.lost() + window.open_gaps();
-                lost(store, window.open_gaps());
+                let ended = window.all_ended(How::TooOld);
+                ended.for_each(|ended| lost(*queue, ended));
             }
             is_kept
         });
         let is_young = |since_ms: i64| now_ms.saturating_sub(since_ms) <= LOST_AFTER_MS;
         self.tombstones.retain(|(_, since_ms)| is_young(*since_ms));
-        for (_, window) in &mut self.queues {
-            let before = window.lost();
-            window.age(now_ms);
-            lost(store, window.lost() - before);
+        for (queue, window) in &mut self.queues {
+            window.age(now_ms, |ended| lost(*queue, ended));
         }
         lost_with_queues
     }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
-use tillwatch_model::sequence::LOST_AFTER_MS;
+use tillwatch_model::loss::CLOSED_AFTER_MS;
+use tillwatch_model::sequence::{Ended, How};
 use tillwatch_model::{Seen, SeqWindow, ShareRule};
 
 use crate::aggregate::cells::Chunks;
-use crate::aggregate::store_terminals::ById;
 pub use crate::aggregate::store_terminals::StoreTerminals;
 pub use crate::aggregate::terminal::{
     Applied, Gaps, LastValue, Said, Terminal, TerminalChange, TerminalKey, TerminalRef,
@@ -34,17 +34,17 @@ pub struct Limits {
 /// All terminals.
 #[derive(Debug)]
 pub struct Terminals {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Places by store.
-    by_store: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
-    stores: Vec<StoreTerminals>,
+    pub(super) by_store: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
+    pub(super) stores: Vec<StoreTerminals>,
     /// Places of stores that are forgotten.
-    free: Vec<usize>,
-    count: usize,
-    gaps: Gaps,
+    pub(super) free: Vec<usize>,
+    pub(super) count: usize,
+    pub(super) gaps: Gaps,
     /// By number, until the next cut.
-    dirty: Chunks<TerminalKey>,
-    forgotten: Vec<TerminalKey>,
+    pub(super) dirty: Chunks<TerminalKey>,
+    pub(super) forgotten: Vec<TerminalKey>,
 }
 
 impl Terminals {
@@ -171,6 +171,7 @@ impl Terminals {
             is_fresh: true,
             lost: 0,
             forgotten: 0,
+            ended: Vec::new(),
             terminal,
         };
         let queues = &mut applied.terminal.queues;
@@ -180,7 +181,14 @@ impl Terminals {
             // The intake has let the batch in; only a second copy is not counted.
             applied.is_fresh = window.seen(seq) != Seen::Duplicate;
             let before = Gaps::of_window(window);
-            window.insert(seq, now_ms);
+            let ended = &mut applied.ended;
+            let mut note = |one: Ended| {
+                // Two posts that have overtaken each other are no news.
+                if one.how != How::Came || now_ms.saturating_sub(one.since_ms) >= CLOSED_AFTER_MS {
+                    ended.push((queue, one));
+                }
+            };
+            window.insert_noting(seq, now_ms, &mut note);
             let (held, total) = (of_store.ranges, of_all.ranges);
             let has_room = || match store {
                 // Stores without a name have no share.
@@ -188,7 +196,7 @@ impl Terminals {
                 _ => rule.has_room(held, total),
             };
             if window.gap_count() > before.ranges && !has_room() {
-                window.give_up_lowest();
+                window.give_up_lowest(note);
             }
             let after = Gaps::of_window(window);
             applied.lost = after.lost - before.lost;
@@ -197,7 +205,12 @@ impl Terminals {
             // The intake still knew the queue when the batch came.
             return applied;
         } else {
-            let before = applied.terminal.make_room(now_ms).unwrap_or_default();
+            let mut before = Gaps::default();
+            if let Some((gone, window)) = applied.terminal.make_room(now_ms) {
+                before = Gaps::of_window(&window);
+                let ended = window.all_ended(How::GivenUp);
+                applied.ended.extend(ended.map(|ended| (gone, ended)));
+            }
             applied.lost = before.missing;
             applied.forgotten = before.missing + before.lost;
             let window = SeqWindow::new(seq, now_ms);
@@ -211,109 +224,6 @@ impl Terminals {
         of_store.change(before, after);
         of_all.change(before, after);
         applied
-    }
-
-    /// Forgets queues, and then terminals, that have been silent for so long that all they could still
-    /// send is too old; counts as lost what has been missing for as long.
-    /// Says how many batches were lost with what is forgotten, and tells `lost` of every one that
-    /// was not counted before, with the number of its store.
-    pub fn age(&mut self, now_ms: i64, mut lost: impl FnMut(u32, u64)) -> u64 {
-        let mut lost_with_queues = 0;
-        for (place, store) in self.stores.iter_mut().enumerate() {
-            let StoreTerminals {
-                store_id,
-                by_id,
-                active,
-                gaps,
-                ..
-            } = store;
-            let was_empty = by_id.is_empty();
-            by_id.retain(|terminal_id, terminal| {
-                let (before, tombstones) = (Gaps::of(terminal), terminal.tombstones.len());
-                lost_with_queues += terminal.age(now_ms, &mut lost);
-                let after = Gaps::of(terminal);
-                gaps.change(before, after);
-                self.gaps.change(before, after);
-                let key = || TerminalKey {
-                    store_id: (**store_id).into(),
-                    terminal_id: terminal_id.clone(),
-                };
-                // A terminal that sends with keys has no queues.
-                let is_silent = now_ms.saturating_sub(terminal.last_seen_ms) > LOST_AFTER_MS;
-                if !terminal.has_queues() && is_silent {
-                    self.forgotten.push(key());
-                    self.count -= 1;
-                    *active -= usize::from(!terminal.is_retired);
-                    return false;
-                }
-                let has_changed = after != before || terminal.tombstones.len() != tombstones;
-                if has_changed && terminal.changed.is_none() {
-                    terminal.changed = u32::try_from(self.dirty.len()).ok();
-                    self.dirty.push(key());
-                }
-                true
-            });
-            if by_id.is_empty() && !was_empty {
-                // The room that the emptied map had is given back.
-                *by_id = ById::default();
-                self.by_store.remove(&**store_id);
-                self.free.push(place);
-            }
-        }
-        lost_with_queues
-    }
-
-    /// The clock was trusted at this time: what lies behind it was written when it was wrong.
-    pub fn set_right(&mut self, at_ms: i64) {
-        self.change_all(|terminal| terminal.set_right(at_ms));
-    }
-
-    /// Keeps of a store's terminals only what tells a resend from a new batch.
-    pub fn retire(&mut self, store_id: &str) {
-        let Some(place) = self.by_store.get(store_id) else {
-            return;
-        };
-        let store = &mut self.stores[*place];
-        store.active = 0;
-        store.change(&mut self.dirty, |terminal| {
-            terminal.retire();
-            true
-        });
-    }
-
-    /// A store has no name of its own any more, and its number may be that of another one: what is left of its
-    /// terminals is their queues, as after a restart.
-    pub fn lose_name(&mut self, store_id: &str) {
-        let Some(place) = self.by_store.get(store_id).copied() else {
-            return;
-        };
-        let store = &mut self.stores[place];
-        store.number = 0;
-        let before = store.by_id.len();
-        store.by_id.retain(|terminal_id, terminal| {
-            terminal.store = 0;
-            let is_kept = terminal.has_queues();
-            if !is_kept {
-                store.active -= usize::from(!terminal.is_retired);
-                self.forgotten.push(TerminalKey {
-                    store_id: store_id.into(),
-                    terminal_id: terminal_id.clone(),
-                });
-            }
-            is_kept
-        });
-        self.count -= before - store.by_id.len();
-        if store.by_id.is_empty() {
-            store.by_id = ById::default();
-            self.by_store.remove(store_id);
-            self.free.push(place);
-        }
-    }
-
-    pub(super) fn change_all(&mut self, mut change_one: impl FnMut(&mut Terminal) -> bool) {
-        for store in &mut self.stores {
-            store.change(&mut self.dirty, &mut change_one);
-        }
     }
 
     /// The ids of the terminals that have changed since the last cut, by their numbers.

@@ -16,6 +16,8 @@
 //! | `key.rs` | `key`: static keys |
 //! | `explain.rs` | `explain`: what became of one batch |
 //! | `silent.rs` | `silent`: terminals that should report and do not |
+//! | `errors.rs` | `errors`: groups of errors |
+//! | `losses.rs` | `losses`: the ledger of losses |
 //! | `tap.rs` | `tap`: what arrives and what becomes of it |
 //! | `validate.rs` | `validate`: whether a payload would be taken |
 //! | `map.rs` | `map test`: what the rules of the settings make of a payload |
@@ -34,8 +36,10 @@ mod audit;
 mod backup;
 mod clock;
 mod journal;
+mod errors;
 mod explain;
 mod key;
+mod losses;
 mod map;
 mod payload;
 mod pseudonym;
@@ -109,6 +113,10 @@ enum Command {
     Key(key::Key),
     /// Say what became of one batch, sample by sample while the journal has it.
     Explain(explain::Explain),
+    /// List what goes wrong in the fleet: groups of errors, or one of them with its frames.
+    Errors(errors::Errors),
+    /// List what terminals numbered or dropped and the collector does not have: open, lost, explained, or come since.
+    Losses(losses::Losses),
     /// List terminals that should report by their own habit and do not, those that hold sales first.
     Silent(silent::Silent),
     /// Watch what arrives at a running collector and what becomes of it.
@@ -239,6 +247,8 @@ async fn run(command: Command) -> Outcome {
         Command::Token(token) => token.run().await,
         Command::Key(key) => key.run().await,
         Command::Explain(explain) => explain.run().await,
+        Command::Errors(errors) => errors.run().await,
+        Command::Losses(losses) => losses.run().await,
         Command::Silent(silent) => silent.run().await,
         Command::Tap(tap) => tap.run().await,
         Command::Validate(validate) => validate.run(),

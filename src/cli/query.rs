@@ -261,7 +261,7 @@ pub(super) fn message_of(text: &str) -> String {
     message.unwrap_or(text).to_owned()
 }
 
-fn time(text: &str, now_ms: i64) -> Result<i64, Failure> {
+pub(super) fn time(text: &str, now_ms: i64) -> Result<i64, Failure> {
     if let Ok(ms) = text.parse::<i64>() {
         return Ok(ms);
     }

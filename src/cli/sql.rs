@@ -10,7 +10,7 @@ use crate::pipeline::read_endpoint_file;
 
 #[derive(Debug, Args)]
 pub(super) struct Sql {
-    /// The statement. Tables are those of the database tillwatch, such as v_rollup_1m, v_rollup_terminal_1h, v_session, v_error_group_1h and v_summary_1m.
+    /// The statement. Tables are those of the database tillwatch, such as v_rollup_1m, v_rollup_terminal_1h, v_session, v_error_group_1h, v_summary_1m and v_loss.
     statement: String,
     /// Data folder of the running collector (`make run`: data/run).
     #[arg(

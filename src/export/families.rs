@@ -45,6 +45,7 @@ families! {
     LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Counts samples that came too late to move live series, by their age when received; ClickHouse holds them.";
     BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Counts batches received from a store, each batch once; received and lost batches together are what its terminals sent.";
     BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Counts batches of a store that never came: they were missing for nine days, or fell too far behind.";
+    BATCHES_EXPLAINED = "counter" "pos_sdk_batches_explained" ["store_id"], "Counts numbers of batches of a store that will never come, because their terminal had to drop them and said so; they are neither missing nor lost.";
     BATCHES_MISSING = "gauge" "pos_sdk_batches_missing" ["store_id"], "Shows how many batches of a store are missing between received ones and may still come.";
     CLOCK_JUMPS = "counter" "pos_terminal_clock_jumps" ["store_id"], "Counts how often two posts of one terminal, at most ten minutes apart, came from clocks more than a minute apart: either the terminal's clock was moved, or two tills use one name.";
     SKEW = "histogram" "pos_terminal_clock_skew_seconds" ["store_id"], "Measures how far a terminal's clock was off, in either direction, at each batch that said when it was sent.";
@@ -81,6 +82,9 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
     })?;
     store_counter(encoder, snapshot, BATCHES_LOST, |store| {
         store.series.batches_lost
+    })?;
+    store_counter(encoder, snapshot, BATCHES_EXPLAINED, |store| {
+        store.series.batches_explained
     })?;
     store_gauge(encoder, snapshot, BATCHES_MISSING, |store| {
         to_float(store.batches_missing)

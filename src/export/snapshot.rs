@@ -142,7 +142,9 @@ impl Taking {
             *self.missing.entry(store.number()).or_default() += store.gaps().missing;
             let levels = aggregator.live().layout().levels();
             let silence = self.silence.clone();
-            let of_store = silence.judge_store(store, |_, terminal, _| self.add(terminal, levels));
+            let number = store.number();
+            let add = |_: &str, terminal: &Terminal, _| self.add(number, terminal, levels);
+            let of_store = silence.judge_store(store, add);
             let silent = self.silent.entry(store.number()).or_default();
             silent.silent += of_store.silent;
             silent.with_sales += of_store.with_sales;
@@ -179,12 +181,14 @@ impl Taking {
         }
     }
 
-    fn add(&mut self, terminal: &Terminal, level_count: usize) {
+    /// Adds a terminal of the store with this number. A terminal knows the number as of its own last batch, and its
+    /// store may have got a name since.
+    fn add(&mut self, store: u32, terminal: &Terminal, level_count: usize) {
         if terminal.is_retired || self.now_ms - terminal.last_seen_ms > REPORTING_MS {
             return;
         }
         *self.of_release.entry(terminal.release).or_default() += 1;
-        let (counted, levels) = self.of_store.entry(terminal.store).or_default();
+        let (counted, levels) = self.of_store.entry(store).or_default();
         let is_recent = |at_ms: i64| u64::from(self.now_ms - at_ms <= REPORTING_MS);
         counted.reporting += 1;
         counted.sync_failing += is_recent(terminal.sync_failed_ms);

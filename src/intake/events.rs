@@ -45,9 +45,7 @@ impl Writer<'_> {
             match within(number).and_then(|()| self.dropped(dropped)) {
                 Ok((reading, samples, said)) => {
                     encoder.sample(&reading, samples);
-                    if let Some(said) = said {
-                        encoder.drop(&said);
-                    }
+                    encoder.drop(&said);
                     written.accepted += 1;
                 }
                 Err(reason) => written.reject(reason, 1, report, place),
@@ -112,10 +110,7 @@ impl Writer<'_> {
         Ok((reading, said))
     }
 
-    fn dropped(
-        &self,
-        dropped: &Dropped<'_>,
-    ) -> Result<(Reading, u64, Option<DropReading>), Reason> {
+    fn dropped(&self, dropped: &Dropped<'_>) -> Result<(Reading, u64, DropReading), Reason> {
         if dropped.malformed {
             return Err(Reason::MalformedEvent);
         }
@@ -125,14 +120,17 @@ impl Writer<'_> {
         let whole = |number: &Field<Number>| number.value().and_then(|number| number.whole());
         let samples = whole(&dropped.samples).filter(|samples| *samples <= DROPPED_MAX);
         let samples = samples.ok_or(Reason::InvalidDrop)?;
-        if let (Field::Absent, Field::Absent) = (&dropped.from, &dropped.to) {
-            return Ok((reading, samples, None));
-        }
-        let queue = dropped.queue.value();
-        let queue = queue.and_then(|text| uuid::Uuid::try_parse(text).ok());
-        let numbers = whole(&dropped.from).zip(whole(&dropped.to));
-        let numbers = numbers.filter(|(from, to)| from <= to && to - from < NUMBERS_MAX);
-        let (queue, (from, to)) = queue.zip(numbers).ok_or(Reason::InvalidDrop)?;
+        let is_numbered = !matches!((&dropped.from, &dropped.to), (Field::Absent, Field::Absent));
+        let (queue, (from, to)) = if is_numbered {
+            let queue = dropped.queue.value();
+            let queue = queue.and_then(|text| uuid::Uuid::try_parse(text).ok());
+            let queue = queue.filter(|queue| !queue.is_nil());
+            let numbers = whole(&dropped.from).zip(whole(&dropped.to));
+            let numbers = numbers.filter(|(from, to)| from <= to && to - from < NUMBERS_MAX);
+            queue.zip(numbers).ok_or(Reason::InvalidDrop)?
+        } else {
+            (uuid::Uuid::nil(), (0, 0))
+        };
         let said = DropReading {
             queue: queue.into_bytes(),
             from,
@@ -141,7 +139,7 @@ impl Writer<'_> {
             reason: reading.label,
             t_raw_ms,
         };
-        Ok((reading, samples, Some(said)))
+        Ok((reading, samples, said))
     }
 
     fn time_of(&self, t: &Field<Number>) -> Result<i64, Reason> {

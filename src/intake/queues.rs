@@ -118,7 +118,7 @@ impl Queue {
                 // what has been missing longest.
                 let has_split = comes_late && window.gap_count() > before;
                 if has_split && !shares.has_room(What::Gaps, self.account) {
-                    window.give_up_lowest();
+                    window.give_up_lowest(|_ended| {});
                 }
             }
         }

@@ -18,12 +18,13 @@ use crate::persist::tables::{get_meta, put_meta};
 pub const DAYS_MIN: u32 = 10;
 
 /// Tables with a partition a day that give way together.
-pub const DAILY: [&str; 5] = [
+pub const DAILY: [&str; 6] = [
     "rollup_1m",
     "rollup_terminal_1h",
     "session",
     "error_group_1h",
     "summary_1m",
+    "loss",
 ];
 /// The table whose partitions are weeks, by the day that a week begins with.
 pub const WEEKLY: &str = "rollup_1h";

@@ -45,7 +45,8 @@ pub async fn highest(clickhouse: &ClickHouse, collector: Uuid) -> Result<u64, Cl
                  UNION ALL SELECT epoch FROM rollup_terminal_1h WHERE collector_id = {id:UUID} GROUP BY epoch
                  UNION ALL SELECT epoch FROM session WHERE collector_id = {id:UUID} GROUP BY epoch
                  UNION ALL SELECT epoch FROM error_group_1h WHERE collector_id = {id:UUID} GROUP BY epoch
-                 UNION ALL SELECT epoch FROM summary_1m WHERE collector_id = {id:UUID} GROUP BY epoch)",
+                 UNION ALL SELECT epoch FROM summary_1m WHERE collector_id = {id:UUID} GROUP BY epoch
+                 UNION ALL SELECT epoch FROM loss WHERE collector_id = {id:UUID} GROUP BY epoch)",
             |query| query.param("id", collector.to_string()),
         )
         .await?;

@@ -11,13 +11,14 @@ use crate::persist::error::ClickHouseError;
 
 /// The tables, and how many days one of their partitions holds; a test of the migrations holds the list
 /// against them.
-pub(super) const TABLES: [(&str, i64); 6] = [
+pub(super) const TABLES: [(&str, i64); 7] = [
     ("rollup_1m", 1),
     ("rollup_1h", 7),
     ("rollup_terminal_1h", 1),
     ("session", 1),
     ("error_group_1h", 1),
     ("summary_1m", 1),
+    ("loss", 1),
 ];
 /// A row is kept for this long.
 const KEPT_DAYS: i64 = 90;

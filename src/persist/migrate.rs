@@ -63,6 +63,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0007_summary_1m.sql",
         sql: include_str!("../../migrations/0007_summary_1m.sql"),
     },
+    Migration {
+        number: 8,
+        name: "0008_loss.sql",
+        sql: include_str!("../../migrations/0008_loss.sql"),
+    },
 ];
 
 /// The release that this program is.

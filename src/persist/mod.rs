@@ -14,7 +14,7 @@
 //! | `rows.rs` | `RowBinary` of `rollup_1m`, written and read |
 //! | `side_tables.rs` | the tables beside it, by terminal, by session and by event: their `RowBinary`, read |
 //! | `side_encode.rs` | the same, written |
-//! | `side_decode.rs` | `summary_1m`, read |
+//! | `side_decode.rs` | `summary_1m` and `loss`, read |
 //! | `side_outbox.rs` | an epoch's rows of those tables, in the outbox and the ledger |
 //! | `state.rs` | the SQLite file: how it is opened, and the numbers it goes by |
 //! | `seal.rs` | what a seal writes in one transaction, and what a start reads back |

@@ -11,7 +11,7 @@ use crate::persist::epoch::SideDays;
 use crate::persist::error::StateError;
 use crate::persist::marks::hours_of;
 use crate::persist::rows::{self, EncodedRows, RowOrigin};
-use crate::persist::side_outbox::{self, SideBlob};
+use crate::persist::side_outbox::{self, Beside, SideBlob};
 use crate::persist::side_tables::SideTable;
 use crate::persist::state::State;
 
@@ -110,7 +110,14 @@ impl State {
         let sessions = cut.sessions.into_rows(&cut.tables);
         let event_groups = cut.event_groups.into_rows(&cut.tables);
         let summaries = cut.summaries.into_rows(&cut.tables);
-        let beside = (&*terminal_hours, &*sessions, &*event_groups, &*summaries);
+        let losses = cut.losses.into_rows();
+        let beside = Beside {
+            hours: &terminal_hours,
+            sessions: &sessions,
+            event_groups: &event_groups,
+            summaries: &summaries,
+            losses: &losses,
+        };
         let sides = side_outbox::encode(beside, origin)?;
         let rows = cut.windows.into_rows(&cut.tables);
         let hours = hours_of(&rows);

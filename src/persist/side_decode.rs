@@ -1,10 +1,10 @@
-//! Reads the `RowBinary` of `summary_1m`, the table beside `rollup_1m` whose lists hold more than numbers.
+//! Reads the `RowBinary` of `summary_1m` and `loss`.
 
 use std::sync::Arc;
 
 use tillwatch_model::metric::Metric;
 use tillwatch_model::summary::{Percentiles, SummaryKey, SummaryRow, SummarySums};
-use tillwatch_model::{Catalogue, Connection, Source};
+use tillwatch_model::{Catalogue, Connection, LossRow, LossState, Source};
 
 use crate::persist::rows::{Reader, words};
 use crate::persist::side_tables::{SideTable, WORDS_A_REPORT, raw_rows};
@@ -53,6 +53,37 @@ pub fn decode_summaries(
                 max: f64::from_bits(numbers.next()?),
                 reports: list.iter().map(report).collect::<Option<_>>()?,
             },
+        });
+    }
+    Some(rows)
+}
+
+/// Reads the rows of the ledger of losses that `wants` asks for (store, when it ended in Unix seconds). `None` at the
+/// first byte that is not as they are written.
+pub fn decode_losses(bytes: &[u8], wants: impl Fn(&str, u32) -> bool) -> Option<Vec<LossRow>> {
+    let mut rows = Vec::new();
+    for row in raw_rows(SideTable::Loss, bytes) {
+        let row = row?;
+        let mut names = Reader(row.names);
+        let mut text = || names.text();
+        let (store_id, terminal_id, queue) = (text()?, text()?, text()?);
+        let (state, reason) = (text()?, text()?);
+        if !wants(store_id, row.time_s) {
+            continue;
+        }
+        let mut numbers = words(row.numbers);
+        rows.push(LossRow {
+            store_id: store_id.into(),
+            terminal_id: terminal_id.into(),
+            queue: uuid::Uuid::try_parse(queue).ok()?.into_bytes(),
+            state: LossState::of_name(state),
+            reason: reason.into(),
+            from: numbers.next()?,
+            to: numbers.next()?,
+            batches: numbers.next()?,
+            samples: numbers.next()?,
+            opened_at_ms: numbers.next()?.cast_signed(),
+            ended_at_s: row.time_s,
         });
     }
     Some(rows)

@@ -1,7 +1,7 @@
 //! Writes the `RowBinary` of the tables beside `rollup_1m`.
 
 use tillwatch_model::summary::SummaryRow;
-use tillwatch_model::{EventGroup, SessionDay, TerminalHour};
+use tillwatch_model::{EventGroup, LossRow, SessionDay, TerminalHour};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::persist::rows::{EncodedRows, RowOrigin, put_list, put_text, put_uuid};
@@ -144,6 +144,38 @@ pub fn encode_summaries(rows: &[SummaryRow], origin: RowOrigin) -> EncodedRows {
         let reports: Vec<u64> = words.collect();
         let behind = (&numbers[..], &[(&reports[..], WORDS_A_REPORT)][..]);
         finish(&mut encoded, start, key.minute_s, origin, behind);
+    }
+    encoded
+}
+
+/// Writes the rows of `loss`.
+#[must_use]
+pub fn encode_losses(rows: &[LossRow], origin: RowOrigin) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    encoded.bytes.reserve(rows.len() * 192);
+    for row in rows {
+        let start = encoded.bytes.len();
+        let queue = uuid::Uuid::from_bytes(row.queue).to_string();
+        for text in [
+            &row.store_id,
+            &row.terminal_id,
+            &*queue,
+            row.state.name(),
+            &row.reason,
+        ] {
+            put_text(&mut encoded.bytes, text);
+        }
+        encoded
+            .bytes
+            .extend_from_slice(&row.ended_at_s.to_le_bytes());
+        let numbers = [
+            row.from,
+            row.to,
+            row.batches,
+            row.samples,
+            row.opened_at_ms.cast_unsigned(),
+        ];
+        finish(&mut encoded, start, row.ended_at_s, origin, (&numbers, &[]));
     }
     encoded
 }

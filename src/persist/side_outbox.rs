@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tillwatch_model::summary::SummaryRow;
-use tillwatch_model::{EventGroup, SessionDay, TerminalHour};
+use tillwatch_model::{EventGroup, LossRow, SessionDay, TerminalHour};
 use uuid::Uuid;
 
 use crate::persist::epoch::{EpochInfo, SideDays};
@@ -23,14 +23,25 @@ pub(super) struct SideBlob {
     blob: Vec<u8>,
 }
 
+/// The rows of an epoch for the tables beside `rollup_1m`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'r> {
+    pub(super) hours: &'r [TerminalHour],
+    pub(super) sessions: &'r [SessionDay],
+    pub(super) event_groups: &'r [EventGroup],
+    pub(super) summaries: &'r [SummaryRow],
+    pub(super) losses: &'r [LossRow],
+}
+
 /// Encodes the rows of an epoch. A table without rows has no blob.
 pub(super) fn encode(
-    (hours, sessions, event_groups, summaries): (
-        &[TerminalHour],
-        &[SessionDay],
-        &[EventGroup],
-        &[SummaryRow],
-    ),
+    Beside {
+        hours,
+        sessions,
+        event_groups,
+        summaries,
+        losses,
+    }: Beside<'_>,
     origin: RowOrigin,
 ) -> Result<Vec<SideBlob>, StateError> {
     let encoded = [
@@ -50,6 +61,7 @@ pub(super) fn encode(
             SideTable::Summary,
             side_tables::encode_summaries(summaries, origin),
         ),
+        (SideTable::Loss, side_tables::encode_losses(losses, origin)),
     ];
     let filled = encoded
         .into_iter()

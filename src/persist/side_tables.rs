@@ -16,9 +16,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::listed::listed;
 use crate::persist::rows::{EncodedRows, Reader, put_uuid, words};
 
-pub use crate::persist::side_decode::decode_summaries;
+pub use crate::persist::side_decode::{decode_losses, decode_summaries};
 pub use crate::persist::side_encode::{
-    encode_event_groups, encode_sessions, encode_summaries, encode_terminal_hours,
+    encode_event_groups, encode_losses, encode_sessions, encode_summaries, encode_terminal_hours,
 };
 
 listed! {
@@ -32,6 +32,8 @@ listed! {
         EventGroup = "error_group_1h",
         /// What pages have summed up themselves, by the minute.
         Summary = "summary_1m",
+        /// What has become of batches that were missing.
+        Loss = "loss",
     }
 }
 
@@ -80,6 +82,10 @@ impl SideTable {
                 "metric, store_id, release, connection, source, minute, collector_id, epoch, \
                  count, sum, min, max, reports, received_at, row_hash"
             }
+            Self::Loss => {
+                "store_id, terminal_id, queue, state, reason, ended_at, collector_id, epoch, \
+                 from_seq, to_seq, batches, samples, opened_at, received_at, row_hash"
+            }
             Self::EventGroup => {
                 "kind, name, fingerprint, store_id, release, source, type, message, frames_json, hour_start, \
                  collector_id, epoch, count, fatal, terminals, received_at, row_hash"
@@ -94,6 +100,7 @@ impl SideTable {
             Self::TerminalHour | Self::EventGroup => "hour_start",
             Self::Session => "day",
             Self::Summary => "minute",
+            Self::Loss => "ended_at",
         }
     }
 
@@ -121,6 +128,14 @@ impl SideTable {
                 time_bytes: 4,
                 numbers: 2,
                 lists: 1,
+                words_an_element: 1,
+            },
+            Self::Loss => Shape {
+                lead_bytes: 0,
+                texts: 5,
+                time_bytes: 4,
+                numbers: 5,
+                lists: 0,
                 words_an_element: 1,
             },
             Self::Summary => Shape {
@@ -362,8 +377,8 @@ mod tests {
 
     use super::*;
     use crate::persist::rows::RowOrigin;
-    use tillwatch_model::Connection;
     use tillwatch_model::summary::{Percentiles, SummaryKey, SummaryRow, SummarySums};
+    use tillwatch_model::{Connection, LossRow, LossState};
 
     fn origin(id: u128) -> RowOrigin {
         RowOrigin {
@@ -418,6 +433,22 @@ mod tests {
                     frames_json: "[]".into(),
                 }),
             },
+        }
+    }
+
+    fn loss(state: LossState, ended_at_s: u32) -> LossRow {
+        LossRow {
+            store_id: "store-1".into(),
+            terminal_id: "till-1".into(),
+            queue: [9; 16],
+            state,
+            reason: "too_old".into(),
+            from: 3,
+            to: u64::MAX,
+            batches: 2,
+            samples: 80,
+            opened_at_ms: -5,
+            ended_at_s,
         }
     }
 
@@ -510,6 +541,15 @@ mod tests {
         assert_eq!(read.unwrap(), summaries[1..]);
         assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 1));
         assert!(decode_summaries(&encoded.bytes[1..], &catalogue, |_, _, _| true).is_none());
+
+        let losses = vec![loss(LossState::Lost, 5), loss(LossState::Closed, 86_400)];
+        let encoded = encode_losses(&losses, origin(7));
+        let read = decode_losses(&encoded.bytes, |_, _| true);
+        assert_eq!(read.unwrap(), losses);
+        let read = decode_losses(&encoded.bytes, |_, at_s| at_s > 60);
+        assert_eq!(read.unwrap(), losses[1..]);
+        assert_eq!((encoded.days[&0].rows, encoded.days[&1].rows), (1, 1));
+        assert!(decode_losses(&encoded.bytes[1..], |_, _| true).is_none());
     }
 
     #[test]
@@ -518,6 +558,7 @@ mod tests {
         let sessions = [session(1, 20_000), session(2, 20_001)];
         let groups = [group(1, &[]), group(24, &[3, 4])];
         let summaries = [summary(1, &[]), summary(1_440, &[3, 4])];
+        let losses = [loss(LossState::Lost, 5), loss(LossState::Closed, 86_400)];
         let of = |id| {
             [
                 (
@@ -530,6 +571,7 @@ mod tests {
                     encode_event_groups(&groups, origin(id)),
                 ),
                 (SideTable::Summary, encode_summaries(&summaries, origin(id))),
+                (SideTable::Loss, encode_losses(&losses, origin(id))),
             ]
         };
         for ((table, first), (_, second)) in of(7).into_iter().zip(of(8)) {

@@ -213,6 +213,7 @@ fn read(
         let sessions = cut.sessions.into_rows(&cut.tables);
         let event_groups = cut.event_groups.into_rows(&cut.tables);
         let summaries = cut.summaries.into_rows(&cut.tables);
+        let losses = cut.losses.into_rows();
         let encoded = [
             (
                 None,
@@ -233,6 +234,10 @@ fn read(
             (
                 Some(SideTable::Summary),
                 side_tables::encode_summaries(&summaries, origin),
+            ),
+            (
+                Some(SideTable::Loss),
+                side_tables::encode_losses(&losses, origin),
             ),
         ];
         encoded.into_iter().all(|(table, rows)| {

@@ -13,6 +13,10 @@ use crate::clock::Clock;
 use crate::fleet::Watch;
 use crate::persist::ClickHouseError;
 use crate::query::error::QueryError;
+use crate::query::errors;
+use crate::query::errors_request::ErrorsRequest;
+use crate::query::losses;
+use crate::query::losses_request::LossesRequest;
 use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
@@ -140,6 +144,44 @@ impl Query {
         let request = SummariesRequest::parse(parameters, &self.sources.catalogue, now_ms)?;
         let position = (self.durable)();
         let answer = summaries::answer(&self.sources, &request, position);
+        self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// Groups of errors.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or a source does not answer.
+    pub async fn errors(&self, parameters: &Parameters) -> Result<Json, QueryError> {
+        let request = ErrorsRequest::parse(parameters, self.clock.now_ms())?;
+        let position = (self.durable)();
+        let answer = errors::answer(&self.sources, request, position);
+        self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// One group of errors, by its fingerprint.
+    ///
+    /// # Errors
+    /// When it is no fingerprint, nothing is known of it, or a source does not answer.
+    pub async fn error(
+        &self,
+        fingerprint: &str,
+        parameters: &Parameters,
+    ) -> Result<Json, QueryError> {
+        let now_ms = self.clock.now_ms();
+        let request = ErrorsRequest::parse_one(fingerprint, parameters, now_ms)?;
+        let position = (self.durable)();
+        let answer = errors::answer_one(&self.sources, request, position);
+        self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// The ledger of losses.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, the store is unknown, or a source does not answer.
+    pub async fn losses(&self, parameters: &Parameters) -> Result<Json, QueryError> {
+        let request = LossesRequest::parse(parameters, self.clock.now_ms())?;
+        let position = (self.durable)();
+        let answer = losses::answer(&self.sources, &request, position);
         self.in_turn(true, Box::pin(answer)).await
     }
 

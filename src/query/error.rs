@@ -16,6 +16,8 @@ listed! {
         UnknownTerminal = "unknown_terminal",
         /// Nothing is known of the session.
         UnknownSession = "unknown_session",
+        /// Nothing is known of the group of errors.
+        UnknownError = "unknown_error",
         /// The text asked for does not look like a pseudonym.
         NotAPseudonym = "not_a_pseudonym",
         /// The answer would be too large.
@@ -72,6 +74,11 @@ pub enum QueryError {
         "nothing is known of this session: it may be over 90 days old, or the pseudonym is of another day"
     )]
     UnknownSession,
+    /// Nothing is known of the group of errors.
+    #[error(
+        "nothing is known of an error with the fingerprint {0}; GET /api/v1/errors lists the groups"
+    )]
+    UnknownError(String),
     /// As many queries as may wait are waiting, or it took too long until it was this one's turn.
     #[error("too many queries at once; try again in {RETRY_AFTER_S} s, or ask fewer at a time")]
     TooMany,
@@ -99,6 +106,7 @@ impl QueryError {
             Self::UnknownStore(_) => ErrorCode::UnknownStore,
             Self::UnknownTerminal(_) => ErrorCode::UnknownTerminal,
             Self::UnknownSession => ErrorCode::UnknownSession,
+            Self::UnknownError(_) => ErrorCode::UnknownError,
             Self::NotAPseudonym => ErrorCode::NotAPseudonym,
             Self::TooLarge(_) | Self::TooManySeries => ErrorCode::TooLarge,
             Self::ClickHouse(_) => ErrorCode::DatabaseUnavailable,

@@ -20,6 +20,13 @@
 //! | `terminals.rs` | the terminals of a store, the worst first |
 //! | `terminals_request.rs` | reads and checks a request for a store's terminals |
 //! | `terminal_metrics.rs` | what terminals measured over some hours |
+//! | `errors.rs` | groups of errors: what, since when, where, how often |
+//! | `errors_request.rs` | reads and checks a request for groups of errors |
+//! | `errors_at_rest.rs` | what of them lies in ClickHouse, and what does not yet |
+//! | `losses.rs` | what is missing, what has come, what is lost |
+//! | `losses_request.rs` | reads and checks a request for that |
+//! | `losses_open.rs` | what is missing still, as the queues know it |
+//! | `losses_at_rest.rs` | what has ended, as ClickHouse has it |
 //! | `sessions.rs` | one session, by store and day |
 //! | `summaries.rs` | what pages have summed up themselves |
 //! | `explain.rs` | what became of one batch |
@@ -30,7 +37,14 @@ pub mod answers;
 mod at_rest;
 mod elsewhere;
 pub mod error;
+pub mod errors;
+mod errors_at_rest;
+pub mod errors_request;
 pub mod explain;
+pub mod losses;
+mod losses_at_rest;
+mod losses_open;
+pub mod losses_request;
 pub mod parameters;
 pub mod percentiles;
 pub mod plan;

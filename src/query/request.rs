@@ -290,7 +290,7 @@ fn one_of(names: &[&str]) -> String {
 }
 
 /// A time in Unix milliseconds; 0 stands for the beginning of everything.
-fn parse_time(given: Given<'_>, key: &str) -> Result<Option<i64>, QueryError> {
+pub(super) fn parse_time(given: Given<'_>, key: &str) -> Result<Option<i64>, QueryError> {
     let Some(text) = given.get(key)? else {
         return Ok(None);
     };

@@ -56,6 +56,7 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "session",
             "error_group_1h",
             "summary_1m",
+            "loss",
         ],
     ),
     (

@@ -90,10 +90,10 @@ impl Example {
     }
 }
 
-/// Numbers of a queue that will never come, because their batches were dropped.
+/// Samples that a terminal had to drop, and the numbers of their batches, which will never come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropReading {
-    /// UUID of the queue.
+    /// UUID of the queue; zero: what was dropped never had a number.
     pub queue: [u8; 16],
     /// The first of the numbers.
     pub from: u64,
@@ -105,6 +105,14 @@ pub struct DropReading {
     pub reason: u8,
     /// When they were dropped, by the terminal's clock.
     pub t_raw_ms: i64,
+}
+
+impl DropReading {
+    /// Whether what was dropped had numbers in a queue.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.queue != [0; 16]
+    }
 }
 
 /// What a row of `error_group_1h` is told apart by, beside the collector and the epoch it came from.

@@ -20,8 +20,9 @@
 //! | `terminal_hour.rs` | what one terminal said of one metric in one hour |
 //! | `session.rs` | a session's pseudonym, and what is kept of a session on a day |
 //! | `summary.rs` | reports with percentiles that a page has made itself |
+//! | `loss.rs` | what has become of batches that were missing |
 //! | `share.rs` | who gets another of the places that all stores share |
-//! | `sequence.rs` | which sequence numbers of a queue have been seen |
+//! | `sequence/` | which sequence numbers of a queue have been seen |
 //! | `journal_record_v1/` | a batch as it lies in the journal: written before it is acknowledged, read by later versions, too |
 //! | `journal_act_v1.rs` | an operator's act, or the clock's, as it lies in the journal |
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
@@ -37,6 +38,7 @@ pub mod hours;
 pub mod journal_act_v1;
 pub mod journal_record_v1;
 pub mod keyed;
+pub mod loss;
 pub mod metric;
 pub mod outcome;
 pub mod own_metric;
@@ -57,6 +59,7 @@ pub use habit::Habit;
 pub use histogram::SparseHistogram;
 pub use hours::{DirtyHours, StoreHour};
 pub use keyed::{FirstResult, KeyId, StoreKeys};
+pub use loss::{BatchSize, LossRow, LossState};
 pub use metric::{Kind, Live, Metric, Unit};
 pub use outcome::{Outcomes, Reason};
 pub use own_metric::OwnMetric;

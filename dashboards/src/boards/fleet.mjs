@@ -65,6 +65,17 @@ export default () =>
         spark: false,
       }),
       g.stat({
+        title: 'Terminals silent',
+        description: 'Terminals that should report by their own habit and do not, in stores that do; with sales: silent for a day, with transactions waiting in them that exist nowhere else. `tillwatch silent` names them.',
+        targets: [
+          g.prom(`sum(${g.series('pos_terminals_silent')})`, 'silent'),
+          g.prom(`sum(${g.series('pos_terminals_silent_with_sales')})`, 'with sales'),
+        ],
+        thresholds: g.anyIsFair,
+        decimals: 0,
+        spark: false,
+      }),
+      g.stat({
         title: 'Data losses',
         description: 'Incidents reported in the selected range in which a terminal lost business data. Any is too many: follow the runbook at once.',
         targets: [g.prom(`sum(increase(${q.counter('data_loss_incidents')}[$__range]))`, 'incidents in range')],

@@ -8,8 +8,8 @@ use tillwatch::persist::rows::{self, RowOrigin};
 use tillwatch::persist::{SideTable, State, side_tables};
 use tillwatch::world::World;
 use tillwatch_model::{
-    Catalogue, EventGroupKey, EventSums, FirstResult, KeyId, RollupKey, Scalars, SeqWindow,
-    SessionDayKey, SessionSums, Summary, TerminalHourKey,
+    Catalogue, EventGroupKey, EventSums, FirstResult, KeyId, LossState, RollupKey, Scalars,
+    SeqWindow, SessionDayKey, SessionSums, Summary, TerminalHourKey,
 };
 use uuid::Uuid;
 
@@ -19,8 +19,8 @@ use crate::support::records::{
 
 const SEEDS: std::ops::Range<u64> = 0..40;
 
-/// The rows of every table: one minute, by terminal, by session, by event.
-fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 4] {
+/// The rows of these tables: one minute, by terminal, by session, by event, of losses.
+fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 5] {
     let cut = aggregator.take();
     let origin = RowOrigin {
         collector_id: Uuid::from_u128(1),
@@ -35,6 +35,7 @@ fn encode(aggregator: &mut Aggregator, epoch: u64) -> [Vec<u8>; 4] {
         side_tables::encode_terminal_hours(&hours, origin).bytes,
         side_tables::encode_sessions(&sessions, origin).bytes,
         side_tables::encode_event_groups(&groups, origin).bytes,
+        side_tables::encode_losses(&cut.losses.into_rows(), origin).bytes,
     ]
 }
 
@@ -45,10 +46,12 @@ struct Sums {
     hours: BTreeMap<TerminalHourKey, Scalars>,
     sessions: BTreeMap<SessionDayKey, SessionSums>,
     groups: BTreeMap<EventGroupKey, EventSums>,
+    /// Batches and samples by terminal, queue, state, reason and beginning.
+    losses: BTreeMap<(Box<str>, Box<str>, [u8; 16], LossState, Box<str>, i64), (u64, u64)>,
 }
 
 impl Sums {
-    fn add(&mut self, [rollups, hours, sessions, groups]: [&[u8]; 4]) {
+    fn add(&mut self, [rollups, hours, sessions, groups, losses]: [&[u8]; 5]) {
         let catalogue = Catalogue::default();
         for mut row in rows::decode(rollups, &catalogue, |_, _, _| true).unwrap() {
             let sum = self.rollups.entry(row.key).or_default();
@@ -67,11 +70,18 @@ impl Sums {
                 Entry::Vacant(free) => drop(free.insert(row.sums)),
             }
         }
+        for row in side_tables::decode_losses(losses, |_, _| true).unwrap() {
+            let who = (row.store_id, row.terminal_id, row.queue);
+            let what = (row.state, row.reason, row.opened_at_ms);
+            let key = (who.0, who.1, who.2, what.0, what.1, what.2);
+            let sums = self.losses.entry(key).or_default();
+            *sums = (sums.0 + row.batches, sums.1 + row.samples);
+        }
     }
 
     fn seal(&mut self, aggregator: &mut Aggregator) {
-        let [rollups, hours, sessions, groups] = encode(aggregator, 1);
-        self.add([&rollups, &hours, &sessions, &groups]);
+        let encoded = encode(aggregator, 1);
+        self.add(encoded.each_ref().map(Vec::as_slice));
     }
 }
 
@@ -122,6 +132,7 @@ fn rows_sealed_at_other_places_add_up_to_the_same() {
         let mut expected = Sums::default();
         expected.seal(&mut whole);
         assert!(!expected.hours.is_empty() && !expected.sessions.is_empty());
+        assert!(!expected.losses.is_empty());
         groups += expected.groups.len();
         // Terminals of stores past the cap are one.
         let is_overflow = |name: &str| name == "__overflow__";
@@ -223,8 +234,14 @@ fn restarts_at_any_place_change_neither_rows_nor_counters_nor_what_has_been_seen
                     .encode(restarted.take(), state.last_epoch().unwrap() + 1)
                     .unwrap();
                 state.seal(&sealing, now_ms).unwrap();
-                let sides = SideTable::ALL.map(|table| sealing.side_bytes(table));
-                found.add([sealing.row_bytes(), sides[0], sides[1], sides[2]]);
+                let side = |table| sealing.side_bytes(table);
+                found.add([
+                    sealing.row_bytes(),
+                    side(SideTable::TerminalHour),
+                    side(SideTable::Session),
+                    side(SideTable::EventGroup),
+                    side(SideTable::Loss),
+                ]);
             }
             if random.bool() {
                 // Killed: what is not sealed comes from the journal once more.

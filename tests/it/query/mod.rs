@@ -3,4 +3,5 @@
 mod answers;
 mod continuity;
 mod crowd;
+mod errors;
 mod exactness;

@@ -7,7 +7,7 @@ use tillwatch::aggregate::{Aggregator, Caps, Restored};
 use tillwatch::config::{Config, Flags};
 use tillwatch::export::{Format, Snapshot, render};
 use tillwatch::pipeline;
-use tillwatch_model::event::{EventReading, Example};
+use tillwatch_model::event::{DropReading, EventReading, Example};
 use tillwatch_model::histogram::{bucket_highest, bucket_index, bucket_lowest};
 use tillwatch_model::journal_act_v1::{self, Act};
 use tillwatch_model::journal_record_v1::Encoder;
@@ -124,6 +124,29 @@ fn random_event(random: &mut fastrand::Rng, reading: &Reading, count: u64) -> Ev
     event
 }
 
+/// What a terminal says that it dropped, beside a sample of `dropped_samples`: numbers of its queue that came, that are
+/// missing or that lie ahead, or none.
+fn random_drop(
+    random: &mut fastrand::Rng,
+    reading: &Reading,
+    header: &BatchHeader<'_>,
+) -> DropReading {
+    let from = (header.seq + 3).saturating_sub(random.u64(0..12));
+    let is_numbered = random.u8(0..4) > 0;
+    DropReading {
+        queue: if is_numbered { header.queue } else { [0; 16] },
+        from: if is_numbered { from } else { 0 },
+        to: if is_numbered {
+            from + random.u64(0..4)
+        } else {
+            0
+        },
+        samples: random.u64(0..500),
+        reason: reading.label,
+        t_raw_ms: reading.t_raw_ms,
+    }
+}
+
 /// So many records, and when the last was received.
 pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>, i64) {
     let catalogue = Catalogue::default();
@@ -201,6 +224,9 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
                     encoder.sample(&reading, value);
                     if metric.name == "summaries" {
                         encoder.summary(&summary(&reading, random.u64(1..9)));
+                    }
+                    if metric.name == "dropped_samples" {
+                        encoder.drop(&random_drop(random, &reading, &header));
                     }
                     if ["errors", "events"].contains(&metric.name) {
                         for _ in 0..8 {

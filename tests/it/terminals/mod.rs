@@ -5,6 +5,7 @@ mod continuity;
 mod cost;
 mod events;
 mod fleet;
+mod losses;
 mod names;
 mod outbox;
 mod pseudonyms;

@@ -3,8 +3,22 @@
 //! The structure follows the sliding window of RFC 6479, with ranges in place of bits. A queue that sends in
 //! order costs no memory beyond its highest number, and each missing range knows since when it is missing. Where
 //! memory for ranges is short, the lowest can be given up: what is missing there is lost, and refused if it comes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gap.rs` | numbers that are missing, and what becomes of them |
+//! | `explained.rs` | numbers that a terminal says will never come |
+//! | `saved.rs` | the window as the state file keeps it |
+
+mod explained;
+mod gap;
+mod saved;
 
 use crate::time::{DAY_MS, put_right};
+
+use gap::{Gap, UNCOUNTED};
+
+pub use gap::{Ended, How};
 
 /// How far below the highest number a missing one may still come: 11 days at a batch a minute.
 pub const DEPTH: u64 = 16_384;
@@ -64,24 +78,6 @@ pub enum Around {
     Beyond,
 }
 
-/// A missing range, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Gap {
-    from: u64,
-    to: u64,
-    /// When it was noticed, Unix ms. `UNCOUNTED`: it lies before the first number seen, or it has been
-    /// counted as lost; it may still come, and is no gap.
-    since_ms: i64,
-}
-
-const UNCOUNTED: i64 = i64::MAX;
-
-impl Gap {
-    fn length(self) -> u64 {
-        self.to - self.from + 1
-    }
-}
-
 /// The numbers seen in one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeqWindow {
@@ -95,9 +91,6 @@ pub struct SeqWindow {
     /// Of numbers below this one nothing is known any more: their ranges were given up. 0 if none was.
     floor: u64,
 }
-
-/// Stands in the place of a gap's time for a floor.
-const FLOOR: i64 = i64::MIN;
 
 impl SeqWindow {
     /// A queue whose first number to arrive is `seq`. What lies below it was perhaps counted elsewhere
@@ -117,27 +110,6 @@ impl SeqWindow {
             missing: 0,
             floor: 0,
         }
-    }
-
-    /// What stands in the state file for a queue of which nothing but its id is known, since this time. It is
-    /// the window of a queue that has seen the highest number of all: so releases that know no tombstones refuse
-    /// what comes of the queue, too.
-    #[must_use]
-    pub fn tombstone(since_ms: i64) -> Self {
-        Self {
-            high: u64::MAX,
-            gaps: Vec::new(),
-            last_seen_ms: since_ms,
-            lost: 0,
-            missing: 0,
-            floor: 0,
-        }
-    }
-
-    /// Whether the window is that of a tombstone.
-    #[must_use]
-    pub fn is_tombstone(&self) -> bool {
-        self.high == u64::MAX && self.gaps.is_empty()
     }
 
     /// What is known of `seq`.
@@ -175,7 +147,7 @@ impl SeqWindow {
                 let before = gap.from.checked_sub(1);
                 let before = before.filter(|before| self.seen(*before) == Seen::Duplicate);
                 let after = gap.to + 1;
-                if gap.since_ms == UNCOUNTED {
+                if !gap.is_counted() {
                     Around::NeverCounted { before, after }
                 } else {
                     Around::Missing { before, after }
@@ -186,6 +158,11 @@ impl SeqWindow {
 
     /// Marks a fresh `seq` as seen.
     pub fn insert(&mut self, seq: u64, now_ms: i64) {
+        self.insert_noting(seq, now_ms, |_ended| {});
+    }
+
+    /// Marks a fresh `seq` as seen, and tells `note` what has become of numbers that were missing.
+    pub fn insert_noting(&mut self, seq: u64, now_ms: i64, mut note: impl FnMut(Ended)) {
         // The last time wins, not the latest of all: the clock may have been set back.
         self.last_seen_ms = now_ms;
         if seq > self.high {
@@ -198,10 +175,18 @@ impl SeqWindow {
                 self.missing += seq - 1 - self.high;
             }
             self.high = seq;
-            self.trim();
+            self.trim(note);
         } else if let Some(index) = self.gap_at(seq) {
             let gap = self.gaps.remove(index);
-            self.missing -= u64::from(gap.since_ms != UNCOUNTED);
+            if gap.is_counted() {
+                self.missing -= 1;
+                let one = Gap {
+                    from: seq,
+                    to: seq,
+                    ..gap
+                };
+                note(one.ended(How::Came));
+            }
             if gap.to > seq {
                 self.gaps.insert(
                     index,
@@ -219,24 +204,26 @@ impl SeqWindow {
 
     /// Gives up the lowest missing range: what is missing in it is lost, and of all numbers up to its end nothing
     /// is known any more.
-    pub fn give_up_lowest(&mut self) {
+    pub fn give_up_lowest(&mut self, mut note: impl FnMut(Ended)) {
         if self.gaps.is_empty() {
             return;
         }
         let gap = self.gaps.remove(0);
-        if gap.since_ms != UNCOUNTED {
+        if gap.is_counted() {
             self.lost += gap.length();
             self.missing -= gap.length();
+            note(gap.ended(How::GivenUp));
         }
         self.floor = gap.to + 1;
     }
 
     /// Counts as lost what has been missing for too long.
-    pub fn age(&mut self, now_ms: i64) {
+    pub fn age(&mut self, now_ms: i64, mut note: impl FnMut(Ended)) {
         for gap in &mut self.gaps {
-            if gap.since_ms != UNCOUNTED && now_ms.saturating_sub(gap.since_ms) > LOST_AFTER_MS {
+            if gap.is_counted() && now_ms.saturating_sub(gap.since_ms) > LOST_AFTER_MS {
                 self.lost += gap.length();
                 self.missing -= gap.length();
+                note(gap.ended(How::TooOld));
                 gap.since_ms = UNCOUNTED;
             }
         }
@@ -247,7 +234,7 @@ impl SeqWindow {
     pub fn set_right(&mut self, at_ms: i64) -> bool {
         let mut is_wrong = put_right(&mut self.last_seen_ms, at_ms);
         for gap in &mut self.gaps {
-            is_wrong |= gap.since_ms != UNCOUNTED && put_right(&mut gap.since_ms, at_ms);
+            is_wrong |= gap.is_counted() && put_right(&mut gap.since_ms, at_ms);
         }
         is_wrong
     }
@@ -282,57 +269,6 @@ impl SeqWindow {
         self.gaps.len()
     }
 
-    /// Writes the window for the state file: eight-byte little-endian words. A floor is written as a range that
-    /// ends before it begins, which releases without floors pass over.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(48 + self.gaps.len() * 24);
-        bytes.extend_from_slice(&self.high.to_le_bytes());
-        bytes.extend_from_slice(&self.last_seen_ms.to_le_bytes());
-        bytes.extend_from_slice(&self.lost.to_le_bytes());
-        let floor = (self.floor > 0).then_some(Gap {
-            from: self.floor,
-            to: 0,
-            since_ms: FLOOR,
-        });
-        for gap in floor.iter().chain(&self.gaps) {
-            bytes.extend_from_slice(&gap.from.to_le_bytes());
-            bytes.extend_from_slice(&gap.to.to_le_bytes());
-            bytes.extend_from_slice(&gap.since_ms.to_le_bytes());
-        }
-        bytes
-    }
-
-    /// Reads the window from the state file; `None` when the bytes are not of this layout.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let (head, gaps) = words.split_first_chunk::<3>()?;
-        let (gaps, odd) = gaps.as_chunks::<3>();
-        if !rest.is_empty() || !odd.is_empty() {
-            return None;
-        }
-        let [high, last_seen, lost] = head;
-        let gap = |[from, to, since]: &[[u8; 8]; 3]| Gap {
-            from: u64::from_le_bytes(*from),
-            to: u64::from_le_bytes(*to),
-            since_ms: i64::from_le_bytes(*since),
-        };
-        let ranges = gaps.iter().map(gap);
-        let is_floor = |gap: &Gap| gap.to < gap.from && gap.since_ms == FLOOR;
-        let floor = ranges.clone().find(is_floor).map_or(0, |gap| gap.from);
-        let gaps: Vec<Gap> = ranges.filter(|gap| gap.from <= gap.to).collect();
-        let open = gaps.iter().filter(|gap| gap.since_ms != UNCOUNTED);
-        Some(Self {
-            high: u64::from_le_bytes(*high),
-            missing: open.map(|gap| gap.length()).sum(),
-            gaps,
-            last_seen_ms: i64::from_le_bytes(*last_seen),
-            lost: u64::from_le_bytes(*lost),
-            floor,
-        })
-    }
-
     fn gap_at(&self, seq: u64) -> Option<usize> {
         let index = self.gaps.partition_point(|gap| gap.to < seq);
         self.gaps
@@ -342,21 +278,27 @@ impl SeqWindow {
     }
 
     /// Gives up what has fallen below the window.
-    fn trim(&mut self) {
+    fn trim(&mut self, mut note: impl FnMut(Ended)) {
         let floor = self.high.saturating_sub(DEPTH);
         let fallen = self.gaps.partition_point(|gap| gap.to < floor);
         for gap in self.gaps.drain(..fallen) {
-            if gap.since_ms != UNCOUNTED {
+            if gap.is_counted() {
                 self.lost += gap.length();
                 self.missing -= gap.length();
+                note(gap.ended(How::TooFarBehind));
             }
         }
         if let Some(gap) = self.gaps.first_mut()
             && gap.from < floor
         {
-            if gap.since_ms != UNCOUNTED {
+            if gap.is_counted() {
                 self.lost += floor - gap.from;
                 self.missing -= floor - gap.from;
+                let fallen = Gap {
+                    to: floor - 1,
+                    ..*gap
+                };
+                note(fallen.ended(How::TooFarBehind));
             }
             gap.from = floor;
         }
@@ -387,7 +329,7 @@ mod tests {
                     if let Some(from) = (lowest..high).find(|seq| !set.contains(seq)) {
                         floor = (from..=high).find(|seq| set.contains(seq)).unwrap();
                     }
-                    window.give_up_lowest();
+                    window.give_up_lowest(|_ended| {});
                 }
                 let seq = high.saturating_add_signed(step);
                 let expected = if seq > high { Seen::Fresh }
@@ -429,9 +371,9 @@ mod tests {
         }
         assert_eq!((window.gap_count(), window.open_gaps()), (3, 3));
         // What lies before the first number was not missed.
-        window.give_up_lowest();
+        window.give_up_lowest(|_ended| {});
         assert_eq!((window.open_gaps(), window.lost()), (3, 0));
-        window.give_up_lowest();
+        window.give_up_lowest(|_ended| {});
         assert_eq!(
             (window.gap_count(), window.open_gaps(), window.lost()),
             (1, 1, 2)
@@ -479,7 +421,7 @@ mod tests {
         let mut window = SeqWindow::new(10, 0);
         window.insert(13, 1_000);
         assert_eq!((window.open_gaps(), window.lost()), (2, 0));
-        window.age(LOST_AFTER_MS + 1_001);
+        window.age(LOST_AFTER_MS + 1_001, |_ended| {});
         assert_eq!((window.open_gaps(), window.lost()), (0, 2));
         assert_eq!(window.seen(11), Seen::Fresh);
     }
