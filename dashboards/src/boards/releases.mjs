@@ -207,7 +207,7 @@ export default () =>
         description: 'By the release that the terminal ran when it updated. Failures keep terminals on the old release: is the script reachable, and does it install without an error?',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_service_worker_updates_total', 'success')),
-        interval: '10m',
+        interval: '3m',
         overrides: APART,
         unit: 'percentunit',
         min: null,
