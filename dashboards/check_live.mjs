@@ -21,8 +21,8 @@ const MAY_BE_EMPTY = [
   ['Own metrics of the last day', 'A', 'the same'],
   ['Samples by second and outcome', 'B', 'the same: it is shown only above nothing'],
 ];
-/** A store measures these only while one of its tills is offline, or hardly ever, and this fleet is small. */
-const RARE = /pos_offline_login_duration_window|pos_offline_logins_total|pos_summaries_total/;
+/** A store measures these only while one of its tills is offline or comes back, or hardly ever, and this fleet is small. */
+const RARE = /pos_offline_login_duration_window|pos_offline_logins_total|pos_summaries_total|pos_offline_duration_seconds|pos_release_service_worker_updates_total/;
 
 const { values: options } = parseArgs({ options: { urls: { type: 'string' } } });
 const folder = new URL('json/', import.meta.url);

@@ -61,10 +61,10 @@ async function minified(text) {
 
 // What each may weigh with gzip, in bytes: docs/adr/0023 says why.
 const bundles = [
-  ['tillwatch.mjs', 'src/index.ts', true, 9_040],
-  ['tillwatch.js', 'src/classic.ts', false, 9_005],
-  ['tillwatch-lite.mjs', 'src/lite.ts', true, 7_940],
-  ['tillwatch-worker.js', 'src/worker.ts', false, 7_930],
+  ['tillwatch.mjs', 'src/index.ts', true, 9_190],
+  ['tillwatch.js', 'src/classic.ts', false, 9_155],
+  ['tillwatch-lite.mjs', 'src/lite.ts', true, 8_095],
+  ['tillwatch-worker.js', 'src/worker.ts', false, 8_090],
 ];
 let isTooLarge = false;
 for (const [name, entry, isModule, limit] of bundles) {

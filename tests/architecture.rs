@@ -206,7 +206,7 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, how long they may be, and why.
 const LONGER: &[(&str, usize, &str)] = &[(
     "crates/model/src/catalogue.rs",
-    680,
+    810,
     "one entry for each metric; a table is not split",
 )];
 

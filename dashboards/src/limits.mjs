@@ -2,6 +2,8 @@
 
 /** Seconds since a store's last batch: three missed batches and more, then fifteen minutes. */
 export const SILENT_S = [300, 900];
+/** What the application may take of a terminal's memory: four targets, beside the limit of the catalogue. */
+export const MEMORY_TARGETS = [30e6, 35e6, 45e6, 50e6];
 /** Limits a store has passed, each once when it needs improvement and twice when it is poor. */
 export const LIMITS_PASSED = [1, 3];
 /** Times the median store, or the baseline release (the alert on a release is at 1.2). */

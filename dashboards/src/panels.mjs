@@ -49,6 +49,11 @@ function target(made, refId) {
 export function higherIsWorse([low, high], base = GOOD) {
   return [{ color: base, value: null }, { color: FAIR, value: low }, ...(high === undefined ? [] : [{ color: POOR, value: high }])];
 }
+/** Several targets one above the other, and the limit behind them. */
+export function targets(values, limit) {
+  const [first, ...rest] = values;
+  return [{ color: 'transparent', value: null }, { color: GOOD, value: first }, ...rest.map((value) => ({ color: FAIR, value })), { color: POOR, value: limit }];
+}
 /** Colours for a share that is worse the lower it is. The first number is the target, the second is critical. */
 export function lowerIsWorse([target_, critical]) {
   const worst = critical === undefined ? [{ color: FAIR, value: null }] : [{ color: POOR, value: null }, { color: FAIR, value: critical }];

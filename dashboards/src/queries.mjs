@@ -40,6 +40,12 @@ export function errorRatio(...matchers) {
   const operations = ['cache_requests', 'sync_attempts', 'offline_logins', 'offline_transactions'];
   return `${rate('errors')} / (${operations.map(rate).join(' + ')})`;
 }
+/** The caches by what is asked of them: the metric, the title of its panel, and what a low ratio means. */
+export const CACHES = [
+  ['cache_assets_requests', 'Assets from the cache', 'Scripts, styles and pictures that a cache had. Under the limit pages load over the line, and not at all without one: was a release rolled out?'],
+  ['cache_search_requests', 'Searches from the cache', 'Product searches that a cache answered. Under the limit searches are slow, and find nothing without a network: was the list of products delivered whole?'],
+  ['cache_data_requests', 'Data from the cache', 'Data of the back office that a cache had. Under the limit tills wait for their line: does the data expire too soon?'],
+];
 /** How the two outcomes of an operation look. */
 export const OUTCOMES = [colour('success', HUES[0]), colour('failure', POOR)];
 /** A counter by minute and label. */

@@ -12,7 +12,7 @@ export const AVAILABLE = {
   clockSkew: true,
   /** pos_sdk_batches_{received,lost}_total, pos_sdk_batches_missing. */
   coverage: true,
-  /** pos_release_{sync_attempts,errors,offline_logins}_total. */
+  /** pos_release_{sync_attempts,errors,offline_logins,cache_requests,data_loss_incidents,service_worker_updates}_total and others. */
   releaseCounters: true,
   /** tillwatch_request_duration_seconds. */
   requestDurations: true,
@@ -29,6 +29,12 @@ export const UPCOMING_SERIES = [
   ['releaseCounters', 'pos_release_sync_attempts_total', 'counter', ['release', 'result']],
   ['releaseCounters', 'pos_release_errors_total', 'counter', ['release', 'kind']],
   ['releaseCounters', 'pos_release_offline_logins_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_cache_requests_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_cache_assets_requests_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_cache_search_requests_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_cache_data_requests_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_service_worker_updates_total', 'counter', ['release', 'result']],
+  ['releaseCounters', 'pos_release_data_loss_incidents_total', 'counter', ['release']],
   ['requestDurations', 'tillwatch_request_duration_seconds', 'histogram', ['class']],
   ['disk', 'tillwatch_disk_free_bytes', 'gauge', []],
   ['disk', 'tillwatch_disk_size_bytes', 'gauge', []],

@@ -24,8 +24,10 @@ export const watch = (): void => {
   listen('offline', () => connect('offline'));
   listen('pagehide', () => leave(true));
   listen('visibilitychange', () => document.hidden && leave(false));
-  watchEntries('navigation', ([{ loadEventEnd, workerStart, fetchStart }]) => {
+  watchEntries('navigation', ([{ loadEventEnd, workerStart, fetchStart, transferSize }]) => {
     if (loadEventEnd) observe('page_load_ms', loadEventEnd);
+    // Nothing came over the line: a cache or the service worker had the page.
+    if (loadEventEnd && transferSize === 0) observe('page_load_cached_ms', loadEventEnd);
     if (workerStart) observe('service_worker_boot_ms', fetchStart - workerStart);
   });
   watchEntries('long-animation-frame', ({ length }) => count('long_animation_frames', { by: length }));

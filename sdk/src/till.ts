@@ -79,6 +79,9 @@ const state: Omit<Status, 'waiting'> = {
   dropped: queue.dropped,
 };
 
+/** When the connection changed last, or the page began. */
+let lostAt = queue.tillTime();
+
 /** What was measured and is not kept yet. */
 let [windows, events, drops]: queue.Measured = [{}, [], []];
 /** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
@@ -269,8 +272,13 @@ export const connect = (to: Connection): void => {
   if (from === to) return;
   state.connection = to;
   record('mode_switches', 1, COUNTER, { label: to });
-  if (from === 'offline') event('online');
+  const now = queue.tillTime();
+  if (from === 'offline') {
+    event('online');
+    record('offline_duration_ms', now - lostAt, DISTRIBUTION);
+  }
   if (to === 'offline') event(to);
+  lostAt = now;
   for (const told of atSwitch) safely(() => told(to, from));
 };
 

@@ -184,6 +184,7 @@ export const watchVitals = (): void => {
       lcp = performance.now() - timeStamp;
       painted(lcp);
       endLcp();
+      observe('page_load_cached_ms', lcp);
     }));
   };
   listen('keydown', finish, true);

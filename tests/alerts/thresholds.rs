@@ -92,6 +92,17 @@ const LIMITS: &[(&str, &str, Limit)] = &[
         Limit::Bucket,
     ),
     ("PosFleetQueueWaitHigh", "queue_wait_ms", Limit::First),
+    ("PosStoreQueueWaitHigh", "queue_wait_ms", Limit::Bucket),
+    (
+        "PosTerminalsOfflineLong",
+        "offline_duration_ms",
+        Limit::Bucket,
+    ),
+    (
+        "PosTerminalsOfflineTooLong",
+        "offline_duration_ms",
+        Limit::SecondBucket,
+    ),
     ("PosFleetConflictRatioHigh", "conflicts", Limit::Noted(0.02)),
     ("PosStoreConflictRatioHigh", "conflicts", Limit::Noted(0.02)),
     (
@@ -139,6 +150,42 @@ const LIMITS: &[(&str, &str, Limit)] = &[
         "PosStoreCacheHitRatioLow",
         "cache_requests",
         Limit::Noted(0.60),
+    ),
+    (
+        "PosStoreAssetsCacheHitRatioLow",
+        "cache_assets_requests",
+        Limit::Noted(0.70),
+    ),
+    (
+        "PosStoreSearchCacheHitRatioLow",
+        "cache_search_requests",
+        Limit::Noted(0.95),
+    ),
+    (
+        "PosStoreDataCacheHitRatioLow",
+        "cache_data_requests",
+        Limit::Noted(0.80),
+    ),
+    (
+        "PosReleaseProductSearchSlow",
+        "product_search_ms",
+        Limit::Bucket,
+    ),
+    (
+        "PosReleaseCustomerLookupSlow",
+        "customer_lookup_ms",
+        Limit::Bucket,
+    ),
+    ("PosReleaseDatabaseWriteSlow", "idb_write_ms", Limit::Bucket),
+    (
+        "PosReleaseWorkerBootSlow",
+        "service_worker_boot_ms",
+        Limit::Bucket,
+    ),
+    (
+        "PosReleaseSyncPayloadLarge",
+        "sync_payload_bytes",
+        Limit::Bucket,
     ),
     ("PosFleetTerminalMemoryHigh", "memory_used_mb", Limit::First),
     ("PosStoreTerminalMemoryHigh", "memory_used_mb", Limit::First),

@@ -11,6 +11,8 @@ use crate::own_metric::OwnMetric;
 
 /// 604,800,000 ms, seven days: the longest duration, in µs.
 const DURATION_US_MAX: u64 = 604_800_000_000;
+/// 30 days, in µs: a terminal may be offline for longer than the seven days that are its limit.
+const OFFLINE_US_MAX: u64 = 2_592_000_000_000;
 const SCORE_MAX: u64 = 100 * 10_000;
 const BYTES_MAX: u64 = 1 << 40;
 const COUNT_MAX: u64 = 1_000_000_000;
@@ -35,6 +37,12 @@ const LABEL: Label = Label {
 const RESULT: Label = Label {
     key: "result",
     values: &["success", "failure"],
+    ..LABEL
+};
+
+const CACHED: Label = Label {
+    key: "result",
+    values: &["hit", "miss"],
     ..LABEL
 };
 
@@ -304,6 +312,7 @@ pub const BUILT_IN: &[Metric] = &[
         thresholds: [Some(3_600 * S), None],
         threshold_note: "The target is a p99 under 3,600,000 ms.",
         live: Live::Arrival,
+        per_store: true,
         ..BASE
     },
     Metric {
@@ -359,11 +368,8 @@ pub const BUILT_IN: &[Metric] = &[
         help: "Counts requests that the service worker's cache answered (hit) or did not (miss).",
         prometheus: "pos_cache_requests",
         threshold_note: "A hit ratio under 0.60 should be investigated.",
-        label: Some(Label {
-            key: "result",
-            values: &["hit", "miss"],
-            ..LABEL
-        }),
+        label: Some(CACHED),
+        per_release: true,
         ..COUNTER
     },
     Metric {
@@ -521,6 +527,7 @@ pub const BUILT_IN: &[Metric] = &[
         prometheus: "pos_data_loss_incidents",
         threshold_note: "Any incident pages at once.",
         live: Live::Always,
+        per_release: true,
         ..COUNTER
     },
     Metric {
@@ -563,6 +570,140 @@ pub const BUILT_IN: &[Metric] = &[
         help: "Counts reports of many values that a page or a client has made itself; what they say is in summary_1m.",
         prometheus: "pos_summaries",
         ..COUNTER
+    },
+    Metric {
+        code: 37,
+        name: "offline_duration_ms",
+        value_max: OFFLINE_US_MAX,
+        help: "Measures how long a terminal was offline, once it is back.",
+        prometheus: "pos_offline_duration_seconds",
+        bounds: &[
+            60 * S,
+            600 * S,
+            3_600 * S,
+            14_400 * S,
+            86_400 * S,
+            604_800 * S,
+        ],
+        thresholds: [Some(86_400 * S), Some(604_800 * S)],
+        threshold_note: "Over 86,400,000 ms (24 hours) warns; the limit is 604,800,000 ms (7 days).",
+        live: Live::Arrival,
+        per_terminal: true,
+        per_store: true,
+        ..BASE
+    },
+    Metric {
+        code: 38,
+        name: "sync_retries",
+        help: "Counts transactions that were tried again because an earlier try to synchronise them failed.",
+        prometheus: "pos_sync_retries",
+        ..COUNTER
+    },
+    Metric {
+        code: 39,
+        name: "sync_dead_letters",
+        help: "Counts transactions that a terminal has given up after ten tries, by what the last try failed with.",
+        prometheus: "pos_sync_dead_letters",
+        threshold_note: "Each is for a person.",
+        label: Some(Label {
+            key: "reason",
+            values: &["network", "server", "auth", "conflict", "invalid", "other"],
+            unknown_is: Some("other"),
+            missing_is: Some("other"),
+            ..LABEL
+        }),
+        live: Live::Arrival,
+        per_terminal: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 40,
+        name: "worker_updates",
+        help: "Counts updates of the service worker.",
+        prometheus: "pos_service_worker_updates",
+        label: Some(RESULT),
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 41,
+        name: "cache_assets_requests",
+        help: "Counts requests for scripts, styles and pictures that a cache answered (hit) or did not (miss).",
+        prometheus: "pos_cache_assets_requests",
+        threshold_note: "A hit ratio under 0.70 should be investigated.",
+        label: Some(CACHED),
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 42,
+        name: "cache_search_requests",
+        help: "Counts product searches that a cache answered (hit) or did not (miss).",
+        prometheus: "pos_cache_search_requests",
+        threshold_note: "A hit ratio under 0.95 should be investigated.",
+        label: Some(CACHED),
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 43,
+        name: "cache_data_requests",
+        help: "Counts requests for data of the back office that a cache answered (hit) or did not (miss).",
+        prometheus: "pos_cache_data_requests",
+        threshold_note: "A hit ratio under 0.80 should be investigated.",
+        label: Some(CACHED),
+        per_release: true,
+        ..COUNTER
+    },
+    Metric {
+        code: 44,
+        name: "sync_100_duration_ms",
+        help: "Measures how long it took to synchronise 100 items.",
+        prometheus: "pos_sync_100_duration_seconds",
+        bounds: &[
+            500 * MS,
+            S,
+            1_500 * MS,
+            3 * S,
+            5 * S,
+            10 * S,
+            30 * S,
+            60 * S,
+            120 * S,
+            300 * S,
+        ],
+        thresholds: [Some(1_500 * MS), Some(120_000 * MS)],
+        threshold_note: "The target is 1,500 ms; 100 transactions that were queued offline may take 120,000 ms.",
+        ..BASE
+    },
+    Metric {
+        code: 45,
+        name: "page_load_cached_ms",
+        help: "Measures how long a page took until it was usable when a cache of the terminal answered.",
+        prometheus: "pos_page_load_cached_seconds",
+        bounds: &[
+            10 * MS,
+            25 * MS,
+            50 * MS,
+            75 * MS,
+            100 * MS,
+            200 * MS,
+            500 * MS,
+            S,
+        ],
+        thresholds: [Some(50 * MS), None],
+        threshold_note: "The target is 50 ms.",
+        ..BASE
+    },
+    Metric {
+        code: 46,
+        name: "compression_ratio",
+        unit: Unit::Ratio,
+        value_max: RATIO_MAX,
+        help: "Measures which share of its size a request's body still had when it was compressed.",
+        prometheus: "pos_compression_ratio",
+        bounds: &[1_000, 2_000, 3_000, 4_000, 5_000, 7_500, 10_000],
+        ..BASE
     },
 ];
 

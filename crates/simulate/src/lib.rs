@@ -22,7 +22,8 @@
 //! | `queues.rs` | the terminals' queues, kept from run to run |
 //! | `random.rs` | chance: seeds, the normal distribution, jitter |
 //! | `archive.rs` | LCP of real page views, as the RUM archive has it |
-//! | `values.rs` | what each metric's values look like, and how often they occur |
+//! | `recipes.rs` | what each metric's values look like, and how often they occur |
+//! | `values.rs` | drawing values, and which metric a sample is of, from the recipes |
 //! | `trouble.rs` | what is wrong in a store: which values it makes worse, and from when on |
 //! | `rollout.rs` | which stores run the canary release, and from when on |
 //! | `fleet.rs` | stores and terminals, and how they differ from each other |
@@ -55,6 +56,7 @@ mod pace;
 mod queues;
 mod random;
 mod archive;
+mod recipes;
 mod values;
 mod trouble;
 mod rollout;

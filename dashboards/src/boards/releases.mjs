@@ -1,8 +1,8 @@
 // Is the new release better or worse, and may the rollout go on?
 
-import { ratios, releaseName, thresholds } from '../catalogue.mjs';
+import { metric, ratios, releaseName, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
-import { BASELINE } from '../limits.mjs';
+import { BASELINE, MEMORY_TARGETS } from '../limits.mjs';
 import * as q from '../queries.mjs';
 
 const MEASURES = [
@@ -29,7 +29,7 @@ const APART = [
   g.overrideQuery('A', { color: { mode: 'fixed', fixedColor: g.HUES[0] } }),
   g.overrideQuery('B', { color: { mode: 'shades', fixedColor: g.HUES[3] } }),
 ];
-const trend = (title, name, part, description) =>
+const trend = (title, name, part, description, extra = {}) =>
   g.timeseries({
     title,
     description,
@@ -41,6 +41,7 @@ const trend = (title, name, part, description) =>
     width: 2,
     interval: '2m',
     w: 8,
+    ...extra,
   });
 const successByRelease = (name, good) =>
   // A release without attempts is no number, and has no line.
@@ -125,6 +126,30 @@ export default () =>
       trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was. Slower in one release: it restores more than before, tell the developers.'),
       trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found. Slower in all releases: the back office; in one: the release.'),
       trend('Service worker boot p95 by release', 'service_worker_boot_ms', 0.95, 'How long the part that works offline takes to start. It grows with its script: a step in one release means one grew too much.'),
+      trend('Database write p95 by release', 'idb_write_ms', 0.95, 'How long a write to IndexedDB takes; each sale waits for one. Slower in one release: it writes more; in all of them: databases have grown.'),
+      trend('Payload p95 by release', 'sync_payload_bytes', 0.95, 'Bytes of one synchronisation. A step with a release: it sends more than before, which slow lines feel first.', { unit: 'decbytes' }),
+      trend('Time for 100 items, p95 by release', 'sync_100_duration_ms', 0.95, 'How long it takes to synchronise 100 items. Slower in one release while single ones are not: it sends them one by one.'),
+      trend('Cached page load p95 by release', 'page_load_cached_ms', 0.95, 'Page loads for which nothing came over the line. Slower in one release: its scripts take longer to run, not to load.', { w: 12 }),
+      g.timeseries({
+        title: 'Memory by release and hour',
+        description: 'Average memory of the terminals of each release, from ClickHouse, with the targets (30, 35, 45 and 50 MB) and the limit. A release whose average keeps rising above the others has a leak: hold it.',
+        targets: sqlApart(
+          (which, name) => `
+            SELECT toStartOfHour(${q.history().time}) AS time, ${name} AS name,
+              toNullable(sum(sum_wire) / sum(count) * 1000000) AS average
+            FROM ${q.history().view}
+            WHERE metric = 'memory_used_mb' AND ${WHERE} AND ${which}
+            GROUP BY time, name ${which.startsWith('NOT') ? 'ORDER BY time' : `${q.BY_HOUR} INTERPOLATE (name)`}`,
+        ),
+        overrides: APART,
+        unit: 'decbytes',
+        thresholds: g.targets(MEMORY_TARGETS, thresholds('memory_used_mb')[0]),
+        showThresholds: true,
+        displayName: '${__field.labels.name}',
+        points: 'auto',
+        timeFrom: '7d',
+        w: 12,
+      }),
       g.row('Failures by release', { needs: 'releaseCounters' }),
       g.timeseries({
         title: 'Sync success by release',
@@ -167,6 +192,46 @@ export default () =>
         overrides: APART,
         w: 8,
       }),
+      g.timeseries({
+        title: 'Business data lost in the range, by release',
+        description: 'Incidents in which a terminal lost business data, by the release it ran. More than nothing on a new release: stop the rollout, and follow the runbook of PosStoreDataLoss.',
+        needs: 'releaseCounters',
+        targets: apart(`sum by (release) (increase(${g.series('pos_release_data_loss_incidents_total')}[$__range]))`),
+        overrides: APART,
+        decimals: 0,
+        softMax: 4,
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Updates of the service worker that succeeded, by release',
+        description: 'By the release that the terminal ran when it updated. Failures keep terminals on the old release: is the script reachable, and does it install without an error?',
+        needs: 'releaseCounters',
+        targets: apart(successByRelease('pos_release_service_worker_updates_total', 'success')),
+        interval: '3m',
+        overrides: APART,
+        unit: 'percentunit',
+        min: null,
+        softMin: 0.9,
+        max: 1,
+        decimals: 1,
+        w: 8,
+      }),
+      ...[['cache_requests', 'All requests from the cache', 'Requests that the service worker\'s cache answered. A new release begins empty; a ratio that stays low a day later is its doing.'], ...q.CACHES].map(([name, title, description]) =>
+        g.timeseries({
+          title: `${title}, by release`,
+          description,
+          needs: 'releaseCounters',
+          targets: apart(successByRelease(metric(name).prometheus.replace('pos_', 'pos_release_') + '_total', 'hit')),
+          interval: '3m',
+          overrides: APART,
+          unit: 'percentunit',
+          max: 1,
+          decimals: 1,
+          thresholds: g.lowerIsWorse(ratios(name, 'under')),
+          showThresholds: true,
+          w: 8,
+        }),
+      ),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync p95 by release and hour',

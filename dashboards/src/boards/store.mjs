@@ -2,7 +2,7 @@
 
 import { metric, ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
-import { LOGIN_BURST, SILENT_S } from '../limits.mjs';
+import { LOGIN_BURST, MEMORY_TARGETS, SILENT_S } from '../limits.mjs';
 import { ownRow } from '../own.mjs';
 import * as q from '../queries.mjs';
 
@@ -163,13 +163,13 @@ export default () =>
       }),
       g.timeseries({
         title: 'Memory of the terminals',
-        description: 'The terminal that uses most, with the limit for a clean-up, and how many are over it. One: reload it between customers; all of them: a leak in the release.',
+        description: 'The terminal that uses most, with the targets (30, 35, 45 and 50 MB) and the limit for a clean-up, and how many are over that. One: reload it between customers; all of them: a leak in the release.',
         targets: [
           g.prom(`max(${g.series('pos_terminal_memory_bytes', here, 'stat="max"')})`, 'worst till'),
           g.prom(`sum(${g.series('pos_terminals_over_limit', here, 'metric="memory_used_mb"')})`, 'tills over the limit'),
         ],
         unit: 'decbytes',
-        thresholds: g.higherIsWorse(thresholds('memory_used_mb'), 'transparent'),
+        thresholds: g.targets(MEMORY_TARGETS, thresholds('memory_used_mb')[0]),
         showThresholds: true,
         overrides: [g.colour('worst till', g.HUES[1]), g.samplesAxis('tills over the limit'), g.override('tills over the limit', { decimals: 0, 'custom.axisSoftMax': 4 })],
         w: 8,
@@ -195,6 +195,19 @@ export default () =>
         overrides: g.hues(['up to 1h old', 'up to 24h old', 'up to 3d old', 'up to 8d old']),
         w: 8,
       }),
+      ...q.CACHES.map(([name, title, description]) =>
+        g.timeseries({
+          title,
+          description,
+          targets: [g.prom(q.ratio(name, 'result="hit"', [here]), 'hit ratio')],
+          unit: 'percentunit',
+          max: 1,
+          thresholds: g.lowerIsWorse(ratios(name, 'under')),
+          showThresholds: true,
+          overrides: [g.colour('hit ratio', g.HUES[0])],
+          w: 8,
+        }),
+      ),
       g.row('Offline, logins and losses'),
       g.timeseries({
         title: 'Business data lost, incidents so far',
@@ -268,6 +281,34 @@ export default () =>
         thresholds: g.higherIsWorse(thresholds('storage_used_ratio'), 'transparent'),
         showThresholds: true,
         overrides: [g.colour('of the quota', g.HUES[2])],
+        w: 8,
+      }),
+      windowPanel('Wait in the queue', 'queue_wait_ms', ['0.5', '0.95'], 'How long transactions waited on their tills before they were synchronised, with the limit of an hour. High for hours: the store starves, see its line and what is given up.', { unit: 'dthms' }),
+      g.timeseries({
+        title: 'Transactions tried again, by minute',
+        description: 'Tries that followed a failed one. Many without failed synchronisations: single transactions are refused, see which are given up.',
+        targets: [g.prom(`60 * sum(rate(${q.counter('sync_retries', here)}[$__rate_interval]))`, 'retries')],
+        overrides: [g.colour('retries', g.HUES[1])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Transactions given up after ten tries, so far',
+        description: 'Each step is a transaction that only a person can bring to the back office, by what its last try failed with. Any step: find the terminal, and follow the runbook of PosStoreDeadLetters.',
+        targets: [g.prom(`sum by (reason) (max_over_time(${q.counter('sync_dead_letters', here)}[$__rate_interval]))`, '{{reason}}')],
+        decimals: 0,
+        softMax: 4,
+        stack: 'normal',
+        overrides: g.hues(metric('sync_dead_letters').label.values),
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'How long terminals were offline',
+        description: 'Percentiles of the outages that ended, with the warning at 24 hours and the limit of seven days; dashed: outages by minute. Who is still away is not in it: see the silent terminals.',
+        targets: [...q.percentiles('offline_duration_ms', [0.5, 0.95], here), q.sampleRate('offline_duration_ms', here)],
+        unit: 'dthms',
+        thresholds: g.higherIsWorse(thresholds('offline_duration_ms'), 'transparent'),
+        showThresholds: true,
+        overrides: [g.samplesAxis()],
         w: 8,
       }),
       g.row('Tills', { needs: 'terminals' }),

@@ -2,6 +2,7 @@
 
 import { metric, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
+import { MEMORY_TARGETS } from '../limits.mjs';
 import * as q from '../queries.mjs';
 import { AVAILABLE } from '../upcoming.mjs';
 
@@ -28,6 +29,7 @@ const headline = (title, name, expression, description, extra) =>
 const timed = (title, name, columns, description, extra = {}) =>
   g.timeseries({ title, description, needs: 'terminals', targets: [hours(name, columns)], w: 8, points: 'auto', ...extra });
 const limits = (name) => ({ thresholds: g.higherIsWorse(thresholds(name), 'transparent'), showThresholds: true });
+const memory = { thresholds: g.targets(MEMORY_TARGETS, thresholds('memory_used_mb')[0]), showThresholds: true };
 const averageAndLongest = [g.colour('average', g.HUES[0]), g.colour('longest', g.HUES[1]), g.colour('greatest', g.HUES[1]), g.samplesAxis()];
 const durations = 'toNullable(sum(sum_wire) / sum(count) / 1000) AS average, toNullable(max(max_wire) / 1000) AS longest, sum(count) AS samples';
 const KINDS = metric('errors').label.values;
@@ -89,9 +91,9 @@ export default () =>
         overrides: averageAndLongest,
         points: 'always',
       }),
-      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Only rising over days: a leak; note the release and tell the developers.', {
+      timed('Memory by hour', 'memory_used_mb', 'toNullable(sum(sum_wire) / sum(count) * 1000000) AS average, toNullable(max(max_wire) * 1000000) AS greatest', 'Rises through the day and falls with a reload. Lines: the targets (30, 35, 45 and 50 MB) and the limit. Only rising over days: a leak; note the release and tell the developers.', {
         unit: 'decbytes',
-        ...limits('memory_used_mb'),
+        ...memory,
         overrides: averageAndLongest,
       }),
       timed('Transactions waiting by hour', 'pending_transactions', 'toNullable(max(max_wire)) AS greatest', 'The longest queue of each hour, with warning and limit. A ramp: offline; the fall: it caught up.', {
@@ -222,7 +224,7 @@ export default () =>
             GROUP BY time ${q.BY_HOUR}`),
         ],
         unit: 'decbytes',
-        ...limits('memory_used_mb'),
+        ...memory,
         overrides: [g.colour('average', g.HUES[0]), g.colour('greatest', g.HUES[1])],
         w: 12,
       }),

@@ -48,6 +48,13 @@ describe('outages', { concurrency: true, timeout: 400_000 }, () => {
     assert.equal(await one.settled(collector), SECONDS + 3);
     const totals = await collector.totals(one.store);
     assert.equal(totals.get('mode_switches offline').sum, 1);
+    // It is measured by the first answer, and goes with the next post.
+    const { count, sum } = await until(async () => {
+      await one.flush();
+      return (await collector.totals(one.store)).get('offline_duration_ms');
+    }, 'the length of the outage');
+    assert.equal(count, 1);
+    assert.ok(sum > 0.8e6 * SECONDS && sum < 1e6 * (SECONDS + 60), `offline for ${sum} µs`);
   });
 
   test('S2: the tab is closed while offline', async () => {

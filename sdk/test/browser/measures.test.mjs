@@ -110,6 +110,7 @@ describe('a page', { concurrency: true, timeout: 120_000 }, () => {
       assert.ok(Math.abs(ours(metric, scale) - theirs[theirName]) <= 0.5 / scale + 1e-9, `${metric}: ${ours(metric, scale)}, not ${theirs[theirName]}`);
     }
     assert.ok(totals.get('page_load_ms').sum > 0);
+    assert.ok(!totals.has('page_load_cached_ms'), 'the page came over the line');
   });
 
   test('a page and its service worker share the queue, and caches are counted', async () => {

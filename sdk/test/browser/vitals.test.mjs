@@ -211,6 +211,7 @@ describe('web vitals are those of web-vitals', { concurrency: 4, timeout: 400_00
     await pay(till, 0, 140);
     const theirs = await left(till, { LCP: 2, FCP: 2, TTFB: 2, INP: 2, CLS: 2 });
     assert.ok(theirs.some(({ navigationType }) => navigationType === 'back-forward-cache'));
+    assert.equal((await collector.totals(till.store)).get('page_load_cached_ms')?.count, 1);
   });
 
   test('a page that was prerendered', async () => {

@@ -19,7 +19,7 @@ fn label_of(metric: &Value) -> Option<String> {
 async fn every_metric_alias_and_label_is_taken_and_found_under_its_own_name() {
     let server = Server::start().await;
     let metrics = catalogue(&server).await;
-    assert_eq!(metrics.len(), 36, "the catalogue of the wire format");
+    assert_eq!(metrics.len(), 46, "the catalogue of the wire format");
     let t_ms = now_ms();
     let mut batch = Batch::new("every");
     let mut expected = Vec::new();
