@@ -17,6 +17,10 @@ import { sleep, startStack, until } from './lib/stack.mjs';
 const MAY_BE_EMPTY = [
   ['Samples rejected by minute and reason', 'A', 'the simulated terminals send nothing that is rejected'],
   ['What the reports say, newest first', 'A', 'the simulated terminals post histograms, not reports with percentiles'],
+  ['Ledger of losses, latest first', 'A', 'the simulated terminals drop no batch, and none of theirs is missing for over ten minutes'],
+  ['Errors by group, most frequent first', 'A', 'the simulated terminals count errors but report none with its type and stack'],
+  ['Errors by hour, the five most frequent groups', 'A', 'the same'],
+  ['Errors of this store by group, most frequent first', 'A', 'the same'],
   ['Own metrics by hour', 'A', 'the simulated fleet declares no metrics of its own'],
   ['Own metrics of the last day', 'A', 'the same'],
   ['Samples by second and outcome', 'B', 'the same: it is shown only above nothing'],

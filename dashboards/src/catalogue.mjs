@@ -76,6 +76,8 @@ export function knownSeries() {
   add('pos_terminals_silent', 'gauge', 'store_id');
   add('pos_terminals_silent_with_sales', 'gauge', 'store_id');
   add('pos_terminals', 'gauge', 'release');
+  add('pos_errors_new', 'gauge', 'release');
+  add('pos_errors_new_stores', 'gauge', 'release');
   add('pos_late_samples_total', 'counter', 'store_id', 'age_up_to');
   const selfLabels = {
     tillwatch_samples_total: ['outcome'],
@@ -126,5 +128,6 @@ export const TABLES = {
   v_rollup_terminal_1h: 'metric label store_id terminal_id release source hour_start collector_id epoch count sum min max last last_at over_low over_high sum_wire min_wire max_wire last_wire',
   v_session: 'session pseudonym store_id day began_at ended_at sample_count lcp_avg_ms offline_login_avg_ms syncs sync_avg_ms db_size_max_mb error_ratio',
   v_error_group_1h: 'kind name fingerprint store_id release source type message frames_json hour_start collector_id epoch count fatal terminals received_at row_hash terminal_count',
+  v_loss: 'store_id terminal_id queue state reason from_seq to_seq batches samples opened_at ended_at collector_id epoch received_at row_hash open_s',
   v_summary_1m: 'metric store_id release connection source minute collector_id epoch count sum min max reports received_at row_hash mean',
 };

@@ -10,7 +10,7 @@ export const AVAILABLE = {
   sessions: true,
   /** pos_terminal_clock_skew_seconds. */
   clockSkew: true,
-  /** pos_sdk_batches_{received,lost}_total, pos_sdk_batches_missing. */
+  /** pos_sdk_batches_{received,lost,explained}_total, pos_sdk_batches_missing. */
   coverage: true,
   /** pos_release_{sync_attempts,errors,offline_logins,cache_requests,data_loss_incidents,service_worker_updates}_total and others. */
   releaseCounters: true,
@@ -25,6 +25,7 @@ export const UPCOMING_SERIES = [
   ['clockSkew', 'pos_terminal_clock_skew_seconds', 'histogram', ['store_id']],
   ['coverage', 'pos_sdk_batches_received_total', 'counter', ['store_id']],
   ['coverage', 'pos_sdk_batches_lost_total', 'counter', ['store_id']],
+  ['coverage', 'pos_sdk_batches_explained_total', 'counter', ['store_id']],
   ['coverage', 'pos_sdk_batches_missing', 'gauge', ['store_id']],
   ['releaseCounters', 'pos_release_sync_attempts_total', 'counter', ['release', 'result']],
   ['releaseCounters', 'pos_release_errors_total', 'counter', ['release', 'kind']],

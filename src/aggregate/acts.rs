@@ -9,14 +9,19 @@ use tillwatch_model::{BatchHeader, BatchSize};
 
 use crate::aggregate::aggregator::Aggregator;
 use crate::aggregate::losses::{Missed, OpenLosses};
+use crate::aggregate::names::OVERFLOW_INDEX;
 use crate::aggregate::terminals::{Terminal, TerminalRef};
 
 impl Aggregator {
     /// Gives up what has been silent for too long.
     fn age(&mut self, now_ms: i64) {
+        self.known_errors.begin(now_ms);
         let (live, losses) = (&mut self.live, &mut self.losses);
-        let lost = |missed: Missed<'_>| {
+        let lost = |mut missed: Missed<'_>| {
             live.lost(missed.store, missed.lost());
+            if missed.store == OVERFLOW_INDEX {
+                missed.terminal = TerminalRef::OVERFLOW;
+            }
             losses.note(&missed, now_ms);
         };
         self.totals.lost_batches += self.terminals.age(now_ms, lost);
@@ -31,6 +36,7 @@ impl Aggregator {
         self.live.set_right(at_ms);
         self.stores.set_right(at_ms);
         self.releases.set_right(at_ms);
+        self.known_errors.set_right(at_ms);
     }
 
     pub(super) fn apply_act(&mut self, act: Act<'_>) {
@@ -70,20 +76,21 @@ impl Aggregator {
         let mut ended = Vec::new();
         for drop in drops {
             let note = |one| ended.push((drop.queue, one));
-            let now_ms = header.received_at_ms;
             let terminal = TerminalRef::of(header);
             let explained = if drop.is_numbered() {
-                self.terminals.explain(terminal, drop, now_ms, note)
+                self.terminals.explain(terminal, drop, note)
             } else {
                 0
             };
             self.live.explained(store, explained);
             let catalogue = Arc::clone(&self.catalogue);
-            self.losses.explain(header, drop, explained, &catalogue);
+            let terminal = TerminalRef::named(header, store);
+            self.losses
+                .explain((terminal, header), drop, explained, &catalogue);
         }
         let of_store = self.terminals.of_store(header.store_id);
         let terminal = of_store.and_then(|store| store.get(header.terminal_id));
-        let lost = note_ended(&mut self.losses, header, terminal, &ended);
+        let lost = note_ended((&mut self.losses, store), header, terminal, &ended);
         self.live.lost(store, lost);
     }
 }
@@ -91,7 +98,7 @@ impl Aggregator {
 /// Notes what has become of numbers of a terminal that were missing; how many batches are lost by that.
 #[inline]
 pub(super) fn note_ended(
-    losses: &mut OpenLosses,
+    losses: (&mut OpenLosses, u32),
     header: &BatchHeader<'_>,
     terminal: Option<&Terminal>,
     ended: &[([u8; 16], Ended)],
@@ -105,14 +112,14 @@ pub(super) fn note_ended(
 
 #[cold]
 fn note_all(
-    losses: &mut OpenLosses,
+    (losses, store): (&mut OpenLosses, u32),
     header: &BatchHeader<'_>,
     size: BatchSize,
     ended: &[([u8; 16], Ended)],
 ) -> u64 {
     let missed = ended.iter().map(|(queue, ended)| Missed {
-        store: 0,
-        terminal: TerminalRef::of(header),
+        store,
+        terminal: TerminalRef::named(header, store),
         size,
         queue: *queue,
         ended: *ended,

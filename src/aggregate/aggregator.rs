@@ -9,6 +9,7 @@ use tillwatch_model::{Catalogue, FirstResult, KeyId, StoreKeys};
 
 use crate::aggregate::cut::{Cut, NameAges, Restored, Totals};
 use crate::aggregate::event_groups::{EventNames, OpenEventGroups};
+use crate::aggregate::known_errors::KnownErrors;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::LiveSeries;
 use crate::aggregate::losses::OpenLosses;
@@ -67,6 +68,7 @@ pub struct Aggregator {
     pub(super) summaries: OpenSummaries,
     pub(super) losses: OpenLosses,
     pub(super) event_names: EventNames,
+    pub(super) known_errors: KnownErrors,
     pub(super) live: LiveSeries,
     pub(super) terminals: Terminals,
     /// Keys of the batches since the last cut.
@@ -113,6 +115,7 @@ impl Aggregator {
             summaries: OpenSummaries::default(),
             losses: OpenLosses::default(),
             event_names: ages.event_names.clone(),
+            known_errors: ages.known_errors.clone().restored(restored.journal_ms),
             live: LiveSeries::new(
                 Arc::clone(&layout),
                 settings.native_histograms,
@@ -186,6 +189,7 @@ impl Aggregator {
             releases: self.releases.ages(),
             proposals: self.proposals.clone(),
             event_names: self.event_names.clone(),
+            known_errors: self.known_errors.clone(),
         };
         // A store that left its set may still have changed before.
         let current = |index: &&u32| self.stores.is_current(**index);
@@ -350,6 +354,12 @@ impl Aggregator {
             stores: self.stores.table(),
             releases: self.releases.table(),
         }
+    }
+
+    /// The errors that are known.
+    #[must_use]
+    pub fn known_errors(&self) -> &KnownErrors {
+        &self.known_errors
     }
 
     /// The sets of stores and releases.

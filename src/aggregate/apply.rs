@@ -48,10 +48,8 @@ impl Aggregator {
         let shared = self.shared(&header);
         let is_named = self.stores.is_named(shared.store);
         let is_app = is_app(&header);
-        let (hour, account) = (
-            received_at_ms.div_euclid(HOUR_MS),
-            account(shared.store, is_app),
-        );
+        let hour = received_at_ms.div_euclid(HOUR_MS);
+        let account = account(shared.store, is_app);
         let (mut terminal, is_fresh, lost, ended) = if header.is_keyed {
             let is_fresh = self.note_key(&header, &entries, (account, hour));
             let has_terminal = is_named && !is_app;
@@ -79,7 +77,8 @@ impl Aggregator {
             live.report(shared, received_at_ms, header.offset_ms, is_numbered);
         }
         self.live.lost(shared.store, lost);
-        note_ended(&mut self.losses, &header, terminal.as_deref(), &ended);
+        let losses = (&mut self.losses, shared.store);
+        note_ended(losses, &header, terminal.as_deref(), &ended);
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
         let (rows_before, samples_before) = (open_rows(opened), self.windows.samples);
         let mut aside = Aside::default();
@@ -107,13 +106,16 @@ impl Aggregator {
             }
         }
         let opened = (&self.windows, &self.terminal_hours, &self.sessions);
-        let mut rows = open_rows(opened) - rows_before;
+        // A drop makes a row of the ledger of losses.
+        let mut rows = open_rows(opened) - rows_before + aside.drops.len();
         if let Some(terminal) = &mut terminal {
             terminal.hear(&aside.events, header.applied_offset_ms);
         }
-        let names = (&self.releases, &mut self.event_names);
+        let names = (&mut self.event_names, &mut self.known_errors);
         let batch = (&header, shared);
-        rows += self.event_groups.add(aside.events, batch, names);
+        rows += self
+            .event_groups
+            .add(aside.events, batch, &self.releases, names);
         rows += self.summaries.add(&aside.summaries, &header, shared);
         let samples = self.windows.samples - samples_before;
         let terminal_rows = terminal.map_or(usize::MAX, |terminal| {
@@ -237,6 +239,7 @@ impl Aggregator {
         for (release, index) in self.releases.take_evicted() {
             self.live.forget_release(index);
             self.event_names.forget(&release);
+            self.known_errors.forget(&release);
         }
     }
 }
@@ -273,7 +276,7 @@ fn open_rows(
 
 /// Keeps when a terminal measured and, of what is live, what it said last.
 fn note(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>, is_live: bool) {
-    terminal.habit.note(arrival.t_ms);
+    terminal.habit.note(arrival.t_ms, arrival.received_at_ms);
     if !is_live {
         return;
     }

@@ -3,6 +3,7 @@
 use tillwatch_model::{FirstResult, KeyId, SeqWindow, StoreKeys};
 
 use crate::aggregate::event_groups::{EventNames, TakenEventGroups};
+use crate::aggregate::known_errors::KnownErrors;
 use crate::aggregate::losses::OpenLosses;
 use crate::aggregate::name_rules::SavedAges;
 use crate::aggregate::open::{Tables, Taken};
@@ -81,6 +82,9 @@ pub struct NameAges {
     /// Names of custom events.
     #[serde(skip_serializing_if = "EventNames::is_empty")]
     pub event_names: EventNames,
+    /// Errors that are known.
+    #[serde(skip_serializing_if = "KnownErrors::is_empty")]
+    pub known_errors: KnownErrors,
 }
 
 /// What a state file holds for the aggregate.

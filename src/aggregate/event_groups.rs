@@ -15,6 +15,7 @@ use tillwatch_model::{BatchHeader, Source};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::brought::Shared;
+use crate::aggregate::known_errors::KnownErrors;
 use crate::aggregate::names::NameSet;
 use crate::aggregate::open::Tables;
 
@@ -103,12 +104,13 @@ impl OpenEventGroups {
         &mut self,
         events: Vec<EventReading>,
         batch: (&BatchHeader<'_>, Shared),
-        names: (&NameSet, &mut EventNames),
+        releases: &NameSet,
+        books: (&mut EventNames, &mut KnownErrors),
     ) -> usize {
         if events.is_empty() {
             return 0;
         }
-        self.add_all(events, batch, names)
+        self.add_all(events, batch, releases, books)
     }
 
     #[cold]
@@ -116,11 +118,18 @@ impl OpenEventGroups {
         &mut self,
         events: Vec<EventReading>,
         batch: (&BatchHeader<'_>, Shared),
-        (releases, names): (&NameSet, &mut EventNames),
+        releases: &NameSet,
+        (names, known): (&mut EventNames, &mut KnownErrors),
     ) -> usize {
         let before = self.groups.len();
         let release = releases.name(batch.1.release);
         for event in events {
+            if event.kind == EventKind::Error {
+                let (header, shared) = batch;
+                let t_ms = event.t_raw_ms.saturating_add(header.applied_offset_ms);
+                let when = (t_ms, header.received_at_ms);
+                known.note(event.fingerprint, (&release, shared.store), when);
+            }
             self.add_one(event, batch, &release, names);
         }
         self.groups.len() - before

@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use tillwatch_model::event::{DROPPED, DropReading};
 use tillwatch_model::sequence::{Ended, How};
+use tillwatch_model::time::{HOUR_MS, window_start_ms};
 use tillwatch_model::{BatchHeader, BatchSize, Catalogue, LossRow, LossState};
 
 use crate::aggregate::terminals::TerminalRef;
@@ -126,23 +127,37 @@ impl OpenLosses {
     #[cold]
     pub fn explain(
         &mut self,
-        header: &BatchHeader<'_>,
+        (terminal, header): (TerminalRef<'_>, &BatchHeader<'_>),
         drop: &DropReading,
         batches: u64,
         catalogue: &Catalogue,
     ) {
+        let t_ms = drop.t_raw_ms.saturating_add(header.applied_offset_ms);
         let metric = catalogue.named(DROPPED);
         let reason = metric.map_or("", |metric| metric.label_value(drop.reason));
         let key = Key {
-            store_id: header.store_id.into(),
-            terminal_id: header.terminal_id.into(),
+            store_id: terminal.store_id.into(),
+            terminal_id: terminal.terminal_id.into(),
             queue: drop.queue,
             state: LossState::Explained,
             reason: reason.into(),
-            opened_at_ms: drop.t_raw_ms.saturating_add(header.applied_offset_ms),
+            // What never had a number is told apart by the hour alone.
+            opened_at_ms: if drop.is_numbered() {
+                t_ms
+            } else {
+                window_start_ms(t_ms, HOUR_MS)
+            },
         };
+        let rows = self.rows.entry(key).or_default();
+        if !drop.is_numbered()
+            && let Some(row) = rows.first_mut()
+        {
+            row.samples = row.samples.saturating_add(drop.samples);
+            row.ended_at_s = row.ended_at_s.max(seconds(header.received_at_ms));
+            return;
+        }
         // Each report is a row of its own: their numbers need not be neighbours.
-        self.rows.entry(key).or_default().push(Sums {
+        rows.push(Sums {
             from: drop.from,
             to: drop.to,
             batches,
@@ -248,11 +263,39 @@ mod tests {
             t_raw_ms: 8_000,
         };
         let catalogue = Catalogue::default();
-        losses.explain(&header, &drop(60, 61), 2, &catalogue);
-        losses.explain(&header, &drop(70, 70), 1, &catalogue);
+        losses.explain(
+            (TerminalRef::of(&header), &header),
+            &drop(60, 61),
+            2,
+            &catalogue,
+        );
+        losses.explain(
+            (TerminalRef::of(&header), &header),
+            &drop(70, 70),
+            1,
+            &catalogue,
+        );
         // Said twice in one batch, by mistake: one row, and both are counted.
-        losses.explain(&header, &drop(70, 70), 0, &catalogue);
-        assert_eq!((losses.len(), losses.is_empty()), (6, false));
+        losses.explain(
+            (TerminalRef::of(&header), &header),
+            &drop(70, 70),
+            0,
+            &catalogue,
+        );
+        // What had no number is one row an hour.
+        let unnumbered = DropReading {
+            queue: [0; 16],
+            ..drop(0, 0)
+        };
+        for _ in 0..3 {
+            losses.explain(
+                (TerminalRef::of(&header), &header),
+                &unnumbered,
+                0,
+                &catalogue,
+            );
+        }
+        assert_eq!((losses.len(), losses.is_empty()), (7, false));
         let rows = losses.take().into_rows();
         assert!(losses.is_empty());
         let of: Vec<_> = rows
@@ -269,6 +312,7 @@ mod tests {
             })
             .collect();
         let expected = [
+            ("explained", "quota", 0, 0, 0, 15),
             ("closed", "", 10, 12, 3, 30),
             ("closed", "", 30, 30, 1, 10),
             ("explained", "quota", 60, 61, 2, 5),
@@ -276,6 +320,6 @@ mod tests {
             ("lost", "too_old", 40, 49, 10, 100),
         ];
         assert_eq!(of, expected);
-        assert_eq!((rows[0].opened_at_ms, rows[0].ended_at_s), (1_000, 9));
+        assert_eq!((rows[1].opened_at_ms, rows[1].ended_at_s), (1_000, 9));
     }
 }

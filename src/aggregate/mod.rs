@@ -22,6 +22,7 @@
 //! | `sessions.rs` | sums by session and day that are still filling |
 //! | `acts.rs` | what an operator's act or the clock's changes |
 //! | `terminals_end.rs` | how what is known of terminals ends |
+//! | `known_errors.rs` | which errors have been seen on which release |
 //! | `losses.rs` | what has become of batches that were missing, and of samples that were dropped |
 //! | `summaries.rs` | reports that pages have made themselves, by metric and minute |
 //! | `event_groups.rs` | events by what happened and hour that are still filling; names of custom events |
@@ -62,6 +63,7 @@ pub mod saved;
 pub mod sessions;
 mod acts;
 mod terminals_end;
+pub mod known_errors;
 pub mod losses;
 pub mod summaries;
 pub mod terminal_hours;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use tillwatch_model::dimension::OVERFLOW;
 use tillwatch_model::event::{EventKind, EventReading};
 use tillwatch_model::sequence::{
     Ended, How, LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent,
@@ -10,6 +11,7 @@ use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
 use tillwatch_model::{BatchHeader, BatchSize, Habit, SeqWindow};
 
 use crate::aggregate::layout::Trouble;
+use crate::aggregate::names::OVERFLOW_INDEX;
 use crate::aggregate::row_quota::HourRows;
 
 /// A terminal of a store.
@@ -39,6 +41,24 @@ impl<'a> TerminalRef<'a> {
             terminal_id: header.terminal_id,
         }
     }
+}
+
+impl<'a> TerminalRef<'a> {
+    /// The terminal as rows name it: those of a store without a name of its own have none either.
+    #[must_use]
+    pub fn named(header: &BatchHeader<'a>, store: u32) -> Self {
+        if store == OVERFLOW_INDEX {
+            Self::OVERFLOW
+        } else {
+            Self::of(header)
+        }
+    }
+
+    /// What stands for all terminals of stores without a name.
+    pub const OVERFLOW: TerminalRef<'static> = TerminalRef {
+        store_id: OVERFLOW,
+        terminal_id: OVERFLOW,
+    };
 }
 
 impl From<&TerminalRef<'_>> for TerminalKey {

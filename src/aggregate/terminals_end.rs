@@ -73,29 +73,43 @@ impl Terminals {
     }
 
     /// A terminal has said that it dropped numbers of one of its queues. Says how many of them had not come, and tells
-    /// `note` what has become of others by that.
+    /// `note` what has become of others by that: the ranges that are left may take more room than there is.
     pub fn explain(
         &mut self,
         terminal: TerminalRef<'_>,
         drop: &DropReading,
-        now_ms: i64,
         mut note: impl FnMut(Ended),
     ) -> u64 {
+        let rule = self.limits.gaps;
         let place = self.by_store.get(terminal.store_id);
         let Some(store) = place.and_then(|place| self.stores.get_mut(*place)) else {
             return 0;
         };
-        let known = store.by_id.get_mut(terminal.terminal_id);
-        let queues = known.map(|terminal| &mut terminal.queues);
-        let queue = queues.and_then(|queues| queues.iter_mut().find(|(id, _)| *id == drop.queue));
+        let Some(known) = store.by_id.get_mut(terminal.terminal_id) else {
+            return 0;
+        };
+        let queue = known.queues.iter_mut().find(|(id, _)| *id == drop.queue);
         let Some((_, window)) = queue else {
             return 0;
         };
         let before = Gaps::of_window(window);
-        let explained = window.explain((drop.from, drop.to), now_ms, &mut note);
+        let explained = window.explain(drop.from, drop.to);
+        let (held, total) = (store.gaps.ranges, self.gaps.ranges);
+        let has_room = match store.number {
+            // Stores without a name have no share.
+            0 => rule.has_common_room(held, total),
+            _ => rule.has_room(held, total),
+        };
+        while window.gap_count() > before.ranges && !has_room {
+            window.give_up_lowest(&mut note);
+        }
         let after = Gaps::of_window(window);
         store.gaps.change(before, after);
         self.gaps.change(before, after);
+        if after != before && known.changed.is_none() {
+            known.changed = u32::try_from(self.dirty.len()).ok();
+            self.dirty.push((&terminal).into());
+        }
         explained
     }
 

@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use tillwatch_model::metric::to_float;
 
+use crate::aggregate::known_errors::NewErrors;
 use crate::aggregate::live::{LATE_AGES, SKEW_BOUNDS_MS};
 use crate::export::lines::{gauge_family, histogram_lines};
 use crate::export::snapshot::{Snapshot, StoreSnapshot};
@@ -42,6 +43,8 @@ families! {
     SILENT = "gauge" "pos_terminals_silent" ["store_id"], "Shows how many terminals of a store should report by their own habit and do not, while others of the store do; hours in which the collector was not ready count for nothing.";
     WITH_SALES = "gauge" "pos_terminals_silent_with_sales" ["store_id"], "Shows how many terminals of a store have been silent for a day with transactions waiting in them, as far as they said: these exist nowhere else.";
     BY_RELEASE = "gauge" "pos_terminals" ["release"], "Shows how many terminals posted in the last ten minutes, by the release they run.";
+    NEW_ERRORS = "gauge" "pos_errors_new" ["release"], "Shows how many errors were first reported within the last hour, by the release that reported them first; an error that another release has reported is not new, and on the collector's first day none is.";
+    NEW_ERROR_STORES = "gauge" "pos_errors_new_stores" ["release"], "Shows how many stores reported one error within the last hour: of the errors that are new within a day, the one that most stores report.";
     LATE = "counter" "pos_late_samples" ["store_id", "age_up_to"], "Counts samples that came too late to move live series, by their age when received; ClickHouse holds them.";
     BATCHES_RECEIVED = "counter" "pos_sdk_batches_received" ["store_id"], "Counts batches received from a store, each batch once; received and lost batches together are what its terminals sent.";
     BATCHES_LOST = "counter" "pos_sdk_batches_lost" ["store_id"], "Counts batches of a store that never came: they were missing for nine days, or fell too far behind.";
@@ -76,6 +79,19 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -
     let terminals = releases
         .map(|(release, _, terminals)| (vec![("release", &**release)], to_float(*terminals)));
     gauge_family(encoder, BY_RELEASE.name, BY_RELEASE.help, terminals)?;
+    let new = |value: fn(&NewErrors) -> u64| {
+        let releases = snapshot.releases.iter().zip(&snapshot.new_errors);
+        releases
+            .map(move |((release, ..), new)| (vec![("release", &**release)], to_float(value(new))))
+    };
+    let (errors, stores) = (new(|new| new.errors), new(|new| new.stores));
+    gauge_family(encoder, NEW_ERRORS.name, NEW_ERRORS.help, errors)?;
+    gauge_family(
+        encoder,
+        NEW_ERROR_STORES.name,
+        NEW_ERROR_STORES.help,
+        stores,
+    )?;
     late(encoder, snapshot)?;
     store_counter(encoder, snapshot, BATCHES_RECEIVED, |store| {
         store.series.batches_received

@@ -7,6 +7,7 @@ use tillwatch_model::Quantile;
 use tillwatch_model::histogram::values_at;
 
 use crate::aggregate::Aggregator;
+use crate::aggregate::known_errors::NewErrors;
 use crate::aggregate::layout::Layout;
 use crate::aggregate::live::{ReleaseLive, StoreLive};
 use crate::aggregate::minutes::{RecentCopies, Series};
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreSnapshot>,
     /// The releases with their reporting terminals.
     pub releases: Vec<(Arc<str>, ReleaseLive, u64)>,
+    /// What is new on each release, in the same order.
+    pub new_errors: Vec<NewErrors>,
     /// What window gauges are made of.
     recent: RecentCopies,
 }
@@ -141,10 +144,11 @@ impl Taking {
         for store in stores.iter().skip(self.looked_at) {
             *self.missing.entry(store.number()).or_default() += store.gaps().missing;
             let levels = aggregator.live().layout().levels();
-            let silence = self.silence.clone();
             let number = store.number();
-            let add = |_: &str, terminal: &Terminal, _| self.add(number, terminal, levels);
-            let of_store = silence.judge_store(store, add);
+            for (_, terminal) in store.iter() {
+                self.add(number, terminal, levels);
+            }
+            let of_store = self.silence.count_store(store);
             let silent = self.silent.entry(store.number()).or_default();
             silent.silent += of_store.silent;
             silent.with_sales += of_store.with_sales;
@@ -215,12 +219,19 @@ impl Taking {
             let reporting = self.of_release.get(&number).copied().unwrap_or(0);
             Some((known.name(number), series.clone(), reporting))
         };
+        let releases: Vec<_> = (0_u32..).zip(live.releases()).filter_map(release).collect();
+        let errors = aggregator.known_errors();
+        let new_errors = releases.iter();
+        let new_errors = new_errors
+            .map(|(name, ..)| errors.new_on(name, self.now_ms))
+            .collect();
         let mut stores = self.stores;
         for level in stores.iter_mut().flat_map(|store| &mut store.levels) {
             level.values.sort_unstable();
         }
         Snapshot {
-            releases: (0_u32..).zip(live.releases()).filter_map(release).collect(),
+            releases,
+            new_errors,
             layout: Arc::clone(live.layout()),
             stores,
             recent: self.recent,

@@ -16,4 +16,4 @@ pub mod readiness;
 pub mod silence;
 
 pub use readiness::{Readiness, Ready};
-pub use silence::{OfStore, Silence, State, Watch};
+pub use silence::{Heard, OfStore, Silence, State, Watch};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tillwatch_model::EventKind;
 use tillwatch_model::time::{DAY_MS, HOUR_MS, MINUTE_MS, millis};
+
+use tillwatch_model::{EventKind, Habit};
 
 use crate::aggregate::terminals::{StoreTerminals, Terminal};
 use crate::fleet::readiness::{QUARTER_MS, Readiness, Ready};
@@ -17,6 +18,11 @@ pub const REPORTING_MS: i64 = 10 * MINUTE_MS;
 const COME_BACK_MS: i64 = 20 * MINUTE_MS;
 /// What a terminal reported of its state counts as its last word if nothing else came later than this.
 const LAST_WORD_MS: i64 = 15 * MINUTE_MS;
+/// Quarters of an hour.
+const QUARTERS_AN_HOUR: i64 = HOUR_MS / QUARTER_MS;
+/// A terminal that has been silent for longer before, in hours in which it should report, gets that long again, up to
+/// this. Unit: hours.
+const LONGER_BEFORE_MAX: u32 = 16;
 /// How long a terminal that said that it goes offline is believed.
 const OFFLINE_MS: i64 = DAY_MS;
 /// After this, transactions that wait in a silent terminal are a matter for a person.
@@ -108,26 +114,52 @@ pub struct OfStore {
 }
 
 impl Silence {
-    /// Judges a terminal.
+    /// Judges a terminal of a store that was heard in these hours.
     #[must_use]
-    pub fn judge(&self, terminal: &Terminal) -> Judged {
-        let pending = self.pending.and_then(|at| terminal.levels.get(at));
+    pub fn judge(&self, terminal: &Terminal, heard: &Heard) -> Judged {
+        let judged = self.judge_lightly(terminal, heard);
+        // Of a store of which it does not matter when it was heard, this does not matter either.
+        let is_asked = judged.state == State::Silent && heard.0.is_some();
+        let is_used_to_it = is_asked && {
+            let hour = hour_of(terminal.last_seen_ms);
+            let before = terminal
+                .habit
+                .longest_missed(hour, |hour| heard.in_hour(hour));
+            let before = before.min(LONGER_BEFORE_MAX);
+            judged.missed_ms <= i64::from(before) * HOUR_MS + self.after_ms()
+        };
+        Judged {
+            state: if is_used_to_it {
+                State::Reporting
+            } else {
+                judged.state
+            },
+            ..judged
+        }
+    }
+
+    /// Judges a terminal without a look at how long it has been silent before.
+    fn judge_lightly(&self, terminal: &Terminal, heard: &Heard) -> Judged {
         let judged = |state, missed_ms| Judged {
             state,
             missed_ms,
-            pending: pending.copied().flatten().map_or(0, |last| last.value),
+            pending: self.pending(terminal),
         };
         if terminal.is_retired {
             return judged(State::Gone, 0);
         }
-        if self.now_ms - terminal.last_seen_ms <= self.after_ms() || terminal.habit.is_empty() {
+        let last_ms = terminal.last_seen_ms;
+        if self.now_ms - last_ms <= self.after_ms() || terminal.habit.is_empty() {
             return judged(State::Reporting, 0);
         }
-        let missed_ms = self.missed_since(terminal, terminal.last_seen_ms);
+        let missed_ms = self.missed_since(terminal, last_ms, heard);
         if missed_ms <= self.after_ms() {
             return judged(State::Reporting, missed_ms);
         }
-        if self.missed_since(terminal, self.believed_until(terminal)) <= self.after_ms() {
+        let believed_ms = self.believed_until(terminal);
+        if believed_ms > last_ms
+            && self.missed_since(terminal, believed_ms, heard) <= self.after_ms()
+        {
             return judged(State::Announced, missed_ms);
         }
         if !self.has_been_ready() {
@@ -142,18 +174,77 @@ impl Silence {
         store: &'t StoreTerminals,
         mut each: impl FnMut(&'t str, &'t Terminal, Judged),
     ) -> OfStore {
-        let mut of_store = OfStore::default();
+        let (counted, heard) = (self.count_store(store), self.heard_of(store));
         for (terminal_id, terminal) in store.iter() {
-            let judged = self.judge(terminal);
-            of_store.is_reporting |= self.is_reporting(terminal);
-            of_store.silent += u64::from(judged.state == State::Silent);
-            of_store.with_sales += u64::from(self.holds_sales(terminal, judged));
-            each(terminal_id, terminal, judged);
+            each(terminal_id, terminal, self.judge(terminal, &heard));
         }
-        if !of_store.is_reporting {
-            of_store.silent = 0;
+        counted
+    }
+
+    /// In which hours a store was heard. Of one that is silent itself it does not matter: its terminals are listed, and
+    /// nobody is told of each.
+    #[must_use]
+    pub fn heard_of(&self, store: &StoreTerminals) -> Heard {
+        if store
+            .iter()
+            .any(|(_, terminal)| self.is_reporting(terminal))
+        {
+            self.heard(store)
+        } else {
+            Heard::always()
         }
-        of_store
+    }
+
+    /// Counts the terminals of a store. At night, when all stores are closed, that takes a look at each terminal and no
+    /// more.
+    #[must_use]
+    pub fn count_store(&self, store: &StoreTerminals) -> OfStore {
+        let is_reporting = store
+            .iter()
+            .any(|(_, terminal)| self.is_reporting(terminal));
+        let is_silent =
+            |terminal: &Terminal, heard: &Heard| self.judge(terminal, heard).state == State::Silent;
+        let silent = if is_reporting {
+            let heard = self.heard(store);
+            let silent = store.iter().filter(|(_, one)| is_silent(one, &heard));
+            silent.count() as u64
+        } else {
+            0
+        };
+        let with_sales = store.iter().filter(|(_, one)| self.holds_sales(one));
+        OfStore {
+            silent,
+            with_sales: with_sales.count() as u64,
+            is_reporting,
+        }
+    }
+
+    /// Whether transactions wait in a terminal that has been silent for a day, whatever its store does: they exist
+    /// nowhere else.
+    fn holds_sales(&self, terminal: &Terminal) -> bool {
+        if self.now_ms - terminal.last_seen_ms < WITH_SALES_MS || self.pending(terminal) == 0 {
+            return false;
+        }
+        let judged = self.judge_lightly(terminal, &Heard::always());
+        matches!(judged.state, State::Silent | State::Announced)
+    }
+
+    fn pending(&self, terminal: &Terminal) -> u64 {
+        let pending = self.pending.and_then(|at| terminal.levels.get(at));
+        pending.copied().flatten().map_or(0, |last| last.value)
+    }
+
+    /// In which hours a terminal of the store reported. Of others nobody knows whether the store was open: it may have
+    /// been a holiday, or its line was down.
+    fn heard(&self, store: &StoreTerminals) -> Heard {
+        let is_asked = |terminal: &Terminal| {
+            !terminal.is_retired && self.now_ms - terminal.last_seen_ms > self.after_ms()
+        };
+        let mut hours = Habit::default();
+        if store.iter().any(|(_, terminal)| is_asked(terminal)) {
+            store.iter().for_each(|(_, one)| hours.join(&one.habit));
+        }
+        Heard(Some(Box::new(hours)))
     }
 
     /// Whether the terminal posted lately.
@@ -161,12 +252,6 @@ impl Silence {
     pub fn is_reporting(&self, terminal: &Terminal) -> bool {
         let within_ms = REPORTING_MS.min(self.after_ms());
         !terminal.is_retired && self.now_ms - terminal.last_seen_ms <= within_ms
-    }
-
-    /// Whether transactions wait in a terminal that has been silent for a day: they exist nowhere else.
-    fn holds_sales(&self, terminal: &Terminal, judged: Judged) -> bool {
-        let is_away = matches!(judged.state, State::Silent | State::Announced);
-        is_away && judged.pending > 0 && self.now_ms - terminal.last_seen_ms >= WITH_SALES_MS
     }
 
     fn after_ms(&self) -> i64 {
@@ -178,20 +263,23 @@ impl Silence {
         since_ms.is_some_and(|since_ms| self.now_ms - since_ms >= COME_BACK_MS.min(self.after_ms()))
     }
 
-    /// How long since `from_ms` the terminal should have reported, while the collector was ready. Unit: ms.
-    fn missed_since(&self, terminal: &Terminal, from_ms: i64) -> i64 {
-        let first = from_ms.div_euclid(QUARTER_MS).max(self.ready.first());
-        let last = self.now_ms.div_euclid(QUARTER_MS);
-        let missed = |quarter: i64| {
-            let behind_ms = ((quarter + 1) * QUARTER_MS).min(self.now_ms) - from_ms;
-            let behind_ms = behind_ms.max(0);
-            if is_due(terminal, quarter) {
-                self.ready.in_quarter(quarter).min(behind_ms)
-            } else {
-                0
+    /// How long since `from_ms` the terminal should have reported, while the collector was ready and its store was
+    /// heard. Unit: ms.
+    fn missed_since(&self, terminal: &Terminal, from_ms: i64, heard: &Heard) -> i64 {
+        let first = hour_of(from_ms.max(self.ready.first() * QUARTER_MS));
+        let missed = |hour: u32| {
+            if !(heard.in_hour(hour) && terminal.habit.is_due(hour)) {
+                return 0;
             }
+            let quarters =
+                i64::from(hour) * QUARTERS_AN_HOUR..(i64::from(hour) + 1) * QUARTERS_AN_HOUR;
+            let in_quarter = |quarter: i64| {
+                let behind_ms = ((quarter + 1) * QUARTER_MS).min(self.now_ms) - from_ms;
+                self.ready.in_quarter(quarter).min(behind_ms.max(0))
+            };
+            quarters.map(in_quarter).sum::<i64>()
         };
-        (first..=last).map(missed).sum()
+        (first..=hour_of(self.now_ms)).map(missed).sum()
     }
 
     /// Until when the terminal need not report, because of what it said last.
@@ -206,20 +294,34 @@ impl Silence {
         match said.map(|said| (said.kind, said.t_ms)) {
             Some((EventKind::Offline, t_ms)) => last_ms.max(t_ms) + OFFLINE_MS,
             Some((EventKind::Shutdown | EventKind::Battery, t_ms)) => {
-                let first = last_ms.max(t_ms).div_euclid(QUARTER_MS);
-                let mut quarters = first..=self.now_ms.div_euclid(QUARTER_MS);
-                let closed = quarters.find(|quarter| !is_due(terminal, *quarter));
-                closed.map_or(self.now_ms, |quarter| quarter * QUARTER_MS)
+                let mut hours = hour_of(last_ms.max(t_ms))..=hour_of(self.now_ms);
+                let closed = hours.find(|hour| !terminal.habit.is_due(*hour));
+                closed.map_or(self.now_ms, |hour| i64::from(hour) * HOUR_MS)
             }
             _ => last_ms,
         }
     }
 }
 
-/// Whether the terminal should report in a quarter of an hour.
-fn is_due(terminal: &Terminal, quarter: i64) -> bool {
-    let hour = u32::try_from(quarter * QUARTER_MS / HOUR_MS);
-    hour.is_ok_and(|hour| terminal.habit.is_due(hour))
+/// The hours in which a store was heard; `None`: it does not matter.
+#[derive(Debug, Clone)]
+pub struct Heard(Option<Box<Habit>>);
+
+impl Heard {
+    /// Of a store of which it does not matter.
+    #[must_use]
+    pub fn always() -> Self {
+        Self(None)
+    }
+
+    fn in_hour(&self, hour: u32) -> bool {
+        self.0.as_ref().is_none_or(|hours| hours.has(hour))
+    }
+}
+
+/// The hour that holds a time, since 1970.
+fn hour_of(t_ms: i64) -> u32 {
+    u32::try_from(t_ms.div_euclid(HOUR_MS)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -236,14 +338,20 @@ mod tests {
         MONDAY_MS + hour * HOUR_MS + minute * MINUTE_MS
     }
 
+    /// The hour of a Monday's time; before that Monday, none.
+    fn hour_of_day(t_ms: i64) -> i64 {
+        (t_ms - MONDAY_MS).div_euclid(HOUR_MS)
+    }
+
     /// Reported from nine to eighteen on each of the fourteen days before, and at nine today.
     fn terminal(last_seen_ms: i64) -> Terminal {
         let mut terminal = Terminal::default();
         terminal.last_seen_ms = last_seen_ms;
-        for day in 1..=14 {
-            for hour in 9..18 {
-                terminal.habit.note(on_monday(hour, 0) - day * DAY_MS);
-            }
+        let today = (9..=hour_of_day(last_seen_ms)).map(|hour| (0, hour));
+        let before = (1..=14).flat_map(|day| (9..18).map(move |hour| (day, hour)));
+        for (day, hour) in before.chain(today) {
+            let t_ms = on_monday(hour, 0) - day * DAY_MS;
+            terminal.habit.note(t_ms, t_ms);
         }
         terminal
     }
@@ -264,7 +372,9 @@ mod tests {
     }
 
     fn state(now_ms: i64, terminal: &Terminal) -> State {
-        silence(now_ms, 0..0).judge(terminal).state
+        silence(now_ms, 0..0)
+            .judge(terminal, &Heard::always())
+            .state
     }
 
     #[test]
@@ -279,7 +389,7 @@ mod tests {
         // Of one that is new nothing is expected.
         let mut new = Terminal::default();
         new.last_seen_ms = on_monday(9, 0);
-        new.habit.note(on_monday(9, 0));
+        new.habit.note(on_monday(9, 0), on_monday(9, 0));
         assert_eq!(state(on_monday(17, 0), &new), State::Reporting);
     }
 
@@ -287,19 +397,20 @@ mod tests {
     fn only_time_counts_in_which_the_collector_was_ready() {
         let dead = terminal(on_monday(11, 0));
         let away = on_monday(11, 10)..on_monday(13, 0);
-        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead);
+        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead, &Heard::always());
         // Ten minutes before, and fifty after.
         assert_eq!(judge(on_monday(13, 48)).state, State::Reporting);
         assert_eq!(judge(on_monday(13, 52)).state, State::Silent);
         // One that was silent before gets time to come back, too.
         let dead = terminal(on_monday(9, 30));
-        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead);
+        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead, &Heard::always());
         assert_eq!(judge(on_monday(11, 8)).state, State::Silent);
         assert_eq!(judge(on_monday(13, 10)).state, State::Reporting);
         assert_eq!(judge(on_monday(13, 25)).state, State::Silent);
         // Not ready now: nobody is silent.
         let silence = silence(on_monday(15, 0), on_monday(14, 0)..i64::MAX);
-        assert_eq!(silence.judge(&dead).state, State::Reporting);
+        let judged = silence.judge(&dead, &Heard::always());
+        assert_eq!(judged.state, State::Reporting);
     }
 
     #[test]
@@ -324,6 +435,43 @@ mod tests {
     }
 
     #[test]
+    fn hours_in_which_nobody_of_the_store_was_heard_count_for_nobody() {
+        // The shop was closed all Monday, and opens on Tuesday: only Tuesday counts.
+        let dead = terminal(on_monday(-7, 10));
+        let mut hours = Habit::default();
+        (33..45).for_each(|hour| hours.note(on_monday(hour, 0), on_monday(hour, 0)));
+        let opened = Heard(Some(Box::new(hours)));
+        let judge = |now_ms| silence(now_ms, 0..0).judge(&dead, &opened).state;
+        assert_eq!(judge(on_monday(33, 5)), State::Reporting);
+        assert_eq!(judge(on_monday(34, 58)), State::Reporting);
+        assert_eq!(judge(on_monday(35, 2)), State::Silent);
+    }
+
+    #[test]
+    fn a_till_that_is_not_used_on_some_days_is_silent_when_it_is_longer_than_before() {
+        let mut till = terminal(on_monday(9, 30));
+        assert_eq!(state(on_monday(12, 0), &till), State::Silent);
+        // It was not used on a Wednesday: seven inner hours.
+        till.habit = Habit::default();
+        for day in (1..=28).filter(|day| *day != 5) {
+            for hour in 9..18 {
+                let t_ms = on_monday(hour, 0) - day * DAY_MS;
+                till.habit.note(t_ms, t_ms);
+            }
+        }
+        // Others of its store reported all day.
+        let mut hours = Habit::default();
+        for hour in -28 * 24..48 {
+            hours.note(on_monday(hour, 0), on_monday(hour, 0));
+        }
+        let heard = Heard(Some(Box::new(hours)));
+        let judge = |now_ms| silence(now_ms, 0..0).judge(&till, &heard).state;
+        assert_eq!(judge(on_monday(17, 0)), State::Reporting);
+        assert_eq!(judge(on_monday(34, 50)), State::Reporting);
+        assert_eq!(judge(on_monday(35, 10)), State::Silent);
+    }
+
+    #[test]
     fn sales_that_wait_in_a_silent_terminal_are_told_of_after_a_day() {
         let mut dead = terminal(on_monday(11, 20));
         let pending = |value| {
@@ -334,10 +482,7 @@ mod tests {
             })
         };
         dead.levels = vec![pending(3)];
-        let holds = |now_ms, dead: &Terminal| {
-            let silence = silence(now_ms, 0..0);
-            silence.holds_sales(dead, silence.judge(dead))
-        };
+        let holds = |now_ms, dead: &Terminal| silence(now_ms, 0..0).holds_sales(dead);
         assert!(!holds(on_monday(17, 0), &dead));
         assert!(holds(on_monday(35, 30), &dead));
         dead.levels = vec![pending(0)];

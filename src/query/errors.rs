@@ -123,7 +123,7 @@ impl Line {
             last_seen: millis(group.last_s),
             stores: stores.min(APART_MAX),
             terminals: terminals.min(APART_MAX),
-            are_more: stores > APART_MAX || terminals > APART_MAX,
+            are_more: stores > APART_MAX || terminals > APART_MAX || group.is_wide,
             releases: group.releases.into_iter().collect(),
             trend: group
                 .trend

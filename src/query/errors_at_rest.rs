@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clickhouse::Row;
 use tillwatch_model::error_event::Fingerprint;
-use tillwatch_model::event::{EventGroup, Example};
+use tillwatch_model::event::{EventGroup, Example, TERMINALS_MAX};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::aggregate::Aggregator;
@@ -23,6 +23,9 @@ const PARTS_MAX: usize = 100;
 /// Groups that are not in ClickHouse yet and are looked for there. Between two seals a store has 200 in an hour.
 const ELSEWHERE_MAX: usize = 2_000;
 
+/// Rows of two days are never one: each day is merged by itself.
+const SETTINGS: &str = "SETTINGS do_not_merge_across_partitions_select_final = 1";
+
 /// What is known of a group in the range that is asked for.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -39,6 +42,8 @@ pub(super) struct Group {
     pub(super) releases: BTreeSet<String>,
     /// Counts by the beginning of a point, Unix seconds.
     pub(super) trend: BTreeMap<u32, u64>,
+    /// Whether a row names as many terminals as it may: there may be more.
+    pub(super) is_wide: bool,
 }
 
 impl Group {
@@ -61,6 +66,7 @@ impl Group {
         self.fatal = self.fatal.saturating_add(row.sums.fatal);
         self.stores.insert(xxh3_64(row.key.store_id.as_bytes()));
         self.terminals.extend(&row.sums.terminals);
+        self.is_wide |= row.sums.terminals.len() >= TERMINALS_MAX;
         self.releases.insert(row.key.release.to_string());
         let point = hour_s / request.step_s() * request.step_s();
         *self.trend.entry(point).or_default() += row.sums.count;
@@ -82,10 +88,6 @@ pub(super) type Groups = BTreeMap<Fingerprint, Group>;
 #[derive(Debug, Row, serde::Deserialize)]
 struct Found {
     fp: String,
-    custom: String,
-    of_type: String,
-    text: String,
-    frames: String,
     amount: u64,
     bad: u64,
     first_s: u32,
@@ -95,18 +97,25 @@ struct Found {
     of_releases: Vec<String>,
     points: Vec<u32>,
     counts: Vec<u64>,
+    /// Terminals in the row that has most.
+    widest: u64,
+}
+
+/// The first of a group.
+#[derive(Debug, Row, serde::Deserialize)]
+struct FoundExample {
+    fp: String,
+    custom: String,
+    of_type: String,
+    text: String,
+    frames: String,
 }
 
 impl Found {
     fn group(self) -> Option<(Fingerprint, Group)> {
         let fingerprint = u64::from_str_radix(&self.fp, 16).ok()?;
         let group = Group {
-            name: self.custom,
-            example: Some(Example {
-                type_name: self.of_type.into(),
-                message: self.text.into(),
-                frames_json: self.frames.into(),
-            }),
+            is_wide: self.widest >= TERMINALS_MAX as u64,
             count: self.amount,
             fatal: self.bad,
             first_s: self.first_s,
@@ -115,6 +124,7 @@ impl Found {
             terminals: self.terminal_hashes.into_iter().collect(),
             releases: self.of_releases.into_iter().collect(),
             trend: self.points.into_iter().zip(self.counts).collect(),
+            ..Group::default()
         };
         Some((fingerprint, group))
     }
@@ -150,16 +160,17 @@ pub(super) async fn elsewhere(
     let (state, asked) = (Arc::clone(&sources.state), Arc::clone(request));
     let read = move || {
         let mut rows = open;
+        rows.retain(|row| wants(&asked, row));
         for info in view.waiting() {
             if info.sides.contains_key(&SideTable::EventGroup) {
                 let bytes = state.waiting_rows(info, Some(SideTable::EventGroup))?;
-                rows.extend(decode(&bytes.unwrap_or_default())?);
+                rows.extend(decode(&bytes.unwrap_or_default(), &asked)?);
             }
         }
         if let Some(sealing) = &view.sealing {
-            rows.extend(decode(sealing.side_bytes(SideTable::EventGroup))?);
+            let bytes = sealing.side_bytes(SideTable::EventGroup);
+            rows.extend(decode(bytes, &asked)?);
         }
-        rows.retain(|row| wants(&asked, row));
         Ok::<_, StateError>(Read {
             elsewhere: rows,
             view,
@@ -168,9 +179,13 @@ pub(super) async fn elsewhere(
     Ok(sources.jobs.run(read).await?)
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<EventGroup>, StateError> {
-    let rows = side_tables::decode_event_groups(bytes, |_, _| true);
-    rows.ok_or(StateError::Damaged("outbox row"))
+fn decode(bytes: &[u8], request: &ErrorsRequest) -> Result<Vec<EventGroup>, StateError> {
+    let wanted = request.store_id.as_deref();
+    let wants_store = |store_id: &str, _: u32| wanted.is_none_or(|wanted| wanted == store_id);
+    let rows = side_tables::decode_event_groups(bytes, wants_store);
+    let mut rows = rows.ok_or(StateError::Damaged("outbox row"))?;
+    rows.retain(|row| wants(request, row));
+    Ok(rows)
 }
 
 fn wants(request: &ErrorsRequest, row: &EventGroup) -> bool {
@@ -189,16 +204,7 @@ pub(super) async fn groups(
     request: &ErrorsRequest,
     read: &Read,
 ) -> Result<Groups, QueryError> {
-    let new: BTreeSet<Fingerprint> = read
-        .elsewhere
-        .iter()
-        .map(|row| row.key.fingerprint)
-        .collect();
-    if new.len() > ELSEWHERE_MAX {
-        return Err(QueryError::TooLarge(format!(
-            "over {ELSEWHERE_MAX} groups wait to be shipped; ask for one store_id"
-        )));
-    }
+    let new = most_of(&read.elsewhere);
     let digits: Vec<String> = new.iter().map(|one| format!("{one:016x}")).collect();
     let order = match request.order {
         Order::Count => "amount DESC, last_s DESC",
@@ -207,16 +213,14 @@ pub(super) async fn groups(
     };
     let step_s = request.step_s();
     let sql = format!(
-        "SELECT of_fingerprint AS fp, any(called) AS custom, argMin(kind_of, hour_s) AS of_type, argMin(said, hour_s) AS text, \
-                argMin(stack, hour_s) AS frames, sumIf(one, hour_s >= {{since_s:UInt32}}) AS amount, \
+        "SELECT of_fingerprint AS fp, sumIf(one, hour_s >= {{since_s:UInt32}}) AS amount, \
                 sumIf(ended, hour_s >= {{since_s:UInt32}}) AS bad, min(hour_s) AS first_s, max(hour_s) AS last_s, \
                 groupUniqArrayIf({apart})(shop, hour_s >= {{since_s:UInt32}}) AS store_hashes, \
                 groupUniqArrayArrayIf({apart})(list, hour_s >= {{since_s:UInt32}}) AS terminal_hashes, \
                 groupUniqArrayIf({apart})(run, hour_s >= {{since_s:UInt32}}) AS of_releases, \
                 sumMapIf([toUInt32(intDiv(hour_s, {step_s}) * {step_s})], [one], hour_s >= {{since_s:UInt32}}) AS trend, \
-                trend.1 AS points, trend.2 AS counts \
-         FROM (SELECT fingerprint AS of_fingerprint, toString(name) AS called, type AS kind_of, message AS said, \
-                      frames_json AS stack, toUnixTimestamp(hour_start) AS hour_s, count AS one, fatal AS ended, \
+                trend.1 AS points, trend.2 AS counts, toUInt64(max(length(list))) AS widest \
+         FROM (SELECT fingerprint AS of_fingerprint, toUnixTimestamp(hour_start) AS hour_s, count AS one, fatal AS ended, \
                       xxh3(toString(store_id)) AS shop, terminals AS list, toString(release) AS run \
                FROM error_group_1h FINAL WHERE {}) \
          GROUP BY of_fingerprint HAVING {having} \
@@ -228,7 +232,7 @@ pub(super) async fn groups(
         },
         apart = APART_MAX + 1,
     );
-    let sql = format!("SELECT * EXCEPT (trend) FROM ({sql})");
+    let sql = format!("SELECT * EXCEPT (trend) FROM ({sql}) {SETTINGS}");
     let found: Vec<Found> = sources
         .fetch(&sql, |query| {
             with_filters(query, request, &read.view)
@@ -239,12 +243,64 @@ pub(super) async fn groups(
         })
         .await?;
     let mut groups: Groups = found.into_iter().filter_map(Found::group).collect();
+    add_examples(sources, request, read, &mut groups).await?;
     for row in &read.elsewhere {
         let group = groups.entry(row.key.fingerprint).or_default();
         group.add(row, request);
     }
     groups.retain(|_, group| group.count > 0 || request.fingerprint.is_some());
     Ok(groups)
+}
+
+/// The fingerprints of rows, those that happened most often if there are too many.
+fn most_of(rows: &[EventGroup]) -> BTreeSet<Fingerprint> {
+    let mut counts: BTreeMap<Fingerprint, u64> = BTreeMap::new();
+    for row in rows {
+        let count = counts.entry(row.key.fingerprint).or_default();
+        *count = count.saturating_add(row.sums.count);
+    }
+    let mut counts: Vec<(Fingerprint, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(ELSEWHERE_MAX);
+    counts
+        .into_iter()
+        .map(|(fingerprint, _)| fingerprint)
+        .collect()
+}
+
+/// Adds the first of each group. Texts are long, so they are read of these groups alone.
+async fn add_examples(
+    sources: &Sources,
+    request: &ErrorsRequest,
+    read: &Read,
+    groups: &mut Groups,
+) -> Result<(), QueryError> {
+    let sql = format!(
+        "SELECT fp, first.1 AS custom, first.2 AS of_type, first.3 AS text, first.4 AS frames \
+         FROM (SELECT fingerprint AS fp, argMin((toString(name), type, message, frames_json), \
+                      (hour_start, toString(store_id), epoch)) AS first \
+               FROM error_group_1h FINAL WHERE {} AND fingerprint IN {{chosen:Array(String)}} GROUP BY fp) {SETTINGS}",
+        filters(request, &read.view)
+    );
+    let chosen: Vec<String> = groups.keys().map(|one| format!("{one:016x}")).collect();
+    let found: Vec<FoundExample> = sources
+        .fetch(&sql, |query| {
+            with_filters(query, request, &read.view).param("chosen", chosen)
+        })
+        .await?;
+    for found in found {
+        let fingerprint = u64::from_str_radix(&found.fp, 16);
+        let group = fingerprint.ok().and_then(|one| groups.get_mut(&one));
+        if let Some(group) = group {
+            group.name = found.custom;
+            group.example = Some(Example {
+                type_name: found.of_type.into(),
+                message: found.text.into(),
+                frames_json: found.frames.into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// How the group that is asked for is spread over a column, the most first.
@@ -258,7 +314,7 @@ pub(super) async fn parts(
         "SELECT toString(of_part) AS part, sum(one) AS amount, min(hour_s) AS first_s, max(hour_s) AS last_s \
          FROM (SELECT {column} AS of_part, count AS one, toUnixTimestamp(hour_start) AS hour_s \
                FROM error_group_1h FINAL WHERE {} AND hour_start >= toDateTime({{since_s:UInt32}}, 'UTC')) \
-         GROUP BY of_part ORDER BY amount DESC, part LIMIT {{limit:UInt64}}",
+         GROUP BY of_part ORDER BY amount DESC, part LIMIT {{limit:UInt64}} {SETTINGS}",
         filters(request, &read.view)
     );
     let found: Vec<Part> = sources

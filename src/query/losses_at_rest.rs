@@ -10,6 +10,9 @@ use crate::query::losses_request::LossesRequest;
 use crate::query::percentiles::Sources;
 use crate::query::statement;
 
+/// Rows of two days are never one: each day is merged by itself.
+const SETTINGS: &str = "SETTINGS do_not_merge_across_partitions_select_final = 1";
+
 #[derive(Debug, Row, serde::Deserialize)]
 pub(super) struct Found {
     store: String,
@@ -89,7 +92,7 @@ pub(super) async fn fetch_days(
     let sql = format!(
         "SELECT toUInt32(toRelativeDayNum(ended_at) * 86400) AS day_s, toString(state) AS what, \
                 sum(batches) AS amount, sum(samples) AS about \
-         FROM loss FINAL WHERE {} GROUP BY day_s, what",
+         FROM loss FINAL WHERE {} GROUP BY day_s, what {SETTINGS}",
         filters(request, view)
     );
     let found = sources
@@ -108,7 +111,7 @@ pub(super) async fn fetch(
         "SELECT toString(store_id) AS store, terminal_id AS terminal, queue AS of_queue, toString(state) AS what, \
                 toString(reason) AS why, from_seq AS first, to_seq AS last, batches AS amount, samples AS about, \
                 toUnixTimestamp64Milli(opened_at) AS opened_ms, toUnixTimestamp(ended_at) AS ended_s \
-         FROM loss FINAL WHERE {}{state} ORDER BY ended_at DESC, from_seq LIMIT {{limit:UInt64}}",
+         FROM loss FINAL WHERE {}{state} ORDER BY ended_at DESC, from_seq LIMIT {{limit:UInt64}} {SETTINGS}",
         filters(request, view)
     );
     let found = sources

@@ -10,7 +10,7 @@ use tillwatch_model::{Catalogue, Scalars};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::{StoreTerminals, Terminal};
-use crate::fleet::Silence;
+use crate::fleet::{Heard, Silence};
 use crate::holdings::Holdings;
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
@@ -246,10 +246,11 @@ fn known_lines(
         let Some(store) = aggregator.terminals().of_store(&request.store_id) else {
             return false;
         };
+        let heard = silence.heard_of(store);
         for terminal_id in ids.by_ref().take(PIECE) {
             // The terminal may have been forgotten since.
             if let Some(terminal) = store.get(&terminal_id) {
-                lines.push(known(aggregator, &terminal_id, terminal, silence));
+                lines.push(known(aggregator, &terminal_id, terminal, (silence, &heard)));
             }
         }
         ids.len() > 0
@@ -261,7 +262,7 @@ fn known(
     aggregator: &Aggregator,
     terminal_id: &str,
     terminal: &Terminal,
-    silence: &Silence,
+    (silence, heard): (&Silence, &Heard),
 ) -> TerminalLine {
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
@@ -281,7 +282,7 @@ fn known(
         terminal_id: terminal_id.to_owned(),
         last_seen_ms: Some(terminal.last_seen_ms),
         is_reporting: silence.is_reporting(terminal),
-        state: Some(silence.judge(terminal).state.name()),
+        state: Some(silence.judge(terminal, heard).state.name()),
         release: Some(aggregator.names().1.name(terminal.release).to_string()),
         clock_skew_ms: Some(terminal.offset_ms),
         clock_jumps: terminal.clock_jumps,

@@ -1,6 +1,7 @@
 // Is the new release better or worse, and may the rollout go on?
 
 import { metric, ratios, releaseName, thresholds } from '../catalogue.mjs';
+import { errorTable, errorTrend } from '../errors.mjs';
 import * as g from '../grafana.mjs';
 import { BASELINE, MEMORY_TARGETS } from '../limits.mjs';
 import * as q from '../queries.mjs';
@@ -232,6 +233,33 @@ export default () =>
           w: 8,
         }),
       ),
+      g.row('Errors'),
+      g.timeseries({
+        title: 'New errors',
+        description: 'Errors that a release was the first to report within the last hour, and in how many stores the most widespread error of the last day is. More stores every few minutes: hold the rollout, and give the developers what `tillwatch errors --order-by first_seen` prints.',
+        targets: [
+          g.prom(`max by (release) (${g.series('pos_errors_new')})`, 'new on {{release}}'),
+          g.prom(`max by (release) (${g.series('pos_errors_new_stores')})`, 'stores with the worst of {{release}}'),
+          g.prom(`count(time() - ${g.series('pos_store_last_report_timestamp_seconds', 'store_id!="__overflow__"')} < 3600)`, 'stores reporting'),
+        ],
+        decimals: 0,
+        softMax: 4,
+        w: 24,
+        h: 6,
+      }),
+      errorTable({
+        title: 'Errors by group, most frequent first',
+        description: 'The 50 errors that terminals reported most often in the selected range, whole hours and all releases; texts that may name a person are scrubbed. An error that only the new release has, or one that is fatal: hold the rollout, and give the developers the fingerprint, because `tillwatch errors` prints its stack. One store alone: look at its line and its tills first.',
+        limit: 50,
+        w: 24,
+        h: 10,
+      }),
+      errorTrend({
+        title: 'Errors by hour, the five most frequent groups',
+        description: 'The first five groups of the table above, by the hour in which the errors happened; the first six digits are the fingerprint\'s. A group that begins or grows with a step of the rollout is the release\'s: hold the rollout and tell the developers. The last hour is not over, and late data may still raise the hours before.',
+        groups: 5,
+        w: 24,
+      }),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync p95 by release and hour',

@@ -1,6 +1,7 @@
 // One store: what is wrong here, since when, and with which terminals?
 
 import { metric, ratios, thresholds } from '../catalogue.mjs';
+import { errorTable } from '../errors.mjs';
 import * as g from '../grafana.mjs';
 import { LOGIN_BURST, MEMORY_TARGETS, SILENT_S } from '../limits.mjs';
 import { ownRow } from '../own.mjs';
@@ -39,6 +40,8 @@ const bands = [
   ['CLS p75', 'cls_score', '0.75'],
   ['Network p75', 'network_latency_ms', '0.75'],
 ];
+/** What was dropped before it was a batch: its queue is nothing but zeros. */
+const NO_NUMBER = "queue = '00000000-0000-0000-0000-000000000000'";
 const CONNECTIONS = metric('mode_switches').label.values;
 const terminalLink = {
   title: 'Open ${__value.text}',
@@ -208,6 +211,15 @@ export default () =>
           w: 8,
         }),
       ),
+      errorTable({
+        title: 'Errors of this store by group, most frequent first',
+        description: 'The 20 errors that the tills of this store reported most often in the selected range, whole hours; texts that may name a person are scrubbed. One terminal alone: look at that till. Several terminals: compare with the releases dashboard, and give the developers the fingerprint, because `tillwatch errors` prints its stack.',
+        where: q.SQL_ONE_STORE,
+        ofOneStore: true,
+        limit: 20,
+        w: 16,
+        h: 8,
+      }),
       g.row('Offline, logins and losses'),
       g.timeseries({
         title: 'Business data lost, incidents so far',
@@ -310,6 +322,52 @@ export default () =>
         showThresholds: true,
         overrides: [g.samplesAxis()],
         w: 8,
+      }),
+      g.row('Losses'),
+      g.column(
+        g.stat({
+          title: 'Batches missing',
+          description: 'Batches of measurements that tills have numbered and the collector does not have; they may still come for nine days. A few are on their way. If the number stays for hours, find the till with `tillwatch losses` and get it online.',
+          targets: [g.prom(`sum(${g.series('pos_sdk_batches_missing', here)})`, 'may still come')],
+          decimals: 0,
+          spark: false,
+          w: 8,
+          h: 4,
+        }),
+        g.timeseries({
+          title: 'Batches lost and explained, so far',
+          description: 'Lost batches were missing for nine days or fell too far behind, and nobody knows why; explained ones their till had to drop, and it said so. If lost steps up, ask the shop what happened to its tills, and follow the runbook of PosStoreBatchesLost. If explained steps up, read the reason in the table beside.',
+          targets: ['lost', 'explained'].map((what) => g.prom(`sum(max_over_time(${g.series(`pos_sdk_batches_${what}_total`, here)}[$__rate_interval]))`, what)),
+          decimals: 0,
+          softMax: 4,
+          overrides: [g.colour('lost', g.POOR), g.colour('explained', g.HUES[0])],
+          w: 8,
+          h: 6,
+        }),
+      ),
+      g.table({
+        title: 'Ledger of losses, latest first',
+        description: 'What became of numbers that were missing in the queue of a till. The batches of a closed gap have all come, and nothing is to do. Explained ones the till dropped: for quota or age get it online more often, for too_large or refused tell the developers. Lost ones will not come any more: ask the shop what happened to that till. What is still missing is not in the table, `tillwatch losses` lists it.',
+        targets: [
+          g.sql(
+            `
+            SELECT formatDateTime(ended_at, '%m-%d %H:%i') AS "Ended", terminal_id AS "Terminal", state AS "State", reason AS "Reason",
+              if(${NO_NUMBER}, NULL, from_seq) AS "From number", if(${NO_NUMBER}, NULL, to_seq) AS "To number", batches AS "Batches", samples AS "Samples", open_s AS "Open for"
+            FROM v_loss
+            WHERE ${q.SQL_ONE_STORE} AND $__timeFilter(ended_at)
+            ORDER BY ended_at DESC, terminal_id, from_seq LIMIT 100`,
+            'table',
+          ),
+        ],
+        columns: [
+          g.override('Terminal', { links: [terminalLink] }),
+          ...['From number', 'To number'].map((name) => g.plainColumn(name, 'none', { decimals: 0 })),
+          ...['Batches', 'Samples'].map((name) => g.plainColumn(name, 'short')),
+          g.plainColumn('Open for', 'dthms'),
+        ],
+        timeFrom: '7d',
+        w: 16,
+        h: 10,
       }),
       g.row('Tills', { needs: 'terminals' }),
       g.table({

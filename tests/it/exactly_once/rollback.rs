@@ -686,8 +686,8 @@ async fn what_only_a_later_release_knows_is_kept_and_nothing_behind_it_is_lost()
     left.rewrite(3, hours, [("other", "theft"), ("errors", "errors")]);
     let file = Connection::open(left.folder.path().join("state.sqlite")).unwrap();
     file.execute_batch(
-        "INSERT INTO side_outbox VALUES (3, 'loss', 4, x'00', NULL);
-         INSERT INTO epoch_side_day SELECT 3, 'loss', day, 1, 1 FROM epoch_day WHERE epoch = 3",
+        "INSERT INTO side_outbox VALUES (3, 'of_a_later_release', 4, x'00', NULL);
+         INSERT INTO epoch_side_day SELECT 3, 'of_a_later_release', day, 1, 1 FROM epoch_day WHERE epoch = 3",
     )
     .unwrap();
     let errors = ("errors".to_owned(), "__unknown__".to_owned());

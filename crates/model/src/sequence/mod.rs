@@ -146,7 +146,7 @@ impl SeqWindow {
                 // What lies below the window is not known to have come.
                 let before = gap.from.checked_sub(1);
                 let before = before.filter(|before| self.seen(*before) == Seen::Duplicate);
-                let after = gap.to + 1;
+                let after = gap.to.saturating_add(1);
                 if !gap.is_counted() {
                     Around::NeverCounted { before, after }
                 } else {
@@ -214,7 +214,7 @@ impl SeqWindow {
             self.missing -= gap.length();
             note(gap.ended(How::GivenUp));
         }
-        self.floor = gap.to + 1;
+        self.floor = gap.to.saturating_add(1);
     }
 
     /// Counts as lost what has been missing for too long.
