@@ -174,6 +174,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "doors",
             "persist",
             "credentials",
+            "fleet",
             "pipeline",
             "progress",
             "sdk",

@@ -11,6 +11,7 @@ use tillwatch_engine::{Confinement, EngineSettings, FrontSettings};
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags, SETTINGS};
+use crate::fleet::Inventory;
 use crate::hosts::{self, Schemes};
 use crate::logging::{self, Format};
 use crate::persist::migrate::migrate;
@@ -201,6 +202,10 @@ const TABLE_BYTES_STORE_DAY: u64 = 1_700_000;
 impl CheckConfig {
     pub(super) fn run(self) -> Outcome {
         let config = load(self.flags, self.config.as_ref())?;
+        if let Some(path) = &config.terminals.inventory {
+            let read = Inventory::read(path);
+            read.map_err(|error| Failure(format!("terminal_inventory: {error}")))?;
+        }
         let rows: Vec<Vec<String>> = SETTINGS
             .iter()
             .map(|setting| {

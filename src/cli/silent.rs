@@ -38,7 +38,7 @@ struct Line {
     terminal_id: String,
     state: String,
     is_store_silent: bool,
-    since: i64,
+    since: Option<i64>,
     last_said: Option<LastSaid>,
     pending_transactions: u64,
     release: String,
@@ -75,8 +75,14 @@ impl Silent {
             return Ok(ExitCode::SUCCESS);
         }
         let row = |line: &Line| {
-            let silent_ms = answer.complete_to.saturating_sub(line.since);
-            let silent_s = u64::try_from(silent_ms / 60_000 * 60).unwrap_or(0);
+            let silent_for = line.since.map_or_else(
+                || "never heard of".to_owned(),
+                |since| {
+                    let minutes = answer.complete_to.saturating_sub(since) / 60_000;
+                    let silent = Duration::from_secs(u64::try_from(minutes * 60).unwrap_or(0));
+                    humantime::format_duration(silent).to_string()
+                },
+            );
             let state = if line.is_store_silent {
                 format!("{} (as its store)", line.state)
             } else {
@@ -85,7 +91,7 @@ impl Silent {
             vec![
                 format!("{} {}", line.store_id, line.terminal_id),
                 state,
-                humantime::format_duration(Duration::from_secs(silent_s)).to_string(),
+                silent_for,
                 line.last_said
                     .as_ref()
                     .map_or_else(|| "-".to_owned(), |said| said.kind.clone()),

@@ -526,7 +526,8 @@ mod tests {
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.
-    const FREE: [&str; 6] = [
+    const FREE: [&str; 7] = [
+        "terminal_inventory",
         "clickhouse_ca_file",
         "jwks_ca_file",
         "data_dir",

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tillwatch_model::time::{DAY_MS, HOUR_MS, MINUTE_MS, millis};
 
-use tillwatch_model::{EventKind, Habit};
+use tillwatch_model::EventKind;
 
-use crate::aggregate::terminals::{StoreTerminals, Terminal};
+use crate::aggregate::terminals::{StoreTerminals, Terminal, TerminalRef};
+use crate::fleet::expected::{Expected, Heard};
+use crate::fleet::inventory::Inventory;
 use crate::fleet::readiness::{QUARTER_MS, Readiness, Ready};
 
 /// The level of transactions that wait in a terminal.
@@ -63,6 +65,8 @@ pub struct Watch {
     pub after: Duration,
     /// Where the level of transactions that wait stands, among a terminal's levels.
     pub pending: Option<usize>,
+    /// Which terminals exist, if somebody says so.
+    pub inventory: Option<Arc<Inventory>>,
 }
 
 impl Watch {
@@ -74,6 +78,7 @@ impl Watch {
             ready: self.readiness.look(),
             after: self.after,
             pending: self.pending,
+            inventory: self.inventory.clone(),
         }
     }
 }
@@ -89,6 +94,8 @@ pub struct Silence {
     pub after: Duration,
     /// Where the level of transactions that wait stands, among a terminal's levels.
     pub pending: Option<usize>,
+    /// Which terminals exist, if somebody says so.
+    pub inventory: Option<Arc<Inventory>>,
 }
 
 /// A terminal, judged.
@@ -116,11 +123,12 @@ pub struct OfStore {
 impl Silence {
     /// Judges a terminal of a store that was heard in these hours.
     #[must_use]
-    pub fn judge(&self, terminal: &Terminal, heard: &Heard) -> Judged {
-        let judged = self.judge_lightly(terminal, heard);
+    pub fn judge(&self, who: TerminalRef<'_>, terminal: &Terminal, heard: &Heard) -> Judged {
+        let judged = self.judge_lightly(who, terminal, heard);
         // Of a store of which it does not matter when it was heard, this does not matter either.
         let is_asked = judged.state == State::Silent && heard.0.is_some();
-        let is_used_to_it = is_asked && {
+        let by_habit = matches!(self.expected(who, terminal), Expected::Habit(_));
+        let is_used_to_it = is_asked && by_habit && {
             let hour = hour_of(terminal.last_seen_ms);
             let before = terminal
                 .habit
@@ -139,7 +147,7 @@ impl Silence {
     }
 
     /// Judges a terminal without a look at how long it has been silent before.
-    fn judge_lightly(&self, terminal: &Terminal, heard: &Heard) -> Judged {
+    fn judge_lightly(&self, who: TerminalRef<'_>, terminal: &Terminal, heard: &Heard) -> Judged {
         let judged = |state, missed_ms| Judged {
             state,
             missed_ms,
@@ -149,16 +157,17 @@ impl Silence {
             return judged(State::Gone, 0);
         }
         let last_ms = terminal.last_seen_ms;
-        if self.now_ms - last_ms <= self.after_ms() || terminal.habit.is_empty() {
+        if self.now_ms - last_ms <= self.after_ms() {
             return judged(State::Reporting, 0);
         }
-        let missed_ms = self.missed_since(terminal, last_ms, heard);
+        let expected = self.expected(who, terminal);
+        let missed_ms = self.missed_since(expected, last_ms, heard);
         if missed_ms <= self.after_ms() {
             return judged(State::Reporting, missed_ms);
         }
-        let believed_ms = self.believed_until(terminal);
+        let believed_ms = self.believed_until(terminal, expected);
         if believed_ms > last_ms
-            && self.missed_since(terminal, believed_ms, heard) <= self.after_ms()
+            && self.missed_since(expected, believed_ms, heard) <= self.after_ms()
         {
             return judged(State::Announced, missed_ms);
         }
@@ -176,7 +185,8 @@ impl Silence {
     ) -> OfStore {
         let (counted, heard) = (self.count_store(store), self.heard_of(store));
         for (terminal_id, terminal) in store.iter() {
-            each(terminal_id, terminal, self.judge(terminal, &heard));
+            let who = who(store, terminal_id);
+            each(terminal_id, terminal, self.judge(who, terminal, &heard));
         }
         counted
     }
@@ -202,18 +212,20 @@ impl Silence {
         let is_reporting = store
             .iter()
             .any(|(_, terminal)| self.is_reporting(terminal));
-        let is_silent =
-            |terminal: &Terminal, heard: &Heard| self.judge(terminal, heard).state == State::Silent;
         let silent = if is_reporting {
             let heard = self.heard(store);
-            let silent = store.iter().filter(|(_, one)| is_silent(one, &heard));
-            silent.count() as u64
+            let judge = |id, one| self.judge(who(store, id), one, &heard).state;
+            let silent = store
+                .iter()
+                .filter(|(id, one)| judge(id, one) == State::Silent);
+            silent.count() + self.never_heard(store).len()
         } else {
             0
         };
-        let with_sales = store.iter().filter(|(_, one)| self.holds_sales(one));
+        let with_sales = store.iter();
+        let with_sales = with_sales.filter(|(id, one)| self.holds_sales(who(store, id), one));
         OfStore {
-            silent,
+            silent: silent as u64,
             with_sales: with_sales.count() as u64,
             is_reporting,
         }
@@ -221,12 +233,43 @@ impl Silence {
 
     /// Whether transactions wait in a terminal that has been silent for a day, whatever its store does: they exist
     /// nowhere else.
-    fn holds_sales(&self, terminal: &Terminal) -> bool {
+    fn holds_sales(&self, who: TerminalRef<'_>, terminal: &Terminal) -> bool {
         if self.now_ms - terminal.last_seen_ms < WITH_SALES_MS || self.pending(terminal) == 0 {
             return false;
         }
-        let judged = self.judge_lightly(terminal, &Heard::always());
+        let judged = self.judge_lightly(who, terminal, &Heard::always());
         matches!(judged.state, State::Silent | State::Announced)
+    }
+
+    /// Terminals of a store that are listed and have not been heard of since terminals were forgotten last, although the
+    /// store has; and how long each should have reported. Unit: ms.
+    #[must_use]
+    pub fn never_heard(&self, store: &StoreTerminals) -> Vec<(&str, i64)> {
+        let Some(inventory) = &self.inventory else {
+            return Vec::new();
+        };
+        let is_reporting = store.iter().any(|(_, one)| self.is_reporting(one));
+        let listed = inventory.of_store(store.store_id());
+        let mut unknown = listed.filter(|(id, _)| store.get(id).is_none()).peekable();
+        if !is_reporting || !self.has_been_ready() || unknown.peek().is_none() {
+            return Vec::new();
+        }
+        let heard = Heard::of(store);
+        let missed = unknown.filter_map(|(id, opening)| {
+            let expected = opening.map_or(Expected::Always, Expected::Opening);
+            let missed_ms = self.missed_since(expected, 0, &heard);
+            (missed_ms > self.after_ms()).then_some((id, missed_ms))
+        });
+        missed.collect()
+    }
+
+    /// When a terminal should report.
+    fn expected<'a>(&'a self, who: TerminalRef<'_>, terminal: &'a Terminal) -> Expected<'a> {
+        match self.inventory.as_ref().map(|inventory| inventory.find(who)) {
+            None | Some(Some(None)) => Expected::Habit(&terminal.habit),
+            Some(Some(Some(opening))) => Expected::Opening(opening),
+            Some(None) => Expected::Never,
+        }
     }
 
     fn pending(&self, terminal: &Terminal) -> u64 {
@@ -240,11 +283,11 @@ impl Silence {
         let is_asked = |terminal: &Terminal| {
             !terminal.is_retired && self.now_ms - terminal.last_seen_ms > self.after_ms()
         };
-        let mut hours = Habit::default();
         if store.iter().any(|(_, terminal)| is_asked(terminal)) {
-            store.iter().for_each(|(_, one)| hours.join(&one.habit));
+            Heard::of(store)
+        } else {
+            Heard(Some(Box::default()))
         }
-        Heard(Some(Box::new(hours)))
     }
 
     /// Whether the terminal posted lately.
@@ -265,10 +308,10 @@ impl Silence {
 
     /// How long since `from_ms` the terminal should have reported, while the collector was ready and its store was
     /// heard. Unit: ms.
-    fn missed_since(&self, terminal: &Terminal, from_ms: i64, heard: &Heard) -> i64 {
+    fn missed_since(&self, expected: Expected<'_>, from_ms: i64, heard: &Heard) -> i64 {
         let first = hour_of(from_ms.max(self.ready.first() * QUARTER_MS));
         let missed = |hour: u32| {
-            if !(heard.in_hour(hour) && terminal.habit.is_due(hour)) {
+            if !(heard.in_hour(hour) && expected.is_due(hour)) {
                 return 0;
             }
             let quarters =
@@ -286,7 +329,7 @@ impl Silence {
     ///
     /// One that lost its connection, and knew it, may be without for a day. One that ended, or whose battery was low, is
     /// expected again when its hours begin anew.
-    fn believed_until(&self, terminal: &Terminal) -> i64 {
+    fn believed_until(&self, terminal: &Terminal, expected: Expected<'_>) -> i64 {
         let last_ms = terminal.last_seen_ms;
         let said = terminal
             .said
@@ -295,7 +338,7 @@ impl Silence {
             Some((EventKind::Offline, t_ms)) => last_ms.max(t_ms) + OFFLINE_MS,
             Some((EventKind::Shutdown | EventKind::Battery, t_ms)) => {
                 let mut hours = hour_of(last_ms.max(t_ms))..=hour_of(self.now_ms);
-                let closed = hours.find(|hour| !terminal.habit.is_due(*hour));
+                let closed = hours.find(|hour| !expected.is_due(*hour));
                 closed.map_or(self.now_ms, |hour| i64::from(hour) * HOUR_MS)
             }
             _ => last_ms,
@@ -303,19 +346,10 @@ impl Silence {
     }
 }
 
-/// The hours in which a store was heard; `None`: it does not matter.
-#[derive(Debug, Clone)]
-pub struct Heard(Option<Box<Habit>>);
-
-impl Heard {
-    /// Of a store of which it does not matter.
-    #[must_use]
-    pub fn always() -> Self {
-        Self(None)
-    }
-
-    fn in_hour(&self, hour: u32) -> bool {
-        self.0.as_ref().is_none_or(|hours| hours.has(hour))
+fn who<'s>(store: &'s StoreTerminals, terminal_id: &'s str) -> TerminalRef<'s> {
+    TerminalRef {
+        store_id: store.store_id(),
+        terminal_id,
     }
 }
 
@@ -326,13 +360,18 @@ fn hour_of(t_ms: i64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use tillwatch_model::Habit;
+
     use super::*;
     use crate::aggregate::terminals::{LastValue, Said};
     use crate::fleet::Readiness;
 
-    /// A Monday, by the weeks of 168 hours since 1970 as well as any day.
-    const MONDAY_MS: i64 = 20_412 * DAY_MS;
+    const MONDAY_MS: i64 = 20_416 * DAY_MS;
     const AFTER: Duration = Duration::from_secs(3_600);
+    const TILL: TerminalRef<'static> = TerminalRef {
+        store_id: "store-1",
+        terminal_id: "till-1",
+    };
 
     fn on_monday(hour: i64, minute: i64) -> i64 {
         MONDAY_MS + hour * HOUR_MS + minute * MINUTE_MS
@@ -368,12 +407,13 @@ mod tests {
             ready: readiness.look(),
             after: AFTER,
             pending: Some(0),
+            inventory: None,
         }
     }
 
     fn state(now_ms: i64, terminal: &Terminal) -> State {
         silence(now_ms, 0..0)
-            .judge(terminal, &Heard::always())
+            .judge(TILL, terminal, &Heard::always())
             .state
     }
 
@@ -397,19 +437,19 @@ mod tests {
     fn only_time_counts_in_which_the_collector_was_ready() {
         let dead = terminal(on_monday(11, 0));
         let away = on_monday(11, 10)..on_monday(13, 0);
-        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead, &Heard::always());
+        let judge = |now_ms| silence(now_ms, away.clone()).judge(TILL, &dead, &Heard::always());
         // Ten minutes before, and fifty after.
         assert_eq!(judge(on_monday(13, 48)).state, State::Reporting);
         assert_eq!(judge(on_monday(13, 52)).state, State::Silent);
         // One that was silent before gets time to come back, too.
         let dead = terminal(on_monday(9, 30));
-        let judge = |now_ms| silence(now_ms, away.clone()).judge(&dead, &Heard::always());
+        let judge = |now_ms| silence(now_ms, away.clone()).judge(TILL, &dead, &Heard::always());
         assert_eq!(judge(on_monday(11, 8)).state, State::Silent);
         assert_eq!(judge(on_monday(13, 10)).state, State::Reporting);
         assert_eq!(judge(on_monday(13, 25)).state, State::Silent);
         // Not ready now: nobody is silent.
         let silence = silence(on_monday(15, 0), on_monday(14, 0)..i64::MAX);
-        let judged = silence.judge(&dead, &Heard::always());
+        let judged = silence.judge(TILL, &dead, &Heard::always());
         assert_eq!(judged.state, State::Reporting);
     }
 
@@ -441,7 +481,7 @@ mod tests {
         let mut hours = Habit::default();
         (33..45).for_each(|hour| hours.note(on_monday(hour, 0), on_monday(hour, 0)));
         let opened = Heard(Some(Box::new(hours)));
-        let judge = |now_ms| silence(now_ms, 0..0).judge(&dead, &opened).state;
+        let judge = |now_ms| silence(now_ms, 0..0).judge(TILL, &dead, &opened).state;
         assert_eq!(judge(on_monday(33, 5)), State::Reporting);
         assert_eq!(judge(on_monday(34, 58)), State::Reporting);
         assert_eq!(judge(on_monday(35, 2)), State::Silent);
@@ -465,7 +505,7 @@ mod tests {
             hours.note(on_monday(hour, 0), on_monday(hour, 0));
         }
         let heard = Heard(Some(Box::new(hours)));
-        let judge = |now_ms| silence(now_ms, 0..0).judge(&till, &heard).state;
+        let judge = |now_ms| silence(now_ms, 0..0).judge(TILL, &till, &heard).state;
         assert_eq!(judge(on_monday(17, 0)), State::Reporting);
         assert_eq!(judge(on_monday(34, 50)), State::Reporting);
         assert_eq!(judge(on_monday(35, 10)), State::Silent);
@@ -482,7 +522,7 @@ mod tests {
             })
         };
         dead.levels = vec![pending(3)];
-        let holds = |now_ms, dead: &Terminal| silence(now_ms, 0..0).holds_sales(dead);
+        let holds = |now_ms, dead: &Terminal| silence(now_ms, 0..0).holds_sales(TILL, dead);
         assert!(!holds(on_monday(17, 0), &dead));
         assert!(holds(on_monday(35, 30), &dead));
         dead.levels = vec![pending(0)];

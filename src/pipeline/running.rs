@@ -14,7 +14,7 @@ use crate::auth::Jwks;
 use crate::config::Config;
 use crate::credentials::Desk;
 use crate::doors::Hall;
-use crate::fleet::{self, Readiness, Watch};
+use crate::fleet::{self, Inventory, Readiness, Watch};
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::Acknowledgement;
@@ -180,10 +180,16 @@ fn watch_of(
 ) -> Result<Arc<Watch>, ServeError> {
     let layout = aggregator.live().layout();
     let pending = layout.catalogue().named(fleet::silence::PENDING);
+    let inventory = config.terminals.inventory.as_deref();
+    let inventory = inventory.map(|path| {
+        let setup = |error| ServeError::Setup(format!("terminal_inventory: {error}"));
+        Inventory::read(path).map_err(setup)
+    });
     Ok(Arc::new(Watch {
         readiness: Readiness::of_saved(state.readiness()?.as_deref()),
         after: config.terminals.silent_after.0,
         pending: pending.and_then(|metric| layout.place(metric).level),
+        inventory: inventory.transpose()?.map(Arc::new),
     }))
 }
 

@@ -68,8 +68,8 @@ struct Line {
     state: &'static str,
     /// No terminal of its store reports: the store is silent, and its terminals are not counted one by one.
     is_store_silent: bool,
-    /// When its last batch was received.
-    since: i64,
+    /// When its last batch was received; `null`: it is listed, and was never heard of.
+    since: Option<i64>,
     /// How long it should have reported since and did not, while the collector was ready.
     missed_ms: i64,
     /// What it reported of its state last.
@@ -86,6 +86,21 @@ struct LastSaid {
 }
 
 impl Line {
+    /// A terminal that is listed and was never heard of.
+    fn never(store_id: &str, terminal_id: &str, missed_ms: i64) -> Self {
+        Self {
+            store_id: store_id.to_owned(),
+            terminal_id: terminal_id.to_owned(),
+            state: State::Silent.name(),
+            is_store_silent: false,
+            since: None,
+            missed_ms,
+            last_said: None,
+            pending_transactions: 0,
+            release: String::new(),
+        }
+    }
+
     fn of(
         aggregator: &Aggregator,
         store_id: &str,
@@ -98,7 +113,7 @@ impl Line {
             terminal_id: terminal_id.to_owned(),
             state: judged.state.name(),
             is_store_silent: false,
-            since: terminal.last_seen_ms,
+            since: Some(terminal.last_seen_ms),
             missed_ms: judged.missed_ms,
             last_said: terminal.said.map(|said| LastSaid {
                 kind: said.kind.name(),
@@ -135,6 +150,9 @@ pub fn answer(
                 ));
             }
         });
+        for (terminal_id, missed_ms) in silence.never_heard(store) {
+            lines.push(Line::never(store.store_id(), terminal_id, missed_ms));
+        }
         for line in lines.iter_mut().skip(first) {
             line.is_store_silent = !of_store.is_reporting;
         }

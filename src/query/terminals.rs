@@ -9,7 +9,7 @@ use serde::Serialize;
 use tillwatch_model::{Catalogue, Scalars};
 
 use crate::aggregate::Aggregator;
-use crate::aggregate::terminals::{StoreTerminals, Terminal};
+use crate::aggregate::terminals::{StoreTerminals, Terminal, TerminalRef};
 use crate::fleet::{Heard, Silence};
 use crate::holdings::Holdings;
 use crate::query::error::QueryError;
@@ -250,7 +250,13 @@ fn known_lines(
         for terminal_id in ids.by_ref().take(PIECE) {
             // The terminal may have been forgotten since.
             if let Some(terminal) = store.get(&terminal_id) {
-                lines.push(known(aggregator, &terminal_id, terminal, (silence, &heard)));
+                lines.push(known(
+                    aggregator,
+                    &terminal_id,
+                    terminal,
+                    (silence, &heard),
+                    &request.store_id,
+                ));
             }
         }
         ids.len() > 0
@@ -263,7 +269,12 @@ fn known(
     terminal_id: &str,
     terminal: &Terminal,
     (silence, heard): (&Silence, &Heard),
+    store_id: &str,
 ) -> TerminalLine {
+    let who = TerminalRef {
+        store_id,
+        terminal_id,
+    };
     let layout = aggregator.live().layout();
     let windows = terminal.queues.iter().map(|(_, window)| window);
     let level = |metric: &tillwatch_model::Metric| {
@@ -282,7 +293,7 @@ fn known(
         terminal_id: terminal_id.to_owned(),
         last_seen_ms: Some(terminal.last_seen_ms),
         is_reporting: silence.is_reporting(terminal),
-        state: Some(silence.judge(terminal, heard).state.name()),
+        state: Some(silence.judge(who, terminal, heard).state.name()),
         release: Some(aggregator.names().1.name(terminal.release).to_string()),
         clock_skew_ms: Some(terminal.offset_ms),
         clock_jumps: terminal.clock_jumps,

@@ -115,6 +115,8 @@ start_tillwatch() {
   "$tillwatch" key new --data-dir "$folder/data" --scope metrics --to "$folder/keys/metrics.key"
   "$tillwatch" key new --data-dir "$folder/data" --scope metrics --scope read --scope operate --to "$folder/operator.key"
   export TILLWATCH_ADMIN_KEY_FILE="$folder/operator.key"
+  # Emptied before: what a program before it has written there must not be taken for its word.
+  : >"$folder/serve.out"
   TILLWATCH_SEAL_INTERVAL=2s TILLWATCH_ADMIN_AUTH=required "$tillwatch" serve --data-dir "$folder/data" --listen "${1:-127.0.0.1:0}" --admin-listen "${2:-127.0.0.1:0}" \
     </dev/null >"$folder/serve.out" 2>"$folder/serve.log" &
   tillwatch_pid="$!"

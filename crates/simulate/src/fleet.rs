@@ -129,7 +129,11 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
                 .filter(|from_ms| *from_ms != 0)
                 .map(|from_ms| (from_ms, options.release_canary.clone()));
             let troubles = options.trouble.iter();
+            let tills = options.terminals.saturating_sub(number % options.stores);
+            let tills = tills.div_ceil(options.stores);
             let troubles = troubles.filter(|one| one.store as usize == store + 1);
+            let of_till = |kind: TroubleKind| kind.is_of(number / options.stores, tills);
+            let troubles = troubles.filter(|one| of_till(one.kind));
             let own = derive_seed(options.seed, &format!("terminal {number}"));
             let clock = Clock::draw(&mut rng, options, is_skewed);
             let late_ms = is_late.then(|| offline_before_ms(&mut rng));

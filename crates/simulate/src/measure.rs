@@ -169,10 +169,10 @@ impl Meter {
             .map(|(_, kind)| *kind)
     }
 
-    /// Whether the terminal's store is silent at a time.
+    /// Whether the terminal is silent at a time, alone or with its store.
     pub fn is_silent(&self, at_ms: i64) -> bool {
         self.troubles_at(at_ms)
-            .any(|kind| kind == TroubleKind::Silent)
+            .any(|kind| matches!(kind, TroubleKind::Silent | TroubleKind::DeadTill))
     }
 
     /// The number of the terminal's next batch.

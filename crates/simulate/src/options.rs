@@ -261,7 +261,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Faults")]
     pub return_within: Option<Duration>,
 
-    /// What is wrong in a store, and from when on: slow-sync, bad-network, memory or silent, the store's
+    /// What is wrong in a store, and from when on: slow-sync, bad-network, memory, silent or dead-till, the store's
     /// number, and how long after the beginning, such as silent:7@20m. May be given several times.
     #[arg(long, value_name = "KIND:STORE[@TIME]", value_parser = Trouble::parse, value_delimiter = ',', help_heading = "Faults")]
     pub trouble: Vec<Trouble>,

@@ -16,14 +16,17 @@ pub enum TroubleKind {
     Memory,
     /// The store is not heard of any more.
     Silent,
+    /// One till is not heard of any more: the store's second, or its only one.
+    DeadTill,
 }
 
 /// The names of the troubles on the command line.
-const KINDS: [(&str, TroubleKind); 4] = [
+const KINDS: [(&str, TroubleKind); 5] = [
     ("slow-sync", TroubleKind::SlowSync),
     ("bad-network", TroubleKind::BadNetwork),
     ("memory", TroubleKind::Memory),
     ("silent", TroubleKind::Silent),
+    ("dead-till", TroubleKind::DeadTill),
 ];
 
 /// Trouble in one store.
@@ -40,7 +43,7 @@ pub struct Trouble {
 /// Why a text is no trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no trouble; write slow-sync, bad-network, memory or silent, a store's number and when it begins, such as silent:7@20m"
+    "no trouble; write slow-sync, bad-network, memory, silent or dead-till, a store's number and when it begins, such as silent:7@20m"
 )]
 pub struct TroubleError;
 
@@ -69,6 +72,11 @@ impl Trouble {
 }
 
 impl TroubleKind {
+    /// Whether a till of the store has the trouble, by its number there from 0 and how many tills there are.
+    pub fn is_of(self, number: u32, tills: u32) -> bool {
+        self != Self::DeadTill || number == 1.min(tills.saturating_sub(1))
+    }
+
     /// How much larger the trouble makes the values of a metric.
     pub fn factor(self, metric: &str) -> f64 {
         match (self, metric) {
@@ -83,7 +91,7 @@ impl TroubleKind {
             (Self::Memory, "inp_ms") => 2.6,
             (Self::Memory, "idb_write_ms") => 3.0,
             (Self::Memory, "product_search_ms") => 1.8,
-            (Self::SlowSync | Self::BadNetwork | Self::Memory | Self::Silent, _) => 1.0,
+            _ => 1.0,
         }
     }
 
@@ -102,7 +110,7 @@ impl TroubleKind {
             Self::BadNetwork => &[("errors", 0.025), ("dropped_samples", 0.03)],
             Self::SlowSync => &[("errors", 0.008)],
             Self::Memory => &[("errors", 0.004)],
-            Self::Silent => &[],
+            Self::Silent | Self::DeadTill => &[],
         }
     }
 
@@ -142,7 +150,8 @@ mod tests {
             assert!(kind.extra().iter().all(|(name, _)| known(name)));
             let is_worse = |name: &str| kind.factor(name) > 1.0 || kind.failing(name) > 0.0;
             let worse = mix.measured().iter().any(|one| is_worse(one.metric.name));
-            assert_eq!(worse, kind != TroubleKind::Silent);
+            let is_heard = !matches!(kind, TroubleKind::Silent | TroubleKind::DeadTill);
+            assert_eq!(worse, is_heard);
         }
     }
 }
