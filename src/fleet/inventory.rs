@@ -50,7 +50,7 @@ impl Inventory {
         Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let mut inventory = Self::default();
         let mut openings: HashMap<(String, String), Arc<Opening>> = HashMap::new();
         let mut reader = csv::ReaderBuilder::new()

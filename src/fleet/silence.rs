@@ -488,6 +488,33 @@ mod tests {
     }
 
     #[test]
+    fn opening_hours_stand_in_for_the_habit_and_who_is_not_listed_is_not_judged() {
+        let text =
+            b"store_id,terminal_id,opening_hours,time_zone\nstore-1,till-1,Mo-Fr 12:00-20:00,UTC\n";
+        let inventory = Some(Arc::new(Inventory::parse(text).unwrap()));
+        // Without a habit, and with one that begins at nine.
+        let mut new = Terminal::default();
+        new.last_seen_ms = on_monday(9, 30);
+        for till in [new, terminal(on_monday(9, 30))] {
+            let judge = |now_ms, who| {
+                let silence = Silence {
+                    inventory: inventory.clone(),
+                    ..silence(now_ms, 0..0)
+                };
+                silence.judge(who, &till, &Heard::always()).state
+            };
+            assert_eq!(judge(on_monday(13, 0), TILL), State::Reporting);
+            assert_eq!(judge(on_monday(13, 58), TILL), State::Reporting);
+            assert_eq!(judge(on_monday(14, 2), TILL), State::Silent);
+            let stray = TerminalRef {
+                terminal_id: "stray",
+                ..TILL
+            };
+            assert_eq!(judge(on_monday(19, 0), stray), State::Reporting);
+        }
+    }
+
+    #[test]
     fn a_till_that_is_not_used_on_some_days_is_silent_when_it_is_longer_than_before() {
         let mut till = terminal(on_monday(9, 30));
         assert_eq!(state(on_monday(12, 0), &till), State::Silent);
