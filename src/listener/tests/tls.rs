@@ -217,10 +217,11 @@ async fn half_a_handshake_is_closed_at_the_time_of_a_head_and_holds_nobody_up() 
     let recorder = recorder();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let folder = Folder::new();
-    let idle_s_max = 60;
     let server = Server::start_secured(
         ListenerSettings {
-            idle_s_max,
+            idle_s_max: 60,
+            // A hundred connections and three handshakes take less, on a busy machine, too.
+            head_s_max: 3,
             ..settings(1_000)
         },
         Some(folder.tls()),
@@ -239,11 +240,11 @@ async fn half_a_handshake_is_closed_at_the_time_of_a_head_and_holds_nobody_up() 
     let mut open = shake(&server, folder.client(ANY)).await.unwrap();
     let mut new = shake(&server, folder.client(ANY)).await.unwrap();
     assert!(ask(&mut new).await.ends_with("ok"));
-    assert!(began.elapsed() < Duration::from_millis(900));
+    assert_eq!(counted(&recorder, "timed_out"), 0, "it was held up");
     for client in &mut slow {
         assert!(client.is_closed_within(PATIENCE / 2).await);
     }
-    assert!(began.elapsed() > Duration::from_millis(900));
+    assert!(began.elapsed() > Duration::from_secs(1), "too early");
     assert_eq!(counted(&recorder, "timed_out"), 100);
     assert!(ask(&mut open).await.ends_with("ok"));
     assert!(ask(&mut new).await.ends_with("ok"));
@@ -381,7 +382,8 @@ async fn a_client_that_has_closed_its_side_of_tls_is_answered() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_of_tls_is_not_read_from_and_closed() {
     let folder = Folder::new();
-    let idle_s_max = 1;
+    // The listener's clock may be behind on a busy machine: twice what the client is to have.
+    let idle_s_max = 2;
     let settings = ListenerSettings {
         idle_s_max,
         ..settings(10)
