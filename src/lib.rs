@@ -35,6 +35,7 @@ pub mod credentials;
 
 pub mod holdings;
 pub mod fleet;
+pub mod source_maps;
 pub mod query;
 pub mod export;
 pub mod admin;

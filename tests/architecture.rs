@@ -89,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("holdings", &["tasks", "aggregate", "persist"]),
     ("fleet", &["aggregate"]),
+    ("source_maps", &[]),
     (
         "query",
         &[
@@ -99,6 +100,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "persist",
             "holdings",
             "fleet",
+            "source_maps",
             "self_metrics",
         ],
     ),
@@ -154,6 +156,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "persist",
             "holdings",
             "fleet",
+            "source_maps",
             "query",
             "export",
             "admin",
@@ -175,6 +178,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "persist",
             "credentials",
             "fleet",
+            "source_maps",
             "pipeline",
             "progress",
             "sdk",
@@ -190,6 +194,10 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
     ),
     ("fleet", &["tokio", "axum", "hyper", "metrics", "tracing"]),
     ("room", &["axum", "hyper", "metrics", "tracing"]),
+    (
+        "source_maps",
+        &["tokio", "axum", "hyper", "metrics", "tracing"],
+    ),
     ("auth", &["tokio", "axum", "hyper", "metrics"]),
     // What reads bytes of a format, or speaks HTTP, is a door.
     (

@@ -67,6 +67,7 @@ struct OneGroup {
     #[serde(flatten)]
     group: Group,
     frames: Vec<Frame>,
+    frames_release: String,
     by_release: Vec<Part>,
     by_store: Vec<Part>,
     some_terminals: Vec<Terminal>,
@@ -80,10 +81,32 @@ struct Frame {
     module: String,
     line: Option<u32>,
     col: Option<u32>,
+    original: Option<Original>,
+}
+
+/// Where a frame was in the sources.
+#[derive(serde::Deserialize)]
+struct Original {
+    source: String,
+    line: u32,
+    col: u32,
+    #[serde(rename = "fn")]
+    function: Option<String>,
 }
 
 impl Frame {
     fn text(&self) -> String {
+        let built = self.built();
+        let Some(original) = &self.original else {
+            return built;
+        };
+        let function = original.function.as_ref().unwrap_or(&self.function);
+        let (line, col) = (original.line, original.col);
+        format!("{function} {}:{line}:{col}  ({built})", original.source)
+    }
+
+    /// The frame as the browser had it.
+    fn built(&self) -> String {
         let place =
             |number: Option<u32>| number.map_or(String::new(), |number| format!(":{number}"));
         let function = if self.function.is_empty() {
@@ -193,6 +216,13 @@ impl Errors {
         say(&format!("{}: {}\n", one.group.type_name, one.group.message));
         for frame in &one.frames {
             say(&format!("    at {}", frame.text()));
+        }
+        let is_unmapped = |frame: &Frame| frame.line.is_some() && frame.original.is_none();
+        if one.frames.iter().any(is_unmapped) {
+            say(&format!(
+                "\nThere are no source maps of all frames; `tillwatch sourcemaps add {} DIR` keeps those of a build.",
+                one.frames_release
+            ));
         }
         say(&format!("\n{}", table(&HEAD, &[one.group.row()])));
         for (what, parts) in [("release", &one.by_release), ("store", &one.by_store)] {

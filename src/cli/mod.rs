@@ -48,6 +48,7 @@ mod replay;
 mod sdk;
 mod serve;
 mod silent;
+mod sourcemaps;
 mod sparkline;
 mod sql;
 mod store;
@@ -115,6 +116,9 @@ enum Command {
     Explain(explain::Explain),
     /// List what goes wrong in the fleet: groups of errors, or one of them with its frames.
     Errors(errors::Errors),
+    /// Keep the source maps of releases, so that errors show where they were in the sources.
+    #[command(subcommand)]
+    Sourcemaps(sourcemaps::Sourcemaps),
     /// List what terminals numbered or dropped and the collector does not have: open, lost, explained, or come since.
     Losses(losses::Losses),
     /// List terminals that should report by their own habit and do not, those that hold sales first.
@@ -156,6 +160,7 @@ impl Command {
                 | Self::Pseudonym(_)
                 | Self::Journal(_)
                 | Self::Token(_)
+                | Self::Sourcemaps(_)
                 | Self::Key(_)
         )
     }
@@ -248,6 +253,7 @@ async fn run(command: Command) -> Outcome {
         Command::Key(key) => key.run().await,
         Command::Explain(explain) => explain.run().await,
         Command::Errors(errors) => errors.run().await,
+        Command::Sourcemaps(sourcemaps) => sourcemaps.run().await,
         Command::Losses(losses) => losses.run().await,
         Command::Silent(silent) => silent.run().await,
         Command::Tap(tap) => tap.run().await,

@@ -37,6 +37,7 @@ use crate::query::explain::Explainer;
 use crate::query::percentiles::{MERGE_BYTES_MAX, Sources};
 use crate::query::{self, Query};
 use crate::recorder;
+use crate::source_maps::SourceMaps;
 use crate::world::World;
 
 /// What a start leaves, and what it began with.
@@ -111,6 +112,7 @@ impl Running {
             clickhouse: database.clickhouse.clone(),
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
+            source_maps: SourceMaps::of(&config.data.dir),
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
@@ -214,6 +216,7 @@ struct Stored {
     clickhouse: ClickHouse,
     state: Arc<State>,
     holdings: Arc<Holdings>,
+    source_maps: SourceMaps,
     world: World,
     /// Whether ClickHouse is the embedded engine, on the same processors.
     is_engine_here: bool,
@@ -226,6 +229,7 @@ impl Stored {
             holdings: Arc::clone(&self.holdings),
             state: Arc::clone(&self.state),
             clickhouse: self.clickhouse.clone(),
+            source_maps: self.source_maps.clone(),
             merge_bytes_max: MERGE_BYTES_MAX,
             jobs: query::jobs(),
             is_engine_here: self.is_engine_here,

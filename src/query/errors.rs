@@ -18,6 +18,7 @@ use crate::query::error::QueryError;
 use crate::query::errors_at_rest::{APART_MAX, Group, Part, elsewhere, groups, parts};
 use crate::query::errors_request::ErrorsRequest;
 use crate::query::percentiles::Sources;
+use crate::source_maps::original_frames;
 
 /// Terminals of a group that are named.
 const NAMED_MAX: usize = 10;
@@ -48,8 +49,9 @@ pub struct ErrorAnswer {
     step_s: u32,
     #[serde(flatten)]
     group: Line,
-    /// The first one's frames, innermost first.
-    frames: Value,
+    /// The first one's frames, innermost first, and the release that they are of.
+    frames: Vec<Value>,
+    frames_release: String,
     /// By release and by store, the most first; 100 of each.
     by_release: Vec<PartLine>,
     by_store: Vec<PartLine>,
@@ -190,7 +192,15 @@ pub async fn answer_one(
         .example
         .as_ref()
         .map(|example| example.frames_json.clone());
-    let frames = frames_json.and_then(|json| serde_json::from_str(&json).ok());
+    let frames = frames_json.and_then(|json| serde_json::from_str::<Vec<Value>>(&json).ok());
+    let (maps, release) = (sources.source_maps.clone(), group.of_release.clone());
+    let looked_up = move || {
+        let mut frames = frames.unwrap_or_default();
+        original_frames(&maps, &release, &mut frames);
+        frames
+    };
+    let frames = sources.jobs.run(looked_up).await;
+    let frames_release = group.of_release.clone();
     let part = |part: Part, is_release: bool| PartLine {
         release: is_release.then(|| part.part.clone()),
         store_id: (!is_release).then_some(part.part),
@@ -203,7 +213,8 @@ pub async fn answer_one(
         complete_to: request.now_ms,
         step_s: request.step_s(),
         group: Line::of(fingerprint, group),
-        frames: frames.unwrap_or_else(|| Value::Array(Vec::new())),
+        frames,
+        frames_release,
         by_release: by_release.into_iter().map(|one| part(one, true)).collect(),
         by_store: by_store.into_iter().map(|one| part(one, false)).collect(),
         some_terminals,

@@ -31,6 +31,8 @@ const SETTINGS: &str = "SETTINGS do_not_merge_across_partitions_select_final = 1
 pub(super) struct Group {
     pub(super) name: String,
     pub(super) example: Option<Example>,
+    /// The release that the example is of.
+    pub(super) of_release: String,
     pub(super) count: u64,
     pub(super) fatal: u64,
     /// The first and the last hour, Unix seconds, also before the range.
@@ -53,6 +55,7 @@ impl Group {
         let is_first = self.first_s == 0 || hour_s < self.first_s;
         if self.example.is_none() || is_first {
             self.example = Some((*row.sums.example).clone());
+            self.of_release = row.key.release.to_string();
         }
         if self.name.is_empty() {
             self.name = row.sums.name.to_string();
@@ -109,6 +112,7 @@ struct FoundExample {
     of_type: String,
     text: String,
     frames: String,
+    run: String,
 }
 
 impl Found {
@@ -276,8 +280,8 @@ async fn add_examples(
     groups: &mut Groups,
 ) -> Result<(), QueryError> {
     let sql = format!(
-        "SELECT fp, first.1 AS custom, first.2 AS of_type, first.3 AS text, first.4 AS frames \
-         FROM (SELECT fingerprint AS fp, argMin((toString(name), type, message, frames_json), \
+        "SELECT fp, first.1 AS custom, first.2 AS of_type, first.3 AS text, first.4 AS frames, first.5 AS run \
+         FROM (SELECT fingerprint AS fp, argMin((toString(name), type, message, frames_json, toString(release)), \
                       (hour_start, toString(store_id), epoch)) AS first \
                FROM error_group_1h FINAL WHERE {} AND fingerprint IN {{chosen:Array(String)}} GROUP BY fp) {SETTINGS}",
         filters(request, &read.view)
@@ -293,6 +297,7 @@ async fn add_examples(
         let group = fingerprint.ok().and_then(|one| groups.get_mut(&one));
         if let Some(group) = group {
             group.name = found.custom;
+            group.of_release = found.run;
             group.example = Some(Example {
                 type_name: found.of_type.into(),
                 message: found.text.into(),

@@ -22,6 +22,7 @@ use crate::query::error::QueryError;
 use crate::query::ranking::{self, Ranked};
 use crate::query::request::{POINTS_MAX, PercentileRequest, SERIES_MAX};
 use crate::query::statement::Part;
+use crate::source_maps::SourceMaps;
 use crate::tasks::Jobs;
 
 /// Where answers come from.
@@ -35,6 +36,8 @@ pub struct Sources {
     pub state: Arc<State>,
     /// What is at rest.
     pub clickhouse: ClickHouse,
+    /// What minified frames were.
+    pub source_maps: SourceMaps,
     /// Bytes of memory that ClickHouse may take to merge buckets the quick way.
     pub merge_bytes_max: u64,
     /// Where answers are put together, a few at once: requests of terminals are served meanwhile.

@@ -17,6 +17,7 @@ use tillwatch::pipeline::{Next, Rebuilder};
 use tillwatch::query::Parameters;
 use tillwatch::query::percentiles::{MERGE_BYTES_MAX, Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch::source_maps::SourceMaps;
 use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::histogram::{bucket_highest, values_at};
@@ -84,6 +85,7 @@ impl Bench {
             holdings,
             state,
             clickhouse: ClickHouse::fixed(endpoint, Duration::from_secs(60)),
+            source_maps: SourceMaps::of(folder.path()),
             merge_bytes_max: MERGE_BYTES_MAX,
             jobs: Jobs::new(1),
             is_engine_here: true,

@@ -19,6 +19,7 @@ use tillwatch::query::percentiles::{self, Sources};
 use tillwatch::query::request::PercentileRequest;
 use tillwatch::query::terminals;
 use tillwatch::query::terminals_request::TerminalsRequest;
+use tillwatch::source_maps::SourceMaps;
 use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::journal_record_v1::Encoder;
@@ -427,6 +428,7 @@ impl Left {
             holdings: Arc::new(holdings),
             state,
             clickhouse,
+            source_maps: SourceMaps::of(folder.path()),
             merge_bytes_max: percentiles::MERGE_BYTES_MAX,
             jobs: Jobs::new(1),
             is_engine_here: true,

@@ -13,6 +13,7 @@ use tillwatch::pipeline::{Next, Rebuilder, Standing, Upkeep};
 use tillwatch::query::Parameters;
 use tillwatch::query::percentiles::{MERGE_BYTES_MAX, Sources, answer};
 use tillwatch::query::request::PercentileRequest;
+use tillwatch::source_maps::SourceMaps;
 use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::Catalogue;
@@ -150,6 +151,7 @@ async fn over_the_budget_the_oldest_days_give_way_and_nothing_that_is_young_or_n
         holdings: Arc::clone(&holdings),
         state: Arc::clone(&state),
         clickhouse: clickhouse.clone(),
+        source_maps: SourceMaps::of(folder.path()),
         merge_bytes_max: MERGE_BYTES_MAX,
         jobs: Jobs::new(1),
         is_engine_here: true,

@@ -11,6 +11,7 @@ use tillwatch::persist::ship::ship_once;
 use tillwatch::persist::{State, audit};
 use tillwatch::query::percentiles::{MERGE_BYTES_MAX, Sources};
 use tillwatch::query::{Parameters, Query, QueryError};
+use tillwatch::source_maps::SourceMaps;
 use tillwatch::tasks::Jobs;
 use tillwatch::world::World;
 use tillwatch_model::Catalogue;
@@ -251,6 +252,7 @@ async fn rows_that_the_outbox_has_lost_are_damage_for_who_asks_as_for_who_ships(
         )),
         state: Arc::clone(&state),
         clickhouse: clickhouse.clone(),
+        source_maps: SourceMaps::of(folder.path()),
         merge_bytes_max: MERGE_BYTES_MAX,
         jobs: Jobs::new(1),
         is_engine_here: true,
