@@ -53,3 +53,24 @@ export const WARN = {
     { minutes: 360, z: 6, least: 10, tills: 2, tillsOver: 60 },
   ],
 };
+
+/**
+ * A store that is probably worse than it should be by its own week and by the others: the odds of a bad attempt, against
+ * those that are expected.
+ */
+export const ANOMALY = {
+  factor: 2.5,
+  floor: 0.01,
+  for: 10,
+  keep: 60,
+  windows: [
+    { minutes: 60, z: 6, least: 10 },
+    { minutes: 360, z: 6, least: 10 },
+    { minutes: 1440, z: 6, least: 10 },
+  ],
+  /** Attempts that a store needs in a window, and stores that have them, for there to be a median. */
+  peersOf: 20,
+  peersLeast: 5,
+  /** Attempts of the week before the longest window. */
+  weekLeast: 100,
+};

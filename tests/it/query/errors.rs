@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Batch, Server, now_ms, run, said};
+use crate::support::{Batch, Server, data, now_ms, run, said};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -177,6 +177,71 @@ async fn groups_are_counted_once_and_ordered_wherever_their_rows_lie() {
     let (is_good, output) = said(&run("errors", of(&["000000000000000b"])).await);
     assert!(
         is_good && output.contains("at pay app.js:3:14") && output.contains("a till-2"),
+        "{output}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_are_shown_as_they_were_in_the_sources_once_their_maps_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_on(folder.path(), &[]).await;
+    let frame = |function: &str, col: u32| json!({"fn": function, "module": "app.js", "line": 1, "col": col});
+    // The frames that Node prints of the build in the fixtures.
+    let event = json!({"k": "error", "t": now_ms(), "type": "TypeError", "message": "a line without a product",
+                       "frames": [frame("e", 98), frame("r", 50), frame("i", 196)]});
+    let batch = Batch::new("a")
+        .with("release", "2.4.1")
+        .with("events", vec![event]);
+    assert_eq!(server.post(&batch.0).await.status, 202);
+    let answer = asked(&server, "/api/v1/errors", &[]).await;
+    let fingerprint = answer["groups"][0]["fingerprint"].as_str().unwrap();
+    let path = format!("/api/v1/errors/{fingerprint}");
+    let shown = async || {
+        let arguments = [
+            fingerprint,
+            "--admin-url",
+            &format!("http://{}", server.admin),
+        ];
+        let (is_good, output) = said(&run("errors", arguments.map(str::to_owned).to_vec()).await);
+        assert!(is_good, "{output}");
+        output
+    };
+    assert!(shown().await.contains("tillwatch sourcemaps add 2.4.1 DIR"));
+    let sourcemaps = async |arguments: &[&str]| {
+        let data_dir = data(&server);
+        let data_dir = data_dir.to_str().unwrap();
+        let all = [arguments, &["--data-dir", data_dir]].concat();
+        said(&run("sourcemaps", all.into_iter().map(str::to_owned).collect()).await)
+    };
+    let build = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/source_maps/dist"
+    );
+    let (is_good, output) = sourcemaps(&["add", "2.4.1", build]).await;
+    assert!(is_good && output.contains("app.js, worker.js"), "{output}");
+    let one = asked(&server, &path, &[]).await;
+    assert_eq!(one["frames_release"], "2.4.1");
+    assert_eq!(one["frames"][0]["col"], 98);
+    assert_eq!(
+        one["frames"][0]["original"],
+        json!({"source": "../total.js", "line": 10, "col": 28, "fn": "priceOf"})
+    );
+    let output = shown().await;
+    assert!(
+        output.contains("at payTheCart ../cart.js:5:18  (i app.js:1:196)"),
+        "{output}"
+    );
+    assert!(!output.contains("sourcemaps add"), "{output}");
+    let (is_good, output) = sourcemaps(&["list"]).await;
+    assert!(is_good && output.contains("2.4.1"), "{output}");
+    let (is_good, _) = sourcemaps(&["remove", "2.4.1"]).await;
+    assert!(is_good);
+    let one = asked(&server, &path, &[]).await;
+    assert_eq!(one["frames"][0].get("original"), None);
+    let (is_good, output) = sourcemaps(&["remove", "2.4.1"]).await;
+    assert!(
+        !is_good && output.contains("has no source maps"),
         "{output}"
     );
     server.stop().await;
