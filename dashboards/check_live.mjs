@@ -21,12 +21,13 @@ const MAY_BE_EMPTY = [
   ['Errors by group, most frequent first', 'A', 'the simulated terminals count errors but report none with its type and stack'],
   ['Errors by hour, the five most frequent groups', 'A', 'the same'],
   ['Errors of this store by group, most frequent first', 'A', 'the same'],
+  ['Worse than expected, times', 'A', 'nothing of the simulated fleet gets worse than it was, and there is no week before'],
   ['Own metrics by hour', 'A', 'the simulated fleet declares no metrics of its own'],
   ['Own metrics of the last day', 'A', 'the same'],
   ['Samples by second and outcome', 'B', 'the same: it is shown only above nothing'],
 ];
 /** A store measures these only while one of its tills is offline or comes back, or hardly ever, and this fleet is small. */
-const RARE = /pos_offline_login_duration_window|pos_offline_logins_total|pos_summaries_total|pos_offline_duration_seconds|pos_release_service_worker_updates_total/;
+const RARE = /pos_offline_login_duration_window|pos_offline_logins_total|pos_summaries_total|pos_offline_duration_seconds|service_worker_updates_total/;
 
 const { values: options } = parseArgs({ options: { urls: { type: 'string' } } });
 const folder = new URL('json/', import.meta.url);

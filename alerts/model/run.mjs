@@ -4,6 +4,7 @@
 
 import { parseArgs } from 'node:util';
 
+import { falseAnomalies, foundAnomalies } from './anomaly.mjs';
 import { HOURS, PAGE, WARN } from './chosen.mjs';
 import { HEALTHY, STORES, falseLines, fleetGoesBad, timeToNotice } from './experiments.mjs';
 
@@ -39,5 +40,15 @@ for (const store of STORES) {
       const { median, early } = fleetGoesBad(PAGE, store, { badStores, stores, bad, runs: 20, seed: 11 });
       line(store.perHour, `${bad * 100} %`, `${badStores} of ${stores}`, minutes(median), early);
     }
+  }
+}
+
+console.log('\nUnusual stores: false lines a day of 200 healthy stores (failures alone, in threes), and of 20 of 200 whose odds become 3 and 10 times as high at one in the afternoon: which share is named by the next evening, after how many minutes at the median\n');
+heading('values an hour', 'bad values', 'alone', 'in threes', '3 times', '10 times');
+for (const perHour of [3, 20, 150, 600]) {
+  for (const share of [0.005, 0.05, 0.3]) {
+    const lines = [false, true].map((inThrees) => falseAnomalies({ perHour, share, inThrees }, { days: Math.ceil(days / 2), seed: 1 }));
+    const found = [3, 10].map((times) => foundAnomalies({ perHour, share }, { times, seed: 2 }));
+    line(perHour, `${share * 100} %`, ...lines.map((count) => count.toFixed(2)), ...found.map((one) => `${Math.round(one.found * 100)} %, ${minutes(one.minutes)}`));
   }
 }

@@ -137,7 +137,7 @@ function metrics(expr, say, { series }, { withTarget }) {
   const without = expr.replace(/"(?:[^"\\]|\\.)*"/g, '""');
   if (balance(without) !== 0) say('target-promql-rule', `brackets do not match: ${expr}`);
   let found = 0;
-  for (const [, name, matchers, range] of without.matchAll(/\b((?:pos_|tillwatch_|prometheus_|alertmanager_|scrape_)\w+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
+  for (const [, name, matchers, range] of without.matchAll(/\b((?:store:pos_|pos_|tillwatch_|prometheus_|alertmanager_|scrape_)[\w:]+|ALERTS|up)(\{[^}]*\})?(\[|)/g)) {
     found += 1;
     const known = series.get(name);
     if (!known) {
@@ -146,7 +146,7 @@ function metrics(expr, say, { series }, { withTarget }) {
     }
     known.labels.forEach((label) => labels.add(label));
     for (const [, label] of (matchers ?? '').matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)) if (!known.labels.includes(label)) say('label', `${name} has no label ${label}`);
-    if (withTarget && !TARGET_FREE.has(name)) {
+    if (withTarget && !TARGET_FREE.has(name) && !name.includes(':')) {
       for (const needed of ['job', 'instance']) if (!new RegExp(`\\b${name}\\{[^}]*\\b${needed}=~"\\$${needed}"`).test(expr)) say(`target-${needed}-rule`, `${name} without ${needed}=~"$${needed}"`);
     }
     if (known.kind === 'counter' && range !== '[') say('target-counter-agg-rule', `${name} is a counter: take its rate or increase`);

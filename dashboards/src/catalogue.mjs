@@ -97,6 +97,8 @@ export function knownSeries() {
     else add(name, kind, ...labels);
   }
   add('ALERTS', 'gauge', 'alertname', 'alertstate', 'severity', 'scope', 'family', 'store_id', 'release');
+  // Recorded by alerts/rules/anomalies.yml.
+  add('store:pos_bad_odds:times', 'gauge', 'metric', 'store_id');
   add('up', 'gauge');
   for (const [name, of] of MONITORING_SERIES) series.set(name, of);
   return series;

@@ -8,6 +8,8 @@ export const MEMORY_TARGETS = [30e6, 35e6, 45e6, 50e6];
 export const LIMITS_PASSED = [1, 3];
 /** Times the median store, or the baseline release (the alert on a release is at 1.2). */
 export const PEERS = [1.5, 3];
+/** Times the expected odds of a bad value: alerts/rules/anomalies.yml. */
+export const UNUSUAL = [2.5];
 export const BASELINE = [1.1, 1.2];
 /** Refused logins of a store in five minutes that the alert calls a burst. */
 export const LOGIN_BURST = [20];

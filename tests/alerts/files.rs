@@ -38,6 +38,8 @@ pub enum Rule {
 pub struct Recording {
     record: String,
     expr: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +72,14 @@ impl Rule {
         match self {
             Self::Alert(_) => None,
             Self::Recording(recording) => Some(&recording.record),
+        }
+    }
+
+    /// The labels that a recorded series gets, or an alert.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Alert(alert) => &alert.labels,
+            Self::Recording(recording) => &recording.labels,
         }
     }
 

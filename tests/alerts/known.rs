@@ -1,7 +1,7 @@
 //! Every series that may be named: from the catalogue, from the collector's own list, from recording
 //! rules, and what Prometheus and Alertmanager say of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tillwatch::aggregate::live::SKEW_BOUNDS_MS;
 use tillwatch::export::families::{self, Family};
@@ -175,12 +175,23 @@ fn one_of(values: &[&str]) -> Values {
 }
 
 fn recorded_labels(name: &str) -> BTreeMap<String, Values> {
+    let mut labels = BTreeMap::new();
     let key = match name.split(':').next() {
-        Some("store") => "store_id",
-        Some("release") => "release",
-        _ => return BTreeMap::new(),
+        Some("store") => Some("store_id"),
+        Some("release") => Some("release"),
+        _ => None,
     };
-    BTreeMap::from([(key.to_owned(), Values::Any)])
+    // What `anomalies.yml` records has one name for all metrics.
+    let is_of_metrics = name.contains(":pos_all:") || name.contains(":pos_bad");
+    let more = if is_of_metrics {
+        &["metric", "over"][..]
+    } else {
+        &[]
+    };
+    for key in key.iter().chain(more) {
+        labels.insert((*key).to_owned(), Values::Any);
+    }
+    labels
 }
 
 fn add_family(known: &mut Known, family: &Family) {
@@ -292,11 +303,16 @@ pub fn reach(groups: &[Group], expr: &str) -> Vec<Reading> {
     let rules: Vec<&Rule> = groups.iter().flat_map(|group| &group.rules).collect();
     let mut found = Vec::new();
     let mut open = vec![expr.to_owned()];
+    let mut seen = BTreeSet::new();
     while let Some(expr) = open.pop() {
         let reading = Reading::of(&expr).expect("checked by another test");
         for metric in reading.metrics() {
-            let rule = rules.iter().find(|rule| rule.recorded() == Some(&metric));
-            open.extend(rule.map(|rule| rule.expr().to_owned()));
+            if !seen.insert(metric.clone()) {
+                continue;
+            }
+            // The same name may be recorded with other labels.
+            let recorded = rules.iter().filter(|rule| rule.recorded() == Some(&metric));
+            open.extend(recorded.map(|rule| rule.expr().to_owned()));
         }
         found.push(reading);
     }

@@ -66,13 +66,13 @@ fn recorded_names_say_level_metric_and_operations_and_are_used() {
         used.extend(reading.metrics());
     }
     used.extend(runbooks::metrics());
-    let recorded: Vec<&str> = groups
+    let recorded: Vec<(&str, _)> = groups
         .iter()
         .flat_map(|group| &group.rules)
-        .filter_map(Rule::recorded)
+        .filter_map(|rule| Some((rule.recorded()?, rule.labels())))
         .collect();
     let mut faults = Vec::new();
-    for name in &recorded {
+    for (name, _) in &recorded {
         if name.split(':').count() != 3 {
             faults.push(format!("{name}: is not level:metric:operations"));
         }
@@ -80,8 +80,12 @@ fn recorded_names_say_level_metric_and_operations_and_are_used() {
             faults.push(format!("{name}: is recorded and never used"));
         }
     }
-    let unique: BTreeSet<&str> = recorded.iter().copied().collect();
-    assert_eq!(unique.len(), recorded.len(), "a name is recorded twice");
+    let unique: BTreeSet<_> = recorded.iter().collect();
+    assert_eq!(
+        unique.len(),
+        recorded.len(),
+        "a name is recorded twice with the same labels"
+    );
     assert_none(&faults);
 }
 

@@ -196,16 +196,6 @@ const LIMITS: &[(&str, &str, Limit)] = &[
     ),
     ("PosFleetErrorRatioHigh", "errors", Limit::Noted(0.001)),
     ("PosStoreErrorRatioHigh", "errors", Limit::Noted(0.001)),
-    (
-        "PosStoreSyncWorseThanPeers",
-        "sync_duration_ms",
-        Limit::First,
-    ),
-    (
-        "PosStoreNetworkWorseThanPeers",
-        "network_latency_ms",
-        Limit::Second,
-    ),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 import { metric, ratios, thresholds } from '../catalogue.mjs';
 import { errorTable } from '../errors.mjs';
 import * as g from '../grafana.mjs';
-import { LOGIN_BURST, MEMORY_TARGETS, SILENT_S } from '../limits.mjs';
+import { LOGIN_BURST, MEMORY_TARGETS, SILENT_S, UNUSUAL } from '../limits.mjs';
 import { ownRow } from '../own.mjs';
 import * as q from '../queries.mjs';
 
@@ -220,6 +220,16 @@ export default () =>
         w: 16,
         h: 8,
       }),
+      g.timeseries({
+        title: 'Worse than expected, times',
+        description: 'How many times the odds of a bad value are, at least, what the last week of this store and the other stores lead one to expect; a value is bad over its target, as a failure or as a miss. Nothing: no measure has ten bad values, which is well. Over the line for ten minutes: PosStoreUnusual, see its runbook.',
+        targets: [g.prom(`max by (metric) (store:pos_bad_odds:times{${here}})`, '{{metric}}')],
+        unit: 'suffix:×',
+        decimals: 1,
+        thresholds: g.higherIsWorse(UNUSUAL, 'transparent'),
+        showThresholds: true,
+        w: 8,
+      }),
       g.row('Offline, logins and losses'),
       g.timeseries({
         title: 'Business data lost, incidents so far',
@@ -293,6 +303,15 @@ export default () =>
         thresholds: g.higherIsWorse(thresholds('storage_used_ratio'), 'transparent'),
         showThresholds: true,
         overrides: [g.colour('of the quota', g.HUES[2])],
+        w: 8,
+      }),
+      g.timeseries({
+        title: 'Updates of the service worker, so far',
+        description: 'Updates by their outcome; a till updates when a release comes. A failure leaves the till on its old release: is there room in its storage, and does its line last?',
+        targets: [g.prom(`sum by (result) (max_over_time(${q.counter('worker_updates', here)}[$__rate_interval]))`, '{{result}}')],
+        decimals: 0,
+        stack: 'normal',
+        overrides: q.OUTCOMES,
         w: 8,
       }),
       windowPanel('Wait in the queue', 'queue_wait_ms', ['0.5', '0.95'], 'How long transactions waited on their tills before they were synchronised, with the limit of an hour. High for hours: the store starves, see its line and what is given up.', { unit: 'dthms' }),
