@@ -73,6 +73,7 @@ fn fleet(stores: usize) -> Aggregator {
             queue: [7; 16],
             seq: 1,
             is_keyed: false,
+            browser: None,
             release: &format!("2.4.{}", number % RELEASES),
             source: Source::Rum,
             session: None,

@@ -33,6 +33,7 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
         received_at_ms: 1_763_683_200_000,
         sent_at_ms: request.sent_at_ms,
         class: tillwatch::intake::limits::Class::Live,
+        browser: None,
         batches: &batches,
         watched: None,
     });
@@ -46,6 +47,7 @@ fn records(body: &[u8], format: Format) -> Option<Vec<Vec<u8>>> {
             source: batch.source,
             identity,
             place: Place::batch(index),
+            browser: None,
             catalogue: &catalogue,
             time,
             values_per_s: VALUES_PER_S,

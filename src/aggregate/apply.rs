@@ -252,6 +252,7 @@ fn arrive(
     levels: usize,
 ) -> bool {
     terminal.release = shared.release;
+    terminal.browser = header.browser.or(terminal.browser);
     terminal.levels.resize(levels, None);
     terminal.take_offset(header.offset_ms, header.received_at_ms)
 }

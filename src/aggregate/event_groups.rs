@@ -300,6 +300,7 @@ mod tests {
                 queue: [0; 16],
                 seq: 0,
                 is_keyed: false,
+                browser: None,
                 release: "1",
                 source: Source::Rum,
                 session: None,

@@ -250,6 +250,7 @@ mod tests {
             queue: [7; 16],
             seq: 0,
             is_keyed: false,
+            browser: None,
             release: "1",
             source: tillwatch_model::Source::Rum,
             session: None,

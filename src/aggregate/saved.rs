@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tillwatch_model::{BatchSize, Catalogue, EventKind, Habit, Metric};
+use tillwatch_model::{BatchSize, Browser, Catalogue, EventKind, Habit, Metric};
 
 use crate::aggregate::exponential::ExponentialHistogram;
 use crate::aggregate::layout::Layout;
@@ -237,6 +237,9 @@ pub struct SavedTerminal {
     /// What the terminal last reported of its state, and when that was, Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     said: Option<(String, i64)>,
+    /// The browser that the terminal last posted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    browser: Option<String>,
     levels: BTreeMap<String, (i64, u64)>,
     /// By how much the time of each level was corrected, for those whose was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -270,6 +273,7 @@ impl SavedTerminal {
             said: terminal
                 .said
                 .map(|said| (said.kind.name().to_owned(), said.t_ms)),
+            browser: terminal.browser.and_then(Browser::text),
             corrected_ms: corrected
                 .map(|(name, last)| (name.clone(), last.t_ms - last.t_raw_ms))
                 .collect(),
@@ -288,6 +292,7 @@ impl SavedTerminal {
             kind: EventKind::of_name(kind),
             t_ms: *t_ms,
         });
+        terminal.browser = self.browser.as_deref().and_then(Browser::of_text);
     }
 
     /// Puts the last values back.

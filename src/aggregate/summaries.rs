@@ -154,6 +154,7 @@ mod tests {
             queue: [0; 16],
             seq: 0,
             is_keyed: true,
+            browser: None,
             release: "1",
             source: Source::Rum,
             session: None,

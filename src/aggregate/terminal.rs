@@ -8,7 +8,7 @@ use tillwatch_model::sequence::{
     Ended, How, LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent,
 };
 use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
-use tillwatch_model::{BatchHeader, BatchSize, Habit, SeqWindow};
+use tillwatch_model::{BatchHeader, BatchSize, Browser, Habit, SeqWindow};
 
 use crate::aggregate::layout::Trouble;
 use crate::aggregate::names::OVERFLOW_INDEX;
@@ -123,6 +123,8 @@ pub struct Terminal {
     pub habit: Habit,
     /// What the terminal last reported of its connection, its battery or its end.
     pub said: Option<Said>,
+    /// The browser that the terminal last posted with.
+    pub browser: Option<Browser>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
     /// When a synchronisation of the terminal last failed, corrected, Unix ms; 0: none has since the start. Not kept

@@ -2,8 +2,10 @@
 
 use axum::body::Body;
 use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use tillwatch_model::Browser;
 
 use crate::auth::Who;
 use crate::clock::InDoubt;
@@ -22,6 +24,8 @@ use crate::room::Held;
 pub(super) struct Received<'h, W> {
     /// When the request's head arrived. Unit: Unix ms.
     pub(super) received_at_ms: i64,
+    /// The browser that sends it, by its own word.
+    pub(super) browser: Option<Browser>,
     pub(super) who: Who,
     pub(super) class: Class,
     pub(super) key: Option<Key<'h>>,
@@ -103,6 +107,7 @@ pub(super) async fn receive<'h, W>(
     };
     Ok(Received {
         received_at_ms: head.received_at_ms,
+        browser: browser_of(headers),
         who,
         class,
         key: head.key,
@@ -111,4 +116,9 @@ pub(super) async fn receive<'h, W>(
         held,
         turn,
     })
+}
+
+fn browser_of(headers: &HeaderMap) -> Option<Browser> {
+    let user_agent = headers.get(USER_AGENT)?;
+    Browser::of_user_agent(user_agent.to_str().ok()?)
 }

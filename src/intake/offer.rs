@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use tillwatch_model::error_event::Fingerprint;
 use tillwatch_model::event::Example;
 use tillwatch_model::metric::to_float;
-use tillwatch_model::{Reason, Source};
+use tillwatch_model::{Browser, Reason, Source};
 
 use crate::intake::keys::Key;
 use crate::intake::limits::Class;
@@ -24,6 +24,8 @@ pub struct Offers<'r> {
     pub sent_at_ms: Field<Number>,
     /// Whether the request says that it brings what was kept while its terminal was offline.
     pub class: Class,
+    /// The browser that has sent the request, by its own word.
+    pub browser: Option<Browser>,
     /// The request's batches.
     pub batches: &'r [Offer<'r>],
     /// Where they are shown, if anybody watches.

@@ -44,6 +44,7 @@ pub fn rehearse(offers: &Offers<'_>, catalogue: &Catalogue, values_per_s: u64) -
             identity,
             source: batch.source,
             place,
+            browser: None,
             catalogue,
             time: time.of(&identity),
             values_per_s,

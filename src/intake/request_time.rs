@@ -187,6 +187,7 @@ mod tests {
             received_at_ms: NOW_MS,
             sent_at_ms,
             class: crate::intake::limits::Class::Live,
+            browser: None,
             batches: &[first, offer],
             watched: None,
         })

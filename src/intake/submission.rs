@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use tillwatch_model::{FirstResult, Reason};
+use tillwatch_model::{Browser, FirstResult, Reason};
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::Who;
@@ -62,6 +62,7 @@ impl Intake {
             class: self.claimed(offers, &time),
             time,
             values_per_s,
+            browser: offers.browser,
             held,
         };
         submission.decide(laps).await
@@ -89,6 +90,7 @@ struct Submission<'i, 'o> {
     time: RequestTime,
     /// How many values a histogram may stand for, for each second of its span: one limit for the request.
     values_per_s: u64,
+    browser: Option<Browser>,
     held: Held,
 }
 
@@ -375,6 +377,7 @@ impl<'i, 'o> Submission<'i, 'o> {
             identity,
             source: source(self.who, batch),
             place: Place::batch(placed.index),
+            browser: self.browser,
             catalogue: &intake.catalogue,
             time,
             values_per_s: self.values_per_s,

@@ -7,8 +7,8 @@ use tillwatch_model::journal_record_v1::Encoder;
 use tillwatch_model::metric::label_code;
 use tillwatch_model::time::MINUTE_MS;
 use tillwatch_model::{
-    BatchHeader, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason, Source,
-    Unit,
+    BatchHeader, Browser, Catalogue, Connection, HistogramReading, Kind, Metric, Reading, Reason,
+    Source, Unit,
 };
 
 use crate::intake::buckets::{Span, Summary, check_buckets};
@@ -88,6 +88,8 @@ pub struct Writer<'a> {
     pub source: Source,
     /// Where the batch stands in its request.
     pub place: Place,
+    /// The terminal's browser.
+    pub browser: Option<Browser>,
     /// The metrics that are known.
     pub catalogue: &'a Catalogue,
     /// The request's time.
@@ -208,6 +210,7 @@ impl<'a> Writer<'a> {
             release,
             source: self.source,
             session,
+            browser: self.browser,
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tillwatch_model::{Catalogue, Scalars};
+use tillwatch_model::{Browser, Catalogue, Scalars};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::{StoreTerminals, Terminal, TerminalRef};
@@ -42,6 +42,8 @@ struct TerminalLine {
     /// `reporting`, `offline_as_announced`, `silent` or `gone`; `null`: only rows at rest are left of it.
     state: Option<&'static str>,
     release: Option<String>,
+    /// Family and major version, as `Chrome 131`; `null`: it has not posted with a browser that is known.
+    browser: Option<String>,
     /// How far its clock is behind, as of its last batch that said so; negative: ahead.
     clock_skew_ms: Option<i64>,
     /// How often its clock was moved between two posts.
@@ -295,6 +297,7 @@ fn known(
         is_reporting: silence.is_reporting(terminal),
         state: Some(silence.judge(who, terminal, heard).state.name()),
         release: Some(aggregator.names().1.name(terminal.release).to_string()),
+        browser: terminal.browser.and_then(Browser::text),
         clock_skew_ms: Some(terminal.offset_ms),
         clock_jumps: terminal.clock_jumps,
         missing_batches: windows

@@ -1,5 +1,6 @@
 //! What one terminal posts at once, after validation.
 
+use crate::browser::Browser;
 use crate::event::{DropReading, EventReading};
 use crate::summary::SummaryReading;
 use crate::{Connection, Source};
@@ -40,6 +41,8 @@ pub struct BatchHeader<'a> {
     pub source: Source,
     /// The pseudonym of the session: never what the terminal sent.
     pub session: Option<[u8; 16]>,
+    /// The terminal's browser, if the request was sent by one that is known.
+    pub browser: Option<Browser>,
 }
 
 /// What every reading has, be it one value or a histogram of many.

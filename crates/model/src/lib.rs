@@ -28,6 +28,7 @@
 //! | `time.rs` | Unix milliseconds, windows, and the one place that reads the wall clock |
 
 pub mod batch;
+pub mod browser;
 pub mod catalogue;
 pub mod dimension;
 pub mod error_event;
@@ -52,6 +53,7 @@ pub mod terminal_hour;
 pub mod time;
 
 pub use batch::{BatchHeader, Entry, HistogramReading, QueueKey, Reading};
+pub use browser::Browser;
 pub use catalogue::Catalogue;
 pub use dimension::{Connection, Source};
 pub use event::{EventGroup, EventGroupKey, EventKind, EventSums};

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use tillwatch_model::Outcomes;
+use tillwatch_model::{Browser, Outcomes};
 
 use crate::auth::Who;
 use crate::clock::InDoubt;
@@ -40,6 +40,7 @@ const SPACE_BYTES: usize = 64 * 1024;
 pub struct Opened<'h, T> {
     hall: &'h Hall,
     received_at_ms: i64,
+    browser: Option<Browser>,
     who: Who,
     class: Class,
     key: Option<Key<'h>>,
@@ -102,6 +103,7 @@ pub async fn open<'h, T>(
     Ok(Opened {
         hall,
         received_at_ms: received.received_at_ms,
+        browser: received.browser,
         who: received.who,
         class: received.class,
         key: received.key,
@@ -191,6 +193,7 @@ impl<T> Opened<'_, T> {
             received_at_ms: self.received_at_ms,
             sent_at_ms,
             class: self.class,
+            browser: self.browser,
             batches: &offers,
             watched: trace.watched(),
         };

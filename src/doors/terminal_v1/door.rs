@@ -73,6 +73,7 @@ async fn take(
     let received = receive(hall, arrived_at_ms, &parts, body, Wrapping::of, trace).await?;
     let Received {
         received_at_ms,
+        browser,
         who,
         class,
         key,
@@ -117,6 +118,7 @@ async fn take(
         received_at_ms,
         sent_at_ms: request.sent_at_ms,
         class,
+        browser,
         batches: &batches,
         watched: trace.watched(),
     };

@@ -79,6 +79,7 @@ fn written(
         received_at_ms: NOW_MS,
         sent_at_ms: request.sent_at_ms,
         class: crate::intake::limits::Class::Live,
+        browser: None,
         batches: &batches,
         watched: None,
     });
@@ -88,6 +89,7 @@ fn written(
             source: batch.source,
             identity,
             place: Place::batch(index),
+            browser: None,
             catalogue: &catalogue,
             time,
             values_per_s: 1_000,

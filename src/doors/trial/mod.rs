@@ -206,6 +206,7 @@ fn judge(offers: &[Offer<'_>], sent_at_ms: Field<Number>, by: By<'_>) -> Trial {
         received_at_ms: by.arrival_ms(sent_at_ms),
         sent_at_ms,
         class: Class::Live,
+        browser: None,
         batches: offers,
         watched: None,
     };

@@ -204,6 +204,7 @@ async fn submit_of(
         received_at_ms: NOW_MS,
         sent_at_ms: Field::Absent,
         class: crate::intake::limits::Class::Live,
+        browser: None,
         batches: &[offer],
         watched: None,
     };

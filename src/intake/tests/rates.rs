@@ -57,6 +57,7 @@ async fn post(stage: &Stage, batches: &[Offer<'_>]) -> Result<(), Refusal> {
         received_at_ms: NOW_MS,
         sent_at_ms: Field::Absent,
         class: Class::Live,
+        browser: None,
         batches,
         watched: None,
     };

@@ -24,6 +24,7 @@ fn apply(aggregator: &mut Aggregator, store_id: &str, seq: u64, received_at_ms: 
         queue: [7; 16],
         seq,
         is_keyed: false,
+        browser: None,
         release: "1.0",
         source: Source::Rum,
         session: None,

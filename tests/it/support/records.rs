@@ -62,6 +62,7 @@ pub fn sync_record(seq: u64, received_at_ms: i64, t_ms: i64) -> Vec<u8> {
         queue: [7; 16],
         seq,
         is_keyed: false,
+        browser: None,
         release: "2.4.1",
         source: Source::Rum,
         session: Some([9; 16]),
@@ -176,6 +177,7 @@ pub fn random_records(random: &mut fastrand::Rng, count: usize) -> (Vec<Vec<u8>>
             queue: [u8::try_from(terminal).unwrap(); 16],
             seq,
             is_keyed: false,
+            browser: None,
             release: &format!("2.{}", random.u8(0..5)),
             source: if random.u8(0..5) == 0 {
                 Source::Synthetic
@@ -300,6 +302,7 @@ pub fn one_sample_of(
         queue,
         seq,
         is_keyed,
+        browser: None,
         release: "2.4.1",
         source: Source::Rum,
         session: None,

@@ -45,6 +45,7 @@ fn record(
         queue: u128::from(terminal).to_le_bytes(),
         seq: u64::from(minute),
         is_keyed: false,
+        browser: None,
         release: "2.4.1",
         source: Source::Rum,
         session: Some(session),

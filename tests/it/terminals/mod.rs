@@ -1,6 +1,7 @@
 //! Depth below the store: what each terminal and each session measured, kept once, wherever it is.
 
 mod bounds;
+mod browser;
 mod claims;
 mod continuity;
 mod cost;

@@ -50,6 +50,7 @@ impl Stage {
             queue: [7; 16],
             seq: position,
             is_keyed: false,
+            browser: None,
             release,
             source: Source::Rum,
             session: None,

@@ -11,7 +11,8 @@ mod events;
 use crate::time::DAY_MS;
 use events::{TAG_DROP, TAG_EVENT, TAG_SUMMARY};
 
-use crate::{BatchHeader, Connection, Entry, HistogramReading, Reading, Source};
+use crate::browser::TAG_BROWSER;
+use crate::{BatchHeader, Browser, Connection, Entry, HistogramReading, Reading, Source};
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
@@ -25,6 +26,8 @@ const TAG_REJECTED: u8 = 3;
 /// Tags from here on are followed by a length in bytes: a release that does not know one passes over it. A later
 /// release gives new kinds of entries such tags.
 const TAG_WITH_LENGTH: u8 = 0x80;
+/// How long a browser is behind its tag, which stands before all entries.
+const BROWSER_BYTES: u8 = 3;
 
 /// Why a record could not be read. The journal's checksum has held by then, so this is a record of a
 /// later version or a bug; it is counted and set aside, never guessed at.
@@ -66,6 +69,11 @@ impl<'b> Encoder<'b> {
         encoder.text(header.release);
         if let Some(session) = header.session {
             encoder.bytes.extend_from_slice(&session);
+        }
+        if let Some(browser) = header.browser {
+            let [family, low, high] = browser.to_bytes();
+            let entry = [TAG_BROWSER, BROWSER_BYTES, family, low, high];
+            encoder.bytes.extend_from_slice(&entry);
         }
         encoder
     }
@@ -166,6 +174,7 @@ pub fn decode(bytes: &[u8]) -> Result<(BatchHeader<'_>, Entries<'_>), RecordErro
         } else {
             Some(reader.array("session")?)
         },
+        browser: reader.browser(),
     };
     Ok((
         header,
@@ -245,6 +254,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// A browser, if that is what comes next. A release before it passes over the entry.
+    fn browser(&mut self) -> Option<Browser> {
+        let rest = self.rest.strip_prefix(&[TAG_BROWSER, BROWSER_BYTES])?;
+        let (browser, rest) = rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(Browser::of_bytes(*browser))
+    }
+
     fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
         let (taken, rest) = self
             .rest
@@ -461,6 +478,7 @@ mod tests {
             release: "2.4.1",
             source: Source::Rum,
             session,
+            browser: session.map(|[low, high, family, ..]| Browser::of_bytes([family, low, high])),
         }
     }
 
