@@ -122,6 +122,11 @@ metrics_of_self! {
     OUTBOX_BUDGET = Gauge "tillwatch_outbox_budget_bytes" "Shows how many bytes the outbox may take on disk; when they are used up, requests are answered 503.";
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "Shows when the oldest epoch in the outbox was sealed, 0 if the outbox is empty.";
     OUTBOX_LAG = Gauge "tillwatch_outbox_lag_seconds" "Shows how long ago the oldest epoch in the outbox was sealed, 0 if the outbox is empty.";
+    BACKUPS = Counter "tillwatch_backups_total" "Counts scheduled backups by result: ok (made and read back), failed (not made), unverified (made, but not read back as it was written, and removed). Only with backup_dir.";
+    BACKUP_SECONDS = Histogram "tillwatch_backup_duration_seconds" "Measures how long a scheduled backup took that went well, with the seal before it and the reading back after it. Only with backup_dir.";
+    BACKUP_AGE = Gauge "tillwatch_backup_age_seconds" "Shows how long ago the newest scheduled backup that could be read back was made; if there has never been one, how long ago backup_dir was first set. A restart does not begin anew. Only with backup_dir.";
+    BACKUP_INTERVAL = Gauge "tillwatch_backup_interval_seconds" "Shows how old the newest backup may become before another is made (the setting backup_interval). Only with backup_dir.";
+    BACKUP_BYTES = Gauge "tillwatch_backup_bytes" "Shows how many bytes the state file in the newest scheduled backup has. Only with backup_dir.";
     DIRTY_HOURS = Gauge "tillwatch_dirty_rollups" "Shows how many hours of stores are not completely in rollup_1h yet; queries read their minutes instead.";
     UNCHECKED_DAYS = Gauge "tillwatch_unchecked_partitions" "Shows how many days must still be compared with rollup_1h, as after an upgrade or in another database; queries read their minutes instead.";
     REBUILT_HOURS = Counter "tillwatch_rebuilt_rollups_total" "Counts hours of stores that were built in rollup_1h from their minutes and read back.";

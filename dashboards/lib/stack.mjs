@@ -94,8 +94,11 @@ export async function startStack({ fleet, scrapeSeconds, rules = join(ROOT, 'ale
     const program = process.env.STACK_PROGRAM ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/tillwatch');
     if (!existsSync(program)) throw new Error(`${program} is missing: cargo build --bin tillwatch`);
     const dataDir = join(home, 'data');
+    const backupDir = join(home, 'backups');
+    mkdirSync(backupDir, { recursive: true });
     const serve = begin('serve', program, ['serve', '--data-dir', dataDir, '--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'], {
       TILLWATCH_SEAL_INTERVAL: '10s',
+      TILLWATCH_BACKUP_DIR: backupDir,
       // Hours are summed up when they have been quiet for so long.
       ...(AVAILABLE.hourly ? { TILLWATCH_REBUILD_QUIET: '5s' } : {}),
     });

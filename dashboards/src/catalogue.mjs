@@ -88,6 +88,7 @@ export function knownSeries() {
     tillwatch_ledger_samples: ['place'],
     tillwatch_journal_samples: ['what'],
     tillwatch_seals_total: ['result'],
+    tillwatch_backups_total: ['result'],
     tillwatch_ship_rounds_total: ['result'],
     tillwatch_build_info: ['version'],
   };

@@ -207,7 +207,7 @@ impl Acts {
     }
 
     /// Seals what is open, and says up to which position; `None` if the seal does not end in time.
-    async fn seal(&self) -> Option<u64> {
+    pub async fn seal(&self) -> Option<u64> {
         let sealed = async {
             let durable = self.desk.durable().0;
             self.holdings.wait_applied(durable).await;

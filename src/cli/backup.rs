@@ -23,9 +23,12 @@ use crate::world::World;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
-    /// New folder for the backup. It appears whole or not at all.
+    /// New folder for the backup. It appears whole or not at all. With --verify, the folder of a backup.
     #[arg(value_name = "DIR")]
     target: PathBuf,
+    /// Make no backup: read the one in DIR whole, as a restore would, and say whether it is as it was written.
+    #[arg(long, conflicts_with = "with_keys")]
+    verify: bool,
     /// Data folder of the collector, which may be running.
     #[arg(
         long,
@@ -46,6 +49,9 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) async fn run(self) -> Outcome {
         logging::init(Format::Text, "warn");
+        if self.verify {
+            return verify(self.target).await;
+        }
         backup::check_empty(&self.target).map_err(|error| Failure::of(&error))?;
         if !has_state(&self.data_dir) {
             let error = backup::BackupError::NoState(self.data_dir);
@@ -122,6 +128,25 @@ impl Backup {
             )
         }))
     }
+}
+
+async fn verify(folder: PathBuf) -> Outcome {
+    let reading = folder.clone();
+    let verified = tokio::task::spawn_blocking(move || backup::verify(&reading));
+    let manifest = verified
+        .await
+        .map_err(|error| Failure::of(&error))?
+        .map_err(|error| Failure::of(&error))?;
+    say(&format!(
+        "{}: as it was written on {}: collector {}, epochs up to {}, {} of them not confirmed, {} bytes",
+        folder.display(),
+        time_text(manifest.created_at_ms),
+        manifest.collector_id,
+        manifest.last_epoch,
+        manifest.unconfirmed_epochs,
+        manifest.state_bytes
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Debug, Args)]

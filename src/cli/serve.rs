@@ -220,6 +220,12 @@ impl CheckConfig {
         for doubt in config.doubts() {
             say(&format!("\nNote: {doubt}."));
         }
+        if let Some(dir) = config.backup.dir.as_ref().filter(|dir| !dir.is_dir()) {
+            say(&format!(
+                "\nNote: backup_dir, {}, is no folder here: make it, or mount its disk; until then serve makes no backups.",
+                dir.display()
+            ));
+        }
         let outbox = config.outbox.budget.0;
         let days = |stores: u64| outbox / (stores * OUTBOX_BYTES_STORE_DAY);
         say(&format!(

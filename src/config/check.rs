@@ -31,6 +31,7 @@ impl Config {
         self.check_addresses()?;
         self.check_relations()?;
         self.check_doors()?;
+        self.check_backup()?;
         check_level(&self.log.level).map_err(|message| Fault::new("log_level", message))
     }
 
@@ -460,6 +461,10 @@ mod tests {
         ("journal_segment", "1MiB", "between 4MiB and 1GiB"),
         ("outbox_budget", "1", "between 1KiB"),
         ("clickhouse_budget", "2000TiB", "between 0"),
+        ("backup_dir", "tillwatch-data", "lies in data_dir"),
+        ("backup_dir", "./tillwatch-data/b", "on another disk"),
+        ("backup_interval", "1s", "between 1m and 90d"),
+        ("backup_keep", "0", "between 1 and 1000"),
         ("stores_max", "0", "between 1 and"),
         ("store_list", "store-1, store 2", "as its tills send it"),
         ("rebuild_quiet", "9d", "between 1ms and 1d"),

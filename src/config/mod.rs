@@ -11,12 +11,14 @@
 //! | `layers.rs` | finds the value of one setting in its layers |
 //! | `values.rs` | reads and writes durations, bytes and lists |
 //! | `check.rs` | says which values are allowed |
+//! | `backup.rs` | the same, of scheduled backups |
 //! | `reach.rs` | what an address that others reach needs |
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+mod backup;
 mod check;
 mod layers;
 mod map;
@@ -29,9 +31,9 @@ mod values;
 use crate::auth::Mode;
 use layers::Fault;
 pub use settings::{
-    Auth, ClickHouse, Config, Connections, Data, Doors, Engine, Flags, IdempotencyKeys, Journal,
-    Limits, Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting, StoreRate,
-    Terminals, Tls,
+    Auth, Backup, ClickHouse, Config, Connections, Data, Doors, Engine, Flags, IdempotencyKeys,
+    Journal, Limits, Listen, Log, Outbox, Rebuild, Requests, SETTINGS, Seal, Series, Setting,
+    StoreRate, Terminals, Tls,
 };
 pub use tables::{Declarations, DeclaredMetric};
 pub use values::{Bytes, Consent, Jwks, List, MapSets, Networks, Rate, Span, StoreRates};

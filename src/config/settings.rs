@@ -201,6 +201,12 @@ settings! {
     outbox: Outbox {
         "TILLWATCH_OUTBOX_BUDGET" outbox_budget => budget: Bytes = "16GiB", "How much disk the epochs that wait for ClickHouse may take. When the budget is used up, terminals are answered 503", reload;
     }
+    /// Backups of the state file that are made by themselves.
+    backup: Backup {
+        "TILLWATCH_BACKUP_DIR" backup_dir => dir: PathBuf = none, "The folder in which serve makes backups of the state file by itself. It must exist, on another disk than data_dir; tillwatch does not make it, because the folder of a disk that is not mounted would look like an empty one. Without this setting serve makes no backups";
+        "TILLWATCH_BACKUP_INTERVAL" backup_interval => interval: Span = "1d", "How old the newest backup in backup_dir may become before serve makes another. What a terminal sent since the newest backup, and ClickHouse does not have, is lost with the disk of data_dir";
+        "TILLWATCH_BACKUP_KEEP" backup_keep => keep: usize = "7", "How many backups that serve has made stay in backup_dir. The oldest goes only after the newest has been read back; backups made by tillwatch backup, and those of other collectors, stay";
+    }
     /// Which series there are, and what their last minutes take.
     series: Series {
         "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series, and a share of queues and keys, of their own. Further stores are counted under the name __overflow__ and have one share together. When all places are taken, a store that has reported for less than a day makes room once it has been silent for longer than it reported, and any other store after 30 days of silence";

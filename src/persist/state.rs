@@ -100,6 +100,23 @@ impl State {
         put_meta(&self.writer(), "readiness", text)
     }
 
+    /// When the last scheduled backup was made, or when the first one was asked for, Unix ms.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn backed_up_ms(&self) -> Result<Option<i64>, StateError> {
+        let text: Option<String> = get_meta(&self.reader(), "backed_up_ms")?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// Keeps when the last scheduled backup was made.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_backed_up_ms(&self, at_ms: i64) -> Result<(), StateError> {
+        put_meta(&self.writer(), "backed_up_ms", &at_ms.to_string())
+    }
+
     pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held rolled its transaction back.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)

@@ -22,6 +22,7 @@
 //! | `ship.rs` | keeps shipping |
 //! | `readiness.rs` | notes when the collector is ready |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
+//! | `backups.rs` | makes backups by itself, verifies them, removes the oldest |
 //! | `upkeep.rs` | looks after the tables in the background: the projection by epoch, the disk budget |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
 //! | `replay.rs` | a journal's records into a database made for it |
@@ -33,6 +34,7 @@
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod apply;
+mod backups;
 mod catalogue;
 mod certificates;
 mod clock;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::doors;
 use crate::health;
 use crate::listener::{self, ListenerSettings, Secured};
+use crate::pipeline::backups;
 use crate::pipeline::catalogue;
 use crate::pipeline::clock::Watcher;
 use crate::pipeline::credentials;
@@ -52,6 +53,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     // The lock is held until the end: nobody else may change the state file meanwhile.
     let _lock = folder::lock_data_dir(&data_dir, &world)?;
     modes::close(&data_dir);
+    backups::check_apart(&config)?;
     let state = Arc::new(folder::open_state(&data_dir, &world)?);
     let public = bind("listen", config.listen.ingest)?;
     let admin = bind("admin_listen", config.listen.admin)?;
@@ -223,7 +225,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 9] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 10] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -252,6 +254,12 @@ impl Running {
             state: Arc::clone(&self.shipper.state),
             watch: Arc::clone(&self.pages.watch),
         };
+        let backing_up = backups::run(
+            self.config.clone(),
+            Arc::clone(&self.shipper.state),
+            Arc::clone(&self.acts),
+            self.world.clone(),
+        );
         let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
         [
             tasks.spawn("housekeeper", forgetting),
@@ -259,6 +267,7 @@ impl Running {
             tasks.spawn("watcher of the clock", watcher.run()),
             tasks.spawn("watcher of the disk", looking),
             tasks.spawn("watcher of readiness", ready.run()),
+            tasks.spawn("maker of backups", backing_up),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
             tasks.spawn("watcher of the key set", jwks),

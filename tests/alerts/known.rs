@@ -75,6 +75,11 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
     ("tillwatch_share_largest_store", "what", SHARED),
     ("tillwatch_share_places", "what", SHARED),
     ("tillwatch_seals_total", "result", &["ok", "error"]),
+    (
+        "tillwatch_backups_total",
+        "result",
+        &["ok", "failed", "unverified"],
+    ),
     ("tillwatch_ship_rounds_total", "result", &["ok", "error"]),
     (
         "tillwatch_ledger_samples",

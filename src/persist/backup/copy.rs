@@ -88,13 +88,18 @@ pub(super) fn copy_state(
     }
     // One file, without a log beside it.
     target.pragma_update(None, "journal_mode", "DELETE")?;
-    let verdict: String = target.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
+    if !is_sound(&target)? {
         return Err(StateError::Damaged("page: the state file itself is damaged").into());
     }
     drop(target);
     sync_file(copy)?;
     Ok(facts)
+}
+
+/// Whether every page of a state file is one.
+pub(super) fn is_sound(connection: &Connection) -> Result<bool, BackupError> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(verdict == "ok")
 }
 
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, BackupError> {

@@ -49,6 +49,18 @@ pub enum BackupError {
         /// What the state file says.
         state: String,
     },
+    /// The disk has too little room for another backup.
+    #[error(
+        "{} has {free} bytes free, and a backup needs {needed}: make room, or lower backup_keep", .folder.display()
+    )]
+    NoRoom {
+        /// The folder that the backup would go to.
+        folder: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that would have to be.
+        needed: u64,
+    },
     /// A later release made the backup.
     #[error(
         "the backup has format {found}, this release reads format {FORMAT}; run release {release} or later"

@@ -62,6 +62,16 @@ pub(super) fn small_file(folder: &Path, name: &'static str) -> Result<Vec<u8>, B
     Ok(bytes)
 }
 
+/// Has the next read of a file ask the disk instead of the memory that still holds what was written.
+pub(super) fn forget_cached(path: &Path) -> Result<(), BackupError> {
+    let file = File::open(path).map_err(io_error("open", path))?;
+    // Only Linux takes such advice, and it may not: then memory is asked.
+    #[cfg(target_os = "linux")]
+    let _is_taken = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    drop(file);
+    Ok(())
+}
+
 /// SHA-256 and length of a file.
 pub(super) fn checksum(path: &Path) -> Result<(String, u64), BackupError> {
     let mut file = File::open(path).map_err(io_error("open", path))?;

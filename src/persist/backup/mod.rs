@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `copy.rs` | the state file's pages, from one snapshot |
 //! | `files.rs` | checksums, and writing so that it lasts |
+//! | `kept.rs` | the backups of a schedule: verified, named, the oldest removed |
 //! | `error.rs` | why there is no backup, or none that can be used |
 
 use std::io;
@@ -22,18 +23,20 @@ use crate::persist::error::StateError;
 mod copy;
 mod error;
 mod files;
+mod kept;
 #[cfg(test)]
 mod tests;
 
-use copy::{Facts, copy_state, open_read_only};
+use copy::{Facts, copy_state, is_sound, open_read_only};
 use error::io_error;
 use files::{
-    checksum, make_private, not_a_backup, small_file, sums_text, sync_file, sync_folder,
-    which_is_corrupt, write_synced,
+    checksum, forget_cached, make_private, not_a_backup, small_file, sums_text, sync_file,
+    sync_folder, which_is_corrupt, write_synced,
 };
 
 pub use error::BackupError;
 pub use files::sync_parent;
+pub use kept::{Kept, Unverified};
 
 /// The state file's name, in the data folder and in a backup.
 pub const STATE_FILE: &str = "state.sqlite";
@@ -170,21 +173,21 @@ pub fn verify(folder: &Path) -> Result<Manifest, BackupError> {
         return Err(not_a_backup(folder, STATE_FILE));
     }
     let manifest_sum = hex::encode(Sha256::digest(&manifest_text));
+    forget_cached(&state)?;
     let (state_sum, _) = checksum(&state)?;
     // Byte for byte: whatever has changed anywhere, the texts differ.
     let expected = sums_text(&manifest_sum, &state_sum);
     if sums != expected.as_bytes() {
         return Err(which_is_corrupt(&sums, &manifest_sum, &state_sum));
     }
-    let manifest: Manifest = serde_json::from_slice(&manifest_text)
-        .map_err(|_other_keys| not_a_backup(folder, "a manifest.json that can be read"))?;
-    if manifest.format > FORMAT {
-        return Err(BackupError::Later {
-            found: manifest.format,
-            release: manifest.release,
-        });
+    let manifest = manifest_of(folder, &manifest_text)?;
+    let connection = open_read_only(&state)?;
+    let facts = Facts::read(&connection)?;
+    if !is_sound(&connection)? {
+        return Err(
+            StateError::Damaged("page: the state file was damaged when it was copied").into(),
+        );
     }
-    let facts = Facts::read(&open_read_only(&state)?)?;
     for (what, of_manifest, of_state) in [
         (
             "collector",
@@ -204,6 +207,30 @@ pub fn verify(folder: &Path) -> Result<Manifest, BackupError> {
                 state: of_state,
             });
         }
+    }
+    Ok(manifest)
+}
+
+/// What a backup says of itself, if its files are there and as long as they have to be; they are not read.
+fn glance(folder: &Path) -> Result<Manifest, BackupError> {
+    let manifest = manifest_of(folder, &small_file(folder, MANIFEST_FILE)?)?;
+    small_file(folder, SUMS_FILE)?;
+    let state = std::fs::metadata(folder.join(STATE_FILE));
+    if state.is_ok_and(|state| state.len() == manifest.state_bytes) {
+        Ok(manifest)
+    } else {
+        Err(not_a_backup(folder, STATE_FILE))
+    }
+}
+
+fn manifest_of(folder: &Path, text: &[u8]) -> Result<Manifest, BackupError> {
+    let manifest: Manifest = serde_json::from_slice(text)
+        .map_err(|_other_keys| not_a_backup(folder, "a manifest.json that can be read"))?;
+    if manifest.format > FORMAT {
+        return Err(BackupError::Later {
+            found: manifest.format,
+            release: manifest.release,
+        });
     }
     Ok(manifest)
 }

@@ -174,3 +174,27 @@ async fn on_a_full_disk_it_refuses_acknowledges_nothing_it_cannot_keep_and_recov
     server.stop().await;
     assert!(Path::new(disk.0.path()).join("data").exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_for_backups_is_said_and_hurts_no_terminal() {
+    let Some(disk) = SmallDisk::mount() else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no file system may be mounted here: run as root, or the promise goes untested"
+        );
+        println!("skipped: no file system may be mounted here");
+        return;
+    };
+    disk.fill();
+    let dir = disk.0.path().display().to_string();
+    let server = Server::start_with(&[("TILLWATCH_BACKUP_DIR", &dir)]).await;
+    let failed = [("result", "failed")];
+    wait_metric(&server, "tillwatch_backups_total", &failed, 1.0).await;
+    let mut terminal = Terminal::new("store-a");
+    terminal.post_fresh(&server, 3, 2).await;
+    assert!(server.log().contains("bytes free"), "{}", server.log());
+    disk.free();
+    wait_metric(&server, "tillwatch_backups_total", &[("result", "ok")], 1.0).await;
+    assert_eq!(std::fs::read_dir(disk.0.path()).unwrap().count(), 1);
+    server.stop().await;
+}

@@ -10,6 +10,7 @@
 //! | `reload.rs` | settings change without a restart |
 //! | `repair.rs` | rows that ClickHouse has lost are sent again |
 //! | `replay.rs` | a journal is looked at in a database of its own |
+//! | `scheduled.rs` | backups that `serve` makes by itself |
 //! | `seeing.rs` | what arrives, what became of it, and what would |
 //! | `terminal.rs` | what is drawn and completed in a shell |
 
@@ -21,5 +22,6 @@ mod reload;
 mod repair;
 mod replay;
 mod retire;
+mod scheduled;
 mod seeing;
 mod terminal;
