@@ -1,17 +1,11 @@
 // Chromium, and a page in it that posts nothing to tillwatch.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
+import { isDoor } from './doors.mjs';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/google-chrome', '/usr/bin/chromium-browser', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'];
 const FLAGS = ['--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const LAUNCH_MS = 60_000;
-
-/** The doors of tillwatch: where pages post what they measured. A proxy may put a folder before the first three. */
-const DOORS = ['/v1/batches', '/v1/metrics', '/pdc_pos_offline/metrics'];
-const FARO = /^\/collect(\/[^/]+)?$/;
-
-/** Whether a path is a door of tillwatch, or one of those that the operator names. */
-export const isDoor = (pathname, held = []) => [...DOORS, ...held].some((door) => pathname.endsWith(door)) || FARO.test(pathname);
 
 export class NoBrowser extends Error {}
 

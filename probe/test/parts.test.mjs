@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isDoor } from '../src/browser.mjs';
+import { isDoor } from '../src/doors.mjs';
 import { line } from '../src/log.mjs';
 import { FAMILIES, Metrics, serve } from '../src/metrics.mjs';
 import { HELP, parse } from '../src/options.mjs';
