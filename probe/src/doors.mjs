@@ -2,7 +2,7 @@
 
 /** The doors of tillwatch: where pages post what they measured. A proxy may put a folder before the first three. */
 const DOORS = ['/v1/batches', '/v1/metrics', '/pdc_pos_offline/metrics'];
-const FARO = /^\/collect(\/[^/]+)?$/;
+const FARO = '^/collect(/[^/]+)?$';
 
-/** Whether a path is a door of tillwatch, or one of those that the operator names. */
-export const isDoor = (pathname, held = []) => [...DOORS, ...held].some((door) => pathname.endsWith(door)) || FARO.test(pathname);
+/** A pattern of the paths of doors, and of those that the operator names beside them. */
+export const doors = (held = []) => new RegExp([...[...DOORS, ...held].map((door) => door.replace(/[.*+?^${}()|[\]\\]/g, '\\$&') + '$'), FARO].join('|'));

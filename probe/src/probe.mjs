@@ -33,12 +33,12 @@ const worst = (results) => ['failed', 'over_limit'].find((result) => results.inc
 async function tried(scenario, options, signal) {
   let outcome;
   for (let tries = 0; tries <= options.retries; tries += 1) {
-    const browser = await launch(options.browser);
-    // A browser that hangs answers nothing, not even that it should close.
-    const overdue = setTimeout(() => void browser.close().catch(() => {}), scenario.timeoutMs + GRACE_MS);
+    const launched = await launch(options.browser);
+    // A browser that hangs answers nothing.
+    const overdue = setTimeout(launched.kill, scenario.timeoutMs + GRACE_MS);
     try {
       outcome = await runScenario(scenario, {
-        browser,
+        launched,
         url: options.url,
         limitFactor: options.limitFactor,
         held: options.held,
@@ -51,7 +51,6 @@ async function tried(scenario, options, signal) {
       outcome = { scenario: scenario.name, result: 'failed', steps: [], measured: outcome?.measured ?? [], ms: 0, heldBack: 0, isStopped: signal.aborted, reason: error.message.split('\n')[0] };
     } finally {
       clearTimeout(overdue);
-      await browser.close().catch(() => {});
     }
     if (outcome.isStopped) return outcome;
     const { result, ms, heldBack, reason } = outcome;

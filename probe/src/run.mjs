@@ -65,18 +65,20 @@ const reasonOf = (error) => String(error?.message ?? error).split('\n')[0].slice
 /**
  * Runs a scenario. Each step becomes `{ number, title, result, ms, reason? }`, where the result is `ok`, `over_limit` (it
  * measured more than it may) or `failed` (it could not be done; nothing is done behind it). A picture of the page is taken
- * of a step that is not ok.
+ * of a step that is not ok. The browser is gone in the end.
  */
-export async function runScenario(scenario, { browser, url, limitFactor = 1, held, onStep = () => {}, screenshot = async () => {}, signal, now = () => performance.now() }) {
+export async function runScenario(scenario, { launched, url, limitFactor = 1, held, onStep = () => {}, screenshot = async () => {}, signal, now = () => performance.now() }) {
   const began = now();
   const steps = [];
   const measured = [];
-  const opened = await within(30_000, openPage(browser, held));
+  let heldBack = 0;
   // Whoever stops the probe must not wait for a step: without its page it fails at once.
-  const stop = () => void opened.close();
-  signal?.addEventListener('abort', stop);
-  const run = { opened, url, marks: new Map(), limitFactor, endsAt: began + scenario.timeoutMs, now };
+  const { browser, kill } = launched;
+  signal?.addEventListener('abort', kill);
+  if (signal?.aborted) kill();
   try {
+    const opened = await within(30_000, openPage(browser, held));
+    const run = { opened, url, marks: new Map(), limitFactor, endsAt: began + scenario.timeoutMs, now };
     for (const [at, step] of scenario.steps.entries()) {
       const done = { number: at + 1, title: titleOf(step), result: 'ok' };
       const stepBegan = now();
@@ -97,11 +99,12 @@ export async function runScenario(scenario, { browser, url, limitFactor = 1, hel
       onStep(done);
       if (done.result === 'failed') break;
     }
+    heldBack = opened.heldBack();
   } finally {
-    signal?.removeEventListener('abort', stop);
-    await within(10_000, opened.close()).catch(() => {});
+    signal?.removeEventListener('abort', kill);
+    await kill();
   }
   const results = steps.map(({ result }) => result);
   const result = results.includes('failed') ? 'failed' : results.includes('over_limit') ? 'over_limit' : 'ok';
-  return { scenario: scenario.name, result, steps, measured, ms: now() - began, heldBack: opened.heldBack(), isStopped: Boolean(signal?.aborted) };
+  return { scenario: scenario.name, result, steps, measured, ms: now() - began, heldBack, isStopped: Boolean(signal?.aborted) };
 }

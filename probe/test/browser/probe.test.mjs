@@ -2,7 +2,7 @@
 // limits are lenient and everything is waited for.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, test } from 'node:test';
@@ -36,7 +36,9 @@ function home(t, scenarios = {}) {
 /** Starts a probe. What it says can be waited for, and its end. */
 function start(at, scenarios, ...more) {
   const args = ['run', ...scenarios, '--url', shop.url, '--browser', chromiumPath, '--data-dir', join(at, 'data'), ...more];
-  const child = spawn(process.execPath, [bin, ...args], { cwd: at, stdio: ['ignore', 'pipe', 'pipe'] });
+  const temporary = join(at, 'temporary');
+  mkdirSync(temporary, { recursive: true });
+  const child = spawn(process.execPath, [bin, ...args], { cwd: at, env: { ...process.env, TMPDIR: temporary }, stdio: ['ignore', 'pipe', 'pipe'] });
   const probe = { child, out: '', log: '' };
   child.stdout.on('data', (data) => (probe.out += data));
   child.stderr.on('data', (data) => (probe.log += data));
@@ -48,7 +50,10 @@ function start(at, scenarios, ...more) {
 async function run(t, ...args) {
   const probe = start(...args);
   t.after(() => probe.child.kill('SIGKILL'));
-  return { ...probe, status: await probe.ended, log: probe.log };
+  const status = await probe.ended;
+  // An hourly probe would fill the disk with what each of its browsers leaves.
+  assert.deepEqual(readdirSync(join(args[0], 'temporary')), []);
+  return { status, log: probe.log };
 }
 
 /** What the collector has of a store: rows by source and metric with their counts. */
@@ -85,6 +90,29 @@ test('the four scenarios that are shipped pass, and nothing of them counts as a 
   assert.equal(terminal, 'probe-1');
   // No series about people has moved.
   assert.doesNotMatch(await (await fetch(collector.adminUrl + '/metrics/fleet')).text(), /store_id="probed"/);
+});
+
+test('whichever way a page posts what it measured, nothing leaves, and everything else does', async (t) => {
+  const page = `<!doctype html><h1 id="pin">Till</h1><script>
+    const post = (how, path) => ({
+      fetch: () => fetch(path, { method: 'POST', body: how }),
+      alive: () => fetch(new Request(path, { method: 'POST', body: how, keepalive: true })),
+      beacon: () => navigator.sendBeacon(path, how),
+      later: () => fetchLater(path, { method: 'POST', body: how, activateAfter: 100 }),
+    })[how]();
+    const all = (when) => { for (const how of ['fetch', 'alive', 'beacon', 'later']) for (const path of ['/v1/batches', '/collect/pos', '/rum', '/api/' + when]) try { post(how, path)?.catch?.(() => {}); } catch {} };
+    all('open');
+    addEventListener('pagehide', () => all('end'));
+  </script>`;
+  const line = await new Line(collector, { '/': page }, '/nothing').start();
+  t.after(() => line.stop());
+  const posts = [];
+  line.server.on('request', ({ method, url }) => method === 'POST' && posts.push(url));
+  const at = home(t, { see: { steps: [{ goto: '/' }, { wait: '#pin' }, { goto: '/' }, { wait: '#pin' }] } });
+  const { status, log } = await run(t, at, [join(at, 'see.json')], '--store', 'leaks', '--once', '--hold-back', '/rum', '--url', line.url);
+  assert.equal(status, 0, log);
+  await until(() => posts.includes('/api/end') && posts.includes('/api/open'), 'what the page posts for its own work');
+  assert.deepEqual(posts.filter((path) => !path.startsWith('/api/')), []);
 });
 
 test('a step that cannot be done fails its run, and a picture is kept', async (t) => {
@@ -171,12 +199,14 @@ test('a probe that is told to end while it runs ends, and its folder is free', a
   t.after(() => probe.child.kill('SIGKILL'));
   await until(() => /did=goto result=ok/.test(probe.log), 'the first step', 60_000);
   // Another one would give its batches the same numbers.
-  const other = await run(t, at, [join(at, 'endless.json')], '--store', 'ended', '--once');
-  assert.equal(other.status, 2);
+  const other = start(at, [join(at, 'endless.json')], '--store', 'ended', '--once');
+  t.after(() => other.child.kill('SIGKILL'));
+  assert.equal(await other.ended, 2);
   assert.match(other.log, /another probe \(process \d+\) uses .*--data-dir/);
   probe.child.kill('SIGTERM');
   assert.equal(await probe.ended, 0, probe.log);
   assert.doesNotMatch(probe.log, /did=run/);
+  assert.deepEqual(readdirSync(join(at, 'temporary')), []);
   assert.deepEqual(readdirSync(join(at, 'data')), ['state.json']);
 });
 
@@ -190,5 +220,5 @@ test('what cannot be used is said before anything is run', async (t) => {
   assert.match(token.log, /--token-file .*none cannot be read \(ENOENT\)/);
   const browser = await run(t, at, [join(at, 'see.json')], '--store', 's', '--once', '--browser', join(at, 'none'));
   assert.equal(browser.status, 3);
-  assert.match(browser.log, /none does not start/);
+  assert.match(browser.log, /none cannot be started \(ENOENT\); --browser/);
 });
