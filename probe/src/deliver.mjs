@@ -1,17 +1,11 @@
 // Brings what waits to the collector, each batch until it is acknowledged.
 import { readFileSync } from 'node:fs';
+import { sleep } from './sleep.mjs';
 
 const TRIES = 3;
 const ANSWER_MS = 30_000;
 const PAUSE_MS_MAX = 60_000;
 const BACKLOG_MS = 10 * 60_000;
-
-/** What a test of ours replaces, or nothing does. */
-const pause = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-  });
 
 /** The samples of a run. What has no name in the catalogue is for the probe's own series alone. */
 export const samplesOf = ({ measured }) =>
@@ -56,7 +50,7 @@ export function judge({ status, json, reason }) {
 }
 
 /** Sends what waits, oldest first, and stops at the first batch that the collector does not take now. Says whether all is there. */
-export async function deliver(state, { collector, tokenFile, signal, log = () => {}, wait = pause }) {
+export async function deliver(state, { collector, tokenFile, signal, log = () => {}, wait = sleep }) {
   state.expire();
   if (!state.waiting.length) return true;
   let token;

@@ -8,24 +8,13 @@ import { UsageError } from './options.mjs';
 import { runScenario } from './run.mjs';
 import { readScenarios } from './scenario.mjs';
 import { take } from './screenshots.mjs';
+import { sleep } from './sleep.mjs';
 import { State } from './state.mjs';
 
 /** What the collector did not take is tried again sooner than the next run. */
-const DELIVER_EVERY_MS = 60_000;
+const DELIVER_EVERY_MS = 300_000;
 /** What a run may take beyond its own limit, before the browser is no longer waited for. */
 const GRACE_MS = 60_000;
-
-const sleep = (ms, signal) =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-    signal.addEventListener('abort', done);
-  });
 
 const worst = (results) => ['failed', 'over_limit'].find((result) => results.includes(result)) ?? 'ok';
 

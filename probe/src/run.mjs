@@ -23,7 +23,7 @@ async function perform(step, run) {
   const first = (selector) => page.locator(selector).first();
   switch (kindOf(step)) {
     case 'goto':
-      return void (await page.goto(new URL(step.goto, url).href, { timeout, waitUntil: 'load' }));
+      return void (await page.goto(url + step.goto, { timeout, waitUntil: 'load' }));
     case 'click':
       return void (await first(step.click).click({ timeout }));
     case 'fill': {

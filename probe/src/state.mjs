@@ -1,7 +1,7 @@
 // What must outlive the probe: the queue that its batches are numbered in, the batches that the collector has not
 // acknowledged, and when each scenario last ran. One file, written anew as a whole each time.
 import { randomUUID } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** The collector takes samples that are up to 8 days old. */
@@ -92,15 +92,20 @@ export class State {
 
   save() {
     const next = this.path + '.new';
-    const file = openSync(next, 'w', 0o600);
     try {
-      writeSync(file, JSON.stringify(this.data));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
+      const file = openSync(next, 'w', 0o600);
+      try {
+        writeFileSync(file, JSON.stringify(this.data));
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
+      renameSync(next, this.path);
+      syncFolder(dirname(this.path));
+    } catch (error) {
+      // What is not kept could be numbered twice after a restart, so nothing more is posted.
+      throw new StateError(`${this.path} cannot be written (${error.code}): make room, or let this user write there`);
     }
-    renameSync(next, this.path);
-    syncFolder(dirname(this.path));
   }
 
   close() {

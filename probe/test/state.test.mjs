@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -75,6 +75,13 @@ test('a state file that cannot be read is not written over', (t) => {
     assert.throws(() => new State(at, WHO), /is not a state file that this release can read .*Move it away/);
     assert.equal(readFileSync(join(at, 'state.json'), 'utf8'), text);
   }
+});
+
+test('a folder that cannot be written to is named', (t) => {
+  const at = folder(t);
+  // A folder in the place of the file, because root may write whatever its mode is.
+  mkdirSync(join(at, 'state.json.new'));
+  assert.throws(() => new State(at, WHO), /state\.json cannot be written \(EISDIR\): make room/);
 });
 
 test('since when a scenario should run outlives a restart', (t) => {
