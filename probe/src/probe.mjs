@@ -37,7 +37,7 @@ async function tried(scenario, options, signal) {
         screenshot: (page, step) => take(page, options.screenshots, options.screenshotsKept, scenario.name, step),
       });
     } catch (error) {
-      outcome = { scenario: scenario.name, result: 'failed', steps: [], measured: outcome?.measured ?? [], ms: 0, heldBack: 0, isStopped: signal.aborted, reason: error.message.split('\n')[0] };
+      outcome = { scenario: scenario.name, result: 'failed', steps: [], measured: [], ms: 0, heldBack: 0, isStopped: signal.aborted, reason: error.message.split('\n')[0] };
     } finally {
       clearTimeout(overdue);
     }
