@@ -1,0 +1,1 @@
+//! Claims, judged: what is planted is found, and what is right is not complained about.
