@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use humantime::parse_duration;
 
+pub use crate::pace::End;
 use crate::pace::Hours;
 use crate::progress::Display;
 use crate::rollout::Step;
@@ -335,17 +336,6 @@ pub struct Options {
     /// Makes what shows how far the run has come; without it nothing is shown.
     #[arg(skip)]
     pub display: Option<fn() -> Box<dyn Display>>,
-}
-
-/// When terminals stop measuring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// After this time.
-    After(Duration),
-    /// After so many batches of the normal trade.
-    Batches(u64),
-    /// When told to.
-    Never,
 }
 
 impl Options {

@@ -112,6 +112,7 @@ impl Report {
 
     /// Adds what the collector made of the run.
     pub(super) fn compared(&mut self, comparison: Comparison) {
+        let before = self.faults.len();
         if comparison.lost > 0 {
             self.faults
                 .push(format!("{} samples lost", grouped(comparison.lost)));
@@ -127,7 +128,7 @@ impl Report {
             self.faults
                 .push(format!("the sum of {} differs", row.metric));
         }
-        if !comparison.is_good() && self.faults.is_empty() {
+        if !comparison.is_good() && self.faults.len() == before {
             self.faults
                 .push("a percentile is off by more than 0.1 %".to_owned());
         }

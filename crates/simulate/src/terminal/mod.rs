@@ -17,7 +17,7 @@ use fastrand::Rng;
 use tillwatch_model::Connection;
 
 use crate::batch::{Batch, request_body};
-use crate::client::{Acknowledgement, Answer};
+use crate::client::Answer;
 use crate::fleet::Profile;
 use crate::history::History;
 use crate::measure::Meter;
@@ -33,7 +33,9 @@ mod story;
 mod trip;
 
 use mishaps::Mishaps;
-pub use story::{Fate, Happened, Range, Story};
+#[cfg(test)]
+pub use story::Happened;
+pub use story::{Fate, Range, Story};
 use trip::{Back, Load, Trip, count_failure};
 pub use trip::{Books, Outgoing, Phase, Rules};
 
