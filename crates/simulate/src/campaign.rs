@@ -88,7 +88,7 @@ impl Run {
         };
         let fleet = Fleet::new(options, queues, world, ledger);
         let judge = match &options.admin_url {
-            Some(url) => Some(Judge::start(url, options, fleet.span()).await?),
+            Some(url) => Some(Box::pin(Judge::start(url, options, fleet.span())).await?),
             None => None,
         };
         Ok(Self {
@@ -124,7 +124,7 @@ impl Run {
                 end_ms: ended_ms,
                 ..self.fleet.span()
             };
-            match judge.finish(&report.truth, options, span).await {
+            match Box::pin(judge.finish(&report.truth, options, span)).await {
                 Ok(claims) => report.claimed(claims),
                 Err(error) => report.not_compared(&error, error.source()),
             }

@@ -45,10 +45,12 @@ struct Collector {
     sums: BTreeMap<(String, String), f64>,
     catalogue: Catalogue,
     /// Of each error: how often, when first, and on which terminals of which stores.
-    errors: BTreeMap<String, (u64, i64, BTreeSet<(String, String)>)>,
+    errors: BTreeMap<String, Happened>,
     /// What terminals said that they have dropped.
     drops: Vec<Value>,
 }
+
+type Happened = (u64, i64, BTreeSet<(String, String)>);
 
 type Shared = Arc<Mutex<Collector>>;
 
@@ -721,6 +723,9 @@ async fn the_truth_of_a_run_is_told_and_right_claims_are_no_fault() {
         ),
         ("store-001", "till-2")
     );
+    // It died within the run, whatever it sent after.
+    let age_ms = tillwatch_model::time::wall_ms() - truth.silent_tills[0].since_ms;
+    assert!((0..600_000).contains(&age_ms), "{age_ms}");
     assert!(truth.new_errors[0].stores.contains("store-001"), "{report}");
     assert_eq!(report.comparison.as_ref().unwrap().lost, 0);
     let seen = collector.lock().unwrap().seen.len() as u64;

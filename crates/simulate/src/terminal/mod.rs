@@ -184,7 +184,7 @@ impl Terminal {
         }
         if self.meter.is_silent(self.measure_at_ms) {
             // Nothing is heard of its store any more, whatever it still does.
-            self.story.silent_since_ms = Some(self.measure_at_ms);
+            self.story.falls_silent(self.measure_at_ms);
             self.measure_at_ms = i64::MAX;
             return;
         }

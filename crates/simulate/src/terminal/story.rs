@@ -74,6 +74,12 @@ pub struct Story {
 }
 
 impl Story {
+    /// The terminal measures nothing any more from this time on.
+    pub fn falls_silent(&mut self, at_ms: i64) {
+        // It still sends what it has, and is as silent then.
+        self.silent_since_ms = self.silent_since_ms.or(Some(at_ms));
+    }
+
     /// The terminal has lost a batch.
     pub fn lose(&mut self, batch: &Batch, fate: Fate, at_ms: i64) {
         if let Some(last) = self.ranges.last_mut()
