@@ -99,6 +99,7 @@ fn record(till: &Till, sent: &Sent, received_at_ms: i64) -> Vec<u8> {
         queue: till.queue(),
         seq: sent.seq,
         is_keyed: false,
+        browser: None,
         release: RELEASE,
         source: Source::Rum,
         session: None,
