@@ -5,7 +5,7 @@ use tillwatch_model::journal_act_v1::{self};
 use tillwatch_model::journal_record_v1::{self, Entries, RecordError};
 use tillwatch_model::sequence::Ended;
 use tillwatch_model::time::HOUR_MS;
-use tillwatch_model::{BatchHeader, Entry, FirstResult};
+use tillwatch_model::{BatchHeader, Entry, FirstResult, Source};
 
 use crate::aggregate::acts::note_ended;
 use crate::aggregate::aggregator::Aggregator;
@@ -253,6 +253,7 @@ fn arrive(
 ) -> bool {
     terminal.release = shared.release;
     terminal.browser = header.browser.or(terminal.browser);
+    terminal.is_synthetic = header.source != Source::Rum;
     terminal.levels.resize(levels, None);
     terminal.take_offset(header.offset_ms, header.received_at_ms)
 }
@@ -277,7 +278,9 @@ fn open_rows(
 
 /// Keeps when a terminal measured and, of what is live, what it said last.
 fn note(terminal: &mut Terminal, layout: &Layout, arrival: &Arrival<'_>, is_live: bool) {
-    terminal.habit.note(arrival.t_ms, arrival.received_at_ms);
+    if arrival.shared.source == Source::Rum {
+        terminal.habit.note(arrival.t_ms, arrival.received_at_ms);
+    }
     if !is_live {
         return;
     }

@@ -228,6 +228,9 @@ pub struct SavedTerminal {
     /// Whether the terminal's store was retired since the terminal last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
+    /// Whether a machine caused what the terminal last posted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_synthetic: bool,
     /// How many samples the terminal's batches hold, in sixteenths.
     #[serde(default)]
     batch_size: u32,
@@ -264,6 +267,7 @@ impl SavedTerminal {
             offset_at_ms: terminal.offset_at_ms,
             clock_jumps: terminal.clock_jumps,
             is_retired: terminal.is_retired,
+            is_synthetic: terminal.is_synthetic,
             batch_size: terminal.batch_size.0,
             habit: if terminal.habit.is_empty() {
                 String::new()
@@ -292,6 +296,7 @@ impl SavedTerminal {
             kind: EventKind::of_name(kind),
             t_ms: *t_ms,
         });
+        terminal.is_synthetic = self.is_synthetic;
         terminal.browser = self.browser.as_deref().and_then(Browser::of_text);
     }
 

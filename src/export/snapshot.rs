@@ -185,10 +185,11 @@ impl Taking {
         }
     }
 
-    /// Adds a terminal of the store with this number. A terminal knows the number as of its own last batch, and its
+    /// Adds a terminal of the store with this number, if people use it. A terminal knows the number as of its own last batch, and its
     /// store may have got a name since.
     fn add(&mut self, store: u32, terminal: &Terminal, level_count: usize) {
-        if terminal.is_retired || self.now_ms - terminal.last_seen_ms > REPORTING_MS {
+        let is_silent = self.now_ms - terminal.last_seen_ms > REPORTING_MS;
+        if terminal.is_retired || terminal.is_synthetic || is_silent {
             return;
         }
         *self.of_release.entry(terminal.release).or_default() += 1;

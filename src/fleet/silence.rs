@@ -195,10 +195,7 @@ impl Silence {
     /// nobody is told of each.
     #[must_use]
     pub fn heard_of(&self, store: &StoreTerminals) -> Heard {
-        if store
-            .iter()
-            .any(|(_, terminal)| self.is_reporting(terminal))
-        {
+        if self.does_report(store) {
             self.heard(store)
         } else {
             Heard::always()
@@ -209,9 +206,7 @@ impl Silence {
     /// more.
     #[must_use]
     pub fn count_store(&self, store: &StoreTerminals) -> OfStore {
-        let is_reporting = store
-            .iter()
-            .any(|(_, terminal)| self.is_reporting(terminal));
+        let is_reporting = self.does_report(store);
         let silent = if is_reporting {
             let heard = self.heard(store);
             let judge = |id, one| self.judge(who(store, id), one, &heard).state;
@@ -248,7 +243,7 @@ impl Silence {
         let Some(inventory) = &self.inventory else {
             return Vec::new();
         };
-        let is_reporting = store.iter().any(|(_, one)| self.is_reporting(one));
+        let is_reporting = self.does_report(store);
         let listed = inventory.of_store(store.store_id());
         let mut unknown = listed.filter(|(id, _)| store.get(id).is_none()).peekable();
         if !is_reporting || !self.has_been_ready() || unknown.peek().is_none() {
@@ -288,6 +283,12 @@ impl Silence {
         } else {
             Heard(Some(Box::default()))
         }
+    }
+
+    /// Whether a terminal of the store posted lately: a probe says nothing of whether the store is open.
+    fn does_report(&self, store: &StoreTerminals) -> bool {
+        let mut terminals = store.iter();
+        terminals.any(|(_, one)| !one.is_synthetic && self.is_reporting(one))
     }
 
     /// Whether the terminal posted lately.

@@ -125,7 +125,12 @@ async fn the_terminal_that_stops_is_found_and_no_other() {
         .with("terminal_id", "new")
         .value_now("lcp_ms", 900.0);
     let alone = caught_up("alone", "alone");
-    for batch in [&alive, &dead, &closed, &new, &alone] {
+    // A probe that ends is missed by other means, and says nothing of its store.
+    let probe = caught_up("shop", "probe").with("source", "synthetic");
+    let mut beside = Batch::new("alone")
+        .with("terminal_id", "probe")
+        .with("source", "synthetic");
+    for batch in [&alive, &dead, &closed, &new, &alone, &probe] {
         assert_eq!(server.post(&batch.0).await.status, 202);
     }
     assert_eq!(silent(&server, "shop").await, []);
@@ -167,7 +172,13 @@ async fn the_terminal_that_stops_is_found_and_no_other() {
     };
     check(&server).await;
     report(&server, &mut alive).await;
-    // A store of which nobody reports is silent itself.
+    // A store of which nobody reports is silent itself, whatever a probe does there.
+    report(&server, &mut beside).await;
+    assert_eq!(
+        counted(&server, "pos_terminals_reporting", "alone").await,
+        1.0,
+        "of the last ten minutes"
+    );
     let found = silent(&server, "alone").await;
     assert_eq!(
         (&*found[0].1, &found[0].2["is_store_silent"]),
