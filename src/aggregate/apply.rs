@@ -253,7 +253,9 @@ fn arrive(
 ) -> bool {
     terminal.release = shared.release;
     terminal.browser = header.browser.or(terminal.browser);
-    terminal.is_synthetic = header.source != Source::Rum;
+    // A terminal that people use may be probed, too, and stays theirs. One that is new has no levels yet.
+    let may_be_probe = terminal.is_synthetic || terminal.levels.is_empty();
+    terminal.is_synthetic = may_be_probe && header.source != Source::Rum;
     terminal.levels.resize(levels, None);
     terminal.take_offset(header.offset_ms, header.received_at_ms)
 }

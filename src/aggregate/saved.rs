@@ -228,7 +228,7 @@ pub struct SavedTerminal {
     /// Whether the terminal's store was retired since the terminal last posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_retired: bool,
-    /// Whether a machine caused what the terminal last posted.
+    /// Whether a machine caused all that the terminal posted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_synthetic: bool,
     /// How many samples the terminal's batches hold, in sixteenths.

@@ -136,7 +136,7 @@ pub struct Terminal {
     pub(super) rows: HourRows,
     /// The terminal's store was retired and the terminal has not posted since: only its queues are kept.
     pub is_retired: bool,
-    /// Whether a machine caused what the terminal last posted: then it is no till that anybody misses.
+    /// Whether a machine caused all that the terminal posted: then it is no till that anybody misses.
     pub is_synthetic: bool,
     /// The terminal's number among those changed since the last cut; `None`: it has not changed.
     pub(super) changed: Option<u32>,
