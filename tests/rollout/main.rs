@@ -1,0 +1,18 @@
+//! What `src/rollout/` promises: the study's numbers, its properties, its verdicts, and how often it errs.
+//!
+//! | file | what |
+//! |---|---|
+//! | `vectors.rs`, `vectors.py` | the same numbers computed in another way, kept in `tests/fixtures/rollout.json` |
+//! | `properties.rs` | what holds for any stores |
+//! | `verdicts.rs` | one test for each rule |
+//! | `plan.rs` | the plan file and the command |
+//! | `fleet.rs` | a simulated fleet whose stores differ, drift and have bad days |
+//! | `simulation.rs` | how often a verdict errs in it |
+
+mod fleet;
+mod plan;
+mod properties;
+mod simulation;
+mod support;
+mod vectors;
+mod verdicts;
