@@ -84,11 +84,11 @@ fn comes_to(plan: &Plan, stores: usize) -> String {
     let mut text = plan.to_string();
     let compared = plan.compared();
     let looks = looks::LOOK_HOURS.map(|hours| hours.to_string()).join(", ");
-    let error = 100.0 * looks::ERROR;
+    let (fail, pass) = (100.0 * looks::FAIL_ERROR, 100.0 * looks::PASS_ERROR);
     let _written = write!(
         text,
         "\n# A step is looked at after {looks} h, then once a day. Over all its looks a good release fails with a\n\
-         # probability of at most {error} %, and one that is worse by the limit passes with at most {error} %. The levels\n\
+         # probability of at most {fail} %, and one that is worse by the limit passes with at most {pass} %. The levels\n\
          # are those of one metric:\n"
     );
     let percent = |level: f64| format!("{:.3} %", 100.0 * level);

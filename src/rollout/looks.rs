@@ -6,12 +6,25 @@
 /// Hours after the beginning of a step at which it is looked at; after the last of them once a day.
 pub const LOOK_HOURS: [u32; 6] = [1, 2, 4, 8, 12, 24];
 
-/// The probability with which a good release may fail over all looks of a step, and with which one that is worse by the
-/// limit may pass.
-pub const ERROR: f64 = 0.05;
+/// The probability with which a good release may fail over all looks of a step. A simulated good release fails far more
+/// rarely, because a failure also needs an estimate beyond the limit; the value is such that it does so even where stores
+/// are twice as noisy as assumed.
+pub const FAIL_ERROR: f64 = 0.025;
 
-/// The part of [`ERROR`] that the first look at which a pass is possible may use; later ones share the rest.
+/// The part of [`FAIL_ERROR`] of the first look. It has the most: a release that is clearly bad is to be found within the
+/// hour, when a store has the fewest values.
+const FAIL_FIRST: f64 = 0.28;
+/// The part of each of the other five, and of all days after them together.
+const FAIL_LATER: f64 = 0.12;
+
+/// The probability with which a release that is worse by the limit may pass over all looks of a step.
+pub const PASS_ERROR: f64 = 0.05;
+
+/// The part of [`PASS_ERROR`] that the first look at which a pass is possible may use; later ones share the rest.
 const PASS_FIRST: f64 = 0.8;
+
+/// The probability with which silence may be charged to a release by chance over all looks of a step.
+pub const SILENCE_ERROR: f64 = 0.05;
 
 const DAY_HOURS: u32 = 24;
 
@@ -47,23 +60,33 @@ impl Look {
             .unwrap_or_else(|| (self.0 - last + 1).saturating_mul(DAY_HOURS))
     }
 
-    /// The part of the error of a failure that this look may use: a seventh at each of the first six, and of the last
-    /// seventh half on the day after, then a quarter, an eighth and so on.
-    #[must_use]
-    pub fn fail_share(self) -> f64 {
-        let planned = LOOK_HOURS.len() as u32;
-        let seventh = 1.0 / f64::from(planned + 1);
-        match self.0.checked_sub(planned) {
-            None => seventh,
-            Some(later) => seventh * halved(later.saturating_add(1)),
-        }
-    }
-
     /// The level of a failure of one of `compared` metrics at this look. The error is divided among them, because one is
-    /// enough to fail.
+    /// enough to fail. On the days after the first it is halved again and again.
     #[must_use]
     pub fn fail_level(self, compared: usize) -> f64 {
-        ERROR * self.fail_share() / compared.max(1) as f64
+        let part = match (self.0, self.days_later()) {
+            (0, _) => FAIL_FIRST,
+            (_, None) => FAIL_LATER,
+            (_, Some(days)) => FAIL_LATER * halved(days),
+        };
+        FAIL_ERROR * part / compared.max(1) as f64
+    }
+
+    /// The level at which silence fails at this look: a seventh of its error at each of the first six, and of the last
+    /// seventh half on the day after, then a quarter, an eighth and so on.
+    #[must_use]
+    pub fn silence_level(self) -> f64 {
+        let seventh = 1.0 / (LOOK_HOURS.len() + 1) as f64;
+        SILENCE_ERROR
+            * self
+                .days_later()
+                .map_or(seventh, |days| seventh * halved(days))
+    }
+
+    /// How many days after the first this look is, if it is one of those.
+    fn days_later(self) -> Option<u32> {
+        let last = LOOK_HOURS.len() as u32 - 1;
+        self.0.checked_sub(last).filter(|days| *days > 0)
     }
 
     /// The level of a pass at this look, of a step that lasts at least `minimum_hours`; `None` before that. It is not
@@ -73,9 +96,9 @@ impl Look {
         let first = Self::first_pass(minimum_hours);
         let later = self.0.checked_sub(first.0)?;
         Some(if later == 0 {
-            ERROR * PASS_FIRST
+            PASS_ERROR * PASS_FIRST
         } else {
-            ERROR * (1.0 - PASS_FIRST) * halved(later)
+            PASS_ERROR * (1.0 - PASS_FIRST) * halved(later)
         })
     }
 

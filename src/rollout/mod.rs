@@ -3,8 +3,8 @@
 //! **Promises**
 //! 1. A store is compared with its own week before, and its change with the changes of the other stores, by ranks. More
 //!    samples of few stores do not make a verdict surer than these stores can.
-//! 2. Looking again changes nothing between two planned looks, and over all looks of a step the shares of the error sum
-//!    up to no more than [`looks::ERROR`].
+//! 2. Looking again changes nothing between two planned looks, and over all looks of a step the shares of each error
+//!    sum up to no more than the whole (`looks.rs`).
 //! 3. A pass has to be shown: where there is too little to say, the answer is hold, with the reason.
 //! 4. Silence is judged first, so that a release on which terminals do not start is no good one.
 //! 5. Nothing here has a clock, does I/O or draws a number: the same evidence gives the same verdict, in whatever order

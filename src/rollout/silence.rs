@@ -2,7 +2,7 @@
 //! silence is judged before anything that was measured.
 
 use super::groups::Group;
-use super::looks::{ERROR, Look};
+use super::looks::Look;
 use super::probability::fisher_upper;
 
 /// Hours without a batch in which a terminal had some a week before, after which it is silent.
@@ -121,6 +121,6 @@ impl Counted {
     pub fn is_fail(&self, look: Look) -> bool {
         self.silent.len() as u64 >= SILENT_MIN
             && self.controls > 0
-            && self.chance() < ERROR * look.fail_share()
+            && self.chance() < look.silence_level()
     }
 }

@@ -153,10 +153,13 @@ def main():
                                        (30, 50, 0.5), (10, 50, 0.5), (200, 1000, 0.15)]]
     out["normal"] = [dict(p=p, z=NormalDist().inv_cdf(p)) for p in (1e-12, 1e-6, fail, 0.005, 0.04, 0.05, 0.2, 0.5, 0.7, 0.975, 0.999999)]
     out["student"] = [dict(upper=p, degrees=df, t=student(p, df)) for p in (fail, 0.025, 0.05) for df in (1, 2, 3, 7, 8, 29, 49, 200)]
-    # Exact fractions of all of the error: of a failure by look, of a pass from the first look on at which one is possible.
-    out["fail_shares"] = [[1, 7]] * 6 + [[1, 14], [1, 28], [1, 56]]
+    # The levels of the looks: of a failure of one of three metrics, of silence, and of a pass from the first look on at
+    # which one is possible.
+    later = [Fraction(1, 2), Fraction(1, 4), Fraction(1, 8)]
+    fails = [Fraction(28, 100)] + [Fraction(12, 100)] * 5 + [Fraction(12, 100) * part for part in later]
+    out["fail_levels"] = [float(Fraction(25, 1000) * part / 3) for part in fails]
+    out["silence_levels"] = [float(Fraction(5, 100) * part / 7) for part in [Fraction(1)] * 6 + later]
     out["pass_levels"] = [0.04, 0.005, 0.0025, 0.00125]
-    stores = [[rng.gauss(0, 0.3) + rng.gauss(0, 0.06) for _ in range(7)] for _ in range(50)]
     stores = [[base + rng.gauss(0, 0.06) + (0.7 if rng.random() < 0.02 else 0.0) for _ in range(7)] for base in normals(50, 0, 0.35)]
     edge, share = usual(stores)
     out["single"] = [dict(days=stores, edge=edge, share=share, changes=changes, far=far(changes, edge, share))

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use tillwatch::rollout::evidence::Count;
-use tillwatch::rollout::looks::ERROR;
 use tillwatch::rollout::probability::{
     binomial_upper, fisher_upper, normal_quantile, student_quantile,
 };
@@ -114,10 +113,12 @@ fn tails_and_quantiles_are_right() {
 
 #[test]
 fn looks_have_the_shares_of_the_error_that_the_method_gives_them() {
-    for (look, share) in (0_u32..).map(Look).zip(rows("fail_shares")) {
-        let share = share[0].as_f64().unwrap() / share[1].as_f64().unwrap();
-        is_close(look.fail_share(), share, 1e-12);
-        is_close(look.fail_level(3), ERROR * share / 3.0, 1e-12);
+    let looks = (0_u32..).map(Look);
+    for (look, level) in looks.clone().zip(rows("fail_levels")) {
+        is_close(look.fail_level(3), level.as_f64().unwrap(), 1e-12);
+    }
+    for (look, level) in looks.zip(rows("silence_levels")) {
+        is_close(look.silence_level(), level.as_f64().unwrap(), 1e-12);
     }
     for (number, level) in rows("pass_levels").iter().enumerate() {
         let look = Look(5 + u32::try_from(number).unwrap());
