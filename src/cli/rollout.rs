@@ -93,7 +93,8 @@ fn comes_to(plan: &Plan, stores: usize) -> String {
     );
     let percent = |level: f64| format!("{:.3} %", 100.0 * level);
     let first_pass = Look::first_pass(plan.minimum_hours);
-    let shown = (looks::LOOK_HOURS.len() as u32 + 1).max(first_pass.0 + 2);
+    // Up to the day after the one on which a pass is possible first.
+    let shown = Look::first_pass(25).max(Look::after(Some(first_pass))).0 + 1;
     let rows: Vec<Vec<String>> = (0..shown)
         .map(Look)
         .map(|look| {

@@ -202,6 +202,7 @@ impl Default for Plan {
             (
                 "errors",
                 RatioCriterion {
+                    // Nobody says when errors call for a rollback: ten times what is green.
                     green: 0.001,
                     rollback: Some(0.01),
                     is_success: false,

@@ -7,7 +7,9 @@ use super::evidence::{Evidence, Store};
 use super::groups::Group;
 use super::looks::Look;
 use super::ranks::Levels;
-use super::verdict::{Judgement, Method, Note, Reason, Verdict};
+use super::reason::Reason;
+use super::verdict::{Finding, Judgement, Method, Note, Verdict};
+use super::{shares, values};
 
 /// The hours after which most of a step's terminals must have the release.
 const ADOPTION_HOURS: u32 = 24;
@@ -52,21 +54,10 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Judgement {
         });
         return judgement;
     }
-    if let Some(look) = evidence.look {
-        let values = plan.values.iter();
-        judgement.findings = values
-            .map(|(metric, criterion)| compare::values(metric, criterion, &groups))
-            .chain(
-                plan.ratios
-                    .iter()
-                    .map(|(metric, criterion)| compare::shares(metric, criterion, &groups)),
-            )
-            .chain([compare::volume(&groups)])
-            .collect();
-        judgement.reasons = failures(plan, evidence, &judgement, Some(look));
-    } else {
-        judgement.reasons = failures(plan, evidence, &judgement, None);
+    if evidence.look.is_some() {
+        judgement.findings = findings(plan, &groups);
     }
+    judgement.reasons = failures(plan, evidence, &judgement);
     if !judgement.reasons.is_empty() {
         judgement.verdict = Verdict::Fail;
         return judgement;
@@ -78,6 +69,18 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Judgement {
         Verdict::Hold
     };
     judgement
+}
+
+/// Every metric of the plan, and the volume.
+fn findings(plan: &Plan, groups: &Groups<'_>) -> Vec<Finding> {
+    let values = plan.values.iter();
+    let values = values.map(|(metric, criterion)| values::values(metric, criterion, groups));
+    let shares = plan.ratios.iter();
+    let shares = shares.map(|(metric, criterion)| shares::shares(metric, criterion, groups));
+    values
+        .chain(shares)
+        .chain([compare::volume(groups)])
+        .collect()
 }
 
 /// Sorts the stores, and says which of them need a word.
@@ -133,12 +136,7 @@ fn groups_of<'a>(plan: &Plan, evidence: &'a Evidence) -> (Groups<'a>, Vec<(Strin
 }
 
 /// All that ends the rollout.
-fn failures(
-    plan: &Plan,
-    evidence: &Evidence,
-    judgement: &Judgement,
-    look: Option<Look>,
-) -> Vec<Reason> {
+fn failures(plan: &Plan, evidence: &Evidence, judgement: &Judgement) -> Vec<Reason> {
     let incidents = plan.incidents.iter().filter_map(|(metric, most)| {
         let count = evidence.incidents.get(metric).copied().unwrap_or_default();
         (count > *most).then(|| Reason::Incident {
@@ -146,7 +144,8 @@ fn failures(
             count,
         })
     });
-    let silence = look
+    let silence = evidence
+        .look
         .filter(|look| evidence.silence.is_fail(*look))
         .map(|_| Reason::Silence {
             silent: evidence.silence.silent.len() as u64,

@@ -13,9 +13,9 @@ pub const FAIL_ERROR: f64 = 0.025;
 
 /// The part of [`FAIL_ERROR`] of the first look. It has the most: a release that is clearly bad is to be found within the
 /// hour, when a store has the fewest values.
-const FAIL_FIRST: f64 = 0.28;
+const FAIL_FIRST: f64 = 0.36;
 /// The part of each of the other five, and of all days after them together.
-const FAIL_LATER: f64 = 0.12;
+const FAIL_LATER: f64 = (1.0 - FAIL_FIRST) / 6.0;
 
 /// The probability with which a release that is worse by the limit may pass over all looks of a step.
 pub const PASS_ERROR: f64 = 0.05;
@@ -27,6 +27,10 @@ const PASS_FIRST: f64 = 0.8;
 pub const SILENCE_ERROR: f64 = 0.05;
 
 const DAY_HOURS: u32 = 24;
+/// The number of the last look of the first day.
+const LAST: u32 = 5;
+
+const _: () = assert!(LOOK_HOURS.len() == LAST as usize + 1);
 
 /// One of the planned looks, by its number from 0 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,12 +40,12 @@ impl Look {
     /// The latest look whose hours have passed, this many hours after the beginning of the step.
     #[must_use]
     pub fn latest(hours: u32) -> Option<Self> {
-        let last = LOOK_HOURS.len() as u32 - 1;
         if hours >= DAY_HOURS {
-            return Some(Self(last + hours / DAY_HOURS - 1));
+            return Some(Self(LAST + hours / DAY_HOURS - 1));
         }
-        let passed = LOOK_HOURS.iter().take_while(|look| **look <= hours);
-        (passed.count() as u32).checked_sub(1).map(Self)
+        let looks = (0_u32..).zip(LOOK_HOURS);
+        let passed = looks.take_while(|(_, look)| *look <= hours);
+        passed.last().map(|(number, _)| Self(number))
     }
 
     /// The look after this one; after none, the first.
@@ -53,11 +57,10 @@ impl Look {
     /// Hours from the beginning of the step to this look.
     #[must_use]
     pub fn hours(self) -> u32 {
-        let last = LOOK_HOURS.len() as u32 - 1;
         LOOK_HOURS
             .get(self.0 as usize)
             .copied()
-            .unwrap_or_else(|| (self.0 - last + 1).saturating_mul(DAY_HOURS))
+            .unwrap_or_else(|| (self.0 - LAST + 1).saturating_mul(DAY_HOURS))
     }
 
     /// The level of a failure of one of `compared` metrics at this look. The error is divided among them, because one is
@@ -76,7 +79,7 @@ impl Look {
     /// seventh half on the day after, then a quarter, an eighth and so on.
     #[must_use]
     pub fn silence_level(self) -> f64 {
-        let seventh = 1.0 / (LOOK_HOURS.len() + 1) as f64;
+        let seventh = 1.0 / f64::from(LAST + 2);
         SILENCE_ERROR
             * self
                 .days_later()
@@ -85,8 +88,7 @@ impl Look {
 
     /// How many days after the first this look is, if it is one of those.
     fn days_later(self) -> Option<u32> {
-        let last = LOOK_HOURS.len() as u32 - 1;
-        self.0.checked_sub(last).filter(|days| *days > 0)
+        self.0.checked_sub(LAST).filter(|days| *days > 0)
     }
 
     /// The level of a pass at this look, of a step that lasts at least `minimum_hours`; `None` before that. It is not

@@ -13,7 +13,7 @@
 //! | file | what |
 //! |---|---|
 //! | `criteria.rs` | what a rollout is judged by, and by default |
-//! | `plan.rs` | the plan file |
+//! | `plan.rs`, `plan_text.rs` | the plan file: read and checked, and written |
 //! | `looks.rs` | when is looked, and which share of the error each look has |
 //! | `windows.rs` | which hours are compared |
 //! | `groups.rs` | candidates, controls, mixed stores and those that moved back |
@@ -23,9 +23,10 @@
 //! | `within.rs` | mixed stores: the jackknife |
 //! | `single.rs` | single stores that are far off |
 //! | `silence.rs` | terminals that fell silent |
-//! | `compare.rs` | one metric |
+//! | `compare.rs` | the two groups, and how many samples they send |
+//! | `values.rs`, `shares.rs` | one duration or level, one share |
 //! | `judge.rs` | the verdict |
-//! | `verdict.rs` | what a verdict says |
+//! | `verdict.rs`, `reason.rs` | what a verdict says, and why it is no pass |
 //! | `explain.rs` | the same in ten lines |
 //!
 //! **Not here**: who gathers the evidence, when, and where verdicts are kept.
@@ -40,8 +41,12 @@ pub mod groups;
 mod judge;
 pub mod looks;
 mod plan;
+mod plan_text;
+mod shares;
+mod values;
 pub mod probability;
 pub mod ranks;
+pub mod reason;
 pub mod silence;
 pub mod single;
 pub mod verdict;
@@ -53,5 +58,6 @@ pub use evidence::Evidence;
 pub use judge::judge;
 pub use looks::Look;
 pub use plan::PlanError;
+pub use reason::Reason;
 pub use verdict::{Judgement, Verdict};
 pub use windows::Windows;

@@ -156,7 +156,8 @@ def main():
     # The levels of the looks: of a failure of one of three metrics, of silence, and of a pass from the first look on at
     # which one is possible.
     later = [Fraction(1, 2), Fraction(1, 4), Fraction(1, 8)]
-    fails = [Fraction(28, 100)] + [Fraction(12, 100)] * 5 + [Fraction(12, 100) * part for part in later]
+    rest = Fraction(64, 600)
+    fails = [Fraction(36, 100)] + [rest] * 5 + [rest * part for part in later]
     out["fail_levels"] = [float(Fraction(25, 1000) * part / 3) for part in fails]
     out["silence_levels"] = [float(Fraction(5, 100) * part / 7) for part in [Fraction(1)] * 6 + later]
     out["pass_levels"] = [0.04, 0.005, 0.0025, 0.00125]

@@ -4,9 +4,9 @@ use tillwatch::rollout::criteria::{RATIOS, RatioCriterion, ValueCriterion};
 use tillwatch::rollout::evidence::{Adoption, Values};
 use tillwatch::rollout::groups::{Group, History, Span, group_of, usual_release};
 use tillwatch::rollout::silence::{Heard, count, silent_since};
-use tillwatch::rollout::verdict::{Finding, Method, Note, Reason, State};
+use tillwatch::rollout::verdict::{Finding, Method, Note, State};
 use tillwatch::rollout::windows::{reached_ms, start_hour, step_reached, stores_of_step};
-use tillwatch::rollout::{Evidence, Judgement, Look, Plan, Verdict, Windows, judge};
+use tillwatch::rollout::{Evidence, Judgement, Look, Plan, Reason, Verdict, Windows, judge};
 use tillwatch_model::{Catalogue, Unit};
 
 use crate::support::{CANDIDATE, DAY, SYNC, evidence, plan, silent, store, values, with_shares};
