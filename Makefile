@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures
+.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -17,6 +17,9 @@ run: $(ENGINE) ## Run tillwatch with the embedded engine and a simulated fleet u
 
 demo: $(ENGINE) ## Run tillwatch and the example of a till in the browser until Ctrl-C
 	@scripts/demo.sh
+
+probe: ## Run the probe's four scenarios once at the till of `make demo`, which must be running (needs Chromium)
+	@scripts/probe.sh
 
 test: $(ENGINE) ## Run every test that needs only Rust, Node and npm
 	@scripts/test.sh

@@ -91,12 +91,36 @@ export function messagePack(value) {
   return Buffer.from(bytes);
 }
 
+/** The same batch with five errors, as a minified script reports them, and two drops. */
+function withEvents(of) {
+  const frame = (at) => ({ fn: "pay", module: "app.min.js", line: 1, col: 5120 + at });
+  const error = (at) => ({
+    k: "error",
+    t: of.sent_at_ms - 20_000 + at,
+    type: "TypeError",
+    message: `Cannot read properties of undefined (reading 'price') of line ${at} of order 4711`,
+    frames: Array.from({ length: 5 }, (_, index) => frame(index)),
+    count: 2,
+    connection: "online",
+  });
+  const drop = { t: of.sent_at_ms, samples: 230, reason: "quota" };
+  return { ...of, events: Array.from({ length: 5 }, (_, at) => error(at)), drops: [drop, drop] };
+}
+
 /** The formats that are measured. */
 const json = (value) => Buffer.from(JSON.stringify(value));
 const native = { path: "/v1/batches", status: 202, answer: '{"accepted":40,"duplicate":0,"rejected":0,"reasons":[]}' };
 const ofOtlp = { path: "/v1/metrics", status: 200, answer: "" };
 export const FORMATS = {
   json: { ...native, type: "application/json", encode: json },
+  // What a browser sends beside: the collector reads of it which browser it is.
+  json_browser: {
+    ...native,
+    type: "application/json",
+    encode: json,
+    head: "user-agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n",
+  },
+  json_events: { ...native, answer: native.answer.replace("40", "47"), type: "application/json", encode: (batch) => json(withEvents(batch)) },
   messagepack: { ...native, type: "application/msgpack", encode: messagePack },
   faro: { ...native, path: "/collect", type: "application/json", encode: (batch) => json(faro(batch)) },
   otlp_json: { ...ofOtlp, answer: "{}", type: "application/json", encode: (batch) => json(otlp(batch)) },
@@ -129,8 +153,8 @@ class Connection {
   }
 
   request(body) {
-    const { path, type } = this.format;
-    const head = `POST ${path} HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\n${this.head}content-length: ${body.length}\r\n\r\n`;
+    const { path, type, head: own = "" } = this.format;
+    const head = `POST ${path} HTTP/1.1\r\nhost: ${this.address}\r\ncontent-type: ${type}\r\n${own}${this.head}content-length: ${body.length}\r\n\r\n`;
     return Buffer.concat([Buffer.from(head), body]);
   }
 

@@ -6,13 +6,13 @@
 // instance on ALERTS (alerts carry the labels of their rules), the Loki rules.
 
 import * as limits from '../src/limits.mjs';
-import { MONITORING_SERIES, TABLES, knownSeries } from '../src/catalogue.mjs';
+import { MONITORING_SERIES, PROBE_SERIES, TABLES, knownSeries } from '../src/catalogue.mjs';
 import { UPCOMING_SERIES } from '../src/upcoming.mjs';
 
 const UNITS = new Set(['s', 'dthms', 'short', 'sishort', 'none', 'percentunit', 'bytes', 'decbytes', 'Bps', 'suffix:×']);
 const BUILT_IN = new Set(['__rate_interval', '__interval', '__range', '__timeFilter', '__fromTime', '__toTime', '__interval_s', '__all', '__conditionalAll', '__timeInterval', '__url_time_range', '__value', '__field', '__data']);
 /** Of other jobs than the board's. */
-const TARGET_FREE = new Set(['ALERTS', ...MONITORING_SERIES.keys()]);
+const TARGET_FREE = new Set(['ALERTS', ...MONITORING_SERIES.keys(), ...PROBE_SERIES.keys()]);
 const DESCRIPTION_LEAST = 25;
 
 /** All faults of a set of dashboards, by file name. */

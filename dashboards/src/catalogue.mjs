@@ -101,7 +101,7 @@ export function knownSeries() {
   // Recorded by alerts/rules/anomalies.yml.
   add('store:pos_bad_odds:times', 'gauge', 'metric', 'store_id');
   add('up', 'gauge');
-  for (const [name, of] of MONITORING_SERIES) series.set(name, of);
+  for (const [name, of] of [...MONITORING_SERIES, ...PROBE_SERIES]) series.set(name, of);
   return series;
 }
 
@@ -122,6 +122,25 @@ export const MONITORING_SERIES = new Map(
     ['alertmanager_notifications_failed_total', 'counter', 'integration'],
     ['scrape_duration_seconds', 'gauge'],
   ].map(([name, kind, ...labels]) => [name, { kind, labels: [...TARGET, ...labels] }]),
+);
+
+/** What a probe says of itself; probe/src/metrics.mjs declares it, and a test compares the two. */
+export const PROBE_SERIES = new Map(
+  [
+    ['pos_synthetic_runs_total', 'counter', 'scenario', 'result'],
+    ['pos_synthetic_last_run_result', 'gauge', 'scenario', 'result'],
+    ['pos_synthetic_last_run_timestamp_seconds', 'gauge', 'scenario'],
+    ['pos_synthetic_run_duration_seconds', 'gauge', 'scenario'],
+    ['pos_synthetic_steps_total', 'counter', 'scenario', 'step', 'result'],
+    ['pos_synthetic_step_duration_seconds', 'gauge', 'scenario', 'step'],
+    ['pos_synthetic_measured_seconds', 'gauge', 'scenario', 'measure'],
+    ['pos_synthetic_limit_seconds', 'gauge', 'scenario', 'measure'],
+    ['pos_synthetic_measured_bytes', 'gauge', 'scenario', 'measure'],
+    ['pos_synthetic_limit_bytes', 'gauge', 'scenario', 'measure'],
+    ['pos_synthetic_interval_seconds', 'gauge'],
+    ['pos_synthetic_waiting_batches', 'gauge'],
+    ['pos_synthetic_dropped_batches_total', 'counter'],
+  ].map(([name, kind, ...labels]) => [name, { kind, labels: [...TARGET, 'store_id', ...labels] }]),
 );
 
 /** Tables and views of the database with the columns dashboards may name. */

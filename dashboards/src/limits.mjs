@@ -13,6 +13,8 @@ export const UNUSUAL = [2.5];
 export const BASELINE = [1.1, 1.2];
 /** Refused logins of a store in five minutes that the alert calls a burst. */
 export const LOGIN_BURST = [20];
+/** The last run of a probe's scenario: over a limit, failed. */
+export const PROBE_RESULTS = [1, 2];
 /** Share of a budget on disk. */
 export const FULL = [0.5, 0.8];
 /** Age of the oldest epoch that waits for ClickHouse, seconds: twice the default seal, then an hour. */

@@ -281,13 +281,20 @@ async function sell() {
 
 async function bring() {
   if (!isReachable) await ask('/api/ping');
+  // What a till sold while it was offline is brought at once, a request at a time, and does not wait for the next look.
+  while (await bringSome());
+}
+
+/** Brings as many sales as a request may have. Says whether the server took any. */
+async function bringSome() {
   const sales = (await store.all('sales')).slice(0, SALES_PER_REQUEST);
-  if (!sales.length) return;
+  if (!sales.length) return false;
+  let taken;
   await sync.sync(async () => {
     const body = JSON.stringify({ sales });
     const response = await ask('/api/sales', body);
     if (!response.ok) throw new Error(`The server refused the sales with ${response.status}.`);
-    const { taken } = await response.json();
+    ({ taken } = await response.json());
     await store.remove('sales', taken);
     for (const { soldAt, isOffline } of sales) {
       sync.waited(Date.now() - soldAt);
@@ -296,6 +303,7 @@ async function bring() {
     return { items: sales.length, bytes: new Blob([body]).size };
   });
   await showPending();
+  return taken.length > 0;
 }
 
 /** Brings what waits to the shop's server, in one tab at a time. Without a network it stays where it is. */

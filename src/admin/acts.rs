@@ -80,15 +80,36 @@ pub(super) async fn retire(
             Json(json!({"store_id": store_id, "retired": true, "terminals": terminals}))
                 .into_response()
         }
-        Err(NotRetired::Unknown) => refused(
-            StatusCode::NOT_FOUND,
+        Err(why) => why.response(
             "unknown_store",
             "no store of this name has series; GET /api/v1/stores lists those that have",
         ),
-        Err(NotRetired::NotTaken) => refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "journal_unavailable",
-            "the journal did not take it; look at the collector's log, and try again",
+    }
+}
+
+/// Ends what is expected of a terminal. The act is durable when the request is answered.
+pub(super) async fn retire_terminal(
+    State(acts): State<Arc<Acts>>,
+    Extension(actor): Extension<Actor>,
+    Path((store_id, terminal_id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(response) = without_json(&headers) {
+        return response;
+    }
+    let retired = acts.retire_terminal(&store_id, &terminal_id).await;
+    if !matches!(retired, Err(NotRetired::Unknown)) {
+        let about = json!({"store": store_id, "terminal": terminal_id});
+        acts.note("terminal.retire", &actor, about, retired.is_ok());
+    }
+    match retired {
+        Ok(()) => {
+            Json(json!({"store_id": store_id, "terminal_id": terminal_id, "retired": true}))
+                .into_response()
+        }
+        Err(why) => why.response(
+            "unknown_terminal",
+            "the store has no terminal of this name, or it is retired; GET /api/v1/terminals?store_id= lists them",
         ),
     }
 }
@@ -151,12 +172,25 @@ pub(super) async fn accept_clock(
     }
 }
 
-/// Why a store was not retired.
+/// Why a store or a terminal was not retired.
 enum NotRetired {
-    /// The store has no series and no terminals.
+    /// There is none of this name that is not retired.
     Unknown,
     /// The journal did not take the act.
     NotTaken,
+}
+
+impl NotRetired {
+    fn response(self, code: &str, message: &str) -> Response {
+        match self {
+            Self::Unknown => refused(StatusCode::NOT_FOUND, code, message),
+            Self::NotTaken => refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "journal_unavailable",
+                "the journal did not take it; look at the collector's log, and try again",
+            ),
+        }
+    }
 }
 
 impl Acts {
@@ -191,16 +225,43 @@ impl Acts {
             return Err(NotRetired::Unknown);
         }
         let at_ms = self.clock.now_ms();
-        let act = Act::RetireStore { store_id, at_ms };
-        match self.desk.act(&act).await {
+        self.take(&Act::RetireStore { store_id, at_ms }).await?;
+        tracing::info!(store_id, terminals, "retired a store");
+        Ok(terminals)
+    }
+
+    /// Ends what is expected of a terminal.
+    async fn retire_terminal(&self, store_id: &str, terminal_id: &str) -> Result<(), NotRetired> {
+        let is_applied = self.wait_applied(self.desk.durable().0).await;
+        let (store, name) = (store_id.to_owned(), terminal_id.to_owned());
+        let look = move |aggregator: &Aggregator| {
+            let of_store = aggregator.terminals().of_store(&store)?;
+            of_store.get(&name).filter(|one| !one.is_retired).map(drop)
+        };
+        let is_known = self.holdings.ask(|holdings| holdings.read(look)).await;
+        if is_applied && is_known.is_none() {
+            return Err(NotRetired::Unknown);
+        }
+        let act = Act::RetireTerminal {
+            store_id,
+            terminal_id,
+            at_ms: self.clock.now_ms(),
+        };
+        self.take(&act).await?;
+        tracing::info!(store_id, terminal_id, "retired a terminal");
+        Ok(())
+    }
+
+    /// Has an act taken in, and waits until it shows.
+    async fn take(&self, act: &Act<'_>) -> Result<(), NotRetired> {
+        match self.desk.act(act).await {
             Ok(position) => {
-                tracing::info!(store_id, terminals, "retired a store");
-                // After this wait the next scrape is without the store.
+                // After this wait the next scrape knows of it.
                 let _is_late = self.wait_applied(position.0).await;
-                Ok(terminals)
+                Ok(())
             }
             Err(error) => {
-                tracing::warn!(store_id, %error, "a store could not be retired");
+                tracing::warn!(?act, %error, "the journal did not take an act");
                 Err(NotRetired::NotTaken)
             }
         }

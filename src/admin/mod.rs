@@ -8,7 +8,7 @@
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
-//! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
+//! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/stores/{store_id}/terminals/{terminal_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
 //!
 //! **Promises**
 //! 1. But for health, only requests that were meant for this listener are answered (`guard.rs`).
@@ -120,6 +120,10 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .with_state(admin.explainer);
     let told = Router::new()
         .route("/api/v1/stores/{store_id}/retire", post(acts::retire))
+        .route(
+            "/api/v1/stores/{store_id}/terminals/{terminal_id}/retire",
+            post(acts::retire_terminal),
+        )
         .route("/api/v1/seal", post(acts::seal))
         .route("/api/v1/clock/accept", post(acts::accept_clock))
         .with_state(admin.acts);

@@ -43,6 +43,11 @@ impl Aggregator {
         self.journal_ms = act.at_ms();
         match act {
             Act::RetireStore { store_id, .. } => self.retire_store(store_id),
+            Act::RetireTerminal {
+                store_id,
+                terminal_id,
+                ..
+            } => self.terminals.retire_one(store_id, terminal_id),
             Act::Unknown { .. } => self.totals.unknown_acts += 1,
             Act::Clock { at_ms, is_settled } => {
                 self.set_right(at_ms);

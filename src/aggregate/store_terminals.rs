@@ -91,13 +91,37 @@ impl StoreTerminals {
         mut change_one: impl FnMut(&mut Terminal) -> bool,
     ) {
         for (terminal_id, terminal) in &mut self.by_id {
-            if change_one(terminal) && terminal.changed.is_none() {
-                terminal.changed = u32::try_from(dirty.len()).ok();
-                dirty.push(TerminalKey {
-                    store_id: (*self.store_id).into(),
-                    terminal_id: terminal_id.clone(),
-                });
+            if change_one(terminal) {
+                note(&self.store_id, (terminal_id, terminal), dirty);
             }
         }
+    }
+
+    /// Changes one of its terminals, if there is one of this id.
+    pub(super) fn change_one(
+        &mut self,
+        terminal_id: &str,
+        dirty: &mut Chunks<TerminalKey>,
+        change: impl FnOnce(&mut Terminal),
+    ) {
+        if let Some(terminal) = self.by_id.get_mut(terminal_id) {
+            change(terminal);
+            note(&self.store_id, (terminal_id, terminal), dirty);
+        }
+    }
+}
+
+/// Notes that a terminal has changed, once between two cuts.
+fn note(
+    store_id: &str,
+    (terminal_id, terminal): (&str, &mut Terminal),
+    dirty: &mut Chunks<TerminalKey>,
+) {
+    if terminal.changed.is_none() {
+        terminal.changed = u32::try_from(dirty.len()).ok();
+        dirty.push(TerminalKey {
+            store_id: store_id.into(),
+            terminal_id: terminal_id.into(),
+        });
     }
 }

@@ -131,6 +131,19 @@ impl Terminals {
         });
     }
 
+    /// Keeps of one terminal only what tells a resend from a new batch. If it posts again, it is back.
+    pub fn retire_one(&mut self, store_id: &str, terminal_id: &str) {
+        let Some(place) = self.by_store.get(store_id) else {
+            return;
+        };
+        let store = &mut self.stores[*place];
+        let is_active = store.get(terminal_id).is_some_and(|one| !one.is_retired);
+        if is_active {
+            store.active -= 1;
+            store.change_one(terminal_id, &mut self.dirty, Terminal::retire);
+        }
+    }
+
     /// A store has no name of its own any more, and its number may be that of another one: what is left of its
     /// terminals is their queues, as after a restart.
     pub fn lose_name(&mut self, store_id: &str) {

@@ -112,11 +112,10 @@ impl Running {
             clickhouse: database.clickhouse.clone(),
             state: Arc::clone(&state),
             holdings: Arc::clone(&holdings),
-            source_maps: SourceMaps::of(&config.data.dir),
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
-        let query = stored.query(&catalogue, started.journal.keeper(), &watch);
+        let query = stored.query(&config, &catalogue, started.journal.keeper(), &watch);
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)?;
         let pages = Arc::new(Pages {
             recorder,
@@ -216,20 +215,25 @@ struct Stored {
     clickhouse: ClickHouse,
     state: Arc<State>,
     holdings: Arc<Holdings>,
-    source_maps: SourceMaps,
     world: World,
     /// Whether ClickHouse is the embedded engine, on the same processors.
     is_engine_here: bool,
 }
 
 impl Stored {
-    fn query(&self, catalogue: &Arc<Catalogue>, journal: Keeper, watch: &Arc<Watch>) -> Arc<Query> {
+    fn query(
+        &self,
+        config: &Config,
+        catalogue: &Arc<Catalogue>,
+        journal: Keeper,
+        watch: &Arc<Watch>,
+    ) -> Arc<Query> {
         let sources = Sources {
             catalogue: Arc::clone(catalogue),
             holdings: Arc::clone(&self.holdings),
             state: Arc::clone(&self.state),
             clickhouse: self.clickhouse.clone(),
-            source_maps: self.source_maps.clone(),
+            source_maps: SourceMaps::of(&config.data.dir),
             merge_bytes_max: MERGE_BYTES_MAX,
             jobs: query::jobs(),
             is_engine_here: self.is_engine_here,

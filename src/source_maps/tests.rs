@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -190,7 +190,7 @@ fn only_so_many_releases_are_kept_and_the_oldest_go() {
         let path = folder.path().join("source_maps").join(release.to_string());
         fs::create_dir_all(&path).unwrap();
         let age = Duration::from_secs(1_000 - release as u64);
-        let at = SystemTime::now() - age;
+        let at = UNIX_EPOCH + Duration::from_secs(1_000_000_000) - age;
         fs::File::open(&path).unwrap().set_modified(at).unwrap();
     }
     let added = maps.add("new", &build()).unwrap();

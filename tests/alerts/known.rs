@@ -1,5 +1,5 @@
 //! Every series that may be named: from the catalogue, from the collector's own list, from recording
-//! rules, and what Prometheus and Alertmanager say of themselves.
+//! rules, and what Prometheus, Alertmanager and probes say of themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,6 +142,27 @@ const OF_MONITORING: &[(&str, &[&str])] = &[
     ("alertmanager_notifications_failed_total", &["integration"]),
 ];
 
+/// What a probe says of what it found, each of a store. `probe/src/metrics.mjs` declares it, and `tests/stack/probe.sh`
+/// asks a probe for it.
+const OF_PROBE: &[(&str, &[&str])] = &[
+    ("pos_synthetic_runs_total", &["scenario", "result"]),
+    ("pos_synthetic_last_run_result", &["scenario", "result"]),
+    ("pos_synthetic_last_run_timestamp_seconds", &["scenario"]),
+    ("pos_synthetic_run_duration_seconds", &["scenario"]),
+    ("pos_synthetic_steps_total", &["scenario", "step", "result"]),
+    ("pos_synthetic_step_duration_seconds", &["scenario", "step"]),
+    ("pos_synthetic_measured_seconds", &["scenario", "measure"]),
+    ("pos_synthetic_limit_seconds", &["scenario", "measure"]),
+    ("pos_synthetic_measured_bytes", &["scenario", "measure"]),
+    ("pos_synthetic_limit_bytes", &["scenario", "measure"]),
+    ("pos_synthetic_interval_seconds", &[]),
+    ("pos_synthetic_waiting_batches", &[]),
+    ("pos_synthetic_dropped_batches_total", &[]),
+];
+
+/// How a run or a step of a probe ends.
+const PROBE_RESULTS: &[&str] = &["ok", "over_limit", "failed"];
+
 /// Every series that an expression may name.
 pub fn series(groups: &[Group]) -> Known {
     let mut known = Known::new();
@@ -155,6 +176,14 @@ pub fn series(groups: &[Group]) -> Known {
         let labels = labels
             .iter()
             .map(|label| ((*label).to_owned(), Values::Any));
+        known.insert((*name).to_owned(), labels.collect());
+    }
+    for (name, labels) in OF_PROBE {
+        let labels = ["store_id"].iter().chain(*labels);
+        let labels = labels.map(|label| match *label {
+            "result" => ("result".to_owned(), one_of(PROBE_RESULTS)),
+            label => (label.to_owned(), Values::Any),
+        });
         known.insert((*name).to_owned(), labels.collect());
     }
     let metrics: Vec<String> = Catalogue::default()

@@ -88,6 +88,14 @@ fn histogram<'a>(segments: impl Iterator<Item = &'a Vec<u32>>, factor: f64) -> S
     SparseHistogram::from_parts(indices, counts)
 }
 
+/// What a store keeps from day to day.
+struct Habit<'a> {
+    own: f64,
+    terminals: &'a [f32],
+    rate: f64,
+    body: &'a [f32],
+}
+
 /// What all stores have in common on the days of one run.
 pub struct Fleet {
     sizes: Vec<usize>,
@@ -192,10 +200,16 @@ impl Fleet {
         let own = 0.35 * normal(random);
         #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
         let terminals: Vec<f32> = (0..size).map(|_| (0.15 * normal(random)) as f32).collect();
+        let habit = Habit {
+            own,
+            terminals: &terminals,
+            rate: measure.rate,
+            body,
+        };
         let mut before = vec![vec![0_u32; BINS]; LOOK_HOURS.len()];
         let mut days = Vec::new();
         for day in 0..DAYS_BEFORE {
-            let today = self.day(random, day, own, &terminals, measure, body);
+            let today = self.day(random, day, &habit);
             let whole = histogram(today.iter(), 1.0);
             days.push(tillwatch::rollout::evidence::p95_of(&whole));
             for (sum, segment) in before.iter_mut().zip(&today) {
@@ -209,19 +223,18 @@ impl Fleet {
                 .map(|look| histogram(before[..=look].iter(), 1.0))
                 .collect(),
             days,
-            now: self.day(random, DAYS_BEFORE, own, &terminals, measure, body),
+            now: self.day(random, DAYS_BEFORE, &habit),
         }
     }
 
-    fn day(
-        &self,
-        random: &mut fastrand::Rng,
-        day: usize,
-        own: f64,
-        terminals: &[f32],
-        measure: &Measure,
-        body: &[f32],
-    ) -> Vec<Vec<u32>> {
+    /// One day of a store, by segment.
+    fn day(&self, random: &mut fastrand::Rng, day: usize, habit: &Habit<'_>) -> Vec<Vec<u32>> {
+        let Habit {
+            own,
+            terminals,
+            rate,
+            body,
+        } = habit;
         let of_day = own + 0.06 * self.noise * normal(random);
         let of_store = drift(random, 0.10 * self.noise, 0.90);
         let incident = (random.f64() < 0.03).then(|| {
@@ -229,10 +242,10 @@ impl Fleet {
             (start..start + length, 0.3 + 0.7 * random.f64())
         });
         let mut segments = vec![vec![0_u32; BINS]; LOOK_HOURS.len()];
-        for slot in 0..SLOTS {
+        let drifts = of_store.iter().zip(&self.drift[day]);
+        for (slot, (of_store, of_fleet)) in drifts.enumerate() {
             let load = load(slot);
-            let mut level =
-                of_day + of_store[slot] + self.drift[day][slot] + 0.10 * (load - 1.0) - LOG_MIN;
+            let mut level = of_day + of_store + of_fleet + 0.10 * (load - 1.0) - LOG_MIN;
             if let Some((slots, slower)) = &incident
                 && slots.contains(&slot)
             {
@@ -240,7 +253,7 @@ impl Fleet {
             }
             let at = LOOK_HOURS.iter().position(|hours| slot < hours * 4);
             let segment = &mut segments[at.unwrap()];
-            let count = poisson(random, terminals.len() as f64 * measure.rate / 4.0 * load);
+            let count = poisson(random, terminals.len() as f64 * rate / 4.0 * load);
             #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
             let level = level as f32;
             for _ in 0..count {

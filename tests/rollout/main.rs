@@ -8,11 +8,21 @@
 //! | `plan.rs` | the plan file and the command |
 //! | `fleet.rs` | a simulated fleet whose stores differ, drift and have bad days |
 //! | `simulation.rs` | how often a verdict errs in it |
+//! | `support.rs` | evidence by hand |
+//!
+//! The modules are marked as tests, so that their helpers may panic as tests may.
 
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
 mod plan;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
 mod simulation;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
 mod verdicts;

@@ -9,6 +9,7 @@ use crate::journal_record_v1::RecordError;
 const VERSION: u8 = 2;
 const RETIRE_STORE: u8 = 1;
 const CLOCK: u8 = 2;
+const RETIRE_TERMINAL: u8 = 3;
 
 /// What an operator did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,15 @@ pub enum Act<'a> {
         /// The shop.
         store_id: &'a str,
         /// When the store was retired, Unix ms.
+        at_ms: i64,
+    },
+    /// The terminal is gone: nothing is expected of it, until it posts again.
+    RetireTerminal {
+        /// The shop.
+        store_id: &'a str,
+        /// The terminal in the store.
+        terminal_id: &'a str,
+        /// When the terminal was retired, Unix ms.
         at_ms: i64,
     },
     /// The clock was trusted: later times that are noted anywhere were noted when it was wrong.
@@ -44,6 +54,7 @@ impl Act<'_> {
     pub fn at_ms(&self) -> i64 {
         match self {
             Self::RetireStore { at_ms, .. }
+            | Self::RetireTerminal { at_ms, .. }
             | Self::Clock { at_ms, .. }
             | Self::Unknown { at_ms, .. } => *at_ms,
         }
@@ -59,8 +70,18 @@ pub fn is_act(payload: &[u8]) -> bool {
 /// Writes an act.
 #[must_use]
 pub fn encode(act: &Act<'_>) -> Vec<u8> {
+    let of_terminal;
     let (kind, body): (u8, &[u8]) = match act {
         Act::RetireStore { store_id, .. } => (RETIRE_STORE, store_id.as_bytes()),
+        Act::RetireTerminal {
+            store_id,
+            terminal_id,
+            ..
+        } => {
+            // No name has it in it.
+            of_terminal = format!("{store_id}\0{terminal_id}");
+            (RETIRE_TERMINAL, of_terminal.as_bytes())
+        }
         Act::Clock { is_settled, .. } => (CLOCK, if *is_settled { &[1] } else { &[0] }),
         Act::Unknown { kind, body, .. } => (*kind, body),
     };
@@ -90,6 +111,16 @@ pub fn decode(payload: &[u8]) -> Result<Act<'_>, RecordError> {
             let store_id = std::str::from_utf8(body);
             let store_id = store_id.map_err(|_not_utf8| RecordError::Field("store_id"))?;
             Ok(Act::RetireStore { store_id, at_ms })
+        }
+        RETIRE_TERMINAL => {
+            let names = std::str::from_utf8(body).ok();
+            let names = names.and_then(|names| names.split_once('\0'));
+            let (store_id, terminal_id) = names.ok_or(RecordError::Field("terminal"))?;
+            Ok(Act::RetireTerminal {
+                store_id,
+                terminal_id,
+                at_ms,
+            })
         }
         CLOCK => {
             let [settled] = *body else {
@@ -126,6 +157,18 @@ mod tests {
         for end in 0..10 {
             assert!(decode(&bytes[..end]).is_err(), "{end} bytes");
         }
+        let act = Act::RetireTerminal {
+            store_id: "store-017",
+            terminal_id: "till-3",
+            at_ms: 1_763_683_200_123,
+        };
+        let bytes = encode(&act);
+        let mut expected = vec![2, 3];
+        expected.extend_from_slice(&1_763_683_200_123_i64.to_le_bytes());
+        expected.extend_from_slice(b"store-017\0till-3");
+        assert_eq!(bytes, expected);
+        assert_eq!(decode(&bytes), Ok(act));
+        assert!(decode(&bytes[..19]).is_err());
         let act = Act::Clock {
             at_ms: 1_763_683_200_123,
             is_settled: true,

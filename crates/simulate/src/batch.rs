@@ -6,6 +6,9 @@
 use std::io::Write as _;
 
 use tillwatch_model::{Connection, Metric, SparseHistogram, Unit};
+use uuid::Uuid;
+
+use crate::app_errors::AppError;
 
 /// The bits of a reading that hold its value: past every metric's range.
 const VALUE_BITS: u32 = 56;
@@ -32,6 +35,47 @@ impl Reading {
     }
 }
 
+/// What a batch says beside its values: what is true of the terminal once the batch is acknowledged. Times are true ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// An error happened.
+    Error {
+        /// Which.
+        fingerprint: u64,
+        /// When, Unix ms.
+        t_ms: i64,
+        /// How often.
+        count: u64,
+    },
+    /// The terminal has said which batches it dropped: these and those between.
+    Dropped {
+        /// The first number.
+        from: u64,
+        /// The last number.
+        to: u64,
+    },
+    /// So many transactions wait.
+    Pending {
+        /// At what time, Unix ms.
+        t_ms: i64,
+        /// How many.
+        transactions: u64,
+    },
+    /// So many transactions were given up.
+    GivenUp(u64),
+}
+
+/// Batches that a terminal says it has dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drop {
+    /// The first number.
+    pub from: u64,
+    /// The last number.
+    pub to: u64,
+    /// How many samples they held.
+    pub samples: u64,
+}
+
 /// What a terminal posts at once, and keeps until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -47,6 +91,8 @@ pub struct Batch {
     pub is_live: bool,
     /// Every value in the batch, also those inside histograms.
     pub readings: Box<[Reading]>,
+    /// What the batch says beside them.
+    pub notes: Box<[Note]>,
     /// The JSON object without its opening brace.
     content: Box<[u8]>,
 }
@@ -64,7 +110,8 @@ impl Batch {
 
     /// Memory the batch takes until it is acknowledged.
     pub fn held_bytes(&self) -> u64 {
-        (size_of::<Self>() + self.content.len() + size_of_val(&*self.readings)) as u64
+        let lists = size_of_val(&*self.readings) + size_of_val(&*self.notes);
+        (size_of::<Self>() + self.content.len() + lists) as u64
     }
 
     /// What does not change from attempt to attempt.
@@ -129,6 +176,9 @@ pub struct Builder {
     content: Vec<u8>,
     readings: Vec<Reading>,
     histograms: Vec<u8>,
+    events: Vec<u8>,
+    drops: Vec<u8>,
+    notes: Vec<Note>,
     has_samples: bool,
 }
 
@@ -148,6 +198,9 @@ impl Builder {
             content,
             readings: Vec::with_capacity(64),
             histograms: Vec::new(),
+            events: Vec::new(),
+            drops: Vec::new(),
+            notes: Vec::new(),
             has_samples: false,
         }
     }
@@ -212,12 +265,54 @@ impl Builder {
         out.push(b'}');
     }
 
+    /// Says something beside the values.
+    pub fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// Adds an error that happened so often: one sample of the metric at this position.
+    pub fn error(&mut self, position: usize, error: &AppError, at: Moment, count: u64) {
+        let out = &mut self.events;
+        out.extend_from_slice(if out.is_empty() { b"{" } else { b",{" });
+        put(
+            out,
+            format_args!(
+                "\"k\":\"error\",\"t\":{},\"fingerprint\":\"{:016x}\",\"type\":\"{}\",\"message\":\"{}\",\
+                 \"frames\":[{{\"fn\":\"{}\",\"module\":\"app.js\",\"line\":1,\"col\":5120}}],\"count\":{count}",
+                at.t_ms, error.fingerprint, error.type_name, error.message, error.function
+            ),
+        );
+        put_dimensions(out, error.label, at.connection);
+        out.push(b'}');
+        self.readings.push(Reading::new(position, count));
+    }
+
+    /// Says which batches of a queue will never come: one sample of the metric at this position.
+    pub fn dropped(&mut self, position: usize, queue: Uuid, dropped: &Drop, t_ms: i64) {
+        let Drop { from, to, samples } = *dropped;
+        let out = &mut self.drops;
+        out.extend_from_slice(if out.is_empty() { b"{" } else { b",{" });
+        put(
+            out,
+            format_args!(
+                "\"queue\":\"{queue}\",\"from\":{from},\"to\":{to},\"samples\":{samples},\"reason\":\"quota\",\"t\":{t_ms}}}"
+            ),
+        );
+        self.readings.push(Reading::new(position, samples));
+        self.note(Note::Dropped { from, to });
+    }
+
     /// The batch.
     pub fn finish(mut self) -> Batch {
         self.content.push(b']');
-        if !self.histograms.is_empty() {
-            self.content.extend_from_slice(b",\"histograms\":[");
-            self.content.extend_from_slice(&self.histograms);
+        let lists = [
+            ("histograms", &self.histograms),
+            ("events", &self.events),
+            ("drops", &self.drops),
+        ];
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            put(&mut self.content, format_args!(",\"{key}\":["));
+            self.content.extend_from_slice(list);
             self.content.push(b']');
         }
         self.content.push(b'}');
@@ -228,6 +323,7 @@ impl Builder {
             intended_ms: None,
             is_live: false,
             readings: self.readings.into_boxed_slice(),
+            notes: self.notes.into_boxed_slice(),
             content: self.content.into_boxed_slice(),
         }
     }
@@ -336,6 +432,35 @@ mod tests {
             (batch.readings[1].metric(), batch.readings[1].recorded()),
             (3, 250)
         );
+    }
+
+    #[test]
+    fn errors_and_drops_are_written_as_the_format_says() {
+        let mut builder = Builder::new(b"\"v\":1,\"seq\":", 9, "s", 0);
+        builder.error(30, &AppError::new_one(0xab), AT, 2);
+        let queue = Uuid::from_u128(7);
+        let dropped = Drop {
+            from: 4,
+            to: 6,
+            samples: 120,
+        };
+        builder.dropped(36, queue, &dropped, AT.t_ms);
+        let batch = builder.finish();
+        let json: serde_json::Value =
+            serde_json::from_slice(&request_body(&[&batch], None)).unwrap();
+        let event = &json["events"][0];
+        assert_eq!(event["fingerprint"], "00000000000000ab");
+        assert_eq!(
+            (&event["count"], &event["connection"]),
+            (&2.into(), &"offline".into())
+        );
+        let said = serde_json::json!({"queue": queue.to_string(), "from": 4, "to": 6, "samples": 120,
+            "reason": "quota", "t": AT.t_ms});
+        assert_eq!(json["drops"], serde_json::json!([said]));
+        // Each weighs one sample, and counts as many of its metric.
+        let counted: Vec<u64> = batch.readings.iter().map(|one| one.recorded()).collect();
+        assert_eq!(counted, [2, 120]);
+        assert_eq!(*batch.notes, [Note::Dropped { from: 4, to: 6 }]);
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::future::Future;
 use tillwatch_model::time::wall_ms;
 use tokio::task::JoinError;
 
+use crate::claims::{Judge, Span};
 use crate::client::{Client, ClientError};
 use crate::compare::Comparer;
 use crate::driver::Fleet;
 use crate::ledger::{EXACT_VALUES_MAX, Keep, Ledger};
-use crate::measure::World;
 use crate::query::QueryError;
 use crate::queues::{Queues, QueuesError};
 use crate::scenario::{CollectorError, PageError};
+use crate::world::World;
 use crate::{Options, Report};
 
 /// Why a run could not be made.
@@ -53,6 +54,7 @@ pub struct Run {
     pub fleet: Fleet,
     client: Client,
     comparer: Option<Comparer>,
+    judge: Option<Judge>,
 }
 
 impl Run {
@@ -84,10 +86,16 @@ impl Run {
             (None, Some(file)) => Queues::take(file, run_id, options.terminals as usize)?,
             (None, None) => Queues::new(run_id),
         };
+        let fleet = Fleet::new(options, queues, world, ledger);
+        let judge = match &options.admin_url {
+            Some(url) => Some(Box::pin(Judge::start(url, options, fleet.span())).await?),
+            None => None,
+        };
         Ok(Self {
-            fleet: Fleet::new(options, queues, world, ledger),
+            fleet,
             client,
             comparer,
+            judge,
         })
     }
 
@@ -108,8 +116,19 @@ impl Run {
         self.fleet.report(options)
     }
 
-    /// Adds what the collector made of the run, if the collector can be asked.
-    pub async fn compare(&mut self, report: &mut Report, ended_ms: i64) {
+    /// Adds what the collector made of the run and what it claims, if the collector can be asked.
+    pub async fn compare(&mut self, report: &mut Report, options: &Options, ended_ms: i64) {
+        // First, because the longer nobody reports, the more may be called silent.
+        if let Some(judge) = self.judge.take() {
+            let span = Span {
+                end_ms: ended_ms,
+                ..self.fleet.span()
+            };
+            match Box::pin(judge.finish(&report.truth, options, span)).await {
+                Ok(claims) => report.claimed(claims),
+                Err(error) => report.not_compared(&error, error.source()),
+            }
+        }
         if let Some(comparer) = self.comparer.take() {
             let fleet = &self.fleet;
             match comparer.finish(&fleet.world, &fleet.ledger, ended_ms).await {

@@ -14,8 +14,8 @@ use tillwatch_model::{Kind, Metric, Quantile};
 use crate::Options;
 use crate::fleet::store_ids;
 use crate::ledger::{Ledger, Summary};
-use crate::measure::World;
 use crate::query::{AHEAD_MS, Found, Point, QUANTILES, Query, QueryError};
+use crate::world::World;
 
 /// How often is asked whether everything is there.
 const POLL: Duration = Duration::from_millis(500);

@@ -8,16 +8,18 @@ use std::time::Duration;
 use tillwatch_model::time::{millis, wall_ms};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::claims::Span;
 use crate::client::{Answer, Client};
 use crate::clock::RunClock;
 use crate::ledger::Ledger;
-use crate::measure::World;
 use crate::muster::muster;
 use crate::options::End;
 use crate::progress::Progress;
 use crate::queues::{Place, Queues};
 use crate::tally::Tally;
 use crate::terminal::{Books, Phase, Rules, Terminal};
+use crate::truth::Truth;
+use crate::world::World;
 use crate::{Options, Report};
 
 /// The longest sleep when nothing is due.
@@ -184,6 +186,7 @@ impl Fleet {
         for index in 0..self.terminals.len() {
             if let Some(terminal) = self.terminals.get_mut(index) {
                 terminal.come_back(now_ms);
+                terminal.let_go(u64::MAX);
             }
             self.schedule(index);
         }
@@ -347,6 +350,20 @@ impl Fleet {
             .collect()
     }
 
+    /// What really happened.
+    pub fn truth(&self) -> Truth {
+        let terminals = self.terminals.iter();
+        Truth::of(terminals.map(|terminal| (terminal.profile(), terminal.story())))
+    }
+
+    /// When the run was so far, simulated.
+    pub fn span(&self) -> Span {
+        Span {
+            begin_ms: self.rules.pace.begin_ms(),
+            end_ms: self.clock.now_ms(),
+        }
+    }
+
     /// What happened; from now on every batch still held is in doubt.
     pub fn report(&mut self, options: &Options) -> Report {
         let mut held = 0;
@@ -359,12 +376,15 @@ impl Fleet {
             }
         }
         self.tally.earlier.take(&mut self.tally.recent);
-        Report::new(
+        let truth = self.truth();
+        let mut report = Report::new(
             options,
             self.queues.run_id.clone(),
             self.clock.elapsed(),
             held,
             &mut self.tally,
-        )
+        );
+        report.truth = truth;
+        report
     }
 }

@@ -91,7 +91,7 @@ impl Options {
             (
                 self.trouble
                     .iter()
-                    .any(|trouble| trouble.store > self.stores),
+                    .any(|trouble| trouble.store > Some(self.stores)),
                 "--trouble",
                 "must be in a store of the fleet",
             ),

@@ -7,11 +7,11 @@ use tillwatch_model::time::millis;
 use uuid::Uuid;
 
 use crate::Options;
-use crate::options::OFFLINE_MAX;
+use crate::options::{End, OFFLINE_MAX};
 use crate::queues::Queues;
 use crate::random::{derive_seed, normal};
 use crate::rollout::{canaries, wanted};
-use crate::trouble::TroubleKind;
+use crate::trouble::{Spot, TroubleKind};
 use crate::values::even_normals;
 
 /// How much of a value is the store's, the terminal's, and chance; the squares sum to 1, so that the
@@ -28,6 +28,8 @@ const ALIAS_EVERY: u32 = 7;
 /// What stays the same about one terminal for the whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
+    /// The terminal's position in the fleet.
+    pub number: usize,
     /// The position of the terminal's store in the fleet.
     pub store: usize,
     /// The name of the terminal's store.
@@ -50,6 +52,8 @@ pub struct Profile {
     pub slowdown: [f64; 2],
     /// What is wrong in its store, and how long after the beginning of the run, ms.
     pub troubles: Vec<(i64, TroubleKind)>,
+    /// The fingerprints of errors that nobody has seen before, and from when on it reports them, ms.
+    pub new_errors: Vec<(i64, u64)>,
     /// What the terminal's clock is ahead of the true time, ms.
     pub clock_ahead_ms: i64,
     /// Whether its requests say when they are sent, so that a wrong clock can be corrected.
@@ -128,12 +132,7 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
             let next_release = canary_from_ms
                 .filter(|from_ms| *from_ms != 0)
                 .map(|from_ms| (from_ms, options.release_canary.clone()));
-            let troubles = options.trouble.iter();
-            let tills = options.terminals.saturating_sub(number % options.stores);
-            let tills = tills.div_ceil(options.stores);
-            let troubles = troubles.filter(|one| one.store as usize == store + 1);
-            let of_till = |kind: TroubleKind| kind.is_of(number / options.stores, tills);
-            let troubles = troubles.filter(|one| of_till(one.kind));
+            let plight = plight(options, queues, number);
             let own = derive_seed(options.seed, &format!("terminal {number}"));
             let clock = Clock::draw(&mut rng, options, is_skewed);
             let late_ms = is_late.then(|| offline_before_ms(&mut rng));
@@ -146,6 +145,7 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
             let place = queues.places.get(number as usize).copied();
             let place = place.unwrap_or_default();
             Profile {
+                number: number as usize,
                 store,
                 store_id: stores.get(store).cloned().unwrap_or_default(),
                 terminal_id: format!("till-{}", number / options.stores + 1),
@@ -157,7 +157,8 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
                     + TERMINAL_WEIGHT * terminal_z,
                 chance,
                 slowdown: [slowdown, canary_slowdown],
-                troubles: troubles.map(|one| (one.from_ms, one.kind)).collect(),
+                troubles: plight.troubles,
+                new_errors: plight.new_errors,
                 clock_ahead_ms: clock.ahead_ms,
                 is_stamped: clock.is_stamped,
                 rejected_as: clock.rejected_as(),
@@ -167,6 +168,49 @@ pub fn profiles(options: &Options, queues: &Queues) -> Vec<Profile> {
             }
         })
         .collect()
+}
+
+/// What goes wrong with one terminal.
+struct Plight {
+    troubles: Vec<(i64, TroubleKind)>,
+    new_errors: Vec<(i64, u64)>,
+}
+
+/// How long something that spreads takes in a run without an end, ms.
+const SPREAD_MS: i64 = 10 * 60_000;
+
+fn plight(options: &Options, queues: &Queues, number: u32) -> Plight {
+    let (store, till) = (number % options.stores, number / options.stores);
+    let tills = options.terminals.saturating_sub(store);
+    let spot = Spot {
+        store,
+        stores: options.stores,
+        till,
+        tills: tills.div_ceil(options.stores),
+    };
+    let mut plight = Plight {
+        troubles: Vec::new(),
+        new_errors: Vec::new(),
+    };
+    // A fleet that goes on with its queues has the errors of its earlier runs behind it.
+    let first_seq = queues.places.first().map_or(0, |place| place.next_seq);
+    for (place, trouble) in options.trouble.iter().enumerate() {
+        let spread_ms = match options.end() {
+            End::After(length) => (millis(length) - trouble.from_ms).max(0) / 2,
+            End::Batches(_) | End::Never => SPREAD_MS,
+        };
+        let Some(from_ms) = trouble.comes_to(spot, spread_ms) else {
+            continue;
+        };
+        if trouble.kind == TroubleKind::NewError {
+            let name = format!("new error {} {first_seq} {place}", queues.run_id);
+            let fingerprint = derive_seed(options.seed, &name);
+            plight.new_errors.push((from_ms, fingerprint));
+        } else {
+            plight.troubles.push((from_ms, trouble.kind));
+        }
+    }
+    plight
 }
 
 /// Which of `count` things are chosen: exactly this share of them.

@@ -10,9 +10,10 @@ use tillwatch_model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
 use tillwatch_model::{Connection, Kind};
 
 use crate::batch::{Batch, Builder, Moment};
-use crate::measure::{Meter, World};
+use crate::measure::Meter;
 use crate::random::{around, derive_seed};
 use crate::values::InMix;
+use crate::world::World;
 
 /// Spans of this length up to [`FINE_AGE_MS`]; an hour before.
 const FINE_SPAN_MS: i64 = 5 * MINUTE_MS;

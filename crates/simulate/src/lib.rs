@@ -27,8 +27,10 @@
 //! | `trouble.rs` | what is wrong in a store: which values it makes worse, and from when on |
 //! | `rollout.rs` | which stores run the canary release, and from when on |
 //! | `fleet.rs` | stores and terminals, and how they differ from each other |
+//! | `app_errors.rs` | errors that terminals report as events: the known ones, and a new one |
 //! | `batch.rs` | a batch: its identity, its content on the wire, its readings |
-//! | `measure.rs` | one terminal at work: connection, samples, counters |
+//! | `world.rs` | what all terminals share: what there is to measure, and when |
+//! | `measure/` | one terminal at work: connection, samples, counters |
 //! | `history.rs` | what a terminal kept while it was offline: histograms and sums by span |
 //! | `terminal/` | one terminal's queue: what to send, what an answer means, when to try again |
 //! | `client.rs` | one request over HTTP, and its answer |
@@ -40,7 +42,9 @@
 //! | `driver.rs` | the loop of a run: who is due, who waits for a connection, when it ends |
 //! | `progress.rs` | how far a run has come, for whoever shows it |
 //! | `query.rs` | the query API, as far as it is needed |
-//! | `compare.rs` | reads percentiles back and compares them with the ledger |
+//! | `compare.rs`, `compare_text.rs` | reads percentiles back and compares them with the ledger |
+//! | `truth.rs` | what really happened: dead and stuck tills, losses, new errors |
+//! | `claims/` | what the collector claims of that: right, false, or missed |
 //! | `report.rs`, `table.rs` | what to tell: tables for people, JSON for machines |
 //! | `campaign.rs` | one fleet at one collector: what a plain run and every scenario are made of |
 //! | `scenario/` | stories with a fleet in them, and what the collector must make of them |
@@ -61,7 +65,9 @@ mod values;
 mod trouble;
 mod rollout;
 mod fleet;
+mod app_errors;
 mod batch;
+mod world;
 mod measure;
 mod history;
 mod terminal;
@@ -75,6 +81,9 @@ mod driver;
 mod progress;
 mod query;
 mod compare;
+mod compare_text;
+mod truth;
+mod claims;
 mod report;
 mod table;
 mod campaign;

@@ -7,12 +7,13 @@ use tillwatch_model::time::millis;
 use crate::Options;
 use crate::fleet::profiles;
 use crate::history::History;
-use crate::measure::{Meter, World};
+use crate::measure::Meter;
 use crate::options::End;
 use crate::pace::Pace;
 use crate::queues::Queues;
 use crate::random::derive_seed;
 use crate::terminal::{Rules, Terminal};
+use crate::world::World;
 
 /// Late terminals of a run without an end come back during this time, ms.
 const RETURN_WITHIN_MS: i64 = 10 * 60_000;

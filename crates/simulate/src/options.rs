@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use humantime::parse_duration;
 
+pub use crate::pace::End;
 use crate::pace::Hours;
 use crate::progress::Display;
 use crate::rollout::Step;
@@ -261,9 +262,12 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Faults")]
     pub return_within: Option<Duration>,
 
-    /// What is wrong in a store, and from when on: slow-sync, bad-network, memory, silent or dead-till, the store's
-    /// number, and how long after the beginning, such as silent:7@20m. May be given several times.
-    #[arg(long, value_name = "KIND:STORE[@TIME]", value_parser = Trouble::parse, value_delimiter = ',', help_heading = "Faults")]
+    /// What is wrong in a store, and from when on: a kind, the store's number (else a tenth of the stores), and how long
+    /// after the beginning, such as silent:7@20m. May be given several times. slow-sync, bad-network and memory make
+    /// values worse; silent and dead-till end a store or its second till; stuck: that till cannot synchronise; lost:
+    /// tills lose batches, told, untold or late; new-error: an error spreads from there. The report has the truth, and
+    /// with --admin-url what the collector claimed wrongly or missed.
+    #[arg(long, value_name = "KIND[:STORE][@TIME]", value_parser = Trouble::parse, value_delimiter = ',', help_heading = "Faults")]
     pub trouble: Vec<Trouble>,
 
     /// Share of the requests that are sent twice: half of them because the terminal hangs up before the
@@ -332,17 +336,6 @@ pub struct Options {
     /// Makes what shows how far the run has come; without it nothing is shown.
     #[arg(skip)]
     pub display: Option<fn() -> Box<dyn Display>>,
-}
-
-/// When terminals stop measuring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// After this time.
-    After(Duration),
-    /// After so many batches of the normal trade.
-    Batches(u64),
-    /// When told to.
-    Never,
 }
 
 impl Options {

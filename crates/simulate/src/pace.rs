@@ -1,5 +1,7 @@
 //! Simulated time: how fast it passes, and when stores are open.
 
+use std::time::Duration;
+
 use tillwatch_model::time::{HOUR_MS, MINUTE_MS, window_start_ms};
 
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -99,6 +101,17 @@ impl Hours {
         let shift_ms = SHIFTS_MS.get(store % SHIFTS_MS.len()).copied();
         size * day * self.activity(at_ms + shift_ms.unwrap_or(0))
     }
+}
+
+/// When terminals stop measuring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// After this time.
+    After(Duration),
+    /// After so many batches of the normal trade.
+    Batches(u64),
+    /// When told to.
+    Never,
 }
 
 /// How simulated time passes.

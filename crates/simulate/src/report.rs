@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Options;
-use crate::compare::{Comparison, Row};
+use crate::claims::Claims;
+use crate::compare::Comparison;
+use crate::compare_text::write_comparison;
 use crate::scenario::Finding;
 use crate::table::Table;
 use crate::tally::{AnswerTimes, Counts, Tally};
+use crate::truth::Truth;
 
 /// What a run did, and whether the collector did what it promises.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -39,6 +42,10 @@ pub struct Report {
     pub first_answer_times: AnswerTimes,
     /// How long they took to deliver everything.
     pub caught_up_times: AnswerTimes,
+    /// What really happened: dead tills, stuck ones, losses and new errors.
+    pub truth: Truth,
+    /// What the collector claims of that, if it was asked.
+    pub claims: Option<Claims>,
     /// What a scenario expected, and what was found.
     pub findings: Vec<Finding>,
     /// What else a scenario measured: name, and value as text.
@@ -95,8 +102,17 @@ impl Report {
         self.findings = findings;
     }
 
+    /// Adds what the collector claims.
+    pub(super) fn claimed(&mut self, claims: Claims) {
+        for fault in claims.faults() {
+            self.fault(fault);
+        }
+        self.claims = Some(claims);
+    }
+
     /// Adds what the collector made of the run.
     pub(super) fn compared(&mut self, comparison: Comparison) {
+        let before = self.faults.len();
         if comparison.lost > 0 {
             self.faults
                 .push(format!("{} samples lost", grouped(comparison.lost)));
@@ -112,7 +128,7 @@ impl Report {
             self.faults
                 .push(format!("the sum of {} differs", row.metric));
         }
-        if !comparison.is_good() && self.faults.is_empty() {
+        if !comparison.is_good() && self.faults.len() == before {
             self.faults
                 .push("a percentile is off by more than 0.1 %".to_owned());
         }
@@ -286,6 +302,12 @@ impl fmt::Display for Report {
                 grouped(*times)
             )?;
         }
+        if !self.truth.is_calm() {
+            write!(formatter, "truth\n{}", self.truth)?;
+        }
+        if let Some(claims) = &self.claims {
+            write!(formatter, "claims\n{claims}")?;
+        }
         if let Some(comparison) = &self.comparison {
             write_comparison(formatter, comparison)?;
         }
@@ -305,73 +327,6 @@ impl fmt::Display for Report {
             write!(formatter, "NOT GOOD: {}", self.faults.join("; "))
         }
     }
-}
-
-fn write_comparison(formatter: &mut fmt::Formatter<'_>, comparison: &Comparison) -> fmt::Result {
-    writeln!(formatter)?;
-    writeln!(
-        formatter,
-        "{:<28} {:>10} {:>10}  {:<33} {:<33} {:>8}",
-        "metric", "sent", "found", "exact p50 / p95 / p99", "stored p50 / p95 / p99", "worst"
-    )?;
-    for row in &comparison.rows {
-        let line = format!(
-            "{:<28} {:>10} {:>10}  {:<33} {:<33} {:>8}",
-            format!("{} ({})", row.metric, row.unit),
-            grouped(row.sent),
-            grouped(row.found),
-            three(row, &row.exact),
-            three(row, &row.stored),
-            row.worst_relative_error.map_or_else(String::new, percent),
-        );
-        writeln!(formatter, "{}", line.trim_end())?;
-    }
-    writeln!(formatter)?;
-    for note in &comparison.notes {
-        writeln!(formatter, "note: {note}")?;
-    }
-    if comparison.stores_compared > 0 {
-        let stores = comparison.stores_compared;
-        writeln!(
-            formatter,
-            "The worst error is over the fleet and each of {stores} stores."
-        )?;
-    }
-    writeln!(formatter, "{comparison}")
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let worst = self.worst_relative_error.map_or_else(
-            || "percentiles not compared".to_owned(),
-            |error| format!("worst relative error {}", percent(error)),
-        );
-        write!(
-            formatter,
-            "found again: {} of {} samples; lost {}, doubled {}; {worst}",
-            grouped(self.found),
-            grouped(self.sent),
-            grouped(self.lost),
-            grouped(self.doubled),
-        )
-    }
-}
-
-/// p50, p95 and p99 of the four quantiles.
-fn three(row: &Row, values: &[f64]) -> String {
-    let digits = match row.unit {
-        "score" | "ratio" => 4,
-        "count" | "bytes" => 0,
-        _ => 2,
-    };
-    match values {
-        [p50, _, p95, p99] => format!("{p50:.digits$} / {p95:.digits$} / {p99:.digits$}"),
-        _ => String::new(),
-    }
-}
-
-fn percent(ratio: f64) -> String {
-    format!("{:.3} %", ratio * 100.0)
 }
 
 /// A number with commas between its thousands.

@@ -38,7 +38,7 @@ pub async fn run_until<F: Future<Output = ()>>(
     gone?;
     let mut report = run.report(&options);
     let ended_ms = run.fleet.clock.now_ms();
-    run.compare(&mut report, ended_ms).await;
+    run.compare(&mut report, &options, ended_ms).await;
     Ok(report)
 }
 

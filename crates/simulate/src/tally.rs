@@ -74,6 +74,8 @@ pub struct Counts {
     pub batches_refused: u64,
     /// Batches not made because too many were queued.
     pub batches_skipped: u64,
+    /// Batches that terminals lost on purpose before they were sent; not among those made.
+    pub batches_lost: u64,
     /// Memory that batches take which are neither acknowledged nor refused.
     #[serde(skip)]
     pub held_bytes: u64,

@@ -1,6 +1,6 @@
 //! Whole runs against a small collector that keeps everything in memory and can be made to fail.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ enum Fault {
     Inaccurate,
     /// Refuses every fifth request for good.
     Refuses,
+    /// Lists an error that nobody sent, and says nothing of what is missing.
+    Misjudges,
 }
 
 struct Collector {
@@ -42,7 +44,13 @@ struct Collector {
     values: BTreeMap<(String, String), Vec<u64>>,
     sums: BTreeMap<(String, String), f64>,
     catalogue: Catalogue,
+    /// Of each error: how often, when first, and on which terminals of which stores.
+    errors: BTreeMap<String, Happened>,
+    /// What terminals said that they have dropped.
+    drops: Vec<Value>,
 }
+
+type Happened = (u64, i64, BTreeSet<(String, String)>);
 
 type Shared = Arc<Mutex<Collector>>;
 
@@ -70,7 +78,10 @@ impl Collector {
                 .map(|pair| pair[1].as_u64().unwrap())
                 .sum()
         };
-        let count = samples.len() as u64 + histograms.iter().map(weight).sum::<u64>();
+        let list = |key: &str| batch[key].as_array().unwrap_or(&empty).clone();
+        let (events, drops) = (list("events"), list("drops"));
+        let beside = (samples.len() + events.len() + drops.len()) as u64;
+        let count = beside + histograms.iter().map(weight).sum::<u64>();
         if let Some(before) = self.seen.get(&identity) {
             assert_eq!(*before, content, "a batch changed between two attempts");
             if self.fault != Fault::Doubles {
@@ -80,6 +91,27 @@ impl Collector {
         let is_lost = self.fault == Fault::Loses && self.seen.len() == 7;
         self.seen.insert(identity.clone(), content);
         if !is_lost {
+            for event in &events {
+                let sample = json!({"m": "errors", "label": event["label"]});
+                let count = event["count"].as_u64().unwrap();
+                self.record(&identity.0, &sample, &[], to_float(count));
+                let fingerprint = event["fingerprint"].as_str().unwrap().to_owned();
+                let t_ms = event["t"].as_i64().unwrap();
+                let error = self.errors.entry(fingerprint);
+                let error = error.or_insert((0, t_ms, BTreeSet::new()));
+                error.0 += count;
+                error.1 = error.1.min(t_ms);
+                error.2.insert((identity.0.clone(), identity.1.clone()));
+            }
+            for dropped in &drops {
+                let sample = json!({"m": "dropped_samples", "label": dropped["reason"]});
+                let samples = dropped["samples"].as_f64().unwrap();
+                self.record(&identity.0, &sample, &[], samples);
+                let mut line = dropped.clone();
+                line["store_id"] = json!(identity.0);
+                line["terminal_id"] = json!(identity.1);
+                self.drops.push(line);
+            }
             for sample in samples {
                 self.record(&identity.0, sample, &[], sample["v"].as_f64().unwrap());
             }
@@ -189,6 +221,13 @@ async fn take_request(State(collector): State<Shared>, body: Bytes) -> Response 
     let (mut accepted, mut duplicate) = (0, 0);
     for batch in batches {
         let (new, old) = collector.take(batch);
+        if collector.fault == Fault::Misjudges && collector.errors.len() < 9 {
+            let terminal = ("store-001".to_owned(), "till-1".to_owned());
+            let error = (3, i64::MAX / 2, BTreeSet::from([terminal]));
+            collector
+                .errors
+                .insert("00000000000000ff".to_owned(), error);
+        }
         accepted += new;
         duplicate += old;
     }
@@ -225,6 +264,96 @@ async fn percentiles(
         .to_string()
 }
 
+impl Collector {
+    fn group(&self, fingerprint: &str) -> Option<Value> {
+        let (count, first_ms, terminals) = self.errors.get(fingerprint)?;
+        let stores: BTreeSet<&String> = terminals.iter().map(|(store, _)| store).collect();
+        let by_store: Vec<Value> = stores.iter().map(|id| json!({"store_id": id})).collect();
+        Some(
+            json!({"fingerprint": fingerprint, "count": count, "first_seen": first_ms / 3_600_000 * 3_600_000,
+            "stores": stores.len(), "terminals": terminals.len(), "by_store": by_store}),
+        )
+    }
+
+    /// The ledger of losses: the numbers that are missing below the highest, and what was dropped.
+    fn losses(&self) -> Vec<Value> {
+        let mut queues: BTreeMap<(&String, &String, &String), BTreeSet<u64>> = BTreeMap::new();
+        for (store, terminal, queue, seq) in self.seen.keys() {
+            queues
+                .entry((store, terminal, queue))
+                .or_default()
+                .insert(*seq);
+        }
+        let mut lines = Vec::new();
+        let mut line = |place: (&str, &str, &str),
+                        (from, to): (u64, u64),
+                        state: &str,
+                        samples: u64| {
+            lines.push(json!({"store_id": place.0, "terminal_id": place.1, "queue": place.2, "from_seq": from,
+                "to_seq": to, "batches": to - from + 1, "state": state, "samples": samples}));
+        };
+        for dropped in &self.drops {
+            let text = |key: &str| dropped[key].as_str().unwrap();
+            let number = |key: &str| dropped[key].as_u64().unwrap();
+            let place = (text("store_id"), text("terminal_id"), text("queue"));
+            line(
+                place,
+                (number("from"), number("to")),
+                "explained",
+                number("samples"),
+            );
+        }
+        for ((store, terminal, queue), seen) in &queues {
+            let is_dropped = |seq: u64| {
+                self.drops.iter().any(|dropped| {
+                    let number = |key: &str| dropped[key].as_u64().unwrap();
+                    dropped["queue"] == **queue && (number("from")..=number("to")).contains(&seq)
+                })
+            };
+            for seq in 1..*seen.last().unwrap() {
+                if !seen.contains(&seq) && !is_dropped(seq) {
+                    line((store, terminal, queue), (seq, seq), "open", 40);
+                }
+            }
+        }
+        lines
+    }
+}
+
+async fn one_error(
+    State(collector): State<Shared>,
+    axum::extract::Path(fingerprint): axum::extract::Path<String>,
+) -> Response {
+    let group = collector.lock().unwrap().group(&fingerprint);
+    group.map_or_else(
+        || StatusCode::NOT_FOUND.into_response(),
+        |group| group.to_string().into_response(),
+    )
+}
+
+async fn all_errors(State(collector): State<Shared>) -> String {
+    let collector = collector.lock().unwrap();
+    let fingerprints = collector.errors.keys();
+    let groups: Vec<Value> = fingerprints
+        .filter_map(|one| collector.group(one))
+        .collect();
+    json!({"groups": groups}).to_string()
+}
+
+async fn losses(State(collector): State<Shared>) -> String {
+    let collector = collector.lock().unwrap();
+    let lines = match collector.fault {
+        Fault::Misjudges => Vec::new(),
+        _ => collector.losses(),
+    };
+    json!({"is_whole": true, "losses": lines}).to_string()
+}
+
+async fn nobody_is_silent() -> String {
+    json!({"ready_since": 1, "silent_after_ms": 3_600_000, "terminals_total": 0, "terminals": []})
+        .to_string()
+}
+
 async fn start(fault: Fault) -> (String, Shared) {
     let collector = Arc::new(Mutex::new(Collector {
         fault,
@@ -233,10 +362,18 @@ async fn start(fault: Fault) -> (String, Shared) {
         values: BTreeMap::new(),
         sums: BTreeMap::new(),
         catalogue: Catalogue::default(),
+        errors: BTreeMap::new(),
+        drops: Vec::new(),
     }));
     let router = Router::new()
         .route("/v1/batches", post(take_request))
         .route("/api/v1/percentiles", get(percentiles))
+        .route("/api/v1/terminals/silent", get(nobody_is_silent))
+        .route("/api/v1/losses", get(losses))
+        .route("/api/v1/errors", get(all_errors))
+        .route("/api/v1/errors/{fingerprint}", get(one_error))
+        .route("/metrics", get(async || ""))
+        .route("/metrics/fleet", get(async || ""))
         .with_state(Arc::clone(&collector));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -541,4 +678,80 @@ async fn a_fleet_without_a_rate_is_as_fast_as_its_connections() {
     assert!(report.is_good, "{report}");
     assert_eq!(report.counts.batches_traded, 500);
     assert_eq!(collector.lock().unwrap().seen.len(), 500);
+}
+
+/// What the fleet of the next tests goes through: a till that dies, batches that are lost, an error that is new.
+const TROUBLES: [&str; 12] = [
+    "--duration",
+    "4s",
+    // A batch of each till a tenth of a second.
+    "--rate",
+    "12000",
+    "--late-share",
+    "0",
+    "--trouble",
+    "dead-till:1@1s",
+    "--trouble",
+    "lost:2,lost:3",
+    "--trouble",
+    "new-error:1@1s",
+];
+
+fn of_kind<'r>(report: &'r Report, kind: &str) -> &'r super::claims::Judged {
+    let mut kinds = report.claims.as_ref().unwrap().kinds.iter();
+    kinds.find(|judged| judged.kind == kind).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_truth_of_a_run_is_told_and_right_claims_are_no_fault() {
+    let (url, collector) = start(Fault::None).await;
+    let report = simulate(&url, &TROUBLES).await;
+    assert!(report.is_good, "{report}");
+    let (lost, new) = (of_kind(&report, "lost"), of_kind(&report, "new-error"));
+    assert!(lost.right > 0 && new.right == 1, "{report}");
+    assert_eq!(
+        (lost.wrong, lost.missed, new.wrong, new.missed),
+        (0, 0, 0, 0)
+    );
+    // Nobody can be called silent after three seconds, and the report says so.
+    assert_eq!(of_kind(&report, "dead-till").not_judged, 1, "{report}");
+    let truth = &report.truth;
+    assert_eq!(
+        (
+            &*truth.silent_tills[0].store_id,
+            &*truth.silent_tills[0].terminal_id
+        ),
+        ("store-001", "till-2")
+    );
+    // It died within the run, whatever it sent after.
+    let age_ms = tillwatch_model::time::wall_ms() - truth.silent_tills[0].since_ms;
+    assert!((0..600_000).contains(&age_ms), "{age_ms}");
+    assert!(truth.new_errors[0].stores.contains("store-001"), "{report}");
+    assert_eq!(report.comparison.as_ref().unwrap().lost, 0);
+    let seen = collector.lock().unwrap().seen.len() as u64;
+    assert_eq!(seen, report.counts.batches_made);
+    let json: Value = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+    assert_eq!(
+        json["truth"]["new_errors"][0]["count"],
+        truth.new_errors[0].count
+    );
+    assert_eq!(json["claims"]["kinds"][2]["kind"], "lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn false_and_missed_claims_of_a_collector_are_counted() {
+    let (url, _) = start(Fault::Misjudges).await;
+    let report = simulate(&url, &TROUBLES).await;
+    assert!(!report.is_good, "{report}");
+    assert!(of_kind(&report, "lost").missed > 0, "{report}");
+    let errors = of_kind(&report, "new-error");
+    assert_eq!(
+        (errors.right, errors.wrong, errors.missed),
+        (1, 1, 0),
+        "{report}"
+    );
+    assert!(
+        errors.false_ones[0].contains("00000000000000ff"),
+        "{report}"
+    );
 }

@@ -4,6 +4,7 @@ import { ratios, thresholds } from '../catalogue.mjs';
 import * as g from '../grafana.mjs';
 import { LIMITS_PASSED, LOGIN_BURST, PEERS, SILENT_S } from '../limits.mjs';
 import { ownRow } from '../own.mjs';
+import { probeRow } from '../probes.mjs';
 import * as q from '../queries.mjs';
 
 const storeLink = {
@@ -249,6 +250,7 @@ export default () =>
         overrides: [g.colour('errors', g.HUES[3])],
         w: 8,
       }),
+      ...probeRow(),
       g.row('Seven days'),
       g.timeseries({
         title: 'Sync duration by hour',

@@ -5,6 +5,7 @@ import { errorTable } from '../errors.mjs';
 import * as g from '../grafana.mjs';
 import { LOGIN_BURST, MEMORY_TARGETS, SILENT_S, UNUSUAL } from '../limits.mjs';
 import { ownRow } from '../own.mjs';
+import { probeRow } from '../probes.mjs';
 import * as q from '../queries.mjs';
 
 const here = q.ONE_STORE;
@@ -428,6 +429,7 @@ export default () =>
         h: 12,
       }),
       ...ownRow(q.SQL_ONE_STORE),
+      ...probeRow(q.ONE_STORE),
       g.row('Reports that pages have summed up themselves'),
       g.timeseries({
         title: 'Reports, by minute',

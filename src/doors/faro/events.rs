@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use tillwatch_model::EventKind;
 use tillwatch_model::dimension::is_identifier;
+use tillwatch_model::error_event::scrub;
 use tillwatch_model::event::FRAMES_MAX;
 
 use super::read::{Limits, field, time};
@@ -126,7 +127,8 @@ fn frame_of<'b>(value: Raw<'b>) -> Result<Frame<'b>, Refusal> {
     Ok(frame)
 }
 
-/// Makes a name that an event may have: what may not stand in one becomes `_`.
+/// Makes a name that an event may have: what may not stand in one becomes `_`. What is no name from the start is a text,
+/// and texts may name a person.
 fn identifier(name: Cow<'_, str>) -> Cow<'_, str> {
     if is_identifier(&name) {
         return name;
@@ -135,7 +137,8 @@ fn identifier(name: Cow<'_, str>) -> Cow<'_, str> {
         let is_allowed = character.is_ascii_alphanumeric() || "_.:-".contains(character);
         if is_allowed { character } else { '_' }
     };
-    name.chars().take(NAME_CHARS_MAX).map(allowed).collect()
+    let text = scrub(&name, NAME_CHARS_MAX);
+    text.chars().map(allowed).collect()
 }
 
 #[cfg(test)]
@@ -148,6 +151,7 @@ mod tests {
             ("session_start", "session_start"),
             ("faro.performance.resource", "faro.performance.resource"),
             ("order paid (Müller)", "order_paid__M_ller_"),
+            ("sold to 'Anna', card 4929 1234", "sold_to____card_0_0"),
             ("", ""),
         ] {
             assert_eq!(identifier(name.into()), expected);

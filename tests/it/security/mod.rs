@@ -8,12 +8,14 @@
 //! | `admin.rs` | scopes of the admin listener, commands, the audit log |
 //! | `isolation.rs` | store A against store B |
 //! | `limits.rs` | floods, proxies, backlogs |
+//! | `planted.rs` | names, cards, tokens and addresses, looked for on the disk |
 //! | `tls.rs` | HTTPS on both listeners, and towards ClickHouse |
 
 mod admin;
 mod isolation;
 mod keys;
 mod limits;
+mod planted;
 mod renewal;
 mod tls;
 mod tokens;

@@ -14,3 +14,5 @@ mod pseudonyms;
 mod rows;
 mod silence;
 mod through;
+mod troubled_week;
+mod troubles;

@@ -64,6 +64,49 @@ async fn counted(server: &Server, series: &str, store_id: &str) -> f64 {
         .value(series, &[("store_id", store_id)])
 }
 
+async fn state_of(server: &Server, terminal_id: &str) -> Value {
+    let parameters = [("store_id", "shop"), ("terminal_id", terminal_id)];
+    let terminals = server.get("/api/v1/terminals", &parameters).await.json();
+    terminals["terminals"][0]["state"].clone()
+}
+
+/// A terminal is taken away: nobody misses it any more, after a kill neither.
+async fn retired(server: Server, terminal_id: &str) -> Server {
+    let admin = format!("http://{}", server.admin);
+    let retire = async |terminal_id: &str| {
+        let arguments = [
+            "retire",
+            "shop",
+            "--terminal",
+            terminal_id,
+            "--admin-url",
+            &admin,
+        ];
+        said(&run("store", arguments.map(str::to_owned).to_vec()).await)
+    };
+    let (is_good, output) = retire(terminal_id).await;
+    assert!(is_good && output.contains("retired"), "{output}");
+    let is_listed = async |server: &Server| {
+        let found = silent(server, "shop").await;
+        found.iter().any(|(id, _, _)| id == terminal_id)
+    };
+    assert!(!is_listed(&server).await);
+    assert_eq!(counted(&server, "pos_terminals_silent", "shop").await, 0.0);
+    for (terminal_id, reason) in [
+        (terminal_id, "no terminal of this name"),
+        ("never", "no terminal of this name"),
+        ("no/name", "is not a terminal's name"),
+    ] {
+        let (is_good, output) = retire(terminal_id).await;
+        assert!(!is_good && output.contains(reason), "{output}");
+    }
+    let server = server.kill_and_restart().await;
+    assert_eq!(state_of(&server, terminal_id).await, "gone");
+    let server = server.restart().await;
+    assert_eq!(state_of(&server, terminal_id).await, "gone");
+    server
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_terminal_that_stops_is_found_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -154,6 +197,7 @@ async fn the_terminal_that_stops_is_found_and_no_other() {
         .unwrap();
     assert!(saved.contains("\"said\":[\"shutdown\","), "{saved}");
 
+    let server = retired(server, "dead").await;
     // It is back.
     assert_eq!(
         server
@@ -162,6 +206,7 @@ async fn the_terminal_that_stops_is_found_and_no_other() {
         (1, 0, 0)
     );
     assert_eq!(counted(&server, "pos_terminals_silent", "shop").await, 0.0);
+    assert_eq!(state_of(&server, "dead").await, "reporting");
     let unknown = server
         .get("/api/v1/terminals/silent", &[("store_id", "none")])
         .await;

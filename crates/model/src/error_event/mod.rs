@@ -152,6 +152,12 @@ mod tests {
         }
 
         #[test]
+        fn the_quick_way_says_what_the_long_one_does(text in "[A-Za-z0-9._]{0,24}|[ -~]{0,24}", chars_max in 1_usize..30) {
+            let long = scrubbed(text.chars().collect(), chars_max);
+            prop_assert_eq!(scrub(&text, chars_max), long.into_iter().collect::<String>());
+        }
+
+        #[test]
         fn no_address_and_no_long_number_is_left(text in text(), local in "[a-z]{1,9}", number in 1_000_u64..) {
             let text = format!("{text} {local}@shop.example {number} {text}");
             let clean = scrub(&text, MESSAGE_CHARS_MAX);

@@ -16,9 +16,20 @@ const DIGITS_MIN: usize = 4;
 /// Takes out of a text what may name a person, and cuts it to so many characters.
 #[must_use]
 pub fn scrub(text: &str, chars_max: usize) -> String {
+    if text.len() <= chars_max && is_short_name(text) {
+        return text.to_owned();
+    }
     // One more tells whether there is more.
     let chars: Vec<char> = text.chars().take(READ_CHARS_MAX + 1).collect();
     scrubbed(chars, chars_max).into_iter().collect()
+}
+
+/// Whether there is nothing in a text that could be taken out: most functions and modules of frames are such.
+fn is_short_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+    bytes.len() < TOKEN_CHARS_MIN && digits < DIGITS_MIN && bytes.iter().all(is_part)
 }
 
 /// Scrubs characters as [`scrub`] does.

@@ -38,7 +38,8 @@ impl Page {
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads a page.
+    pub fn parse(text: &str) -> Self {
         let mut series: BTreeMap<String, Vec<Line>> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, rest) = match line.split_once('{') {

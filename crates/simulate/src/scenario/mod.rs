@@ -35,6 +35,7 @@ mod sizes;
 mod page;
 
 pub use collector::CollectorError;
+pub use exposition::Page;
 pub use finding::Finding;
 #[cfg(test)]
 pub use list::SCENARIOS;

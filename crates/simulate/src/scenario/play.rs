@@ -158,7 +158,7 @@ impl Stage<'_> {
         let ended_ms = run.fleet.clock.now_ms();
         self.wait_for_outbox(&client, &mut outbox).await;
         let mut report = run.report(options);
-        run.compare(&mut report, ended_ms).await;
+        run.compare(&mut report, options, ended_ms).await;
         let after = Pages::fetch(&client, self.admin_url).await?;
         let health = self.vitals.map(Vitals::health);
         report.scenario = Some(self.scenario.name.to_owned());

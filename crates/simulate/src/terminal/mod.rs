@@ -1,25 +1,41 @@
 //! One terminal's queue: what to send, what an answer means, when to try again.
 //!
 //! Knows no clock and does no I/O: the time comes in, the requests go out.
+//!
+//! | file | what |
+//! |---|---|
+//! | `keeping.rs` | what becomes of a batch that was measured, and of one that was acknowledged |
+//! | `mishaps.rs` | which batches a terminal loses that has this trouble |
+//! | `sending.rs` | when to try again, and what of the history becomes batches |
+//! | `story.rs` | what is true of the terminal |
+//! | `trip.rs` | a request under way, and its answer |
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use fastrand::Rng;
 use tillwatch_model::Connection;
-use tillwatch_model::time::millis;
 
 use crate::batch::{Batch, request_body};
-use crate::client::{Acknowledgement, Answer};
+use crate::client::Answer;
 use crate::fleet::Profile;
 use crate::history::History;
-use crate::measure::{Meter, World};
+use crate::measure::Meter;
 use crate::queues::Place;
-use crate::random::{derive_seed, full_jitter_ms};
+use crate::random::derive_seed;
 use crate::tally::Counts;
+use crate::world::World;
 
+mod keeping;
+mod mishaps;
+mod sending;
+mod story;
 mod trip;
 
+use mishaps::Mishaps;
+#[cfg(test)]
+pub use story::Happened;
+pub use story::{Fate, Range, Story};
 use trip::{Back, Load, Trip, count_failure};
 pub use trip::{Books, Outgoing, Phase, Rules};
 
@@ -27,10 +43,6 @@ pub use trip::{Books, Outgoing, Phase, Rules};
 const REQUEST_BATCHES_MAX: usize = 100;
 /// Bytes in one request before compression, at most (one batch may be longer); the format allows 2 MiB.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
-/// The first wait is at most this long, ms.
-const BACKOFF_BASE_MS: u64 = 1_000;
-/// Added to `Retry-After`, at most, so that terminals told the same second do not come back as one, ms.
-const RETRY_AFTER_JITTER_MS: u64 = 1_000;
 /// The pause between two requests of history, at most, ms: a terminal has other things to do.
 const HISTORY_PAUSE_MS: i64 = 200;
 /// How long history waits when the fleet holds as much as it may, ms.
@@ -62,6 +74,10 @@ pub struct Terminal {
     measure_at_ms: i64,
     returns_at_ms: Option<i64>,
     back: Option<Back>,
+    /// What it loses, if it loses some.
+    mishaps: Mishaps,
+    /// What is true of it.
+    story: Story,
 }
 
 impl Terminal {
@@ -76,6 +92,8 @@ impl Terminal {
     ) -> Self {
         Self {
             rng: Rng::with_seed(derive_seed(meter.profile.seed, "network")),
+            mishaps: Mishaps::new(meter.profile.seed),
+            story: Story::default(),
             meter,
             rules,
             live: VecDeque::new(),
@@ -109,7 +127,19 @@ impl Terminal {
 
     /// Batches the terminal keeps until they are acknowledged.
     pub fn held(&self) -> impl Iterator<Item = &Batch> {
-        self.live.iter().chain(&self.backlog)
+        self.live
+            .iter()
+            .chain(&self.backlog)
+            .chain(self.mishaps.held())
+    }
+
+    /// What is true of the terminal; what it still holds is unsettled.
+    pub fn story(&self) -> Story {
+        let mut story = self.story.clone();
+        for batch in self.held() {
+            story.doubt(batch);
+        }
+        story
     }
 
     /// Whether the terminal has nothing left to send.
@@ -154,6 +184,7 @@ impl Terminal {
         }
         if self.meter.is_silent(self.measure_at_ms) {
             // Nothing is heard of its store any more, whatever it still does.
+            self.story.falls_silent(self.measure_at_ms);
             self.measure_at_ms = i64::MAX;
             return;
         }
@@ -175,12 +206,14 @@ impl Terminal {
                 .map_or(next_ms, |hours| hours.next_open_ms(next_ms, store));
         }
         if counts.has_room() {
+            if self.mishaps.must_tell() {
+                self.meter.tell(self.story.last_lost());
+            }
             let mut batch = self.meter.measure(world, measured_ms, span_ms);
             batch.is_live = true;
             batch.intended_ms = (is_paced && self.is_connected()).then_some(due_ms);
-            counts.add_made(&batch);
             counts.batches_traded += 1;
-            self.live.push_back(batch);
+            self.keep_or_lose(batch, measured_ms, counts);
         } else {
             counts.batches_skipped += 1;
         }
@@ -300,7 +333,9 @@ impl Terminal {
             Answer::Refused { code, .. } => {
                 books.counts.add_reason(&code, 1);
                 books.counts.batches_refused += trip.batches as u64;
-                for batch in self.queue_mut(trip.load).drain(..trip.batches) {
+                let refused: Vec<Batch> = self.queue_mut(trip.load).drain(..trip.batches).collect();
+                for batch in refused {
+                    self.story.doubt(&batch);
                     books.counts.release(&batch);
                     // An earlier attempt whose answer was lost may have been taken.
                     if batch.attempts > 1 {
@@ -308,66 +343,6 @@ impl Terminal {
                     }
                 }
             }
-        }
-    }
-
-    fn acknowledged(
-        &mut self,
-        now_ms: i64,
-        trip: &Trip,
-        answer: &Acknowledgement,
-        books: &mut Books<'_>,
-    ) {
-        let carried: Vec<Batch> = self.queue_mut(trip.load).drain(..trip.batches).collect();
-        books.acknowledge(&self.meter.profile, trip.load, &carried, answer);
-        if trip.load == Load::Echo {
-            return;
-        }
-        if trip.is_echoed {
-            self.echo.extend(carried);
-        }
-        if trip.load == Load::Backlog {
-            self.send_at_ms = now_ms + self.rng.i64(0..=HISTORY_PAUSE_MS);
-        }
-        let is_caught_up =
-            self.live.is_empty() && self.backlog.is_empty() && self.history.is_over();
-        if let Some(back) = &mut self.back
-            && books.note_return(back, is_caught_up)
-        {
-            self.back = None;
-        }
-    }
-
-    fn wait(&mut self, now_ms: i64, retry_after: Option<Duration>) {
-        let rng = &mut self.rng;
-        let backoff_ms = full_jitter_ms(
-            rng,
-            BACKOFF_BASE_MS,
-            self.rules.backoff_ms_max,
-            self.failures,
-        );
-        let backoff_ms = i64::try_from(backoff_ms).unwrap_or(i64::MAX);
-        let asked_ms = retry_after.map_or(0, |after| {
-            let jitter_ms = rng.u64(0..RETRY_AFTER_JITTER_MS);
-            millis(after.saturating_add(Duration::from_millis(jitter_ms)))
-        });
-        self.failures = self.failures.saturating_add(1);
-        self.send_at_ms = now_ms.saturating_add(backoff_ms.max(asked_ms));
-    }
-
-    /// Makes history into batches, as many as one request carries.
-    fn fill_backlog(&mut self, world: &World, counts: &mut Counts) {
-        let mut bytes: usize = self.backlog.iter().map(Batch::bytes).sum();
-        while bytes < REQUEST_BYTES_MAX
-            && self.backlog.len() < self.request_batches_max
-            && counts.has_room()
-        {
-            let Some(batch) = self.history.next_batch(&mut self.meter, world) else {
-                break;
-            };
-            bytes += batch.bytes();
-            counts.add_made(&batch);
-            self.backlog.push_back(batch);
         }
     }
 

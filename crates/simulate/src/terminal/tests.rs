@@ -1,7 +1,7 @@
 //! One terminal, step by step, with the time and the answers given.
 
 use super::*;
-use crate::client::Failure;
+use crate::client::{Acknowledgement, Failure};
 use crate::fleet::profiles;
 use crate::ledger::{Keep, Ledger};
 use crate::options::tests::options;
@@ -346,4 +346,58 @@ fn a_seed_makes_the_same_values_whatever_is_answered() {
     let (calm, troubled) = (values(false), values(true));
     assert!(calm.iter().all(Option::is_some));
     assert_eq!(calm, troubled);
+}
+
+/// Whatever is lost: what was sent and acknowledged, and what the terminal knows of itself, make up all numbers.
+#[test]
+fn a_terminal_that_loses_batches_knows_which_and_tells_of_some() {
+    let mut bench = bench(0.0, 0);
+    let mut profile = bench.terminal.profile().clone();
+    profile.troubles = vec![(0, crate::trouble::TroubleKind::Lost)];
+    let meter = Meter::new(profile).beginning_at(NOW_MS, true);
+    let history = History::new(&meter, NOW_MS, 0, Connection::Online);
+    bench.terminal = Terminal::new(meter, bench.terminal.rules, history, NOW_MS, None);
+    let mut arrived = std::collections::BTreeSet::new();
+    let mut drops = Vec::new();
+    for minute in 0..400 {
+        bench.now_ms = NOW_MS + minute * 60_000;
+        bench.measure();
+        if minute == 399 {
+            bench.terminal.let_go(u64::MAX);
+        }
+        while let Some(outgoing) = bench.send() {
+            let request: serde_json::Value = serde_json::from_slice(&outgoing.body).unwrap();
+            let one = vec![request.clone()];
+            let batches = request["batches"].as_array().unwrap_or(&one);
+            for batch in batches {
+                arrived.insert(batch["seq"].as_u64().unwrap());
+                for dropped in batch["drops"].as_array().into_iter().flatten() {
+                    let number = |key: &str| dropped[key].as_u64().unwrap();
+                    drops.push((number("from"), number("to"), number("samples")));
+                }
+            }
+            bench.answer(all(40 * batches.len() as u64, 0));
+            bench.now_ms += 1;
+        }
+    }
+    let story = bench.terminal.story();
+    let of = |fate: Fate| story.ranges.iter().filter(move |range| range.fate == fate);
+    for fate in [Fate::Explained, Fate::Unexplained, Fate::Late] {
+        assert!(of(fate).count() > 2, "{fate:?}");
+    }
+    let told = of(Fate::Explained).filter(|range| range.is_told);
+    let told: Vec<_> = told
+        .map(|range| (range.from, range.to, range.samples))
+        .collect();
+    assert_eq!(told, drops);
+    assert!(of(Fate::Late).all(|range| range.came_at_ms.is_some()));
+    let lost = of(Fate::Explained).chain(of(Fate::Unexplained));
+    let lost: std::collections::BTreeSet<u64> =
+        lost.flat_map(|range| range.from..=range.to).collect();
+    assert!(arrived.is_disjoint(&lost));
+    arrived.extend(&lost);
+    let last = *arrived.last().unwrap();
+    assert!(arrived.iter().copied().eq(1..=last));
+    assert_eq!(bench.counts.batches_lost, lost.len() as u64);
+    assert!(story.unsettled.is_empty() && story.highest.is_some());
 }

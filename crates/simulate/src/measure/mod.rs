@@ -1,81 +1,31 @@
 //! One terminal at work: its connection, what it measures in a minute, its counters.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plight.rs` | what a terminal says beside the usual because something is wrong with it |
+//! | `put.rs` | puts samples, errors and drops into a batch |
 
 use fastrand::Rng;
-use tillwatch_model::{Catalogue, Connection, time};
+use tillwatch_model::{Connection, time};
 
-use crate::batch::{Batch, Builder, Moment, Sample};
+use crate::app_errors::AppError;
+use crate::batch::{Batch, Builder, Drop, Moment, Note};
 use crate::fleet::Profile;
-use crate::pace::Hours;
 use crate::random::{around, derive_seed};
 use crate::trouble::TroubleKind;
-use crate::values::{Conditions, InMix, Measured, Mix};
+use crate::values::{Conditions, Measured};
+use crate::world::World;
+
+mod plight;
+mod put;
+
+use plight::Plight;
 
 /// Batches in one cashier's session: two to four hours.
 const SESSION_BATCHES: std::ops::Range<u32> = 120..240;
 
 /// New transactions that wait in a minute offline, at most.
 const PENDING_PER_MINUTE_MAX: u64 = 4;
-
-/// What all terminals share.
-#[derive(Debug)]
-pub struct World {
-    /// What there is to measure.
-    pub mix: Mix,
-    /// Samples in each batch.
-    pub samples_per_batch: u32,
-    /// When stores are open; none: always.
-    pub hours: Option<Hours>,
-    batches_per_minute: f64,
-    pending: usize,
-    switches: usize,
-}
-
-impl World {
-    /// Terminals that measure the built-in catalogue.
-    pub fn new(samples_per_batch: u32, hours: Option<Hours>) -> Self {
-        let mix = Mix::new(&Catalogue::default());
-        Self {
-            pending: mix.position("pending_transactions"),
-            switches: mix.position("mode_switches"),
-            mix,
-            samples_per_batch,
-            batches_per_minute: 1.0,
-            hours,
-        }
-    }
-
-    /// How busy a store is, as a share of the busiest time.
-    pub fn activity(&self, at_ms: i64, store: usize) -> f64 {
-        self.hours
-            .map_or(1.0, |hours| hours.activity_of(at_ms, store))
-    }
-
-    /// Lets the terminals of this world make a batch this often.
-    pub fn measured_every(mut self, interval_ms: Option<u64>) -> Self {
-        if let Some(interval_ms) = interval_ms {
-            self.batches_per_minute =
-                60_000.0 / tillwatch_model::metric::to_float(interval_ms.max(1));
-        }
-        self
-    }
-
-    /// Samples in a minute, as a share of the forty of a usual one.
-    pub fn share_of_usual(&self) -> f64 {
-        f64::from(self.samples_per_batch) * self.batches_per_minute / 40.0
-    }
-
-    /// Samples in a batch of a store's terminal made at this time.
-    fn samples_at(&self, at_ms: i64, store: usize) -> u32 {
-        let activity = self.activity(at_ms, store);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a small number"
-        )]
-        let samples = (f64::from(self.samples_per_batch) * activity).round() as u32;
-        samples.max(1)
-    }
-}
 
 /// One terminal as it measures.
 #[derive(Debug)]
@@ -98,6 +48,8 @@ pub struct Meter {
     session_batches_left: u32,
     /// Sessions have random numbers of their own, because history shares the sessions.
     session_rng: Rng,
+    /// What it says beside the usual.
+    plight: Plight,
 }
 
 impl Meter {
@@ -134,6 +86,7 @@ impl Meter {
             session_id: String::new(),
             session_batches_left: 0,
             session_rng: Rng::with_seed(derive_seed(profile.seed, "sessions")),
+            plight: Plight::new(profile.seed),
             rng,
             profile,
         }
@@ -167,6 +120,16 @@ impl Meter {
         troubles
             .filter(move |(from_ms, _)| self.has_come(*from_ms, at_ms))
             .map(|(_, kind)| *kind)
+    }
+
+    /// Whether the terminal has one of its troubles at a time.
+    pub fn is_in(&self, trouble: TroubleKind, at_ms: i64) -> bool {
+        self.troubles_at(at_ms).any(|kind| kind == trouble)
+    }
+
+    /// Lets the terminal say in its next batch that it has dropped these batches.
+    pub fn tell(&mut self, drops: impl IntoIterator<Item = Drop>) {
+        self.plight.drops.extend(drops);
     }
 
     /// Whether the terminal is silent at a time, alone or with its store.
@@ -204,14 +167,18 @@ impl Meter {
         let mut builder = self.start_batch(hour_ms, now_ms);
         let mut left = world.samples_at(now_ms, self.profile.store);
         let pending = self.pending;
-        if let Some(level) = world.mix.at(world.pending) {
+        if let Some(level) = world.mix.at(world.at.pending) {
             let at = self.moment(local_now_ms, span_ms);
             self.put(&mut builder, level, at, pending);
+            builder.note(Note::Pending {
+                t_ms: at.t_ms - self.profile.clock_ahead_ms,
+                transactions: pending,
+            });
             left -= 1;
         }
         let switches = std::mem::take(&mut self.switches);
         for (from, to) in switches.into_iter().take(left as usize) {
-            if let Some(counter) = world.mix.at(world.switches) {
+            if let Some(counter) = world.mix.at(world.at.switches) {
                 let at = self.moment(local_now_ms, span_ms);
                 self.put_switch(&mut builder, counter, at, from, to);
                 left -= 1;
@@ -224,9 +191,20 @@ impl Meter {
                 let at = self.moment(local_now_ms, span_ms);
                 let recorded = self.draw(measured, self.connection, now_ms);
                 let label = self.label(measured, now_ms);
-                self.put_labelled(&mut builder, sampled, label, at, recorded);
+                match AppError::known(label).filter(|_| position == world.at.errors) {
+                    // An older SDK does not know events.
+                    Some(error) if !self.profile.uses_aliases => {
+                        self.put_error(&mut builder, world, &error, (at, recorded));
+                    }
+                    _ => self.put_labelled(&mut builder, sampled, label, at, recorded),
+                }
             }
         }
+        let at = Moment {
+            t_ms: local_now_ms,
+            connection: self.connection,
+        };
+        self.put_plight(&mut builder, world, now_ms, at);
         builder.finish()
     }
 
@@ -238,7 +216,13 @@ impl Meter {
                 return world.mix.position(name);
             }
         }
-        world.mix.pick(&mut self.rng, self.connection)
+        let position = world.mix.pick(&mut self.rng, self.connection);
+        let is_of_syncs = world.is_of_syncs(position);
+        if is_of_syncs && self.is_in(TroubleKind::Stuck, now_ms) {
+            // It tries, and nothing more.
+            return world.at.attempts;
+        }
+        position
     }
 
     /// A label; more often a failure where something is wrong.
@@ -288,61 +272,6 @@ impl Meter {
         )
     }
 
-    /// Adds a sample, with a label as often as each occurs.
-    pub fn put(&mut self, builder: &mut Builder, sampled: InMix<'_>, at: Moment, recorded: u64) {
-        let label = sampled.measured.label(&mut self.rng);
-        self.put_labelled(builder, sampled, label, at, recorded);
-    }
-
-    /// Adds a sample with this label.
-    pub fn put_labelled(
-        &self,
-        builder: &mut Builder,
-        InMix { position, measured }: InMix<'_>,
-        label: &'static str,
-        at: Moment,
-        recorded: u64,
-    ) {
-        let metric = &measured.metric;
-        let name = match metric.aliases.first() {
-            Some(alias) if self.profile.uses_aliases => alias,
-            _ => metric.name,
-        };
-        builder.sample(&Sample {
-            position,
-            unit: metric.unit,
-            name,
-            label,
-            at,
-            recorded,
-        });
-    }
-
-    /// Older SDKs write the switch into the name.
-    fn put_switch(
-        &self,
-        builder: &mut Builder,
-        InMix { position, measured }: InMix<'_>,
-        at: Moment,
-        from: Connection,
-        to: Connection,
-    ) {
-        let old_name = format!("mode_switch_{}_to_{}", from.name(), to.name());
-        let (name, label) = if self.profile.uses_aliases {
-            (old_name.as_str(), "")
-        } else {
-            (measured.metric.name, to.name())
-        };
-        builder.sample(&Sample {
-            position,
-            unit: measured.metric.unit,
-            name,
-            label,
-            at,
-            recorded: 1,
-        });
-    }
-
     fn moment(&mut self, local_now_ms: i64, span_ms: i64) -> Moment {
         Moment {
             t_ms: local_now_ms - self.rng.i64(0..span_ms),
@@ -352,6 +281,7 @@ impl Meter {
 
     /// The connection changes now and then, and transactions wait or go.
     fn pass_a_minute(&mut self, now_ms: i64) {
+        let waited = self.pending;
         let chance = self.rng.u32(0..1_000);
         let is_shaky = self
             .troubles_at(now_ms)
@@ -378,6 +308,9 @@ impl Meter {
                 u64::from(around(&mut self.rng, 0.4))
             }
         };
+        if self.is_in(TroubleKind::Stuck, now_ms) {
+            self.pending = waited + self.rng.u64(1..=PENDING_PER_MINUTE_MAX);
+        }
         let least = self
             .troubles_at(now_ms)
             .map(TroubleKind::pending_least)
