@@ -1,4 +1,4 @@
-//! What `src/rollout/` promises: the study's numbers, its properties, its verdicts, and how often it errs.
+//! What `src/rollout/` promises: the numbers of its method, its properties, its verdicts, and how often it errs.
 //!
 //! | file | what |
 //! |---|---|

@@ -127,7 +127,7 @@ fn looks_have_the_shares_of_the_error_that_the_method_gives_them() {
 }
 
 #[test]
-fn single_stores_are_far_off_where_the_study_says_so() {
+fn single_stores_are_far_off_where_their_own_week_makes_it_unlikely() {
     for row in rows("single") {
         let days = row["days"].as_array().unwrap().iter();
         let days: Vec<Vec<Option<f64>>> = days

@@ -456,7 +456,7 @@ fn stores_are_candidates_controls_or_neither() {
     );
     assert_eq!(group(&[span("2.4.1", 0, 124, 9)], 0), Group::Control);
     assert_eq!(group(&[span("2.3.0", 0, 124, 9)], 0), Group::Neither);
-    assert_eq!(group(&[old.clone()], 0), Group::Neither);
+    assert_eq!(group(std::slice::from_ref(&old), 0), Group::Neither);
     assert_eq!(group(&[], 0), Group::Neither);
     assert_eq!(
         group(&[span("2.4.1", 0, 124, 9), span("2.3.0", 110, 112, 1)], 0),
