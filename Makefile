@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections scenarios k6 dashboards pictures sdk-figures
+.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -10,7 +10,7 @@ CARGO ?= cargo
 ENGINE := node_modules/.stamp
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(ENGINE) ## Run tillwatch with the embedded engine and a simulated fleet until Ctrl-C
 	@scripts/run.sh
@@ -64,6 +64,10 @@ queries: $(ENGINE) ## Measure what terminals notice of queries over 200,000 open
 
 connections: $(ENGINE) ## Measure what 20,000 open connections cost, or as many as the system allows; writes docs/load.md
 	@ulimit -n 50000 2>/dev/null; node scripts/connections.mjs
+
+# The dev profile is optimised as far as it matters here.
+rollout-simulation: ## Count how often a rollout verdict errs, in simulated fleets; prints the table of docs/figures.md
+	ROLLOUT_SIMULATION=1 $(CARGO) test --locked --quiet --test rollout -- --nocapture the_whole_simulation
 
 scenarios: $(ENGINE) ## Run every story of the simulator; writes docs/load.md
 	@scripts/load.sh trade offline-week storm canary wrong-clock hostile clickhouse-slow clickhouse-away large

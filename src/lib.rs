@@ -35,6 +35,7 @@ pub mod credentials;
 
 pub mod holdings;
 pub mod fleet;
+pub mod rollout;
 pub mod source_maps;
 pub mod query;
 pub mod export;

@@ -89,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("holdings", &["tasks", "aggregate", "persist"]),
     ("fleet", &["aggregate"]),
+    ("rollout", &[]),
     ("source_maps", &[]),
     (
         "query",
@@ -178,6 +179,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "persist",
             "credentials",
             "fleet",
+            "rollout",
             "source_maps",
             "pipeline",
             "progress",
@@ -193,6 +195,18 @@ const STAYS_OUT: &[(&str, &[&str])] = &[
         &["tokio", "axum", "hyper", "metrics", "tracing"],
     ),
     ("fleet", &["tokio", "axum", "hyper", "metrics", "tracing"]),
+    (
+        "rollout",
+        &[
+            "tokio",
+            "axum",
+            "hyper",
+            "metrics",
+            "tracing",
+            "rusqlite",
+            "clickhouse",
+        ],
+    ),
     ("room", &["axum", "hyper", "metrics", "tracing"]),
     (
         "source_maps",

@@ -18,6 +18,7 @@
 //! | `silent.rs` | `silent`: terminals that should report and do not |
 //! | `errors.rs` | `errors`: groups of errors |
 //! | `losses.rs` | `losses`: the ledger of losses |
+//! | `rollout.rs` | `rollout plan`: what a release is judged by |
 //! | `tap.rs` | `tap`: what arrives and what becomes of it |
 //! | `validate.rs` | `validate`: whether a payload would be taken |
 //! | `map.rs` | `map test`: what the rules of the settings make of a payload |
@@ -45,6 +46,7 @@ mod payload;
 mod pseudonym;
 mod query;
 mod replay;
+mod rollout;
 mod sdk;
 mod serve;
 mod silent;
@@ -123,6 +125,9 @@ enum Command {
     Losses(losses::Losses),
     /// List terminals that should report by their own habit and do not, those that hold sales first.
     Silent(silent::Silent),
+    /// Judge a release that is rolled out step by step.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Watch what arrives at a running collector and what becomes of it.
     Tap(tap::Tap),
     /// Say whether a payload in a file would be taken, and what is wrong with it, on which line.
@@ -256,6 +261,7 @@ async fn run(command: Command) -> Outcome {
         Command::Sourcemaps(sourcemaps) => sourcemaps.run().await,
         Command::Losses(losses) => losses.run().await,
         Command::Silent(silent) => silent.run().await,
+        Command::Rollout(rollout) => rollout.run(),
         Command::Tap(tap) => tap.run().await,
         Command::Validate(validate) => validate.run(),
         Command::Map(map) => map.run(),
