@@ -13,21 +13,22 @@ use crate::rollout::{Look, Plan, looks, ranks, windows};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Rollout {
-    /// Check a plan file and print what it comes to: criteria, looks, and what the fleet is large enough for.
+    /// Check a plan file and print what it comes to: criteria, looks, and what a fleet's size allows.
     ///
-    /// A plan says by what a release is judged at each step. It is a TOML file; what it leaves out is as in the plan that is
-    /// printed without FILE. A file that names a [duration.…], a [level.…] or a [ratio.…] names all that count:
+    /// A plan says by what a release is judged at each step. It is a TOML file. What it leaves out is
+    /// as in the plan that is printed without FILE; a file that names a [duration.…], a [level.…] or
+    /// a [ratio.…] names all that count:
     ///
-    ///   steps = [10, 25, 50, 75, 100]        percent of the stores
-    ///   minimum = "24h"                      how long a step lasts at least
-    ///   [duration.sync_duration_ms]          p95 of a metric, in the unit of its name
-    ///   worse_at_most = 1.2                  factor against the other stores, each against its own week before
-    ///   rollback_over = 5000                 fails beyond it, unless the others are beyond it, too
+    ///   steps = [10, 25, 50, 75, 100]    percent of the stores
+    ///   minimum = "24h"                  how long a step lasts at least
+    ///   [duration.sync_duration_ms]      p95 of a metric, in the unit of its name
+    ///   worse_at_most = 1.2              factor against the other stores and the week before
+    ///   rollback_over = 5000             fails beyond it, unless the others are beyond it, too
     ///   [ratio.sync_success]
-    ///   green_over = 0.99                    what a pass needs
-    ///   rollback_under = 0.95
+    ///   green_over = 0.99                what a pass needs
+    ///   rollback_under = 0.95            what fails
     ///   [incident]
-    ///   data_loss_incidents = 0              one more fails at once
+    ///   data_loss_incidents = 0          one more fails at once
     ///   [exclude]
     ///   "store-013" = "being rebuilt"
     ///

@@ -213,7 +213,7 @@ fn sweep(stores: usize) -> Duration {
     took
 }
 
-/// `make rollout-simulation` sets the variable: the whole simulation takes some minutes.
+/// `make rollout-simulation` sets the variable: the whole simulation takes a quarter of an hour of processor.
 #[test]
 fn the_whole_simulation() {
     if std::env::var_os("ROLLOUT_SIMULATION").is_none() {
