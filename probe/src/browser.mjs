@@ -59,12 +59,21 @@ export async function openPage(browser, held) {
   return { page: await context.newPage(), context, heldBack: () => heldBack };
 }
 
-/** In the page: what it sends to a door ends with it, because no route sees what outlives the page. */
+/**
+ * In the page: what it sends to a door ends with it, because no route sees what outlives the page. What it sends while it
+ * ends is not sent at all: on a busy machine the route would come too late.
+ */
 function keepNothingAlive(doors) {
   const isDoor = (to) => new RegExp(doors).test(new URL(to instanceof Request ? to.url : to, document.baseURI).pathname);
   const { fetch, fetchLater } = globalThis;
+  let isEnding = false;
+  // The page's own listeners come after this one.
+  for (const end of ['beforeunload', 'pagehide']) addEventListener(end, () => (isEnding = true), { capture: true });
   const { sendBeacon } = Navigator.prototype;
-  globalThis.fetch = (to, more) => fetch(to, isDoor(to) ? { ...more, keepalive: false } : more);
+  globalThis.fetch = (to, more) => {
+    if (!isDoor(to)) return fetch(to, more);
+    return isEnding ? Promise.reject(new TypeError('Failed to fetch')) : fetch(to, { ...more, keepalive: false });
+  };
   Navigator.prototype.sendBeacon = function (to, ...more) {
     return isDoor(to) || sendBeacon.call(this, to, ...more);
   };
