@@ -13,6 +13,7 @@ mod outbox;
 mod pseudonyms;
 mod rows;
 mod silence;
+mod stuck_week;
 mod through;
 mod troubled_week;
 mod troubles;
