@@ -58,6 +58,19 @@ pub(super) async fn error(
     .await
 }
 
+pub(super) async fn rollout(
+    State(query): State<Arc<Query>>,
+    id: Id,
+    path: Result<Path<String>, PathRejection>,
+    asked: Asked,
+) -> Response {
+    let release = path.map_or_else(|_rejected| String::new(), |Path(text)| text);
+    timed(id, async {
+        query.rollout(&release, &parameters(asked)?).await
+    })
+    .await
+}
+
 pub(super) async fn losses(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
     timed(id, async { query.losses(&parameters(asked)?).await }).await
 }

@@ -40,11 +40,21 @@ impl Admin {
 
     /// Asks the collector for what has this name, part by part: whatever they hold, they stay parts of the path.
     pub(super) async fn get_by(&self, path: &str, parts: &[&str]) -> Result<String, Failure> {
+        self.query_by(path, parts, &[]).await
+    }
+
+    /// Asks the collector for what has this name, with these parameters.
+    pub(super) async fn query_by(
+        &self,
+        path: &str,
+        parts: &[&str],
+        parameters: &[(&str, String)],
+    ) -> Result<String, Failure> {
         let mut url = reqwest::Url::parse(&self.path(path)).map_err(|error| Failure::of(&error))?;
         url.path_segments_mut()
             .map_err(|()| Failure("--admin-url is no address of a listener".to_owned()))?
             .extend(parts);
-        self.ask(self.client()?.get(url)).await
+        self.ask(self.client()?.get(url).query(parameters)).await
     }
 
     /// Asks the collector, with these parameters.

@@ -18,7 +18,7 @@
 //! | `silent.rs` | `silent`: terminals that should report and do not |
 //! | `errors.rs` | `errors`: groups of errors |
 //! | `losses.rs` | `losses`: the ledger of losses |
-//! | `rollout.rs` | `rollout plan`: what a release is judged by |
+//! | `rollout/` | `rollout`: what a release is judged by, and what the verdict is |
 //! | `tap.rs` | `tap`: what arrives and what becomes of it |
 //! | `validate.rs` | `validate`: whether a payload would be taken |
 //! | `map.rs` | `map test`: what the rules of the settings make of a payload |
@@ -261,7 +261,7 @@ async fn run(command: Command) -> Outcome {
         Command::Sourcemaps(sourcemaps) => sourcemaps.run().await,
         Command::Losses(losses) => losses.run().await,
         Command::Silent(silent) => silent.run().await,
-        Command::Rollout(rollout) => rollout.run(),
+        Command::Rollout(rollout) => rollout.run().await,
         Command::Tap(tap) => tap.run().await,
         Command::Validate(validate) => validate.run(),
         Command::Map(map) => map.run(),

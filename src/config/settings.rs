@@ -207,6 +207,10 @@ settings! {
         "TILLWATCH_BACKUP_INTERVAL" backup_interval => interval: Span = "1d", "How old the newest backup in backup_dir may become before serve makes another. What a terminal sent since the newest backup, and ClickHouse does not have, is lost with the disk of data_dir";
         "TILLWATCH_BACKUP_KEEP" backup_keep => keep: usize = "7", "How many backups that serve has made stay in backup_dir. The oldest goes only after the newest has been read back; backups made by tillwatch backup, and those of other collectors, stay";
     }
+    /// By what the releases of the application are judged.
+    rollout: Rollout {
+        "TILLWATCH_ROLLOUT_PLAN" rollout_plan => plan: PathBuf = none, "The plan (TOML) by which each new release of the application is judged while it is rolled out: its steps, metrics and limits. tillwatch rollout plan prints the default, which is used without this setting, and checks a file";
+    }
     /// Which series there are, and what their last minutes take.
     series: Series {
         "TILLWATCH_STORES_MAX" stores_max => stores_max: usize = "5000", "How many stores may have series, and a share of queues and keys, of their own. Further stores are counted under the name __overflow__ and have one share together. When all places are taken, a store that has reported for less than a day makes room once it has been silent for longer than it reported, and any other store after 30 days of silence";

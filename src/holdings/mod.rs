@@ -262,6 +262,15 @@ impl Holdings {
         self.look(position, read, 0..0).await
     }
 
+    /// Takes a view as [`view_of`](Self::view_of) does, that also says which of these hours (since 1970) are not summed up.
+    pub async fn view_of_hours<T: Send + 'static>(
+        self: &Arc<Self>,
+        hours: Range<u32>,
+        read: impl Fn(&Aggregator) -> T + Send + Sync + 'static,
+    ) -> View<T> {
+        self.look(0, read, hours).await
+    }
+
     async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         position: u64,

@@ -8,14 +8,14 @@ use crate::persist::tables::{get_meta, put_meta};
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 8;
+pub(super) const LAYOUT: i64 = 9;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 8] = ["
+pub(super) const LAYOUTS: [&str; 9] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -85,6 +85,16 @@ pub(super) const LAYOUTS: [&str; 8] = ["
     CREATE TABLE IF NOT EXISTS own_metric (
         name TEXT PRIMARY KEY, kind TEXT NOT NULL, unit TEXT NOT NULL, label_key TEXT, label_values TEXT NOT NULL,
         threshold_low INTEGER, threshold_high INTEGER, per_terminal INTEGER NOT NULL) WITHOUT ROWID;
+", "
+    -- What was said of a release at each look. `kind` is look (the first word), arrived (data that were awaited have come),
+    -- revised (late data that nobody awaited changed the word) or incident; none is ever written over. `counts` (samples in
+    -- its hours) and `inputs_hash` say on which data, `checked_counts` and `checked_at_ms` when it was looked at again last.
+    CREATE TABLE IF NOT EXISTS rollout_verdict (
+        id INTEGER PRIMARY KEY, release TEXT NOT NULL, against TEXT NOT NULL, step INTEGER NOT NULL,
+        look INTEGER, kind TEXT NOT NULL, judged_at_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, start_hour INTEGER NOT NULL,
+        until_hour INTEGER NOT NULL, counts INTEGER NOT NULL, inputs_hash TEXT NOT NULL,
+        checked_counts INTEGER NOT NULL, checked_at_ms INTEGER NOT NULL, verdict TEXT NOT NULL, is_awaiting INTEGER NOT NULL, result TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS rollout_verdict_release ON rollout_verdict (release, id);
 "];
 
 /// The first layout whose releases ask for revocations. Whoever has revoked something must not have it undone by an

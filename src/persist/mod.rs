@@ -25,6 +25,7 @@
 //! | `losses.rs` | what was found missing from the journal |
 //! | `credentials.rs` | static keys and revoked tokens |
 //! | `own_metrics.rs` | metrics of a shop's own, as they were first used |
+//! | `verdicts.rs` | verdicts on rollouts, none of which is written over |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their destruction |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
 //! | `layout.rs` | the layout of the SQLite file, and how an earlier one is brought forward |
@@ -84,6 +85,7 @@ pub mod side_tables;
 mod signed;
 pub mod state;
 mod tables;
+pub mod verdicts;
 
 pub use clickhouse::{ClickHouse, Endpoint};
 pub use epoch::EpochInfo;

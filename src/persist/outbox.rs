@@ -44,6 +44,15 @@ impl State {
         )
     }
 
+    /// When an epoch was sealed, Unix ms; `None`: it is not in the ledger.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sealed_at_ms(&self, epoch: u64) -> Result<Option<i64>, StateError> {
+        let found = self.epochs("WHERE epoch = ?1", epoch.cast_signed())?;
+        Ok(found.first().map(|info| info.sealed_at_ms))
+    }
+
     /// The ledger of all epochs since `epoch`, oldest first.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 //! | `ship.rs` | keeps shipping |
 //! | `readiness.rs` | notes when the collector is ready |
 //! | `rebuild.rs` | keeps the hourly rollups up to date |
+//! | `rollouts.rs`, `rollout_series.rs` | judges rollouts when a look is due, and shows what stands |
 //! | `backups.rs` | makes backups by itself, verifies them, removes the oldest |
 //! | `upkeep.rs` | looks after the tables in the background: the projection by epoch, the disk budget |
 //! | `engine.rs` | the embedded engine, or the server that is configured |
@@ -53,6 +54,8 @@ mod readiness;
 mod rebuild;
 mod reload;
 mod replay;
+mod rollout_series;
+mod rollouts;
 mod running;
 mod seal;
 mod serve;

@@ -19,6 +19,7 @@ use crate::intake::shares::What;
 use crate::pipeline::apply::{Backlog, GROUPS_MAX};
 use crate::pipeline::disk::DiskLook;
 use crate::pipeline::process;
+use crate::pipeline::rollout_series::Showing;
 use crate::recorder;
 use crate::room::Room;
 use crate::self_metrics as names;
@@ -50,6 +51,8 @@ pub(super) struct Pages {
     pub native_histograms: bool,
     /// The outbox's budget.
     pub outbox_budget_bytes: Arc<AtomicU64>,
+    /// What is shown of rollouts.
+    pub showing: Arc<Showing>,
 }
 
 /// Sets the gauges of what a start found, once.
@@ -100,9 +103,11 @@ impl Pages {
         gauge!(names::OUTBOX_BUDGET)
             .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
         process::look_at_process();
+        let mut page = self.recorder.render();
+        self.showing.write(&mut page);
         Rendered {
             content_type: Format::Text.content_type(),
-            body: self.recorder.render().into_bytes(),
+            body: page.into_bytes(),
         }
     }
 

@@ -29,6 +29,7 @@ use crate::pipeline::folder::journal_dir;
 use crate::pipeline::pages::Pages;
 use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
+use crate::pipeline::rollouts;
 use crate::pipeline::seal::Sealer;
 use crate::pipeline::setup::{Front, hold, make_front};
 use crate::pipeline::ship::Shipper;
@@ -37,6 +38,7 @@ use crate::query::explain::Explainer;
 use crate::query::percentiles::{MERGE_BYTES_MAX, Sources};
 use crate::query::{self, Query};
 use crate::recorder;
+use crate::rollout::Plan;
 use crate::source_maps::SourceMaps;
 use crate::world::World;
 
@@ -115,7 +117,13 @@ impl Running {
             world: world.clone(),
             is_engine_here: database.supervisor.is_some(),
         };
-        let query = stored.query(&config, &catalogue, started.journal.keeper(), &watch);
+        let plan = rollouts::plan_of(&config, &catalogue)?;
+        let query = stored.query(
+            &config,
+            &catalogue,
+            started.journal.keeper(),
+            (&watch, plan),
+        );
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)?;
         let pages = Arc::new(Pages {
             recorder,
@@ -129,6 +137,7 @@ impl Running {
             backlog: started.backlog,
             native_histograms: config.series.native_histograms,
             outbox_budget_bytes: Arc::clone(&outbox_budget),
+            showing: Arc::default(),
         });
         let sealer = Arc::new(Sealer {
             clock: world.clock.clone(),
@@ -226,7 +235,7 @@ impl Stored {
         config: &Config,
         catalogue: &Arc<Catalogue>,
         journal: Keeper,
-        watch: &Arc<Watch>,
+        (watch, plan): (&Arc<Watch>, Arc<Plan>),
     ) -> Arc<Query> {
         let sources = Sources {
             catalogue: Arc::clone(catalogue),
@@ -244,6 +253,7 @@ impl Stored {
             durable,
             self.world.clock.clone(),
             Arc::clone(watch),
+            plan,
         )
     }
 

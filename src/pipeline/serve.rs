@@ -28,6 +28,7 @@ use crate::pipeline::modes;
 use crate::pipeline::pages;
 use crate::pipeline::readiness::ReadyWatcher;
 use crate::pipeline::reload::{Load, Reloader};
+use crate::pipeline::rollouts::Sweeper;
 use crate::pipeline::running::{Parts, Running};
 use crate::pipeline::setup::{announce, bind, forget, tell_what_was_held_back};
 use crate::pipeline::socket;
@@ -225,7 +226,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 10] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 11] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -260,6 +261,11 @@ impl Running {
             Arc::clone(&self.acts),
             self.world.clone(),
         );
+        let sweeper = Sweeper {
+            judge: self.query.judge(),
+            showing: Arc::clone(&self.pages.showing),
+            world: self.world.clone(),
+        };
         let reloading = reload_on(hangup, Arc::clone(&self.reloader), self.config.clone());
         [
             tasks.spawn("housekeeper", forgetting),
@@ -268,6 +274,7 @@ impl Running {
             tasks.spawn("watcher of the disk", looking),
             tasks.spawn("watcher of readiness", ready.run()),
             tasks.spawn("maker of backups", backing_up),
+            tasks.spawn("judge of rollouts", sweeper.run()),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
             tasks.spawn("watcher of the key set", jwks),

@@ -20,12 +20,15 @@ use crate::query::losses_request::LossesRequest;
 use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
+use crate::query::rollout::Judge;
+use crate::query::rollout::request::{self as rollout, RolloutRequest};
 use crate::query::sessions;
 use crate::query::silent::{self, SilentRequest};
 use crate::query::stores::{self, StoresRequest};
 use crate::query::summaries::{self, SummariesRequest};
 use crate::query::terminals;
 use crate::query::terminals_request::TerminalsRequest;
+use crate::rollout::Plan;
 use crate::tasks::Jobs;
 
 /// Queries at once; more wait for their turn.
@@ -43,6 +46,7 @@ pub type Json = Vec<u8>;
 /// Answers questions from all places where samples lie.
 pub struct Query {
     sources: Sources,
+    judge: Judge,
     /// The last durable position of the journal: what an answer has to include.
     durable: Box<dyn Fn() -> u64 + Send + Sync>,
     clock: Clock,
@@ -74,8 +78,13 @@ impl Query {
         durable: Box<dyn Fn() -> u64 + Send + Sync>,
         clock: Clock,
         watch: Arc<Watch>,
+        plan: Arc<Plan>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            judge: Judge {
+                sources: sources.clone(),
+                plan,
+            },
             sources,
             durable,
             clock,
@@ -183,6 +192,27 @@ impl Query {
         let position = (self.durable)();
         let answer = losses::answer(&self.sources, &request, position);
         self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// What is said of a release that is being rolled out.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or a source does not answer.
+    pub async fn rollout(
+        &self,
+        release: &str,
+        parameters: &Parameters,
+    ) -> Result<Json, QueryError> {
+        let now_ms = self.clock.now_ms();
+        let request = RolloutRequest::parse(release, parameters, now_ms)?;
+        let answer = rollout::answer(&self.judge, &request, now_ms);
+        self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// What judges rollouts.
+    #[must_use]
+    pub fn judge(&self) -> Judge {
+        self.judge.clone()
     }
 
     /// One session, asked for by its pseudonym.

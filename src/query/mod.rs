@@ -30,6 +30,7 @@
 //! | `sessions.rs` | one session, by store and day |
 //! | `summaries.rs` | what pages have summed up themselves |
 //! | `explain.rs` | what became of one batch |
+//! | `rollout/` | verdicts on rollouts: gathered, judged and kept |
 //! | `statement.rs` | the SQL |
 //! | `error.rs` | why a query was not answered |
 
@@ -50,6 +51,7 @@ pub mod percentiles;
 pub mod plan;
 mod ranking;
 pub mod request;
+pub mod rollout;
 pub mod sessions;
 pub mod silent;
 pub mod statement;

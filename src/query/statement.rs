@@ -90,14 +90,13 @@ pub fn percentiles(
     }
 }
 
-/// The rows to merge: whole hours from the hourly rollups, the rest of the range from the minutes.
+/// The rows to merge, of a request for percentiles.
 fn sources_of(
     request: &PercentileRequest,
     plan: &Plan,
     filters: &str,
     confirmed_only: &str,
 ) -> String {
-    const RANGE: &str = "window_start >= toDateTime({from_s:UInt32}, 'UTC') AND window_start < toDateTime({to_s:UInt32}, 'UTC')";
     let group = request.group_by.column().unwrap_or("''");
     let columns = |start: &str| {
         let point = match request.step_ms {
@@ -114,6 +113,19 @@ fn sources_of(
                     over_low AS low, over_high AS high"
         )
     };
+    rows_of(plan, &|_| filters.to_owned(), confirmed_only, &columns)
+}
+
+/// Selects rows: of whole hours from the hourly rollups, of the rest of the range from the minutes. Filters and columns
+/// are told the name of the column that holds the time. Parameters: `from_s`, `to_s`, and those of [`STORE_HOURS`].
+pub(super) fn rows_of(
+    plan: &Plan,
+    filters_by: &dyn Fn(&str) -> String,
+    confirmed_only: &str,
+    columns: &dyn Fn(&str) -> String,
+) -> String {
+    const RANGE: &str = "window_start >= toDateTime({from_s:UInt32}, 'UTC') AND window_start < toDateTime({to_s:UInt32}, 'UTC')";
+    let filters = filters_by("window_start");
     let minutes = format!(
         "{} FROM rollup_1m FINAL WHERE {filters} AND {RANGE} AND {confirmed_only}",
         columns("window_start")
@@ -132,8 +144,9 @@ fn sources_of(
     };
     let (first_s, end_s) = (hours.start * HOUR_S, hours.end * HOUR_S);
     let mut whole = format!(
-        "{} FROM rollup_1h FINAL WHERE {filters} AND hour_start >= toDateTime({first_s}, 'UTC') AND hour_start < toDateTime({end_s}, 'UTC')",
-        columns("hour_start")
+        "{} FROM rollup_1h FINAL WHERE {} AND hour_start >= toDateTime({first_s}, 'UTC') AND hour_start < toDateTime({end_s}, 'UTC')",
+        columns("hour_start"),
+        filters_by("hour_start"),
     );
     let mut sources = Vec::new();
     if !plan.minutes.is_empty() {

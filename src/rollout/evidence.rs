@@ -1,16 +1,18 @@
 //! What a verdict is judged on: plain data, gathered by whoever can ask for it.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use tillwatch_model::histogram::bucket_highest;
 use tillwatch_model::{Quantile, SparseHistogram};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::groups::Group;
 use super::looks::Look;
 use super::silence::Counted;
 
 /// All that is known of one release at one look.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Evidence {
     /// The release that is judged.
     pub release: String,
@@ -33,7 +35,7 @@ pub struct Evidence {
 }
 
 /// One store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Store {
     /// Its name.
     pub name: String,
@@ -48,7 +50,7 @@ pub struct Store {
 }
 
 /// The values of one metric in one store. In a candidate `now` are those of the release.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Values {
     /// The hours of the step.
     pub now: SparseHistogram,
@@ -61,7 +63,7 @@ pub struct Values {
 }
 
 /// The same of counts.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 pub struct Shares {
     /// The hours of the step.
     pub now: Count,
@@ -72,7 +74,7 @@ pub struct Shares {
 }
 
 /// Bad ones of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Count {
     /// Failures, misses, errors.
     pub bad: u64,
@@ -81,7 +83,7 @@ pub struct Count {
 }
 
 /// Samples of a store, with the hours in which they were taken.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 pub struct Volume {
     /// Samples in the hours of the step.
     pub now: u64,
@@ -94,7 +96,7 @@ pub struct Volume {
 }
 
 /// Terminals of the step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Adoption {
     /// Those that reported the release.
     pub adopted: u64,
@@ -103,7 +105,7 @@ pub struct Adoption {
 }
 
 /// Who has delivered the hours of a look.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Arrival {
     /// Terminals of the candidates.
     pub expected: u64,
@@ -113,6 +115,17 @@ pub struct Arrival {
     pub awaited: Vec<String>,
     /// Whether batches of the look's hours are known to be missing.
     pub misses_batches: bool,
+}
+
+impl Evidence {
+    /// A hash of all that the verdict is made of: two of the same release, step and look that differ were judged on
+    /// different data.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Arrival {

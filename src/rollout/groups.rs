@@ -35,7 +35,7 @@ pub struct History {
 }
 
 /// What a store is in the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Group {
     /// It has the release, from this hour on.
     Candidate {

@@ -33,7 +33,7 @@ const LAST: u32 = 5;
 const _: () = assert!(LOOK_HOURS.len() == LAST as usize + 1);
 
 /// One of the planned looks, by its number from 0 on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Look(pub u32);
 
 impl Look {

@@ -16,6 +16,7 @@
 //! | `plan.rs`, `plan_text.rs` | the plan file: read and checked, and written |
 //! | `looks.rs` | when is looked, and which share of the error each look has |
 //! | `windows.rs` | which hours are compared |
+//! | `history.rs` | what terminals ran, as the histories of stores |
 //! | `groups.rs` | candidates, controls, mixed stores and those that moved back |
 //! | `evidence.rs` | what a verdict is judged on |
 //! | `probability.rs` | quantiles and tails of distributions |
@@ -27,6 +28,7 @@
 //! | `values.rs`, `shares.rs` | one duration or level, one share |
 //! | `judge.rs` | the verdict |
 //! | `verdict.rs`, `reason.rs` | what a verdict says, and why it is no pass |
+//! | `standing.rs` | what stands of the verdicts of a step |
 //! | `explain.rs` | the same in ten lines |
 //!
 //! **Not here**: who gathers the evidence, when, and where verdicts are kept.
@@ -38,6 +40,7 @@ pub mod criteria;
 pub mod evidence;
 mod explain;
 pub mod groups;
+pub mod history;
 mod judge;
 pub mod looks;
 mod plan;
@@ -49,6 +52,7 @@ pub mod ranks;
 pub mod reason;
 pub mod silence;
 pub mod single;
+pub mod standing;
 pub mod verdict;
 pub mod windows;
 pub mod within;

@@ -30,7 +30,7 @@ pub struct Heard {
 }
 
 /// A terminal that fell silent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Silent {
     /// Its store.
     pub store: String,
@@ -41,7 +41,7 @@ pub struct Silent {
 }
 
 /// How many terminals fell silent, of how many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Counted {
     /// Terminals of the candidates.
     pub candidates: u64,
@@ -76,7 +76,7 @@ pub fn silent_since(now: &[i64], week_before: &[i64], until: i64) -> Option<i64>
 /// was first seen anywhere. Who was silent before is nobody's.
 #[must_use]
 pub fn count(
-    terminals: &[Heard],
+    terminals: impl IntoIterator<Item = Heard>,
     group: impl Fn(&str) -> Group,
     first: i64,
     until: i64,

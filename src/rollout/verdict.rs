@@ -31,6 +31,15 @@ impl Verdict {
             Self::NotJudged => "not_judged",
         }
     }
+
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pass, Self::Fail, Self::Hold, Self::NotJudged];
+
+    /// The verdict of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.name() == name)
+    }
 }
 
 /// One release at one look.
@@ -132,6 +141,14 @@ pub enum Kind {
     Failure,
     /// Samples an hour.
     Volume,
+}
+
+impl Kind {
+    /// Whether it is a share, of which differences are compared and no factors.
+    #[must_use]
+    pub fn is_share(self) -> bool {
+        matches!(self, Self::Success | Self::Failure)
+    }
 }
 
 /// An estimate with its bounds; a missing bound is one that so few stores do not give.

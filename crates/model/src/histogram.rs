@@ -56,7 +56,7 @@ fn base_and_shift(index: u32) -> (u64, u32) {
 }
 
 /// Ascending bucket indices with their counts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct SparseHistogram {
     indices: Vec<u32>,
     counts: Vec<u64>,

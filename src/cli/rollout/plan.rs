@@ -1,44 +1,18 @@
-//! `rollout`: what a release is judged by.
+//! `rollout plan`: what a release is judged by.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use tillwatch_model::Catalogue;
 
 use crate::cli::{Failure, Outcome, say, table};
 use crate::config::{Config, Flags};
 use crate::rollout::{Look, Plan, looks, ranks, windows};
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Rollout {
-    /// Check a plan file and print what it comes to: criteria, looks, and what a fleet's size allows.
-    ///
-    /// A plan says by what a release is judged at each step. It is a TOML file. What it leaves out is
-    /// as in the plan that is printed without FILE; a file that names a [duration.…], a [level.…] or
-    /// a [ratio.…] names all that count:
-    ///
-    ///   steps = [10, 25, 50, 75, 100]    percent of the stores
-    ///   minimum = "24h"                  how long a step lasts at least
-    ///   [duration.sync_duration_ms]      p95 of a metric, in the unit of its name
-    ///   worse_at_most = 1.2              factor against the other stores and the week before
-    ///   rollback_over = 5000             fails beyond it, unless the others are beyond it, too
-    ///   [ratio.sync_success]
-    ///   green_over = 0.99                what a pass needs
-    ///   rollback_under = 0.95            what fails
-    ///   [incident]
-    ///   data_loss_incidents = 0          one more fails at once
-    ///   [exclude]
-    ///   "store-013" = "being rebuilt"
-    ///
-    /// Exit code 0: the plan can be used. 1: it cannot; the message names the line and the key.
-    #[command(verbatim_doc_comment)]
-    Plan(Box<PlanFile>),
-}
-
 #[derive(Debug, Args)]
-pub(super) struct PlanFile {
+pub(in crate::cli) struct PlanFile {
     /// Plan (TOML). Without it, the default is printed, which is a file to begin with.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -52,16 +26,8 @@ pub(super) struct PlanFile {
     flags: Flags,
 }
 
-impl Rollout {
-    pub(super) fn run(self) -> Outcome {
-        match self {
-            Self::Plan(plan) => plan.run(),
-        }
-    }
-}
-
 impl PlanFile {
-    fn run(self) -> Outcome {
+    pub(super) fn run(self) -> Outcome {
         let plan = match &self.file {
             None => Plan::default(),
             Some(path) => {

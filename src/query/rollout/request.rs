@@ -1,0 +1,91 @@
+//! Reads and checks what was asked about a rollout, and answers.
+
+use std::sync::Arc;
+
+use tillwatch_model::time::HOUR_MS;
+
+use crate::persist::StateError;
+use crate::persist::verdicts::KeptVerdict;
+use crate::query::error::QueryError;
+use crate::query::parameters::{Parameters, bad};
+use crate::query::rollout::answer::RolloutAnswer;
+use crate::query::rollout::kept::Standing;
+use crate::query::rollout::{Asked, Judge, passed_hour};
+
+/// Release names are not longer.
+const RELEASE_LENGTH_MAX: usize = 64;
+
+/// A request for a verdict, checked.
+#[derive(Debug, Clone)]
+pub struct RolloutRequest {
+    asked: Asked,
+}
+
+impl RolloutRequest {
+    /// Reads the parameters of a request about a release.
+    ///
+    /// # Errors
+    /// Says which parameter cannot be read, and how it should be.
+    pub fn parse(release: &str, parameters: &Parameters, now_ms: i64) -> Result<Self, QueryError> {
+        let given = parameters.check(&["against", "since"])?;
+        let named = |name: &str| {
+            let is_name = !name.is_empty() && name.len() <= RELEASE_LENGTH_MAX;
+            is_name
+                .then(|| name.to_owned())
+                .ok_or_else(|| bad(format!("a release has 1 to {RELEASE_LENGTH_MAX} bytes")))
+        };
+        let against = given.get("against")?.map(named).transpose()?;
+        if against.as_deref() == Some(release) {
+            return Err(bad(
+                "against is the release itself; a release is held against another one",
+            ));
+        }
+        let since = given.number("since", 0, usize::try_from(now_ms).unwrap_or(usize::MAX))?;
+        // The first full hour.
+        let since = since.map(|since| {
+            i64::try_from(since.div_ceil(HOUR_MS.unsigned_abs() as usize)).unwrap_or(i64::MAX)
+        });
+        Ok(Self {
+            asked: Asked {
+                release: named(release)?,
+                against,
+                since,
+                planned: None,
+            },
+        })
+    }
+}
+
+/// Answers a request. What was said at the last look is repeated; only who asks for another baseline or another beginning
+/// is answered with a verdict of now, which is not kept.
+///
+/// # Errors
+/// When ClickHouse or the state file do not answer.
+pub async fn answer(
+    judge: &Judge,
+    request: &RolloutRequest,
+    now_ms: i64,
+) -> Result<RolloutAnswer, QueryError> {
+    let asked = &request.asked;
+    let all = kept(judge, &asked.release).await?;
+    let standing = Standing::of(&all).filter(|standing| {
+        let against = &standing.deciding.row.against;
+        let is_asked_for = asked.against.as_ref().is_none_or(|asked| asked == against);
+        asked.since.is_none() && is_asked_for
+    });
+    if let Some(standing) = standing {
+        return Ok(RolloutAnswer::kept(&standing, now_ms)?);
+    }
+    let (passed, _) = passed_hour(&judge.sources, now_ms).await?;
+    match judge.judge(asked, passed, now_ms).await? {
+        Some(judged) => Ok(RolloutAnswer::now(&judged, &all, now_ms)?),
+        None => Ok(RolloutAnswer::unknown(&asked.release, now_ms)),
+    }
+}
+
+/// The rows of a release.
+async fn kept(judge: &Judge, release: &str) -> Result<Vec<KeptVerdict>, StateError> {
+    let (state, release) = (Arc::clone(&judge.sources.state), release.to_owned());
+    let read = move || state.verdicts(Some(&release));
+    judge.sources.jobs.run(read).await
+}
