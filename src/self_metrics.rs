@@ -133,8 +133,8 @@ metrics_of_self! {
     ROLLOUT_STORES = Gauge "tillwatch_rollout_stores" "Shows how many stores are compared, by group: candidate (they have the release), control (they do not).";
     ROLLOUT_AWAITED = Gauge "tillwatch_rollout_terminals_awaited" "Shows how many terminals of the release had not delivered the hours of the last look when it was judged last.";
     ROLLOUT_SWEPT = Gauge "tillwatch_rollout_swept_timestamp_seconds" "Shows when it was last looked whether a rollout is to be judged, as Unix time.";
-    ROLLOUT_SWEEPS = Counter "tillwatch_rollout_sweeps_total" "Counts the hourly rounds in which all rollouts are judged, by result: ok, error (tried again).";
-    ROLLOUT_SWEEP_SECONDS = Histogram "tillwatch_rollout_sweep_duration_seconds" "Measures how long an hourly round took in which all rollouts were judged.";
+    ROLLOUT_SWEEPS = Counter "tillwatch_rollout_sweeps_total" "Counts the rounds in which all rollouts are judged, at every full hour and after late data, by result: ok, error (tried again).";
+    ROLLOUT_SWEEP_SECONDS = Histogram "tillwatch_rollout_sweep_duration_seconds" "Measures how long a round took in which all rollouts were judged.";
     BACKUPS = Counter "tillwatch_backups_total" "Counts scheduled backups by result: ok (made and read back), failed (not made), unverified (made, but not read back as it was written, and removed). Only with backup_dir.";
     BACKUP_SECONDS = Histogram "tillwatch_backup_duration_seconds" "Measures how long a scheduled backup took that went well, with the seal before it and the reading back after it. Only with backup_dir.";
     BACKUP_AGE = Gauge "tillwatch_backup_age_seconds" "Shows how long ago the newest scheduled backup that could be read back was made; if there has never been one, how long ago backup_dir was first set. A restart does not begin anew. Only with backup_dir.";

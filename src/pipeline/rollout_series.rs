@@ -210,11 +210,6 @@ impl Showing {
         *self.lock() = by_release.collect();
     }
 
-    /// Shows one as it is now.
-    pub(super) fn show_one(&self, shown: Shown) {
-        self.lock().insert(shown.release.clone(), shown);
-    }
-
     /// Adds the series to a page.
     pub(super) fn write(&self, page: &mut String) {
         let mut families: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();

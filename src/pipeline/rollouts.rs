@@ -1,5 +1,6 @@
-//! Looks at rollouts by itself: whenever an hour has passed and its data are at rest, each release that is being rolled
-//! out is judged if a look is due, and looks of the last days are judged again if data came late.
+//! Looks at rollouts by itself: whenever an hour has passed and its data are at rest, and whenever an epoch was confirmed
+//! since. Each release that is being rolled out is judged if a look is due or something happened that must not, and looks
+//! of the last days are judged again if data came late.
 //!
 //! Nothing here is waited for by a terminal. A ClickHouse that is away costs a line in the log, and another try: the look
 //! is judged when it is back, on the hours that it was planned for.
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use metrics::{counter, gauge, histogram};
 use tillwatch_model::Catalogue;
 use tillwatch_model::metric::to_float;
-use tillwatch_model::time::{DAY_MS, HOUR_MS};
+use tillwatch_model::time::{HOUR_MS, MINUTE_MS};
 
 use crate::config::Config;
 use crate::persist::StateError;
@@ -29,7 +30,7 @@ use crate::self_metrics as names;
 use crate::world::World;
 
 /// How often it is looked whether an hour has passed or an epoch was confirmed.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Rollouts that are judged at once, the newest first.
 const ROLLOUTS_MAX: usize = 4;
 /// A step is looked at for so long; who has not decided by then will not. Unit: hours.
@@ -38,6 +39,10 @@ const STEP_HOURS_MAX: i64 = 9 * 24;
 const LATE_HOURS_MAX: i64 = 8 * 24;
 /// Looks of a release that are judged again in one round.
 const AGAIN_MAX: usize = 4;
+/// Rounds within the same hour take at most one part in so many of the time.
+const REST_FACTOR: u32 = 20;
+/// Terminals that are awaited are asked after every so often. Unit: ms.
+const AWAITED_WAIT_MS: i64 = 10 * MINUTE_MS;
 /// Fewer late samples than one in so many wait until a look has not been judged again for six hours.
 const FEW_LATE: u64 = 1_000;
 const FEW_LATE_WAIT_MS: i64 = 6 * HOUR_MS;
@@ -71,8 +76,8 @@ pub(super) fn plan_of(config: &Config, catalogue: &Catalogue) -> Result<Arc<Plan
 struct Last {
     passed: i64,
     epoch: u64,
-    /// The first hour of each release that is being rolled out.
-    firsts: BTreeMap<String, i64>,
+    /// Data of past hours that have come since are looked at from this time on.
+    again_at: Option<Instant>,
 }
 
 impl Sweeper {
@@ -119,27 +124,29 @@ impl Sweeper {
     async fn round(&self, last: &mut Last) -> Result<(), QueryError> {
         let now_ms = self.world.clock.now_ms();
         let (passed, epoch) = passed_hour(&self.judge.sources, now_ms).await?;
-        if passed > last.passed {
+        let may_again = last.again_at.is_none_or(|at| at <= Instant::now());
+        if passed > last.passed || (epoch > last.epoch && may_again) {
             let began = Instant::now();
-            self.sweep(last, passed, epoch).await?;
-            last.passed = passed;
+            self.sweep(passed, epoch).await?;
+            let took = began.elapsed();
             counter!(names::ROLLOUT_SWEEPS, "result" => "ok").increment(1);
-            histogram!(names::ROLLOUT_SWEEP_SECONDS).record(began.elapsed().as_secs_f64());
-        } else if epoch > last.epoch {
-            self.look_for_incidents(last, passed, epoch).await?;
+            histogram!(names::ROLLOUT_SWEEP_SECONDS).record(took.as_secs_f64());
+            *last = Last {
+                passed,
+                epoch,
+                again_at: Some(began + took * REST_FACTOR),
+            };
         }
-        last.epoch = epoch;
         let swept_ms = self.world.clock.now_ms().max(0).unsigned_abs();
         gauge!(names::ROLLOUT_SWEPT).set(to_float(swept_ms) / 1_000.0);
         Ok(())
     }
 
-    /// Judges every rollout, once an hour.
-    async fn sweep(&self, last: &mut Last, passed: i64, epoch: u64) -> Result<(), QueryError> {
+    /// Judges every rollout.
+    async fn sweep(&self, passed: i64, epoch: u64) -> Result<(), QueryError> {
         let judge = &self.judge;
         let releases = under_way(&judge.sources, &judge.plan, passed).await?;
         let mut shown = Vec::new();
-        last.firsts.clear();
         for release in releases {
             if shown.len() == ROLLOUTS_MAX {
                 break;
@@ -155,7 +162,6 @@ impl Sweeper {
             if is_over || situation.against.is_none() {
                 continue;
             }
-            last.firsts.insert(asked.release.clone(), situation.first);
             shown.push(self.sweep_one(situation, passed, epoch).await?);
         }
         self.showing.show(shown);
@@ -216,7 +222,7 @@ impl Sweeper {
             let counts = count(&hourly, &kept.row.hours);
             let is_awaiting = kept.row.is_awaiting
                 && Some(key) == latest
-                && kept.checked_at_ms < now_ms - HOUR_MS / 2;
+                && now_ms - kept.checked_at_ms >= AWAITED_WAIT_MS;
             if again == AGAIN_MAX || !(is_awaiting || is_worth(kept, counts, now_ms)) {
                 continue;
             }
@@ -256,30 +262,6 @@ impl Sweeper {
             self.keep(&judged, Occasion::Revised, epoch).await?;
         } else if is_changed || has_arrived {
             self.keep(&judged, Occasion::Arrived, epoch).await?;
-        }
-        Ok(())
-    }
-
-    /// What must not happen at all is not left until the next look.
-    async fn look_for_incidents(
-        &self,
-        last: &Last,
-        passed: i64,
-        epoch: u64,
-    ) -> Result<(), QueryError> {
-        for (release, first) in &last.firsts {
-            let has_incident = self.judge.has_incident(release, *first, passed).await?;
-            if !has_incident || is_failed(&self.kept(release).await?) {
-                continue;
-            }
-            let asked = Asked {
-                release: release.clone(),
-                ..Asked::default()
-            };
-            if let Some(situation) = self.judge.situation(&asked, passed).await? {
-                let shown = self.sweep_one(situation, passed, epoch).await?;
-                self.showing.show_one(shown);
-            }
         }
         Ok(())
     }
@@ -365,6 +347,6 @@ fn count(hourly: &[(i64, u64)], hours: &std::ops::Range<i64>) -> u64 {
 /// Whether enough data came late for a look to be judged again now.
 fn is_worth(kept: &KeptVerdict, counts: u64, now_ms: i64) -> bool {
     let late = counts.abs_diff(kept.checked_counts);
-    let is_long_ago = now_ms - kept.checked_at_ms >= FEW_LATE_WAIT_MS.min(DAY_MS);
+    let is_long_ago = now_ms - kept.checked_at_ms >= FEW_LATE_WAIT_MS;
     late > 0 && (is_long_ago || late.saturating_mul(FEW_LATE) >= counts)
 }

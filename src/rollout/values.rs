@@ -73,7 +73,12 @@ pub fn values(metric: &str, criterion: &ValueCriterion, groups: &Groups<'_>) -> 
     finding.limits.is_green_broken_before = breaks(criterion.green_under);
     finding.limits.is_rollback_broken_before = breaks(criterion.rollback_over);
     let too_few = groups.state_of(counted, controls, criterion.is_optional, finding.samples);
-    finding.state = too_few.unwrap_or_else(|| state_of_values(&finding, groups.method));
+    // What is only compared keeps nobody waiting for more samples of it.
+    finding.state = match too_few {
+        Some(State::TooFewSamples) if finding.limits.ask_nothing() => State::Compared,
+        Some(too_few) => too_few,
+        None => state_of_values(&finding, groups.method),
+    };
     finding
 }
 
@@ -148,11 +153,7 @@ fn state_of_values(finding: &Finding, method: Method) -> State {
             return State::Worse;
         }
     }
-    let is_limitless = |limit: Option<f64>, is_broken: bool| limit.is_none() || is_broken;
-    if limits.worse_at_most.is_none()
-        && is_limitless(limits.rollback, limits.is_rollback_broken_before)
-        && is_limitless(limits.green, limits.is_green_broken_before)
-    {
+    if limits.ask_nothing() {
         return State::Compared;
     }
     let is_ruled_out = |most: f64| worse.high.is_some_and(|high| high < most);

@@ -177,6 +177,15 @@ pub struct Limits {
     pub is_rollback_broken_before: bool,
 }
 
+impl Limits {
+    /// Whether nothing of it can be kept or broken: no factor is named, and each limit is missing or was broken before.
+    pub(super) fn ask_nothing(&self) -> bool {
+        self.worse_at_most.is_none()
+            && (self.green.is_none() || self.is_green_broken_before)
+            && (self.rollback.is_none() || self.is_rollback_broken_before)
+    }
+}
+
 /// What follows from one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

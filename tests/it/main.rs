@@ -45,6 +45,8 @@ mod operations;
 #[cfg(test)]
 mod query;
 #[cfg(test)]
+mod rollout;
+#[cfg(test)]
 mod terminals;
 #[cfg(test)]
 mod security;

@@ -219,7 +219,7 @@ fn silence_is_charged_to_the_release_that_came_before_it() {
         heard("control", -5, false),
         heard("elsewhere", 11, false),
     ];
-    let counted = count(&terminals, group, 0, 30);
+    let counted = count(terminals, group, 0, 30);
     assert_eq!((counted.candidates, counted.silent.len()), (3, 2));
     assert_eq!((counted.controls, counted.silent_controls), (2, 1));
 }

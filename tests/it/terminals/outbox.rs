@@ -257,7 +257,13 @@ async fn rows_that_the_outbox_has_lost_are_damage_for_who_asks_as_for_who_ships(
         jobs: Jobs::new(1),
         is_engine_here: true,
     };
-    let query = Query::new(sources, Box::new(|| 1), Clock::of_machine(), Arc::default());
+    let query = Query::new(
+        sources,
+        Box::new(|| 1),
+        Clock::of_machine(),
+        Arc::default(),
+        Arc::default(),
+    );
     let asked = |pairs: &[(&str, &str)]| -> Parameters {
         let pairs = pairs.iter();
         pairs
