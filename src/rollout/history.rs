@@ -43,12 +43,12 @@ pub struct FirstHours {
 }
 
 impl Fleet {
-    /// Gathers them. What stands for no release counts for nothing.
+    /// Gathers them. Who reported without a release was heard, and no more.
     #[must_use]
     pub fn new(ran: impl IntoIterator<Item = Ran>) -> Self {
         let mut stores: BTreeMap<String, Store> = BTreeMap::new();
         for ran in ran {
-            if is_no_release(&ran.release) || ran.hours.is_empty() {
+            if ran.hours.is_empty() {
                 continue;
             }
             let store = stores.entry(ran.store).or_default();
@@ -185,7 +185,8 @@ impl Store {
 
     fn releases(&self) -> BTreeSet<&str> {
         let releases = self.terminals.values().flat_map(BTreeMap::keys);
-        releases.map(String::as_str).collect()
+        let named = releases.filter(|release| !is_no_release(release));
+        named.map(String::as_str).collect()
     }
 
     /// The hours of all terminals, each as often as there are terminals.
@@ -203,7 +204,9 @@ impl Store {
             .values()
             .filter_map(|releases| Some((releases, releases.get(release)?.last()?)));
         let left = with.clone().filter(|(releases, last)| {
-            let others = releases.iter().filter(|(name, _)| *name != release);
+            let others = releases
+                .iter()
+                .filter(|(name, _)| *name != release && !is_no_release(name));
             let mut last_of_others = others.filter_map(|(_, hours)| hours.last());
             last_of_others.any(|hour| hour > last)
         });
@@ -354,6 +357,6 @@ mod tests {
         let heard: Vec<Heard> = fleet.heard("new", 32).collect();
         assert_eq!(heard[0].now, [32, 33]);
         assert!(heard[0].had_release && !heard[2].had_release);
-        assert_eq!(heard[2].week_before, [1]);
+        assert_eq!(heard[2].week_before, [1, 2]);
     }
 }

@@ -11,6 +11,9 @@ const WEEK_HOURS: i64 = 7 * 24;
 /// Silence that begins this soon after its store's first sample of the release is the release's, whatever the last batch
 /// says. Unit: hours.
 const CHARGED_HOURS: i64 = 2;
+/// So is silence that begins this much earlier: a till is switched off for the new release before the first comes back
+/// with it. Unit: hours.
+const SWITCHED_OFF_HOURS: i64 = 1;
 /// Fewer silent terminals than this fail nothing.
 const SILENT_MIN: u64 = 3;
 
@@ -86,7 +89,7 @@ pub fn count(
         let since = silent_since(&heard.now, &heard.week_before, until);
         match group(&heard.store) {
             Group::Candidate { from, .. } | Group::Mixed { from } => {
-                let after = since.filter(|since| *since >= from);
+                let after = since.filter(|since| *since >= from - SWITCHED_OFF_HOURS);
                 let is_charged = after.is_some_and(|since| since <= from + CHARGED_HOURS);
                 if !heard.had_release && !is_charged {
                     continue;

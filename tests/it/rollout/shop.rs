@@ -75,29 +75,32 @@ impl Shop {
     /// Posts the past of all terminals, in which the first stores get the release.
     pub async fn trade(&mut self, server: &Server, release: Release) {
         let begins = self.begins(release);
-        for at in 0..self.queues.len() {
-            let (store, till) = (at / TERMINALS, at % TERMINALS);
-            let has_it = store < WITH;
-            let until = if has_it && till < release.silent {
+        // A release has its name once two terminals report it, so all of them begin before the first goes on.
+        for hours in [
+            self.now - PAST_HOURS..begins,
+            begins..begins + 1,
+            begins + 1..self.now,
+        ] {
+            for at in 0..self.queues.len() {
+                let (store, till) = (at / TERMINALS, at % TERMINALS);
+                let has_it = store < WITH && hours.start >= begins;
                 // Where all fall silent, each has said once that it has the release.
-                begins + i64::from(release.silent == TERMINALS)
-            } else {
-                self.now
-            };
-            let factor = if store == 0 {
-                release.slower * release.slower_in_one
-            } else {
-                release.slower
-            };
-            self.post(
-                server,
-                at,
-                self.now - PAST_HOURS..begins.min(until),
-                (OLD, 1.0),
-            )
-            .await;
-            let (name, factor) = if has_it { (NEW, factor) } else { (OLD, 1.0) };
-            self.post(server, at, begins..until, (name, factor)).await;
+                let still = if release.silent == TERMINALS {
+                    begins + 1
+                } else {
+                    begins
+                };
+                let is_silent = has_it && till < release.silent && hours.start >= still;
+                let factor = if store == 0 {
+                    release.slower_in_one
+                } else {
+                    1.0
+                } * release.slower;
+                let runs = if has_it { (NEW, factor) } else { (OLD, 1.0) };
+                if !is_silent {
+                    self.post(server, at, hours.clone(), runs).await;
+                }
+            }
         }
     }
 
