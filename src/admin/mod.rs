@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /healthz`, `/readyz` | `health.rs`, by any name of the host |
 //! | `GET /metrics`, `/metrics/fleet` | [`Renders`], which the pipeline is |
-//! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/terminals/silent`, `/losses`, `/errors`, `/errors/{fingerprint}`, `/rollouts/{release}`, `/summaries`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
+//! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/terminals/silent`, `/losses`, `/errors`, `/errors/{fingerprint}`, `/rollouts/{release}`, `/rollout_check`, `/summaries`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
@@ -94,6 +94,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/api/v1/errors", get(queries::errors))
         .route("/api/v1/errors/{fingerprint}", get(queries::error))
         .route("/api/v1/rollouts/{release}", get(queries::rollout))
+        .route("/api/v1/rollout_check", get(queries::rollout_check))
         .route("/api/v1/summaries", get(queries::summaries))
         .with_state(Arc::clone(&admin.query));
     Access::start_counts();

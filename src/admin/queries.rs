@@ -71,6 +71,14 @@ pub(super) async fn rollout(
     .await
 }
 
+pub(super) async fn rollout_check(
+    State(query): State<Arc<Query>>,
+    id: Id,
+    asked: Asked,
+) -> Response {
+    timed(id, async { query.rollout_check(&parameters(asked)?).await }).await
+}
+
 pub(super) async fn losses(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
     timed(id, async { query.losses(&parameters(asked)?).await }).await
 }

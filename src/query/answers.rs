@@ -20,8 +20,8 @@ use crate::query::losses_request::LossesRequest;
 use crate::query::parameters::Parameters;
 use crate::query::percentiles::{self, Sources};
 use crate::query::request::PercentileRequest;
-use crate::query::rollout::Judge;
 use crate::query::rollout::request::{self as rollout, RolloutRequest};
+use crate::query::rollout::{Judge, check};
 use crate::query::sessions;
 use crate::query::silent::{self, SilentRequest};
 use crate::query::stores::{self, StoresRequest};
@@ -206,6 +206,16 @@ impl Query {
         let now_ms = self.clock.now_ms();
         let request = RolloutRequest::parse(release, parameters, now_ms)?;
         let answer = rollout::answer(&self.judge, &request, now_ms);
+        self.in_turn(true, Box::pin(answer)).await
+    }
+
+    /// What a release would meet with on this fleet, before it comes.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or a source does not answer.
+    pub async fn rollout_check(&self, parameters: &Parameters) -> Result<Json, QueryError> {
+        let against = check::against_of(parameters)?;
+        let answer = check::answer(&self.judge, against, self.clock.now_ms());
         self.in_turn(true, Box::pin(answer)).await
     }
 

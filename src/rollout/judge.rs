@@ -6,7 +6,7 @@ use super::criteria::Plan;
 use super::evidence::{Evidence, Store};
 use super::groups::Group;
 use super::looks::Look;
-use super::ranks::Levels;
+use super::placebo::levels_of;
 use super::reason::Reason;
 use super::verdict::{Finding, Judgement, Method, Note, Verdict};
 use super::{shares, values};
@@ -117,20 +117,11 @@ fn groups_of<'a>(plan: &Plan, evidence: &'a Evidence) -> (Groups<'a>, Vec<(Strin
     } else {
         Method::Ranks
     };
-    let look = evidence.look.unwrap_or(Look(0));
-    let first_pass = Look::first_pass(plan.minimum_hours);
     let groups = Groups {
         candidates,
         controls,
         method,
-        levels: Levels {
-            fail: look.fail_level(plan.compared()),
-            // Before a pass is possible, the bound is that of the look at which it will be.
-            pass: look
-                .max(first_pass)
-                .pass_level(plan.minimum_hours)
-                .unwrap_or_default(),
-        },
+        levels: levels_of(plan, evidence.look.unwrap_or(Look(0))),
     };
     (groups, notes)
 }

@@ -26,6 +26,7 @@
 //! | `silence.rs` | terminals that fell silent |
 //! | `compare.rs` | the two groups, and how many samples they send |
 //! | `values.rs`, `shares.rs` | one duration or level, one share |
+//! | `placebo.rs` | how often a release that does nothing would have failed |
 //! | `judge.rs` | the verdict |
 //! | `verdict.rs`, `reason.rs` | what a verdict says, and why it is no pass |
 //! | `standing.rs` | what stands of the verdicts of a step |
@@ -43,6 +44,7 @@ pub mod groups;
 pub mod history;
 mod judge;
 pub mod looks;
+pub mod placebo;
 mod plan;
 mod plan_text;
 mod shares;

@@ -45,10 +45,7 @@ pub fn shares(metric: &str, criterion: &RatioCriterion, groups: &Groups<'_>) -> 
     } else {
         let changes = |stores: &[&Store]| -> Vec<f64> {
             let shares = stores.iter().filter_map(|store| store.shares.get(metric));
-            shares
-                .filter(|shares| shares.now.all >= SAMPLES_MIN && shares.before.all >= SAMPLES_MIN)
-                .filter_map(|shares| Some(shares.now.rate()? - shares.before.rate()?))
-                .collect()
+            shares.filter_map(change_of).collect()
         };
         let (candidates, controls) = (changes(&groups.candidates), changes(&groups.controls));
         let shift = groups.shift(&candidates, &controls, groups.levels);
@@ -94,6 +91,13 @@ pub fn shares(metric: &str, criterion: &RatioCriterion, groups: &Groups<'_>) -> 
     let too_few = groups.state_of(counted, controls, criterion.is_optional, finding.samples);
     finding.state = too_few.unwrap_or_else(|| state_of_shares(&finding, expected.rate()));
     finding
+}
+
+/// By how much a store's share of bad ones rose over that of its own week before.
+pub(super) fn change_of(shares: &Shares) -> Option<f64> {
+    let are_enough = shares.now.all >= SAMPLES_MIN && shares.before.all >= SAMPLES_MIN;
+    are_enough.then_some(())?;
+    Some(shares.now.rate()? - shares.before.rate()?)
 }
 
 fn state_of_shares(finding: &Finding, expected: Option<f64>) -> State {

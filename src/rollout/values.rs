@@ -167,7 +167,7 @@ fn state_of_values(finding: &Finding, method: Method) -> State {
 }
 
 /// The logarithm of the factor between a store's p95 now and in its own week before.
-fn change_of(values: &Values) -> Option<f64> {
+pub(super) fn change_of(values: &Values) -> Option<f64> {
     if count_of(&values.now) < SAMPLES_MIN || count_of(&values.before) < SAMPLES_MIN {
         return None;
     }

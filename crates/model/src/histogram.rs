@@ -56,7 +56,7 @@ fn base_and_shift(index: u32) -> (u64, u32) {
 }
 
 /// Ascending bucket indices with their counts.
-#[derive(Debug, Clone, Default, Hash)]
+#[derive(Debug, Clone, Default)]
 pub struct SparseHistogram {
     indices: Vec<u32>,
     counts: Vec<u64>,
@@ -67,6 +67,12 @@ pub struct SparseHistogram {
 impl PartialEq for SparseHistogram {
     fn eq(&self, other: &Self) -> bool {
         self.clone().into_parts() == other.clone().into_parts()
+    }
+}
+
+impl std::hash::Hash for SparseHistogram {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.clone().into_parts().hash(state);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rollout`: whether a release may go on.
 
+mod check;
 mod plan;
 mod verdict;
 
@@ -41,6 +42,13 @@ pub(super) enum Rollout {
     /// store has the release. Any other is an error, and no verdict.
     #[command(verbatim_doc_comment)]
     Verdict(verdict::Verdict),
+    /// Say what a release would meet with on this fleet, before it comes.
+    ///
+    /// Which limits of the plan the last day breaks already, so that they would not count; how often
+    /// a release that does nothing would have failed, by drawing stores as if they had one; and from
+    /// which slowdown on four in five draws would have found it, after an hour, four hours and a day.
+    #[command(verbatim_doc_comment)]
+    Check(check::Check),
     /// List every verdict on a release: look by look, with those that late data changed.
     ///
     /// Exit code 0, whatever the verdicts are.
@@ -53,6 +61,7 @@ impl Rollout {
         match self {
             Self::Plan(plan) => plan.run(),
             Self::Verdict(verdict) => verdict.run().await,
+            Self::Check(check) => check.run().await,
             Self::History(history) => history.run().await,
         }
     }

@@ -1,5 +1,7 @@
 //! A verdict as JSON: every number that a person needs to check it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::Unit;
@@ -8,6 +10,7 @@ use tillwatch_model::time::HOUR_MS;
 use crate::persist::verdicts::KeptVerdict;
 use crate::query::rollout::judged::Judged;
 use crate::query::rollout::kept::Standing;
+use crate::rollout::placebo::Placebo;
 use crate::rollout::verdict::{Finding, Kind, Method, Note, Worse};
 use crate::rollout::{Look, Reason};
 
@@ -32,6 +35,8 @@ pub struct VerdictAnswer<'a> {
     stores: Stores<'a>,
     terminals: Terminals<'a>,
     metrics: Vec<Metric<'a>>,
+    /// What drawn stores without the release come to; `null`: they are too few.
+    placebo: Option<PlaceboAnswer<'a>>,
     /// The same for a person, in about ten lines.
     explained: String,
 }
@@ -97,6 +102,38 @@ struct Metric<'a> {
     state: &'static str,
     /// Stores that are far off.
     far: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PlaceboAnswer<'a> {
+    draws: usize,
+    stores: usize,
+    of: usize,
+    failed: usize,
+    /// By metric, the factor that four in five draws would have found.
+    found: &'a BTreeMap<String, f64>,
+}
+
+impl<'a> PlaceboAnswer<'a> {
+    pub(super) fn of(placebo: &'a Placebo) -> Self {
+        Self {
+            draws: placebo.draws,
+            stores: placebo.stores,
+            of: placebo.of,
+            failed: placebo.failed,
+            found: &placebo.found,
+        }
+    }
+}
+
+/// The verdict for a person, with the line on how often it errs on this fleet.
+fn explained(judged: &Judged) -> String {
+    let mut text = judged.judgement.explained();
+    if let Some(placebo) = &judged.placebo {
+        text.push('\n');
+        text.push_str(&placebo.line());
+    }
+    text
 }
 
 #[derive(Debug, Serialize)]
@@ -179,7 +216,8 @@ impl<'a> VerdictAnswer<'a> {
                 silent: silent.collect(),
             },
             metrics: judgement.findings.iter().map(Metric::of).collect(),
-            explained: judgement.explained(),
+            placebo: judged.placebo.as_ref().map(PlaceboAnswer::of),
+            explained: explained(judged),
         }
     }
 }

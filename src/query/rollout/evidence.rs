@@ -39,6 +39,33 @@ pub(super) async fn gather(
     situation: &Situation,
     (passed, now_ms): (i64, i64),
 ) -> Result<Evidence, QueryError> {
+    Ok(Evidence {
+        release: situation.release.clone(),
+        against: situation.against.clone(),
+        step_percent: situation.step_percent,
+        look: situation.look,
+        stores: stores(sources, plan, situation).await?,
+        silence: silence::count(
+            situation.fleet.heard(&situation.release, situation.first),
+            |store| group_of(situation, store),
+            situation.first,
+            passed,
+        ),
+        adoption: adoption(situation),
+        arrival: arrival(sources, situation, now_ms).await,
+        incidents: incidents(sources, plan, &situation.release, (situation.first, passed)).await?,
+    })
+}
+
+/// The numbers of all stores.
+///
+/// # Errors
+/// When ClickHouse does not answer.
+pub(super) async fn stores(
+    sources: &Sources,
+    plan: &Plan,
+    situation: &Situation,
+) -> Result<Vec<Store>, QueryError> {
     let windows = situation.windows();
     let hours = windows.before().first().copied().unwrap_or(windows.start)..windows.until;
     let mut stores: BTreeMap<&str, Store> = BTreeMap::new();
@@ -63,23 +90,8 @@ pub(super) async fn gather(
         group: *group,
         ..Store::default()
     });
-    let stores = without_values.map(|store| stores.remove(&*store.name).unwrap_or(store));
-    Ok(Evidence {
-        release: situation.release.clone(),
-        against: situation.against.clone(),
-        step_percent: situation.step_percent,
-        look: situation.look,
-        stores: stores.collect(),
-        silence: silence::count(
-            situation.fleet.heard(&situation.release, situation.first),
-            |store| group_of(situation, store),
-            situation.first,
-            passed,
-        ),
-        adoption: adoption(situation),
-        arrival: arrival(sources, situation, now_ms).await,
-        incidents: incidents(sources, plan, &situation.release, (situation.first, passed)).await?,
-    })
+    let all = without_values.map(|store| stores.remove(&*store.name).unwrap_or(store));
+    Ok(all.collect())
 }
 
 fn group_of(situation: &Situation, store: &str) -> Group {

@@ -8,6 +8,8 @@ use crate::query::rollout::at_rest::Hours;
 use crate::query::rollout::evidence;
 use crate::query::rollout::situation::{Asked, Situation, metrics_of};
 use crate::query::rollout::statement::Read;
+use crate::rollout::placebo::{Placebo, placebo};
+use crate::rollout::verdict::Method;
 use crate::rollout::{Judgement, Plan, judge};
 
 /// Judges rollouts by one plan.
@@ -28,6 +30,8 @@ pub struct Judged {
     pub judgement: Judgement,
     /// A hash of all that was judged.
     pub inputs_hash: u64,
+    /// What drawn stores without the release would have come to.
+    pub placebo: Option<Placebo>,
     /// Terminals that have not delivered the hours of the look.
     pub awaited: u64,
 }
@@ -80,10 +84,16 @@ impl Judge {
         let plan = Arc::clone(&self.plan);
         let work = move || {
             let judgement = judge(&plan, &evidence);
+            // Drawn stores that are mixed cannot be compared as the candidates are.
+            let placebo = match judgement.method {
+                Method::Ranks => placebo(&plan, &evidence, judgement.candidates),
+                Method::Within | Method::Alone => None,
+            };
             let arrival = &evidence.arrival;
             Judged {
                 judgement,
                 inputs_hash: evidence.digest(),
+                placebo,
                 awaited: arrival.expected.saturating_sub(arrival.posted),
                 situation,
             }

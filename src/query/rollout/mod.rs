@@ -17,11 +17,13 @@
 //! | `evidence.rs` | the numbers of all stores |
 //! | `judged.rs` | one verdict with all that is kept of it |
 //! | `answer.rs` | a verdict as JSON |
+//! | `check.rs` | what a release would meet with on this fleet, before it comes |
 //! | `kept.rs` | what stands of the verdicts in the state file |
 //! | `request.rs` | reads and checks what was asked |
 
 pub mod answer;
 mod at_rest;
+pub mod check;
 mod evidence;
 mod judged;
 pub mod kept;

@@ -158,6 +158,61 @@ impl Situation {
         })
     }
 
+    /// The last hours of what most terminals ran, or of `against`, as if a release were held against it that nobody has
+    /// yet: `None` if nobody ran anything.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer.
+    pub async fn before_rollout(
+        sources: &Sources,
+        against: Option<&str>,
+        passed: i64,
+    ) -> Result<Option<Self>, QueryError> {
+        let Some(metric) = sources.catalogue.metrics().first() else {
+            return Ok(None);
+        };
+        let (hours, stores) = (passed - BEFORE_HOURS..passed, stores(sources).await);
+        let read = Hours::of(sources, hours.clone(), metric).await;
+        let fleet = ran::fleet(sources, &stores, &read, &hours).await?;
+        let histories = fleet.histories("", passed);
+        let usual = usual_release(&histories, "", passed);
+        let Some(against) = against.map(str::to_owned).or(usual) else {
+            return Ok(None);
+        };
+        let day = passed - DAY_HOURS..passed;
+        let groups = histories.iter().map(|history| {
+            let group = group_of(history, "", Some(&against), &day);
+            (history.store.clone(), group)
+        });
+        Ok(Some(Self {
+            groups: groups.collect(),
+            release: String::new(),
+            against: Some(against),
+            first: passed,
+            step_percent: 0,
+            start: passed,
+            look: None,
+            is_by_terminal: false,
+            fleet: Fleet::default(),
+            histories,
+        }))
+    }
+
+    /// The same, so that the hours of a look end now.
+    #[must_use]
+    pub fn at_look(self, look: Look) -> Self {
+        let until = self
+            .look
+            .map_or(self.start, |look| self.start + i64::from(look.hours()));
+        let start = until - i64::from(look.hours());
+        Self {
+            start,
+            first: start,
+            look: Some(look),
+            ..self
+        }
+    }
+
     /// The hours that are compared; those of the first look before it.
     #[must_use]
     pub fn windows(&self) -> Windows {
