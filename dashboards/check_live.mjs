@@ -21,7 +21,6 @@ const MAY_BE_EMPTY = [
   ['Errors by group, most frequent first', 'A', 'the simulated terminals count errors but report none with its type and stack'],
   ['Errors by hour, the five most frequent groups', 'A', 'the same'],
   ['Errors of this store by group, most frequent first', 'A', 'the same'],
-  ['Failures by store, worst first', 'B', 'offline logins of the simulated fleet hardly fail'],
   ['Worse than expected, times', 'A', 'nothing of the simulated fleet gets worse than it was, and there is no week before'],
   ['Own metrics by hour', 'A', 'the simulated fleet declares no metrics of its own'],
   ['Own metrics of the last day', 'A', 'the same'],
