@@ -8,8 +8,9 @@ command -v cargo >/dev/null || { echo "cargo is missing: install Rust (https://r
 command -v node >/dev/null || { echo "node is missing: install Node.js 20 or later." >&2; exit 1; }
 
 # The dashboards: what they are made from, and the rules they keep. The model of the alerts: what was promised of it.
-# The module for Odoo, whose test needs neither an Odoo nor a browser. The parts of the probe that need none.
-node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs examples/test/odoo.test.mjs probe/test/*.test.mjs
+# The module for Odoo, whose test needs neither an Odoo nor a browser, and the gate of a deployment. The parts of the probe
+# that need none.
+node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs examples/test/{odoo,gate}.test.mjs probe/test/*.test.mjs
 
 # The terminal's library, without a browser: its files are those of its sources, its buckets those of the collector.
 scripts/sdk.sh

@@ -2,7 +2,7 @@
 // store goes wrong. The rule of alerts/rules/anomalies.yml, as Prometheus evaluates it, says which.
 
 import { ANOMALY } from './chosen.mjs';
-import { uniform } from './random.mjs';
+import { normal, poisson, uniform } from './random.mjs';
 import { lower } from './rule.mjs';
 
 /** Minutes between two evaluations. */
@@ -19,18 +19,6 @@ export const SPREAD = { stores: 0.7, days: 0.25, hours: 0.4 };
 
 const odds = (share) => share / (1 - share);
 const median = (values) => values.sort((one, other) => one - other)[Math.floor(values.length / 2)];
-
-/** Normal, mean 0 and deviation 1 (Box and Muller). */
-const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-
-/** Poisson: by its waits while small, else by the normal that it is close to. */
-function poisson(random, mean) {
-  if (mean > 30) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)));
-  const limit = Math.exp(-mean);
-  let count = 0;
-  for (let product = random(); product > limit; product *= random()) count += 1;
-  return count;
-}
 
 /**
  * Running sums of attempts and bad ones of a store, by step. `trouble`: from `at` (step) on, the odds of a bad attempt are

@@ -1,4 +1,4 @@
-// Random numbers that are the same in every run: a generator with a seed, and waiting times.
+// Random numbers that are the same in every run: a generator with a seed, what comes from it, and waiting times.
 
 /** Uniform numbers in [0, 1), by sfc32. */
 export function uniform(seed) {
@@ -18,3 +18,15 @@ export function uniform(seed) {
 
 /** Seconds until the next of events that come at random, so many an hour. */
 export const wait = (random, perHour) => (-Math.log(1 - random()) * 3600) / perHour;
+
+/** Normal, mean 0 and deviation 1 (Box and Muller). */
+export const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/** Poisson: by its waits while small, else by the normal that it is close to. */
+export function poisson(random, mean) {
+  if (mean > 30) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)));
+  const limit = Math.exp(-mean);
+  let count = 0;
+  for (let product = random(); product > limit; product *= random()) count += 1;
+  return count;
+}

@@ -29,8 +29,8 @@ export function lint(dashboards, catalogue) {
     for (const panel of dashboard.panels.filter(({ type }) => type !== 'row')) {
       const ofPanel = (rule, text) => say(rule, `"${panel.title}": ${text}`);
       onePanel(panel, ofPanel, context);
-      for (const target of panel.targets ?? []) oneTarget(target, ofPanel, context);
-      ofTheJob(panel, dashboard, ofPanel);
+      for (const target of panel.targets ?? []) oneTarget(target, ofPanel, { ...context, page: pageOf(dashboard) });
+      ofTheJob(panel, pageOf(dashboard), ofPanel);
     }
     for (const { name, expr } of dashboard.annotations.list) metrics(expr, (rule, text) => say(rule, `annotation ${name}: ${text}`), context, { withTarget: false });
     variablesAndLinks(dashboard, say, context);
@@ -132,7 +132,7 @@ function oneTarget(target, say, context) {
 }
 
 /** Names and labels exist; every selector names job and instance; counters only as rates. */
-function metrics(expr, say, { series }, { withTarget }) {
+function metrics(expr, say, { series, page }, { withTarget }) {
   const labels = new Set();
   const without = expr.replace(/"(?:[^"\\]|\\.)*"/g, '""');
   if (balance(without) !== 0) say('target-promql-rule', `brackets do not match: ${expr}`);
@@ -147,7 +147,8 @@ function metrics(expr, say, { series }, { withTarget }) {
     known.labels.forEach((label) => labels.add(label));
     for (const [, label] of (matchers ?? '').matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)) if (!known.labels.includes(label)) say('label', `${name} has no label ${label}`);
     if (withTarget && !TARGET_FREE.has(name) && !name.includes(':')) {
-      for (const needed of ['job', 'instance']) if (!new RegExp(`\\b${name}\\{[^}]*\\b${needed}=~"\\$${needed}"`).test(expr)) say(`target-${needed}-rule`, `${name} without ${needed}=~"$${needed}"`);
+      // The board's job reads one page of the collector; what is on the other has its instance alone.
+      for (const needed of isOfOtherPage(name, page) ? ['instance'] : ['job', 'instance']) if (!new RegExp(`\\b${name}\\{[^}]*\\b${needed}=~"\\$${needed}"`).test(expr)) say(`target-${needed}-rule`, `${name} without ${needed}=~"$${needed}"`);
     }
     if (known.kind === 'counter' && range !== '[') say('target-counter-agg-rule', `${name} is a counter: take its rate or increase`);
   }
@@ -158,11 +159,14 @@ function metrics(expr, say, { series }, { withTarget }) {
 }
 const balance = (text) => [...text].reduce((sum, sign) => sum + ('([{'.includes(sign) ? 1 : ')]}'.includes(sign) ? -1 : 0), 0);
 
+/** The page of the collector that the variable job reads: what terminals measured, or the collector about itself. */
+const pageOf = ({ templating: { list } }) => /label_values\((pos|tillwatch)_/.exec(list.find(({ name }) => name === 'job')?.query.query)?.[1];
+const isOfOtherPage = (name, page) => page !== undefined && /^(pos|tillwatch)_/.test(name) && !name.startsWith(`${page}_`);
+
 /** The variable job has the jobs of one page of the collector: a series of the other page is never found with it. */
-function ofTheJob({ targets = [] }, { templating: { list } }, say) {
-  const page = /label_values\((pos|tillwatch)_/.exec(list.find(({ name }) => name === 'job')?.query.query)?.[1];
-  const names = targets.flatMap(({ expr }) => [...(expr ?? '').matchAll(/\b(pos|tillwatch)_\w+(?=\{)/g)]);
-  for (const [name, of] of names) if (page && of !== page) say('target-job-rule', `${name} is not of the job that the dashboard asks for`);
+function ofTheJob({ targets = [] }, page, say) {
+  const selectors = targets.flatMap(({ expr }) => [...(expr ?? '').matchAll(/\b((?:pos|tillwatch)_\w+)\{([^}]*)\}/g)]);
+  for (const [, name, matchers] of selectors) if (isOfOtherPage(name, page) && matchers.includes('$job')) say('target-job-rule', `${name} is not of the job that the dashboard asks for`);
 }
 
 function statement(rawSql, say) {

@@ -6,11 +6,21 @@ export const SILENT_S = [300, 900];
 export const MEMORY_TARGETS = [30e6, 35e6, 45e6, 50e6];
 /** Limits a store has passed, each once when it needs improvement and twice when it is poor. */
 export const LIMITS_PASSED = [1, 3];
-/** Times the median store, or the baseline release (the alert on a release is at 1.2). */
+/** Times the median store. */
 export const PEERS = [1.5, 3];
 /** Times the expected odds of a bad value: alerts/rules/anomalies.yml. */
 export const UNUSUAL = [2.5];
-export const BASELINE = [1.1, 1.2];
+/** A verdict as a number: pass, hold, fail; less is not judged. */
+export const VERDICTS = [1, 2, 3];
+/** The factor that the default plan of a rollout tolerates of a duration; over the first at the lower end it is worse for certain. */
+export const TOLERATED = [1.2];
+export const WORSE = [1.001, 1.2];
+/** The same of a difference of shares: more than nothing. */
+export const WORSE_SHARE = [0.000001];
+/** The share of its samples that a release must send. */
+export const VOLUME = [0.8];
+/** Seconds since the collector looked at all rollouts: the alert's, and half of it. */
+export const SWEEP_AGE_S = [3600, 7200];
 /** Refused logins of a store in five minutes that the alert calls a burst. */
 export const LOGIN_BURST = [20];
 /** The last run of a probe's scenario: over a limit, failed. */

@@ -13,6 +13,8 @@ export const CLICKHOUSE = { type: 'grafana-clickhouse-datasource', uid: '${click
 
 /** `pos_x{job=…, instance=…, matchers}`: every selector names the variables, as the linter demands. */
 export const series = (name, ...matchers) => `${name}{${['job=~"$job"', 'instance=~"$instance"', ...matchers].join(', ')}}`;
+/** A series of the collector's other page, which another job reads: only the instance is the same. */
+export const ofOtherPage = (name, ...matchers) => `${name}{${['instance=~"$instance"', ...matchers].join(', ')}}`;
 /** A bucket's bound as exporters write it: `5` or `5.0`. */
 export const le = (bound) => (Number.isInteger(bound) ? `le=~"${bound}(\\\\.0)?"` : `le="${bound}"`);
 
@@ -250,6 +252,9 @@ export const joined = (label, heading, names) => [
   },
 ];
 
+/** Words for values, in order. */
+export const words = (of) => [{ type: 'value', options: Object.fromEntries(Object.entries(of).map(([value, text], index) => [value, { text, index }])) }];
+
 /** Bars side by side, one for each series or row. */
 export function barGauge({ unit = 'short', thresholds, min = 0, max, decimals, overrides = [], colorMode, rows = false, ...rest }) {
   return panel('bargauge', {
@@ -285,7 +290,7 @@ export function barGauge({ unit = 'short', thresholds, min = 0, max, decimals, o
 }
 
 /** One coloured band for each series. */
-export function stateTimeline({ overrides = [], unit = 'short', thresholds, decimals, ...rest }) {
+export function stateTimeline({ overrides = [], unit = 'short', thresholds, decimals, mappings, ...rest }) {
   return panel('state-timeline', {
     w: 24,
     h: 7,
@@ -298,7 +303,7 @@ export function stateTimeline({ overrides = [], unit = 'short', thresholds, deci
         color: { mode: 'thresholds' },
         thresholds: steps(thresholds),
         custom: { lineWidth: 0, fillOpacity: 78 },
-        mappings: [],
+        mappings: mappings ?? [],
       },
       overrides,
     },

@@ -18,8 +18,12 @@ export const AVAILABLE = {
   requestDurations: true,
   /** tillwatch_disk_{free,size}_bytes. */
   disk: true,
+  /** tillwatch_rollout_…: the verdicts of rollouts. */
+  rollouts: true,
 };
 
+/** What every series of a rollout is about. */
+const OF_ROLLOUT = ['release', 'against', 'step'];
 /** Series that come with those entries: name, kind, labels beside job and instance. */
 export const UPCOMING_SERIES = [
   ['clockSkew', 'pos_terminal_clock_skew_seconds', 'histogram', ['store_id']],
@@ -39,4 +43,17 @@ export const UPCOMING_SERIES = [
   ['requestDurations', 'tillwatch_request_duration_seconds', 'histogram', ['class']],
   ['disk', 'tillwatch_disk_free_bytes', 'gauge', []],
   ['disk', 'tillwatch_disk_size_bytes', 'gauge', []],
+  ['rollouts', 'tillwatch_rollout_verdict', 'gauge', [...OF_ROLLOUT, 'verdict']],
+  ['rollouts', 'tillwatch_rollout_reason', 'gauge', [...OF_ROLLOUT, 'reason']],
+  ['rollouts', 'tillwatch_rollout_look_hours', 'gauge', OF_ROLLOUT],
+  ['rollouts', 'tillwatch_rollout_next_look_timestamp_seconds', 'gauge', OF_ROLLOUT],
+  ['rollouts', 'tillwatch_rollout_revisions', 'gauge', OF_ROLLOUT],
+  ['rollouts', 'tillwatch_rollout_revised_timestamp_seconds', 'gauge', OF_ROLLOUT],
+  ['rollouts', 'tillwatch_rollout_worse_ratio', 'gauge', [...OF_ROLLOUT, 'metric', 'bound']],
+  ['rollouts', 'tillwatch_rollout_worse_difference_ratio', 'gauge', [...OF_ROLLOUT, 'metric', 'bound']],
+  ['rollouts', 'tillwatch_rollout_stores', 'gauge', [...OF_ROLLOUT, 'group']],
+  ['rollouts', 'tillwatch_rollout_terminals_awaited', 'gauge', OF_ROLLOUT],
+  ['rollouts', 'tillwatch_rollout_swept_timestamp_seconds', 'gauge', []],
+  ['rollouts', 'tillwatch_rollout_sweeps_total', 'counter', ['result']],
+  ['rollouts', 'tillwatch_rollout_sweep_duration_seconds', 'histogram', []],
 ];

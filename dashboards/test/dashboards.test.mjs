@@ -81,6 +81,8 @@ const BROKEN = [
   ['target-job-rule', change(withPromql('pos_sync_duration_seconds_bucket'), 'job=~"$job", ', '')],
   ['target-job-rule', change(withPromql('tillwatch_clickhouse_up{'), 'tillwatch_clickhouse_up', 'pos_terminals_reporting')],
   ['target-instance-rule', change(withPromql('pos_sync_duration_seconds_bucket'), ', instance=~"$instance"', '')],
+  ['target-job-rule', change(withPromql('tillwatch_rollout_reason{'), 'reason{', 'reason{job=~"$job", ')],
+  ['target-instance-rule', change(withPromql('tillwatch_rollout_reason{'), 'instance=~"$instance"', 'instance!=""')],
   ['target-counter-agg-rule', change(withPromql('sum(increase(pos_data_loss_incidents_total'), '[$__range]', '')],
   ['target-promql-rule', change(withPromql('pos_sync_duration_seconds_bucket'), 'histogram_quantile(', 'histogram_quantile((')],
   ['metric', change(withPromql('pos_sync_duration_seconds_bucket'), 'pos_sync_duration_seconds', 'pos_sync_time_seconds')],

@@ -1,7 +1,7 @@
 // Is tillwatch itself well: does it take everything in, keep it, and pass it on?
 
 import * as g from '../grafana.mjs';
-import { FSYNC_S, FULL, OUTBOX_AGE_S, REFUSED, REJECTED, SCRAPE_S } from '../limits.mjs';
+import { FSYNC_S, FULL, OUTBOX_AGE_S, REFUSED, REJECTED, SCRAPE_S, SWEEP_AGE_S } from '../limits.mjs';
 
 const own = (name, ...matchers) => g.series(`tillwatch_${name}`, ...matchers);
 const rate = (name, ...matchers) => `sum(rate(${own(name, ...matchers)}[$__rate_interval]))`;
@@ -23,6 +23,7 @@ const FAULTS = [
   ['tables made again', `sum(${own('database_tables_made_again')}) > bool 0`],
   ['seals fail', rise('seals_total', 'result="error"')],
   ['backups fail', rise('backups_total', 'result!="ok"')],
+  ['rollouts not judged', `max(time() - ${own('rollout_swept_timestamp_seconds')}) > bool ${SWEEP_AGE_S[1]}`],
   ['no room for names', grown('journal_samples', 'what=~"overflowed_batches|overflowed_terminals"')],
   ['a store at its share', rise('share_refusals_total')],
   ['settings not taken', `1 - min(${own('config_last_reload_success')})`],
@@ -312,6 +313,42 @@ export default () =>
         decimals: 0,
         overrides: [g.colour('ok', g.HUES[0]), g.colour('failed', g.FAIR), g.colour('unverified', g.POOR)],
         w: 12,
+        h: 6,
+      }),
+      g.timeseries({
+        title: 'Since rollouts were last looked at',
+        description: 'How long ago the collector looked at all rollouts. It should fall to nothing every few minutes. Over two hours nobody judges them: see the log, and whether ClickHouse answers.',
+        needs: 'rollouts',
+        targets: [g.prom(`max(time() - ${own('rollout_swept_timestamp_seconds')})`, 'ago')],
+        unit: 's',
+        thresholds: g.higherIsWorse(SWEEP_AGE_S, 'transparent'),
+        showThresholds: true,
+        overrides: [g.colour('ago', g.HUES[0])],
+        w: 8,
+        h: 6,
+      }),
+      g.timeseries({
+        title: 'Looks at rollouts by result',
+        description: 'ok: all rollouts were looked at. error: one could not be judged, and its verdict stands as it was; the log says why.',
+        needs: 'rollouts',
+        targets: [g.prom(`sum by (result) (increase(${own('rollout_sweeps_total')}[$__rate_interval]))`, '{{result}}')],
+        draw: 'bars',
+        decimals: 0,
+        overrides: [g.colour('ok', g.HUES[0]), g.colour('error', g.POOR)],
+        w: 8,
+        h: 6,
+      }),
+      g.timeseries({
+        title: 'Time of a look at all rollouts',
+        description: 'How long the collector takes to look at all rollouts, p95 and mean. Only a look that is due reads hours from ClickHouse. Rising with the number of stores: see docs/figures.md; above minutes: is ClickHouse slow?',
+        needs: 'rollouts',
+        targets: [
+          g.prom(quantile(0.95, 'rollout_sweep_duration_seconds'), 'p95'),
+          g.prom(`sum(rate(${own('rollout_sweep_duration_seconds_sum')}[$__rate_interval])) / sum(rate(${own('rollout_sweep_duration_seconds_count')}[$__rate_interval]))`, 'mean'),
+        ],
+        unit: 's',
+        overrides: [g.colour('mean', g.HUES[0])],
+        w: 8,
         h: 6,
       }),
       g.row('Prometheus and Alertmanager'),

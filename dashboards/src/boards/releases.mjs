@@ -3,8 +3,9 @@
 import { metric, ratios, releaseName, thresholds } from '../catalogue.mjs';
 import { errorTable, errorTrend } from '../errors.mjs';
 import * as g from '../grafana.mjs';
-import { BASELINE, MEMORY_TARGETS } from '../limits.mjs';
+import { MEMORY_TARGETS } from '../limits.mjs';
 import * as q from '../queries.mjs';
+import { rolloutRow } from '../rollouts.mjs';
 
 const MEASURES = [
   ['Sync p95', 'sync_duration_ms', 0.95],
@@ -52,15 +53,23 @@ const sqlApart = (make) => {
   const baselineIs = `release = (SELECT topK(1)(release)[1] FROM ${q.history().view} WHERE metric = 'sync_duration_ms' AND ${WHERE})`;
   return [g.sql(make(baselineIs, "concat(release, ' (baseline)')")), g.sql(make(`NOT ${baselineIs}`, 'release'))];
 };
+const FAILURES = ['Synchronisations that failed', 'Logins that failed', 'Errors'];
+const STORE_LINK = {
+  title: 'Open ${__value.text}',
+  url: '/d/tillwatch-store?var-store_id=${__value.raw}&${__url_time_range}&${prometheus_datasource:queryparam}&${clickhouse_datasource:queryparam}',
+  targetBlank: false,
+};
 const WHERE = `source = 'rum' AND $__timeFilter(${q.history().time})`;
 
 export default () =>
   g.dashboard({
     uid: 'tillwatch-releases',
     title: 'Releases and rollout',
-    description: 'Each release over all the stores that run it. The baseline is the release with the most terminals; a p95 over 1.2 times the baseline raises an alert.',
+    description: 'The verdicts about rollouts first: they compare stores with their own week. Below, each release over all the stores that run it, against the baseline, which is the release with the most terminals; these panels show what a release does, and five stores with a bad day look like a bad release in them.',
     variables: [...g.targetVariables('pos_store_last_report_timestamp_seconds'), g.releaseVariable()],
     panels: [
+      ...rolloutRow(),
+      g.row('Releases as they are', { needs: 'rollouts' }),
       g.barGauge({
         title: 'Rollout: share of the terminals',
         description: 'Terminals that posted in the last ten minutes, by the release they run. The plan is 10, 25, 50, 75, 100 %.',
@@ -73,21 +82,21 @@ export default () =>
       }),
       g.barGauge({
         title: 'Sync p95 against the baseline',
-        description: 'Times the baseline\'s p95 over the selected range. Over 1.2: stop the rollout and compare the panels below.',
+        description: 'Times the baseline\'s p95 over the selected range, all stores of a release in one. Of good releases in five of fifty stores a third is over 1.2 at some time of a day, by chance: read the verdict above before you stop a rollout.',
         targets: [g.prom(`sort(${against('sync_duration_ms', 0.95)})`, '{{release}}', { instant: true })],
         unit: 'suffix:×',
         decimals: 2,
-        thresholds: g.higherIsWorse(BASELINE),
+        colorMode: { mode: 'fixed', fixedColor: g.HUES[0] },
         w: 8,
         h: 4,
       }),
       g.barGauge({
         title: 'LCP p75 against the baseline',
-        description: 'Times the baseline\'s p75 over the selected range. Amber or red with enough samples below: look at what the release loads, and hold it.',
+        description: 'Times the baseline\'s p75 over the selected range, all stores of a release in one; no verdict judges it by default. Far over 1 for hours, with enough samples below: look at what the release loads, or let the plan judge it.',
         targets: [g.prom(`sort(${against('lcp_ms', 0.75)})`, '{{release}}', { instant: true })],
         unit: 'suffix:×',
         decimals: 2,
-        thresholds: g.higherIsWorse(BASELINE),
+        colorMode: { mode: 'fixed', fixedColor: g.HUES[0] },
         w: 8,
         h: 4,
       }),
@@ -119,10 +128,10 @@ export default () =>
         decimals: 0,
         w: 8,
       }),
-      trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases that does not close is the release\'s: stop the rollout and compare its payloads.'),
+      trend('Sync p95 by release', 'sync_duration_ms', 0.95, 'Synchronisation. A gap between releases may be the stores\': the verdict above says whose it is. If it is the release\'s, compare its payloads.'),
       trend('Offline login p95 by release', 'offline_login_duration_ms', 0.95, 'Logins without a network; they are rare, so lines jump: look at the table\'s percentile over the whole range before you judge.'),
       trend('LCP p75 by release', 'lcp_ms', 0.75, 'When the main content is on the screen. A new release above the old one: larger scripts or images, or a cache that is not filled yet; it should close within a day.'),
-      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases: a longer script; hold the rollout when it nears the limit.'),
+      trend('INP p75 by release', 'inp_ms', 0.75, 'How long a touch waits for its effect. A gap between releases that lasts for days: a longer script; hold the rollout when it nears the limit.'),
       trend('Product search p95 by release', 'product_search_ms', 0.95, 'The most used function of a till; when it is slow, the queue at the till is long. Slower in one release: ask what changed in its search index.'),
       trend('Session restore p95 by release', 'session_restore_ms', 0.95, 'How long a cashier waits to go on where the till was. Slower in one release: it restores more than before, tell the developers.'),
       trend('Customer lookup p95 by release', 'customer_lookup_ms', 0.95, 'How long a customer card takes to be found. Slower in all releases: the back office; in one: the release.'),
@@ -154,7 +163,7 @@ export default () =>
       g.row('Failures by release', { needs: 'releaseCounters' }),
       g.timeseries({
         title: 'Sync success by release',
-        description: 'Share of attempts that succeeded, with the limits of the catalogue. A release below the critical limit pages: roll it back.',
+        description: 'Share of attempts that succeeded, with the limits of the catalogue. A release below the critical limit in several stores pages: roll it back. In one store it is the store: see the worst stores below.',
         needs: 'releaseCounters',
         targets: apart(successByRelease('pos_release_sync_attempts_total', 'success')),
         interval: '3m',
@@ -233,6 +242,20 @@ export default () =>
           w: 8,
         }),
       ),
+      g.table({
+        title: 'Failures by store, worst first',
+        description: 'The stores in which most synchronisations of half an hour failed, most offline logins of an hour, and most errors were of an hour. An alert on a release leaves the worst store out: one store far before the others is that store\'s trouble, many alike are the release\'s.',
+        targets: [
+          byRelease(`topk(10, sum by (store_id) (increase(${g.series('pos_sync_attempts_total', 'result="failure"', 'store_id!="__overflow__"')}[30m])) > 0)`),
+          byRelease(`topk(10, sum by (store_id) (increase(${g.series('pos_offline_logins_total', 'result="failure"', 'store_id!="__overflow__"')}[1h])) > 0)`),
+          byRelease(`topk(10, sum by (store_id) (increase(${g.series('pos_errors_total', 'store_id!="__overflow__"')}[1h])) > 0)`),
+        ],
+        transformations: g.joined('store_id', 'Store', FAILURES),
+        columns: [g.override('Store', { links: [STORE_LINK] }), ...FAILURES.map((name) => g.plainColumn(name, 'short', { decimals: 0 }))],
+        sortBy: FAILURES[0],
+        w: 24,
+        h: 8,
+      }),
       g.row('Errors'),
       g.timeseries({
         title: 'New errors',
