@@ -123,11 +123,11 @@ metrics_of_self! {
     OUTBOX_OLDEST = Gauge "tillwatch_outbox_oldest_timestamp_seconds" "Shows when the oldest epoch in the outbox was sealed, 0 if the outbox is empty.";
     OUTBOX_LAG = Gauge "tillwatch_outbox_lag_seconds" "Shows how long ago the oldest epoch in the outbox was sealed, 0 if the outbox is empty.";
     ROLLOUT_VERDICT = Gauge "tillwatch_rollout_verdict" "Is 1 for the verdict that stands on a release at the step of its rollout (percent of the stores), else 0: pass, fail (roll back), hold, not_judged. A look that failed ends the step. Steps that are over have no series.";
-    ROLLOUT_REASON = Gauge "tillwatch_rollout_reason" "Is 1 for each reason why the verdict that stands is no pass: first_look, too_early, too_few_stores, too_few_samples, incomplete (data are awaited), adoption, single_stores, undecided, between_limits; or why it fails: worse, past_limit, incident, silence.";
+    ROLLOUT_REASON = Gauge "tillwatch_rollout_reason" "Is 1 for each reason why the verdict that stands is no pass: first_look, too_early, too_few_stores, too_few_samples, incomplete (data are awaited), adoption, single_stores, undecided, between_the_limits; or why it fails: worse, past_limit, incident, silence.";
     ROLLOUT_LOOK = Gauge "tillwatch_rollout_look_hours" "Shows how many hours after the beginning of the step the last look was; 0: the first is still to come.";
     ROLLOUT_NEXT_LOOK = Gauge "tillwatch_rollout_next_look_timestamp_seconds" "Shows when the hours of the next look will have passed, as Unix time.";
-    ROLLOUT_REVISIONS = Gauge "tillwatch_rollout_revisions" "Shows how many verdicts of the step were revised because data came late that nobody awaited.";
-    ROLLOUT_REVISED = Gauge "tillwatch_rollout_revised_timestamp_seconds" "Shows when a verdict of the step was revised last, as Unix time; missing if none was.";
+    ROLLOUT_REVISIONS = Gauge "tillwatch_rollout_revisions" "Shows how many verdicts of the release, at whatever step, were revised because data came late that nobody awaited.";
+    ROLLOUT_REVISED = Gauge "tillwatch_rollout_revised_timestamp_seconds" "Shows when a verdict of the release, at whatever step, was revised last, as Unix time; missing if none was.";
     ROLLOUT_WORSE = Gauge "tillwatch_rollout_worse_ratio" "Shows by which factor the stores of a release became worse than the others, by metric and bound (low, on which a failure stands; estimate; high, on which a pass stands): a p95 now through that of the week before, against the same of the others. Of samples, below 1 is worse. A bound is missing that so few stores do not give.";
     ROLLOUT_WORSE_DIFFERENCE = Gauge "tillwatch_rollout_worse_difference_ratio" "Shows by how much the share of bad ones rose in the stores of a release against the others, by metric and bound.";
     ROLLOUT_STORES = Gauge "tillwatch_rollout_stores" "Shows how many stores are compared, by group: candidate (they have the release), control (they do not).";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tillwatch_engine::{Confinement, EngineSettings, FrontSettings};
+use tillwatch_model::Catalogue;
 
 use crate::cli::backup::new_collector_id;
 use crate::cli::{Failure, Outcome, say, table};
@@ -206,6 +207,9 @@ impl CheckConfig {
             let read = Inventory::read(path);
             read.map_err(|error| Failure(format!("terminal_inventory: {error}")))?;
         }
+        let own = config.declared.own_metrics().cloned().collect();
+        let catalogue = Catalogue::with_own(own, Vec::new());
+        pipeline::plan_of(&config, &catalogue).map_err(|error| Failure::of(&error))?;
         let rows: Vec<Vec<String>> = SETTINGS
             .iter()
             .map(|setting| {

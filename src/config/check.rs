@@ -531,8 +531,9 @@ mod tests {
     ];
 
     /// Any text is a path or a name; whether it can be used is found out when it is.
-    const FREE: [&str; 7] = [
+    const FREE: [&str; 8] = [
         "terminal_inventory",
+        "rollout_plan",
         "clickhouse_ca_file",
         "jwks_ca_file",
         "data_dir",

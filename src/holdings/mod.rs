@@ -249,7 +249,7 @@ impl Holdings {
     /// before the call is in it.
     pub async fn view(self: &Arc<Self>, position: u64, filter: Filter) -> View<OpenRollups> {
         let hours = filter.from_s / HOUR_S..filter.to_s.div_ceil(HOUR_S);
-        let read = move |aggregator: &Aggregator| aggregator.open_rollups(&filter);
+        let read = move |open: &Aggregator| open.open_rollups(&filter);
         self.look(position, read, hours).await
     }
 
@@ -262,16 +262,8 @@ impl Holdings {
         self.look(position, read, 0..0).await
     }
 
-    /// Takes a view as [`view_of`](Self::view_of) does, that also says which of these hours (since 1970) are not summed up.
-    pub async fn view_of_hours<T: Send + 'static>(
-        self: &Arc<Self>,
-        hours: Range<u32>,
-        read: impl Fn(&Aggregator) -> T + Send + Sync + 'static,
-    ) -> View<T> {
-        self.look(0, read, hours).await
-    }
-
-    async fn look<T: Send + 'static>(
+    /// Takes a view as [`view_of`](Self::view_of) does, with what is known of these hours (since 1970).
+    pub async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         position: u64,
         read: impl Fn(&Aggregator) -> T + Send + Sync + 'static,

@@ -78,6 +78,7 @@ pub use parted::{Abandoned, Adopted, abandon, adopt, pass_over_sealed};
 pub use rebuild::{Next, Rebuilder};
 pub use reload::Load;
 pub use replay::{ReplaySummary, replay, unsealed_records};
+pub use rollouts::plan_of;
 pub use serve::serve;
 pub use socket::{ORDERS, Reached, reach};
 pub use upkeep::{Standing, Upkeep};

@@ -121,6 +121,15 @@ impl Shown {
         })
     }
 
+    /// The same with what was revised of earlier steps.
+    pub(super) fn revised_as(self, standing: &Standing<'_>) -> Self {
+        Self {
+            revisions: standing.revisions,
+            revised_at_ms: standing.revised_at_ms,
+            ..self
+        }
+    }
+
     /// Whether a row is of this step.
     pub(super) fn is_of(&self, row: &VerdictRow) -> bool {
         self.against == row.against && self.step_percent == row.step_percent

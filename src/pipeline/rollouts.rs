@@ -58,7 +58,7 @@ pub(super) struct Sweeper {
 ///
 /// # Errors
 /// When it cannot be read, or is no plan.
-pub(super) fn plan_of(config: &Config, catalogue: &Catalogue) -> Result<Arc<Plan>, ServeError> {
+pub fn plan_of(config: &Config, catalogue: &Catalogue) -> Result<Arc<Plan>, ServeError> {
     let Some(path) = &config.rollout.plan else {
         return Ok(Arc::default());
     };
@@ -195,10 +195,12 @@ impl Sweeper {
         }
         self.judge_again(&release, passed, epoch).await?;
         let kept = self.kept(&release).await?;
-        Ok(Standing::of(&kept)
-            .filter(|standing| before.is_of(&standing.latest.row))
-            .and_then(|standing| Shown::of_kept(&standing))
-            .unwrap_or(before))
+        let Some(standing) = Standing::of(&kept) else {
+            return Ok(before);
+        };
+        let shown = before.is_of(&standing.latest.row);
+        let shown = shown.then(|| Shown::of_kept(&standing)).flatten();
+        Ok(shown.unwrap_or_else(|| before.revised_as(&standing)))
     }
 
     /// Judges looks of the last days again whose hours have got more samples, or that awaited terminals.

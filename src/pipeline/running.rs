@@ -17,7 +17,7 @@ use crate::doors::Hall;
 use crate::fleet::{self, Inventory, Readiness, Watch};
 use crate::health::Health;
 use crate::holdings::Holdings;
-use crate::intake::Acknowledgement;
+use crate::intake::{Acknowledgement, Keys};
 use crate::persist::{ClickHouse, State};
 use crate::pipeline::apply::Applier;
 use crate::pipeline::credentials;
@@ -139,16 +139,9 @@ impl Running {
             outbox_budget_bytes: Arc::clone(&outbox_budget),
             showing: Arc::default(),
         });
-        let sealer = Arc::new(Sealer {
-            clock: world.clock.clone(),
-            holdings: Arc::clone(&holdings),
-            state,
-            keys: started.keys,
-            journal: started.journal.keeper(),
-            sealed_position: watch::Sender::new(started.sealed_position),
-            ship_wanted: Arc::clone(&ship_wanted),
-            failed: halted,
-        });
+        let (keys, position) = (started.keys, started.sealed_position);
+        let journal = started.journal.keeper();
+        let sealer = stored.sealer(keys, journal, position, &ship_wanted, halted);
         let rebuilder = stored.rebuilder(&config);
         let shipper = stored.shipper(&health, &outbox_budget);
         let reloader = Arc::new(Reloader::new(
@@ -271,6 +264,26 @@ impl Stored {
         });
         let holdings = Arc::clone(&self.holdings);
         Arc::new(Explainer::new(Arc::clone(catalogue), holdings, find))
+    }
+
+    fn sealer(
+        &self,
+        keys: Arc<Keys>,
+        journal: Keeper,
+        sealed_position: u64,
+        ship_wanted: &Arc<Notify>,
+        failed: Arc<Notify>,
+    ) -> Arc<Sealer> {
+        Arc::new(Sealer {
+            clock: self.world.clock.clone(),
+            holdings: Arc::clone(&self.holdings),
+            state: Arc::clone(&self.state),
+            keys,
+            journal,
+            sealed_position: watch::Sender::new(sealed_position),
+            ship_wanted: Arc::clone(ship_wanted),
+            failed,
+        })
     }
 
     fn rebuilder(&self, config: &Config) -> Rebuilder {

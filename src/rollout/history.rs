@@ -256,8 +256,8 @@ fn span(release: &str, hours: impl Iterator<Item = i64> + Clone) -> Option<Span>
 
 #[cfg(test)]
 mod tests {
-    use super::super::groups::{Group, group_of};
     use super::*;
+    use crate::rollout::groups::{Group, group_of};
 
     fn ran(terminal: u32, release: &str, hours: impl IntoIterator<Item = i64>) -> Ran {
         Ran {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::compare::{CANDIDATES_MIN, CONTROLS_MIN, Groups};
 use super::criteria::Plan;
 use super::evidence::{Evidence, Store};
@@ -19,8 +21,6 @@ const DRAWS_MAX: usize = 1_000;
 const PAIRS_MAX: usize = 100_000_000;
 /// A slowdown is found if so many of the draws find it. Unit: percent.
 const FOUND_PERCENT: usize = 80;
-/// The draws of a fleet are those of its number of stores.
-const SEED: u64 = 0x7469_6c6c;
 
 /// What draws of stores without the release come to.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,11 +50,12 @@ struct Changes<'a> {
 #[must_use]
 pub fn placebo(plan: &Plan, evidence: &Evidence, stores: usize) -> Option<Placebo> {
     let look = evidence.look?;
-    let controls: Vec<&Store> = evidence
+    let mut controls: Vec<&Store> = evidence
         .stores
         .iter()
         .filter(|store| store.group == Group::Control && !plan.exclude.contains_key(&store.name))
         .collect();
+    controls.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     let others = controls.len().checked_sub(stores)?;
     if stores < CANDIDATES_MIN || others < CONTROLS_MIN {
         return None;
@@ -63,12 +64,12 @@ pub fn placebo(plan: &Plan, evidence: &Evidence, stores: usize) -> Option<Placeb
     let changes = changes(plan, &controls);
     let pairs = stores * others * changes.len().max(1);
     let draws = (PAIRS_MAX / pairs).clamp(1, DRAWS_MAX);
-    let mut random = fastrand::Rng::with_seed(SEED ^ controls.len() as u64);
     let mut order: Vec<usize> = (0..controls.len()).collect();
     let mut thresholds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut failed = 0;
-    for _ in 0..draws {
-        random.shuffle(&mut order);
+    for draw in 0..draws as u64 {
+        // An order that nobody can guess from the stores, and that is the same each time.
+        order.sort_unstable_by_key(|at| xxh3_64_with_seed(&at.to_le_bytes(), draw));
         let (drawn, rest) = order.split_at(stores);
         let mut is_failed = false;
         for changes in &changes {

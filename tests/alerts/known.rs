@@ -81,6 +81,7 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
         &["ok", "failed", "unverified"],
     ),
     ("tillwatch_ship_rounds_total", "result", &["ok", "error"]),
+    ("tillwatch_rollout_sweeps_total", "result", &["ok", "error"]),
     (
         "tillwatch_ledger_samples",
         "place",
@@ -102,6 +103,23 @@ const OF_SELF: &[(&str, &str, &[&str])] = &[
             "overflowed_batches",
         ],
     ),
+];
+
+/// What the collector says of rollouts, and its labels beside those of the step.
+const OF_ROLLOUT: &[(&str, &[&str])] = &[
+    ("tillwatch_rollout_verdict", &["verdict"]),
+    ("tillwatch_rollout_reason", &["reason"]),
+    ("tillwatch_rollout_look_hours", &[]),
+    ("tillwatch_rollout_next_look_timestamp_seconds", &[]),
+    ("tillwatch_rollout_revisions", &[]),
+    ("tillwatch_rollout_revised_timestamp_seconds", &[]),
+    ("tillwatch_rollout_worse_ratio", &["metric", "bound"]),
+    (
+        "tillwatch_rollout_worse_difference_ratio",
+        &["metric", "bound"],
+    ),
+    ("tillwatch_rollout_stores", &["group"]),
+    ("tillwatch_rollout_terminals_awaited", &[]),
 ];
 
 /// What Prometheus 2.42 and Alertmanager 0.25 say of themselves.
@@ -195,6 +213,11 @@ pub fn series(groups: &[Group]) -> Known {
         labels.insert("metric".to_owned(), Values::OneOf(metrics));
     }
     add_own(&mut known);
+    for (name, more) in OF_ROLLOUT {
+        let labels = ["release", "against", "step"].iter().chain(*more);
+        let labels = labels.map(|label| ((*label).to_owned(), Values::Any));
+        known.insert((*name).to_owned(), labels.collect());
+    }
     // A recorded series has, of the labels of what it is made from, those that its name says.
     for rule in groups.iter().flat_map(|group| &group.rules) {
         if let Some(name) = rule.recorded() {

@@ -165,11 +165,10 @@ fn commands_in_runbooks_exist() {
     let pages = pages();
     for (name, page) in &pages {
         for words in commands(page) {
-            let depth = if words.first() == Some(&"journal") {
-                2
-            } else {
-                1
-            };
+            let has_subcommands = words
+                .first()
+                .is_some_and(|word| ["journal", "rollout"].contains(word));
+            let depth = if has_subcommands { 2 } else { 1 };
             let subcommand: Vec<&str> = words.iter().copied().take(depth).collect();
             let help = helps.entry(subcommand.clone()).or_insert_with(|| {
                 let output = Command::new(env!("CARGO_BIN_EXE_tillwatch"))

@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod placebo;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod properties;

@@ -158,7 +158,7 @@ impl Answer {
             if self.revisions > 0 {
                 let times = self.revisions;
                 text.push_str(&format!(
-                    "; late data changed a verdict of this step {times} times (rollout history)"
+                    "; late data changed a verdict of this release {times} times (rollout history)"
                 ));
             }
         } else if self.verdict != "not_judged" {

@@ -57,7 +57,7 @@ struct Stores<'a> {
 #[derive(Debug, Serialize)]
 struct NoteAnswer<'a> {
     store_id: &'a str,
-    /// moved_back, other_kind or excluded.
+    /// `moved_back`, `other_kind` or `excluded`.
     note: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -276,7 +276,7 @@ pub struct RolloutAnswer {
     verdict: String,
     /// The look that says so; `null`: it was judged now, and is not kept.
     look: Option<LookAnswer>,
-    /// How many verdicts of the step late data have changed.
+    /// How many verdicts of the release late data have changed, at whatever step.
     revisions: usize,
     /// The verdict of that look in full.
     judged: Box<RawValue>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tillwatch_model::metric::Metric;
 use tillwatch_model::time::HOUR_MS;
 
+use crate::aggregate::Aggregator;
 use crate::holdings::View;
 use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
@@ -20,7 +21,7 @@ use crate::query::request::{GroupBy, PercentileRequest};
 pub async fn passed_hour(sources: &Sources, now_ms: i64) -> Result<(i64, u64), QueryError> {
     let view = sources
         .holdings
-        .view_of_hours(0..0, |aggregator| aggregator.open_samples())
+        .view_of(0, |aggregator: &Aggregator| aggregator.open_samples())
         .await;
     let waits = view.open > 0 || view.sealing.is_some() || !view.unconfirmed.is_empty();
     let epoch = view.confirmed;
@@ -47,9 +48,9 @@ impl Hours {
     pub(super) async fn of(sources: &Sources, hours: Range<i64>, metric: &Metric) -> Self {
         let bound = |hour: i64| u32::try_from(hour.max(0)).unwrap_or(u32::MAX / 3_600);
         let hours = bound(hours.start)..bound(hours.end);
-        let view = sources.holdings.view_of_hours(hours.clone(), |_| ()).await;
+        let view = sources.holdings.look(0, |_| (), hours.clone()).await;
         let request = PercentileRequest {
-            metric: metric.clone(),
+            metric: *metric,
             quantiles: Vec::new(),
             from_ms: i64::from(hours.start) * HOUR_MS,
             to_ms: i64::from(hours.end) * HOUR_MS,

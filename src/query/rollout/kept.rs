@@ -15,7 +15,7 @@ pub struct Standing<'a> {
     pub deciding: &'a KeptVerdict,
     /// The row of the step's latest look.
     pub latest: &'a KeptVerdict,
-    /// How many verdicts of the step late data have changed.
+    /// How many verdicts of the release late data have changed, at whatever step.
     pub revisions: usize,
     /// When the last of them was, Unix ms.
     pub revised_at_ms: Option<i64>,
@@ -49,7 +49,8 @@ impl<'a> Standing<'a> {
         let mut latest_first = looks.iter().rev();
         let (_, latest) = *looks.last()?;
         let deciding = latest_first.find(|(found, _)| *found == verdict);
-        let revised = of_step
+        // That an earlier step should not have passed matters most once the next one is under way.
+        let revised = all
             .iter()
             .filter(|kept| kept.row.occasion == Occasion::Revised);
         Some(Self {

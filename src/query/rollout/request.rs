@@ -43,7 +43,8 @@ impl RolloutRequest {
         let since = given.number("since", 0, usize::try_from(now_ms).unwrap_or(usize::MAX))?;
         // The first full hour.
         let since = since.map(|since| {
-            i64::try_from(since.div_ceil(HOUR_MS.unsigned_abs() as usize)).unwrap_or(i64::MAX)
+            let since_ms = i64::try_from(since).unwrap_or(i64::MAX - HOUR_MS);
+            (since_ms + HOUR_MS - 1).div_euclid(HOUR_MS)
         });
         Ok(Self {
             asked: Asked {

@@ -65,6 +65,14 @@ struct FoundRelease {
     hour: u32,
 }
 
+/// What is added up by store.
+enum Sum<'a> {
+    /// The values of counters, by label.
+    Counters(&'a [&'a str]),
+    /// Samples of whatever metric.
+    Samples,
+}
+
 /// What is read of which hours.
 pub(super) struct Read<'a> {
     pub(super) sources: &'a Sources,
@@ -148,15 +156,7 @@ impl Read<'_> {
         stores: &[&str],
         windows: &Windows,
     ) -> Result<Vec<FoundSum>, QueryError> {
-        self.sums(
-            "metric IN {metrics:Array(String)}",
-            "toString(metric)",
-            "sum",
-            metrics,
-            stores,
-            windows,
-        )
-        .await
+        self.sums(Sum::Counters(metrics), stores, windows).await
     }
 
     /// How many samples some stores sent, of whatever metric.
@@ -165,22 +165,24 @@ impl Read<'_> {
         stores: &[&str],
         windows: &Windows,
     ) -> Result<Vec<FoundSum>, QueryError> {
-        self.sums("1", "''", "count", &[], stores, windows).await
+        self.sums(Sum::Samples, stores, windows).await
     }
 
     async fn sums(
         &self,
-        which: &str,
-        name: &str,
-        column: &str,
-        metrics: &[&str],
+        sum: Sum<'_>,
         stores: &[&str],
         windows: &Windows,
     ) -> Result<Vec<FoundSum>, QueryError> {
-        let label = if metrics.is_empty() {
-            "''"
-        } else {
-            "toString(label)"
+        let (which, name, label, column, metrics) = match sum {
+            Sum::Counters(metrics) => (
+                "metric IN {metrics:Array(String)}",
+                "toString(metric)",
+                "toString(label)",
+                "sum",
+                metrics,
+            ),
+            Sum::Samples => ("1", "''", "''", "count", &[][..]),
         };
         let rows = self.rows(
             &|start| {
