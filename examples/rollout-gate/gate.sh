@@ -1,10 +1,10 @@
 #!/bin/sh
 # Lets a deployment go on only if the verdict about a release is pass.
 #
-#   gate.sh --release 2.5.0 [--against 2.4.1] [--wait 26h] [--json] [--admin-url http://127.0.0.1:9090] …
+#   gate.sh --release 2.5.0 --step 10 [--against 2.4.1] [--wait 27h] [--json] [--admin-url http://127.0.0.1:9090] …
 #
-# The options are those of `tillwatch rollout verdict`. Without --wait the gate waits for 26 hours at most, which is the look
-# after a day and what comes late for it. Exit codes: 0 pass, 10 fail, 11 hold, 12 not judged, anything else: no answer.
+# The options are those of `tillwatch rollout verdict`. Without --wait the gate waits for 27 hours at most, which is the look
+# after a day, the two hours before a step counts, and what comes late for it. Exit codes: 0 pass, 10 fail, 11 hold, 12 not judged, anything else: no answer.
 #
 # From the environment, beside what tillwatch reads itself (TILLWATCH_ADMIN_URL, TILLWATCH_ADMIN_KEY_FILE, TILLWATCH_CA_FILE):
 #   TILLWATCH_ADMIN_KEY   the key itself, where a file is awkward; of the scope read
@@ -58,7 +58,7 @@ if [ -z "$release" ]; then
   say 'error: no release was named. Call it with --release and the name that the terminals report.'
   exit 2
 fi
-[ -n "$has_wait" ] || set -- "$@" --wait 26h
+[ -n "$has_wait" ] || set -- "$@" --wait 27h
 
 # tillwatch reads a key from a file, so that it stands in no list of processes.
 if [ -n "${TILLWATCH_ADMIN_KEY:-}" ]; then

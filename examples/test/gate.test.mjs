@@ -57,7 +57,7 @@ for (const [code, wanted, last] of VERDICTS) {
 
 test('options are handed on, and it waits for a day and a little unless told otherwise', async () => {
   await gate(['--release', '2.5.0', '--against', '2.4 1', '--json']);
-  assert.equal(note('arguments'), 'rollout verdict --release 2.5.0 --against 2.4 1 --json --wait 26h');
+  assert.equal(note('arguments'), 'rollout verdict --release 2.5.0 --against 2.4 1 --json --wait 27h');
   for (const wait of [['--wait', '5m'], ['--wait=5m']]) {
     await gate(['--release=2.5.0', ...wait]);
     assert.equal(note('arguments'), `rollout verdict --release=2.5.0 ${wait.join(' ')}`);

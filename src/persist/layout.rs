@@ -86,7 +86,7 @@ pub(super) const LAYOUTS: [&str; 9] = ["
         name TEXT PRIMARY KEY, kind TEXT NOT NULL, unit TEXT NOT NULL, label_key TEXT, label_values TEXT NOT NULL,
         threshold_low INTEGER, threshold_high INTEGER, per_terminal INTEGER NOT NULL) WITHOUT ROWID;
 ", "
-    -- What was said of a release at each look. `kind` is look (the first word), arrived (data that were awaited have come),
+    -- What was said of a release at each look. `kind` is step (one was reached), look (the first word on it), arrived (data that were awaited have come),
     -- revised (late data that nobody awaited changed the word) or incident; none is ever written over. `counts` (samples in
     -- its hours) and `inputs_hash` say on which data, `checked_counts` and `checked_at_ms` when it was looked at again last.
     CREATE TABLE IF NOT EXISTS rollout_verdict (

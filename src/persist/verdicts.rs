@@ -14,6 +14,8 @@ const KEPT_MS: i64 = 90 * 86_400_000;
 listed! {
     /// Why a row was written.
     pub enum Occasion {
+        /// A step was reached, and its first look is still to come.
+        Step = "step",
         /// A planned look: the first word on it.
         Look = "look",
         /// The look awaited data, and they have come.

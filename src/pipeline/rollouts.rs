@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const ROLLOUTS_MAX: usize = 4;
 /// A step is looked at for so long; who has not decided by then will not. Unit: hours.
 const STEP_HOURS_MAX: i64 = 9 * 24;
+/// A rollout that is over is looked at again after so long. Unit: hours.
+const OVER_HOURS: i64 = 6;
 /// Terminals may be offline for so long: a look is judged again when their data come. Unit: hours.
 const LATE_HOURS_MAX: i64 = 8 * 24;
 /// Looks of a release that are judged again in one round.
@@ -78,6 +80,8 @@ struct Last {
     epoch: u64,
     /// Data of past hours that have come since are looked at from this time on.
     again_at: Option<Instant>,
+    /// Releases whose rollout was over, and the hour in which that is looked at again: it may reach another step.
+    over: BTreeMap<String, i64>,
 }
 
 impl Sweeper {
@@ -127,7 +131,8 @@ impl Sweeper {
         let may_again = last.again_at.is_none_or(|at| at <= Instant::now());
         if passed > last.passed || (epoch > last.epoch && may_again) {
             let began = Instant::now();
-            self.sweep(passed, epoch).await?;
+            let mut over = std::mem::take(&mut last.over);
+            self.sweep(&mut over, passed, epoch).await?;
             let took = began.elapsed();
             counter!(names::ROLLOUT_SWEEPS, "result" => "ok").increment(1);
             histogram!(names::ROLLOUT_SWEEP_SECONDS).record(took.as_secs_f64());
@@ -135,6 +140,7 @@ impl Sweeper {
                 passed,
                 epoch,
                 again_at: Some(began + took * REST_FACTOR),
+                over,
             };
         }
         let swept_ms = self.world.clock.now_ms().max(0).unsigned_abs();
@@ -143,13 +149,25 @@ impl Sweeper {
     }
 
     /// Judges every rollout.
-    async fn sweep(&self, passed: i64, epoch: u64) -> Result<(), QueryError> {
+    async fn sweep(
+        &self,
+        over: &mut BTreeMap<String, i64>,
+        passed: i64,
+        epoch: u64,
+    ) -> Result<(), QueryError> {
         let judge = &self.judge;
         let releases = under_way(&judge.sources, &judge.plan, passed).await?;
         let mut shown = Vec::new();
+        over.retain(|release, _| releases.contains(release));
         for release in releases {
             if shown.len() == ROLLOUTS_MAX {
                 break;
+            }
+            let is_planned = judge.plan.release.as_ref();
+            let is_planned = is_planned.is_none_or(|planned| *planned == release);
+            let rests = over.get(&release).is_some_and(|again| passed < *again);
+            if rests || !is_planned {
+                continue;
             }
             let asked = Asked {
                 release,
@@ -160,6 +178,7 @@ impl Sweeper {
             };
             let is_over = passed - situation.start > STEP_HOURS_MAX;
             if is_over || situation.against.is_none() {
+                over.insert(asked.release, passed + OVER_HOURS);
                 continue;
             }
             shown.push(self.sweep_one(situation, passed, epoch).await?);
@@ -181,8 +200,10 @@ impl Sweeper {
         let is_incident = self.judge.has_incident(&release, situation.first, passed);
         let is_incident = is_incident.await? && !is_failed(&kept);
         let occasion = match situation.look {
-            Some(look) if !is_kept(&kept, &situation, look) => Some(Occasion::Look),
+            Some(look) if !is_kept(&kept, &situation, Some(look)) => Some(Occasion::Look),
             _ if is_incident => Some(Occasion::Incident),
+            // Else the verdict on the step before would seem to be about this one.
+            None if !is_kept(&kept, &situation, None) => Some(Occasion::Step),
             _ => None,
         };
         if let Some(occasion) = occasion {
@@ -318,13 +339,13 @@ impl Sweeper {
 }
 
 /// Whether a look was judged before. Rows of a step that began at another hour are of another step.
-fn is_kept(kept: &[KeptVerdict], situation: &Situation, look: Look) -> bool {
+fn is_kept(kept: &[KeptVerdict], situation: &Situation, look: Option<Look>) -> bool {
     let against = situation.against.as_deref().unwrap_or_default();
     kept.iter().any(|kept| {
         let row = &kept.row;
         row.against == against
             && row.step_percent == situation.step_percent
-            && row.look.is_some_and(|kept| kept >= look.0)
+            && row.look >= look.map(|look| look.0)
     })
 }
 

@@ -2,20 +2,21 @@
 
 use tillwatch::rollout::groups::Group;
 use tillwatch::rollout::placebo::placebo;
+use tillwatch::rollout::probability::normal_quantile;
 use tillwatch::rollout::{Evidence, Look, Verdict, judge};
 
 use crate::support::{CANDIDATE, DAY, SYNC, evidence, plan, store, values};
 
-/// Controls of which every other had a day on which everything took 1.5 times as long.
+/// Stores whose days differ far more than those of a fleet that trades, at the look with the most of the error.
 fn noisy() -> Evidence {
     let mut noisy = evidence(1.0);
-    for (number, store) in noisy.stores.iter_mut().enumerate() {
-        if number % 2 == 0 {
-            let before = 1_000.0;
-            let values_now = store.values.get_mut(SYNC).unwrap();
-            values_now.before = values(before);
-            values_now.now = values(before * 1.5);
-        }
+    noisy.look = Some(Look(0));
+    let count = noisy.stores.len() as f64;
+    for (number, store) in (0_u32..).zip(&mut noisy.stores) {
+        let place = (f64::from(number * 17 % 50) + 0.5) / count;
+        let values_now = store.values.get_mut(SYNC).unwrap();
+        values_now.before = values(1_000.0);
+        values_now.now = values(1_000.0 * (0.4 * normal_quantile(place)).exp());
     }
     noisy
 }
@@ -34,7 +35,7 @@ fn a_calm_fleet_fails_no_draw_and_a_noisy_one_some() {
         calm.line()
     );
     let noisy = placebo(&plan(), &noisy(), 5).unwrap();
-    assert!((1..100).contains(&noisy.failed), "{noisy:?}");
+    assert!((1..30).contains(&noisy.failed), "{noisy:?}");
     assert!(noisy.found[SYNC] > calm.found[SYNC], "{noisy:?}");
 }
 

@@ -28,11 +28,15 @@ pub(in crate::cli) struct Verdict {
     /// The release it is held against. Without it, the one that most terminals ran in the week before.
     #[arg(long)]
     against: Option<String>,
+    /// The step that the verdict must be about, or a later one, in percent. Until it is reached the answer is hold: a gate
+    /// that is asked right after stores were moved must not hear of the step before.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    step: Option<u32>,
     /// When the step began: how long ago (6h), or Unix milliseconds. Without it, when the plan's share of the stores was
     /// reached.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Wait for so long (26h) until it is pass or fail.
+    /// Wait for so long (27h) until it is pass or fail.
     #[arg(long, value_name = "SPAN")]
     wait: Option<Span>,
     /// Print the answer as it came.
@@ -85,6 +89,7 @@ impl Verdict {
     pub(super) async fn run(self) -> Outcome {
         let mut parameters = Vec::new();
         parameters.extend(self.against.clone().map(|against| ("against", against)));
+        parameters.extend(self.step.map(|step| ("step", step.to_string())));
         if let Some(since) = &self.since {
             parameters.push(("since", time(since, wall_ms())?.to_string()));
         }

@@ -289,7 +289,7 @@ pub struct RolloutAnswer {
 #[derive(Debug, Clone, Serialize)]
 pub struct LookAnswer {
     verdict: String,
-    /// look, arrived (the data that were awaited), revised (by late data) or incident.
+    /// step (it was reached), look, arrived (the data that were awaited), revised (by late data) or incident.
     occasion: &'static str,
     step_percent: u32,
     against: Option<String>,
@@ -352,6 +352,38 @@ impl RolloutAnswer {
             history: all.iter().map(LookAnswer::of).collect(),
             complete_to,
         })
+    }
+
+    /// The step that is asked for has not been reached.
+    #[must_use]
+    pub fn not_reached(
+        release: &str,
+        (asked_percent, percent): (u32, Option<u32>),
+        all: &[KeptVerdict],
+        complete_to: i64,
+    ) -> Self {
+        let judged = percent.map_or_else(
+            || "nothing is judged of it yet".to_owned(),
+            |percent| format!("the step of {percent} % is judged"),
+        );
+        let text = format!(
+            "The release is not known to have reached {asked_percent} % of the stores; {judged}."
+        );
+        let verdict = "hold";
+        let judged = serde_json::json!({
+            "verdict": verdict,
+            "reasons": [{"code": "step_not_reached", "text": text}],
+            "release": release,
+            "explained": format!("HOLD  {release}, step {asked_percent} %\n      {text}"),
+        });
+        Self {
+            verdict: verdict.to_owned(),
+            look: None,
+            revisions: 0,
+            judged: serde_json::value::to_raw_value(&judged).unwrap_or_default(),
+            history: all.iter().map(LookAnswer::of).collect(),
+            complete_to,
+        }
     }
 
     /// Nothing is known of the release.

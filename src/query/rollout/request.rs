@@ -19,6 +19,8 @@ const RELEASE_LENGTH_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub struct RolloutRequest {
     asked: Asked,
+    /// The step that the verdict must be about, or a later one. Unit: percent.
+    step_percent: Option<u32>,
 }
 
 impl RolloutRequest {
@@ -27,7 +29,7 @@ impl RolloutRequest {
     /// # Errors
     /// Says which parameter cannot be read, and how it should be.
     pub fn parse(release: &str, parameters: &Parameters, now_ms: i64) -> Result<Self, QueryError> {
-        let given = parameters.check(&["against", "since"])?;
+        let given = parameters.check(&["against", "since", "step"])?;
         let named = |name: &str| {
             let is_name = !name.is_empty() && name.len() <= RELEASE_LENGTH_MAX;
             is_name
@@ -46,7 +48,9 @@ impl RolloutRequest {
             let since_ms = i64::try_from(since).unwrap_or(i64::MAX - HOUR_MS);
             (since_ms + HOUR_MS - 1).div_euclid(HOUR_MS)
         });
+        let step = given.number("step", 1, 100)?;
         Ok(Self {
+            step_percent: step.and_then(|step| u32::try_from(step).ok()),
             asked: Asked {
                 release: named(release)?,
                 against,
@@ -74,12 +78,25 @@ pub async fn answer(
         let is_asked_for = asked.against.as_ref().is_none_or(|asked| asked == against);
         asked.since.is_none() && is_asked_for
     });
+    let is_reached = |percent: u32| request.step_percent.is_none_or(|asked| asked <= percent);
+    let not_reached = |percent: Option<u32>| {
+        let steps = (request.step_percent.unwrap_or(100), percent);
+        RolloutAnswer::not_reached(&asked.release, steps, &all, now_ms)
+    };
     if let Some(standing) = standing {
+        let percent = standing.deciding.row.step_percent;
+        if !is_reached(percent) {
+            return Ok(not_reached(Some(percent)));
+        }
         return Ok(RolloutAnswer::kept(&standing, now_ms)?);
     }
     let (passed, _) = passed_hour(&judge.sources, now_ms).await?;
     match judge.judge(asked, passed, now_ms).await? {
+        Some(judged) if !is_reached(judged.situation.step_percent) => {
+            Ok(not_reached(Some(judged.situation.step_percent)))
+        }
         Some(judged) => Ok(RolloutAnswer::now(&judged, &all, now_ms)?),
+        None if request.step_percent.is_some() => Ok(not_reached(None)),
         None => Ok(RolloutAnswer::unknown(&asked.release, now_ms)),
     }
 }

@@ -35,15 +35,26 @@ async fn judged(server: &Server, occasion: &str) -> Value {
 
 /// `tillwatch rollout verdict`: its exit code, and all that it said.
 async fn command(server: &Server, more: &[&str]) -> (Option<i32>, String) {
-    let mut arguments = vec![
-        "--admin-url".to_owned(),
-        server.admin_url(),
-        "--release".to_owned(),
-    ];
-    arguments.push(NEW.to_owned());
+    let mut arguments = vec!["--admin-url".to_owned(), server.admin_url()];
+    if more.first() != Some(&"check") {
+        arguments.extend(["--release".to_owned(), NEW.to_owned()]);
+    }
     arguments.splice(0..0, more.iter().map(|&word| word.to_owned()));
     let output = run("rollout", arguments).await;
     (output.status.code(), said(&output).1)
+}
+
+/// The script that stands before the next step of a deployment.
+async fn gate(server: &Server, step: &str) -> Option<i32> {
+    let script =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/rollout-gate/gate.sh");
+    let mut gate = std::process::Command::new("sh");
+    gate.arg(script)
+        .args(["--release", NEW, "--step", step, "--wait", "1s"])
+        .args(["--admin-url", &server.admin_url()])
+        .env("TILLWATCH_PROGRAM", env!("CARGO_BIN_EXE_tillwatch"));
+    let ended = tokio::task::spawn_blocking(move || gate.output().unwrap());
+    ended.await.unwrap().status.code()
 }
 
 fn metric<'a>(answer: &'a Value, name: &str) -> &'a Value {
@@ -89,6 +100,19 @@ async fn a_good_release_passes_after_a_day_and_late_data_revise_that_aloud() {
     let own = server.metrics().await;
     let is_pass = [("release", NEW), ("step", "25"), ("verdict", "pass")];
     assert_eq!(own.sum("tillwatch_rollout_verdict", &is_pass), 1.0);
+
+    // Whoever has just moved stores does not hear of the step before.
+    let (code, text) = command(&server, &["verdict", "--step", "50"]).await;
+    assert_eq!(code, Some(11), "{text}");
+    assert!(text.contains("not known to have reached 50 %"), "{text}");
+    assert_eq!(gate(&server, "25").await, Some(0));
+    assert_eq!(gate(&server, "50").await, Some(11));
+    let (code, text) = command(&server, &["check"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("held against 2.4.1, which 12 stores run"),
+        "{text}"
+    );
 
     // The terminals kept what they measured in the release's second day: everything took half as long again.
     let begins = shop.begins(release);
@@ -158,7 +182,8 @@ async fn a_slow_release_fails_within_hours() {
     for (parameters, expected) in [
         (&[("against", NEW)][..], "the release itself"),
         (&[("since", "yesterday")], "since"),
-        (&[("step", "10")], "step"),
+        (&[("step", "0")], "step must be"),
+        (&[("steps", "10")], "steps"),
     ] {
         let reply = server.get("/api/v1/rollouts/2.5.0", parameters).await;
         assert_eq!(reply.status, 400);
@@ -240,6 +265,7 @@ async fn lost_data_fail_a_release_before_its_first_look() {
     server.taken(&lost.0).await;
     shop.seal(&server).await;
     let answer = judged(&server, "incident").await;
+    assert_eq!(answer["history"][0]["occasion"], "step");
     assert_eq!(
         (&answer["verdict"], codes(&answer)),
         (&"fail".into(), vec!["incident"])
