@@ -10,8 +10,8 @@ use tillwatch_model::metric::to_float;
 
 use crate::persist::verdicts::VerdictRow;
 use crate::query::rollout::Situation;
-use crate::query::rollout::answer::look_ms;
 use crate::query::rollout::kept::Standing;
+use crate::query::rollout::verdict_answer::look_ms;
 use crate::rollout::groups::Group;
 use crate::rollout::{Look, Reason, Verdict};
 use crate::self_metrics as names;

@@ -21,9 +21,9 @@ use crate::persist::verdicts::{KeptVerdict, Occasion, VerdictRow};
 use crate::pipeline::error::ServeError;
 use crate::pipeline::rollout_series::{Showing, Shown};
 use crate::query::QueryError;
-use crate::query::rollout::answer::VerdictAnswer;
 use crate::query::rollout::kept::Standing;
 use crate::query::rollout::situation::{Planned, under_way};
+use crate::query::rollout::verdict_answer::VerdictAnswer;
 use crate::query::rollout::{Asked, Judge, Judged, Situation, passed_hour};
 use crate::rollout::{Look, Plan, Reason, Verdict};
 use crate::self_metrics as names;
@@ -41,8 +41,9 @@ const OVER_HOURS: i64 = 6;
 const LATE_HOURS_MAX: i64 = 8 * 24;
 /// Looks of a release that are judged again in one round.
 const AGAIN_MAX: usize = 4;
-/// Rounds within the same hour take at most one part in so many of the time.
+/// Rounds that take long rest within the hour: they take at most one part in so many of the time.
 const REST_FACTOR: u32 = 20;
+const LONG: Duration = Duration::from_secs(10);
 /// Terminals that are awaited are asked after every so often. Unit: ms.
 const AWAITED_WAIT_MS: i64 = 10 * MINUTE_MS;
 /// Fewer late samples than one in so many wait until a look has not been judged again for six hours.
@@ -139,7 +140,7 @@ impl Sweeper {
             *last = Last {
                 passed,
                 epoch,
-                again_at: Some(began + took * REST_FACTOR),
+                again_at: (took >= LONG).then(|| began + took * REST_FACTOR),
                 over,
             };
         }

@@ -6,8 +6,8 @@ use tillwatch_model::SparseHistogram;
 
 use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
-use crate::query::rollout::answer::PlaceboAnswer;
 use crate::query::rollout::situation::Situation;
+use crate::query::rollout::verdict_answer::PlaceboAnswer;
 use crate::query::rollout::{Judge, evidence, passed_hour};
 use crate::rollout::evidence::{Count, Evidence, Store, merged, p95_of};
 use crate::rollout::groups::Group;

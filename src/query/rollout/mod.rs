@@ -16,7 +16,8 @@
 //! | `situation.rs` | what is compared with what: the step, its beginning, the groups |
 //! | `evidence.rs` | the numbers of all stores |
 //! | `judged.rs` | one verdict with all that is kept of it |
-//! | `answer.rs` | a verdict as JSON |
+//! | `verdict_answer.rs` | one verdict as JSON |
+//! | `answer.rs` | what stands of a release's verdicts as JSON |
 //! | `check.rs` | what a release would meet with on this fleet, before it comes |
 //! | `kept.rs` | what stands of the verdicts in the state file |
 //! | `request.rs` | reads and checks what was asked |
@@ -31,6 +32,7 @@ mod ran;
 pub mod request;
 pub mod situation;
 mod statement;
+pub mod verdict_answer;
 
 pub use at_rest::passed_hour;
 pub use judged::{Judge, Judged};
