@@ -26,6 +26,7 @@ pub mod listener;
 pub mod progress;
 pub mod room;
 pub mod sdk;
+pub mod console;
 
 pub mod doors;
 pub mod intake;

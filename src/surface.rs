@@ -20,7 +20,7 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// Puts the headers on an answer. How long it may be kept stays as its handler has set it.
+    /// Puts the headers on an answer. How long it may be kept, and what it may load, stay as its handler has set them.
     pub fn put_on(self, headers: &mut HeaderMap) {
         headers.reserve(6);
         if self.is_private {
@@ -28,14 +28,14 @@ impl Surface {
             let kept = headers.entry(CACHE_CONTROL);
             kept.or_insert(HeaderValue::from_static("no-store"));
         }
+        let policy = headers.entry(CONTENT_SECURITY_POLICY);
+        policy.or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
         let mut put = |name: HeaderName, value: &'static str| {
             headers.insert(name, HeaderValue::from_static(value));
         };
         put(X_CONTENT_TYPE_OPTIONS, "nosniff");
-        put(
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        );
         put(REFERRER_POLICY, "no-referrer");
         put(
             PERMISSIONS_POLICY,

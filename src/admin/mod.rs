@@ -5,6 +5,8 @@
 //! | `GET /healthz`, `/readyz` | `health.rs`, by any name of the host |
 //! | `GET /metrics`, `/metrics/fleet` | [`Renders`], which the pipeline is |
 //! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/terminals/silent`, `/losses`, `/errors`, `/errors/{fingerprint}`, `/rollouts/{release}`, `/rollout_check`, `/summaries`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
+//! | `GET /api/v1/fleet` | [`Renders`] |
+//! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
@@ -24,10 +26,12 @@
 //! | `explain.rs` | what became of one batch |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
-//! | `pages.rs` | the pages that Prometheus scrapes |
+//! | `pages.rs` | the pages that Prometheus scrapes, and the stores as rows |
+//! | `console.rs` | the files of the console, which tell nothing that is anybody's and need no key |
 
 mod access;
 mod acts;
+mod console;
 mod explain;
 mod guard;
 mod pages;
@@ -148,7 +152,10 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
     let pages = access.need(Scope::Metrics, pages);
-    let guarded = guard::guard(asked.merge(told).merge(pages), admin.hosts);
+    let rows = Router::new().route("/api/v1/fleet", scraped(Page::Rows));
+    let rows = access.need(Scope::Read, bare(rows));
+    let all = asked.merge(rows).merge(told).merge(pages);
+    let guarded = guard::guard(all.merge(console::router()), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
 }

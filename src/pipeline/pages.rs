@@ -10,7 +10,7 @@ use tillwatch_model::metric::to_float;
 
 use crate::admin::{Page, Rendered, Renders};
 use crate::clock::Clock;
-use crate::export::{self, Format, Taking};
+use crate::export::{self, FleetRows, Format, Snapshot, Taking};
 use crate::fleet::Watch;
 use crate::holdings::Holdings;
 use crate::intake::Intake;
@@ -78,17 +78,30 @@ impl Renders for Pages {
         match page {
             Page::Own => Some(self.own()),
             Page::Fleet => self.fleet(accept),
+            Page::Rows => self.rows(),
         }
     }
 }
 
 impl Pages {
-    fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
-        let now_ms = self.clock.now_ms();
+    fn snapshot(&self, now_ms: i64) -> Snapshot {
         let mut taking = Taking::new(self.watch.at(now_ms));
         self.holdings
             .read_in_pieces(|aggregator| taking.look(aggregator));
-        let snapshot = self.holdings.read(|aggregator| taking.finish(aggregator));
+        self.holdings.read(|aggregator| taking.finish(aggregator))
+    }
+
+    fn rows(&self) -> Option<Rendered> {
+        let now_ms = self.clock.now_ms();
+        let rows = FleetRows::of(self.snapshot(now_ms), now_ms);
+        Some(Rendered {
+            content_type: "application/json",
+            body: serde_json::to_vec(&rows).ok()?,
+        })
+    }
+
+    fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
+        let snapshot = self.snapshot(self.clock.now_ms());
         let format = Format::accepted(accept, self.native_histograms);
         Some(Rendered {
             content_type: format.content_type(),

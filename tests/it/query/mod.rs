@@ -4,4 +4,5 @@ mod answers;
 mod continuity;
 mod crowd;
 mod errors;
+mod fleet;
 mod exactness;
