@@ -1,7 +1,7 @@
 // Lines over time, drawn as SVG.
 import { useId, useRef } from 'preact/hooks';
 import { isLost, now, reading, zone } from './state';
-import { figure, plain, clock, when, count } from './format';
+import { exact, figure, plain, clock, when, count } from './format';
 import { apart, linear, logarithmic, nearLimits, pieces, timeTicks } from './scale';
 import { useWidth } from './ui';
 
@@ -99,7 +99,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
 
   const first = named[0] ?? lines[0];
   const spoken = isRead && first ? valueAt(first, at) : first?.points[first.points.length - 1]?.[1];
-  const limitText = limits.length ? `, limit ${plain(figure(limits[limits.length - 1], unit))}` : '';
+  const limitText = limits.length ? `, limit ${exact(limits[limits.length - 1], unit)}` : '';
   const aria = spoken === undefined ? `${name}: nothing was measured` : `${name}, ${first.label}${isRead ? ' at ' + clock(at, zone.value) : ''}: ${plain(figure(spoken, unit))}${limitText}`;
   // A line keeps its ink until it passes a limit: the stroke is a gradient with hard edges at the limits.
   const edge = (limit: number): number => Math.min(1, Math.max(0, 1 - y(limit) / height));
@@ -118,10 +118,10 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
         </defs>
         <g transform={`translate(${LEFT} 6)`}>
           {ticks.map((tick) => (
-            <g key={tick}><path class={tick === scale.low ? 'axis' : 'grid'} d={`M0 ${y(tick)}H${width}`} /><text class="tick" x={-8} y={y(tick) + 4} text-anchor="end">{plain(figure(tick, unit))}</text></g>
+            <g key={tick}><path class={tick === scale.low ? 'axis' : 'grid'} d={`M0 ${y(tick)}H${width}`} /><text class="tick" x={-8} y={y(tick) + 4} text-anchor="end">{exact(tick, unit)}</text></g>
           ))}
           {shown.map((limit) => (
-            <g key={'l' + limit}><path class="limit" d={`M0 ${y(limit)}H${width}`} /><text class="tick is-limit" x={-8} y={y(limit) + 4} text-anchor="end">{plain(figure(limit, unit))}</text></g>
+            <g key={'l' + limit}><path class="limit" d={`M0 ${y(limit)}H${width}`} /><text class="tick is-limit" x={-8} y={y(limit) + 4} text-anchor="end">{exact(limit, unit)}</text></g>
           ))}
           {counts.map(([t, n]) => {
             const tall = Math.max(1, (n / busiest) * (STRIP - 4));

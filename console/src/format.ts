@@ -10,12 +10,13 @@ const DAY = 24 * HOUR;
 
 /** Three digits, never in powers of ten. */
 export function digits(value: number): string {
-  const size = Math.abs(value);
+  if (value < 0) return '−' + digits(-value).replace('<', '');
+  const size = value;
   if (size >= 999.5) return grouped(value);
   if (size >= 99.95) return value.toFixed(0);
   if (size >= 9.995) return value.toFixed(1);
   if (size >= 0.9995 || size === 0) return size === 0 ? '0' : value.toFixed(2);
-  if (size < 0.0005) return value < 0 ? '>−0.001' : '<0.001';
+  if (size < 0.0005) return '<0.001';
   return value.toFixed(3);
 }
 
@@ -60,6 +61,12 @@ export function figure(value: number | null | undefined, unit: string): Figure {
   return { text: digits(value), unit: '' };
 }
 
+/** What somebody has set, such as a limit: as it was set, without zeros at the end. */
+export function exact(value: number, unit: string): string {
+  const { text, unit: shown } = figure(value, unit);
+  return plain({ text: text.includes('.') ? text.replace(/\.?0+$/, '') : text, unit: shown });
+}
+
 /** Rounded down, so that what is not all never reads 100 %. */
 export function share(value: number | null | undefined, places = 1): Figure {
   if (value == null || !Number.isFinite(value)) return NONE;
@@ -78,7 +85,7 @@ export function rate(value: number | null | undefined): Figure {
 /** A percentage a label can carry: "p95", "p99.9". */
 export const quantile = (q: number | string): string => 'p' + Number((Number(q) * 100).toFixed(4));
 
-export const plain = ({ text, unit }: Figure): string => (unit ? `${text} ${unit}` : text);
+export const plain = ({ text, unit }: Figure): string => (unit ? `${text}\u202f${unit}` : text);
 
 /** How long something takes or has lasted, in words: "1 h 38 min". */
 export function span(ms: number): string {

@@ -36,7 +36,7 @@ export function logarithmic(least: number, greatest: number, height: number): Sc
 }
 
 /** A limit belongs on the chart if the values come near it, or else it would flatten them. */
-export const nearLimits = (limits: number[], greatest: number): number[] => limits.filter((limit, i) => greatest >= limit * (i ? 0.5 : 0.2));
+export const nearLimits = (limits: number[], greatest: number): number[] => limits.filter((limit, i) => greatest >= limit * (i ? 0.75 : 0.2));
 
 const MINUTE = 60_000;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440, 14 * 1440, 28 * 1440].map((minutes) => minutes * MINUTE);

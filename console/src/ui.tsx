@@ -6,7 +6,7 @@ import { href, type Params, type View } from './address';
 import { when, moment, type Figure } from './format';
 
 export function Num({ of, level, title }: { of: Figure; level?: string; title?: string }) {
-  return <span class={'num' + (level ? ' is-' + level : '') + (of.text === '–' ? ' is-none' : '')} title={title}>{of.text}{of.unit && <small>{' ' + of.unit}</small>}</span>;
+  return <span class={'num' + (level ? ' is-' + level : '') + (of.text === '–' ? ' is-none' : '')} title={title}>{of.text}{of.unit && <small>{'\u202f' + of.unit}</small>}</span>;
 }
 
 /** A link within the page. */

@@ -1,7 +1,7 @@
 // All stores at a glance, and each of them in a row.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { go, isDark, isLost, isPhone, now, place, set, useAnswer, useCatalogue } from '../state';
-import { ago, count, figure, grouped, plain, plural, share, span, type Figure } from '../format';
+import { ago, count, exact, figure, grouped, plain, plural, share, span, type Figure } from '../format';
 import { byColumn, find, worstFirst, type FleetKey } from '../order';
 import { Heading, Link, Mark, Notice, Num, Search, useWidth, Copy } from '../ui';
 import type { Fleet, FleetState, FleetStore, Why } from '../types';
@@ -29,9 +29,10 @@ function reason(store: FleetStore, time: number): string {
   const [first, ...rest] = [...store.why].sort((one, other) => (one.level < other.level ? -1 : one.level > other.level ? 1 : 0));
   if (!first) return store.state === 'quiet' ? 'Too few samples to judge' : '';
   const column = columnOf(first.metric);
-  const said = (value: number | null): string => plain(column?.key === 'sync_success' ? share(value) : figure(value, unitOf(column, first.metric)));
-  const limit = first.limit == null ? '' : `, limit ${said(first.limit)}`;
-  return `${column?.words ?? first.metric} ${said(first.value)}${limit}${rest.length ? ` +${rest.length}` : ''}`;
+  const isShare = column?.key === 'sync_success';
+  const unit = unitOf(column, first.metric);
+  const limit = first.limit == null ? '' : `, limit ${isShare ? plain(share(first.limit)).replace('.0', '') : exact(first.limit, unit)}`;
+  return `${column?.words ?? first.metric} ${plain(isShare ? share(first.value) : figure(first.value, unit))}${limit}${rest.length ? ` +${rest.length}` : ''}`;
 }
 const unitOf = (column: Column | undefined, metric: string): string => /_ms$/.test(column?.metric ?? metric) ? 'ms' : /_mb$/.test(column?.metric ?? metric) ? 'MB' : 'count';
 
@@ -73,7 +74,7 @@ export function FleetView() {
       <dl class="headline">
         {COLUMNS.map((column) => {
           const limits = catalogue.get(column.metric)?.thresholds ?? [];
-          const limit = column.key === 'sync_success' ? '' : limits.length ? `limit ${plain(figure(limits[0], unitOf(column, column.metric)))}` : '';
+          const limit = column.key === 'sync_success' ? '' : limits.length ? `limit ${exact(limits[0], unitOf(column, column.metric))}` : '';
           return (
             <div key={column.key}>
               <dt>{column.title}</dt>

@@ -2,7 +2,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import { now, place, set, useAnswer, useCatalogue, zone } from '../state';
 import { milliseconds, range, search, stepFor } from '../address';
-import { count, figure, grouped, moment, plain, plural, quantile, share, zoneName } from '../format';
+import { count, exact, figure, grouped, moment, plural, quantile, share, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
 import { Choice, Copy, Field, Heading, Link, Notice, Num, Segments, save } from '../ui';
@@ -128,7 +128,7 @@ export function QueryView() {
       </div>
       {rows.length > 0 && (
         <div class="scroll"><table>
-          <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {plain(figure(limit, unit))}</th>)}</tr></thead>
+          <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {exact(limit, unit)}</th>)}</tr></thead>
           <tbody>{rows.map((series, i) => {
             const point = series.points[0];
             if (!point) return null;

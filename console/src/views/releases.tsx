@@ -1,7 +1,7 @@
 // Which releases run, and whether a rollout may go on. The collector judges; this page only shows what it said.
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
-import { count, digits, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
+import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
 import { Heading, Mark, Notice, Num, Time } from '../ui';
 import type { Judged, JudgedMetric, Percentiles, Rollout, Word } from '../types';
 
@@ -43,7 +43,7 @@ function Card({ release, samples, p95, part, isChosen }: { release: string; samp
     <button type="button" class="card" aria-pressed={isChosen} onClick={() => set({ release })} data-row="">
       <span class="card-head"><b>{release}</b>{data && <span class={'verdict is-' + STATES[data.verdict]}><Mark state={STATES[data.verdict]} isSaid={false} /> {data.verdict === 'not_judged' ? 'Not judged' : WORDS[data.verdict]}</span>}</span>
       <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect width={part * 100} height="4" /></svg>
-      <span class="sub"><Num of={share(part)} /> of the samples · <Num of={count(samples)} /> · sync p95 <Num of={figure(p95, 'ms')} /></span>
+      <span class="sub"><Num of={share(part)} /> of the samples · <Num of={count(samples)} /> · p95 <Num of={figure(p95, 'ms')} /></span>
     </button>
   );
 }
@@ -106,16 +106,17 @@ const signed = (n: number): string => (n < 0 ? '−' : '+') + Math.abs(n * 100).
 function limit(of: JudgedMetric): string {
   const { worse_at_most, green, rollback } = of.limits;
   const parts: string[] = [];
-  if (worse_at_most !== null) parts.push(`at most ×${worse_at_most.toFixed(2)}`);
-  if (green !== null) parts.push(`${plain(value(of, green))} to pass`);
-  if (rollback !== null && of.kind !== 'volume') parts.push(`${plain(value(of, rollback))} to stop`);
-  return parts.join(', ');
+  const set = (n: number): string => (of.unit ? exact(n, of.unit) : plain(value(of, n)).replace(/\.?0+(?=\u202f)/, ''));
+  if (worse_at_most !== null) parts.push(`×${worse_at_most}`);
+  if (green !== null) parts.push(`pass ${set(green)}`);
+  if (rollback !== null && of.kind !== 'volume') parts.push(`stop ${set(rollback)}`);
+  return parts.join(' · ');
 }
 
 function Table({ judged }: { judged: Judged }) {
   return (
     <div class="scroll"><table class="intervals">
-      <thead><tr><th>Measure</th><th class="right">Before</th><th class="right">Now</th><th class="right">Others</th><th>Worse by <span class="sub">interval, and the factor tolerated</span></th><th class="right">Estimate</th><th class="right">Stores</th><th class="right">Samples</th><th>Limits of the plan</th><th>Word</th></tr></thead>
+      <thead><tr><th>Measure</th><th>Word</th><th class="right">Before</th><th class="right">Now</th><th class="right">Others</th><th title="The interval, the factor tolerated (dashed), and no change (solid)">Worse by</th><th class="right">Estimate</th><th class="right">Stores</th><th class="right">Samples</th><th>Limits of the plan</th></tr></thead>
       <tbody>{judged.metrics.map((one) => {
         const [said, level] = SAID[one.state] ?? [one.state, ''];
         const { worse } = one;
@@ -123,6 +124,7 @@ function Table({ judged }: { judged: Judged }) {
         return (
           <tr key={one.metric}>
             <td class="name"><code>{one.metric}</code>{one.far.length > 0 && <small title={one.far.join(', ')}> {plural(one.far.length, 'store')} far off</small>}</td>
+            <td class={level ? 'is-' + level : ''}>{said}</td>
             <td class="right"><Num of={value(one, one.before)} /></td>
             <td class="right"><Num of={value(one, one.now)} level={level === 'critical' ? level : undefined} /></td>
             <td class="right"><Num of={value(one, one.others_now)} /></td>
@@ -131,7 +133,6 @@ function Table({ judged }: { judged: Judged }) {
             <td class="right num">{one.candidates}/{one.controls}</td>
             <td class="right"><Num of={count(one.samples)} /></td>
             <td class="sub">{limit(one)}</td>
-            <td class={level ? 'is-' + level : ''}>{said}</td>
           </tr>
         );
       })}</tbody>
@@ -139,7 +140,7 @@ function Table({ judged }: { judged: Judged }) {
   );
 }
 
-const WIDTH = 220;
+const WIDTH = 190;
 const MARGIN = 4;
 const [LEAST, GREATEST] = [0.7, 1.8];
 
@@ -158,7 +159,8 @@ function Interval({ of, level }: { of: JudgedMetric; level: string }) {
       <title>{label}</title>
       <path class="base" d={`M${MARGIN} 13H${WIDTH - MARGIN}`} /><path class="even" d={`M${x(isFactor ? 1 : 0)} 4V22`} />
       {limits.worse_at_most !== null && <path class="tolerated" d={`M${x(limits.worse_at_most)} 2V24`} />}
-      <path class={'reach' + (low === null || high === null ? ' is-open' : '')} d={`M${low === null ? MARGIN : x(low)} 13H${high === null ? WIDTH - MARGIN : x(high)}`} />
+      <path class={'reach' + (low === null ? ' is-open' : '')} d={`M${low === null ? MARGIN : x(low)} 13H${x(worse.estimate)}`} />
+      <path class={'reach' + (high === null ? ' is-open' : '')} d={`M${x(worse.estimate)} 13H${high === null ? WIDTH - MARGIN : x(high)}`} />
       <circle cx={x(worse.estimate)} cy="13" r="3.5" />
     </svg>
   );

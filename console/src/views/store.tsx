@@ -2,7 +2,7 @@
 import { useMemo } from 'preact/hooks';
 import { isLost, now, place, reading, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
-import { ago, count, figure, grouped, plain, plural, quantile, share, span } from '../format';
+import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span } from '../format';
 import { Chart, type Line } from '../chart';
 import { Heading, Link, Mark, Notice, Num, Segments, Time, Field } from '../ui';
 import type { Percentiles, Silent, Terminal, Terminals } from '../types';
@@ -75,7 +75,7 @@ function Measure({ metric, title, q, store_id, from, to }: { metric: string; tit
   const level = value === undefined || !limits.length ? undefined : limits.length > 1 && value > limits[1] ? 'critical' : value > limits[0] ? 'warning' : undefined;
   return (
     <section class="measure">
-      <header><h2>{title}</h2>{limits.length > 0 && <small>limit {plain(figure(limits[0], unit))}</small>}
+      <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}
         <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
       {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} hasArea />}
