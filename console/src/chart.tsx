@@ -1,5 +1,5 @@
 // Lines over time, drawn as SVG.
-import { useId, useRef } from 'preact/hooks';
+import { useId, useMemo, useRef } from 'preact/hooks';
 import { isLost, now, reading, zone } from './state';
 import { exact, figure, plain, clock, when, count } from './format';
 import { apart, linear, logarithmic, nearLimits, pieces, timeTicks } from './scale';
@@ -22,6 +22,14 @@ const BELOW = 20;
 
 const path = (points: [number, number][], x: (t: number) => number, y: (value: number) => number): string =>
   points.map(([t, value], i) => `${i ? 'L' : 'M'}${x(t).toFixed(1)} ${y(value).toFixed(1)}`).join('');
+
+/** One element for all pieces of a line, and one for what was measured alone: there may be 200 lines. */
+function Stroke({ points, step, x, y, ink }: { points: [number, number][]; step: number; x: (t: number) => number; y: (value: number) => number; ink?: string }) {
+  const all = pieces(points, step);
+  const lines = all.filter((piece) => piece.length > 1).map((piece) => path(piece, x, y)).join('');
+  const dots = all.filter((piece) => piece.length === 1).map(([[t, value]]) => `M${x(t).toFixed(1)} ${y(value).toFixed(1)}h0`).join('');
+  return <>{lines && <path d={lines} stroke={ink} />}{dots && <path class="dots" d={dots} />}</>;
+}
 
 export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
   const [box, full] = useWidth<HTMLDivElement>(340);
@@ -48,6 +56,13 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   const at = reading.value === null ? null : nearest(reading.value);
   const isRead = at !== null && reading.value !== null && Math.abs(at - reading.value) <= step;
   const valueAt = (line: Line, t: number): number | undefined => line.points.find(([one]) => one === t)?.[1];
+
+  // The reading line moves with the pointer, and what stands still is not made anew for it.
+  const drawn = useMemo(() => [...lines].reverse().map((line) => (
+    <g key={line.key} class={`line ${typeof line.look === 'number' ? 'series-' + line.look : 'look-' + line.look}${lifted === line.key ? ' is-lifted' : ''}${lifted && lifted !== line.key ? ' is-behind' : ''}`}>
+      <Stroke points={line.points} step={step} x={x} y={y} ink={line.look === 'ink' ? `url(#ink${id})` : undefined} />
+    </g>
+  )), [lines, lifted, width, height, from, to, step, isLog, greatest]);
 
   const ends = named.map(({ points }) => (points.length ? y(points[points.length - 1][1]) : height));
   const labels = apart(ends, 13, height);
@@ -135,13 +150,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
             const under = piece.map(([t]) => [t, valueAt(lines[1], t) ?? 0] as [number, number]).reverse();
             return piece.length > 1 && <path key={piece[0][0]} class="area" d={path(piece, x, y) + path(under, x, y).replace('M', 'L') + 'Z'} />;
           })}
-          {[...lines].reverse().map((line) => (
-            <g key={line.key} class={`line ${typeof line.look === 'number' ? 'series-' + line.look : 'look-' + line.look}${lifted === line.key ? ' is-lifted' : ''}${lifted && lifted !== line.key ? ' is-behind' : ''}`}>
-              {pieces(line.points, step).map((piece) => piece.length > 1
-                ? <path key={piece[0][0]} d={path(piece, x, y)} stroke={line.look === 'ink' ? `url(#ink${id})` : undefined} />
-                : <circle key={piece[0][0]} cx={x(piece[0][0])} cy={y(piece[0][1])} r="1.8" />)}
-            </g>
-          ))}
+          {drawn}
           {named.map((line, i) => line.points.length > 0 && (
             <text key={line.key} class={'end ' + (typeof line.look === 'number' ? 'series-' + line.look : '')} x={width + 8} y={labels[i] + 4}>{line.label.length > 15 ? line.label.slice(0, 14) + '…' : line.label}</text>
           ))}

@@ -63,6 +63,10 @@ export const nextZone = (): void => { zone.value = zone.value === 'utc' ? 'local
 const phone = matchMedia('(max-width: 759.98px)');
 export const isPhone = signal(phone.matches);
 phone.addEventListener('change', () => (isPhone.value = phone.matches));
+const narrow = matchMedia('(max-width: 979.98px)');
+/** Too narrow for a table of ten columns. */
+export const isNarrow = signal(narrow.matches);
+narrow.addEventListener('change', () => (isNarrow.value = narrow.matches));
 
 // --- time and visibility
 export const now = signal(Date.now());
@@ -134,21 +138,25 @@ setInterval(() => {
   ask('api/v1/stores?limit=1').catch(() => {});
 }, 2_000);
 
-export interface Answer<T> { data: T | null; error: Refusal | Error | null; isLoading: boolean }
+/** `path` is the question that `data` answers. */
+export interface Answer<T> { data: T | null; path: string; error: Refusal | Error | null; isLoading: boolean }
+
+// The last answer to what is asked without parameters, so that whoever comes back to the fleet sees it at once.
+const kept = new Map<string, unknown>();
 
 /** The answer to a question, asked again every `every` ms while the page is visible. What was answered last stays. */
 export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
-  const [answer, setAnswer] = useState<Answer<T>>({ data: null, error: null, isLoading: path !== null });
+  const [answer, setAnswer] = useState<Answer<T>>(() => ({ data: (kept.get(path ?? '') as T) ?? null, path: path ?? '', error: null, isLoading: path !== null }));
   const subject = useRef('');
   const mayAsk = isVisible.value;
   const times = returns.value;
   useEffect(() => {
-    if (path === null) { setAnswer({ data: null, error: null, isLoading: false }); return; }
+    if (path === null) { setAnswer({ data: null, path: '', error: null, isLoading: false }); return; }
     if (!mayAsk && subject.current) return;
     const name = path.split('?')[0];
-    const isOther = subject.current !== name;
+    const isOther = subject.current !== '' && subject.current !== name;
     subject.current = name;
-    setAnswer((before) => ({ data: isOther ? null : before.data, error: isOther ? null : before.error, isLoading: true }));
+    setAnswer((before) => ({ ...before, data: isOther ? null : before.data, error: isOther ? null : before.error, isLoading: true }));
     const stop = new AbortController();
     let timer = 0;
     let tag: string | null = null;
@@ -156,12 +164,16 @@ export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
       try {
         const found = await ask<T>(path, stop.signal, tag);
         if (stop.signal.aborted) return;
-        if (found) { tag = found.tag; setAnswer({ data: found.data, error: null, isLoading: false }); }
+        if (found) {
+          tag = found.tag;
+          if (!path.includes('?')) kept.set(path, found.data);
+          setAnswer({ data: found.data, path, error: null, isLoading: false });
+        }
         else setAnswer((before) => (before.error || before.isLoading ? { ...before, error: null, isLoading: false } : before));
       } catch (error) {
         if (stop.signal.aborted) return;
         const isRefused = error instanceof Refusal;
-        setAnswer((before) => ({ data: isRefused && error.status === 404 ? null : before.data, error: isRefused ? error : null, isLoading: false }));
+        setAnswer((before) => ({ ...before, data: isRefused && error.status === 404 ? null : before.data, error: isRefused ? error : null, isLoading: false }));
       }
       if (every && !stop.signal.aborted) timer = setTimeout(once, every);
     };

@@ -2,13 +2,15 @@
 
 export type FleetState = 'critical' | 'warning' | 'silent' | 'fine' | 'quiet';
 export interface Why { metric: string; level: 'critical' | 'warning'; value: number | null; limit: number | null }
-export interface FleetStore {
-  store_id: string; state: FleetState; why: Why[];
-  sync_p95_ms: number | null; sync_samples: number | null; sync_success: number | null; login_p95_ms: number | null;
-  lcp_p75_ms: number | null; inp_p75_ms: number | null; pending_max: number | null; memory_p95_mb: number | null;
-  terminals: number | null; reporting: number | null; silent: number | null; last_report: number | null; release: string | null;
+type Maybe = number | null;
+/** What a store and the fleet have in common. What the collector leaves out has no column. */
+export interface FleetValues {
+  why?: Why[]; sync_p95_ms?: Maybe; sync_samples?: Maybe; sync_success?: Maybe; login_p95_ms?: Maybe; lcp_p75_ms?: Maybe; inp_p75_ms?: Maybe;
+  pending_max?: Maybe; memory_p95_mb?: Maybe; sync_failing?: Maybe; missing?: Maybe;
+  terminals?: Maybe; reporting?: Maybe; silent?: Maybe; silent_terminals?: Maybe; last_report?: Maybe; release?: string | null;
 }
-export interface Fleet { t: number; complete_to: number; stores: FleetStore[]; all: Omit<FleetStore, 'store_id' | 'state'> }
+export interface FleetStore extends FleetValues { store_id: string; state: FleetState; why: Why[] }
+export interface Fleet { t: number; complete_to: number; stores: FleetStore[]; all: FleetValues }
 
 export interface Metric {
   metric: string; aliases: string[]; help: string; kind: 'distribution' | 'level' | 'counter'; unit: string;

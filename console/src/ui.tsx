@@ -111,16 +111,18 @@ export function Search({ value, onInput, hint }: { value: string; onInput: (valu
   );
 }
 
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+
 /** What a view shows in place of an answer, or beside one that is older. */
 export function Notice({ of }: { of: Answer<unknown> }) {
   if (of.error) {
     const { code, message, status } = of.error as Refusal;
     const title = status === 401 || status === 403 ? 'The collector wants a key to be shown.'
-      : code === 'database_unavailable' ? 'ClickHouse does not answer.' : code === 'too_many_queries' ? 'The collector is answering others.' : '';
+      : code === 'unknown_store' ? 'No such store.' : code === 'database_unavailable' ? 'ClickHouse does not answer.' : code === 'too_many_queries' ? 'The collector is answering others.' : '';
     return (
       <div class="notice" role="status">
         <Mark state="warning" isSaid={false} />
-        <div>{title && <b>{title} </b>}{message}{of.data !== null && ' What you see was answered before.'}</div>
+        <div>{title && <b>{title} </b>}{sentence(message)}{of.data !== null && ' What you see was answered before.'}</div>
       </div>
     );
   }

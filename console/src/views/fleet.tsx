@@ -1,15 +1,14 @@
 // All stores at a glance, and each of them in a row.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { go, isDark, isLost, isPhone, now, place, set, useAnswer, useCatalogue } from '../state';
+import { go, isDark, isLost, isNarrow, isPhone, now, place, set, useAnswer, useCatalogue } from '../state';
 import { ago, count, exact, figure, grouped, plain, plural, share, span, type Figure } from '../format';
 import { byColumn, find, worstFirst, type FleetKey } from '../order';
 import { Heading, Link, Mark, Notice, Num, Search, useWidth, Copy } from '../ui';
-import type { Fleet, FleetState, FleetStore, Why } from '../types';
+import type { Fleet, FleetState, FleetStore, FleetValues } from '../types';
 
 const POLL_MS = 2_000;
 
-interface Column { key: FleetKey; title: string; metric: string; words: string; show: (store: Row) => Figure }
-type Row = Omit<FleetStore, 'store_id' | 'state'>;
+interface Column { key: Exclude<FleetKey, 'store_id'>; title: string; metric: string; words: string; show: (store: FleetValues) => Figure }
 
 const COLUMNS: Column[] = [
   { key: 'sync_p95_ms', title: 'Sync p95', metric: 'sync_duration_ms', words: 'Sync p95', show: (store) => figure(store.sync_p95_ms, 'ms') },
@@ -19,9 +18,22 @@ const COLUMNS: Column[] = [
   { key: 'inp_p75_ms', title: 'INP p75', metric: 'inp_ms', words: 'INP p75', show: (store) => figure(store.inp_p75_ms, 'ms') },
   { key: 'pending_max', title: 'Queue', metric: 'pending_transactions', words: 'Queue of a till', show: (store) => count(store.pending_max) },
   { key: 'memory_p95_mb', title: 'Memory', metric: 'memory_used_mb', words: 'Memory of a till', show: (store) => figure(store.memory_p95_mb, 'MB') },
+  { key: 'sync_failing', title: 'Failing', metric: '', words: '', show: (store) => count(store.sync_failing) },
+  { key: 'missing', title: 'Missing', metric: '', words: '', show: (store) => count(store.missing) },
 ];
+const HINTS: Record<string, string> = { sync_failing: 'Tills of which a synchronisation failed in the last ten minutes', missing: 'Batches that are missing and may still come', pending_max: 'Transactions that wait in the till with the most of them' };
 const columnOf = (metric: string): Column | undefined => COLUMNS.find((one) => one.metric === metric || one.key === metric);
-const levelOf = (why: Why[], column: Column): string | undefined => why.find(({ metric }) => metric === column.metric || metric === column.key)?.level;
+const levelOf = ({ why }: FleetValues, column: Column): string | undefined => why?.find(({ metric }) => metric === column.metric || metric === column.key)?.level;
+const has = (values: FleetValues, column: Column): boolean => values[column.key] !== undefined;
+
+/** A metric that has no column, by its own name: "network latency p95". */
+const VITALS = ['lcp_ms', 'inp_ms', 'cls_score'];
+const wordsOf = (metric: string): string => `${metric.replace(/_(ms|mb|bytes|score|ratio|count)$/, '').replaceAll('_', ' ')}${/_(ms|bytes|score)$/.test(metric) ? (VITALS.includes(metric) ? ' p75' : ' p95') : ''}`.replace(/^./, (first) => first.toUpperCase()).replace(/^(Cls|Fcp|Ttfb|Idb)/, (name) => name.toUpperCase());
+const heardOf = (store: FleetValues): string => {
+  const reporting = store.reporting ?? 0;
+  const known = store.terminals ?? reporting + (store.silent ?? 0);
+  return reporting === known ? grouped(known) : `${grouped(reporting)}/${grouped(known)}`;
+};
 
 /** Why a store stands where it stands, in words. */
 function reason(store: FleetStore, time: number): string {
@@ -32,9 +44,13 @@ function reason(store: FleetStore, time: number): string {
   const isShare = column?.key === 'sync_success';
   const unit = unitOf(column, first.metric);
   const limit = first.limit == null ? '' : `, limit ${isShare ? plain(share(first.limit)).replace('.0', '') : exact(first.limit, unit)}`;
-  return `${column?.words ?? first.metric} ${plain(isShare ? share(first.value) : figure(first.value, unit))}${limit}${rest.length ? ` +${rest.length}` : ''}`;
+  return `${column?.words ?? wordsOf(first.metric)} ${plain(isShare ? share(first.value) : figure(first.value, unit))}${limit}${rest.length ? ` +${rest.length}` : ''}`;
 }
-const unitOf = (column: Column | undefined, metric: string): string => /_ms$/.test(column?.metric ?? metric) ? 'ms' : /_mb$/.test(column?.metric ?? metric) ? 'MB' : 'count';
+const unitOf = (column: Column | undefined, metric: string): string => {
+  const name = column?.metric ?? metric;
+  const end = name.slice(name.lastIndexOf('_') + 1);
+  return end === 'mb' ? 'MB' : ['ms', 'bytes', 'score', 'ratio'].includes(end) ? end : 'count';
+};
 
 const STATES: { state: FleetState; word: string }[] = [
   { state: 'critical', word: 'critical' }, { state: 'silent', word: 'silent' }, { state: 'warning', word: 'warning' }, { state: 'fine', word: 'good' }, { state: 'quiet', word: 'quiet' },
@@ -62,28 +78,31 @@ export function FleetView() {
 
   const trouble = (counts.critical ?? 0) + (counts.silent ?? 0);
   const { all } = fleet;
+  const columns = COLUMNS.filter((column) => has(fleet.stores[0], column));
+  const sums = columns.filter((column) => has(all, column));
+  const silentTills = all.silent_terminals ?? all.silent ?? 0;
   return (
     <>
       <header class="head">
         <div>
           <Heading>{trouble ? <><span class="is-critical">{grouped(trouble)}</span> {trouble === 1 ? 'store is' : 'stores are'} in trouble</> : 'No store is in trouble'}</Heading>
-          <p class="sub">{plural(fleet.stores.length, 'store')} · {grouped(all.reporting ?? 0)} of {grouped(all.terminals ?? 0)} tills heard in 10 min{(all.silent ?? 0) > 0 && ` · ${plural(all.silent!, 'till')} silent`}</p>
+          <p class="sub">{plural(fleet.stores.length, 'store')} · {grouped(all.reporting ?? 0)}{all.terminals != null && ` of ${grouped(all.terminals)}`} tills heard in 10 min{silentTills > 0 && ` · ${plural(silentTills, 'till')} silent`}</p>
         </div>
       </header>
       <Notice of={answer} />
-      <dl class="headline">
-        {COLUMNS.map((column) => {
+      {sums.length > 1 && <dl class="headline">
+        {sums.map((column) => {
           const limits = catalogue.get(column.metric)?.thresholds ?? [];
           const limit = column.key === 'sync_success' ? '' : limits.length ? `limit ${exact(limits[0], unitOf(column, column.metric))}` : '';
           return (
             <div key={column.key}>
-              <dt>{column.title}</dt>
-              <dd><Num of={column.show(all)} level={levelOf(all.why ?? [], column)} /></dd>
+              <dt title={HINTS[column.key]}>{column.title}</dt>
+              <dd><Num of={column.show(all)} level={levelOf(all, column)} /></dd>
               <dd class="limit-said">{column.key === 'sync_success' && all.sync_samples != null ? `of ${plain(count(all.sync_samples))}` : limit}</dd>
             </div>
           );
         })}
-      </dl>
+      </dl>}
       <Mosaic stores={byName} isKept={(store) => !state || store.state === state} time={time} onChoose={choose} />
       <div class="chips" role="group" aria-label="Show only">
         {STATES.filter((one) => counts[one.state] || one.state === state || one.state === 'critical').map((one) => (
@@ -92,18 +111,18 @@ export function FleetView() {
           </button>
         ))}
       </div>
-      <StoreTable stores={kept} total={fleet.stores.length} all={all} time={time} text={text} state={state} />
+      <StoreTable stores={kept} total={fleet.stores.length} all={all} columns={columns} time={time} text={text} state={state} />
     </>
   );
 }
 
 // --- the table: only rows that can be seen are in the page
 
-function StoreTable({ stores, total, all, time, text, state }: { stores: FleetStore[]; total: number; all: Row; time: number; text: string; state: string }) {
+function StoreTable({ stores, total, all, columns, time, text, state }: { stores: FleetStore[]; total: number; all: FleetValues; columns: Column[]; time: number; text: string; state: string }) {
   const { params } = place.value;
   const key = params.sort as FleetKey | undefined;
   const isDown = params.way !== 'up';
-  const isSmall = isPhone.value;
+  const isSmall = isNarrow.value;
   const height = isSmall ? 64 : 34;
   const body = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState<[number, number]>([0, 30]);
@@ -147,7 +166,7 @@ function StoreTable({ stores, total, all, time, text, state }: { stores: FleetSt
     else set({ sort: '', way: '' }, true);
   };
   const header = (to: FleetKey, title: string, kind = '') => (
-    <div role="columnheader" class={kind} aria-sort={key === to ? (isDown ? 'descending' : 'ascending') : 'none'} key={to}>
+    <div role="columnheader" class={kind} title={HINTS[to]} aria-sort={key === to ? (isDown ? 'descending' : 'ascending') : 'none'} key={to}>
       <button type="button" onClick={() => sort(to)}>{title}{key === to && <span aria-hidden="true">{isDown ? ' ↓' : ' ↑'}</span>}</button>
     </div>
   );
@@ -165,25 +184,25 @@ function StoreTable({ stores, total, all, time, text, state }: { stores: FleetSt
         <h2 id="stores">{key ? 'Stores' : 'Worst first'}{(text || state) && <small> {grouped(sorted.length)} of {grouped(total)}</small>}</h2>
         <Search value={text} onInput={(value) => set({ find: value }, true)} hint="Find a store or release" />
       </header>
-      <div class="fleet" role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2}
+      <div class="fleet" role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
         onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => (isHeld.current = focused !== null)}
         onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { isHeld.current = false; setFocused(null); }}>
         <div role="row" class="row is-head" aria-rowindex={1}>
           {header('store_id', 'Store')}
           <div role="columnheader" class="why">Why</div>
-          {COLUMNS.map(({ key, title }) => header(key, title, 'right'))}
+          {columns.map(({ key, title }) => header(key, title, 'right'))}
           {header('reporting', 'Tills', 'right')}
           {header('last_report', 'Heard', 'right')}
         </div>
-        <div role="row" class="row is-all" aria-rowindex={2}>
+        {has(all, columns[0]) && <div role="row" class="row is-all" aria-rowindex={2}>
           <div role="cell" class="name">All stores</div>
           <div role="cell" class="why">Percentiles of all samples, not of stores</div>
-          {COLUMNS.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')}><Num of={column.show(all)} level={levelOf(all.why ?? [], column)} /></div>)}
+          {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')}><Num of={column.show(all)} level={levelOf(all, column)} /></div>)}
           <div role="cell" class="right is-wide">{grouped(all.reporting ?? 0)}</div>
           <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, time - all.last_report)) : { text: '–', unit: '' }} /></div>
-        </div>
+        </div>}
         <div ref={body} role="rowgroup" class="rows" style={{ height: sorted.length * height + 'px' }}>
-          {rows.map(([i, store]) => <StoreRow key={store.store_id} store={store} index={i} top={i * height} time={time} />)}
+          {rows.map(([i, store]) => <StoreRow key={store.store_id} store={store} columns={columns} index={i} top={i * height} time={time} />)}
         </div>
         {!sorted.length && <p class="nothing">No store is like this.</p>}
       </div>
@@ -191,18 +210,18 @@ function StoreTable({ stores, total, all, time, text, state }: { stores: FleetSt
   );
 }
 
-function StoreRow({ store, index, top, time }: { store: FleetStore; index: number; top: number; time: number }) {
+function StoreRow({ store, columns, index, top, time }: { store: FleetStore; columns: Column[]; index: number; top: number; time: number }) {
   const isSilent = store.state === 'silent';
-  const worst = COLUMNS.find((column) => levelOf(store.why, column) === 'critical') ?? COLUMNS.find((column) => levelOf(store.why, column)) ?? COLUMNS[0];
+  const worst = columns.find((column) => levelOf(store, column) === 'critical') ?? columns.find((column) => levelOf(store, column)) ?? columns[0];
   const heard = store.last_report ? ago(Math.max(0, time - store.last_report)) : { text: '–', unit: '' };
   return (
     <div role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }}>
       <div role="cell" class="name"><Mark state={store.state} /><Link to="store" params={{ store_id: store.store_id }} data-row={store.store_id}>{store.store_id}</Link></div>
       <div role="cell" class="why">{reason(store, time)}</div>
-      {COLUMNS.map((column) => (
-        <div role="cell" key={column.key} class={'right' + (column === worst && !isSilent ? '' : ' is-wide')}><Num of={column.show(store)} level={levelOf(store.why, column)} /></div>
+      {columns.map((column) => (
+        <div role="cell" key={column.key} class={'right' + (column === worst && !isSilent ? '' : ' is-wide')}><Num of={column.show(store)} level={levelOf(store, column)} /></div>
       ))}
-      <div role="cell" class="right is-wide">{store.reporting === store.terminals ? <Num of={count(store.terminals)} /> : <span class="num sub">{grouped(store.reporting ?? 0)}/{grouped(store.terminals ?? 0)}</span>}</div>
+      <div role="cell" class="right is-wide"><span class="num">{heardOf(store)}</span></div>
       <div role="cell" class={'right' + (isSilent ? '' : ' is-wide')}><Num of={heard} level={isSilent ? 'critical' : 'quiet'} /></div>
     </div>
   );

@@ -48,7 +48,12 @@ export function QueryView() {
   const plot = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search({ ...asked, step }) : null);
   // Percentiles of the whole range are another question: they are not made of those of its parts.
   const whole = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search(asked) : null);
-  const data = plot.data;
+  // What was answered to another question stays out of the plot: its lines would stand under a wrong name.
+  const isSame = (path: string): boolean => {
+    const answered = new URLSearchParams(path.split('?')[1]);
+    return answered.get('metric') === metric && (answered.get('group_by') ?? '') === group && (isCounter || qs.every((q) => answered.get('q')?.split(',').includes(q)));
+  };
+  const data = isSame(plot.path) ? plot.data : null;
   const unit = data?.unit ?? known?.unit ?? '';
   const limits = known?.thresholds ?? [];
   const title = (name: string) => group ? name : isCounter ? 'sum' : quantile(plotted);
@@ -60,7 +65,7 @@ export function QueryView() {
     }
     return data.series.map((series, i) => ({
       key: nameOf(series, group), label: title(nameOf(series, group)), look: group ? (i < COLOURS ? i : 'faint' as const) : 'ink' as const,
-      points: series.points.map((point) => [point.t, isCounter ? point.sum : point.values[plotted]] as [number, number]).filter(([, v]) => v !== undefined),
+      points: isCounter ? zeros(series, start, Math.min(when.to, data.complete_to), each) : series.points.map((point) => [point.t, point.values[plotted]] as [number, number]).filter(([, v]) => v !== undefined),
     }));
   }, [data, group, plotted, isCounter]);
   const counts = useMemo(() => {
@@ -69,7 +74,7 @@ export function QueryView() {
     return [...sums];
   }, [data]);
 
-  const rows = whole.data?.series ?? [];
+  const rows = (isSame(whole.path) && whole.data?.series) || [];
   const samples = rows.reduce((sum, { points }) => sum + points.reduce((more, { count }) => more + count, 0), 0);
   const toggle = (q: string): void => {
     const next = qs.includes(q) ? qs.filter((one) => one !== q) : [...qs, q].sort((one, other) => Number(one) - Number(other));
@@ -148,6 +153,14 @@ export function QueryView() {
       )}
     </>
   );
+}
+
+/** What was not counted did not happen: a counter is 0 where it has no point. */
+function zeros(series: Series, from: number, to: number, step: number): [number, number][] {
+  const sums = new Map(series.points.map(({ t, sum }) => [t, sum]));
+  const points: [number, number][] = [];
+  for (let t = from; t < to; t += step) points.push([t, sums.get(t) ?? 0]);
+  return points;
 }
 
 const level = (value: number, limits: number[]): string | undefined => (limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined);

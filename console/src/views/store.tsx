@@ -30,7 +30,7 @@ function One({ id }: { id: string }) {
   const minute = Math.floor(now.value / 60_000);
   const { from, to, name } = useMemo(() => range(params, minute * 60_000), [params, minute]);
   const terminals = useAnswer<Terminals>('api/v1/terminals?' + search({ store_id: id, hours: 24, limit: 1000 }), 15_000);
-  const silent = useAnswer<Silent>('api/v1/terminals/silent?' + search({ store_id: id }), 15_000);
+  const silent = useAnswer<Silent>(terminals.data ? 'api/v1/terminals/silent?' + search({ store_id: id }) : null, 15_000);
   const data = terminals.data;
   const heard = data?.terminals.filter((one) => one.is_reporting).length ?? 0;
   const last = data ? Math.max(0, ...data.terminals.map((one) => one.last_seen_ms ?? 0)) : 0;
@@ -48,7 +48,7 @@ function One({ id }: { id: string }) {
         <Segments label="Range" options={RANGES.map((value) => ({ value, text: value }))} chosen={[name]} onChoose={(value) => set({ range: value === '1h' ? '' : value, from: '', to: '' })} />
       </header>
       <Notice of={terminals} />
-      {!isUnknown && <>
+      {(data || (terminals.error && !isUnknown)) && <>
         <div class="charts">{CHARTS.map((one) => <Measure key={one.metric} {...one} store_id={id} from={from} to={to} />)}</div>
         <Tills terminals={data?.terminals ?? []} silent={silent.data} />
       </>}
@@ -88,6 +88,12 @@ const STAND: Record<string, number> = { silent: 0, reporting: 1, offline_as_anno
 const MINUTE = 60_000;
 
 function Tills({ terminals, silent }: { terminals: Terminal[]; silent: Silent | null }) {
+  const catalogue = useCatalogue();
+  const past = (metric: string, value: number | undefined): string | undefined => {
+    const [low, high] = catalogue.get(metric)?.thresholds ?? [];
+    return value === undefined ? undefined : high !== undefined && value > high ? 'critical' : low !== undefined && value > low ? 'warning' : undefined;
+  };
+  const slow = catalogue.get('sync_duration_ms')?.thresholds[1];
   const sorted = [...terminals].sort((one, other) => (STAND[one.state] ?? 1) - (STAND[other.state] ?? 1));
   const missed = new Map(silent?.terminals.map((one) => [one.terminal_id, one]));
   const quiet = terminals.filter((one) => !one.is_reporting).length;
@@ -96,7 +102,7 @@ function Tills({ terminals, silent }: { terminals: Terminal[]; silent: Silent | 
       <header class="bar"><h2>Tills</h2><span class="sub">{terminals.length ? (quiet ? `${plural(quiet, 'till')} not heard in the last 10 min` : 'all heard in the last 10 min') : ''} · sums of 24 h</span></header>
       <div class="scroll">
         <table>
-          <thead><tr><th>Till</th><th>State</th><th>Release</th><th>Browser</th><th class="right">Heard</th><th class="right">Queue</th><th class="right">Memory</th><th class="right">Sync mean</th><th class="right">over 5 s</th><th class="right">Errors</th><th class="right">Clock</th><th class="right">Missing</th></tr></thead>
+          <thead><tr><th>Till</th><th>State</th><th>Release</th><th>Browser</th><th class="right">Heard</th><th class="right">Queue</th><th class="right">Memory</th><th class="right">Sync mean</th><th class="right">{slow === undefined ? 'too slow' : `over ${exact(slow, 'ms')}`}</th><th class="right">Errors</th><th class="right">Clock</th><th class="right">Missing</th></tr></thead>
           <tbody>
             {sorted.map((one) => {
               const sync = one.metrics.find(({ metric }) => metric === 'sync_duration_ms');
@@ -113,8 +119,8 @@ function Tills({ terminals, silent }: { terminals: Terminal[]; silent: Silent | 
                   <td class="sub">{one.release ?? '–'}</td>
                   <td class="sub">{one.browser ?? '–'}</td>
                   <td class="right"><Num of={one.last_seen_ms ? ago(Math.max(0, now.value - one.last_seen_ms)) : { text: '–', unit: '' }} level={isLost.value ? undefined : 'quiet'} /></td>
-                  <td class="right"><Num of={count(queue)} level={queue !== undefined && queue > 800 ? (queue > 1000 ? 'critical' : 'warning') : undefined} /></td>
-                  <td class="right"><Num of={figure(memory, 'MB')} level={memory !== undefined && memory > 80 ? 'warning' : undefined} /></td>
+                  <td class="right"><Num of={count(queue)} level={past('pending_transactions', queue)} /></td>
+                  <td class="right"><Num of={figure(memory, 'MB')} level={past('memory_used_mb', memory)} /></td>
                   <td class="right"><Num of={sync ? figure(sync.sum / sync.count, 'ms') : figure(null, 'ms')} /></td>
                   <td class="right"><Num of={share(sync ? sync.over_high / sync.count : null)} /></td>
                   <td class="right"><Num of={count(errors)} /></td>
