@@ -42,12 +42,13 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   const width = Math.max(60, full - LEFT - right);
   const all = lines.flatMap(({ points }) => points.map(([, value]) => value));
   const greatest = Math.max(0, ...all);
-  const shown = nearLimits(limits, greatest);
+  const isEmpty = !all.length;
+  const shown = isEmpty ? limits.slice(0, 1) : nearLimits(limits, greatest);
   const positive = [...all.filter((value) => value > 0), ...shown];
   const scale = isLog && positive.length ? logarithmic(Math.min(...positive), Math.max(...positive), height) : linear(Math.max(greatest, ...shown), height, height > 200 ? 6 : 3);
   const x = (t: number): number => ((t - from) / (to - from)) * width;
   const y = scale.at;
-  const ticks = scale.ticks.filter((tick) => !shown.some((limit) => Math.abs(y(limit) - y(tick)) < 13));
+  const ticks = scale.ticks.filter((tick) => (!isEmpty || tick === 0) && !shown.some((limit) => Math.abs(y(limit) - y(tick)) < 13));
   const times = timeTicks(from, to, Math.max(2, width / 85), zone.value);
   const busiest = Math.max(1, ...counts.map(([, n]) => n));
 
@@ -119,7 +120,6 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   // A line keeps its ink until it passes a limit: the stroke is a gradient with hard edges at the limits.
   const edge = (limit: number): number => Math.min(1, Math.max(0, 1 - y(limit) / height));
   const tops = limits.length ? [edge(limits[0]), edge(limits[1] ?? Infinity)] : [1, 1];
-  const isEmpty = !all.length;
 
   return (
     <div ref={box} class="chart">

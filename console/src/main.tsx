@@ -26,12 +26,14 @@ function App() {
   const { view } = place.value;
   const Shown = SHOWN[view];
   const name = VIEWS.find((one) => one.view === view)!.name;
+  const local = zoneName(now.value, 'local');
+  const shownZone = zone.value === 'utc' ? 'UTC' : local === 'UTC' ? 'local' : local;
   const subject = view === 'store' ? place.value.params.store_id : '';
   useEffect(() => { document.title = `${subject ? subject + ' · ' : ''}${name} · tillwatch`; }, [name, subject]);
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus(); }}>Skip to the content</a>
-      <div class="side">
+      <header class="side">
         <Link to="fleet" class="brand"><svg viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d="M1 8.5h3l2-5.5 3.5 10.5 2.200-5H15" /></svg>tillwatch</Link>
         <nav aria-label="Views">
           {VIEWS.map((one) => (
@@ -43,12 +45,12 @@ function App() {
         <div class="switches">
           <div class={'live' + (isLost.value ? ' is-lost' : '')}><i aria-hidden="true" />{isLost.value ? 'No answer' : 'Live'}</div>
           <div>
-            <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`Times are in ${zoneName(now.value, zone.value)}. Switch the time zone`}>{zone.value === 'utc' ? 'UTC' : zoneName(now.value, 'local') === 'UTC' ? 'local' : zoneName(now.value, 'local')}</button>
-            <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`The theme is ${theme.value}. Switch it`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>
-            <button type="button" onClick={() => (isHelpOpen.value = true)} title="Keys (?)" aria-label="Keys">?</button>
+            <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`${shownZone}: times are in ${zone.value === 'utc' ? 'UTC' : 'the zone of the browser'}. Switch the time zone`}>{shownZone}</button>
+            <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`${theme.value}: switch between light, dark and that of the system`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>
+            <button type="button" onClick={() => (isHelpOpen.value = true)} title="Keys" aria-label="? Keys">?</button>
           </div>
         </div>
-      </div>
+      </header>
       <main id="main" tabIndex={-1} class={isLost.value ? 'is-lost' : ''}>
         <div role="alert">{isLost.value && <p class="banner">The collector does not answer. What you see is of {clock(lastHeard.value, zone.value, true)}{now.value - lastHeard.value > 60_000 ? `, ${span(now.value - lastHeard.value)} ago` : ''}. This page asks again by itself.</p>}</div>
         <div class="view" data-theme={isDark.value ? 'dark' : 'light'}><Shown /></div>

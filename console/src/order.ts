@@ -2,10 +2,12 @@ import type { FleetState, FleetStore } from './types';
 
 const RANK: Record<FleetState, number> = { silent: 0, critical: 1, warning: 2, fine: 3, quiet: 4 };
 
-/** How far past its limits a store is. What must be high counts by what is missing to 1. */
-export function distance(store: FleetStore): number {
+/** How far past its limits a store is: past those of its worst level only. What must be high counts by what is missing to 1. */
+export function distance(store: Pick<FleetStore, 'why'>): number {
   let worst = 0;
-  for (const { value, limit } of store.why) {
+  const isCritical = store.why.some(({ level }) => level === 'critical');
+  for (const { level, value, limit } of store.why) {
+    if (isCritical && level !== 'critical') continue;
     if (value == null || limit == null) continue;
     const far = limit > 0 && limit < 1 && value <= 1 && value < limit ? (1 - value) / (1 - limit) : limit > 0 ? value / limit : 0;
     if (far > worst) worst = far;

@@ -184,6 +184,8 @@ export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
 }
 
 // --- the catalogue, once
+// A threshold that a metric does not have is null in the answer.
+const limitsOf = (thresholds: (number | null)[]): number[] => thresholds.filter((limit) => limit !== null);
 const catalogue = signal<Map<string, Metric>>(new Map());
 let isCatalogueAsked = false;
 export function useCatalogue(): Map<string, Metric> {
@@ -192,7 +194,7 @@ export function useCatalogue(): Map<string, Metric> {
     if (isCatalogueAsked && catalogue.value.size) return;
     isCatalogueAsked = true;
     ask<Metrics>('api/v1/metrics').then((found) => {
-      if (found) catalogue.value = new Map(found.data.metrics.map((metric) => [metric.metric, metric]));
+      if (found) catalogue.value = new Map(found.data.metrics.map((metric) => [metric.metric, { ...metric, thresholds: limitsOf(metric.thresholds) }]));
     }).catch(() => { isCatalogueAsked = false; });
   }, [times]);
   return catalogue.value;

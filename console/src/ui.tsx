@@ -146,6 +146,20 @@ export function Bars({ points, from, to, step, most, width = 120, height = 22, l
   );
 }
 
+/** A table that may be wider than the page. It takes the focus only then, so that the keyboard can move it. */
+export function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
+  const place = useRef<HTMLDivElement>(null);
+  const [isWide, setIsWide] = useState(false);
+  useEffect(() => {
+    const box = place.current!;
+    const watch = new ResizeObserver(() => setIsWide(box.scrollWidth > box.clientWidth));
+    watch.observe(box);
+    watch.observe(box.firstElementChild!);
+    return () => watch.disconnect();
+  }, []);
+  return <div ref={place} class="scroll" {...(isWide && { tabIndex: 0, role: 'region', 'aria-label': label })}>{children}</div>;
+}
+
 /** The width of an element, as it changes. */
 export function useWidth<T extends HTMLElement>(first: number): [{ current: T | null }, number] {
   const place = useRef<T>(null);

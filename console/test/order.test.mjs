@@ -12,6 +12,11 @@ test('the worst comes first: silent the longest, then by the distance from the l
   assert.equal(names(stores.sort(worstFirst)), 'g d e b f a c');
 });
 
+test('a warning that is far off does not pass a store that is more critical', () => {
+  const of = (...why) => distance({ why: why.map(([level, value, limit]) => ({ metric: 'm', level, value, limit })) });
+  assert.ok(of(['critical', 6000, 5000], ['warning', 9000, 100]) < of(['critical', 7000, 5000]));
+});
+
 test('a share is far from its limit by what is missing to all', () => {
   const of = (value, limit) => distance({ why: [{ metric: 'sync_success', level: 'warning', value, limit }] });
   assert.ok(of(0.9, 0.98) > of(0.97, 0.98));

@@ -2,7 +2,7 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, plural } from '../format';
-import { Bars, Field, Heading, Link, Notice, Num, Segments, Time, Choice } from '../ui';
+import { Bars, Field, Heading, Link, Notice, Num, Scroll, Segments, Time, Choice } from '../ui';
 import type { ErrorDetail, Errors, Part } from '../types';
 
 const HOUR = 3_600_000;
@@ -42,7 +42,7 @@ function List() {
       <Notice of={answer} />
       {data && !data.groups.length && <p class="nothing">No {isError ? 'error' : 'event of this kind'} was reported in this range.</p>}
       {data && data.groups.length > 0 && (
-        <div class="scroll"><table class="is-tall">
+        <Scroll label="Groups"><table class="is-tall">
           <thead><tr><th>{isError ? 'Error' : 'Event'}</th><th>{data.step_s > 3600 ? 'By day' : 'By hour'}</th><th class="right">Number</th><th class="right">Stores</th><th class="right">Tills</th><th>Releases</th><th>First seen</th><th>Last seen</th></tr></thead>
           <tbody>{data.groups.map((one) => (
             <tr key={one.fingerprint}>
@@ -56,7 +56,7 @@ function List() {
               <td><Time t={one.last_seen} /></td>
             </tr>
           ))}</tbody>
-        </table></div>
+        </table></Scroll>
       )}
       {data && !data.is_whole && <p class="sub">There are more groups than these {data.groups.length}.</p>}
     </>

@@ -2,7 +2,7 @@
 import { place, set, useAnswer, now } from '../state';
 import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
-import { Heading, Link, Mark, Notice, Num, Segments, Time, Field } from '../ui';
+import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field } from '../ui';
 import type { Losses } from '../types';
 
 const RANGES: Record<string, number> = { '24h': 86_400_000, '7d': 7 * 86_400_000, '30d': 30 * 86_400_000 };
@@ -36,7 +36,7 @@ export function LostView() {
         {data.losses.length === 0 ? <p class="nothing">No gap is listed for this range.</p> : (
           <section>
             <header class="bar"><h2>{plural(data.losses.length, 'line')}{!data.is_whole && ' and more'}</h2><span class="sub">What is open comes first, the oldest before the others</span></header>
-            <div class="scroll"><table>
+            <Scroll label="Gaps"><table>
               <thead><tr><th>State</th><th>Store</th><th>Till</th><th class="right">Batches</th><th class="right">Samples</th><th>Numbers</th><th>Why</th><th>Missing since</th><th>Ended</th></tr></thead>
               <tbody>{data.losses.map((one, i) => (
                 <tr key={`${one.queue} ${one.from_seq} ${one.state} ${i}`}>
@@ -51,7 +51,7 @@ export function LostView() {
                   <td><Time t={one.ended_at} /></td>
                 </tr>
               ))}</tbody>
-            </table></div>
+            </table></Scroll>
           </section>
         )}
       </>}

@@ -5,7 +5,7 @@ import { milliseconds, range, search, stepFor } from '../address';
 import { count, exact, figure, grouped, moment, plural, quantile, share, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
-import { Choice, Copy, Field, Heading, Link, Notice, Num, Segments, save } from '../ui';
+import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
 import type { Percentiles, Series } from '../types';
 
 const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'];
@@ -132,7 +132,7 @@ export function QueryView() {
         </footer>
       </div>
       {rows.length > 0 && (
-        <div class="scroll"><table>
+        <Scroll label="Values of the whole range"><table>
           <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {exact(limit, unit)}</th>)}</tr></thead>
           <tbody>{rows.map((series, i) => {
             const point = series.points[0];
@@ -149,7 +149,7 @@ export function QueryView() {
               </tr>
             );
           })}</tbody>
-        </table></div>
+        </table></Scroll>
       )}
     </>
   );

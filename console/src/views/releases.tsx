@@ -2,7 +2,7 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
-import { Heading, Mark, Notice, Num, Time } from '../ui';
+import { Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
 import type { Judged, JudgedMetric, Percentiles, Rollout, Word } from '../types';
 
 const HOUR = 3_600_000;
@@ -62,13 +62,13 @@ function Verdict({ release }: { release: string }) {
       {judged && <Table judged={judged} />}
       {data && data.history.length > 0 && <>
         <header class="bar"><h2>Looks</h2><span class="sub">Every word that was said, the latest first</span></header>
-        <div class="scroll"><table>
+        <Scroll label="Looks"><table>
           <thead><tr><th>Said</th><th>When</th><th>Occasion</th><th class="right">Step</th><th class="right">After</th><th>Against</th><th class="right">Samples</th></tr></thead>
           <tbody>{[...data.history].reverse().map((look, i) => (
             <tr key={i}><td class="name"><Mark state={STATES[look.verdict]} isSaid={false} />{WORDS[look.verdict]}</td><td><Time t={look.judged_at} /></td><td class="sub">{LOOKS[look.occasion] ?? look.occasion}</td>
               <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><td class="right"><Num of={count(look.samples)} /></td></tr>
           ))}</tbody>
-        </table></div>
+        </table></Scroll>
       </>}
     </section>
   );
@@ -115,7 +115,7 @@ function limit(of: JudgedMetric): string {
 
 function Table({ judged }: { judged: Judged }) {
   return (
-    <div class="scroll"><table class="intervals">
+    <Scroll label="Measures"><table class="intervals">
       <thead><tr><th>Measure</th><th>Word</th><th class="right">Before</th><th class="right">Now</th><th class="right">Others</th><th title="The interval, the factor tolerated (dashed), and no change (solid)">Worse by</th><th class="right">Estimate</th><th class="right">Stores</th><th class="right">Samples</th><th>Limits of the plan</th></tr></thead>
       <tbody>{judged.metrics.map((one) => {
         const [said, level] = SAID[one.state] ?? [one.state, ''];
@@ -136,7 +136,7 @@ function Table({ judged }: { judged: Judged }) {
           </tr>
         );
       })}</tbody>
-    </table></div>
+    </table></Scroll>
   );
 }
 

@@ -4,7 +4,7 @@ import { isLost, now, place, reading, set, useAnswer, useCatalogue } from '../st
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span } from '../format';
 import { Chart, type Line } from '../chart';
-import { Heading, Link, Mark, Notice, Num, Segments, Time, Field } from '../ui';
+import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field } from '../ui';
 import type { Percentiles, Silent, Terminal, Terminals } from '../types';
 
 const CHARTS: { metric: string; title: string; q: string }[] = [
@@ -100,7 +100,7 @@ function Tills({ terminals, silent }: { terminals: Terminal[]; silent: Silent | 
   return (
     <section>
       <header class="bar"><h2>Tills</h2><span class="sub">{terminals.length ? (quiet ? `${plural(quiet, 'till')} not heard in the last 10 min` : 'all heard in the last 10 min') : ''} · sums of 24 h</span></header>
-      <div class="scroll">
+      <Scroll label="Tills">
         <table>
           <thead><tr><th>Till</th><th>State</th><th>Release</th><th>Browser</th><th class="right">Heard</th><th class="right">Queue</th><th class="right">Memory</th><th class="right">Sync mean</th><th class="right">{slow === undefined ? 'too slow' : `over ${exact(slow, 'ms')}`}</th><th class="right">Errors</th><th class="right">Clock</th><th class="right">Missing</th></tr></thead>
           <tbody>
@@ -131,7 +131,7 @@ function Tills({ terminals, silent }: { terminals: Terminal[]; silent: Silent | 
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {silent?.terminals.some(({ last_said }) => last_said) && <ul class="said">{silent.terminals.filter(({ last_said }) => last_said).slice(0, 5).map((one) => <li key={one.terminal_id}><b>{one.terminal_id}</b> said “{one.last_said!.kind}” <Time t={one.last_said!.t} />{one.pending_transactions ? `, with ${plural(one.pending_transactions, 'transaction')} waiting` : ''}.</li>)}</ul>}
     </section>
   );
