@@ -1,0 +1,121 @@
+#!/usr/bin/env node
+// Serves dist/ as the collector does, with its policy, and asks a running collector for everything under /api.
+// `--made-up` answers the fleet and a rollout from a synthetic fleet; `--stores N` says how large that is.
+import { createServer, request } from 'node:http';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+const here = new URL('.', import.meta.url).pathname;
+const option = (name) => { const at = process.argv.indexOf(name); return at < 0 ? undefined : process.argv[at + 1]; };
+const port = Number(option('--port') ?? 8099);
+const isMadeUp = process.argv.includes('--made-up');
+const admin = new URL(process.env.TILLWATCH_ADMIN_URL ?? 'http://127.0.0.1:9090');
+
+export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+const HEADERS = { 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'same-origin', 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Resource-Policy': 'same-origin' };
+
+// --- a fleet that nobody has: the same names and troubles each time, with values that move
+function chance(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+const size = Number(option('--stores') ?? 2000);
+const LIMITS = [['sync_duration_ms', 'sync_p95_ms', 1500, 5000], ['offline_login_duration_ms', 'login_p95_ms', 300, 500], ['lcp_ms', 'lcp_p75_ms', 2500, 4000], ['inp_ms', 'inp_p75_ms', 200, 500], ['pending_transactions', 'pending_max', 800, 1000], ['memory_used_mb', 'memory_p95_mb', 80, Infinity]];
+const began = Date.now();
+function fleet() {
+  const t = Math.floor(Date.now() / 1000) * 1000;
+  const stores = [];
+  const draw = chance(7);
+  const now = chance(Math.floor(t / 1000));
+  for (let i = 1; i <= size; i += 1) {
+    const name = `store-${String(i).padStart(size > 999 ? 4 : 3, '0')}`;
+    const fate = draw();
+    const wave = 0.94 + now() * 0.12;
+    const terminals = 5 + Math.floor(draw() * 10);
+    const isSilent = fate < 0.0025;
+    const isSlow = fate > 0.994;
+    const isUnwell = fate > 0.95 && !isSlow;
+    const isQuiet = fate < 0.006 && !isSilent;
+    const sync = (isSlow ? 5400 + draw() * 4000 : 700 + draw() * 600) * wave;
+    const one = {
+      store_id: name, state: 'fine', why: [], sync_p95_ms: sync, sync_samples: isQuiet ? 7 : 400 + Math.floor(draw() * 900), sync_success: isSlow ? 0.971 + draw() * 0.004 : 0.9932 + draw() * 0.005,
+      login_p95_ms: (190 + draw() * 60) * wave, lcp_p75_ms: (isSlow ? 3100 : isUnwell ? 2600 + draw() * 900 : 1500 + draw() * 800) * wave, inp_p75_ms: (75 + draw() * 60) * wave,
+      pending_max: Math.floor(draw() * 5), memory_p95_mb: 45 + draw() * 28, terminals, reporting: terminals - (fate > 0.9 && draw() < 0.2 ? 1 : 0), silent: 0, last_report: t - Math.floor(now() * 5000), release: draw() < 0.1 ? '2.5.0' : '2.4.1',
+    };
+    if (isSilent) Object.assign(one, { state: 'silent', why: [], sync_p95_ms: null, sync_samples: 0, sync_success: null, login_p95_ms: null, lcp_p75_ms: null, inp_p75_ms: null, pending_max: null, memory_p95_mb: null, reporting: 0, silent: terminals, last_report: began - 60_000 * Math.floor(12 + draw() * 90) });
+    else if (isQuiet) one.state = 'quiet';
+    else {
+      for (const [metric, key, low, high] of LIMITS) if (one[key] > low) one.why.push({ metric, level: one[key] > high ? 'critical' : 'warning', value: one[key], limit: one[key] > high ? high : low });
+      if (one.sync_success < 0.98) one.why.push({ metric: 'sync_success', level: 'warning', value: one.sync_success, limit: 0.98 });
+      one.state = one.why.some(({ level }) => level === 'critical') ? 'critical' : one.why.length ? 'warning' : 'fine';
+    }
+    stores.push(one);
+  }
+  const sum = (key) => stores.reduce((all, one) => all + (one[key] ?? 0), 0);
+  const all = { why: [], sync_p95_ms: 1180, sync_samples: sum('sync_samples'), sync_success: 0.9957, login_p95_ms: 231, lcp_p75_ms: 1930, inp_p75_ms: 92, pending_max: 4, memory_p95_mb: 71.4, terminals: sum('terminals'), reporting: sum('reporting'), silent: sum('silent'), last_report: t, release: '2.4.1' };
+  // A name is a stranger's text, and the page must not mind this one.
+  if (size > 20) stores[12].store_id = `<img src=x onerror=alert(1)>${stores[12].store_id}`;
+  return { t, complete_to: t, stores, all };
+}
+
+function rollout(release) {
+  const t = Date.now();
+  const isCandidate = release === '2.5.0';
+  if (!isCandidate) return { verdict: 'not_judged', look: null, revisions: 0, judged: null, history: [], complete_to: t };
+  const metric = (metric, kind, unit, before, now, others_before, others_now, estimate, low, high, state, limits, samples) => ({ metric, kind, unit, before, now, others_before, others_now, worse: estimate === null ? null : { estimate, low, high }, worse_is: kind === 'success' || kind === 'failure' ? 'difference' : 'factor', candidates: 5, controls: 45, samples, limits: { worse_at_most: null, green: null, rollback: null, ...limits }, state, far: state === 'worse' ? ['store-017'] : [] });
+  return {
+    verdict: 'fail', look: null, revisions: 1, complete_to: t,
+    judged: {
+      verdict: 'fail', reasons: [{ code: 'worse', text: 'sync_duration_ms: it is worse than the plan tolerates, and not by chance.' }, { code: 'awaited', text: '2 of 49 terminals have not delivered.' }], release, against: '2.4.1', step_percent: 10, is_by_terminal: false,
+      step_from: t - 12 * 3.6e6, look_hours: 12, next_look_hours: 24, next_look: t + 11.4 * 3.6e6, method: 'ranks', stores: { candidates: 5, controls: 45, notes: [] }, terminals: { candidates: 49, controls: 451, silent_controls: 0, awaited: 2, silent: [] },
+      metrics: [
+        metric('offline_login_duration_ms', 'duration', 'ms', 341, 352, 338, 340, 1.03, 0.9, 1.19, 'good', { worse_at_most: 1.2, green: 300, rollback: 500 }, 2110),
+        metric('page_load_ms', 'duration', 'ms', 210, 228, 212, 209, 1.1, 0.97, 1.27, 'undecided', { worse_at_most: 1.2 }, 31040),
+        metric('sync_duration_ms', 'duration', 'ms', 1402, 2031, 1390, 1402, 1.44, 1.29, null, 'worse', { worse_at_most: 1.2, rollback: 5000 }, 14980),
+        metric('memory_used_mb', 'level', 'MB', 51, 52, 51, 51, 1.02, 0.98, 1.06, 'compared', { green: 45, rollback: 50 }, 3520),
+        metric('sync_success', 'success', undefined, 0.0039, 0.0042, 0.004, 0.004, 0.0002, -0.002, 0.003, 'good', { green: 0.01, rollback: 0.05 }, 12020),
+        metric('errors', 'failure', undefined, 0.0004, 0.0005, 0.0004, 0.0004, 0.0001, -0.0002, 0.0004, 'good', { green: 0.001, rollback: 0.01 }, 310400),
+        metric('samples', 'volume', undefined, null, null, null, null, 1, 0.96, 1.05, 'compared', { rollback: 0.8 }, 310400),
+      ],
+    },
+    history: [['step', 'hold', 0], ['look', 'hold', 1], ['look', 'hold', 4], ['look', 'fail', 12]].map(([occasion, verdict, hours]) => ({ verdict, occasion, step_percent: 10, against: '2.4.1', look_hours: hours || null, judged_at: t - (12.2 - hours) * 3.6e6, epoch: 40 + hours, samples: hours * 25866, inputs_hash: '' })),
+  };
+}
+
+function json(query, answer, value) {
+  const text = JSON.stringify(value);
+  const tag = '"' + createHash('sha256').update(text).digest('hex').slice(0, 16) + '"';
+  if (query.headers['if-none-match'] === tag) return answer.writeHead(304, { ETag: tag }).end();
+  answer.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ETag: tag }).end(text);
+}
+
+function pass(query, answer) {
+  const onward = request({ host: admin.hostname, port: admin.port, method: query.method, path: query.url, headers: { ...query.headers, host: admin.host } }, (found) => {
+    answer.writeHead(found.statusCode, found.headers);
+    found.pipe(answer);
+  });
+  onward.on('error', () => answer.headersSent ? answer.destroy() : answer.writeHead(502).end());
+  answer.on('close', () => onward.destroy());
+  query.pipe(onward);
+}
+
+createServer((query, answer) => {
+  const { pathname } = new URL(query.url, 'http://localhost');
+  if (isMadeUp && pathname === '/api/v1/fleet') return json(query, answer, fleet());
+  if (isMadeUp && pathname.startsWith('/api/v1/rollouts/')) return json(query, answer, rollout(decodeURIComponent(pathname.split('/').pop())));
+  if (pathname.startsWith('/api/')) return pass(query, answer);
+  // Read anew each time, so that a build is seen by reloading.
+  const { views, files } = JSON.parse(readFileSync(here + 'dist/files.json', 'utf8'));
+  const name = views.includes(pathname.slice(1)) ? 'index.html' : pathname.slice(1);
+  const file = files.find((one) => one.name === name);
+  if (!file) return answer.writeHead(404, HEADERS).end();
+  const accepted = query.headers['accept-encoding'] ?? '';
+  const [encoding, end] = /\bbr\b/.test(accepted) ? ['br', '.br'] : /\bgzip\b/.test(accepted) ? ['gzip', '.gz'] : ['', ''];
+  answer.writeHead(200, { ...HEADERS, 'Content-Type': file.content_type, Vary: 'Accept-Encoding', 'Cache-Control': file.is_immutable ? 'public, max-age=31536000, immutable' : 'no-cache', ...(encoding && { 'Content-Encoding': encoding }) });
+  answer.end(readFileSync(here + 'dist/' + name + end));
+}).listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${port}/${isMadeUp ? ' (made up)' : ''}, asking ${admin.href}`));

@@ -1,0 +1,127 @@
+// The frame around the views, and the keys.
+import { render } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import type { View } from './address';
+import { go, isDark, isHelpOpen, isLost, lastHeard, nextTheme, nextZone, now, place, set, theme, zone } from './state';
+import { clock, span, zoneName } from './format';
+import { Link } from './ui';
+import { FleetView } from './views/fleet';
+import { StoreView } from './views/store';
+import { ReleasesView } from './views/releases';
+import { ErrorsView } from './views/errors';
+import { LostView } from './views/lost';
+import { QueryView } from './views/query';
+
+const VIEWS: { view: View; name: string; key: string; icon: string }[] = [
+  { view: 'fleet', name: 'Fleet', key: 'f', icon: 'M2 2h5v5H2zM9 2h5v5H9zM2 9h5v5H2zM9 9h5v5H9z' },
+  { view: 'store', name: 'Store', key: 's', icon: 'M2 6.5 3.5 2h9L14 6.5zM3 6.5V14h10V6.5M6.5 14v-4h3v4' },
+  { view: 'releases', name: 'Releases', key: 'r', icon: 'M8 2v8M4.5 7 8 10.5 11.5 7M2.5 13.5h11' },
+  { view: 'errors', name: 'Errors', key: 'e', icon: 'M8 2.5 14.5 13.5H1.5zM8 6.5v3.5M8 11.6v.6' },
+  { view: 'lost', name: 'Lost', key: 'l', icon: 'M2 4h5M9.5 4H14M2 8h2.5M7 8h7M2 12h7M11.5 12H14' },
+  { view: 'query', name: 'Query', key: 'q', icon: 'M2 2v12h12M4.5 10.5 7.5 6.5 10 9l4-5' },
+];
+const SHOWN = { fleet: FleetView, store: StoreView, releases: ReleasesView, errors: ErrorsView, lost: LostView, query: QueryView };
+
+function App() {
+  const { view } = place.value;
+  const Shown = SHOWN[view];
+  const name = VIEWS.find((one) => one.view === view)!.name;
+  const local = zoneName(now.value, 'local');
+  const shownZone = zone.value === 'utc' ? 'UTC' : local === 'UTC' ? 'local' : local;
+  const subject = view === 'store' ? place.value.params.store_id : '';
+  useEffect(() => { document.title = `${subject ? subject + ' · ' : ''}${name} · tillwatch`; }, [name, subject]);
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main')?.focus(); }}>Skip to the content</a>
+      <header class="side">
+        <Link to="fleet" class="brand"><svg viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d="M1 8.5h3l2-5.5 3.5 10.5 2.200-5H15" /></svg>tillwatch</Link>
+        <nav aria-label="Views">
+          {VIEWS.map((one) => (
+            <Link key={one.view} to={one.view} aria-current={view === one.view ? 'page' : undefined} title={`g ${one.key}`}>
+              <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d={one.icon} /></svg><span>{one.name}</span>
+            </Link>
+          ))}
+        </nav>
+        <div class="switches">
+          <div class={'live' + (isLost.value ? ' is-lost' : '')}><i aria-hidden="true" />{isLost.value ? 'No answer' : 'Live'}</div>
+          <div>
+            <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`${shownZone}: times are in ${zone.value === 'utc' ? 'UTC' : 'the zone of the browser'}. Switch the time zone`}>{shownZone}</button>
+            <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`${theme.value}: switch between light, dark and that of the system`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>
+            <button type="button" onClick={() => (isHelpOpen.value = true)} title="Keys" aria-label="? Keys">?</button>
+          </div>
+        </div>
+      </header>
+      <main id="main" tabIndex={-1} class={isLost.value ? 'is-lost' : ''}>
+        <div role="alert">{isLost.value && <p class="banner">The collector does not answer. What you see is of {clock(lastHeard.value, zone.value, true)}{now.value - lastHeard.value > 60_000 ? `, ${span(now.value - lastHeard.value)} ago` : ''}. This page asks again by itself.</p>}</div>
+        <div class="view" data-theme={isDark.value ? 'dark' : 'light'}><Shown /></div>
+      </main>
+      <Help />
+    </>
+  );
+}
+
+const KEYS: [string, string][] = [
+  ['/', 'Search'], ['j  k', 'Next and previous row'], ['Enter', 'Open the row'], ['Esc', 'Leave a field, or go back to the fleet'],
+  ...VIEWS.map(({ key, name }): [string, string] => [`g ${key}`, name]), ['← →', 'Move the line of a chart that has the focus'], ['z', 'Time zone'], ['t', 'Light or dark'], ['?', 'These keys'],
+];
+
+function Help() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const isOpen = isHelpOpen.value;
+  useEffect(() => { if (isOpen) dialog.current?.showModal(); else dialog.current?.close(); }, [isOpen]);
+  return (
+    <dialog ref={dialog} aria-labelledby="keys" onClose={() => (isHelpOpen.value = false)} onClick={(event) => { if (event.target === dialog.current) isHelpOpen.value = false; }}>
+      <div><h2 id="keys">Keys</h2>
+        <dl>{KEYS.map(([key, what]) => <div key={key}><dt>{key.split(' ').filter(Boolean).map((one) => <kbd key={one}>{one}</kbd>)}</dt><dd>{what}</dd></div>)}</dl>
+        <button type="button" class="button" onClick={() => (isHelpOpen.value = false)}>Close</button>
+      </div>
+    </dialog>
+  );
+}
+
+// --- keys
+
+const SEQUENCE_MS = 1_200;
+let went = 0;
+
+function row(way: number): void {
+  const rows = [...document.querySelectorAll<HTMLElement>('[data-row]')];
+  if (!rows.length) return;
+  const at = rows.indexOf(document.activeElement as HTMLElement);
+  const next = rows[at < 0 ? (way > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + way))];
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: 'nearest' });
+}
+
+addEventListener('keydown', (event) => {
+  if (event.metaKey || event.ctrlKey || event.altKey || isHelpOpen.value) return;
+  const on = event.target as HTMLElement;
+  if (on.matches('input, select, textarea')) {
+    if (event.key === 'Escape') on.blur();
+    return;
+  }
+  const isSecond = event.timeStamp - went < SEQUENCE_MS;
+  went = 0;
+  const target = isSecond && VIEWS.find(({ key }) => key === event.key);
+  if (target) go(target.view);
+  else if (event.key === 'g') went = event.timeStamp;
+  else if (event.key === 'j') row(1);
+  else if (event.key === 'k') row(-1);
+  else if (event.key === 'z') nextZone();
+  else if (event.key === 't') nextTheme();
+  else if (event.key === '?') isHelpOpen.value = true;
+  else if (event.key === '/') {
+    const field = document.querySelector<HTMLInputElement>('[data-search]') ?? document.querySelector<HTMLInputElement>('.fields input');
+    if (!field) return;
+    field.focus();
+    field.select();
+  } else if (event.key === 'Escape') {
+    const { view, params } = place.value;
+    if (view === 'store') go('fleet');
+    else if (view === 'errors' && params.fingerprint) set({ fingerprint: '' });
+    else on.blur();
+  } else return;
+  event.preventDefault();
+});
+
+render(<App />, document.getElementById('app')!);

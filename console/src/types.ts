@@ -1,0 +1,83 @@
+// What the collector answers; docs/query_api.md describes it.
+
+export type FleetState = 'critical' | 'warning' | 'silent' | 'fine' | 'quiet';
+export interface Why { metric: string; level: 'critical' | 'warning'; value: number | null; limit: number | null }
+type Maybe = number | null;
+/** What a store and the fleet have in common. What the collector leaves out has no column. */
+export interface FleetValues {
+  why?: Why[]; sync_p95_ms?: Maybe; sync_samples?: Maybe; sync_success?: Maybe; login_p95_ms?: Maybe; lcp_p75_ms?: Maybe; inp_p75_ms?: Maybe;
+  pending_max?: Maybe; memory_p95_mb?: Maybe; sync_failing?: Maybe; missing?: Maybe;
+  terminals?: Maybe; reporting?: Maybe; silent?: Maybe; silent_terminals?: Maybe; last_report?: Maybe; release?: string | null;
+}
+export interface FleetStore extends FleetValues { store_id: string; state: FleetState; why: Why[] }
+export interface Fleet { t: number; complete_to: number; stores: FleetStore[]; all: FleetValues }
+
+export interface Metric {
+  metric: string; aliases: string[]; help: string; kind: 'distribution' | 'level' | 'counter'; unit: string;
+  thresholds: number[]; threshold_note: string | null; label: unknown;
+}
+export interface Metrics { metrics: Metric[] }
+
+export interface Point { t: number; count: number; sum: number; min: number; max: number; over: number[]; values: Record<string, number> }
+export interface Series { points: Point[]; store_id?: string; release?: string; connection?: string; label?: string }
+export interface Percentiles {
+  metric: string; unit: string; from: number; to: number; step_s: number | null; complete_to: number; minutes_from?: number;
+  series_total?: number; series: Series[];
+}
+
+export interface Level { t: number; value: number }
+export interface Sums { metric: string; label?: string; unit: string; count: number; sum: number; max: number; over_low: number; over_high: number }
+export interface Terminal {
+  terminal_id: string; release: string | null; last_seen_ms: number | null; browser: string | null; is_reporting: boolean; state: string;
+  clock_skew_ms: number | null; clock_jumps: number; missing_batches: number; lost_batches: number;
+  levels: Record<string, Level>; metrics: Sums[];
+}
+export interface Terminals { store_id: string; complete_to: number; terminals_total: number; terminals: Terminal[] }
+export interface SilentTerminal {
+  terminal_id: string; state: string; since: number | null; missed_ms: number; pending_transactions: number | null;
+  last_said: { kind: string; t: number } | null; is_store_silent: boolean;
+}
+export interface Silent { ready_since: number | null; terminals_total: number; terminals: SilentTerminal[] }
+
+export interface Group {
+  fingerprint: string; type: string | null; message: string | null; name?: string | null; count: number; fatal: number;
+  first_seen: number; last_seen: number; stores: number; terminals: number; are_more: boolean; releases: string[];
+  trend: { t: number; count: number }[]; note?: string;
+}
+export interface Errors { since: number; complete_to: number; step_s: number; is_whole: boolean; groups: Group[] }
+export interface Frame {
+  fn: string | null; module: string | null; line: number | null; col: number | null;
+  original?: { source: string; line: number; col: number; fn?: string | null } | null;
+}
+export interface Part { count: number; first_seen: number; last_seen: number; release?: string; store_id?: string }
+export interface ErrorDetail extends Group {
+  since: number; complete_to: number; step_s: number; frames: Frame[]; frames_release: string | null; by_release: Part[]; by_store: Part[];
+  some_terminals: { store_id: string; terminal_id: string }[];
+}
+
+export interface Loss {
+  store_id: string; terminal_id: string; queue: string | null; from_seq: number | null; to_seq: number | null; batches: number;
+  state: 'open' | 'closed' | 'explained' | 'lost'; reason: string | null; samples: number | null; opened_at: number; ended_at: number | null; may_come_until: number | null;
+}
+export interface LossDay { day: number | string; t?: number; closed_batches: number; explained_batches: number; lost_batches: number; lost_samples_about: number }
+export interface Losses {
+  from: number; to: number; complete_to: number; statement: string; is_whole: boolean; days: LossDay[]; losses: Loss[];
+  totals: { numbered: number; received: number; open: number; lost: number; explained: number };
+}
+
+export type Word = 'pass' | 'fail' | 'hold' | 'not_judged';
+export interface JudgedMetric {
+  metric: string; kind: string; unit?: string; before: number | null; now: number | null; others_before: number | null; others_now: number | null;
+  worse: { estimate: number | null; low: number | null; high: number | null } | null; worse_is: 'factor' | 'difference';
+  candidates: number; controls: number; samples: number; state: string;
+  limits: { worse_at_most: number | null; green: number | null; rollback: number | null };
+  far: string[];
+}
+export interface Judged {
+  verdict: Word; reasons: { code: string; text: string }[]; release: string; against: string | null; step_percent: number; step_from: number | null;
+  look_hours: number | null; next_look_hours: number | null; next_look: number | null; method: string;
+  stores: { candidates: number; controls: number }; terminals: { candidates: number; controls: number; awaited: number; silent: unknown[] };
+  metrics: JudgedMetric[];
+}
+export interface Look { verdict: Word; occasion: string; step_percent: number; against: string | null; look_hours: number | null; judged_at: number; samples: number }
+export interface Rollout { verdict: Word; judged: Judged | null; revisions: number; history: Look[]; complete_to: number }

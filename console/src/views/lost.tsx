@@ -1,0 +1,62 @@
+// What was sent and has not come, and what terminals say they had to drop.
+import { place, set, useAnswer, now } from '../state';
+import { search } from '../address';
+import { count, grouped, plural, span } from '../format';
+import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field } from '../ui';
+import type { Losses } from '../types';
+
+const RANGES: Record<string, number> = { '24h': 86_400_000, '7d': 7 * 86_400_000, '30d': 30 * 86_400_000 };
+const STATES = ['', 'open', 'closed', 'explained', 'lost'];
+const REASONS: Record<string, string> = { too_old: 'older than nine days', too_far_behind: 'too far behind', given_up: 'too many gaps' };
+
+export function LostView() {
+  const { params } = place.value;
+  const chosen = RANGES[params.range] ? params.range : '7d';
+  // To the hour, so that the question stays the same while somebody looks.
+  const from = Math.floor(now.value / 3_600_000) * 3_600_000 - RANGES[chosen];
+  const answer = useAnswer<Losses>('api/v1/losses?' + search({ from, store_id: params.store_id, state: params.state, limit: 500 }), 10_000);
+  const data = answer.data;
+  return (
+    <>
+      <header class="head">
+        <div><Heading>Lost batches</Heading><p class="sub">Every gap in the numbers of a queue, and everything that a till says it dropped.</p></div>
+        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '7d' ? '' : value })} />
+      </header>
+      <div class="fields">
+        <div class="field"><span>State</span><Segments label="State" options={STATES.map((value) => ({ value, text: value || 'all' }))} chosen={[params.state ?? '']} onChoose={(state) => set({ state })} /></div>
+        <Field label="Store" value={params.store_id ?? ''} onTake={(store_id) => set({ store_id })} />
+      </div>
+      <Notice of={answer} />
+      {data && <>
+        <div class="ledger" aria-label="The ledger">
+          <Sum n={data.totals.numbered} word="sent" /><i>=</i><Sum n={data.totals.received} word="received" /><i>+</i><Sum n={data.totals.open} word="may still come" level={data.totals.open ? 'warning' : undefined} /><i>+</i>
+          <Sum n={data.totals.explained} word="dropped, as tills said" /><i>+</i><Sum n={data.totals.lost} word="lost" level={data.totals.lost ? 'critical' : undefined} />
+        </div>
+        <p class="statement">{data.statement}</p>
+        {data.losses.length === 0 ? <p class="nothing">No gap is listed for this range.</p> : (
+          <section>
+            <header class="bar"><h2>{plural(data.losses.length, 'line')}{!data.is_whole && ' and more'}</h2><span class="sub">What is open comes first, the oldest before the others</span></header>
+            <Scroll label="Gaps"><table>
+              <thead><tr><th>State</th><th>Store</th><th>Till</th><th class="right">Batches</th><th class="right">Samples</th><th>Numbers</th><th>Why</th><th>Missing since</th><th>Ended</th></tr></thead>
+              <tbody>{data.losses.map((one, i) => (
+                <tr key={`${one.queue} ${one.from_seq} ${one.state} ${i}`}>
+                  <td class="name"><Mark state={one.state === 'lost' ? 'critical' : one.state === 'open' ? 'warning' : 'fine'} isSaid={false} />{one.state}</td>
+                  <td><Link to="store" params={{ store_id: one.store_id }} data-row="">{one.store_id}</Link></td>
+                  <td>{one.terminal_id}</td>
+                  <td class="right"><Num of={count(one.batches)} /></td>
+                  <td class="right"><Num of={count(one.samples)} /></td>
+                  <td class="sub num" title={one.queue ?? ''}>{one.from_seq === null ? '–' : one.from_seq === one.to_seq ? grouped(one.from_seq) : `${grouped(one.from_seq)}–${grouped(one.to_seq!)}`}</td>
+                  <td class="sub">{one.reason ? REASONS[one.reason] ?? one.reason : one.state === 'open' && one.may_come_until ? `may come for ${span(Math.max(0, one.may_come_until - now.value))}` : ''}</td>
+                  <td><Time t={one.opened_at} /></td>
+                  <td><Time t={one.ended_at} /></td>
+                </tr>
+              ))}</tbody>
+            </table></Scroll>
+          </section>
+        )}
+      </>}
+    </>
+  );
+}
+
+const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;

@@ -1,0 +1,172 @@
+// Any metric as a plot and a table. The address is the query.
+import { useMemo, useState } from 'preact/hooks';
+import { now, place, set, useAnswer, useCatalogue, zone } from '../state';
+import { milliseconds, range, search, stepFor } from '../address';
+import { count, exact, figure, grouped, moment, plural, quantile, share, zoneName } from '../format';
+import { csv } from '../csv';
+import { Chart, type Line } from '../chart';
+import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import type { Percentiles, Series } from '../types';
+
+const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'];
+const QUANTILES = ['0.5', '0.75', '0.95', '0.99'];
+const STEPS = ['1m', '5m', '15m', '1h', '6h', '1d'];
+const GROUPS = [{ value: '', text: 'nothing' }, { value: 'store_id', text: 'store' }, { value: 'release', text: 'release' }, { value: 'connection', text: 'connection' }, { value: 'label', text: 'label' }];
+const COLOURS = 6;
+const MOST_POINTS = 11_000;
+
+const nameOf = (series: Series, group: string): string => (group ? String((series as unknown as Record<string, unknown>)[group] ?? '–') : 'all');
+
+export function QueryView() {
+  const { params } = place.value;
+  const catalogue = useCatalogue();
+  const metric = params.metric || 'sync_duration_ms';
+  const known = catalogue.get(metric) ?? [...catalogue.values()].find(({ aliases }) => aliases.includes(metric));
+  const isCounter = known?.kind === 'counter';
+  const qs = (params.q ? params.q.split(',') : ['0.5', '0.95']).filter((q) => Number(q) >= 0 && Number(q) <= 1);
+  const group = params.group_by ?? '';
+  const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1] ?? '0.95';
+  const isLog = params.scale === 'log';
+  const [lifted, setLifted] = useState<string | null>(null);
+
+  const minute = Math.floor(now.value / 60_000);
+  const when = useMemo(() => range(params, minute * 60_000), [params.from, params.to, params.range, minute]);
+  const length = when.to - when.from;
+  const auto = stepFor(length);
+  // Whoever writes a step by hand may ask for more points than an answer has.
+  const step = milliseconds(params.step) && length / milliseconds(params.step)! <= 2000 ? params.step : auto;
+  const each = milliseconds(step)!;
+  const start = Math.floor(when.from / each) * each;
+  const points = Math.ceil((when.to - start) / each) + 1;
+  const most = Math.max(1, Math.min(200, Math.floor(MOST_POINTS / points)));
+
+  const asked = {
+    metric, from: start, to: when.to, q: isCounter ? undefined : qs.join(','), group_by: group, store_id: params.store_id, release: params.release, connection: params.connection, label: params.label, source: params.source,
+    ...(group ? { order_by: isCounter ? 'sum' : plotted, limit: most } : {}),
+  };
+  const isReady = catalogue.size > 0;
+  const plot = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search({ ...asked, step }) : null);
+  // Percentiles of the whole range are another question: they are not made of those of its parts.
+  const whole = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search(asked) : null);
+  // What was answered to another question stays out of the plot: its lines would stand under a wrong name.
+  const isSame = (path: string): boolean => {
+    const answered = new URLSearchParams(path.split('?')[1]);
+    return answered.get('metric') === metric && (answered.get('group_by') ?? '') === group && (isCounter || qs.every((q) => answered.get('q')?.split(',').includes(q)));
+  };
+  const data = isSame(plot.path) ? plot.data : null;
+  const unit = data?.unit ?? known?.unit ?? '';
+  const limits = known?.thresholds ?? [];
+  const title = (name: string) => group ? name : isCounter ? 'sum' : quantile(plotted);
+
+  const lines: Line[] = useMemo(() => {
+    if (!data) return [];
+    if (!group && !isCounter) {
+      return [...qs].sort((one, other) => Number(other) - Number(one)).map((q, i) => ({ key: q, label: quantile(q), look: q === plotted ? 'ink' as const : i < 4 ? 'thin' as const : 'faint' as const, points: (data.series[0]?.points ?? []).map(({ t, values }) => [t, values[q]] as [number, number]).filter(([, v]) => v !== undefined) }));
+    }
+    return data.series.map((series, i) => ({
+      key: nameOf(series, group), label: title(nameOf(series, group)), look: group ? (i < COLOURS ? i : 'faint' as const) : 'ink' as const,
+      points: isCounter ? zeros(series, start, Math.min(when.to, data.complete_to), each) : series.points.map((point) => [point.t, point.values[plotted]] as [number, number]).filter(([, v]) => v !== undefined),
+    }));
+  }, [data, group, plotted, isCounter]);
+  const counts = useMemo(() => {
+    const sums = new Map<number, number>();
+    for (const { points } of data?.series ?? []) for (const { t, count } of points) sums.set(t, (sums.get(t) ?? 0) + count);
+    return [...sums];
+  }, [data]);
+
+  const rows = (isSame(whole.path) && whole.data?.series) || [];
+  const samples = rows.reduce((sum, { points }) => sum + points.reduce((more, { count }) => more + count, 0), 0);
+  const toggle = (q: string): void => {
+    const next = qs.includes(q) ? qs.filter((one) => one !== q) : [...qs, q].sort((one, other) => Number(one) - Number(other));
+    if (next.length) set({ q: next.join(','), plot: next.includes(params.plot) ? params.plot : '' }, true);
+  };
+  const apiAddress = (): string => new URL('api/v1/percentiles?' + search({ ...asked, step }), document.baseURI).href;
+  // A name may hold a quote, and whoever pastes this runs it in a shell.
+  const curl = (): string => `curl -s '${apiAddress().replaceAll("'", '%27')}'`;
+  const download = (): void => {
+    const kept = data?.series ?? [];
+    const head = ['time', 'unix_ms', ...(group ? [group] : []), 'count', 'sum', 'min', 'max', ...(isCounter ? [] : qs.map(quantile)), ...limits.map((limit) => `over_${limit}`)];
+    const body = kept.flatMap((series) => series.points.map((point) => [
+      new Date(point.t).toISOString(), point.t, ...(group ? [nameOf(series, group)] : []), point.count, point.sum, point.min, point.max, ...(isCounter ? [] : qs.map((q) => point.values[q])), ...limits.map((_, i) => point.over?.[i]),
+    ]));
+    save(`${metric}-${new Date(start).toISOString().slice(0, 16).replace(':', '')}.csv`, csv([head, ...body]));
+  };
+
+  const options = [...catalogue.values()].filter(({ metric }) => metric !== 'summaries').map((one) => ({ value: one.metric, text: one.metric, group: one.kind === 'counter' ? 'Counters' : one.kind === 'level' ? 'Levels' : 'Distributions' })).sort((one, other) => (one.group + one.value < other.group + other.value ? 1 : -1)).reverse();
+  options.sort((one, other) => ['Distributions', 'Levels', 'Counters'].indexOf(one.group) - ['Distributions', 'Levels', 'Counters'].indexOf(other.group));
+  const error = plot.error ? plot : whole;
+  return (
+    <>
+      <header class="head">
+        <div><Heading>Query</Heading><p class="sub">True percentiles: histograms are merged, never averaged; within 0.1 %.</p></div>
+        <div class="buttons">
+          <Copy text={() => location.href}>Copy link</Copy>
+          <button type="button" class="button" disabled={when.isFixed} onClick={() => set({ from: String(when.from), to: String(when.to), range: '' })}>Fixed times</button>
+          <Copy text={curl}>Copy curl</Copy>
+          <button type="button" class="button" disabled={!data} onClick={download}>CSV</button>
+        </div>
+      </header>
+      <div class="fields">
+        <Choice label="Metric" value={known?.metric ?? metric} options={options} onChoose={(value) => set({ metric: value, label: '' })} />
+        {!isCounter && <div class="field"><span>Percentiles</span><Segments label="Percentiles" isMany options={QUANTILES.map((value) => ({ value, text: quantile(value) }))} chosen={qs} onChoose={toggle} /></div>}
+        <div class="field is-range"><span>Range</span><Segments label="Range" options={RANGES.map((value) => ({ value, text: value }))} chosen={when.isFixed ? [] : [when.name]} onChoose={(value) => set({ range: value, from: '', to: '', step: '' })} /></div>
+        <Choice label="Step" value={params.step ?? ''} options={[{ value: '', text: `auto (${auto})` }, ...STEPS.filter((one) => length / milliseconds(one)! <= 2000 && milliseconds(one)! <= length).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ step: value }, true)} />
+        <Choice label="Split by" value={group} options={GROUPS.filter(({ value }) => value !== 'label' || known?.label != null || group === 'label')} onChoose={(value) => set({ group_by: value })} />
+        <Field label="Store" value={params.store_id ?? ''} onTake={(value) => set({ store_id: value })} list="stores" />
+        <Field label="Release" value={params.release ?? ''} onTake={(value) => set({ release: value })} />
+        <StoreNames />
+      </div>
+      <Notice of={error} />
+      <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
+        <header><code>{metric}</code> <span class="sub">{known?.help}</span></header>
+        <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
+          onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
+        <footer>
+          <span>{moment(when.from, zone.value)} to {moment(when.to, zone.value)} {zoneName(when.to, zone.value)}</span><span>{step} steps</span><span><Num of={count(samples)} /> samples</span>
+          {group && data && <span>{plural(data.series.length, 'series', 'series')}{data.series_total && data.series_total > data.series.length ? ` of ${grouped(data.series_total)}` : ''}{data.series.length > COLOURS ? `, the ${COLOURS} highest in colour` : ''}</span>}
+          {data && <span>complete to {moment(data.complete_to, zone.value).slice(-5)}</span>}
+          <span class="push">
+            <Segments label="Scale" options={[{ value: '', text: 'linear' }, { value: 'log', text: 'log' }]} chosen={[params.scale ?? '']} onChoose={(scale) => set({ scale }, true)} />
+            {!isCounter && qs.length > 1 && <Segments label="Plotted" options={qs.map((value) => ({ value, text: quantile(value) }))} chosen={[plotted]} onChoose={(value) => set({ plot: value }, true)} />}
+          </span>
+        </footer>
+      </div>
+      {rows.length > 0 && (
+        <Scroll label="Values of the whole range"><table>
+          <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {exact(limit, unit)}</th>)}</tr></thead>
+          <tbody>{rows.map((series, i) => {
+            const point = series.points[0];
+            if (!point) return null;
+            const name = nameOf(series, group);
+            const inPlot = lines.find(({ key }) => key === name);
+            return (
+              <tr key={name + i} class={lifted === name ? 'is-lifted' : ''} onPointerEnter={() => group && setLifted(name)} onPointerLeave={() => setLifted(null)}>
+                <td class="name">{group && <i class={'swatch ' + (typeof inPlot?.look === 'number' ? 'series-' + inPlot.look : '')} />}{group === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</td>
+                <td class="right"><Num of={count(point.count)} /></td>
+                {isCounter ? <td class="right"><Num of={count(point.sum)} /></td> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
+                <td class="right"><Num of={figure(point.max, unit)} level="quiet" /></td>
+                {!isCounter && limits.map((limit, j) => <td key={limit} class="right"><Num of={share(point.over[j] / point.count, 2)} /></td>)}
+              </tr>
+            );
+          })}</tbody>
+        </table></Scroll>
+      )}
+    </>
+  );
+}
+
+/** What was not counted did not happen: a counter is 0 where it has no point. */
+function zeros(series: Series, from: number, to: number, step: number): [number, number][] {
+  const sums = new Map(series.points.map(({ t, sum }) => [t, sum]));
+  const points: [number, number][] = [];
+  for (let t = from; t < to; t += step) points.push([t, sums.get(t) ?? 0]);
+  return points;
+}
+
+const level = (value: number, limits: number[]): string | undefined => (limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined);
+
+/** Names to choose from, for the field that asks for a store. */
+function StoreNames() {
+  const { data } = useAnswer<{ stores: { store_id: string }[] }>('api/v1/stores?limit=2000');
+  return <datalist id="stores">{data?.stores.map(({ store_id }) => <option key={store_id} value={store_id} />)}</datalist>;
+}
