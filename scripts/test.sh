@@ -13,8 +13,12 @@ command -v node >/dev/null || { echo "node is missing: install Node.js 20 or lat
 node --test dashboards/test/*.test.mjs alerts/model/*.test.mjs examples/test/{odoo,gate}.test.mjs probe/test/*.test.mjs
 
 # The terminal's library, without a browser: its files are those of its sources, its buckets those of the collector.
-scripts/sdk.sh
+scripts/built.sh sdk
 node --test sdk/test/*.test.mjs
+
+# The console, without a browser.
+scripts/built.sh console
+node --test console/test/*.test.mjs
 
 if cargo nextest --version >/dev/null 2>&1; then
   # Most tests wait for a disk, a clock or another process: half as many again as there are processors keep them busy.

@@ -80,4 +80,7 @@ export interface Judged {
   metrics: JudgedMetric[];
 }
 export interface Look { verdict: Word; occasion: string; step_percent: number; against: string | null; look_hours: number | null; judged_at: number; samples: number }
-export interface Rollout { verdict: Word; judged: Judged | null; revisions: number; history: Look[]; complete_to: number }
+/** Of a release of which nothing is known the collector says why, and no more. */
+export type Said = Pick<Judged, 'verdict' | 'reasons' | 'release'> & Partial<Judged>;
+export const isWhole = (said: Said | null | undefined): said is Judged => said?.stores !== undefined;
+export interface Rollout { verdict: Word; judged: Said | null; revisions: number; history: Look[]; complete_to: number }

@@ -63,7 +63,7 @@ struct Why {
     limit: f64,
 }
 
-/// Counts over the fleet.
+/// The fleet as a whole.
 #[derive(Debug, Default, Serialize)]
 struct All {
     stores: usize,
@@ -73,13 +73,21 @@ struct All {
     reporting: u64,
     silent_terminals: u64,
     missing: u64,
+    sync_p95_ms: Option<f64>,
+    sync_samples: u64,
+    sync_failing: u64,
+    login_p95_ms: Option<f64>,
+    lcp_p75_ms: Option<f64>,
+    inp_p75_ms: Option<f64>,
+    pending_max: Option<f64>,
+    last_report: i64,
 }
 
 impl FleetRows {
     /// The rows of a snapshot.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, now_ms: i64) -> Self {
-        let windows = snapshot.windows();
+        let (windows, of_all) = snapshot.windows_of_all();
         let mut stores: Vec<Row> = snapshot
             .stores
             .iter()
@@ -93,8 +101,18 @@ impl FleetRows {
                 .then(by_excess)
                 .then_with(|| one.store_id.cmp(&other.store_id))
         });
+        let value = |name: &str, quantile: &str| {
+            let metric = snapshot.layout.catalogue().named(name)?;
+            let at = snapshot.layout.place(metric).store_histogram?;
+            let window = of_all.get(&u16::try_from(at).ok()?)?;
+            Some(metric.unit.to_wire(at_quantile(window, quantile)?))
+        };
         let mut all = All {
             stores: stores.len(),
+            sync_p95_ms: value("sync_duration_ms", "0.95"),
+            login_p95_ms: value("offline_login_duration_ms", "0.95"),
+            lcp_p75_ms: value("lcp_ms", "0.75"),
+            inp_p75_ms: value("inp_ms", "0.75"),
             ..All::default()
         };
         for row in &stores {
@@ -104,6 +122,13 @@ impl FleetRows {
             all.reporting += row.reporting;
             all.silent_terminals += row.silent;
             all.missing += row.missing;
+            all.sync_samples += row.sync_samples;
+            all.sync_failing += row.sync_failing;
+            all.pending_max = match (all.pending_max, row.pending_max) {
+                (Some(most), Some(value)) => Some(most.max(value)),
+                (most, value) => most.or(value),
+            };
+            all.last_report = all.last_report.max(row.last_report);
         }
         Self {
             t: now_ms,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tillwatch_model::Quantile;
 use tillwatch_model::histogram::values_at;
+use tillwatch_model::{Quantile, SparseHistogram};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::known_errors::NewErrors;
@@ -25,6 +25,19 @@ pub(super) struct Window {
     pub(super) samples: u64,
     /// Values at [`WINDOW_QUANTILES`], recording unit.
     pub(super) values: Vec<u64>,
+}
+
+impl Window {
+    fn of(indices: &[u32], counts: &[u64], quantiles: &[Quantile]) -> Option<Self> {
+        let values = values_at(indices, counts, quantiles)?;
+        let samples = counts.iter().sum();
+        Some(Self { samples, values })
+    }
+}
+
+fn window_quantiles() -> Vec<Quantile> {
+    let parsed = WINDOW_QUANTILES.iter();
+    parsed.filter_map(|text| Quantile::parse(text)).collect()
 }
 
 /// Last values of one level over a store's reporting terminals.
@@ -251,17 +264,31 @@ impl Snapshot {
 
     /// The window gauges by store and metric. Merged here, and not while the aggregate waits.
     pub(super) fn windows(&mut self) -> HashMap<Series, Window> {
-        let quantiles: Vec<Quantile> = WINDOW_QUANTILES
-            .iter()
-            .filter_map(|text| Quantile::parse(text))
-            .collect();
         let mut windows = HashMap::new();
-        std::mem::take(&mut self.recent).merge(|series, indices, counts| {
-            if let Some(values) = values_at(indices, counts, &quantiles) {
-                let samples = counts.iter().sum();
-                windows.insert(series, Window { samples, values });
-            }
+        self.merge_windows(|series, indices, counts, quantiles| {
+            windows.extend(Window::of(indices, counts, quantiles).map(|window| (series, window)));
         });
         windows
+    }
+
+    /// The same, and those of all stores together, by the place of the metric.
+    pub(super) fn windows_of_all(&mut self) -> (HashMap<Series, Window>, HashMap<u16, Window>) {
+        let (mut windows, mut all) = (HashMap::new(), HashMap::<u16, SparseHistogram>::new());
+        self.merge_windows(|series, indices, counts, quantiles| {
+            all.entry(series.1).or_default().merge(indices, counts);
+            windows.extend(Window::of(indices, counts, quantiles).map(|window| (series, window)));
+        });
+        let quantiles = window_quantiles();
+        let all = all.into_iter().filter_map(|(place, mut histogram)| {
+            let (indices, counts) = histogram.parts();
+            Some((place, Window::of(indices, counts, &quantiles)?))
+        });
+        (windows, all.collect())
+    }
+
+    fn merge_windows(&mut self, mut each: impl FnMut(Series, &[u32], &[u64], &[Quantile])) {
+        let quantiles = window_quantiles();
+        std::mem::take(&mut self.recent)
+            .merge(|series, indices, counts| each(series, indices, counts, &quantiles));
     }
 }

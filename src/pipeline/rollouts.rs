@@ -157,7 +157,7 @@ impl Sweeper {
         epoch: u64,
     ) -> Result<(), QueryError> {
         let judge = &self.judge;
-        let releases = under_way(&judge.sources, &judge.plan, passed).await?;
+        let (releases, _) = under_way(&judge.sources, &judge.plan, passed).await?;
         let mut shown = Vec::new();
         over.retain(|release, _| releases.contains(release));
         for release in releases {

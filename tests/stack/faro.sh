@@ -9,7 +9,7 @@ find_tillwatch
 STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
 # Chromium is driven by what the terminal's library is tested with.
-scripts/sdk.sh
+scripts/built.sh sdk
 if [[ ! tests/faro/node_modules/.package-lock.json -nt tests/faro/package-lock.json ]]; then
   npm ci --prefix tests/faro --ignore-scripts --no-audit --no-fund
 fi

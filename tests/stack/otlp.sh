@@ -9,7 +9,7 @@ find_tillwatch
 STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
 # What starts the collector for tests in Node lies beside the library's own tests.
-scripts/sdk.sh
+scripts/built.sh sdk
 if [[ ! tests/otlp/node_modules/.package-lock.json -nt tests/otlp/package-lock.json ]]; then
   npm ci --prefix tests/otlp --ignore-scripts --no-audit --no-fund
 fi

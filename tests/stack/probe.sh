@@ -9,7 +9,7 @@ find_tillwatch
 STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
 # The collector of the tests is that of the terminal's library.
-scripts/sdk.sh
+scripts/built.sh sdk
 if [[ ! probe/node_modules/.package-lock.json -nt probe/package-lock.json ]]; then
   npm ci --prefix probe --ignore-scripts --no-audit --no-fund
 fi

@@ -9,7 +9,7 @@ need_chromium
 find_tillwatch
 STACK_PROGRAM="$(realpath "$tillwatch")"
 export STACK_PROGRAM
-scripts/sdk.sh
+scripts/built.sh sdk
 # Files run beside one another: a browser mostly waits.
 node --test --test-concurrency=2 sdk/test/browser/*.test.mjs examples/test/*.test.mjs
 pass "tills in a browser"

@@ -3,7 +3,7 @@ import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
 import { Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
-import type { Judged, JudgedMetric, Percentiles, Rollout, Word } from '../types';
+import { isWhole, type Judged, type JudgedMetric, type Percentiles, type Rollout, type Word } from '../types';
 
 const HOUR = 3_600_000;
 const MOST_CARDS = 6;
@@ -51,14 +51,16 @@ function Card({ release, samples, p95, part, isChosen }: { release: string; samp
 function Verdict({ release }: { release: string }) {
   const answer = useRollout(release);
   const { data } = answer;
-  const judged = data?.judged;
+  const said = data?.judged;
+  const judged = isWhole(said) ? said : null;
   const title = data ? WORDS[data.verdict] : '';
   return (
     <section class="judged" aria-label={`Verdict on ${release}`}>
       <Notice of={answer} />
       {data && <header class="bar"><h2 class="large"><Mark state={STATES[data.verdict]} /> {title}: {release}{judged?.against && <small> against {judged.against}</small>}</h2></header>}
+      {said && !judged && <ul>{said.reasons.map(({ code, text }) => <li key={code}>{text}</li>)}</ul>}
       {data && !judged && <p class="nothing">This release is not being judged: it is no rollout that the collector sees. A release is rolled out if it was first seen within four weeks, after others had been seen for a day.</p>}
-      {judged && <Why judged={judged} revisions={data.revisions} />}
+      {data && judged && <Why judged={judged} revisions={data.revisions} />}
       {judged && <Table judged={judged} />}
       {data && data.history.length > 0 && <>
         <header class="bar"><h2>Looks</h2><span class="sub">Every word that was said, the latest first</span></header>

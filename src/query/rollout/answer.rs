@@ -126,14 +126,19 @@ impl RolloutAnswer {
         }
     }
 
-    /// Nothing is known of the release.
+    /// No terminal reports the release, or it is not being rolled out.
     #[must_use]
-    pub fn unknown(release: &str, complete_to: i64) -> Self {
+    pub fn unknown(release: &str, is_reported: bool, complete_to: i64) -> Self {
         let reason = Reason::NoCandidates;
-        let text = reason.to_string();
+        let (code, text) = if is_reported {
+            let text = "The release is not being rolled out: it was first seen over four weeks ago, or no other was seen for a day before it.";
+            ("no_rollout", text.to_owned())
+        } else {
+            (reason.code(), reason.to_string())
+        };
         let judged = serde_json::json!({
             "verdict": "not_judged",
-            "reasons": [{"code": reason.code(), "text": text}],
+            "reasons": [{"code": code, "text": text}],
             "release": release,
             "explained": format!("NOT JUDGED  {release}\n      {text}"),
         });

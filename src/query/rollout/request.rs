@@ -10,6 +10,7 @@ use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
 use crate::query::rollout::answer::RolloutAnswer;
 use crate::query::rollout::kept::Standing;
+use crate::query::rollout::situation::under_way;
 use crate::query::rollout::{Asked, Judge, passed_hour};
 
 /// Release names are not longer.
@@ -91,13 +92,25 @@ pub async fn answer(
         return Ok(RolloutAnswer::kept(&standing, now_ms)?);
     }
     let (passed, _) = passed_hour(&judge.sources, now_ms).await?;
+    // What everybody runs is no rollout: whoever shows all releases must not cause a verdict on each.
+    let is_usual = asked.against.is_none() && asked.since.is_none();
+    if is_usual {
+        let (under_way, reported) = under_way(&judge.sources, &judge.plan, passed).await?;
+        if !under_way.contains(&asked.release) {
+            if request.step_percent.is_some() {
+                return Ok(not_reached(None));
+            }
+            let is_reported = reported.contains(&asked.release);
+            return Ok(RolloutAnswer::unknown(&asked.release, is_reported, now_ms));
+        }
+    }
     match judge.judge(asked, passed, now_ms).await? {
         Some(judged) if !is_reached(judged.situation.step_percent) => {
             Ok(not_reached(Some(judged.situation.step_percent)))
         }
         Some(judged) => Ok(RolloutAnswer::now(&judged, &all, now_ms)?),
         None if request.step_percent.is_some() => Ok(not_reached(None)),
-        None => Ok(RolloutAnswer::unknown(&asked.release, now_ms)),
+        None => Ok(RolloutAnswer::unknown(&asked.release, false, now_ms)),
     }
 }
 

@@ -274,7 +274,7 @@ async fn stores(sources: &Sources) -> Vec<String> {
 }
 
 /// The releases that are being rolled out, the newest first: first seen within four weeks, and after others had been
-/// seen for a day.
+/// seen for a day. And all that are reported.
 ///
 /// # Errors
 /// When ClickHouse does not answer.
@@ -282,14 +282,16 @@ pub async fn under_way(
     sources: &Sources,
     plan: &Plan,
     passed: i64,
-) -> Result<Vec<String>, QueryError> {
+) -> Result<(Vec<String>, Vec<String>), QueryError> {
     let mut found = first_hours(sources, plan, passed).await?;
     let Some(earliest) = found.iter().map(|(_, hour)| *hour).min() else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     };
+    let reported = found.iter().map(|(release, _)| release.clone()).collect();
     found.retain(|(_, first)| {
         *first >= passed - ROLLOUT_DAYS_MAX * DAY_HOURS && *first > earliest + DAY_HOURS
     });
     found.sort_by(|(one, one_at), (other, other_at)| other_at.cmp(one_at).then(one.cmp(other)));
-    Ok(found.into_iter().map(|(release, _)| release).collect())
+    let under_way = found.into_iter().map(|(release, _)| release);
+    Ok((under_way.collect(), reported))
 }

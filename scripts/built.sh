@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Brings what the terminal's library is built and tested with, and says whether sdk/dist is what its sources make.
+# Brings what the terminal's library or the console (`sdk` or `console`) is built and tested with, and says whether its
+# dist/ is what its sources make.
 set -euo pipefail
-cd "$(dirname "$0")/../sdk"
+cd "$(dirname "$0")/../$1"
 
 # `make test` and `make test-stack` may both be at it; where there is no flock, one after the other.
 if command -v flock >/dev/null; then
