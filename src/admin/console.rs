@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use axum::routing::get;
 
 use crate::console::{CONSOLE, DOCUMENT, File};
+use crate::export::negotiate::takes;
 
 /// What the document may load: scripts and styles from here alone, and nothing that was put into it as text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
@@ -67,16 +68,4 @@ fn answer(file: &'static File, headers: &HeaderMap) -> Response<Body> {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(FOREVER));
     }
     response
-}
-
-/// Whether a coding is accepted (RFC 9110, section 12.5.3), and not with a quality of nothing.
-fn takes(accepted: Option<&str>, wanted: &str) -> bool {
-    let mut codings = accepted.unwrap_or_default().split(',');
-    codings.any(|coding| {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let quality = parameters.trim().strip_prefix("q=");
-        let is_refused =
-            quality.is_some_and(|quality| quality.parse::<f32>().is_ok_and(|q| q <= 0.0));
-        name.trim().eq_ignore_ascii_case(wanted) && !is_refused
-    })
 }

@@ -61,6 +61,12 @@ impl Format {
 /// Whether an `Accept-Encoding` header takes gzip.
 #[must_use]
 pub fn takes_gzip(accept_encoding: Option<&str>) -> bool {
+    takes(accept_encoding, "gzip")
+}
+
+/// Whether a client accepts a coding (RFC 9110, section 12.5.3), and not with a quality of nothing.
+#[must_use]
+pub fn takes(accept_encoding: Option<&str>, wanted: &str) -> bool {
     accept_encoding.is_some_and(|header| {
         header.split(',').any(|coding| {
             let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
@@ -68,7 +74,7 @@ pub fn takes_gzip(accept_encoding: Option<&str>) -> bool {
                 .trim()
                 .strip_prefix("q=")
                 .is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
-            name.trim().eq_ignore_ascii_case("gzip") && !is_refused
+            name.trim().eq_ignore_ascii_case(wanted) && !is_refused
         })
     })
 }
