@@ -46,6 +46,8 @@ const REST_FACTOR: u32 = 20;
 const LONG: Duration = Duration::from_secs(10);
 /// Terminals that are awaited are asked after every so often. Unit: ms.
 const AWAITED_WAIT_MS: i64 = 10 * MINUTE_MS;
+/// A look of which more than one part in so many came late is kept anew, though the word is the same.
+const GROWN_PART: u64 = 20;
 /// Fewer late samples than one in so many wait until a look has not been judged again for six hours.
 const FEW_LATE: u64 = 1_000;
 const FEW_LATE_WAIT_MS: i64 = 6 * HOUR_MS;
@@ -282,9 +284,11 @@ impl Sweeper {
         self.judge.sources.jobs.run(check).await?;
         let is_changed = judged.judgement.verdict.name() != row.verdict;
         let has_arrived = row.is_awaiting && !is_awaiting(&judged);
+        // The same word on much more data: whoever asks why is to see these.
+        let has_grown = counts > row.counts && counts - row.counts > row.counts / GROWN_PART;
         if is_changed && !row.is_awaiting {
             self.keep(&judged, Occasion::Revised, epoch).await?;
-        } else if is_changed || has_arrived {
+        } else if is_changed || has_arrived || has_grown {
             self.keep(&judged, Occasion::Arrived, epoch).await?;
         }
         Ok(())
