@@ -121,7 +121,8 @@ say ""
 head -n 7 <<<"$table"
 say ""
 cat <<EOF
-$terminals terminals in $stores stores post to $ingest. In another terminal, from this folder:
+$terminals terminals in $stores stores post to $ingest. Look at them in a browser: $admin/
+In another terminal, from this folder:
 
   $program query sync_duration_ms --group-by store_id$flags
   $program query lcp_ms --group-by release --q 0.5,0.75,0.99$flags
