@@ -40,6 +40,7 @@ pub mod rollout;
 pub mod source_maps;
 pub mod query;
 pub mod export;
+pub mod live;
 pub mod admin;
 
 pub mod pipeline;

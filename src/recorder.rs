@@ -167,6 +167,19 @@ impl Families {
 }
 
 impl Handle {
+    /// The bounds of a histogram, and of each of its series the labels, as they are written, and the values by bucket.
+    #[must_use]
+    pub fn histogram(&self, name: &str) -> Option<(&'static [f64], Vec<(String, Vec<u64>)>)> {
+        let families = self.families.lock();
+        let family = families.get(name)?;
+        let series = family.series.iter().map(|(labels, buckets)| {
+            let counts = buckets.counts.iter();
+            let counts = counts.map(|count| count.load(Ordering::Relaxed)).collect();
+            (labels.clone(), counts)
+        });
+        Some((family.declared.bounds, series.collect()))
+    }
+
     /// Everything, as Prometheus reads it (text format 0.0.4).
     #[must_use]
     pub fn render(&self) -> String {

@@ -109,6 +109,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("export", &["aggregate", "fleet"]),
     (
+        "live",
+        &["clock", "tasks", "aggregate", "holdings", "fleet"],
+    ),
+    (
         "admin",
         &[
             "listed",
@@ -129,6 +133,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "console",
             "query",
             "export",
+            "live",
         ],
     ),
     (
@@ -164,6 +169,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rollout",
             "query",
             "export",
+            "live",
             "admin",
         ],
     ),

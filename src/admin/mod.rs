@@ -5,7 +5,7 @@
 //! | `GET /healthz`, `/readyz` | `health.rs`, by any name of the host |
 //! | `GET /metrics`, `/metrics/fleet` | [`Renders`], which the pipeline is |
 //! | `GET /api/v1/percentiles`, `/stores`, `/terminals`, `/terminals/silent`, `/losses`, `/errors`, `/errors/{fingerprint}`, `/rollouts/{release}`, `/rollout_check`, `/summaries`, `/sessions/{pseudonym}`, `/metrics` | [`Query`] |
-//! | `GET /api/v1/fleet` | [`Renders`] |
+//! | `GET /api/v1/fleet`, `/stores/{store_id}/now`, `/changes`, `/pipeline`, `/live` | [`Live`] |
 //! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
 //! | `GET /api/v1/tap` | [`Tap`] |
@@ -24,9 +24,10 @@
 //! | `access.rs` | whether whoever asks has a key with the right scope |
 //! | `queries.rs` | questions: parameters in, JSON out |
 //! | `explain.rs` | what became of one batch |
+//! | `live.rs` | the fleet while it happens |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
-//! | `pages.rs` | the pages that Prometheus scrapes, and the stores as rows |
+//! | `pages.rs` | the pages that Prometheus scrapes |
 //! | `console.rs` | the files of the console, which tell nothing that is anybody's and need no key |
 
 mod access;
@@ -34,6 +35,7 @@ mod acts;
 mod console;
 mod explain;
 mod guard;
+mod live;
 mod pages;
 mod queries;
 mod tap;
@@ -50,6 +52,7 @@ use serde_json::json;
 use crate::audit_log::AuditLog;
 use crate::auth::{Gate, Scope};
 use crate::health::{self, Health};
+use crate::live::Live;
 use crate::query::Query;
 use crate::query::explain::Explainer;
 use crate::tap::Tap;
@@ -80,6 +83,8 @@ pub struct Admin<R> {
     pub audit_log: AuditLog,
     /// Explains what became of a batch.
     pub explainer: Arc<Explainer>,
+    /// The fleet while it happens.
+    pub live: Arc<Live>,
     /// Where everything passes that arrives.
     pub tap: Arc<Tap>,
     /// The names that the listener answers to.
@@ -136,12 +141,22 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let watched = Router::new()
         .route("/api/v1/tap", get(tap::tap))
         .with_state((admin.tap, Arc::clone(&admin.health)));
+    let streamed = Router::new()
+        .route("/api/v1/changes", get(live::changes))
+        .route("/api/v1/live", get(live::live))
+        .with_state(Arc::clone(&admin.live));
+    let now = Router::new()
+        .route("/api/v1/fleet", get(live::fleet))
+        .route("/api/v1/pipeline", get(live::pipeline))
+        .route("/api/v1/stores/{store_id}/now", get(live::store))
+        .with_state(admin.live);
     let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
     let asked = access.need(
         Scope::Read,
         asked
             .merge(watched)
-            .merge(bare(named.merge(read).merge(explained))),
+            .merge(streamed)
+            .merge(bare(named.merge(read).merge(explained).merge(now))),
     );
     let told = access.need(Scope::Operate, bare(told));
     let scraped = |which: Page| {
@@ -152,9 +167,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
     let pages = access.need(Scope::Metrics, pages);
-    let rows = Router::new().route("/api/v1/fleet", scraped(Page::Rows));
-    let rows = access.need(Scope::Read, bare(rows));
-    let all = asked.merge(rows).merge(told).merge(pages);
+    let all = asked.merge(told).merge(pages);
     let guarded = guard::guard(all.merge(console::router()), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)

@@ -30,8 +30,6 @@ pub enum Page {
     Own,
     /// The page of what the terminals of the fleet measured.
     Fleet,
-    /// The stores as rows for a person.
-    Rows,
 }
 
 impl Page {
@@ -39,7 +37,6 @@ impl Page {
         match self {
             Self::Own => "own",
             Self::Fleet => "fleet",
-            Self::Rows => "rows",
         }
     }
 }

@@ -282,6 +282,32 @@ impl RecentMinutes {
         }
         at + 1 < WINDOW_MINUTES
     }
+
+    /// Copies what one store measured in the minute of `now_ms` and the [`WINDOW_MINUTES`] before it.
+    pub fn copy_store(&self, store: u32, now_ms: i64, copies: &mut RecentCopies) {
+        let now = minute_of(now_ms);
+        let minutes = self.minutes.iter();
+        for minute in minutes.filter(|minute| (now - WINDOW_MINUTES..=now).contains(&minute.number))
+        {
+            for place in 0..self.places {
+                if let Some(cell) = minute.cells.get(&(store, place)) {
+                    let from = copies.pairs.len();
+                    copies.pairs.extend(cell.pairs());
+                    copies
+                        .cells
+                        .push(((store, place), from, copies.pairs.len()));
+                }
+            }
+        }
+    }
+
+    /// What a store measured of one metric in the minute of `t_ms`: buckets and counts in no order.
+    pub fn minute_of_store(&self, series: Series, t_ms: i64) -> Vec<(u32, u64)> {
+        let number = minute_of(t_ms);
+        let minute = self.minutes.iter().find(|minute| minute.number == number);
+        let cell = minute.and_then(|minute| minute.cells.get(&series));
+        cell.map_or_else(Vec::new, |cell| cell.pairs().collect())
+    }
 }
 
 fn minute_of(t_ms: i64) -> i64 {

@@ -7,7 +7,7 @@ use tillwatch_model::event::{EventKind, EventReading};
 use tillwatch_model::sequence::{
     Ended, How, LOST_AFTER_MS, QUEUES_PER_TERMINAL_MAX, longest_silent,
 };
-use tillwatch_model::time::{IN_FUTURE_MS_MAX, put_right};
+use tillwatch_model::time::{IN_FUTURE_MS_MAX, MINUTE_MS, put_right};
 use tillwatch_model::{BatchHeader, BatchSize, Browser, Habit, SeqWindow};
 
 use crate::aggregate::layout::Trouble;
@@ -98,6 +98,39 @@ pub struct Said {
     pub t_ms: i64,
 }
 
+/// In which of the last 64 minutes something was received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beats {
+    /// The latest minute, since 1970.
+    newest: i64,
+    /// Bit n: something was received n minutes before it.
+    bits: u64,
+}
+
+impl Beats {
+    /// Notes that something was received.
+    pub(super) fn note(&mut self, received_at_ms: i64) {
+        let minute = received_at_ms.div_euclid(MINUTE_MS);
+        self.bits = self.at(minute.max(self.newest));
+        self.newest = minute.max(self.newest);
+        // A clock that was set back reports earlier minutes.
+        let back = u32::try_from(self.newest - minute).unwrap_or(u32::MAX);
+        self.bits |= 1_u64.checked_shl(back).unwrap_or(0);
+    }
+
+    /// As of this minute, which bit 0 then stands for.
+    #[must_use]
+    pub fn at(&self, minute: i64) -> u64 {
+        let later = minute - self.newest;
+        let by = u32::try_from(later.unsigned_abs()).unwrap_or(u32::MAX);
+        if later < 0 {
+            self.bits.checked_shr(by).unwrap_or(0)
+        } else {
+            self.bits.checked_shl(by).unwrap_or(0)
+        }
+    }
+}
+
 /// One terminal.
 #[derive(Debug, Clone, Default)]
 pub struct Terminal {
@@ -127,6 +160,8 @@ pub struct Terminal {
     pub browser: Option<Browser>,
     /// Last values of the level metrics, by their position among them.
     pub levels: Vec<Option<LastValue>>,
+    /// In which of the last minutes a batch of it was received; not kept over a restart.
+    pub beats: Beats,
     /// When a synchronisation of the terminal last failed, corrected, Unix ms; 0: none has since the start. Not kept
     /// over a restart: it matters for ten minutes.
     pub sync_failed_ms: i64,

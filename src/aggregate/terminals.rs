@@ -153,6 +153,7 @@ impl Terminals {
         entry.store = number;
         // The last time wins, not the latest of all: the clock may have been set back.
         entry.last_seen_ms = now_ms;
+        entry.beats.note(now_ms);
         entry.is_retired = false;
         (entry, &mut store.gaps, &mut self.gaps)
     }

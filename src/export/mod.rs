@@ -6,7 +6,6 @@
 //! | `snapshot.rs` | copies what a page needs out of the aggregate |
 //! | `page.rs` | the page: the catalogue's metrics |
 //! | `families.rs` | the page: freshness, terminals, coverage, clocks |
-//! | `fleet_rows.rs` | the fleet as rows for a person: each store with what is worst about it |
 //! | `lines.rs` | lines that both of them write |
 //! | `negotiate.rs` | in which format it is sent |
 //!
@@ -14,13 +13,11 @@
 //! last values vanish. No series has a label for a terminal, a session or a URL.
 
 pub mod families;
-pub mod fleet_rows;
 mod lines;
 pub mod negotiate;
 pub mod page;
 pub mod snapshot;
 
-pub use fleet_rows::FleetRows;
 pub use negotiate::Format;
 pub use page::render;
 pub use snapshot::{Snapshot, Taking};

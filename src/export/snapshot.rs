@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tillwatch_model::Quantile;
 use tillwatch_model::histogram::values_at;
-use tillwatch_model::{Quantile, SparseHistogram};
 
 use crate::aggregate::Aggregator;
 use crate::aggregate::known_errors::NewErrors;
@@ -265,30 +265,10 @@ impl Snapshot {
     /// The window gauges by store and metric. Merged here, and not while the aggregate waits.
     pub(super) fn windows(&mut self) -> HashMap<Series, Window> {
         let mut windows = HashMap::new();
-        self.merge_windows(|series, indices, counts, quantiles| {
-            windows.extend(Window::of(indices, counts, quantiles).map(|window| (series, window)));
+        let quantiles = window_quantiles();
+        std::mem::take(&mut self.recent).merge(|series, indices, counts| {
+            windows.extend(Window::of(indices, counts, &quantiles).map(|window| (series, window)));
         });
         windows
-    }
-
-    /// The same, and those of all stores together, by the place of the metric.
-    pub(super) fn windows_of_all(&mut self) -> (HashMap<Series, Window>, HashMap<u16, Window>) {
-        let (mut windows, mut all) = (HashMap::new(), HashMap::<u16, SparseHistogram>::new());
-        self.merge_windows(|series, indices, counts, quantiles| {
-            all.entry(series.1).or_default().merge(indices, counts);
-            windows.extend(Window::of(indices, counts, quantiles).map(|window| (series, window)));
-        });
-        let quantiles = window_quantiles();
-        let all = all.into_iter().filter_map(|(place, mut histogram)| {
-            let (indices, counts) = histogram.parts();
-            Some((place, Window::of(indices, counts, &quantiles)?))
-        });
-        (windows, all.collect())
-    }
-
-    fn merge_windows(&mut self, mut each: impl FnMut(Series, &[u32], &[u64], &[Quantile])) {
-        let quantiles = window_quantiles();
-        std::mem::take(&mut self.recent)
-            .merge(|series, indices, counts| each(series, indices, counts, &quantiles));
     }
 }

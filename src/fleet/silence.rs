@@ -226,6 +226,32 @@ impl Silence {
         }
     }
 
+    /// Whether nothing comes of a store that should report: no terminal of it reports, and one of them is silent, or is
+    /// used to report in this hour and posted within the last day. Of terminals that are not known for a week, that they
+    /// posted within the last day is enough.
+    #[must_use]
+    pub fn is_store_silent(&self, store: &StoreTerminals) -> bool {
+        if self.does_report(store) || !self.has_been_ready() {
+            return false;
+        }
+        let hour = hour_of(self.now_ms);
+        store.iter().any(|(id, one)| {
+            if one.is_synthetic || one.is_retired {
+                return false;
+            }
+            let who = who(store, id);
+            let expected = self.expected(who, one);
+            let is_due = match expected {
+                Expected::Habit(habit) => habit.expects(hour).is_none() || habit.is_due(hour),
+                other => other.is_due(hour),
+            };
+            let is_recent = self.now_ms - one.last_seen_ms <= DAY_MS;
+            let is_believed = self.believed_until(one, expected) > self.now_ms;
+            (is_due && is_recent && !is_believed)
+                || self.judge_lightly(who, one, &Heard::always()).state == State::Silent
+        })
+    }
+
     /// Whether transactions wait in a terminal that has been silent for a day, whatever its store does: they exist
     /// nowhere else.
     fn holds_sales(&self, who: TerminalRef<'_>, terminal: &Terminal) -> bool {

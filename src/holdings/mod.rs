@@ -238,6 +238,12 @@ impl Holdings {
         }
     }
 
+    /// Tells whenever more is applied.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
     /// Waits until everything up to `position` is applied.
     pub async fn wait_applied(&self, position: u64) {
         let mut applied = self.applied.subscribe();

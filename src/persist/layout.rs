@@ -8,14 +8,14 @@ use crate::persist::tables::{get_meta, put_meta};
 
 /// Layout of the file; an earlier one is brought forward in `LAYOUTS`. A later one may have more: each
 /// step only adds, and what it adds an earlier release leaves alone.
-pub(super) const LAYOUT: i64 = 9;
+pub(super) const LAYOUT: i64 = 10;
 
 /// The oldest layout whose releases may use a file of this one, so that a release can be rolled back.
 /// A step that they could not live with raises it to its own number.
 pub(super) const OLDEST_READER: i64 = 1;
 
 /// What brings a file from layout n to n + 1.
-pub(super) const LAYOUTS: [&str; 9] = ["
+pub(super) const LAYOUTS: [&str; 10] = ["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- The ledger of epochs: one row a seal, kept 97 days.
     CREATE TABLE epoch (
@@ -95,6 +95,11 @@ pub(super) const LAYOUTS: [&str; 9] = ["
         until_hour INTEGER NOT NULL, counts INTEGER NOT NULL, inputs_hash TEXT NOT NULL,
         checked_counts INTEGER NOT NULL, checked_at_ms INTEGER NOT NULL, verdict TEXT NOT NULL, is_awaiting INTEGER NOT NULL, result TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS rollout_verdict_release ON rollout_verdict (release, id);
+", "
+    -- The last changes that people are told of: a store that came into trouble or out of it, or (store_id is empty) a word
+    -- on a rollout. `change` is what is told, as JSON.
+    CREATE TABLE IF NOT EXISTS fleet_change (
+        id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, store_id TEXT NOT NULL, to_state TEXT NOT NULL, change TEXT NOT NULL);
 "];
 
 /// The first layout whose releases ask for revocations. Whoever has revoked something must not have it undone by an

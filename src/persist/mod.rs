@@ -25,6 +25,7 @@
 //! | `losses.rs` | what was found missing from the journal |
 //! | `credentials.rs` | static keys and revoked tokens |
 //! | `own_metrics.rs` | metrics of a shop's own, as they were first used |
+//! | `changes.rs` | what changed in the fleet, for people |
 //! | `verdicts.rs` | verdicts on rollouts, none of which is written over |
 //! | `session_keys.rs` | the daily keys of session pseudonyms, and their destruction |
 //! | `sealing.rs` | a cut, encoded and on its way into the file |
@@ -53,6 +54,7 @@ pub mod audit;
 pub mod backup;
 pub mod budget;
 pub mod by_epoch;
+pub mod changes;
 pub mod clickhouse;
 pub mod credentials;
 pub mod deep;

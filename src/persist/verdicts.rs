@@ -123,6 +123,28 @@ impl State {
         Ok(())
     }
 
+    /// The number of the last row; 0: there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn last_verdict(&self) -> Result<i64, StateError> {
+        let last = "SELECT coalesce(max(id), 0) FROM rollout_verdict";
+        Ok(self.reader().query_row(last, [], |row| row.get(0))?)
+    }
+
+    /// The rows that were written after the one with this number, in order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn verdicts_since(&self, id: i64) -> Result<Vec<KeptVerdict>, StateError> {
+        let reader = self.reader();
+        let mut statement = reader.prepare(&format!(
+            "SELECT {COLUMNS} FROM rollout_verdict WHERE id > ?1 ORDER BY id"
+        ))?;
+        let rows = statement.query_map([id], read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The rows of a release, or all of them, in the order in which they were written.
     ///
     /// # Errors

@@ -32,6 +32,7 @@
 //! | `pages.rs` | what `/metrics` and `/metrics/fleet` show |
 //! | `disk.rs` | numbers that only the disk can tell, and whether the disk answers |
 //! | `process.rs` | what the process and its disk take |
+//! | `live.rs` | drives what people see while it happens |
 //! | `error.rs` | why `serve` could not start or had to end |
 
 mod apply;
@@ -47,6 +48,7 @@ mod find;
 mod folder;
 mod modes;
 mod limits;
+mod live;
 mod pages;
 mod parted;
 mod process;

@@ -10,7 +10,7 @@ use tillwatch_model::metric::to_float;
 
 use crate::admin::{Page, Rendered, Renders};
 use crate::clock::Clock;
-use crate::export::{self, FleetRows, Format, Snapshot, Taking};
+use crate::export::{self, Format, Snapshot, Taking};
 use crate::fleet::Watch;
 use crate::holdings::Holdings;
 use crate::intake::Intake;
@@ -76,9 +76,11 @@ impl Renders for Pages {
 
     fn render(&self, page: Page, accept: Option<&str>) -> Option<Rendered> {
         match page {
-            Page::Own => Some(self.own()),
+            Page::Own => Some(Rendered {
+                content_type: Format::Text.content_type(),
+                body: self.own_text().into_bytes(),
+            }),
             Page::Fleet => self.fleet(accept),
-            Page::Rows => self.rows(),
         }
     }
 }
@@ -91,15 +93,6 @@ impl Pages {
         self.holdings.read(|aggregator| taking.finish(aggregator))
     }
 
-    fn rows(&self) -> Option<Rendered> {
-        let now_ms = self.clock.now_ms();
-        let rows = FleetRows::of(self.snapshot(now_ms), now_ms);
-        Some(Rendered {
-            content_type: "application/json",
-            body: serde_json::to_vec(&rows).ok()?,
-        })
-    }
-
     fn fleet(&self, accept: Option<&str>) -> Option<Rendered> {
         let snapshot = self.snapshot(self.clock.now_ms());
         let format = Format::accepted(accept, self.native_histograms);
@@ -109,7 +102,8 @@ impl Pages {
         })
     }
 
-    fn own(&self) -> Rendered {
+    /// The page on which the collector tells about itself, as text.
+    pub(super) fn own_text(&self) -> String {
         self.look_at_aggregate();
         self.look_at_journal();
         self.look_at_clock();
@@ -118,10 +112,7 @@ impl Pages {
         process::look_at_process();
         let mut page = self.recorder.render();
         self.showing.write(&mut page);
-        Rendered {
-            content_type: Format::Text.content_type(),
-            body: page.into_bytes(),
-        }
+        page
     }
 
     fn look_at_aggregate(&self) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use serde_json::value::RawValue;
 use tillwatch_journal::Keeper;
 use tillwatch_model::Catalogue;
 use tokio::sync::{Notify, watch};
@@ -18,6 +19,8 @@ use crate::fleet::{self, Inventory, Readiness, Watch};
 use crate::health::Health;
 use crate::holdings::Holdings;
 use crate::intake::{Acknowledgement, Keys};
+use crate::live::{self, CHANGES_MAX, Change, Live};
+use crate::persist::changes::KeptChange;
 use crate::persist::{ClickHouse, State};
 use crate::pipeline::apply::Applier;
 use crate::pipeline::credentials;
@@ -26,6 +29,7 @@ use crate::pipeline::engine::Database;
 use crate::pipeline::error::ServeError;
 use crate::pipeline::find::{Search, finder};
 use crate::pipeline::folder::journal_dir;
+use crate::pipeline::live::{Driver, series_of};
 use crate::pipeline::pages::Pages;
 use crate::pipeline::rebuild::Rebuilder;
 use crate::pipeline::reload::{Load, Reloader};
@@ -68,6 +72,7 @@ pub(super) struct Running {
     pub(super) front: Front,
     pub(super) health: Arc<Health>,
     pub(super) pages: Arc<Pages>,
+    pub(super) live: Arc<Live>,
     pub(super) query: Arc<Query>,
     pub(super) explainer: Arc<Explainer>,
     pub(super) sealer: Arc<Sealer>,
@@ -139,6 +144,7 @@ impl Running {
             outbox_budget_bytes: Arc::clone(&outbox_budget),
             showing: Arc::default(),
         });
+        let live = Arc::new(Live::new(stored.live(&pages)?));
         let (keys, position) = (started.keys, started.sealed_position);
         let journal = started.journal.keeper();
         let sealer = stored.sealer(keys, journal, position, &ship_wanted, halted);
@@ -163,6 +169,7 @@ impl Running {
             front,
             health,
             pages,
+            live,
             query,
             sealer,
             shipper,
@@ -172,6 +179,18 @@ impl Running {
             seal_wanted,
             ship_wanted,
         })
+    }
+}
+
+impl Running {
+    /// What drives what people see.
+    pub(super) fn driver(&self) -> Driver {
+        Driver {
+            live: Arc::clone(&self.live),
+            holdings: Arc::clone(&self.pages.holdings),
+            state: Arc::clone(&self.shipper.state),
+            recorder: self.pages.recorder.clone(),
+        }
     }
 }
 
@@ -248,6 +267,46 @@ impl Stored {
             Arc::clone(watch),
             plan,
         )
+    }
+
+    /// What people are shown, with what was told before the start.
+    fn live(&self, pages: &Arc<Pages>) -> Result<live::Parts, ServeError> {
+        let kept = self.state.changes()?.into_iter().filter_map(|kept| {
+            Some(Change {
+                t_ms: kept.t_ms,
+                store_id: kept.store_id,
+                to: kept.to,
+                json: RawValue::from_string(kept.json).ok()?,
+            })
+        });
+        let (state, shown, durable) = (
+            Arc::clone(&self.state),
+            Arc::clone(pages),
+            pages.journal.clone(),
+        );
+        let keep = move |change: &Change| {
+            let kept = KeptChange {
+                t_ms: change.t_ms,
+                store_id: change.store_id.clone(),
+                to: change.to.clone(),
+                json: change.json.get().to_owned(),
+            };
+            if let Err(error) = state.add_change(&kept, CHANGES_MAX) {
+                tracing::warn!(
+                    error = crate::logging::chain(&error),
+                    "a change is shown now and not after a restart"
+                );
+            }
+        };
+        Ok(live::Parts {
+            holdings: Arc::clone(&self.holdings),
+            watch: Arc::clone(&pages.watch),
+            clock: self.world.clock.clone(),
+            durable: Box::new(move || durable.durable().0),
+            series: Box::new(move || series_of(&shown.own_text())),
+            keep: Box::new(keep),
+            kept: kept.collect(),
+        })
     }
 
     fn explainer(

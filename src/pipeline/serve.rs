@@ -184,6 +184,7 @@ impl Running {
         self.health.is_stopping.store(true, Ordering::Relaxed);
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
         beside.iter().for_each(task::JoinHandle::abort);
+        self.live.end();
         let end = Stop::begin();
         if let Err(error) = asked {
             // Nobody knows what is on disk, or in memory: nothing is sealed. The next start replays.
@@ -226,7 +227,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 11] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 12] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -275,6 +276,7 @@ impl Running {
             tasks.spawn("watcher of readiness", ready.run()),
             tasks.spawn("maker of backups", backing_up),
             tasks.spawn("judge of rollouts", sweeper.run()),
+            tasks.spawn("driver of the live view", self.driver().run()),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
             tasks.spawn("watcher of the key set", jwks),
@@ -301,6 +303,7 @@ impl Running {
             gate: Arc::clone(&self.front.gate),
             audit_log: self.front.audit_log.clone(),
             explainer: Arc::clone(&self.explainer),
+            live: Arc::clone(&self.live),
             tap: Arc::clone(self.front.hall.tap()),
             hosts: Arc::clone(&self.reloader.admin_hosts),
         })

@@ -1,0 +1,430 @@
+//! Looks at the stores that have reported, and tells those who read.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::fleet::Silence;
+use crate::live::board::{Board, Scope, Sparks, Step};
+use crate::live::changes::ChangesAnswer;
+use crate::live::detail::Detail;
+use crate::live::look::Looks;
+use crate::live::packed::{Packed, event, push};
+use crate::live::pulse::{Counted, Point};
+use crate::live::{Live, OfRelease};
+
+/// Stores that are looked at while the aggregate waits.
+const PIECE: usize = 32;
+/// All stores are looked at anew for an answer if that was longer ago. Unit: ms.
+const WHOLE_AGE_MS: i64 = 1_000;
+/// While somebody looks, each store is looked at after so many steps at the latest; there are four a second.
+const TURNS: usize = 40;
+/// While nobody looks there is one a second.
+const TURNS_ALONE: usize = 15;
+/// How long an answer waits for what has just been acknowledged to be applied.
+const APPLIED_MAX: Duration = Duration::from_secs(1);
+
+/// The answer to `GET /api/v1/fleet`.
+#[derive(Debug, Serialize)]
+struct FleetAnswer<'a> {
+    /// The number of the last frame that is in it.
+    seq: u64,
+    /// When it was made, Unix ms.
+    t: i64,
+    /// Everything that was acknowledged before this time is in it, Unix ms.
+    complete_to: i64,
+    /// The stores, the worst first.
+    stores: &'a RawValue,
+    /// The fleet as a whole.
+    all: &'a crate::live::all::All,
+    /// Synchronisations of the last hour.
+    sparks: Sparks,
+}
+
+/// The answer to `GET /api/v1/pipeline`.
+#[derive(Debug, Serialize)]
+struct PipelineAnswer<'a> {
+    /// When it was made, Unix ms.
+    t: i64,
+    /// When this process started, Unix ms.
+    started_at: i64,
+    /// The version of the collector.
+    version: &'static str,
+    /// Every counter and gauge of `/metrics`, by its name and labels as the page writes them.
+    series: &'a RawValue,
+    /// A point a second for the last quarter of an hour, the latest last.
+    points: Vec<&'a Point>,
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    seq: u64,
+    t: i64,
+    topic: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Rows<'a> {
+    seq: u64,
+    t: i64,
+    stores: &'a RawValue,
+    gone: &'a [String],
+    all: &'a crate::live::all::All,
+}
+
+impl Live {
+    /// Waits until somebody reads.
+    pub async fn wanted(&self) {
+        if self.readers() == 0 {
+            self.wanted.notified().await;
+        }
+    }
+
+    /// Looks at the stores that have reported since, and at some of the others.
+    pub async fn step(self: &Arc<Self>) {
+        let live = Arc::clone(self);
+        let work = move || {
+            let mut board = live.board();
+            // The first look is a whole one.
+            let scope = if board.whole_ms == 0 {
+                Scope::Whole
+            } else {
+                let turns = if live.readers() > 0 {
+                    TURNS
+                } else {
+                    TURNS_ALONE
+                };
+                let others = board.all.stores.div_ceil(turns);
+                Scope::Changed { others }
+            };
+            live.look(&mut board, scope);
+        };
+        self.jobs.run(work).await;
+    }
+
+    /// Notes what was counted on the path of batches by now.
+    pub async fn beat(self: &Arc<Self>, counted: Counted) {
+        let live = Arc::clone(self);
+        let work = move || {
+            let now_ms = live.clock.now_ms();
+            let mut pulse = live.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+            pulse.note(now_ms, counted);
+            let (count, latest) = (pulse.count, pulse.latest().cloned());
+            drop(pulse);
+            if live.readers() == 0 {
+                return;
+            }
+            let Ok(series) = RawValue::from_string((live.series)()) else {
+                return;
+            };
+            let mut text = String::new();
+            let points: Vec<Point> = latest.into_iter().collect();
+            let data = serde_json::json!({"t": now_ms, "series": series, "points": points});
+            event(&mut text, "pipeline", &data);
+            live.hub().pulse = Some((count, Packed::of(text)));
+            live.tick();
+        };
+        self.jobs.run(work).await;
+    }
+
+    /// A word on a rollout was said.
+    pub async fn tell(self: &Arc<Self>, of_release: OfRelease) {
+        let live = Arc::clone(self);
+        let work = move || {
+            let change = live.board().changes.tell(&of_release);
+            if let Some(change) = change {
+                (live.keep)(&change);
+                if live.readers() > 0 {
+                    let mut text = String::new();
+                    push(&mut text, "change", change.json.get());
+                    live.hub().push(Packed::of(text));
+                    live.tick();
+                }
+            }
+        };
+        self.jobs.run(work).await;
+    }
+
+    /// The answer to `GET /api/v1/fleet`.
+    pub async fn fleet(self: &Arc<Self>) -> Vec<u8> {
+        self.catch_up().await;
+        let live = Arc::clone(self);
+        let work = move || {
+            let mut board = live.board();
+            live.look_for_answer(&mut board);
+            live.fleet_text(&board).into_bytes()
+        };
+        self.jobs.run(work).await
+    }
+
+    /// The answer to `GET /api/v1/changes`.
+    pub async fn changes(self: &Arc<Self>, limit: usize) -> ChangesAnswer {
+        let live = Arc::clone(self);
+        self.jobs
+            .run(move || live.board().changes.latest(limit))
+            .await
+    }
+
+    /// The answer to `GET /api/v1/stores/{store_id}/now`; `None`: the store is not known.
+    pub async fn detail(self: &Arc<Self>, store_id: &str) -> Option<Vec<u8>> {
+        self.catch_up().await;
+        let (live, store_id) = (Arc::clone(self), store_id.to_owned());
+        let work = move || {
+            let mut board = live.board();
+            live.look_for_answer(&mut board);
+            let detail = live.detail_of(&board, &store_id)?;
+            serde_json::to_vec(&detail).ok()
+        };
+        self.jobs.run(work).await
+    }
+
+    /// The answer to `GET /api/v1/pipeline`.
+    pub async fn pipeline(self: &Arc<Self>) -> Vec<u8> {
+        let live = Arc::clone(self);
+        self.jobs
+            .run(move || live.pipeline_text().into_bytes())
+            .await
+    }
+
+    async fn catch_up(&self) {
+        // An answer that is late is better than none.
+        let applied = self.holdings.wait_applied((self.durable)());
+        let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
+    }
+
+    fn look_for_answer(&self, board: &mut Board) {
+        let is_old = self.clock.now_ms() - board.whole_ms > WHOLE_AGE_MS;
+        let scope = if is_old {
+            Scope::Whole
+        } else {
+            Scope::Changed { others: 0 }
+        };
+        self.look(board, scope);
+    }
+
+    /// Looks, and tells whoever reads. The board is locked all the while, so that frames come in order.
+    fn look(&self, board: &mut Board, scope: Scope) {
+        let silence = self.watch.at(self.clock.now_ms());
+        let (due, gone) = self
+            .holdings
+            .read(|aggregator| board.due(aggregator, scope));
+        let mut looks = Looks::default();
+        let mut pieces = due.chunks(PIECE).peekable();
+        if !due.is_empty() {
+            self.holdings.read_in_pieces(|aggregator| {
+                for number in pieces.next().unwrap_or_default() {
+                    looks.add(aggregator, *number, &silence, &board.shown);
+                }
+                pieces.peek().is_some()
+            });
+        }
+        let step = board.take(looks, &gone, silence.now_ms);
+        if matches!(scope, Scope::Whole) {
+            board.whole_ms = silence.now_ms;
+        }
+        for change in &step.changes {
+            (self.keep)(change);
+        }
+        if self.readers() > 0 {
+            self.say(board, &step, &silence);
+        }
+    }
+
+    fn say(&self, board: &Board, step: &Step, silence: &Silence) {
+        let mut text = String::new();
+        let mut hub = self.hub();
+        let is_any = !step.rows.is_empty() || !step.gone.is_empty() || step.is_all_new;
+        if is_any && let Ok(stores) = RawValue::from_string(board.some(&step.rows)) {
+            let rows = Rows {
+                seq: hub.seq + 1,
+                t: silence.now_ms,
+                stores: &stores,
+                gone: &step.gone,
+                all: &board.all,
+            };
+            event(&mut text, "rows", &rows);
+        }
+        if let Some(sparks) = &step.sparks {
+            event(&mut text, "sparks", sparks);
+        }
+        for change in &step.changes {
+            push(&mut text, "change", change.json.get());
+        }
+        if !text.is_empty() {
+            hub.push(Packed::of(text));
+        }
+        let watched: Vec<String> = hub.stores.keys().cloned().collect();
+        drop(hub);
+        for store_id in watched {
+            self.say_store(board, &store_id, silence.now_ms);
+        }
+        self.tick();
+    }
+
+    /// Tells whoever looks at a store, if anything of it is another.
+    fn say_store(&self, board: &Board, store_id: &str, now_ms: i64) {
+        let detail = self.detail_of(board, store_id);
+        let Ok(said) = serde_json::to_string(&detail) else {
+            return;
+        };
+        let mut hub = self.hub();
+        let Some(topic) = hub.stores.get_mut(store_id) else {
+            return;
+        };
+        if topic.packed.is_some() && topic.said == said {
+            return;
+        }
+        let mut text = String::new();
+        push(
+            &mut text,
+            "store",
+            &format!("{{\"t\":{now_ms},\"store\":{said}}}"),
+        );
+        topic.version += 1;
+        topic.said = said;
+        topic.packed = Some(Packed::of(text));
+    }
+
+    fn detail_of(&self, board: &Board, store_id: &str) -> Option<Detail> {
+        let (number, held) = board.find(store_id)?;
+        let now_ms = self.clock.now_ms();
+        Some(self.holdings.read(|aggregator| {
+            let store = (number, &held.row);
+            Detail::of(aggregator, store, &board.shown, now_ms, self.started_ms)
+        }))
+    }
+
+    fn fleet_text(&self, board: &Board) -> String {
+        let t = self.clock.now_ms();
+        let rows = RawValue::from_string(board.rows());
+        let answer = rows.map(|stores| {
+            let answer = FleetAnswer {
+                seq: self.hub().seq,
+                t,
+                complete_to: t,
+                stores: &stores,
+                all: &board.all,
+                sparks: board.sparks(),
+            };
+            serde_json::to_string(&answer).unwrap_or_default()
+        });
+        answer.unwrap_or_default()
+    }
+
+    fn pipeline_text(&self) -> String {
+        let Ok(series) = RawValue::from_string((self.series)()) else {
+            return String::new();
+        };
+        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = PipelineAnswer {
+            t: self.clock.now_ms(),
+            started_at: self.started_ms,
+            version: env!("CARGO_PKG_VERSION"),
+            series: &series,
+            points: pulse.points().iter().collect(),
+        };
+        serde_json::to_string(&answer).unwrap_or_default()
+    }
+
+    /// The number of the last frame, and the frames after this one; `None`: not all of them are kept.
+    pub(super) fn frames_after(&self, seq: u64) -> Option<(u64, Vec<Packed>)> {
+        let hub = self.hub();
+        Some((hub.seq, hub.after(seq)?))
+    }
+
+    /// The fleet as a whole, and what came since.
+    pub(super) async fn snapshot(self: &Arc<Self>) -> (u64, Vec<Packed>) {
+        let _alone = self.snapshots.lock().await;
+        let known = |hub: &crate::live::hub::Hub| {
+            let (seq, packed) = hub.fresh_snapshot()?;
+            let after = hub.after(seq)?;
+            Some((hub.seq, std::iter::once(packed).chain(after).collect()))
+        };
+        if let Some(known) = known(&self.hub()) {
+            return known;
+        }
+        self.catch_up().await;
+        let live = Arc::clone(self);
+        let work = move || {
+            let mut board = live.board();
+            live.look_for_answer(&mut board);
+            let fleet = RawValue::from_string(live.fleet_text(&board)).ok();
+            // The board is still locked: no frame with rows has come since.
+            let seq = live.hub().seq;
+            let snapshot = Snapshot {
+                seq,
+                t: live.clock.now_ms(),
+                topic: "fleet",
+                fleet: fleet.as_deref(),
+                pipeline: None,
+            };
+            let mut text = String::new();
+            event(&mut text, "snapshot", &snapshot);
+            let packed = Packed::of(text);
+            live.hub().snapshot = Some((seq, packed.clone()));
+            (seq, vec![packed])
+        };
+        self.jobs.run(work).await
+    }
+
+    /// What is said of a store, if that is newer than this version.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        store_id: &str,
+        version: u64,
+    ) -> Option<(u64, Packed)> {
+        let found = |live: &Self| {
+            let hub = live.hub();
+            let topic = hub.stores.get(store_id)?;
+            let packed = topic.packed.clone()?;
+            Some((topic.version, packed))
+        };
+        if version == 0 && found(self).is_none() {
+            let (live, store_id) = (Arc::clone(self), store_id.to_owned());
+            let work = move || {
+                let mut board = live.board();
+                live.look_for_answer(&mut board);
+                live.say_store(&board, &store_id, live.clock.now_ms());
+            };
+            self.jobs.run(work).await;
+        }
+        found(self).filter(|(found, _)| *found != version)
+    }
+
+    /// The latest second of the path of batches, if it is another than this; at first, and after a gap, all of them.
+    pub(super) async fn pulse_after(self: &Arc<Self>, last: Option<u64>) -> Option<(u64, Packed)> {
+        let latest = self.hub().pulse.clone();
+        match (last, latest) {
+            (Some(last), Some((count, _))) if count == last => None,
+            (Some(last), Some((count, packed))) if count == last + 1 => Some((count, packed)),
+            (Some(_), None) => None,
+            _ => {
+                let live = Arc::clone(self);
+                self.jobs.run(move || live.whole_pulse()).await
+            }
+        }
+    }
+
+    fn whole_pulse(&self) -> Option<(u64, Packed)> {
+        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = pulse.count;
+        drop(pulse);
+        let pipeline = RawValue::from_string(self.pipeline_text()).ok()?;
+        let snapshot = Snapshot {
+            seq: self.hub().seq,
+            t: self.clock.now_ms(),
+            topic: "pipeline",
+            fleet: None,
+            pipeline: Some(&pipeline),
+        };
+        let mut text = String::new();
+        event(&mut text, "snapshot", &snapshot);
+        Some((count, Packed::of(text)))
+    }
+}
