@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 static BUILT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/console/dist");
 
+/// What to do about each alert.
+pub static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/docs/runbooks");
+
 #[derive(Deserialize)]
 struct Manifest {
     views: Vec<String>,

@@ -126,6 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "hosts",
             "auth",
             "tap",
+            "config",
             "audit_log",
             "intake",
             "aggregate",

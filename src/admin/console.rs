@@ -2,19 +2,23 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::console::{CONSOLE, DOCUMENT, File};
+use crate::console::{CONSOLE, DOCUMENT, File, RUNBOOKS};
 use crate::export::negotiate::takes;
 
-/// What the document may load: scripts and styles from here alone, and nothing that was put into it as text.
+/// What the document may load: scripts and styles from here alone, and nothing that was put into it as text. The one policy
+/// for trusted types lets it start its own worker, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types 'none'";
+    require-trusted-types-for 'script'; trusted-types tillwatch";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -33,7 +37,18 @@ pub(super) fn router() -> Router {
             router = router.route(&format!("/{}", file.name), get(serve));
         }
     }
-    router
+    router.route("/runbooks/{name}", get(runbook))
+}
+
+async fn runbook(path: Result<Path<String>, PathRejection>) -> axum::response::Response {
+    let name = path.map_or_else(|_rejected| String::new(), |Path(name)| name);
+    match RUNBOOKS.get_file(&name) {
+        Some(file) => {
+            let types = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (types, file.contents()).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 fn answer(file: &'static File, headers: &HeaderMap) -> Response<Body> {

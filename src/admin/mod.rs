@@ -9,6 +9,9 @@
 //! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
 //! | `GET /api/v1/tap` | [`Tap`] |
+//! | `GET /api/v1/settings` | the settings as they are in force |
+//! | `GET /api/v1/about`, `POST` and `DELETE /api/v1/session` | whoever signs in at the console |
+//! | `GET /runbooks/{name}` | the runbooks of alerts, which need no key either |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
 //! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/stores/{store_id}/terminals/{terminal_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
 //!
@@ -25,6 +28,8 @@
 //! | `queries.rs` | questions: parameters in, JSON out |
 //! | `explain.rs` | what became of one batch |
 //! | `live.rs` | the fleet while it happens |
+//! | `session.rs` | signs a person in |
+//! | `settings.rs` | the settings as they are in force |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
 //! | `pages.rs` | the pages that Prometheus scrapes |
@@ -38,6 +43,8 @@ mod guard;
 mod live;
 mod pages;
 mod queries;
+mod session;
+mod settings;
 mod tap;
 
 use std::sync::Arc;
@@ -51,6 +58,7 @@ use serde_json::json;
 
 use crate::audit_log::AuditLog;
 use crate::auth::{Gate, Scope};
+use crate::clock::Clock;
 use crate::health::{self, Health};
 use crate::live::Live;
 use crate::query::Query;
@@ -63,6 +71,8 @@ use access::Access;
 pub use acts::Acts;
 pub use guard::AdminHosts;
 pub use pages::{Page, Rendered, Renders};
+pub use session::About;
+pub use settings::InForce;
 
 /// What the admin listener calls.
 #[derive(Debug)]
@@ -89,6 +99,12 @@ pub struct Admin<R> {
     pub tap: Arc<Tap>,
     /// The names that the listener answers to.
     pub hosts: Arc<AdminHosts>,
+    /// The time.
+    pub clock: Clock,
+    /// What the console needs to know before it asks for anything.
+    pub about: About,
+    /// The settings.
+    pub in_force: InForce,
 }
 
 /// Every route of the admin listener.
@@ -110,7 +126,18 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let access = Access {
         gate: admin.gate,
         audit_log: admin.audit_log,
+        clock: admin.clock,
     };
+    let sessions = Router::new()
+        .route("/api/v1/about", get(session::about))
+        .route(
+            "/api/v1/session",
+            post(session::sign_in).delete(session::sign_out),
+        )
+        .with_state((access.clone(), Arc::new(admin.about)));
+    let settings = Router::new()
+        .route("/api/v1/settings", get(settings::settings))
+        .with_state(admin.in_force);
     let named = Router::new()
         .route("/api/v1/sessions/{pseudonym}", get(queries::session))
         .route("/api/v1/metrics", get(queries::metrics))
@@ -153,10 +180,13 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
     let asked = access.need(
         Scope::Read,
-        asked
-            .merge(watched)
-            .merge(streamed)
-            .merge(bare(named.merge(read).merge(explained).merge(now))),
+        asked.merge(watched).merge(streamed).merge(bare(
+            named
+                .merge(read)
+                .merge(explained)
+                .merge(now)
+                .merge(settings),
+        )),
     );
     let told = access.need(Scope::Operate, bare(told));
     let scraped = |which: Page| {
@@ -167,7 +197,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .route("/metrics", scraped(Page::Own))
         .route("/metrics/fleet", scraped(Page::Fleet));
     let pages = access.need(Scope::Metrics, pages);
-    let all = asked.merge(told).merge(pages);
+    let all = asked.merge(told).merge(pages).merge(bare(sessions));
     let guarded = guard::guard(all.merge(console::router()), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)

@@ -1,8 +1,8 @@
 //! From the head of a request to whoever sent it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base64::Engine;
@@ -14,6 +14,7 @@ use tillwatch_token::{Invalid, KeySet, SigningKey, TOKEN_BYTES_MAX, renew};
 use crate::auth::bearer::Bearer;
 use crate::auth::denied::Denied;
 use crate::auth::revocations::Revocations;
+use crate::auth::session::SessionKey;
 use crate::auth::static_key::{Scope, StaticKey, StaticKeys, is_static};
 
 /// Whether credentials are asked for.
@@ -83,6 +84,8 @@ pub struct Gate {
     signer: ArcSwapOption<SigningKey>,
     static_keys: ArcSwap<StaticKeys>,
     revocations: ArcSwap<Revocations>,
+    /// Writes and reads sessions of the console.
+    sessions: OnceLock<SessionKey>,
     /// Bearers of tokens whose signature was checked, by the digest of the token: no token stays in memory. Their
     /// times, and whether they were revoked, are judged each time.
     remembered: Cache<[u8; 32], Remembered, foldhash::quality::RandomState>,
@@ -118,6 +121,7 @@ impl Gate {
             signer: ArcSwapOption::empty(),
             static_keys: ArcSwap::default(),
             revocations: ArcSwap::default(),
+            sessions: OnceLock::new(),
             remembered: Cache::builder()
                 .max_capacity(REMEMBERED_MAX)
                 .build_with_hasher(foldhash::quality::RandomState::default()),
@@ -223,6 +227,25 @@ impl Gate {
         } else {
             Err(Denied::Scope(scope))
         }
+    }
+
+    /// Takes the secret of the console's sessions, once.
+    pub fn set_session_key(&self, key: SessionKey) {
+        // A second one would end the sessions of the first.
+        let _taken = self.sessions.set(key);
+    }
+
+    /// Writes the session of a key; `None`: there is no secret for it.
+    #[must_use]
+    pub fn session_of(&self, key: &StaticKey, until_s: i64) -> Option<String> {
+        self.sessions.get()?.write(&key.id, until_s)
+    }
+
+    /// The key whose session this is, and until when; `None`: it is none, or over, or its key is gone.
+    #[must_use]
+    pub fn key_of_session(&self, session: &str, now_s: i64) -> Option<(Arc<StaticKey>, i64)> {
+        let (id, until_s) = self.sessions.get()?.read(session, now_s)?;
+        Some((Arc::clone(self.static_keys.load().of_id(id)?), until_s))
     }
 
     /// Makes the next token of the family of one that the collector has signed, also if that has ended by now.

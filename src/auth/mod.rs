@@ -16,6 +16,7 @@
 //! | `gate.rs` | from the head of a request to whoever sent it |
 //! | `bearer.rs` | who may post, as a token says |
 //! | `static_key.rs` | keys that do not expire, and their scopes |
+//! | `session.rs` | what a browser holds instead of a key |
 //! | `revocations.rs` | tokens that were ended before their time |
 //! | `denied.rs` | why somebody is not let in |
 //! | `key_folder.rs` | the collector's own keys, on disk |
@@ -29,6 +30,7 @@ pub mod jwks;
 mod key_folder;
 mod key_folder_error;
 mod revocations;
+mod session;
 mod static_key;
 
 pub use bearer::Bearer;
@@ -38,6 +40,7 @@ pub use jwks::{Jwks, JwksLooked, JwksSettings, JwksSource};
 pub use key_folder::{KeyFolder, Keys, Looked};
 pub use key_folder_error::KeyFolderError;
 pub use revocations::{KEPT_MS, REVOCATIONS_MAX, Revocation, Revocations, Revoked};
+pub use session::{SESSION_S, SessionKey};
 pub use static_key::{
     ID_BYTES, SECRET_BYTES, STATIC_KEYS_MAX, STORES_MAX, Scope, Secret, StaticKey, StaticKeys,
 };

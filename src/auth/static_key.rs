@@ -130,6 +130,10 @@ impl StaticKeys {
     }
 
     /// The key that this text is, if it counts. Takes as long for a wrong secret as for a right one.
+    pub(super) fn of_id(&self, id: &str) -> Option<&Arc<StaticKey>> {
+        self.0.get(id)
+    }
+
     pub(super) fn find(&self, text: &str) -> Option<&Arc<StaticKey>> {
         let (id, _) = parts(text)?;
         let key = self.0.get(id)?;

@@ -32,6 +32,9 @@ impl Config {
         self.check_relations()?;
         self.check_doors()?;
         self.check_backup()?;
+        if let Some(url) = &self.console.grafana_url {
+            check_page(url).map_err(|message| Fault::new("grafana_url", message))?;
+        }
         check_level(&self.log.level).map_err(|message| Fault::new("log_level", message))
     }
 
@@ -318,6 +321,18 @@ fn check_server(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn check_page(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text)
+        .map_err(|error| format!("{text:?} is not a URL ({error}); write https://host"))?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if ["http", "https"].contains(&url.scheme()) && url.host_str().is_some() && is_plain {
+        return Ok(());
+    }
+    Err(format!(
+        "must begin with https:// or http:// and hold no user, password or query, not {text:?}"
+    ))
+}
+
 fn check_host(text: &str) -> Result<(), String> {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Err(format!(
@@ -436,6 +451,7 @@ mod tests {
         ("cors_origins", "capacitor:localhost", "write https://"),
         ("cors_origins", "file:///index.html", "write https://"),
         ("cors_origins", "wss://pos.example.com", "write https://"),
+        ("grafana_url", "javascript:alert(1)", "must begin with"),
         ("clickhouse_url", "ftp://db:8443", "http://"),
         (
             "clickhouse_url",

@@ -136,6 +136,10 @@ settings! {
         "TILLWATCH_ALLOW_UNAUTHENTICATED" allow_unauthenticated => allow_unauthenticated: bool = "false", "Allows tillwatch to listen on addresses other than loopback without asking anybody for a credential, unless auth or admin_auth is required. Use this setting only behind a proxy that authenticates";
         "TILLWATCH_CORS_ORIGINS" cors_origins => cors_origins: List = "", "Web origins whose pages may post, written with commas and exactly as browsers send them (https://pos.example.com, or capacitor://localhost for an app shell)", reload;
     }
+    /// What the console links to.
+    console: Console {
+        "TILLWATCH_GRAFANA_URL" grafana_url => grafana_url: String = none, "The address of the Grafana that shows the dashboards of tillwatch, as a browser reaches it (https://grafana.example.com). The console then links each number to its board";
+    }
     /// Who may post.
     auth: Auth {
         "TILLWATCH_AUTH" auth => mode: Mode = none, "Whether terminals must show a token: off or required. Without this setting nobody is asked on a loopback address, and everybody on any other unless allow_unauthenticated is set. tillwatch token makes keys and tokens";

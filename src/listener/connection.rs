@@ -169,6 +169,8 @@ async fn speak<S: Stream>(watched: Watched<S>, peer: Peer, speech: &Speech) -> O
         }
     })
     .await;
+    // hyper drops the answer with the rest.
+    let was_answering = status.is_answering();
     let parts = connection.into_parts();
     let mut watched = parts.io.into_inner();
     let lingers = match end {
@@ -183,6 +185,8 @@ async fn speak<S: Stream>(watched: Watched<S>, peer: Peer, speech: &Speech) -> O
         }
         End::Told(order) => close(&mut watched, &parts.read_buf, order, &speech.refusals),
         End::ByItself(Ok(())) => !was_idle,
+        // A client that leaves in the middle of an answer, such as a page that is closed, has sent its request.
+        End::ByItself(Err(error)) if was_answering && error.is_incomplete_message() => false,
         End::ByItself(Err(error)) => {
             refuse(&mut watched, &parts.read_buf, &error, &speech.refusals)
         }

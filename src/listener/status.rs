@@ -180,9 +180,14 @@ impl Status {
         self.is_answering.store(is_answering, Ordering::Relaxed);
     }
 
+    /// Says whether the body of an answer is there and not over.
+    pub(super) fn is_answering(&self) -> bool {
+        self.is_answering.load(Ordering::Relaxed)
+    }
+
     /// Says whether nothing is under way, so that hyper is not needed.
     pub(super) fn may_park(&self) -> bool {
-        self.phase() == Phase::Idle && !self.is_answering.load(Ordering::Relaxed)
+        self.phase() == Phase::Idle && !self.is_answering()
     }
 
     /// Keeps whom to wake when there is an order.

@@ -173,6 +173,12 @@ impl Live {
         Some(Reader::new(Arc::clone(self), topics, since, is_gzip))
     }
 
+    /// When this process started, Unix ms.
+    #[must_use]
+    pub fn started_ms(&self) -> i64 {
+        self.started_ms
+    }
+
     /// Streams that are open.
     #[must_use]
     pub fn readers(&self) -> usize {

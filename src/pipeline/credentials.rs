@@ -1,6 +1,9 @@
 //! Keeps the gate up to date: own keys from the data folder, those of the shop's own backend, static keys, revocations;
 //! and carries out what comes over the socket.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use crate::audit_log::AuditLog;
 use crate::auth::jwks::{JwksFault, JwksLookError};
 use crate::auth::{
     Gate, GateSettings, Jwks, JwksLooked, JwksSettings, KeyFolder, KeyFolderError, Looked, Mode,
+    SessionKey,
 };
 use crate::config::Config;
 use crate::credentials::Desk;
@@ -19,6 +23,9 @@ use crate::world::World;
 
 /// How often files are looked at, and whether a URL is due.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The file in the data folder with the secret of the console's sessions. No backup holds it.
+const SESSION_KEY: &str = "console_session.key";
 
 /// Makes a gate that knows nobody yet.
 pub(super) fn gate(config: &Config) -> Arc<Gate> {
@@ -54,6 +61,15 @@ pub(super) fn desk(
         );
     }
     desk.tell_gate()?;
+    if gate.settings().admin == Mode::Required {
+        match session_key(&config.data.dir, world) {
+            Ok(key) => gate.set_session_key(key),
+            Err(error) => tracing::error!(
+                %error,
+                "nobody can sign in at the console: its secret in the data folder can be neither read nor made"
+            ),
+        }
+    }
     tell_keys(&desk.look_at_keys());
     let jwks = jwks_settings(config).map(|settings| {
         let mut jwks = Jwks::new(settings, &config.data.dir);
@@ -67,6 +83,34 @@ pub(super) fn desk(
         );
     }
     Ok((Arc::new(desk), jwks))
+}
+
+/// The secret of the console's sessions, made when it is asked for first.
+fn session_key(data_dir: &Path, world: &World) -> io::Result<SessionKey> {
+    let path = data_dir.join(SESSION_KEY);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = hex::encode(world.chance.secret::<32>()?);
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            text
+        }
+        Err(error) => return Err(error),
+    };
+    let mut secret = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut secret).map_err(|_no_hex| {
+        io::Error::other(format!(
+            "{SESSION_KEY} does not hold 64 hexadecimal digits; remove it"
+        ))
+    })?;
+    Ok(SessionKey::new(secret))
 }
 
 fn jwks_settings(config: &Config) -> Option<JwksSettings> {

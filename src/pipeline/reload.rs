@@ -6,11 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
-use crate::admin::AdminHosts;
+use crate::admin::{AdminHosts, InForce};
 use crate::audit_log::{AuditLog, Entry, Outcome};
 use crate::config::{Config, ConfigError, SETTINGS};
 use crate::doors::Hall;
@@ -37,6 +38,8 @@ pub(super) struct Reloader {
     outbox_budget_bytes: Arc<AtomicU64>,
     /// Wakes the shipper to look at the budget anew.
     ship_wanted: Arc<Notify>,
+    /// The settings as they are in force.
+    pub(super) in_force: InForce,
 }
 
 impl fmt::Debug for Reloader {
@@ -112,6 +115,7 @@ impl Reloader {
             due: watch::Sender::new(due(config)),
             outbox_budget_bytes,
             ship_wanted,
+            in_force: Arc::new(ArcSwap::from_pointee(config.clone())),
         }
     }
 
@@ -170,6 +174,7 @@ impl Reloader {
         self.outbox_budget_bytes
             .store(config.outbox.budget.0, Ordering::Relaxed);
         self.ship_wanted.notify_one();
+        self.in_force.store(Arc::new(config.clone()));
         *running = config;
         counter!(names::CONFIG_RELOADS, "result" => "ok").increment(1);
         gauge!(names::CONFIG_SUCCESS).set(1.0);

@@ -306,6 +306,12 @@ impl Running {
             live: Arc::clone(&self.live),
             tap: Arc::clone(self.front.hall.tap()),
             hosts: Arc::clone(&self.reloader.admin_hosts),
+            clock: self.world.clock.clone(),
+            about: admin::About {
+                started_ms: self.live.started_ms(),
+                grafana_url: self.config.console.grafana_url.clone(),
+            },
+            in_force: Arc::clone(&self.reloader.in_force),
         })
     }
 }

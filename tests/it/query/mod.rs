@@ -5,4 +5,5 @@ mod continuity;
 mod crowd;
 mod errors;
 mod fleet;
+mod live;
 mod exactness;

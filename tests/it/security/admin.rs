@@ -46,6 +46,11 @@ async fn every_route_asks_for_its_scope_and_health_for_nothing() {
         ("GET", "/api/v1/terminals?store_id=store-1", "read"),
         ("GET", "/api/v1/metrics", "read"),
         ("GET", "/api/v1/clock", "read"),
+        ("GET", "/api/v1/fleet", "read"),
+        ("GET", "/api/v1/changes", "read"),
+        ("GET", "/api/v1/pipeline", "read"),
+        ("GET", "/api/v1/settings", "read"),
+        ("GET", "/api/v1/stores/store-1/now", "read"),
         ("POST", "/api/v1/seal", "operate"),
         ("POST", "/api/v1/clock/accept", "operate"),
         ("POST", "/api/v1/stores/store-1/retire", "operate"),
@@ -100,8 +105,9 @@ async fn every_route_asks_for_its_scope_and_health_for_nothing() {
             &[("code", code)],
         )
     };
-    assert_eq!(refused("no_credential"), 10.0);
-    assert_eq!(refused("scope"), 20.0);
+    let count = f64::from(u32::try_from(routes.len()).unwrap());
+    assert_eq!(refused("no_credential"), count);
+    assert_eq!(refused("scope"), 2.0 * count);
     let log = std::fs::read_to_string(data(&server).join("audit_log.jsonl")).unwrap();
     let lines: Vec<Value> = log
         .lines()

@@ -6,12 +6,14 @@
 //! | `renewal.rs` | a till that was offline for a week; the end of tokens |
 //! | `keys.rs` | static keys, applications, beacons, keys of another issuer |
 //! | `admin.rs` | scopes of the admin listener, commands, the audit log |
+//! | `console.rs` | signing in at the console |
 //! | `isolation.rs` | store A against store B |
 //! | `limits.rs` | floods, proxies, backlogs |
 //! | `planted.rs` | names, cards, tokens and addresses, looked for on the disk |
 //! | `tls.rs` | HTTPS on both listeners, and towards ClickHouse |
 
 mod admin;
+mod console;
 mod isolation;
 mod keys;
 mod limits;
