@@ -1,6 +1,6 @@
 //! What is on its way to those who read a stream: a few frames, packed once for all.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::live::packed::Packed;
 
@@ -32,6 +32,8 @@ pub(super) struct Hub {
     pub(super) stores: HashMap<String, Topic>,
     /// The latest second of the path of batches: how many there were, and the event.
     pub(super) pulse: Option<(u64, Packed)>,
+    /// Places of those who read.
+    places: BTreeSet<u32>,
 }
 
 impl Hub {
@@ -41,6 +43,24 @@ impl Hub {
             seq: now_ms.max(0).unsigned_abs(),
             ..Self::default()
         }
+    }
+
+    /// Takes the lowest free place.
+    pub(super) fn take_place(&mut self) -> u32 {
+        let mut free = 0;
+        for taken in &self.places {
+            if *taken != free {
+                break;
+            }
+            free += 1;
+        }
+        self.places.insert(free);
+        free
+    }
+
+    /// Gives a place back.
+    pub(super) fn leave_place(&mut self, place: u32) {
+        self.places.remove(&place);
     }
 
     /// Adds a frame; `of` writes it, given its number.
@@ -93,6 +113,15 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lowest_free_place_is_taken() {
+        let mut hub = Hub::default();
+        let places: Vec<u32> = (0..3).map(|_| hub.take_place()).collect();
+        assert_eq!(places, [0, 1, 2]);
+        hub.leave_place(1);
+        assert_eq!((hub.take_place(), hub.take_place()), (1, 3));
+    }
 
     #[test]
     fn whoever_is_too_far_behind_is_not_given_a_part() {

@@ -65,7 +65,7 @@ use hub::Hub;
 pub const READERS_MAX: usize = 1_000;
 /// A stream that says nothing for so long says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Looks at once: one at the board, others wait for it.
+/// Looks at once: one at the board, others wait for it. They stand back for whatever serves terminals.
 const JOBS: usize = 2;
 
 /// What `Live` is made of.
@@ -138,7 +138,7 @@ impl Live {
             wanted: Notify::new(),
             readers: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
-            jobs: Jobs::new(JOBS),
+            jobs: Jobs::in_background(JOBS),
             snapshots: tokio::sync::Mutex::default(),
             holdings,
             watch,
@@ -163,14 +163,21 @@ impl Live {
             .readers
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .ok()?;
+        let mut hub = self.hub();
+        let place = hub.take_place();
         if let Some(store_id) = &topics.store_id {
-            let mut hub = self.hub();
             hub.stores.entry(store_id.clone()).or_default().readers += 1;
         }
+        drop(hub);
         if before == 0 {
             self.wanted.notify_one();
         }
-        Some(Reader::new(Arc::clone(self), topics, since, is_gzip))
+        Some(Reader::new(
+            Arc::clone(self),
+            topics,
+            since,
+            (place, is_gzip),
+        ))
     }
 
     /// When this process started, Unix ms.
@@ -191,8 +198,9 @@ impl Live {
         self.tick();
     }
 
-    fn leave(&self, store_id: Option<&str>) {
+    fn leave(&self, place: u32, store_id: Option<&str>) {
         let mut hub = self.hub();
+        hub.leave_place(place);
         if let Some(store_id) = store_id
             && let Some(topic) = hub.stores.get_mut(store_id)
         {

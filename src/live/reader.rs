@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::live::packed::{GZIP_HEADER, Packed, push};
 use crate::live::{HEARTBEAT, Live};
@@ -30,9 +31,17 @@ pub struct Topics {
     pub store_id: Option<String>,
 }
 
+/// Readers are not all sent a frame in the same moment, because a thousand writes would hold up the threads that serve
+/// terminals: so much later for each place behind the first ones.
+const APART: Duration = Duration::from_micros(200);
+/// Places that wait for nothing.
+const FIRST_PLACES: u32 = 20;
+
 /// One who reads a stream.
 #[derive(Debug)]
 pub struct Reader {
+    /// How many read before this one, at most.
+    place: u32,
     pub(super) live: Arc<Live>,
     topics: Topics,
     is_gzip: bool,
@@ -47,13 +56,19 @@ pub struct Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.live.leave(self.topics.store_id.as_deref());
+        self.live.leave(self.place, self.topics.store_id.as_deref());
     }
 }
 
 impl Reader {
-    pub(super) fn new(live: Arc<Live>, topics: Topics, seq: Option<u64>, is_gzip: bool) -> Self {
+    pub(super) fn new(
+        live: Arc<Live>,
+        topics: Topics,
+        seq: Option<u64>,
+        (place, is_gzip): (u32, bool),
+    ) -> Self {
         Self {
+            place,
             ticks: live.ticks.subscribe(),
             live,
             topics,
@@ -87,6 +102,10 @@ impl Reader {
             }
             if timeout(HEARTBEAT, self.ticks.changed()).await.is_err() {
                 return Some(STILL_HERE.bytes(self.is_gzip));
+            }
+            let behind = self.place.saturating_sub(FIRST_PLACES);
+            if behind > 0 {
+                sleep(APART * behind).await;
             }
         }
     }
