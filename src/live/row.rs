@@ -17,6 +17,8 @@ const WHY_MAX: usize = 8;
 const SUCCESS_MIN: [f64; 2] = [0.99, 0.95];
 /// The share of synchronisations that went well, as it is named among the reasons.
 const SYNC_SUCCESS: &str = "sync_success";
+/// Terminals that should report and do not, as they are named among the reasons: one is enough.
+const TERMINALS_SILENT: &str = "terminals_silent";
 /// Attempts are counted over so many minutes.
 const ATTEMPT_MINUTES: usize = 10;
 
@@ -49,7 +51,8 @@ pub enum Level {
 /// Why a store is not fine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Why {
-    /// The metric by its wire name, or `sync_success`: the share of synchronisations that went well.
+    /// The metric by its wire name; or `sync_success`, the share of synchronisations that went well; or
+    /// `terminals_silent`, how many terminals should report and do not.
     pub metric: &'static str,
     /// How bad it is.
     pub level: Level,
@@ -191,6 +194,7 @@ impl Row {
         values.put_success(attempts);
         values.put_levels(layout.catalogue(), layout, &look.levels);
         why.extend(Why::of_success(&values));
+        why.extend(Why::of_silence(look.silence.silent));
         why.sort_by(|one, other| {
             let by_level = one.level.cmp(&other.level);
             by_level.then(other.excess().total_cmp(&one.excess()))
@@ -298,6 +302,15 @@ impl Why {
             level,
             value,
             limit,
+        })
+    }
+
+    fn of_silence(terminals: u64) -> Option<Self> {
+        (terminals > 0).then(|| Self {
+            metric: TERMINALS_SILENT,
+            level: Level::Warning,
+            value: to_float(terminals),
+            limit: 0.0,
         })
     }
 
