@@ -14,10 +14,10 @@ const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 
 execFileSync(here + 'node_modules/.bin/tsc', ['--noEmit'], { cwd: here, stdio: 'inherit' });
 
-const bundled = async (entry) => {
+const bundled = async (entry, define = {}) => {
   const { outputFiles } = await build({
-    entryPoints: [entry], absWorkingDir: here, bundle: true, minify: true, write: false, format: 'esm', target: entry.endsWith('.css') ? 'chrome123' : 'es2022', charset: 'utf8', legalComments: 'none',
-    jsx: 'automatic', jsxImportSource: 'preact', define: { 'process.env.NODE_ENV': '"production"' },
+    entryPoints: [entry], absWorkingDir: here, bundle: true, minify: true, write: false, format: 'esm', target: entry.endsWith('.css') ? 'chrome123' : 'es2022', charset: 'utf8', legalComments: 'none', external: ['./worker-*'],
+    jsx: 'automatic', jsxImportSource: 'preact', define: { 'process.env.NODE_ENV': '"production"', WORKER: '""', ...define }
   });
   return Buffer.from(outputFiles[0].contents);
 };
@@ -28,7 +28,9 @@ const hashed = (name, end, content) => {
   files.set(full, content);
   return full;
 };
-const script = hashed('app', 'js', await bundled('src/main.tsx'));
+// The page names the worker by its hash, so that pages of two releases never share one.
+const worker = hashed('worker', 'js', await bundled('src/worker.ts'));
+const script = hashed('app', 'js', await bundled('src/main.tsx', { WORKER: JSON.stringify(worker) }));
 const style = hashed('app', 'css', await bundled('src/style.css'));
 const icon = hashed('icon', 'svg', readFileSync(here + 'src/icon.svg'));
 const page = readFileSync(here + 'src/index.html', 'utf8').replace('SCRIPT', script).replace('STYLE', style).replace('ICON', icon);
@@ -50,7 +52,7 @@ for (const [name, content] of [...files].sort(([one], [other]) => (one < other ?
   totalBrotli += packed['.br'].length;
   console.log(`${name}: ${content.length} bytes, ${packed['.gz'].length} with gzip, ${packed['.br'].length} with brotli`);
 }
-out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'releases', 'errors', 'lost', 'query'], files: list }, null, 2) + '\n'));
+out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'terminal', 'releases', 'errors', 'lost', 'query'], files: list }, null, 2) + '\n'));
 console.log(`all: ${total} bytes with gzip (at most ${MOST}), ${totalBrotli} with brotli`);
 
 const dist = here + 'dist/';

@@ -220,8 +220,8 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
   }
 
   // --- the stream
-  function live(query, answer, url) {
-    const topics = (/[?&]topics=([^&]*)/.exec(url)?.[1] ?? '').split(',').map(decodeURIComponent);
+  function live(query, answer) {
+    const topics = (query.get('topics') ?? '').split(',').map(decodeURIComponent);
     const reader = { topics, answer };
     answer.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
     const say = (event, data) => answer.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
@@ -244,7 +244,7 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
   return function answered(query, answer, send) {
     const url = new URL(query.url, 'http://localhost');
     const path = url.pathname.replace(/^\/api\/v1\//, '');
-    if (path === 'live') live(url.searchParams, answer, query.url);
+    if (path === 'live') live(url.searchParams, answer);
     else if (path === 'fleet') send(200, fleet());
     else if (path === 'changes') send(200, { changes: changes.slice(0, Number(url.searchParams.get('limit') ?? 200)) });
     else if (path === 'about') send(200, { version: '1.0.0', started_at: began, auth: 'off', grafana_url: null, signed_in: null });

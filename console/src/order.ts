@@ -22,10 +22,10 @@ export function worstFirst(one: FleetStore, other: FleetStore): number {
   const rank = RANK[one.state] - RANK[other.state];
   if (rank) return rank;
   if (one.state === 'silent') return (one.last_report ?? 0) - (other.last_report ?? 0) || byName(one.store_id, other.store_id);
-  return distance(other) - distance(one) || byName(one.store_id, other.store_id);
+  return (other.distance ?? distance(other)) - (one.distance ?? distance(one)) || byName(one.store_id, other.store_id);
 }
 
-export type FleetKey = 'store_id' | 'sync_p95_ms' | 'sync_success' | 'login_p95_ms' | 'lcp_p75_ms' | 'inp_p75_ms' | 'pending_max' | 'memory_p95_mb' | 'sync_failing' | 'missing' | 'reporting' | 'last_report';
+export type FleetKey = 'store_id' | 'sync_p95_ms' | 'sync_success' | 'login_p95_ms' | 'lcp_p75_ms' | 'inp_p75_ms' | 'network_p75_ms' | 'pending_max' | 'memory_p95_mb' | 'sync_failing' | 'missing' | 'sync_samples' | 'reporting' | 'last_report';
 
 /** By one column; what has no value comes last whichever way it is sorted. */
 export function byColumn(key: FleetKey, isDown: boolean): (one: FleetStore, other: FleetStore) => number {
