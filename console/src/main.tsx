@@ -1,6 +1,6 @@
 // The frame around the views, and the keys.
 import { render } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { View } from './address';
 import { go, isDark, isHelpOpen, isLost, lastHeard, link, nextTheme, nextZone, now, place, set, theme, zone } from './state';
 import { clock, span, zoneName } from './format';
@@ -29,6 +29,8 @@ const LINKS: Record<string, string> = { polling: 'Polling', connecting: 'Connect
 function App() {
   const { view } = place.value;
   const Shown = SHOWN[view];
+  // The frame is drawn each second, and the view only if something of it has changed.
+  const shown = useMemo(() => <Shown />, [Shown]);
   const name = VIEWS.find((one) => one.view === view)?.name ?? 'Terminal';
   const local = zoneName(now.value, 'local');
   const shownZone = zone.value === 'utc' ? 'UTC' : local === 'UTC' ? 'local' : local;
@@ -57,7 +59,7 @@ function App() {
       </header>
       <main id="main" tabIndex={-1} class={isLost.value ? 'is-lost' : ''}>
         <div role="alert">{isLost.value && <p class="banner">The collector does not answer. What you see is of {clock(lastHeard.value, zone.value, true)}{now.value - lastHeard.value > 60_000 ? `, ${span(now.value - lastHeard.value)} ago` : ''}. This page asks again by itself.</p>}</div>
-        <div class="view" data-theme={isDark.value ? 'dark' : 'light'}><Shown /></div>
+        <div class="view" data-theme={isDark.value ? 'dark' : 'light'}>{shown}</div>
       </main>
       <Help />
     </>

@@ -1,11 +1,12 @@
 // All stores at a glance, and each of them in a row. What changes four times a second is written into the page directly.
 import type { Signal } from '@preact/signals';
-import { signal, useSignal, useSignalEffect } from '@preact/signals';
+import type { ComponentChild } from 'preact';
+import { effect, signal, useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, changes, fleet, frame, refusedWith, shape, sums, useLive } from '../client';
 import { go, isDark, isLost, isNarrow, isPhone, link, now, place, set, useAnswer, useCatalogue, zone } from '../state';
 import { ago, clock, count, exact, grouped, plain, plural, span, type Figure } from '../format';
-import { byColumn, find, worstFirst, type FleetKey } from '../order';
+import { byColumn, find, worst, type FleetKey } from '../order';
 import { COLUMNS, has, heardOf, HINTS, levelOf, passed, reason, restsOn, STATES, unitOf, worstWhy, type Column } from '../measures';
 import { SPARK_MINUTES, SPARK_STEPS, STATES as CODES, stepOf, steps, type StoreRow } from '../live';
 import { Heading, Link, Mark, Notice, Num, Search, useWidth, Copy } from '../ui';
@@ -28,12 +29,13 @@ export function FleetView() {
   const columns = useMemo(() => COLUMNS.filter((column) => has(fleet.all, column)), [shape.value, isKnown]);
   const [sumColumns, rowColumns] = useMemo(() => [columns.filter(({ isExtra }) => !isExtra), columns.filter(({ isExtra }) => !isExtra || isWide.value)], [columns, isWide.value]);
   const counts = useSignal<Record<string, number>>({});
-  useSignalEffect(() => {
+  // Within the same frame; the hooks of signals would come one later.
+  useLayoutEffect(() => effect(() => {
     void frame.value;
     const found: Record<string, number> = {};
     for (let i = 0; i < fleet.ids.length; i += 1) { const state = fleet.stateOf(i); found[state] = (found[state] ?? 0) + 1; }
     if (STATES.some(({ state }) => found[state] !== counts.peek()[state])) counts.value = found;
-  });
+  }), []);
   if (!isKnown) return <><Heading>Fleet</Heading><Notice of={refused.error ? refused : { data: null, path: '', error: null, isLoading: true }} /></>;
   if (!fleet.ids.length) return <Empty />;
   return (
@@ -158,13 +160,13 @@ function StoreTable({ columns }: { columns: Column[] }) {
   // While somebody points at a row or has walked to it, rows do not move away from under them; their numbers go on.
   const sorted = useMemo(() => {
     const subject = `${key} ${isDown} ${text} ${state}`;
-    const kept = find(fleet.rows, text).filter((row) => !state || row.state === state) as StoreRow[];
+    const kept = find(fleet.rows, text).filter((row) => !state || row.state === state);
     let rows: StoreRow[];
     if (isHeld.current && order.current.for === subject) {
       const held = order.current.rows.flatMap(({ store_id }) => fleet.row(store_id) ?? []);
       const isIn = new Set(held);
       rows = [...held, ...kept.filter((row) => !isIn.has(row))];
-    } else rows = kept.sort(key ? byColumn(key, isDown) : worstFirst);
+    } else rows = key ? kept.sort(byColumn(key, isDown)) : worst(kept);
     const before = order.current.rows;
     if (rows.length === before.length && rows.every((row, i) => row === before[i])) rows = before;
     order.current = { for: subject, rows };
@@ -215,6 +217,15 @@ function StoreTable({ columns }: { columns: Column[] }) {
   const at = focused === null ? -1 : sorted.findIndex(({ store_id }) => store_id === focused);
   if (at >= 0 && at < seen[0]) rows.unshift([at, sorted[at]]);
   if (at >= 0 && at >= seen[1]) rows.push([at, sorted[at]]);
+  // A row that stays where it was is not even looked at.
+  const made = useRef(new Map<StoreRow, { of: unknown[]; row: ComponentChild }>());
+  const kept = new Map<StoreRow, { of: unknown[]; row: ComponentChild }>();
+  for (const [i, row] of rows) {
+    const of = [i, height, columns, hasSparks, row.store_id];
+    const before = made.current.get(row);
+    kept.set(row, before?.of.every((one, n) => one === of[n]) ? before : { of, row: <Row key={row.store_id} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} /> });
+  }
+  made.current = kept;
   // What a number rests on is said once somebody points at it.
   const explain = (event: Event): void => {
     const cell = (event.target as HTMLElement).closest<HTMLElement>('[data-column]');
@@ -243,7 +254,7 @@ function StoreTable({ columns }: { columns: Column[] }) {
         </div>
         {has(fleet.all, columns[0]) && <AllRow columns={columns} hasSparks={hasSparks} />}
         <div ref={body} role="rowgroup" class="rows" style={{ height: sorted.length * height + 'px' }}>
-          {rows.map(([i, row]) => <Row key={row.store_id} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} />)}
+          {[...kept.values()].map(({ row }) => row)}
         </div>
         {!sorted.length && <p class="nothing">No store is like this. <button type="button" class="more" onClick={() => set({ state: '', find: '' }, true)}>Show all</button></p>}
       </div>
@@ -267,7 +278,7 @@ function AllRow({ columns, hasSparks }: { columns: Column[]; hasSparks: boolean 
 
 /** One number of a row, written only where it differs. */
 interface Cell { box: HTMLElement; num: HTMLElement; text: Text; unit: Text; said: string }
-const isWorst = (row: StoreRow, columns: Column[]): Column => columns.find((column) => levelOf(row, column) === 'critical') ?? columns.find((column) => levelOf(row, column)) ?? columns[0];
+const worstOf = (row: StoreRow, columns: Column[]): Column => columns.find((column) => levelOf(row, column) === 'critical') ?? columns.find((column) => levelOf(row, column)) ?? columns[0];
 const NONE: Figure = { text: '–', unit: '' };
 
 function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; columns: Column[]; hasSparks: boolean; index: number; top: number; isSmall: boolean }) {
@@ -310,8 +321,8 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
       const { last_report } = row;
       put(cells[columns.length + 1], last_report ? ago(Math.max(0, time - last_report)) : NONE, isSilent ? 'critical' : 'quiet', !isSilent);
       if (isSame) return;
-      const worst = isSmall && !isSilent ? isWorst(row, columns) : null;
-      columns.forEach((column, i) => put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== worst));
+      const chief = isSmall && !isSilent ? worstOf(row, columns) : null;
+      columns.forEach((column, i) => put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== chief));
       const heard = heardOf(row);
       put(cells[columns.length], { text: heard, unit: '' }, heard.includes('/') ? 'quiet' : '', true);
       const { spark } = row;
@@ -320,7 +331,7 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
     };
     paint.current();
   }, [row, columns, hasSparks, isSmall]);
-  useSignalEffect(() => { void frame.value; void now.value; paint.current(); });
+  useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
   return (
     <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }} data-store={row.store_id}>
       <div role="cell" class="name"><Mark state={state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id}>{row.store_id}</Link></div>
@@ -444,7 +455,7 @@ function Mosaic() {
   const latest = useRef(draw);
   latest.current = draw;
   useLayoutEffect(draw, [width, height, pitch, n, state, isDark.value]);
-  useSignalEffect(() => { void frame.value; latest.current(); });
+  useLayoutEffect(() => effect(() => { void frame.value; latest.current(); }), []);
 
   const under = (event: PointerEvent | MouseEvent): number | null => {
     const { left, top } = canvas.current!.getBoundingClientRect();
