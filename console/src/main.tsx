@@ -67,7 +67,7 @@ function App() {
 }
 
 const KEYS: [string, string][] = [
-  ['/', 'Search'], ['j  k', 'Next and previous row'], ['Enter', 'Open the row'], ['Esc', 'Leave a field, or go back to the fleet'],
+  ['/', 'Search'], ['j  k', 'Next and previous row'], ['Enter', 'Open the row'], ['[  ]', 'Store before and after, the worst first'], ['Esc', 'Leave a field, or go back to the fleet'],
   ...VIEWS.map(({ key, name }): [string, string] => [`g ${key}`, name]), ['← →', 'Move the line of a chart that has the focus'], ['z', 'Time zone'], ['t', 'Light or dark'], ['?', 'These keys'],
 ];
 

@@ -148,8 +148,8 @@ export interface Answer<T> { data: T | null; path: string; error: Refusal | Erro
 // The last answer to what is asked without parameters, so that whoever comes back to the fleet sees it at once.
 const kept = new Map<string, unknown>();
 
-/** The answer to a question, asked again every `every` ms while the page is visible. What was answered last stays. */
-export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
+/** The answer to a question, asked again every `every` ms while the page is visible, and when `turn` changes. What was answered last stays. */
+export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T> {
   const [answer, setAnswer] = useState<Answer<T>>(() => ({ data: (kept.get(path ?? '') as T) ?? null, path: path ?? '', error: null, isLoading: path !== null }));
   const subject = useRef('');
   const mayAsk = isVisible.value;
@@ -183,7 +183,7 @@ export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
     };
     void once();
     return () => { stop.abort(); clearTimeout(timer); };
-  }, [path, every, mayAsk, times]);
+  }, [path, every, mayAsk, times, turn]);
   return answer;
 }
 
