@@ -194,7 +194,7 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
       const metrics = CATALOGUE.filter(([, kind]) => kind !== 'level').flatMap(([metric, kind, unit, low, , , typical]) => {
         if (kind === 'counter') return metric === 'sync_attempts' ? [['success', 880], ['failure', 4]].map(([label, sum]) => ({ metric, label, unit, count: sum, sum, min: 1, max: 1, last: 1, over_low: 0, over_high: 0 })) : metric === 'errors' ? [{ metric, label: 'network', unit, count: 20, sum: 20 + Math.floor(own() * 8), min: 1, max: 1, last: 1, over_low: 0, over_high: 0 }] : [];
         const count = 300 + Math.floor(own() * 700);
-        return [{ metric, unit, count, sum: count * typical * (0.5 + own() * 0.4), min: typical * 0.2, max: typical * (3 + own() * 5), last: typical, over_low: Math.floor(count * own() * 0.06), over_high: low ? Math.floor(count * own() * 0.01) : 0 }];
+        return [{ metric, unit, count, sum: count * typical * (0.5 + own() * 0.4), min: typical * 0.2, max: typical * (3 + own() * 5), last: typical, over_low: Math.floor(count * (0.01 + own() * 0.05)), over_high: Math.floor(count * own() * 0.01) }];
       });
       return { ...one, browser: own() < 0.8 ? 'Chrome 141' : 'Chrome 138', state: one.is_reporting ? 'reporting' : 'silent', clock_skew_ms: isOff ? 804_000 : 120, clock_jumps: isOff ? 2 : 0, missing_batches: one.terminal_id === 'till-4' ? 12 : 0, lost_batches: 0, metrics };
     });

@@ -3,15 +3,15 @@ import { count, exact, figure, grouped, plain, plural, share, span, type Figure 
 import type { FleetKey } from './order';
 import type { FleetState, FleetStore, FleetValues, Why } from './types';
 
-export interface Column { key: Exclude<FleetKey, 'store_id'>; title: string; metric: string; words: string; isExtra?: boolean; show: (store: FleetValues) => Figure }
+export interface Column { key: Exclude<FleetKey, 'store_id'>; title: string; metric: string; words: string; /** Only on a wide screen, or not on a tight one. */ isExtra?: boolean; isFirstToGo?: boolean; show: (store: FleetValues) => Figure }
 
 export const COLUMNS: Column[] = [
   { key: 'sync_p95_ms', title: 'Sync p95', metric: 'sync_duration_ms', words: 'Sync p95', show: (store) => figure(store.sync_p95_ms, 'ms') },
   { key: 'sync_success', title: 'Synced', metric: 'sync_success', words: 'Synced', show: (store) => share(store.sync_success) },
   { key: 'login_p95_ms', title: 'Login p95', metric: 'offline_login_duration_ms', words: 'Offline login p95', show: (store) => figure(store.login_p95_ms, 'ms') },
   { key: 'lcp_p75_ms', title: 'LCP p75', metric: 'lcp_ms', words: 'LCP p75', show: (store) => figure(store.lcp_p75_ms, 'ms') },
-  { key: 'inp_p75_ms', title: 'INP p75', metric: 'inp_ms', words: 'INP p75', show: (store) => figure(store.inp_p75_ms, 'ms') },
-  { key: 'network_p75_ms', title: 'Net p75', metric: 'network_latency_ms', words: 'Network latency p75', show: (store) => figure(store.network_p75_ms, 'ms') },
+  { key: 'inp_p75_ms', title: 'INP p75', metric: 'inp_ms', words: 'INP p75', isFirstToGo: true, show: (store) => figure(store.inp_p75_ms, 'ms') },
+  { key: 'network_p75_ms', title: 'Net p75', metric: 'network_latency_ms', words: 'Network latency p75', isFirstToGo: true, show: (store) => figure(store.network_p75_ms, 'ms') },
   { key: 'pending_max', title: 'Queue', metric: 'pending_transactions', words: 'Queue of a till', show: (store) => count(store.pending_max) },
   { key: 'memory_p95_mb', title: 'Memory', metric: 'memory_used_mb', words: 'Memory of a till', show: (store) => figure(store.memory_p95_mb, 'MB') },
   { key: 'sync_failing', title: 'Failing', metric: '', words: '', isExtra: true, show: (store) => count(store.sync_failing) },

@@ -195,7 +195,7 @@ let isCatalogueAsked = false;
 export function useCatalogue(): Map<string, Metric> {
   const times = returns.value;
   useEffect(() => {
-    if (isCatalogueAsked && catalogue.value.size) return;
+    if (isCatalogueAsked) return;
     isCatalogueAsked = true;
     ask<Metrics>('api/v1/metrics').then((found) => {
       if (found) catalogue.value = new Map(found.data.metrics.map((metric) => [metric.metric, { ...metric, thresholds: limitsOf(metric.thresholds) }]));

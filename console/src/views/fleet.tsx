@@ -14,9 +14,14 @@ import type { Change, Changes, Fleet, FleetState } from '../types';
 
 const HOUR = 3_600_000;
 const ORDER_MS = 1_500;
-const wide = matchMedia('(min-width: 1700px)');
-const isWide = signal(wide.matches);
-wide.addEventListener('change', () => (isWide.value = wide.matches));
+const watched = (query: string) => {
+  const found = matchMedia(query);
+  const is = signal(found.matches);
+  found.addEventListener('change', () => (is.value = found.matches));
+  return is;
+};
+const isWide = watched('(min-width: 1700px)');
+const isTight = watched('(max-width: 1239.98px)');
 
 /** The collector's time; while it does not answer, the time of what it said last. */
 const timeOf = (): number => (isLost.value && fleet.t ? fleet.t : now.value + ahead.value);
@@ -27,7 +32,7 @@ export function FleetView() {
   const refused = useAnswer<Fleet>(link.value === 'refused' || (link.value === 'polling' && refusedWith.value >= 400) ? 'api/v1/fleet' : null, 10_000);
   const isKnown = shape.value > 0;
   const columns = useMemo(() => COLUMNS.filter((column) => has(fleet.all, column)), [shape.value, isKnown]);
-  const [sumColumns, rowColumns] = useMemo(() => [columns.filter(({ isExtra }) => !isExtra), columns.filter(({ isExtra }) => !isExtra || isWide.value)], [columns, isWide.value]);
+  const [sumColumns, rowColumns] = useMemo(() => [columns.filter(({ isExtra }) => !isExtra), columns.filter(({ isExtra, isFirstToGo }) => (!isExtra || isWide.value) && !(isFirstToGo && isTight.value))], [columns, isWide.value, isTight.value]);
   const counts = useSignal<Record<string, number>>({});
   // Within the same frame; the hooks of signals would come one later.
   useLayoutEffect(() => effect(() => {
@@ -334,7 +339,7 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
   useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
   return (
     <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }} data-store={row.store_id}>
-      <div role="cell" class="name"><Mark state={state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id}>{row.store_id}</Link></div>
+      <div role="cell" class="name"><Mark state={state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
       <div role="cell" class="why" />
       {hasSparks && <div role="cell" class="spark"><SparkFrame /></div>}
       {columns.map(({ key }) => <div role="cell" key={key} data-column={key} class="right"><span class="num" /></div>)}
@@ -401,7 +406,7 @@ function Mosaic() {
   const [pointed, setPointed] = useState<number | null>(null);
   const state = place.value.params.state ?? '';
   const n = shape.value ? fleet.ids.length : 0;
-  const tallest = isPhone.value ? 150 : 172;
+  const tallest = isPhone.value ? 150 : Math.max(172, innerHeight / 7);
   const pitch = PITCHES.find((one) => Math.ceil(n / Math.floor(width / one)) * one <= tallest) ?? 4;
   const columns = Math.max(1, Math.floor(width / pitch));
   const height = Math.ceil(n / columns) * pitch;

@@ -1,6 +1,6 @@
 // One store: why it stands where it stands, six measures over time, its tills, and what came late.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ahead, details, fleet, frame, useLive } from '../client';
+import { ahead, details, fleet, shape, useLive } from '../client';
 import { go, isLost, now, place, reading, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span } from '../format';
@@ -41,7 +41,7 @@ function beside(id: string, way: number): void {
 
 /** What is pushed of a store, if it is. */
 export function useDetail(id: string): Detail | null | undefined {
-  useLive('fleet', 'store:' + id);
+  useLive('store:' + id);
   const held = details.value;
   return held?.topic === 'store:' + id ? held.store : undefined;
 }
@@ -66,6 +66,7 @@ function useRenewals(detail: Detail | null | undefined): number {
 
 function One({ id }: { id: string }) {
   const { params } = place.value;
+  useLive('fleet');
   const detail = useDetail(id);
   const turn = useRenewals(detail);
   // Charts are of whole minutes, so they are asked for anew when one is over.
@@ -82,8 +83,10 @@ function One({ id }: { id: string }) {
     addEventListener('keydown', key);
     return () => removeEventListener('keydown', key);
   }, [id]);
-  void frame.value;
+  void shape.value;
   const time = now.value + ahead.value;
+  // What is pushed four times a second does not draw the charts anew.
+  const charts = useMemo(() => <div class="charts">{CHARTS.map((one) => <Measure key={one.metric} {...one} store_id={id} from={from} to={to} turn={turn} />)}</div>, [id, from, to, turn]);
   const data = terminals.data;
   const row = detail?.row ?? fleet.row(id);
   const tills: (Terminal | LiveTerminal)[] = detail?.terminals ?? data?.terminals ?? [];
@@ -108,7 +111,7 @@ function One({ id }: { id: string }) {
       {row && <Reasons row={row} time={time} />}
       <Notice of={terminals} />
       {(data || detail || (terminals.error && !isUnknown)) && <>
-        <div class="charts">{CHARTS.map((one) => <Measure key={one.metric} {...one} store_id={id} from={from} to={to} turn={turn} />)}</div>
+        {charts}
         <div class="below">
           <Tills id={id} terminals={data?.terminals ?? []} detail={detail ?? null} silent={silent.data} time={time} />
           {detail && <Late detail={detail} />}

@@ -47,7 +47,7 @@ function One({ store, till }: { store: string; till: string }) {
       </div></header>
       <Notice of={answer} />
       {(one || live) && <>
-        <dl class="headline">
+        <dl class="headline facts">
           <Fact name="Heard"><Num of={seen ? ago(Math.max(0, time - seen)) : { text: '–', unit: '' }} level={isSilent ? 'critical' : undefined} /></Fact>
           <Fact name="Release">{live?.release ?? one?.release ?? '–'}</Fact>
           <Fact name="Browser">{one?.browser ?? '–'}</Fact>
@@ -81,14 +81,14 @@ function One({ store, till }: { store: string; till: string }) {
           </section>
           <section>
             <header class="bar"><h2>Last values</h2></header>
-            {levels.length ? <table>
+            {levels.length ? <Scroll label="Last values"><table>
               <thead><tr><th>Level</th><th class="right">Value</th><th class="right">Limit</th><th class="right">Said</th></tr></thead>
               <tbody>{levels.map(([metric, { t, value }]) => {
                 const [low] = catalogue.get(metric)?.thresholds ?? [];
                 const unit = catalogue.get(metric)?.unit ?? 'count';
                 return <tr key={metric}><td title={catalogue.get(metric)?.help}>{metric}</td><td class="right"><Num of={figure(value, unit)} level={past(metric, value)} /></td><td class="right sub">{low === undefined ? '–' : exact(low, unit)}</td><td class="right" title={`${plain(ago(Math.max(0, time - t)))} ago`}><Time t={t} /></td></tr>;
               })}</tbody>
-            </table> : <p class="nothing">It has said no level yet.</p>}
+            </table></Scroll> : <p class="nothing">It has said no level yet.</p>}
             <header class="bar"><h2>One of its batches</h2></header>
             <p class="sub">What became of one, by the number that the till gave it in its queue; <Link to="lost" params={{ store_id: store }}><u>Lost</u></Link> has the queue and the numbers of those that are missing.</p>
             <div class="code explain"><pre tabIndex={0}>{explain}</pre><Copy text={() => explain}>Copy</Copy></div>
