@@ -3,7 +3,7 @@ import { batch, effect, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Fleet, joined } from './live';
 import { heard, isLost, isVisible, link } from './state';
-import type { Hub, Page, Said, Want } from './stream';
+import { Hub, type Page, type Said, type Want } from './stream';
 import type { Change, Detail, FleetValues, Pipeline } from './types';
 
 declare const WORKER: string;
@@ -81,14 +81,12 @@ function held(): Page {
   let port: MessagePort | null = null;
   let last: Want | null = null;
   let isTurned = false;
-  const instead = async (): Promise<void> => {
+  const instead = (): void => {
     clearTimeout(timer);
     if (isTurned) return;
     isTurned = true;
     port?.close();
     port = null;
-    // The file of the worker is a module that the page can hold as well.
-    const { Hub } = (await import('./' + WORKER)) as { Hub: new () => Hub };
     page = new Hub().join(take);
     if (last) page.want(last);
   };
@@ -99,7 +97,7 @@ function held(): Page {
     worker.onerror = instead;
     port = worker.port;
     port.onmessage = ({ data }: MessageEvent<Said>) => { clearTimeout(timer); if (!isTurned) take(data); };
-  } catch { void instead(); }
+  } catch { instead(); }
   return {
     want: (want) => { last = want; page?.want(want); port?.postMessage(want); },
     leave: () => { last = null; page?.leave(); port?.postMessage(null); },

@@ -21,7 +21,7 @@ const watched = (query: string) => {
   return is;
 };
 const isWide = watched('(min-width: 1700px)');
-const isTight = watched('(max-width: 1239.98px)');
+const isTight = watched('(max-width: 1339.98px)');
 
 /** The collector's time; while it does not answer, the time of what it said last. */
 const timeOf = (): number => (isLost.value && fleet.t ? fleet.t : now.value + ahead.value);
@@ -233,7 +233,9 @@ function StoreTable({ columns }: { columns: Column[] }) {
   made.current = kept;
   // What a number rests on is said once somebody points at it.
   const explain = (event: Event): void => {
-    const cell = (event.target as HTMLElement).closest<HTMLElement>('[data-column]');
+    const on = event.target as HTMLElement;
+    if (on.classList.contains('why')) on.title = on.textContent!;
+    const cell = on.closest<HTMLElement>('[data-column]');
     const row = cell?.closest<HTMLElement>('[data-store]');
     const one = row && fleet.row(row.dataset.store!);
     if (cell && one) cell.title = restsOn(one, cell.dataset.column!);
