@@ -177,14 +177,16 @@ function StoreTable({ columns }: { columns: Column[] }) {
     order.current = { for: subject, rows };
     return rows;
   }, [shape.value, turn, key, isDown, text, state]);
-  useEffect(() => {
-    let drawn = frame.peek();
-    const timer = setInterval(() => {
-      if (isHeld.current || frame.peek() === drawn) return;
-      drawn = frame.peek();
+  // Together with what else changes in the frame, so that the page is laid out once.
+  useLayoutEffect(() => {
+    let last = 0;
+    return effect(() => {
+      void frame.value;
+      const time = performance.now();
+      if (isHeld.current || time - last < ORDER_MS) return;
+      last = time;
       setTurn((before) => before + 1);
-    }, ORDER_MS);
-    return () => clearInterval(timer);
+    });
   }, []);
 
   useEffect(() => {
@@ -222,13 +224,13 @@ function StoreTable({ columns }: { columns: Column[] }) {
   const at = focused === null ? -1 : sorted.findIndex(({ store_id }) => store_id === focused);
   if (at >= 0 && at < seen[0]) rows.unshift([at, sorted[at]]);
   if (at >= 0 && at >= seen[1]) rows.push([at, sorted[at]]);
-  // A row that stays where it was is not even looked at.
-  const made = useRef(new Map<StoreRow, { of: unknown[]; row: ComponentChild }>());
-  const kept = new Map<StoreRow, { of: unknown[]; row: ComponentChild }>();
+  // A place in the table shows whatever store comes to stand there; if that is the one it showed, it is not even looked at.
+  const made = useRef(new Map<number, { of: unknown[]; place: ComponentChild }>());
+  const kept: typeof made.current = new Map();
   for (const [i, row] of rows) {
-    const of = [i, height, columns, hasSparks, row.store_id];
-    const before = made.current.get(row);
-    kept.set(row, before?.of.every((one, n) => one === of[n]) ? before : { of, row: <Row key={row.store_id} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} /> });
+    const of = [row, height, columns, hasSparks];
+    const before = made.current.get(i);
+    kept.set(i, before?.of.every((one, n) => one === of[n]) ? before : { of, place: <Row key={i} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} /> });
   }
   made.current = kept;
   // What a number rests on is said once somebody points at it.
@@ -261,7 +263,7 @@ function StoreTable({ columns }: { columns: Column[] }) {
         </div>
         {has(fleet.all, columns[0]) && <AllRow columns={columns} hasSparks={hasSparks} />}
         <div ref={body} role="rowgroup" class="rows" style={{ height: sorted.length * height + 'px' }}>
-          {[...kept.values()].map(({ row }) => row)}
+          {[...kept.values()].map(({ place }) => place)}
         </div>
         {!sorted.length && <p class="nothing">No store is like this. <button type="button" class="more" onClick={() => set({ state: '', find: '' }, true)}>Show all</button></p>}
       </div>
@@ -290,8 +292,10 @@ const NONE: Figure = { text: '–', unit: '' };
 
 function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; columns: Column[]; hasSparks: boolean; index: number; top: number; isSmall: boolean }) {
   const box = useRef<HTMLDivElement>(null);
-  const [state, setState] = useState<FleetState>(row.state);
-  const paint = useRef<() => void>(() => {});
+  const [, redraw] = useState(0);
+  const paint = useRef<(isOther?: boolean) => void>(() => {});
+  const shown = useRef({ row, state: row.state });
+  shown.current = { row, state: row.state };
   useLayoutEffect(() => {
     const cells = [...box.current!.querySelectorAll<HTMLElement>('.num')].map((num): Cell => {
       const [text, small, unit] = [new Text(), document.createElement('small'), new Text()];
@@ -315,8 +319,10 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
       if (cell.box.className !== place) cell.box.className = place;
     };
     let [stamp, second] = [-1, -1];
-    paint.current = () => {
+    paint.current = (isOther) => {
       const time = timeOf();
+      const { row, state } = shown.current;
+      if (isOther) stamp = -1;
       const isSame = row.stamp === stamp;
       if (isSame && Math.floor(time / 1000) === second) return;
       [stamp, second] = [row.stamp, Math.floor(time / 1000)];
@@ -334,14 +340,14 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
       put(cells[columns.length], { text: heard, unit: '' }, heard.includes('/') ? 'quiet' : '', true);
       const { spark } = row;
       if (line && spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark); }
-      setState(row.state);
+      if (row.state !== state) redraw((before) => before + 1);
     };
-    paint.current();
-  }, [row, columns, hasSparks, isSmall]);
+  }, [columns, hasSparks, isSmall]);
+  useLayoutEffect(() => paint.current(true), [row, columns, hasSparks, isSmall]);
   useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
   return (
     <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }} data-store={row.store_id}>
-      <div role="cell" class="name"><Mark state={state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
+      <div role="cell" class="name"><Mark state={row.state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
       <div role="cell" class="why" />
       {hasSparks && <div role="cell" class="spark"><SparkFrame /></div>}
       {columns.map(({ key }) => <div role="cell" key={key} data-column={key} class="right"><span class="num" /></div>)}
