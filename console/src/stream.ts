@@ -52,7 +52,8 @@ export class Hub {
         const before = page.isVisible ? page.topics : [];
         if (!page.isVisible || page.topics.join() !== want.topics.join()) page.askedAt = Date.now();
         Object.assign(page, want, { heardAt: Date.now() });
-        this.#pages.add(page);
+        // A page that was hidden for long was taken for gone.
+        if (!this.#pages.has(page)) { this.#pages.add(page); post({ kind: 'link', link: this.#link, status: this.#status }); }
         if (want.isVisible) {
           // What the stream has brought already is there at once for a page that comes later.
           if (want.topics.includes('fleet') && this.#isFed && want.seq !== this.#fleet.seq) post(this.#fleet.whole());

@@ -127,7 +127,7 @@ function Happened() {
         <ul {...(isAll && { tabIndex: 0, 'aria-label': 'Changes of the last hour' })}>{shown.map((one) => (
           <li key={keyOf(one)}>
             <time dateTime={new Date(one.t).toISOString()} title={`${span(Math.max(0, time - one.t))} ago`}>{clock(one.t, zone.value)}</time>
-            {one.kind === 'store' ? <><Mark state={one.to} /><p><Link to="store" params={{ store_id: one.store_id }}>{one.store_id}</Link> {wordsOf(one)}</p></>
+            {one.kind === 'store' ? <><Mark state={one.to} /><p title={`${one.store_id} ${wordsOf(one)}`}><Link to="store" params={{ store_id: one.store_id }}>{one.store_id}</Link> {wordsOf(one)}</p></>
               : <><svg class="mark is-step" viewBox="0 0 12 12" width="12" height="12" role="img" aria-label="release"><path d="M6 1v6M3 4.500 6 7.500 9 4.500M1.500 10.500h9" /></svg><p><Link to="releases" params={{ release: one.release }}>{one.release}</Link> {VERDICTS[one.verdict] ?? one.verdict}{one.step_percent != null && ` at ${one.step_percent} %`}</p></>}
           </li>
         ))}</ul>
@@ -499,6 +499,7 @@ type Colours = Record<FleetState | 'mark', string>;
 /** A canvas does not know the page's colours by name; an element that has each tells them. */
 function colorsOf(place: HTMLElement): Colours {
   const probe = document.createElement('i');
+  probe.style.setProperty('forced-color-adjust', 'none');
   place.parentElement!.append(probe);
   const colour = (name: string): string => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
   const found = { critical: colour('critical'), warning: colour('warn-cell'), silent: colour('text-2'), fine: colour('cell'), quiet: colour('raised'), mark: colour('bg') };

@@ -157,7 +157,7 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   return (
     <section class="measure">
       <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}
-        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
+        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`${plural(point.count, 'sample')}${point.late ? `, ${grouped(point.late)} of them late` : ''}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
       {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} late={points.flatMap(({ t, late }) => (late ? [[t, late]] : []))} hasArea />}
     </section>
