@@ -248,6 +248,7 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
     else if (path === 'fleet') send(200, fleet());
     else if (path === 'changes') send(200, { changes: changes.slice(0, Number(url.searchParams.get('limit') ?? 200)) });
     else if (path === 'about') send(200, { version: '1.0.0', started_at: began, auth: 'off', grafana_url: null, signed_in: null });
+    else if (/^stores\/[^/]+\/now$/.test(path)) { const found = details(decodeURIComponent(path.split('/')[1])); send(found ? 200 : 404, found ?? { error: { code: 'unknown_store', message: 'nothing is known of this store' } }); }
     else if (path === 'terminals/silent') send(200, { complete_to: Date.now(), ready_since: began, silent_after_ms: 3_600_000, terminals_known: 0, terminals_total: 0, terminals: [] });
     else if (path === 'terminals') send(...terminals(url.searchParams));
     else if (path === 'percentiles' && url.searchParams.has('store_id')) send(200, percentiles(url.searchParams));

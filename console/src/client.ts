@@ -63,6 +63,7 @@ function take(said: Said): void {
   } else if (said.kind === 'minute') { fleet.pass(said); draw(); }
   else if (said.kind === 'change') changes.value = [said.change, ...changes.value].slice(0, 200);
   else if (said.kind === 'store') { clock(said.t); details.value = said; }
+  else if (said.kind === 'unpushed') { if (details.value?.topic === said.topic) details.value = null; }
   else if (said.kind === 'pipeline') pipeline.value = said.isWhole ? said.pipeline : joined(pipeline.value, said.pipeline);
 }
 

@@ -8,7 +8,7 @@ export type Link = 'idle' | 'connecting' | 'live' | 'polling' | 'lost' | 'refuse
 export interface Want { topics: string[]; isVisible: boolean; seq: number }
 export type Said = Whole | Part | Minute
   | { kind: 'link'; link: Link; status: number } | { kind: 'heard' } | { kind: 'change'; change: Change }
-  | { kind: 'store'; topic: string; store: Detail | null; t: number } | { kind: 'pipeline'; pipeline: Pipeline; isWhole: boolean };
+  | { kind: 'store'; topic: string; store: Detail | null; t: number } | { kind: 'unpushed'; topic: string } | { kind: 'pipeline'; pipeline: Pipeline; isWhole: boolean };
 export interface Page { want: (want: Want) => void; leave: () => void }
 
 const HIDDEN_MS = 15_000;
@@ -22,8 +22,8 @@ const GONE_MS = 90_000;
 
 interface Held extends Want { post: (said: Said) => void; heardAt: number; askedAt: number }
 
-/** A comma parts topics, so that one within a name must be written otherwise. */
-const inner = (topic: string): string => topic.replace(/[%,]/g, encodeURIComponent);
+/** What the collector takes for the name of a store; with any other it would refuse all topics. */
+const STORE = /^store:[\w.:-]{1,64}$/;
 
 export class Hub {
   #pages = new Set<Held>();
@@ -92,12 +92,12 @@ export class Hub {
     }
     clearTimeout(this.#hidden);
     this.#hidden = undefined;
-    const wanted = new Set(visible.flatMap(({ topics }) => topics));
+    const wanted = new Set(visible.flatMap(({ topics }) => topics).filter((topic) => !topic.startsWith('store:') || STORE.test(topic)));
     // The stream takes one store; the page that asked last has it, and any other asks for its own now and then.
     const stores = [...wanted].filter((topic) => topic.startsWith('store:'));
-    const latest = visible.sort((one, other) => other.askedAt - one.askedAt).flatMap(({ topics }) => topics).find((topic) => topic.startsWith('store:'));
-    for (const topic of stores) if (topic !== latest) wanted.delete(topic);
-    this.#ask([...wanted].sort().map(inner).join(','));
+    const latest = visible.sort((one, other) => other.askedAt - one.askedAt).flatMap(({ topics }) => topics).find((topic) => STORE.test(topic));
+    for (const topic of stores) if (topic !== latest) { wanted.delete(topic); this.#tell({ kind: 'unpushed', topic }, topic); }
+    this.#ask([...wanted].sort().join(','));
   }
 
   #ask(topics: string): void {
@@ -105,7 +105,7 @@ export class Hub {
     this.#topics = topics;
     this.#tries = 0;
     // What nobody pushes any more is of another time when it is asked for again.
-    for (const topic of this.#details.keys()) if (!topics.split(',').includes(inner(topic))) this.#details.delete(topic);
+    for (const topic of this.#details.keys()) if (!topics.split(',').includes(topic)) this.#details.delete(topic);
     if (!topics.includes('pipeline')) this.#pipeline = null;
     this.#close();
     if (topics) void this.#open();
@@ -131,7 +131,7 @@ export class Hub {
     const since = this.#isFed && this.#topics.includes('fleet') ? `&since=${this.#fleet.seq}` : '';
     this.#heardAt = Date.now();
     try {
-      const response = await fetch(`api/v1/live?topics=${encodeURIComponent(this.#topics).replaceAll('%2C', ',')}${since}`, { cache: 'no-store', signal: stop.signal, headers: { Accept: 'text/event-stream' } });
+      const response = await fetch(`api/v1/live?topics=${this.#topics}${since}`, { cache: 'no-store', signal: stop.signal, headers: { Accept: 'text/event-stream' } });
       const { status } = response;
       if (status === 502 || status === 504) throw new TypeError('The collector is away.');
       if (!response.ok || !response.body || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
@@ -191,7 +191,7 @@ export class Hub {
     else if (event === 'store') {
       const { t, store } = data as { t: number; store: Detail | null };
       const topic = this.#topics.split(',').find((one) => one.startsWith('store:'));
-      if (topic) this.#detail(decodeURIComponent(topic), store, t);
+      if (topic) this.#detail(topic, store, t);
     } else if (event === 'pipeline') {
       const pipeline = data as Pipeline;
       this.#pipeline = joined(this.#pipeline, pipeline);

@@ -1,7 +1,7 @@
 // One store: why it stands where it stands, six measures over time, its tills, and what came late.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, details, fleet, shape, useLive } from '../client';
-import { go, isLost, now, place, reading, set, useAnswer, useCatalogue } from '../state';
+import { go, isLost, link, now, place, reading, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span } from '../format';
 import { beats, gaps } from '../live';
@@ -39,11 +39,19 @@ function beside(id: string, way: number): void {
   if (next !== undefined) go('store', { ...place.value.params, store_id: next });
 }
 
-/** What is pushed of a store, if it is. */
+const UNPUSHED_MS = 2_000;
+/** What is pushed of a store. While another page has its own store pushed, or nothing is pushed at all, it is asked for. */
 export function useDetail(id: string): Detail | null | undefined {
   useLive('store:' + id);
   const held = details.value;
-  return held?.topic === 'store:' + id ? held.store : undefined;
+  const isPushed = held?.topic === 'store:' + id && link.value !== 'polling';
+  const [isAsked, setIsAsked] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setIsAsked(!isPushed), isPushed ? 0 : UNPUSHED_MS);
+    return () => clearTimeout(timer);
+  }, [isPushed]);
+  const asked = useAnswer<Detail>(isAsked && !isPushed ? `api/v1/stores/${encodeURIComponent(id)}/now` : null, 5_000);
+  return isPushed ? held.store : asked.data ?? undefined;
 }
 
 const RENEW_MS = 15_000;
