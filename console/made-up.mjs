@@ -2,7 +2,7 @@
 // It answers what the console asks of a fleet, a store and a terminal, and pushes them as the collector does.
 import { createHash } from 'node:crypto';
 
-function chance(seed) {
+export function chance(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
