@@ -1,8 +1,8 @@
 // The page's end of the live stream: what was pushed, as signals. The stream is held by a shared worker, or by the page itself.
-import { batch, effect, signal } from '@preact/signals';
+import { batch, effect, signal, untracked } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Fleet, joined } from './live';
-import { heard, isLost, isVisible, link } from './state';
+import { heard, isLost, isVisible, link, returns } from './state';
 import { Hub, type Page, type Said, type Want } from './stream';
 import type { Change, Detail, FleetValues, Pipeline } from './types';
 
@@ -109,12 +109,14 @@ function held(): Page {
 
 const topics = signal<string[]>([]);
 let hub: Page | null = null;
-const want = (): void => {
+const want = (isBack?: boolean): void => {
   if (!hub && !topics.value.length) return;
   hub ??= held();
-  hub.want({ topics: topics.value, isVisible: isVisible.value, seq: fleet.seq });
+  hub.want({ topics: topics.value, isVisible: isVisible.value, seq: fleet.seq, isBack });
 };
-effect(want);
+effect(() => want());
+// A key was shown, or a question was answered: nobody waits for the next try.
+effect(() => { if (returns.value && link.peek() !== 'live') untracked(() => want(true)); });
 setInterval(() => { if (isVisible.value) want(); }, 20_000);
 addEventListener('pagehide', () => hub?.leave());
 addEventListener('pageshow', (event) => { if (event.persisted) want(); });

@@ -4,8 +4,8 @@ import type { Change, Detail, Fleet as Answer, Pipeline } from './types';
 
 /** `idle`: nobody looks at anything that is pushed. `refused`: with this status. `polling`: the collector has no stream, or none left. */
 export type Link = 'idle' | 'connecting' | 'live' | 'polling' | 'lost' | 'refused';
-/** What a page looks at. `seq` is of the fleet that it has already. */
-export interface Want { topics: string[]; isVisible: boolean; seq: number }
+/** What a page looks at. `seq` is of the fleet that it has already; `isBack`: the collector answers again, as the page knows. */
+export interface Want { topics: string[]; isVisible: boolean; seq: number; isBack?: boolean }
 export type Said = Whole | Part | Minute
   | { kind: 'link'; link: Link; status: number } | { kind: 'heard' } | { kind: 'change'; change: Change }
   | { kind: 'store'; topic: string; store: Detail | null; t: number } | { kind: 'unpushed'; topic: string } | { kind: 'pipeline'; pipeline: Pipeline; isWhole: boolean };
@@ -64,6 +64,7 @@ export class Hub {
           }
         }
         this.#turn();
+        if (want.isBack && this.#timer && this.#topics) { this.#tries = 0; this.#close(); void this.#open(); }
       },
       leave: () => { this.#pages.delete(page); this.#turn(); },
     };

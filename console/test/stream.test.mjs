@@ -130,6 +130,9 @@ test('a key that is wanted is said, and asked about again later', timers(async (
   assert.deepEqual(page.said.at(-1), { kind: 'link', link: 'refused', status: 401 });
   await wait(10_000);
   assert.equal(asked.length, 2);
+  page.want({ topics: ['fleet'], isVisible: true, seq: 0, isBack: true });
+  await settle();
+  assert.equal(asked.length, 3);
 }));
 
 test('of two pages that look at stores the one that asked last has its own pushed', timers(async (wait) => {
