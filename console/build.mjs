@@ -14,10 +14,11 @@ const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 
 execFileSync(here + 'node_modules/.bin/tsc', ['--noEmit'], { cwd: here, stdio: 'inherit' });
 
-const bundled = async (entry) => {
+const bundled = async (entry, shared) => {
   const { outputFiles } = await build({
     entryPoints: [entry], absWorkingDir: here, bundle: true, minify: true, write: false, format: 'esm', target: entry.endsWith('.css') ? 'chrome123' : 'es2022', charset: 'utf8', legalComments: 'none',
-    jsx: 'automatic', jsxImportSource: 'preact', define: { 'process.env.NODE_ENV': '"production"' },
+    tsconfigRaw: { compilerOptions: { jsx: 'react', jsxFactory: 'h', jsxFragmentFactory: 'Fragment' } }, inject: entry.endsWith('.tsx') ? ['src/jsx.ts'] : [], define: { 'process.env.NODE_ENV': '"production"', ...(shared && { WORKER: JSON.stringify(shared) }) },
+    plugins: shared ? [{ name: 'shared', setup: (of) => of.onResolve({ filter: /^\.\.?\/(live|stream)$/ }, () => ({ path: './' + shared, external: true })) }] : [],
   });
   return Buffer.from(outputFiles[0].contents);
 };
@@ -28,10 +29,12 @@ const hashed = (name, end, content) => {
   files.set(full, content);
   return full;
 };
-const script = hashed('app', 'js', await bundled('src/main.tsx'));
+// The page names the worker by its hash, so that pages of two releases never share one. It takes what both need from the same file.
+const worker = hashed('worker', 'js', await bundled('src/worker.ts'));
+const script = hashed('app', 'js', await bundled('src/main.tsx', worker));
 const style = hashed('app', 'css', await bundled('src/style.css'));
 const icon = hashed('icon', 'svg', readFileSync(here + 'src/icon.svg'));
-const page = readFileSync(here + 'src/index.html', 'utf8').replace('SCRIPT', script).replace('STYLE', style).replace('ICON', icon);
+const page = readFileSync(here + 'src/index.html', 'utf8').replace('SCRIPT', script).replace('WORKER', worker).replace('STYLE', style).replace('ICON', icon);
 files.set('index.html', Buffer.from(page));
 
 // The header of gzip has no time, and should name no system.
@@ -50,7 +53,7 @@ for (const [name, content] of [...files].sort(([one], [other]) => (one < other ?
   totalBrotli += packed['.br'].length;
   console.log(`${name}: ${content.length} bytes, ${packed['.gz'].length} with gzip, ${packed['.br'].length} with brotli`);
 }
-out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'releases', 'errors', 'lost', 'query'], files: list }, null, 2) + '\n'));
+out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'terminal', 'releases', 'errors', 'lost', 'query'], files: list }, null, 2) + '\n'));
 console.log(`all: ${total} bytes with gzip (at most ${MOST}), ${totalBrotli} with brotli`);
 
 const dist = here + 'dist/';

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 // Serves dist/ as the collector does, with its policy, and asks a running collector for everything under /api.
-// `--made-up` answers the fleet and a rollout from a synthetic fleet; `--stores N` says how large that is.
+// `--made-up` answers what is asked of the fleet, a store, a terminal or a rollout from a synthetic fleet and pushes it; `--stores N` says how large that is,
+// `--rate N` how many of its rows change in a second, and with `--all-rate N` all of them change so many times a second.
 import { createServer, request } from 'node:http';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { madeUp } from './made-up.mjs';
 
 const here = new URL('.', import.meta.url).pathname;
 const option = (name) => { const at = process.argv.indexOf(name); return at < 0 ? undefined : process.argv[at + 1]; };
@@ -11,57 +13,10 @@ const port = Number(option('--port') ?? 8099);
 const isMadeUp = process.argv.includes('--made-up');
 const admin = new URL(process.env.TILLWATCH_ADMIN_URL ?? 'http://127.0.0.1:9090');
 
-export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+export const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types tillwatch";
 const HEADERS = { 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'same-origin', 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Resource-Policy': 'same-origin' };
 
-// --- a fleet that nobody has: the same names and troubles each time, with values that move
-function chance(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-const size = Number(option('--stores') ?? 2000);
-const LIMITS = [['sync_duration_ms', 'sync_p95_ms', 1500, 5000], ['offline_login_duration_ms', 'login_p95_ms', 300, 500], ['lcp_ms', 'lcp_p75_ms', 2500, 4000], ['inp_ms', 'inp_p75_ms', 200, 500], ['pending_transactions', 'pending_max', 800, 1000], ['memory_used_mb', 'memory_p95_mb', 80, Infinity]];
-const began = Date.now();
-function fleet() {
-  const t = Math.floor(Date.now() / 1000) * 1000;
-  const stores = [];
-  const draw = chance(7);
-  const now = chance(Math.floor(t / 1000));
-  for (let i = 1; i <= size; i += 1) {
-    const name = `store-${String(i).padStart(size > 999 ? 4 : 3, '0')}`;
-    const fate = draw();
-    const wave = 0.94 + now() * 0.12;
-    const terminals = 5 + Math.floor(draw() * 10);
-    const isSilent = fate < 0.0025;
-    const isSlow = fate > 0.994;
-    const isUnwell = fate > 0.95 && !isSlow;
-    const isQuiet = fate < 0.006 && !isSilent;
-    const sync = (isSlow ? 5400 + draw() * 4000 : 700 + draw() * 600) * wave;
-    const one = {
-      store_id: name, state: 'fine', why: [], sync_p95_ms: sync, sync_samples: isQuiet ? 7 : 400 + Math.floor(draw() * 900), sync_success: isSlow ? 0.971 + draw() * 0.004 : 0.9932 + draw() * 0.005,
-      login_p95_ms: (190 + draw() * 60) * wave, lcp_p75_ms: (isSlow ? 3100 : isUnwell ? 2600 + draw() * 900 : 1500 + draw() * 800) * wave, inp_p75_ms: (75 + draw() * 60) * wave,
-      pending_max: Math.floor(draw() * 5), memory_p95_mb: 45 + draw() * 28, terminals, reporting: terminals - (fate > 0.9 && draw() < 0.2 ? 1 : 0), silent: 0, last_report: t - Math.floor(now() * 5000), release: draw() < 0.1 ? '2.5.0' : '2.4.1',
-    };
-    if (isSilent) Object.assign(one, { state: 'silent', why: [], sync_p95_ms: null, sync_samples: 0, sync_success: null, login_p95_ms: null, lcp_p75_ms: null, inp_p75_ms: null, pending_max: null, memory_p95_mb: null, reporting: 0, silent: terminals, last_report: began - 60_000 * Math.floor(12 + draw() * 90) });
-    else if (isQuiet) one.state = 'quiet';
-    else {
-      for (const [metric, key, low, high] of LIMITS) if (one[key] > low) one.why.push({ metric, level: one[key] > high ? 'critical' : 'warning', value: one[key], limit: one[key] > high ? high : low });
-      if (one.sync_success < 0.98) one.why.push({ metric: 'sync_success', level: 'warning', value: one.sync_success, limit: 0.98 });
-      one.state = one.why.some(({ level }) => level === 'critical') ? 'critical' : one.why.length ? 'warning' : 'fine';
-    }
-    stores.push(one);
-  }
-  const sum = (key) => stores.reduce((all, one) => all + (one[key] ?? 0), 0);
-  const all = { why: [], sync_p95_ms: 1180, sync_samples: sum('sync_samples'), sync_success: 0.9957, login_p95_ms: 231, lcp_p75_ms: 1930, inp_p75_ms: 92, pending_max: 4, memory_p95_mb: 71.4, terminals: sum('terminals'), reporting: sum('reporting'), silent: sum('silent'), last_report: t, release: '2.4.1' };
-  // A name is a stranger's text, and the page must not mind this one.
-  if (size > 20) stores[12].store_id = `<img src=x onerror=alert(1)>${stores[12].store_id}`;
-  return { t, complete_to: t, stores, all };
-}
+const answered = isMadeUp ? madeUp({ size: Number(option('--stores') ?? 2000), rate: option('--rate') && Number(option('--rate')), allRate: Number(option('--all-rate') ?? 0) }) : null;
 
 function rollout(release) {
   const t = Date.now();
@@ -87,11 +42,11 @@ function rollout(release) {
   };
 }
 
-function json(query, answer, value) {
+function json(query, answer, value, status = 200) {
   const text = JSON.stringify(value);
   const tag = '"' + createHash('sha256').update(text).digest('hex').slice(0, 16) + '"';
   if (query.headers['if-none-match'] === tag) return answer.writeHead(304, { ETag: tag }).end();
-  answer.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ETag: tag }).end(text);
+  answer.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ETag: tag }).end(text);
 }
 
 function pass(query, answer) {
@@ -106,7 +61,7 @@ function pass(query, answer) {
 
 createServer((query, answer) => {
   const { pathname } = new URL(query.url, 'http://localhost');
-  if (isMadeUp && pathname === '/api/v1/fleet') return json(query, answer, fleet());
+  if (answered?.(query, answer, (status, value) => json(query, answer, value, status))) return;
   if (isMadeUp && pathname.startsWith('/api/v1/rollouts/')) return json(query, answer, rollout(decodeURIComponent(pathname.split('/').pop())));
   if (pathname.startsWith('/api/')) return pass(query, answer);
   // Read anew each time, so that a build is seen by reloading.

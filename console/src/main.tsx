@@ -1,12 +1,13 @@
 // The frame around the views, and the keys.
 import { render } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { View } from './address';
-import { go, isDark, isHelpOpen, isLost, lastHeard, nextTheme, nextZone, now, place, set, theme, zone } from './state';
+import { go, isDark, isHelpOpen, isLost, lastHeard, link, nextTheme, nextZone, now, place, set, theme, zone } from './state';
 import { clock, span, zoneName } from './format';
 import { Link } from './ui';
 import { FleetView } from './views/fleet';
 import { StoreView } from './views/store';
+import { TerminalView } from './views/terminal';
 import { ReleasesView } from './views/releases';
 import { ErrorsView } from './views/errors';
 import { LostView } from './views/lost';
@@ -20,15 +21,20 @@ const VIEWS: { view: View; name: string; key: string; icon: string }[] = [
   { view: 'lost', name: 'Lost', key: 'l', icon: 'M2 4h5M9.5 4H14M2 8h2.5M7 8h7M2 12h7M11.5 12H14' },
   { view: 'query', name: 'Query', key: 'q', icon: 'M2 2v12h12M4.5 10.5 7.5 6.5 10 9l4-5' },
 ];
-const SHOWN = { fleet: FleetView, store: StoreView, releases: ReleasesView, errors: ErrorsView, lost: LostView, query: QueryView };
+const SHOWN = { fleet: FleetView, store: StoreView, terminal: TerminalView, releases: ReleasesView, errors: ErrorsView, lost: LostView, query: QueryView };
+
+/** What is not pushed as it changes is not called live. */
+const LINKS: Record<string, string> = { polling: 'Polling', connecting: 'Connecting', refused: 'Refused' };
 
 function App() {
   const { view } = place.value;
   const Shown = SHOWN[view];
-  const name = VIEWS.find((one) => one.view === view)!.name;
+  // The frame is drawn each second, and the view only if something of it has changed.
+  const shown = useMemo(() => <Shown />, [Shown]);
+  const name = VIEWS.find((one) => one.view === view)?.name ?? 'Terminal';
   const local = zoneName(now.value, 'local');
   const shownZone = zone.value === 'utc' ? 'UTC' : local === 'UTC' ? 'local' : local;
-  const subject = view === 'store' ? place.value.params.store_id : '';
+  const subject = view === 'store' ? place.value.params.store_id : view === 'terminal' ? place.value.params.terminal_id : '';
   useEffect(() => { document.title = `${subject ? subject + ' · ' : ''}${name} · tillwatch`; }, [name, subject]);
   return (
     <>
@@ -37,13 +43,13 @@ function App() {
         <Link to="fleet" class="brand"><svg viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d="M1 8.5h3l2-5.5 3.5 10.5 2.200-5H15" /></svg>tillwatch</Link>
         <nav aria-label="Views">
           {VIEWS.map((one) => (
-            <Link key={one.view} to={one.view} aria-current={view === one.view ? 'page' : undefined} title={`g ${one.key}`}>
+            <Link key={one.view} to={one.view} aria-current={view === one.view || (view === 'terminal' && one.view === 'store') ? 'page' : undefined} title={`g ${one.key}`}>
               <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d={one.icon} /></svg><span>{one.name}</span>
             </Link>
           ))}
         </nav>
         <div class="switches">
-          <div class={'live' + (isLost.value ? ' is-lost' : '')}><i aria-hidden="true" />{isLost.value ? 'No answer' : 'Live'}</div>
+          <div class={'live' + (isLost.value ? ' is-lost' : LINKS[link.value] ? ' is-asked' : '')} title={isLost.value ? undefined : link.value === 'polling' ? 'This collector pushes nothing to this page, so it is asked every two seconds.' : undefined}><i aria-hidden="true" />{isLost.value ? 'No answer' : LINKS[link.value] ?? 'Live'}</div>
           <div>
             <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`${shownZone}: times are in ${zone.value === 'utc' ? 'UTC' : 'the zone of the browser'}. Switch the time zone`}>{shownZone}</button>
             <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`${theme.value}: switch between light, dark and that of the system`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>
@@ -53,7 +59,7 @@ function App() {
       </header>
       <main id="main" tabIndex={-1} class={isLost.value ? 'is-lost' : ''}>
         <div role="alert">{isLost.value && <p class="banner">The collector does not answer. What you see is of {clock(lastHeard.value, zone.value, true)}{now.value - lastHeard.value > 60_000 ? `, ${span(now.value - lastHeard.value)} ago` : ''}. This page asks again by itself.</p>}</div>
-        <div class="view" data-theme={isDark.value ? 'dark' : 'light'}><Shown /></div>
+        <div class="view" data-theme={isDark.value ? 'dark' : 'light'}>{shown}</div>
       </main>
       <Help />
     </>
@@ -61,7 +67,7 @@ function App() {
 }
 
 const KEYS: [string, string][] = [
-  ['/', 'Search'], ['j  k', 'Next and previous row'], ['Enter', 'Open the row'], ['Esc', 'Leave a field, or go back to the fleet'],
+  ['/', 'Search'], ['j  k', 'Next and previous row'], ['Enter', 'Open the row'], ['[  ]', 'Store before and after, the worst first'], ['Esc', 'Leave a field, or go back to the fleet'],
   ...VIEWS.map(({ key, name }): [string, string] => [`g ${key}`, name]), ['← →', 'Move the line of a chart that has the focus'], ['z', 'Time zone'], ['t', 'Light or dark'], ['?', 'These keys'],
 ];
 
@@ -118,6 +124,7 @@ addEventListener('keydown', (event) => {
   } else if (event.key === 'Escape') {
     const { view, params } = place.value;
     if (view === 'store') go('fleet');
+    else if (view === 'terminal') go('store', { store_id: params.store_id });
     else if (view === 'errors' && params.fingerprint) set({ fingerprint: '' });
     else on.blur();
   } else return;

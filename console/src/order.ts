@@ -22,10 +22,17 @@ export function worstFirst(one: FleetStore, other: FleetStore): number {
   const rank = RANK[one.state] - RANK[other.state];
   if (rank) return rank;
   if (one.state === 'silent') return (one.last_report ?? 0) - (other.last_report ?? 0) || byName(one.store_id, other.store_id);
-  return distance(other) - distance(one) || byName(one.store_id, other.store_id);
+  return (other.distance ?? distance(other)) - (one.distance ?? distance(one)) || byName(one.store_id, other.store_id);
 }
 
-export type FleetKey = 'store_id' | 'sync_p95_ms' | 'sync_success' | 'login_p95_ms' | 'lcp_p75_ms' | 'inp_p75_ms' | 'pending_max' | 'memory_p95_mb' | 'sync_failing' | 'missing' | 'reporting' | 'last_report';
+/** The same for stores that are in the order of their names: those that are well stay in it. */
+export function worst<T extends FleetStore>(stores: T[]): T[] {
+  const found: T[][] = [[], [], [], [], []];
+  for (const store of stores) found[RANK[store.state]].push(store);
+  return found.flatMap((some, rank) => (rank < RANK.fine ? some.sort(worstFirst) : some));
+}
+
+export type FleetKey = 'store_id' | 'sync_p95_ms' | 'sync_success' | 'login_p95_ms' | 'lcp_p75_ms' | 'inp_p75_ms' | 'network_p75_ms' | 'pending_max' | 'memory_p95_mb' | 'sync_failing' | 'missing' | 'sync_samples' | 'reporting' | 'last_report';
 
 /** By one column; what has no value comes last whichever way it is sorted. */
 export function byColumn(key: FleetKey, isDown: boolean): (one: FleetStore, other: FleetStore) => number {
@@ -39,7 +46,7 @@ export function byColumn(key: FleetKey, isDown: boolean): (one: FleetStore, othe
 }
 
 /** Stores in which every word is found: in the name, the release, or the state. */
-export function find(stores: FleetStore[], text: string): FleetStore[] {
+export function find<T extends FleetStore>(stores: T[], text: string): T[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return stores;
   return stores.filter(({ store_id, release, state }) => {

@@ -3,6 +3,7 @@ import { signal, computed, effect, batch } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { parse, href, type Place, type Params, type View } from './address';
 import type { Zone } from './format';
+import type { Link } from './stream';
 import type { Metric, Metrics } from './types';
 
 // --- the place
@@ -79,6 +80,8 @@ setInterval(() => { if (isVisible.value) now.value = Date.now(); }, 1000);
 // --- the connection
 export const isLost = signal(false);
 export const lastHeard = signal(Date.now());
+/** How what is pushed comes, see stream.ts. */
+export const link = signal<Link>('idle');
 /** Grows when the collector is back, so that views ask again. */
 export const returns = signal(0);
 
@@ -86,7 +89,7 @@ export class Refusal extends Error {
   constructor(readonly status: number, readonly code: string, message: string) { super(message); }
 }
 
-function heard(): void {
+export function heard(): void {
   batch(() => {
     lastHeard.value = Date.now();
     if (isLost.value) { isLost.value = false; returns.value += 1; }
@@ -123,7 +126,8 @@ export async function ask<T>(path: string, signal?: AbortSignal, tag?: string | 
     return { data: JSON.parse(text) as T, tag: response.headers.get('ETag') };
   } catch (error) {
     const isAway = error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');
-    if (isAway) isLost.value = true;
+    // One slow answer does not mean that the collector is away while it pushes.
+    if (isAway && link.value !== 'live') isLost.value = true;
     throw error;
   } finally {
     asking -= 1;
@@ -144,8 +148,8 @@ export interface Answer<T> { data: T | null; path: string; error: Refusal | Erro
 // The last answer to what is asked without parameters, so that whoever comes back to the fleet sees it at once.
 const kept = new Map<string, unknown>();
 
-/** The answer to a question, asked again every `every` ms while the page is visible. What was answered last stays. */
-export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
+/** The answer to a question, asked again every `every` ms while the page is visible, and when `turn` changes. What was answered last stays. */
+export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T> {
   const [answer, setAnswer] = useState<Answer<T>>(() => ({ data: (kept.get(path ?? '') as T) ?? null, path: path ?? '', error: null, isLoading: path !== null }));
   const subject = useRef('');
   const mayAsk = isVisible.value;
@@ -179,7 +183,7 @@ export function useAnswer<T>(path: string | null, every = 0): Answer<T> {
     };
     void once();
     return () => { stop.abort(); clearTimeout(timer); };
-  }, [path, every, mayAsk, times]);
+  }, [path, every, mayAsk, times, turn]);
   return answer;
 }
 
@@ -191,7 +195,7 @@ let isCatalogueAsked = false;
 export function useCatalogue(): Map<string, Metric> {
   const times = returns.value;
   useEffect(() => {
-    if (isCatalogueAsked && catalogue.value.size) return;
+    if (isCatalogueAsked) return;
     isCatalogueAsked = true;
     ask<Metrics>('api/v1/metrics').then((found) => {
       if (found) catalogue.value = new Map(found.data.metrics.map((metric) => [metric.metric, { ...metric, thresholds: limitsOf(metric.thresholds) }]));

@@ -5,12 +5,24 @@ export interface Why { metric: string; level: 'critical' | 'warning'; value: num
 type Maybe = number | null;
 /** What a store and the fleet have in common. What the collector leaves out has no column. */
 export interface FleetValues {
-  why?: Why[]; sync_p95_ms?: Maybe; sync_samples?: Maybe; sync_success?: Maybe; login_p95_ms?: Maybe; lcp_p75_ms?: Maybe; inp_p75_ms?: Maybe;
-  pending_max?: Maybe; memory_p95_mb?: Maybe; sync_failing?: Maybe; missing?: Maybe;
+  why?: Why[]; sync_p95_ms?: Maybe; sync_samples?: Maybe; sync_success?: Maybe; sync_attempts?: Maybe; login_p95_ms?: Maybe; lcp_p75_ms?: Maybe; inp_p75_ms?: Maybe; network_p75_ms?: Maybe;
+  pending_max?: Maybe; memory_p95_mb?: Maybe; sync_failing?: Maybe; missing?: Maybe; lost?: Maybe; late?: Maybe;
   terminals?: Maybe; reporting?: Maybe; silent?: Maybe; silent_terminals?: Maybe; last_report?: Maybe; release?: string | null;
 }
-export interface FleetStore extends FleetValues { store_id: string; state: FleetState; why: Why[] }
-export interface Fleet { t: number; complete_to: number; stores: FleetStore[]; all: FleetValues }
+export interface FleetStore extends FleetValues { store_id: string; state: FleetState; why: Why[]; distance?: number }
+export interface Fleet { seq?: number; t: number; complete_to: number; stores: FleetStore[]; all: FleetValues; sparks?: { minute: number; all: string; stores: Record<string, string> } }
+
+/** Into or out of critical or silent, or a word about a rollout. */
+export type Change = { t: number; kind: 'store'; store_id: string; from: FleetState; to: FleetState; why: Why[] }
+  | { t: number; kind: 'release'; release: string; verdict: string; step_percent: number | null; occasion: string };
+export interface Changes { changes: Change[] }
+export interface LiveTerminal { terminal_id: string; last_seen_ms: number | null; release: string | null; is_reporting: boolean; levels: Record<string, Level>; beats: string }
+export interface Detail {
+  row: FleetStore; terminals: LiveTerminal[]; late: Record<string, number>; batches: { received: number; missing: number; lost: number; explained: number };
+  data_loss_incidents: number; minute: number; beats_since?: number | null;
+}
+export interface PipelinePoint { t: number; batches: number; samples: number; requests: number; refused: number; p50_ms: Maybe; p99_ms: Maybe }
+export interface Pipeline { t: number; started_at: number; version: string; series: Record<string, number>; points: PipelinePoint[] }
 
 export interface Metric {
   metric: string; aliases: string[]; help: string; kind: 'distribution' | 'level' | 'counter'; unit: string;
@@ -18,7 +30,7 @@ export interface Metric {
 }
 export interface Metrics { metrics: Metric[] }
 
-export interface Point { t: number; count: number; sum: number; min: number; max: number; over: number[]; values: Record<string, number> }
+export interface Point { t: number; count: number; sum: number; min: number; max: number; over: number[]; late?: number; values: Record<string, number> }
 export interface Series { points: Point[]; store_id?: string; release?: string; connection?: string; label?: string }
 export interface Percentiles {
   metric: string; unit: string; from: number; to: number; step_s: number | null; complete_to: number; minutes_from?: number;
@@ -26,13 +38,13 @@ export interface Percentiles {
 }
 
 export interface Level { t: number; value: number }
-export interface Sums { metric: string; label?: string; unit: string; count: number; sum: number; max: number; over_low: number; over_high: number }
+export interface Sums { metric: string; label?: string; unit: string; count: number; sum: number; min: number; max: number; last?: number; over_low: number; over_high: number }
 export interface Terminal {
   terminal_id: string; release: string | null; last_seen_ms: number | null; browser: string | null; is_reporting: boolean; state: string;
   clock_skew_ms: number | null; clock_jumps: number; missing_batches: number; lost_batches: number;
   levels: Record<string, Level>; metrics: Sums[];
 }
-export interface Terminals { store_id: string; complete_to: number; terminals_total: number; terminals: Terminal[] }
+export interface Terminals { store_id: string; from?: number; complete_to: number; terminals_total: number; terminals: Terminal[] }
 export interface SilentTerminal {
   terminal_id: string; state: string; since: number | null; missed_ms: number; pending_transactions: number | null;
   last_said: { kind: string; t: number } | null; is_store_silent: boolean;

@@ -1,162 +1,209 @@
-// All stores at a glance, and each of them in a row.
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { go, isDark, isLost, isNarrow, isPhone, now, place, set, useAnswer, useCatalogue } from '../state';
-import { ago, count, exact, figure, grouped, plain, plural, share, span, type Figure } from '../format';
-import { byColumn, find, worstFirst, type FleetKey } from '../order';
+// All stores at a glance, and each of them in a row. What changes four times a second is written into the page directly.
+import type { Signal } from '@preact/signals';
+import type { ComponentChild } from 'preact';
+import { effect, signal, useSignal } from '@preact/signals';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { ahead, changes, fleet, frame, refusedWith, shape, sums, useLive } from '../client';
+import { go, isDark, isLost, isNarrow, isPhone, link, now, place, set, useAnswer, useCatalogue, zone } from '../state';
+import { ago, clock, count, exact, grouped, plain, plural, span, type Figure } from '../format';
+import { byColumn, find, worst, type FleetKey } from '../order';
+import { COLUMNS, has, heardOf, HINTS, levelOf, passed, reason, restsOn, STATES, unitOf, worstWhy, type Column } from '../measures';
+import { SPARK_MINUTES, SPARK_STEPS, STATES as CODES, stepOf, steps, type StoreRow } from '../live';
 import { Heading, Link, Mark, Notice, Num, Search, useWidth, Copy } from '../ui';
-import type { Fleet, FleetState, FleetStore, FleetValues } from '../types';
+import type { Change, Changes, Fleet, FleetState } from '../types';
 
-const POLL_MS = 2_000;
-
-interface Column { key: Exclude<FleetKey, 'store_id'>; title: string; metric: string; words: string; show: (store: FleetValues) => Figure }
-
-const COLUMNS: Column[] = [
-  { key: 'sync_p95_ms', title: 'Sync p95', metric: 'sync_duration_ms', words: 'Sync p95', show: (store) => figure(store.sync_p95_ms, 'ms') },
-  { key: 'sync_success', title: 'Synced', metric: 'sync_success', words: 'Synced', show: (store) => share(store.sync_success) },
-  { key: 'login_p95_ms', title: 'Login p95', metric: 'offline_login_duration_ms', words: 'Offline login p95', show: (store) => figure(store.login_p95_ms, 'ms') },
-  { key: 'lcp_p75_ms', title: 'LCP p75', metric: 'lcp_ms', words: 'LCP p75', show: (store) => figure(store.lcp_p75_ms, 'ms') },
-  { key: 'inp_p75_ms', title: 'INP p75', metric: 'inp_ms', words: 'INP p75', show: (store) => figure(store.inp_p75_ms, 'ms') },
-  { key: 'pending_max', title: 'Queue', metric: 'pending_transactions', words: 'Queue of a till', show: (store) => count(store.pending_max) },
-  { key: 'memory_p95_mb', title: 'Memory', metric: 'memory_used_mb', words: 'Memory of a till', show: (store) => figure(store.memory_p95_mb, 'MB') },
-  { key: 'sync_failing', title: 'Failing', metric: '', words: '', show: (store) => count(store.sync_failing) },
-  { key: 'missing', title: 'Missing', metric: '', words: '', show: (store) => count(store.missing) },
-];
-const HINTS: Record<string, string> = { sync_failing: 'Tills of which a synchronisation failed in the last ten minutes', missing: 'Batches that are missing and may still come', pending_max: 'Transactions that wait in the till with the most of them' };
-const columnOf = (metric: string): Column | undefined => COLUMNS.find((one) => one.metric === metric || one.key === metric);
-const levelOf = ({ why }: FleetValues, column: Column): string | undefined => why?.find(({ metric }) => metric === column.metric || metric === column.key)?.level;
-const has = (values: FleetValues, column: Column): boolean => values[column.key] !== undefined;
-
-/** A metric that has no column, by its own name: "network latency p95". */
-const VITALS = ['lcp_ms', 'inp_ms', 'cls_score'];
-const wordsOf = (metric: string): string => `${metric.replace(/_(ms|mb|bytes|score|ratio|count)$/, '').replaceAll('_', ' ')}${/_(ms|bytes|score)$/.test(metric) ? (VITALS.includes(metric) ? ' p75' : ' p95') : ''}`.replace(/^./, (first) => first.toUpperCase()).replace(/^(Cls|Fcp|Ttfb|Idb)/, (name) => name.toUpperCase());
-const heardOf = (store: FleetValues): string => {
-  const reporting = store.reporting ?? 0;
-  const known = store.terminals ?? reporting + (store.silent ?? 0);
-  return reporting === known ? grouped(known) : `${grouped(reporting)}/${grouped(known)}`;
+const HOUR = 3_600_000;
+const ORDER_MS = 1_500;
+const watched = (query: string) => {
+  const found = matchMedia(query);
+  const is = signal(found.matches);
+  found.addEventListener('change', () => (is.value = found.matches));
+  return is;
 };
+const isWide = watched('(min-width: 1700px)');
+const isTight = watched('(max-width: 1339.98px)');
 
-/** Why a store stands where it stands, in words. */
-function reason(store: FleetStore, time: number): string {
-  if (store.state === 'silent') return store.last_report ? `Silent for ${span(Math.max(0, time - store.last_report))}` : 'Silent, and never heard of';
-  const [first, ...rest] = [...store.why].sort((one, other) => (one.level < other.level ? -1 : one.level > other.level ? 1 : 0));
-  if (!first) return store.state === 'quiet' ? 'Too few samples to judge' : '';
-  const column = columnOf(first.metric);
-  const isShare = column?.key === 'sync_success';
-  const unit = unitOf(column, first.metric);
-  const limit = first.limit == null ? '' : `, limit ${isShare ? plain(share(first.limit)).replace('.0', '') : exact(first.limit, unit)}`;
-  return `${column?.words ?? wordsOf(first.metric)} ${plain(isShare ? share(first.value) : figure(first.value, unit))}${limit}${rest.length ? ` +${rest.length}` : ''}`;
-}
-const unitOf = (column: Column | undefined, metric: string): string => {
-  const name = column?.metric ?? metric;
-  const end = name.slice(name.lastIndexOf('_') + 1);
-  return end === 'mb' ? 'MB' : ['ms', 'bytes', 'score', 'ratio'].includes(end) ? end : 'count';
-};
-
-const STATES: { state: FleetState; word: string }[] = [
-  { state: 'critical', word: 'critical' }, { state: 'silent', word: 'silent' }, { state: 'warning', word: 'warning' }, { state: 'fine', word: 'good' }, { state: 'quiet', word: 'quiet' },
-];
+/** The collector's time; while it does not answer, the time of what it said last. */
+const timeOf = (): number => (isLost.value && fleet.t ? fleet.t : now.value + ahead.value);
 
 export function FleetView() {
-  const answer = useAnswer<Fleet>('api/v1/fleet', POLL_MS);
-  const catalogue = useCatalogue();
-  const { params } = place.value;
-  const fleet = answer.data;
-  const [state, text] = [params.state ?? '', params.find ?? ''];
-  const time = isLost.value && fleet ? fleet.t : now.value;
-
-  const byName = useMemo(() => [...(fleet?.stores ?? [])].sort((one, other) => (one.store_id < other.store_id ? -1 : 1)), [fleet]);
-  const counts = useMemo(() => {
+  useLive('fleet');
+  // What the collector says in place of a stream is said by asking it.
+  const refused = useAnswer<Fleet>(link.value === 'refused' || (link.value === 'polling' && refusedWith.value >= 400) ? 'api/v1/fleet' : null, 10_000);
+  const isKnown = shape.value > 0;
+  const columns = useMemo(() => COLUMNS.filter((column) => has(fleet.all, column)), [shape.value, isKnown]);
+  const [sumColumns, rowColumns] = useMemo(() => [columns.filter(({ isExtra }) => !isExtra), columns.filter(({ isExtra, isFirstToGo }) => (!isExtra || isWide.value) && !(isFirstToGo && isTight.value))], [columns, isWide.value, isTight.value]);
+  const counts = useSignal<Record<string, number>>({});
+  // Within the same frame; the hooks of signals would come one later.
+  useLayoutEffect(() => effect(() => {
+    void frame.value;
     const found: Record<string, number> = {};
-    for (const store of byName) found[store.state] = (found[store.state] ?? 0) + 1;
-    return found;
-  }, [byName]);
-  const kept = useMemo(() => find(byName, text).filter((store) => !state || store.state === state), [byName, text, state]);
-  const choose = (store_id: string): void => go('store', { store_id });
+    for (let i = 0; i < fleet.ids.length; i += 1) { const state = fleet.stateOf(i); found[state] = (found[state] ?? 0) + 1; }
+    if (STATES.some(({ state }) => found[state] !== counts.peek()[state])) counts.value = found;
+  }), []);
+  if (!isKnown) return <><Heading>Fleet</Heading><Notice of={refused.error ? refused : { data: null, path: '', error: null, isLoading: true }} /></>;
+  if (!fleet.ids.length) return <Empty />;
+  return (
+    <>
+      <Head counts={counts} columns={sumColumns} />
+      <Notice of={refused} />
+      <div class="glance">
+        <Mosaic />
+        <Chips counts={counts} />
+        <Happened />
+      </div>
+      <StoreTable columns={rowColumns} />
+    </>
+  );
+}
 
-  if (!fleet) return <><Heading>Fleet</Heading><Notice of={answer} /></>;
-  if (!fleet.stores.length) return <Empty />;
-
-  const trouble = (counts.critical ?? 0) + (counts.silent ?? 0);
-  const { all } = fleet;
-  const columns = COLUMNS.filter((column) => has(fleet.stores[0], column));
-  const sums = columns.filter((column) => has(all, column));
-  const silentTills = all.silent_terminals ?? all.silent ?? 0;
+function Head({ counts, columns }: { counts: Signal<Record<string, number>>; columns: Column[] }) {
+  const catalogue = useCatalogue();
+  const all = sums.value;
+  const began = useRef(all.late ?? null);
+  const trouble = (counts.value.critical ?? 0) + (counts.value.silent ?? 0);
+  const silent = all.silent_terminals ?? all.silent ?? 0;
+  const late = all.late != null && began.current !== null ? all.late - began.current : 0;
   return (
     <>
       <header class="head">
         <div>
           <Heading>{trouble ? <><span class="is-critical">{grouped(trouble)}</span> {trouble === 1 ? 'store is' : 'stores are'} in trouble</> : 'No store is in trouble'}</Heading>
-          <p class="sub">{plural(fleet.stores.length, 'store')} · {grouped(all.reporting ?? 0)}{all.terminals != null && ` of ${grouped(all.terminals)}`} tills heard in 10 min{silentTills > 0 && ` · ${plural(silentTills, 'till')} silent`}</p>
+          <p class="sub">{plural(fleet.ids.length, 'store')} · {grouped(all.reporting ?? 0)}{all.terminals != null && ` of ${grouped(all.terminals)}`} tills heard in 10 min{silent > 0 && ` · ${plural(silent, 'till')} silent`}{fleet.complete_to > 0 && <> · <span title="What was acknowledged before is in these numbers">complete to {clock(fleet.complete_to, zone.value, true)}</span></>}{late > 0 && <> · <span class="is-late">+{plain(count(late))} late while you look</span></>}</p>
         </div>
       </header>
-      <Notice of={answer} />
-      {sums.length > 1 && <dl class="headline">
-        {sums.map((column) => {
+      {columns.length > 1 && <dl class="headline">
+        {columns.map((column) => {
           const limits = catalogue.get(column.metric)?.thresholds ?? [];
-          const limit = column.key === 'sync_success' ? '' : limits.length ? `limit ${exact(limits[0], unitOf(column, column.metric))}` : '';
+          const limit = column.key === 'sync_success' ? (all.sync_attempts ?? all.sync_samples) != null ? `of ${plain(count(all.sync_attempts ?? all.sync_samples))}` : '' : limits.length ? `limit ${exact(limits[0], unitOf(column, column.metric))}` : '';
           return (
             <div key={column.key}>
               <dt title={HINTS[column.key]}>{column.title}</dt>
-              <dd><Num of={column.show(all)} level={levelOf(all, column)} /></dd>
-              <dd class="limit-said">{column.key === 'sync_success' && all.sync_samples != null ? `of ${plain(count(all.sync_samples))}` : limit}</dd>
+              <dd><Num of={column.show(all)} level={levelOf(all, column)} title={restsOn(all, column.key)} /></dd>
+              <dd class="limit-said">{limit}</dd>
             </div>
           );
         })}
       </dl>}
-      <Mosaic stores={byName} isKept={(store) => !state || store.state === state} time={time} onChoose={choose} />
-      <div class="chips" role="group" aria-label="Show only">
-        {STATES.filter((one) => counts[one.state] || one.state === state || one.state === 'critical').map((one) => (
-          <button type="button" key={one.state} aria-pressed={state === one.state} onClick={() => set({ state: state === one.state ? '' : one.state }, true)}>
-            <Mark state={one.state} isSaid={false} /><b>{grouped(counts[one.state] ?? 0)}</b> {one.word}
-          </button>
-        ))}
-      </div>
-      <StoreTable stores={kept} total={fleet.stores.length} all={all} columns={columns} time={time} text={text} state={state} />
     </>
   );
 }
 
+function Chips({ counts }: { counts: Signal<Record<string, number>> }) {
+  const state = place.value.params.state ?? '';
+  return (
+    <div class="chips" role="group" aria-label="Show only">
+      {STATES.filter((one) => counts.value[one.state] || one.state === state || one.state === 'critical').map((one) => (
+        <button type="button" key={one.state} aria-pressed={state === one.state} onClick={() => set({ state: state === one.state ? '' : one.state }, true)}>
+          <Mark state={one.state} isSaid={false} /><b>{grouped(counts.value[one.state] ?? 0)}</b> {one.word}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+// --- what has happened
+
+const NEWEST = 6;
+const VERDICTS: Record<string, string> = { pass: 'go on', fail: 'stop', hold: 'hold', not_judged: 'not judged' };
+const keyOf = (one: Change): string => `${one.t} ${one.kind === 'store' ? one.store_id + one.to : one.release + one.occasion}`;
+
+function Happened() {
+  const asked = useAnswer<Changes>('api/v1/changes?limit=200');
+  const [isAll, setIsAll] = useState(false);
+  const time = timeOf();
+  const pushed = changes.value;
+  const all = useMemo(() => {
+    const known = new Map([...pushed, ...(asked.data?.changes ?? [])].map((one) => [keyOf(one), one]));
+    return [...known.values()].sort((one, other) => other.t - one.t);
+  }, [pushed, asked.data]);
+  const ofHour = all.filter(({ t }) => time - t < HOUR);
+  const shown = isAll ? ofHour : ofHour.slice(0, NEWEST);
+  if (asked.error && !all.length) return null;
+  return (
+    <section class={'happened' + (isAll ? ' is-all' : '')} aria-labelledby="happened">
+      <header><h2 id="happened">Changes</h2>{ofHour.length > NEWEST && <button type="button" class="more" aria-expanded={isAll} onClick={() => setIsAll(!isAll)}>{isAll ? 'only the newest' : `all ${grouped(ofHour.length)} of the last hour`}</button>}</header>
+      {shown.length ? (
+        <ul {...(isAll && { tabIndex: 0, 'aria-label': 'Changes of the last hour' })}>{shown.map((one) => (
+          <li key={keyOf(one)}>
+            <time dateTime={new Date(one.t).toISOString()} title={`${span(Math.max(0, time - one.t))} ago`}>{clock(one.t, zone.value)}</time>
+            {one.kind === 'store' ? <><Mark state={one.to} /><p title={`${one.store_id} ${wordsOf(one)}`}><Link to="store" params={{ store_id: one.store_id }}>{one.store_id}</Link> {wordsOf(one)}</p></>
+              : <><svg class="mark is-step" viewBox="0 0 12 12" width="12" height="12" role="img" aria-label="release"><path d="M6 1v6M3 4.500 6 7.500 9 4.500M1.500 10.500h9" /></svg><p><Link to="releases" params={{ release: one.release }}>{one.release}</Link> {VERDICTS[one.verdict] ?? one.verdict}{one.step_percent != null && ` at ${one.step_percent} %`}</p></>}
+          </li>
+        ))}</ul>
+      ) : <p class="nothing">{asked.isLoading && !asked.data ? '' : 'No store became critical or silent in the last hour, and none came back.'}</p>}
+    </section>
+  );
+}
+
+function wordsOf(one: Change & { kind: 'store' }): string {
+  if (one.to === 'silent') return 'is silent';
+  if (one.to !== 'critical') return one.from === 'silent' ? 'is heard again' : 'is no longer critical';
+  const [first] = worstWhy(one.why);
+  if (!first) return 'is critical';
+  const { what, limit } = passed(first);
+  return `${what.charAt(0).toLowerCase()}${what.slice(1)}${limit && ', ' + limit}`.replace(/^lCP|^iNP/, (name) => name.toUpperCase());
+}
+
 // --- the table: only rows that can be seen are in the page
 
-function StoreTable({ stores, total, all, columns, time, text, state }: { stores: FleetStore[]; total: number; all: FleetValues; columns: Column[]; time: number; text: string; state: string }) {
+function StoreTable({ columns }: { columns: Column[] }) {
   const { params } = place.value;
+  const [state, text] = [params.state ?? '', params.find ?? ''];
   const key = params.sort as FleetKey | undefined;
   const isDown = params.way !== 'up';
   const isSmall = isNarrow.value;
   const height = isSmall ? 64 : 34;
+  const hasSparks = fleet.spark !== '';
   const body = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState<[number, number]>([0, 30]);
   const [focused, setFocused] = useState<string | null>(null);
+  const [turn, setTurn] = useState(0);
   const isHeld = useRef(false);
-  const order = useRef<{ for: string; ids: string[] }>({ for: '', ids: [] });
+  const order = useRef<{ for: string; rows: StoreRow[] }>({ for: '', rows: [] });
 
   // While somebody points at a row or has walked to it, rows do not move away from under them; their numbers go on.
   const sorted = useMemo(() => {
     const subject = `${key} ${isDown} ${text} ${state}`;
-    const known = new Map(stores.map((store) => [store.store_id, store]));
+    const kept = find(fleet.rows, text).filter((row) => !state || row.state === state);
+    let rows: StoreRow[];
     if (isHeld.current && order.current.for === subject) {
-      const held = order.current.ids.flatMap((id) => known.get(id) ?? []);
-      const isIn = new Set(order.current.ids);
-      return [...held, ...stores.filter(({ store_id }) => !isIn.has(store_id))];
-    }
-    const found = [...stores].sort(key ? byColumn(key, isDown) : worstFirst);
-    order.current = { for: subject, ids: found.map(({ store_id }) => store_id) };
-    return found;
-  }, [stores, key, isDown, text, state]);
+      const held = order.current.rows.flatMap(({ store_id }) => fleet.row(store_id) ?? []);
+      const isIn = new Set(held);
+      rows = [...held, ...kept.filter((row) => !isIn.has(row))];
+    } else rows = key ? kept.sort(byColumn(key, isDown)) : worst(kept);
+    const before = order.current.rows;
+    if (rows.length === before.length && rows.every((row, i) => row === before[i])) rows = before;
+    order.current = { for: subject, rows };
+    return rows;
+  }, [shape.value, turn, key, isDown, text, state]);
+  // Together with what else changes in the frame, so that the page is laid out once.
+  useLayoutEffect(() => {
+    let last = 0;
+    return effect(() => {
+      void frame.value;
+      const time = performance.now();
+      if (isHeld.current || time - last < ORDER_MS) return;
+      last = time;
+      setTurn((before) => before + 1);
+    });
+  }, []);
 
   useEffect(() => {
     const look = (): void => {
       if (!body.current) return;
       const { top } = body.current.getBoundingClientRect();
-      const first = Math.max(0, Math.floor(-top / height) - 8);
-      const last = Math.ceil((innerHeight - top) / height) + 8;
+      const first = Math.max(0, Math.floor(-top / height) - 4);
+      const last = Math.ceil((innerHeight - top) / height) + 4;
       setSeen((before) => (before[0] === first && before[1] === last ? before : [first, last]));
     };
     look();
+    const watch = new ResizeObserver(look);
+    watch.observe(document.body);
     addEventListener('scroll', look, { passive: true });
     addEventListener('resize', look);
-    return () => { removeEventListener('scroll', look); removeEventListener('resize', look); };
-  }, [height, sorted.length]);
+    return () => { watch.disconnect(); removeEventListener('scroll', look); removeEventListener('resize', look); };
+  }, [height]);
 
   const sort = (to: FleetKey): void => {
     // The third time takes the order away again.
@@ -171,113 +218,244 @@ function StoreTable({ stores, total, all, columns, time, text, state }: { stores
     </div>
   );
 
-  const rows: [number, FleetStore][] = [];
+  const rows: [number, StoreRow][] = [];
   for (let i = seen[0]; i < Math.min(seen[1], sorted.length); i += 1) rows.push([i, sorted[i]]);
   // The row that has the focus stays, or the keyboard would lose its place.
   const at = focused === null ? -1 : sorted.findIndex(({ store_id }) => store_id === focused);
   if (at >= 0 && at < seen[0]) rows.unshift([at, sorted[at]]);
   if (at >= 0 && at >= seen[1]) rows.push([at, sorted[at]]);
+  // A place in the table shows whatever store comes to stand there; if that is the one it showed, it is not even looked at.
+  const made = useRef(new Map<number, { of: unknown[]; place: ComponentChild }>());
+  const kept: typeof made.current = new Map();
+  for (const [i, row] of rows) {
+    const of = [row, height, columns, hasSparks];
+    const before = made.current.get(i);
+    kept.set(i, before?.of.every((one, n) => one === of[n]) ? before : { of, place: <Row key={i} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} /> });
+  }
+  made.current = kept;
+  // What a number rests on is said once somebody points at it.
+  const explain = (event: Event): void => {
+    const on = event.target as HTMLElement;
+    if (on.classList.contains('why')) on.title = on.textContent!;
+    const cell = on.closest<HTMLElement>('[data-column]');
+    const row = cell?.closest<HTMLElement>('[data-store]');
+    const one = row && fleet.row(row.dataset.store!);
+    if (cell && one) cell.title = restsOn(one, cell.dataset.column!);
+  };
 
   return (
     <section>
       <header class="bar">
-        <h2 id="stores">{key ? 'Stores' : 'Worst first'}{(text || state) && <small> {grouped(sorted.length)} of {grouped(total)}</small>}</h2>
+        <h2 id="stores">{key ? 'Stores' : 'Worst first'}{(text || state) && <small> {grouped(sorted.length)} of {grouped(fleet.ids.length)}</small>}</h2>
         <Search value={text} onInput={(value) => set({ find: value }, true)} hint="Find a store or release" />
       </header>
-      <div class="fleet" role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
-        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => (isHeld.current = focused !== null)}
+      {hasSparks && <Inks />}
+      <div class={'fleet' + (hasSparks ? ' has-sparks' : '')} role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
+        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => (isHeld.current = focused !== null)} onPointerOver={explain}
         onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { isHeld.current = false; setFocused(null); }}>
         <div role="row" class="row is-head" aria-rowindex={1}>
           {header('store_id', 'Store')}
           <div role="columnheader" class="why">Why</div>
+          {hasSparks && <div role="columnheader" class="spark" title="Sync p95 of each minute of the last hour, on one logarithmic scale for all stores"><span class="unseen">Sync p95 of the last hour</span></div>}
           {columns.map(({ key, title }) => header(key, title, 'right'))}
           {header('reporting', 'Tills', 'right')}
           {header('last_report', 'Heard', 'right')}
         </div>
-        {has(all, columns[0]) && <div role="row" class="row is-all" aria-rowindex={2}>
-          <div role="cell" class="name">All stores</div>
-          <div role="cell" class="why">Percentiles of all samples, not of stores</div>
-          {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')}><Num of={column.show(all)} level={levelOf(all, column)} /></div>)}
-          <div role="cell" class="right is-wide">{grouped(all.reporting ?? 0)}</div>
-          <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, time - all.last_report)) : { text: '–', unit: '' }} /></div>
-        </div>}
+        {has(fleet.all, columns[0]) && <AllRow columns={columns} hasSparks={hasSparks} />}
         <div ref={body} role="rowgroup" class="rows" style={{ height: sorted.length * height + 'px' }}>
-          {rows.map(([i, store]) => <StoreRow key={store.store_id} store={store} columns={columns} index={i} top={i * height} time={time} />)}
+          {[...kept.values()].map(({ place }) => place)}
         </div>
-        {!sorted.length && <p class="nothing">No store is like this.</p>}
+        {!sorted.length && <p class="nothing">No store is like this. <button type="button" class="more" onClick={() => set({ state: '', find: '' }, true)}>Show all</button></p>}
       </div>
     </section>
   );
 }
 
-function StoreRow({ store, columns, index, top, time }: { store: FleetStore; columns: Column[]; index: number; top: number; time: number }) {
-  const isSilent = store.state === 'silent';
-  const worst = columns.find((column) => levelOf(store, column) === 'critical') ?? columns.find((column) => levelOf(store, column)) ?? columns[0];
-  const heard = store.last_report ? ago(Math.max(0, time - store.last_report)) : { text: '–', unit: '' };
+function AllRow({ columns, hasSparks }: { columns: Column[]; hasSparks: boolean }) {
+  const all = sums.value;
   return (
-    <div role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }}>
-      <div role="cell" class="name"><Mark state={store.state} /><Link to="store" params={{ store_id: store.store_id }} data-row={store.store_id}>{store.store_id}</Link></div>
-      <div role="cell" class="why">{reason(store, time)}</div>
-      {columns.map((column) => (
-        <div role="cell" key={column.key} class={'right' + (column === worst && !isSilent ? '' : ' is-wide')}><Num of={column.show(store)} level={levelOf(store, column)} /></div>
-      ))}
-      <div role="cell" class="right is-wide"><span class="num">{heardOf(store)}</span></div>
-      <div role="cell" class={'right' + (isSilent ? '' : ' is-wide')}><Num of={heard} level={isSilent ? 'critical' : 'quiet'} /></div>
+    <div role="row" class="row is-all" aria-rowindex={2}>
+      <div role="cell" class="name">All stores</div>
+      <div role="cell" class="why">Percentiles of all samples, last 5 min</div>
+      {hasSparks && <div role="cell" class="spark"><Spark of={fleet.spark} /></div>}
+      {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')}><Num of={column.show(all)} level={levelOf(all, column)} title={restsOn(all, column.key)} /></div>)}
+      <div role="cell" class="right is-wide">{grouped(all.reporting ?? 0)}</div>
+      <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, timeOf() - all.last_report)) : { text: '–', unit: '' }} level="quiet" /></div>
     </div>
+  );
+}
+
+/** One number of a row, written only where it differs. */
+interface Cell { box: HTMLElement; num: HTMLElement; text: Text; unit: Text; said: string }
+const worstOf = (row: StoreRow, columns: Column[]): Column => columns.find((column) => levelOf(row, column) === 'critical') ?? columns.find((column) => levelOf(row, column)) ?? columns[0];
+const NONE: Figure = { text: '–', unit: '' };
+
+function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; columns: Column[]; hasSparks: boolean; index: number; top: number; isSmall: boolean }) {
+  const box = useRef<HTMLDivElement>(null);
+  const [, redraw] = useState(0);
+  const paint = useRef<(isOther?: boolean) => void>(() => {});
+  const shown = useRef({ row, state: row.state });
+  shown.current = { row, state: row.state };
+  useLayoutEffect(() => {
+    const cells = [...box.current!.querySelectorAll<HTMLElement>('.num')].map((num): Cell => {
+      const [text, small, unit] = [new Text(), document.createElement('small'), new Text()];
+      small.append(unit);
+      num.replaceChildren(text, small);
+      return { box: num.parentElement!, num, text, unit, said: '' };
+    });
+    const why = box.current!.querySelector<HTMLElement>('.why')!;
+    const line = box.current!.querySelector('path.spark-line');
+    let [reasonSaid, sparkDrawn] = ['', ''];
+    const put = (cell: Cell, { text, unit }: Figure, level: string, isHidden: boolean): void => {
+      const said = text + unit + level + isHidden;
+      if (cell.said === said) return;
+      cell.said = said;
+      if (cell.text.data !== text) cell.text.data = text;
+      const small = unit && '\u202f' + unit;
+      if (cell.unit.data !== small) cell.unit.data = small;
+      const kind = 'num' + (level && ' is-' + level) + (text === '–' ? ' is-none' : '');
+      if (cell.num.className !== kind) cell.num.className = kind;
+      const place = 'right' + (isHidden ? ' is-wide' : '');
+      if (cell.box.className !== place) cell.box.className = place;
+    };
+    let [stamp, second] = [-1, -1];
+    paint.current = (isOther) => {
+      const time = timeOf();
+      const { row, state } = shown.current;
+      if (isOther) stamp = -1;
+      const isSame = row.stamp === stamp;
+      if (isSame && Math.floor(time / 1000) === second) return;
+      [stamp, second] = [row.stamp, Math.floor(time / 1000)];
+      const isSilent = row.state === 'silent';
+      if (!isSame || isSilent) {
+        const words = reason(row, time);
+        if (words !== reasonSaid) why.textContent = reasonSaid = words;
+      }
+      const { last_report } = row;
+      put(cells[columns.length + 1], last_report ? ago(Math.max(0, time - last_report)) : NONE, isSilent ? 'critical' : 'quiet', !isSilent);
+      if (isSame) return;
+      const chief = isSmall && !isSilent ? worstOf(row, columns) : null;
+      columns.forEach((column, i) => put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== chief));
+      const heard = heardOf(row);
+      put(cells[columns.length], { text: heard, unit: '' }, heard.includes('/') ? 'quiet' : '', true);
+      const { spark } = row;
+      if (line && spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark); }
+      if (row.state !== state) redraw((before) => before + 1);
+    };
+  }, [columns, hasSparks, isSmall]);
+  useLayoutEffect(() => paint.current(true), [row, columns, hasSparks, isSmall]);
+  useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
+  return (
+    <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }} data-store={row.store_id}>
+      <div role="cell" class="name"><Mark state={row.state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
+      <div role="cell" class="why" />
+      {hasSparks && <div role="cell" class="spark"><SparkFrame /></div>}
+      {columns.map(({ key }) => <div role="cell" key={key} data-column={key} class="right"><span class="num" /></div>)}
+      <div role="cell" class="right is-wide"><span class="num" /></div>
+      <div role="cell" class="right is-wide"><span class="num" /></div>
+    </div>
+  );
+}
+
+// --- an hour of sync p95: one scale and one ink for all rows
+
+const [SPARK_WIDTH, SPARK_HEIGHT] = [106, 20];
+const sparkY = (step: number): number => SPARK_HEIGHT - 2 - (step / SPARK_STEPS) * (SPARK_HEIGHT - 4);
+
+function trace(svg: Element, spark: string): void {
+  const pitch = (SPARK_WIDTH - 6) / (SPARK_MINUTES - 1);
+  let d = '';
+  let isOn = false;
+  let end: [number, number] | null = null;
+  steps(spark).forEach((step, i) => {
+    if (step === null) { isOn = false; return; }
+    end = [2 + i * pitch, sparkY(step)];
+    const place = `${end[0].toFixed(1)} ${end[1].toFixed(1)}`;
+    // A minute that stands alone is a dot.
+    d += isOn ? 'L' + place : 'M' + place + 'h.1';
+    isOn = true;
+  });
+  svg.querySelector('.spark-line')!.setAttribute('d', d);
+  const dot = svg.querySelector('.spark-end')!;
+  if (end) { dot.setAttribute('cx', String(end[0])); dot.setAttribute('cy', String(end[1])); }
+  dot.setAttribute('r', end ? '1.7' : '0');
+}
+const SparkFrame = () => (
+  <svg viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`} width={SPARK_WIDTH} height={SPARK_HEIGHT} aria-hidden="true"><use href="#spark-limit" /><path class="spark-line" stroke="url(#spark-ink)" /><circle class="spark-end" fill="url(#spark-ink)" r="0" /></svg>
+);
+function Spark({ of }: { of: string }) {
+  const box = useRef<HTMLSpanElement>(null);
+  useLayoutEffect(() => trace(box.current!.firstElementChild!, of), [of]);
+  return <span ref={box}><SparkFrame /></span>;
+}
+/** The ink changes at the limits, which lie at the same height in all rows. */
+function Inks() {
+  const [low, high] = useCatalogue().get('sync_duration_ms')?.thresholds ?? [];
+  const at = (limit: number | undefined): number => (limit === undefined ? 1 : 1 - sparkY(stepOf(limit)) / SPARK_HEIGHT);
+  return (
+    <svg class="inks" width="0" height="0" aria-hidden="true">
+      <linearGradient id="spark-ink" gradientUnits="userSpaceOnUse" x1="0" y1={SPARK_HEIGHT} x2="0" y2="0">
+        <stop offset="0" class="stop-ink" /><stop offset={at(low)} class="stop-ink" /><stop offset={at(low)} class="stop-warn" /><stop offset={at(high)} class="stop-warn" /><stop offset={at(high)} class="stop-critical" /><stop offset="1" class="stop-critical" />
+      </linearGradient>
+      <path id="spark-limit" d={low === undefined ? '' : `M2 ${sparkY(stepOf(low))}H${SPARK_WIDTH - 4}`} />
+    </svg>
   );
 }
 
 // --- the mosaic: a square a store, by name, so that a store keeps its place
 
 const PITCHES = [26, 22, 18, 15, 12, 10, 8, 7, 6, 5, 4];
+const ASIDE = 8;
 
-function Mosaic({ stores, isKept, time, onChoose }: { stores: FleetStore[]; isKept: (store: FleetStore) => boolean; time: number; onChoose: (store_id: string) => void }) {
+function Mosaic() {
   const [box, width] = useWidth<HTMLDivElement>(700);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const drawn = useRef<{ layout: string; cells: string[] }>({ layout: '', cells: [] });
+  const drawn = useRef<{ layout: string; cells: Int8Array; colours: Colours | null }>({ layout: '', cells: new Int8Array(0), colours: null });
   const [pointed, setPointed] = useState<number | null>(null);
-  const tallest = isPhone.value ? 150 : 172;
-  const pitch = PITCHES.find((one) => Math.ceil(stores.length / Math.floor(width / one)) * one <= tallest) ?? 4;
+  const state = place.value.params.state ?? '';
+  const n = shape.value ? fleet.ids.length : 0;
+  const tallest = isPhone.value ? 150 : Math.max(172, innerHeight / 7);
+  const pitch = PITCHES.find((one) => Math.ceil(n / Math.floor(width / one)) * one <= tallest) ?? 4;
   const columns = Math.max(1, Math.floor(width / pitch));
-  const height = Math.ceil(stores.length / columns) * pitch;
+  const height = Math.ceil(n / columns) * pitch;
 
-  useEffect(() => {
+  const draw = (): void => {
     const place = canvas.current;
     const pen = place?.getContext('2d');
     if (!place || !pen) return;
     const ratio = devicePixelRatio || 1;
-    const layout = `${width} ${height} ${pitch} ${ratio} ${isDark.value}`;
+    const layout = `${width} ${height} ${pitch} ${ratio} ${isDark.value} ${n}`;
     if (drawn.current.layout !== layout) {
-      drawn.current = { layout, cells: [] };
+      drawn.current = { layout, cells: new Int8Array(n).fill(-1), colours: colorsOf(place) };
       place.width = Math.round(width * ratio);
       place.height = Math.round(height * ratio);
     }
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const colours = colorsOf(place);
     const size = pitch - (pitch > 12 ? 4 : pitch > 6 ? 2 : 1);
     const { cells } = drawn.current;
-    // Only squares that changed are drawn: this is called every two seconds.
-    for (let i = 0; i < Math.max(stores.length, cells.length); i += 1) {
-      const store = stores[i];
-      const cell = store ? store.state + (isKept(store) ? '' : ' aside') : '';
+    const colours = drawn.current.colours!;
+    // Only squares that changed are drawn.
+    for (let i = 0; i < n; i += 1) {
+      const is = fleet.stateOf(i);
+      const isKept = !state || is === state;
+      const cell = CODES.indexOf(is) + (isKept ? 0 : ASIDE);
       if (cells[i] === cell) continue;
       cells[i] = cell;
       const [x, y] = [(i % columns) * pitch, Math.floor(i / columns) * pitch];
       pen.clearRect(x, y, pitch, pitch);
-      if (!store) continue;
-      pen.globalAlpha = isKept(store) ? 1 : 0.18;
+      pen.globalAlpha = isKept ? 1 : 0.18;
       pen.beginPath();
-      if (store.state === 'silent') {
+      if (is === 'silent') {
         pen.strokeStyle = colours.silent;
         pen.lineWidth = size > 8 ? 1.6 : 1;
         pen.roundRect(x + 0.5, y + 0.5, size - 1, size - 1, size > 8 ? 3 : 0.5);
         pen.stroke();
         if (size > 8) { pen.beginPath(); pen.moveTo(x + 3, y + size - 3); pen.lineTo(x + size - 3, y + 3); pen.stroke(); }
       } else {
-        pen.fillStyle = colours[store.state];
+        pen.fillStyle = colours[is];
         pen.roundRect(x, y, size, size, size > 8 ? 3 : 0.5);
         pen.fill();
-        if (store.state === 'critical' && size > 12) {
+        if (is === 'critical' && size > 12) {
           pen.fillStyle = colours.mark;
           pen.beginPath();
           pen.moveTo(x + size / 2, y + size * 0.3); pen.lineTo(x + size * 0.72, y + size * 0.7); pen.lineTo(x + size * 0.28, y + size * 0.7);
@@ -286,26 +464,33 @@ function Mosaic({ stores, isKept, time, onChoose }: { stores: FleetStore[]; isKe
       }
       pen.globalAlpha = 1;
     }
-    cells.length = stores.length;
-  });
+  };
+  const latest = useRef(draw);
+  latest.current = draw;
+  useLayoutEffect(draw, [width, height, pitch, n, state, isDark.value]);
+  useLayoutEffect(() => effect(() => { void frame.value; latest.current(); }), []);
 
   const under = (event: PointerEvent | MouseEvent): number | null => {
     const { left, top } = canvas.current!.getBoundingClientRect();
     const i = Math.floor((event.clientY - top) / pitch) * columns + Math.floor((event.clientX - left) / pitch);
-    return event.clientX - left < columns * pitch && stores[i] ? i : null;
+    return event.clientX - left < columns * pitch && fleet.rows[i] ? i : null;
   };
-  const one = pointed === null ? undefined : stores[pointed];
   const [x, y] = pointed === null ? [0, 0] : [(pointed % columns) * pitch, Math.floor(pointed / columns) * pitch];
   return (
     <div ref={box} class="mosaic" style={{ height: height + 'px' }}>
-      <canvas ref={canvas} aria-hidden="true" style={{ width: width + 'px', height: height + 'px' }} class={one ? 'is-pointing' : ''}
+      <canvas ref={canvas} aria-hidden="true" style={{ width: width + 'px', height: height + 'px' }} class={pointed === null ? '' : 'is-pointing'}
         onPointerMove={(event) => setPointed(under(event))} onPointerLeave={() => setPointed(null)}
-        onClick={(event) => { const i = under(event); if (i !== null) onChoose(stores[i].store_id); }} />
-      {one && (
-        <div class={'tip' + (x > width / 2 ? ' is-left' : '')} style={{ left: x + pitch / 2 + 'px', top: y + pitch + 2 + 'px' }} aria-hidden="true">
-          <b><Mark state={one.state} isSaid={false} /> {one.store_id}</b><span class="sub">{reason(one, time) || 'Within its limits'}</span>
-        </div>
-      )}
+        onClick={(event) => { const i = under(event); if (i !== null) go('store', { store_id: fleet.ids[i] }); }} />
+      {pointed !== null && fleet.rows[pointed] && <Pointed row={fleet.rows[pointed]} isLeft={x > width / 2} left={x + pitch / 2} top={y + pitch + 2} />}
+    </div>
+  );
+}
+
+function Pointed({ row, isLeft, left, top }: { row: StoreRow; isLeft: boolean; left: number; top: number }) {
+  void frame.value;
+  return (
+    <div class={'tip' + (isLeft ? ' is-left' : '')} style={{ left: left + 'px', top: top + 'px' }} aria-hidden="true">
+      <b><Mark state={row.state} isSaid={false} /> {row.store_id}</b><span class="sub">{reason(row, timeOf()) || 'Within its limits'}</span>
     </div>
   );
 }
@@ -314,6 +499,7 @@ type Colours = Record<FleetState | 'mark', string>;
 /** A canvas does not know the page's colours by name; an element that has each tells them. */
 function colorsOf(place: HTMLElement): Colours {
   const probe = document.createElement('i');
+  probe.style.setProperty('forced-color-adjust', 'none');
   place.parentElement!.append(probe);
   const colour = (name: string): string => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
   const found = { critical: colour('critical'), warning: colour('warn-cell'), silent: colour('text-2'), fine: colour('cell'), quiet: colour('raised'), mark: colour('bg') };
