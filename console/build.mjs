@@ -50,7 +50,7 @@ for (const [name, content] of [...files].sort(([one], [other]) => (one < other ?
   totalBrotli += packed['.br'].length;
   console.log(`${name}: ${content.length} bytes, ${packed['.gz'].length} with gzip, ${packed['.br'].length} with brotli`);
 }
-out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'releases', 'errors', 'lost', 'query'], files: list }, null, 2) + '\n'));
+out.set('files.json', Buffer.from(JSON.stringify({ views: ['', 'store', 'releases', 'errors', 'lost', 'query', 'pipeline', 'probes', 'settings'], files: list }, null, 2) + '\n'));
 console.log(`all: ${total} bytes with gzip (at most ${MOST}), ${totalBrotli} with brotli`);
 
 const dist = here + 'dist/';

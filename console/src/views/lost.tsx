@@ -59,4 +59,4 @@ export function LostView() {
   );
 }
 
-const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;
+export const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;

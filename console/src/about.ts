@@ -1,0 +1,38 @@
+// What the collector says of itself to anybody, and the session of whoever has signed in.
+import { batch, effect, signal } from '@preact/signals';
+import { arrivals, ask, isKeyWanted, returns } from './state';
+
+export interface About {
+  version: string; started_at: number; auth: 'off' | 'required'; grafana_url: string | null;
+  signed_in: { key: string; scopes: string[]; until: number } | null;
+}
+export const about = signal<About | null>(null);
+effect(() => {
+  void returns.value;
+  ask<About>('api/v1/about').then((found) => { if (found) about.value = found.data; }).catch(() => {});
+});
+
+let signedInAt = 0;
+/** Whether a key is wanted again although one has just been taken: then the browser keeps no cookie. */
+export const isCookieRefused = (): boolean => Date.now() - signedInAt < 5_000;
+
+/** Shows the key once; the collector answers with a cookie that no script can read. Says what is wrong, or nothing. */
+export async function signIn(key: string): Promise<string> {
+  try {
+    const response = await fetch('api/v1/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ key }), cache: 'no-store' });
+    if (!response.ok) {
+      const { error } = await response.json().catch(() => ({})) as { error?: { code?: string; message?: string } };
+      if (response.status === 401) return 'The collector does not know this key, or it was revoked. Copy the whole key, from tw_ to its end.';
+      if (error?.code === 'scope') return 'This key is for something else: it does not have the scope read.';
+      return error?.message ?? `The collector answered ${response.status}.`;
+    }
+  } catch { return 'The collector does not answer. Try again.'; }
+  signedInAt = Date.now();
+  batch(() => { isKeyWanted.value = false; returns.value += 1; arrivals.value += 1; });
+  return '';
+}
+
+/** The page is loaded anew, so that nothing that was answered stays in its memory. */
+export async function signOut(): Promise<void> {
+  try { await fetch('api/v1/session', { method: 'DELETE', cache: 'no-store' }); } finally { location.reload(); }
+}

@@ -1,0 +1,220 @@
+// A batch's way through the collector, stage by stage, and whether all samples are where they should be.
+import { useMemo, useRef } from 'preact/hooks';
+import { place, set, zone } from '../state';
+import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
+import { Chart, type Line } from '../chart';
+import { Choice, Copy, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
+import { Explain } from '../links';
+import { KEPT_MS, usePipeline, type Pipeline, type PipelinePoint } from '../pipeline';
+import { labelled, ledger, shell, total, type SeriesMap } from '../series';
+import { Sum } from './lost';
+
+/** What a rate is taken over, so that it can be read while it moves. */
+const RATE_S = 10;
+
+export function PipelineView() {
+  const answer = usePipeline();
+  const { data } = answer;
+  return (
+    <>
+      <header class="head">
+        <div><Heading>Pipeline</Heading><p class="sub">The way of a batch through the collector, from left to right.{data && ` Version ${data.version}, running since ${moment(data.started_at, zone.value)} (${span(Math.max(0, data.t - data.started_at))}).`}</p></div>
+      </header>
+      <Notice of={answer} />
+      {data && <><Stages of={data} /><Rates points={data.points} until={data.t} /><Samples series={data.series} /><Refusals of={data} /></>}
+      <Tap />
+    </>
+  );
+}
+
+interface Stage { name: string; state?: 'critical' | 'warning'; value: Figure; what: string; used?: number | null; limit?: number | null; unit?: string; of?: string; note: string; runbook: string }
+
+function stagesOf({ series, points }: Pipeline): Stage[] {
+  const one = (name: string, labels?: Record<string, string>): number | null => total(series, 'tillwatch_' + name, labels);
+  const is = (name: string): boolean => one(name) === 1;
+  const bytes = (n: number | null): Figure => figure(n, 'bytes');
+  const last = points.slice(-RATE_S);
+  const minute = points.slice(-60);
+  const sum = (of: PipelinePoint[], key: 'requests' | 'refused'): number => of.reduce((all, point) => all + point[key], 0);
+  const refused = sum(minute, 'refused');
+
+  const diskWait = one('journal_disk_wait_seconds') ?? 0;
+  const queued = one('journal_queue_appends') ?? 0;
+  const lag = one('apply_lag_records') ?? 0;
+  const epochs = one('outbox_epochs') ?? 0;
+  const failures = one('ship_failures') ?? 0;
+  const isUp = is('clickhouse_up');
+  const ahead = one('clock_fleet_ahead_seconds') ?? 0;
+  const tills = one('clock_fleet_terminals') ?? 0;
+  const doubts = one('clock_doubts_total') ?? 0;
+  return [
+    {
+      name: 'Doors', value: count(last.length ? Math.round(sum(last, 'requests') / last.length) : null), what: 'requests a second',
+      used: one('request_in_flight_bytes'), limit: one('request_in_flight_limit_bytes'), unit: 'bytes', of: 'for bodies under way', runbook: 'TillwatchRefusingBatches',
+      note: `${plural(one('connections', { listener: 'ingest' }) ?? 0, 'connection')}, ${plural(one('requests_in_flight') ?? 0, 'request')} under way. ${refused ? `${grouped(refused)} of ${grouped(sum(minute, 'requests'))} were refused in the last minute.` : 'Nothing was refused in the last minute.'}`,
+    },
+    {
+      name: 'Journal', state: is('journal_halted') || is('journal_full') ? 'critical' : diskWait > 5 ? 'warning' : undefined, value: bytes(one('journal_used_bytes')), what: 'on disk',
+      used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
+      note: is('journal_halted') ? 'A write has failed, so nothing is acknowledged until the collector is started again.' : is('journal_full') ? 'It is full: batches are answered 503, and tills keep them.'
+        : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `A batch is on disk before it is answered. ${queued ? `${plural(queued, 'batch', 'batches')} wait for the disk.` : 'Nothing waits for the disk.'}`,
+    },
+    {
+      name: 'Aggregate', value: count(one('ledger_samples', { place: 'open' })), what: 'samples not yet sealed',
+      used: one('apply_queue_groups'), limit: one('apply_queue_limit_groups'), unit: 'count', of: 'groups wait', runbook: 'TillwatchSealsFailing',
+      note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record')} wait, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
+    },
+    {
+      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
+      note: epochs ? `${plural(epochs, 'epoch')} ${epochs === 1 ? 'waits' : 'wait'} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has confirmed everything that was sealed.',
+    },
+    {
+      name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
+      note: isUp ? `It answers. ${failures ? `The last ${failures === 1 ? 'round' : `${failures} rounds`} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer. Nothing is lost: what is sealed waits in the outbox.',
+    },
+    {
+      name: 'Clock', state: is('clock_unsure') ? 'critical' : undefined, value: figure(tills ? Math.abs(ahead) * 1000 : null, 'ms'), what: tills ? `the tills are ${ahead < 0 ? 'behind' : 'ahead'}` : 'no till was heard', runbook: 'TillwatchClockUnsure',
+      note: (is('clock_unsure') ? 'It is not trusted: batches are answered 503 until it is. ' : is('clock_settled') ? 'It is trusted and settled. ' : 'It is trusted but not settled: nothing old is destroyed until it has stood still for ten minutes. ')
+        + (tills ? `The middle of ${plural(tills, 'till')}.` : '') + (doubts ? ` It was doubted ${doubts === 1 ? 'once' : `${grouped(doubts)} times`} since the start.` : ''),
+    },
+  ];
+}
+
+function Stages({ of }: { of: Pipeline }) {
+  return (
+    <ol class="stages" aria-label="Stages">
+      {stagesOf(of).map((one) => {
+        const part = one.limit ? Math.min(1, (one.used ?? 0) / one.limit) : null;
+        return (
+          <li key={one.name} class={'stage' + (one.state ? ' at-' + one.state : '')}>
+            <h2>{one.state && <Mark state={one.state} />}{one.name}</h2>
+            <p class="value"><Num of={one.value} /> <small>{one.what}</small></p>
+            {part === null ? <p class="fill" /> : (
+              <p class="fill"><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect class={part >= 1 ? 'is-full' : ''} width={part * 100} height="4" /></svg>
+                <small>{plain(share(part))} of {plain(figure(one.limit, one.unit!))} {one.of}</small></p>
+            )}
+            <p class="note">{one.note}</p>
+            <Explain runbook={one.runbook} />
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+function Rates({ points, until }: { points: PipelinePoint[]; until: number }) {
+  const to = Math.floor(until / 1000) * 1000;
+  const charts = useMemo(() => {
+    const of = (key: keyof PipelinePoint): [number, number][] => points.filter((point) => point[key] !== null).map((point) => [point.t, point[key]!]);
+    const refused = of('refused');
+    const line = (key: string, label: string, look: Line['look'], data: [number, number][]): Line => ({ key, label, look, points: data });
+    return [
+      { name: 'Requests a second', unit: 'count', lines: [line('requests', 'all', 'ink', of('requests')), ...(refused.some(([, n]) => n) ? [line('refused', 'refused', 2, refused)] : [])] },
+      { name: 'Time to the answer', unit: 'ms', lines: [line('p99', 'p99', 'ink', of('p99_ms')), line('p50', 'p50', 'thin', of('p50_ms'))] },
+      { name: 'Samples a second', unit: 'count', lines: [line('samples', 'all', 'ink', of('samples'))] },
+    ];
+  }, [points]);
+  return (
+    <section>
+      <header class="bar"><h2>The last 15 minutes</h2><span class="sub">A point a second</span></header>
+      <div class="charts">{charts.map(({ name, unit, lines }) => (
+        <section key={name} class="measure" aria-label={name}>
+          <header><h2>{name}</h2><span class="values sub">{lines.map(({ key, label, points: all }) => <span key={key}>{label === 'all' ? '' : label + ' '}<Num of={figure(all[all.length - 1]?.[1], unit)} /> </span>)}</span></header>
+          <Chart name={name} lines={lines} from={to - KEPT_MS} to={to} step={1000} unit={unit} />
+        </section>
+      ))}</div>
+    </section>
+  );
+}
+
+function Samples({ series }: { series: SeriesMap }) {
+  const all = ledger(series);
+  const outcome = (name: string): number => total(series, 'tillwatch_samples_total', { outcome: name }) ?? 0;
+  if (!all) return null;
+  return (
+    <section>
+      <header class="bar"><h2>The ledger of samples</h2><span class="sub">Since the data folder was made</span></header>
+      <div class="ledger" role="group" aria-label="The ledger of samples">
+        <Sum n={all.accepted} word="accepted" /><i>=</i><Sum n={all.open} word="open" /><i>+</i><Sum n={all.outbox} word="in the outbox" /><i>+</i><Sum n={all.confirmed} word="confirmed by ClickHouse" />
+      </div>
+      <p class="statement">{all.isWhole ? <><b>It adds up.</b> Every sample that was accepted is in one of these places.</> : (
+        <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? `accepted are ${grouped(all.accepted)}, but open and sealed are ${grouped(all.open + all.sealed)}` : `sealed are ${grouped(all.sealed)}, but in the outbox and confirmed are ${grouped(all.outbox + all.confirmed)}`}, a difference of {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
+      )} Since the start {grouped(outcome('duplicate'))} came again and were counted once, {grouped(outcome('deferred'))} were put off.</p>
+    </section>
+  );
+}
+
+// --- what was refused
+
+const REFUSALS: { what: string; series: string; runbook: string }[] = [
+  { what: 'request', series: 'requests_refused', runbook: 'TillwatchRefusingBatches' },
+  { what: 'sample', series: 'samples_rejected', runbook: 'TillwatchSamplesRejected' },
+  { what: 'too fast', series: 'rate_limited', runbook: 'TillwatchRateLimiting' },
+  { what: 'place of a store', series: 'share_refusals', runbook: 'TillwatchStoreAtItsShare' },
+  { what: 'batch in conflict', series: 'conflicting_batches', runbook: 'PosStoreBatchesLost' },
+  { what: 'no request', series: 'heads_refused', runbook: '' },
+  { what: 'TLS handshake', series: 'tls_handshakes', runbook: '' },
+  { what: 'admin request', series: 'admin_requests_refused', runbook: '' },
+  { what: 'admin key', series: 'admin_credentials_refused', runbook: '' },
+];
+const WORDS: Record<string, string> = {
+  no_credential: 'no token or key was shown', invalid_token: 'the token is forged, foreign or not valid', token_expired: 'the token is over; the till renews it', token_revoked: 'the token was ended', scope: 'the key is for other things',
+  store_mismatch: 'the token is of another store', terminal_mismatch: 'the token is of another till', origin_not_allowed: 'the page is not in cors_origins', malformed_body: 'the body is not of its format', body_too_large: 'the body is over its limit',
+  incomplete_body: 'the body did not come whole', body_timeout: 'the body came too slowly', rate_limited: 'it posts faster than it may', rows_full: 'the store has made its rows of this hour', busy: 'live data go first', queues_full: 'no place for another queue',
+  storage_full: 'the journal or the disk is full', outbox_full: 'ClickHouse has been away for too long', halted: 'a write has failed', clock_unsure: 'the clock is not trusted', stopping: 'the collector was ending', not_found: 'there is no door at this path',
+  unknown_metric: 'the metric is not in the catalogue', missing_label: 'the metric needs a label', unknown_label: 'the label is none of the metric\'s', invalid_value: 'no number', out_of_range: 'negative, or past the range', too_old: 'older than eight days',
+  in_future: 'over five minutes ahead', no_consent: 'nobody consented, so nothing is kept', seq_jump: 'the number is too far ahead', beyond_dedup_window: 'too old to know whether it came before', host_not_allowed: 'the name is not in admin_hosts', foreign_origin: 'another page asked',
+};
+
+function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
+  // What was there when somebody began to look; a collector that was started again begins anew.
+  const first = useRef({ started_at: 0, values: new Map<string, number>() });
+  const rows = REFUSALS.flatMap((kind) => labelled(series, `tillwatch_${kind.series}_total`)
+    .filter(({ labels, value }) => value > 0 && labels.result !== 'ok')
+    .map(({ labels, value }) => ({ ...kind, reason: labels.code ?? labels.reason ?? labels.what ?? labels.limit ?? labels.result ?? '', where: labels.store_id ?? (labels.listener && labels.listener !== 'ingest' ? labels.listener : ''), value, key: kind.series + JSON.stringify(labels) }))
+    .sort((one, other) => other.value - one.value));
+  if (first.current.started_at !== started_at) first.current = { started_at, values: new Map(rows.map(({ key, value }) => [key, value])) };
+  return (
+    <section>
+      <header class="bar"><h2>Refused</h2><span class="sub">Since the start, by reason</span></header>
+      {rows.length === 0 ? <p class="nothing">Nothing was refused.</p> : (
+        <Scroll label="Refusals"><table>
+          <thead><tr><th>What</th><th>Reason</th><th>In words</th><th class="right">Number</th><th class="right">While you look</th><th><span class="hidden">Explained in</span></th></tr></thead>
+          <tbody>{rows.slice(0, 60).map(({ key, what, reason, where, value, runbook }) => {
+            const more = value - (first.current.values.get(key) ?? 0);
+            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code>{where && <span class="sub"> {where}</span>}</td><td class="sub">{WORDS[reason] ?? ''}</td><td class="right"><Num of={count(value)} /></td><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
+          })}</tbody>
+        </table></Scroll>
+      )}
+    </section>
+  );
+}
+
+// --- the tap
+
+const OUTCOMES = ['accepted', 'duplicate', 'conflicting', 'rejected', 'deferred'];
+const DOORS = ['terminal', 'legacy', 'faro', 'otlp', 'other'];
+const options = (names: string[]) => [{ value: '', text: 'all' }, ...names.map((value) => ({ value, text: value }))];
+
+/** Where a command finds this collector, unless it looks there by itself. */
+export function adminUrl(): string | undefined {
+  const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
+  return base === 'http://127.0.0.1:9090' ? undefined : base;
+}
+
+function Tap() {
+  const { store_id, terminal_id, outcome, door } = place.value.params;
+  const command = shell('tillwatch tap', { store: store_id, terminal: terminal_id, outcome, door, 'admin-url': adminUrl() });
+  return (
+    <section>
+      <header class="bar"><h2>Watch what arrives</h2><span class="sub">In a terminal, line by line: each batch and what became of it</span></header>
+      <div class="fields is-plain">
+        <Field label="Store" value={store_id ?? ''} onTake={(value) => set({ store_id: value }, true)} />
+        <Field label="Till" value={terminal_id ?? ''} onTake={(value) => set({ terminal_id: value }, true)} />
+        <Choice label="What became of it" value={outcome ?? ''} options={options(OUTCOMES)} onChoose={(value) => set({ outcome: value }, true)} />
+        <Choice label="Door" value={door ?? ''} options={options(DOORS)} onChoose={(value) => set({ door: value }, true)} />
+      </div>
+      <div class="code"><pre tabIndex={0} aria-label="Command">{command}</pre><Copy text={() => command}>Copy</Copy></div>
+    </section>
+  );
+}

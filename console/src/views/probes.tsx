@@ -1,0 +1,90 @@
+// What probes found: programs that use the page as a cashier does, so that somebody notices when nobody else is there.
+import { now, place, set, useAnswer, useCatalogue } from '../state';
+import { search } from '../address';
+import { count, exact, figure, plural } from '../format';
+import { Choice, Copy, Heading, Link, Notice, Num, Scroll, Segments } from '../ui';
+import { Explain } from '../links';
+import { adminUrl } from './pipeline';
+import { shell } from '../series';
+import type { Percentiles } from '../types';
+
+const HOUR = 3_600_000;
+const RANGES: Record<string, number> = { '24h': 24, '7d': 168, '30d': 720 };
+/** What the scenarios that are shipped post, with a name for the column. */
+const SHIPPED: [string, string][] = [['offline_login_duration_ms', 'Login offline'], ['sync_100_duration_ms', '100 sales synchronised'], ['reconnect_to_synced_ms', 'Back from offline'], ['memory_used_mb', 'Memory after 1,000 sales']];
+const RUN = `npm ci --prefix probe
+node probe/bin/tillwatch-probe.mjs run probe/scenarios/*.json \\
+  --url https://pos.example.com --store store-017 \\
+  --collector https://rum.example.com --token-file /etc/tillwatch/probe.key \\
+  --metrics 127.0.0.1:9469`;
+
+export function ProbesView() {
+  const { params } = place.value;
+  const catalogue = useCatalogue();
+  const chosen = RANGES[params.range] ? params.range : '24h';
+  const from = Math.floor(now.value / HOUR) * HOUR - RANGES[chosen] * HOUR;
+  const other = catalogue.has(params.metric) ? params.metric : '';
+  const metrics = [...SHIPPED, ...(other ? [[other, other]] : [])];
+  // One more than the shipped ones, so that the number of questions is always the same.
+  const answers = [...SHIPPED.map(([metric]) => metric), other].map((metric) => useAnswer<Percentiles>(metric && catalogue.has(metric)
+    ? 'api/v1/percentiles?' + search({ metric, source: 'synthetic', group_by: 'store_id', order_by: '0.95', q: '0.95', from, limit: 200 }) : null, 60_000)).slice(0, metrics.length);
+  const stores = [...new Set(answers.flatMap(({ data }) => data?.series.map(({ store_id }) => store_id ?? '') ?? []))].sort();
+  const isAnswered = answers.every(({ data, error }) => data || error);
+  const failed = answers.find(({ error }) => error) ?? answers[0];
+  const others = [...catalogue.values()].filter(({ metric, kind }) => kind !== 'counter' && !SHIPPED.some(([one]) => one === metric)).map(({ metric }) => metric).sort();
+  return (
+    <>
+      <header class="head">
+        <div><Heading>Probes</Heading><p class="sub">A probe uses the page of a till by itself, every hour, also at night and before a release. What it finds is kept apart from what people measure.</p></div>
+        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
+      </header>
+      <Notice of={failed} />
+      {isAnswered && stores.length === 0 && !failed.error && <Empty range={chosen} />}
+      {stores.length > 0 && <>
+        <div class="fields"><Choice label="Beside what is shipped" value={other} options={[{ value: '', text: 'nothing' }, ...others.map((value) => ({ value, text: value }))]} onChoose={(metric) => set({ metric })} /></div>
+        <Scroll label="What probes found, by store"><table class="probes">
+          <thead>
+            <tr><th rowSpan={2}>Store</th>{metrics.map(([metric, name]) => { const limits = catalogue.get(metric)?.thresholds ?? []; return <th key={metric} colSpan={2} scope="colgroup" class="right" title={metric}>{name}{limits.length > 0 && <small> limit {exact(limits[0], catalogue.get(metric)!.unit)}</small>}</th>; })}</tr>
+            <tr>{metrics.map(([metric]) => [<th key={metric} class="right">p95</th>, <th key={metric + 'n'} class="right">n</th>])}</tr>
+          </thead>
+          <tbody>{stores.map((store_id) => (
+            <tr key={store_id}>
+              <td class="name"><Link to="query" params={{ metric: other || 'offline_login_duration_ms', source: 'synthetic', store_id, range: chosen }} data-row="">{store_id}</Link></td>
+              {metrics.map(([metric], i) => {
+                const point = answers[i].data?.series.find((one) => one.store_id === store_id)?.points[0];
+                const limits = catalogue.get(metric)?.thresholds ?? [];
+                const value = point?.values['0.95'] ?? null;
+                const level = value === null ? undefined : limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined;
+                return [<td key={metric} class="right"><Num of={figure(value, answers[i].data?.unit ?? '')} level={level} /></td>, <td key={metric + 'n'} class="right"><Num of={count(point?.count)} level="quiet" /></td>];
+              })}
+            </tr>
+          ))}</tbody>
+        </table></Scroll>
+        <p class="said">{plural(stores.length, 'store')} with a probe. Limits are those of the catalogue; a scenario may have stricter ones of its own.</p>
+      </>}
+      {isAnswered && <>
+        <header class="bar"><h2>Whether the scenarios pass</h2></header>
+        <p class="statement">Each probe says so itself, in series that begin with <code>pos_synthetic_</code>. Prometheus reads them, and three alerts watch them:</p>
+        <ul class="plain alerts">
+          <li>The last run of a scenario failed <Explain runbook="PosSyntheticFailing" /></li>
+          <li>Something that it measured is over its limit <Explain runbook="PosSyntheticSlow" /></li>
+          <li>A scenario has not ended for two intervals <Explain runbook="PosSyntheticMissing" /></li>
+        </ul>
+      </>}
+    </>
+  );
+}
+
+function Empty({ range }: { range: string }) {
+  const key = 'tillwatch key new --data-dir DIR --scope post --store store-017 --name probe --to /etc/tillwatch/probe.key';
+  const query = shell('tillwatch query offline_login_duration_ms', { source: 'synthetic', 'group-by': 'store_id', from: range, 'admin-url': adminUrl() });
+  return (
+    <div class="empty">
+      <p><b>No probe has posted in the last {range}.</b> Run one, with the address of your till's page, a store for tests and the address to which tills post:</p>
+      <div class="code"><pre tabIndex={0} aria-label="Commands that run a probe">{RUN}</pre><Copy text={() => RUN}>Copy</Copy></div>
+      <p class="sub">Where the collector asks for credentials, this makes the key:</p>
+      <div class="code"><pre tabIndex={0} aria-label="Command that makes a key">{key}</pre><Copy text={() => key}>Copy</Copy></div>
+      <p class="sub">What probes posted can also be asked for: <code>{query}</code></p>
+    </div>
+  );
+}
