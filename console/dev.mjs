@@ -141,6 +141,12 @@ function probed({ metric, from }) {
   const names = value ? ['store-017', 'store-021', 'lab'].filter((_, i) => i < 2 || metric !== 'memory_used_mb') : [];
   return { metric, unit, from: Number(from), to: Date.now(), step_s: null, complete_to: Date.now(), series_total: names.length, series: names.map((store_id, i) => ({ store_id, points: [{ t: Number(from), count: 24 - i, sum: 0, min: 0, max: value * 2, over: [0, 0], values: { 0.95: value * (1 + i * 0.15) } }] })) };
 }
+function losses() {
+  const t = Date.now();
+  const line = (store_id, terminal_id, state, from_seq, batches, reason = null) => ({ store_id, terminal_id, queue: '6f1b2a52-7c1d-4a53-9f0e-3b1f7d0c9e11', from_seq, to_seq: from_seq === null ? null : from_seq + batches - 1, batches, state, reason, samples: state === 'explained' ? batches * 31 : null, opened_at: t - 5 * 3.6e6, ended_at: state === 'open' ? null : t - 2 * 3.6e6, may_come_until: state === 'open' ? t + 8.7 * 86.4e6 : null });
+  const totals = { numbered: 30_186, received: 30_151, open: 12, lost: 3, explained: 20 };
+  return { from: t - 7 * 86.4e6, to: t, complete_to: t, is_whole: true, days: [], totals, statement: 'Of 30186 batches numbered by terminals, 30151 were received, 12 are missing and may still come, 3 are lost, and 20 were dropped by their terminals, which said so.', losses: [line('store-007', 'till-2', 'open', 1_417, 12), line("store 0'31", '-till', 'lost', 88, 3, 'too_old'), line('store-044', 'till-9', 'explained', null, 20), line('store-018', 'till-1', 'closed', 301, 1)] };
+}
 function session(query, answer) {
   let text = '';
   query.on('data', (piece) => (text += piece)).on('end', () => {
@@ -179,6 +185,7 @@ createServer((query, answer) => {
   if (isMadeUp && pathname === '/api/v1/session') return session(query, answer);
   if (isMadeUp && asksKey && !isSignedIn && pathname.startsWith('/api/')) return answer.writeHead(401, { 'Content-Type': 'application/json' }).end('{"error":{"code":"no_credential","message":"Show a key."}}');
   if (isMadeUp && pathname === '/api/v1/pipeline') return json(query, answer, pipeline());
+  if (isMadeUp && pathname === '/api/v1/losses') return json(query, answer, losses());
   if (isMadeUp && pathname === '/api/v1/settings') return json(query, answer, settings());
   if (isMadeUp && pathname === '/api/v1/percentiles' && searchParams.get('source') === 'synthetic' && searchParams.get('group_by') === 'store_id') return json(query, answer, probed(Object.fromEntries(searchParams)));
   if (pathname.startsWith('/runbooks/')) return answer.writeHead(200, { ...HEADERS, 'Content-Type': 'text/plain; charset=utf-8' }).end(readFileSync(here + '../docs' + pathname.replaceAll('..', '')));

@@ -43,3 +43,9 @@ export function shell(command: string, options: Record<string, string | undefine
   const given = Object.entries(options).filter(([, value]) => value).map(([name, value]) => (value!.startsWith('-') ? word(`--${name}=${value}`) : `--${name} ${word(value!)}`));
   return [command, ...given, ...(names.some((name) => name.startsWith('-')) ? ['--'] : []), ...names.map(word)].join(' ');
 }
+
+/** Where a command finds this collector, unless it looks there by itself. */
+export function adminUrl(): string | undefined {
+  const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
+  return base === 'http://127.0.0.1:9090' ? undefined : base;
+}

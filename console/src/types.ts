@@ -14,7 +14,7 @@ export interface Fleet { t: number; complete_to: number; stores: FleetStore[]; a
 
 export interface Metric {
   metric: string; aliases: string[]; help: string; kind: 'distribution' | 'level' | 'counter'; unit: string;
-  thresholds: number[]; threshold_note: string | null; label: unknown;
+  thresholds: number[]; threshold_note: string | null; label: { key: string; values: string[] } | null;
 }
 export interface Metrics { metrics: Metric[] }
 

@@ -3,6 +3,7 @@ import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, plural } from '../format';
 import { Bars, Field, Heading, Link, Notice, Num, Scroll, Segments, Time, Choice } from '../ui';
+import { Explain } from '../links';
 import type { ErrorDetail, Errors, Part } from '../types';
 
 const HOUR = 3_600_000;
@@ -30,7 +31,7 @@ function List() {
   return (
     <>
       <header class="head">
-        <div><Heading>Errors</Heading><p class="sub">An error is known again by its type and the functions that it came from.</p></div>
+        <div><Heading>Errors</Heading><p class="sub">An error is known again by its type and the functions that it came from. <Explain runbook={params.order_by === 'first_seen' ? 'PosNewError' : 'PosErrorSpike'} store_id={params.store_id} release={params.release} /></p></div>
         <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
       </header>
       <div class="fields">
@@ -73,7 +74,7 @@ function Detail({ fingerprint }: { fingerprint: string }) {
     <>
       <p class="crumbs"><Link to="errors" params={rest}>Errors</Link> / <code>{fingerprint}</code></p>
       <header class="head">
-        <div><Heading>{one?.type || one?.name || 'Error'}</Heading><p class="message">{one?.message || one?.note}</p></div>
+        <div><Heading>{one?.type || one?.name || 'Error'}</Heading><p class="message">{one?.message || one?.note}</p><Explain runbook={one && one.releases.length === 1 ? 'PosNewError' : 'PosErrorSpike'} store_id={params.store_id} release={params.release} /></div>
         <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
       </header>
       <Notice of={answer} />

@@ -6,11 +6,12 @@ import { Chart, type Line } from '../chart';
 import { Choice, Copy, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
 import { Explain } from '../links';
 import { KEPT_MS, usePipeline, type Pipeline, type PipelinePoint } from '../pipeline';
-import { labelled, ledger, shell, total, type SeriesMap } from '../series';
+import { adminUrl, labelled, ledger, shell, total, type SeriesMap } from '../series';
 import { Sum } from './lost';
 
 /** What a rate is taken over, so that it can be read while it moves. */
 const RATE_S = 10;
+const BIN_MS = 5_000;
 
 export function PipelineView() {
   const answer = usePipeline();
@@ -57,16 +58,16 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
       name: 'Journal', state: is('journal_halted') || is('journal_full') ? 'critical' : diskWait > 5 ? 'warning' : undefined, value: bytes(one('journal_used_bytes')), what: 'on disk',
       used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
       note: is('journal_halted') ? 'A write has failed, so nothing is acknowledged until the collector is started again.' : is('journal_full') ? 'It is full: batches are answered 503, and tills keep them.'
-        : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `A batch is on disk before it is answered. ${queued ? `${plural(queued, 'batch', 'batches')} wait for the disk.` : 'Nothing waits for the disk.'}`,
+        : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `A batch is on disk before it is answered. ${queued ? `${plural(queued, 'batch waits', 'batches wait')} for the disk.` : 'Nothing waits for the disk.'}`,
     },
     {
       name: 'Aggregate', value: count(one('ledger_samples', { place: 'open' })), what: 'samples not yet sealed',
       used: one('apply_queue_groups'), limit: one('apply_queue_limit_groups'), unit: 'count', of: 'groups wait', runbook: 'TillwatchSealsFailing',
-      note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record')} wait, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
+      note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record waits', 'records wait')}, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
     },
     {
       name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
-      note: epochs ? `${plural(epochs, 'epoch')} ${epochs === 1 ? 'waits' : 'wait'} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has confirmed everything that was sealed.',
+      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has confirmed everything that was sealed.',
     },
     {
       name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
@@ -103,9 +104,19 @@ function Stages({ of }: { of: Pipeline }) {
 }
 
 function Rates({ points, until }: { points: PipelinePoint[]; until: number }) {
-  const to = Math.floor(until / 1000) * 1000;
+  const to = Math.floor(until / BIN_MS) * BIN_MS;
   const charts = useMemo(() => {
-    const of = (key: keyof PipelinePoint): [number, number][] => points.filter((point) => point[key] !== null).map((point) => [point.t, point[key]!]);
+    const bins = new Map<number, PipelinePoint[]>();
+    for (const point of points) {
+      const t = Math.floor(point.t / BIN_MS) * BIN_MS;
+      if (t + BIN_MS <= to) bins.set(t, [...(bins.get(t) ?? []), point]);
+    }
+    // Percentiles are never averaged: what is shown is the slowest second.
+    const of = (key: keyof PipelinePoint): [number, number][] => [...bins].flatMap(([t, all]): [number, number][] => {
+      const values = all.map((point) => point[key]).filter((value) => value !== null);
+      if (!values.length) return [];
+      return [[t, key.endsWith('_ms') ? Math.max(...values) : values.reduce((sum, value) => sum + value, 0) / values.length]];
+    });
     const refused = of('refused');
     const line = (key: string, label: string, look: Line['look'], data: [number, number][]): Line => ({ key, label, look, points: data });
     return [
@@ -116,11 +127,11 @@ function Rates({ points, until }: { points: PipelinePoint[]; until: number }) {
   }, [points]);
   return (
     <section>
-      <header class="bar"><h2>The last 15 minutes</h2><span class="sub">A point a second</span></header>
+      <header class="bar"><h2>The last 15 minutes</h2><span class="sub">Every 5 s: the mean rate, and the times of the slowest second</span></header>
       <div class="charts">{charts.map(({ name, unit, lines }) => (
         <section key={name} class="measure" aria-label={name}>
           <header><h2>{name}</h2><span class="values sub">{lines.map(({ key, label, points: all }) => <span key={key}>{label === 'all' ? '' : label + ' '}<Num of={figure(all[all.length - 1]?.[1], unit)} /> </span>)}</span></header>
-          <Chart name={name} lines={lines} from={to - KEPT_MS} to={to} step={1000} unit={unit} />
+          <Chart name={name} lines={lines} from={to - KEPT_MS} to={to} step={BIN_MS} unit={unit} />
         </section>
       ))}</div>
     </section>
@@ -195,12 +206,6 @@ function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
 const OUTCOMES = ['accepted', 'duplicate', 'conflicting', 'rejected', 'deferred'];
 const DOORS = ['terminal', 'legacy', 'faro', 'otlp', 'other'];
 const options = (names: string[]) => [{ value: '', text: 'all' }, ...names.map((value) => ({ value, text: value }))];
-
-/** Where a command finds this collector, unless it looks there by itself. */
-export function adminUrl(): string | undefined {
-  const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
-  return base === 'http://127.0.0.1:9090' ? undefined : base;
-}
 
 function Tap() {
   const { store_id, terminal_id, outcome, door } = place.value.params;

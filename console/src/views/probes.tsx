@@ -4,8 +4,7 @@ import { search } from '../address';
 import { count, exact, figure, plural } from '../format';
 import { Choice, Copy, Heading, Link, Notice, Num, Scroll, Segments } from '../ui';
 import { Explain } from '../links';
-import { adminUrl } from './pipeline';
-import { shell } from '../series';
+import { adminUrl, shell } from '../series';
 import type { Percentiles } from '../types';
 
 const HOUR = 3_600_000;
@@ -41,11 +40,11 @@ export function ProbesView() {
       <Notice of={failed} />
       {isAnswered && stores.length === 0 && !failed.error && <Empty range={chosen} />}
       {stores.length > 0 && <>
-        <div class="fields"><Choice label="Beside what is shipped" value={other} options={[{ value: '', text: 'nothing' }, ...others.map((value) => ({ value, text: value }))]} onChoose={(metric) => set({ metric })} /></div>
+        <div class="fields"><Choice label="Another measure" value={other} options={[{ value: '', text: 'none' }, ...others.map((value) => ({ value, text: value }))]} onChoose={(metric) => set({ metric })} /></div>
         <Scroll label="What probes found, by store"><table class="probes">
           <thead>
-            <tr><th rowSpan={2}>Store</th>{metrics.map(([metric, name]) => { const limits = catalogue.get(metric)?.thresholds ?? []; return <th key={metric} colSpan={2} scope="colgroup" class="right" title={metric}>{name}{limits.length > 0 && <small> limit {exact(limits[0], catalogue.get(metric)!.unit)}</small>}</th>; })}</tr>
-            <tr>{metrics.map(([metric]) => [<th key={metric} class="right">p95</th>, <th key={metric + 'n'} class="right">n</th>])}</tr>
+            <tr><th rowSpan={2}>Store</th>{metrics.map(([metric, name]) => { const limits = catalogue.get(metric)?.thresholds ?? []; return <th key={metric} colSpan={2} scope="colgroup" class="right" title={metric}>{name}{limits.length > 0 && <small> · limit {exact(limits[0], catalogue.get(metric)!.unit)}</small>}</th>; })}</tr>
+            <tr>{metrics.map(([metric]) => [<th key={metric} class="right">p95</th>, <th key={metric + 'n'} class="right">Count</th>])}</tr>
           </thead>
           <tbody>{stores.map((store_id) => (
             <tr key={store_id}>

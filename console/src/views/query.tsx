@@ -2,16 +2,21 @@
 import { useMemo, useState } from 'preact/hooks';
 import { now, place, set, useAnswer, useCatalogue, zone } from '../state';
 import { milliseconds, range, search, stepFor } from '../address';
-import { count, exact, figure, grouped, moment, plural, quantile, share, zoneName } from '../format';
+import { count, exact, figure, grouped, moment, offset, plural, quantile, share, shifted, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
 import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
 
 const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'];
 const QUANTILES = ['0.5', '0.75', '0.95', '0.99'];
 const STEPS = ['1m', '5m', '15m', '1h', '6h', '1d'];
 const GROUPS = [{ value: '', text: 'nothing' }, { value: 'store_id', text: 'store' }, { value: 'release', text: 'release' }, { value: 'connection', text: 'connection' }, { value: 'label', text: 'label' }];
+const ORDERS: Record<string, string> = { count: 'most samples', sum: 'greatest sum', max: 'greatest value', over: 'most over the limit' };
+const LIMITS = ['6', '20', '50', '100'];
+const CONNECTIONS = ['online', 'offline', 'slow', 'metered', 'offline_sync', 'unknown'];
+const anyOf = (values: string[]) => [{ value: '', text: 'all' }, ...values.map((value) => ({ value, text: value }))];
 const COLOURS = 6;
 const MOST_POINTS = 11_000;
 
@@ -40,9 +45,12 @@ export function QueryView() {
   const points = Math.ceil((when.to - start) / each) + 1;
   const most = Math.max(1, Math.min(200, Math.floor(MOST_POINTS / points)));
 
+  const orders = isCounter ? ['sum', 'count', 'max'] : [...qs, 'count', 'max', 'over'];
+  const order = orders.includes(params.order_by) ? params.order_by : isCounter ? 'sum' : plotted;
+
   const asked = {
     metric, from: start, to: when.to, q: isCounter ? undefined : qs.join(','), group_by: group, store_id: params.store_id, release: params.release, connection: params.connection, label: params.label, source: params.source,
-    ...(group ? { order_by: isCounter ? 'sum' : plotted, limit: most } : {}),
+    ...(group ? { order_by: order, limit: Math.min(most, Number(params.limit) || most) } : {}),
   };
   const isReady = catalogue.size > 0;
   const plot = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search({ ...asked, step }) : null);
@@ -112,13 +120,19 @@ export function QueryView() {
         <div class="field is-range"><span>Range</span><Segments label="Range" options={RANGES.map((value) => ({ value, text: value }))} chosen={when.isFixed ? [] : [when.name]} onChoose={(value) => set({ range: value, from: '', to: '', step: '' })} /></div>
         <Choice label="Step" value={params.step ?? ''} options={[{ value: '', text: `auto (${auto})` }, ...STEPS.filter((one) => length / milliseconds(one)! <= 2000 && milliseconds(one)! <= length).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ step: value }, true)} />
         <Choice label="Split by" value={group} options={GROUPS.filter(({ value }) => value !== 'label' || known?.label != null || group === 'label')} onChoose={(value) => set({ group_by: value })} />
+        {group && <Choice label="First" value={order} options={orders.map((value) => ({ value, text: ORDERS[value] ?? `highest ${quantile(value)}` }))} onChoose={(value) => set({ order_by: value }, true)} />}
+        {group && <Choice label="At most" value={params.limit ?? ''} options={[{ value: '', text: String(most) }, ...LIMITS.filter((value) => Number(value) < most).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ limit: value }, true)} />}
         <Field label="Store" value={params.store_id ?? ''} onTake={(value) => set({ store_id: value })} list="stores" />
         <Field label="Release" value={params.release ?? ''} onTake={(value) => set({ release: value })} />
+        <Choice label="Connection" value={params.connection ?? ''} options={anyOf(CONNECTIONS)} onChoose={(value) => set({ connection: value })} />
+        {known?.label != null && <Choice label={known.label.key} value={params.label ?? ''} options={anyOf(known.label.values)} onChoose={(value) => set({ label: value })} />}
+        <Choice label="Measured by" value={params.source ?? ''} options={[{ value: '', text: 'people' }, { value: 'synthetic', text: 'probes' }, { value: 'all', text: 'both' }]} onChoose={(value) => set({ source: value })} />
+        {when.isFixed && <><Moment label="From" value={when.from} onTake={(from) => set({ from: String(Math.min(from, when.to - 60_000)) })} /><Moment label="To" value={when.to} onTake={(to) => set({ to: String(Math.max(to, when.from + 60_000)) })} /></>}
         <StoreNames />
       </div>
       <Notice of={error} />
       <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
-        <header><code>{metric}</code> <span class="sub">{known?.help}</span></header>
+        <header><code>{metric}</code> <span class="sub">{known?.help}</span> <Explain metric={known?.metric} scope={params.store_id || group === 'store_id' ? 'store' : params.release || group === 'release' ? 'release' : 'fleet'} store_id={params.store_id} release={params.release} /></header>
         <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
           onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
         <footer>
@@ -153,6 +167,16 @@ export function QueryView() {
       )}
     </>
   );
+}
+
+/** A time in the zone of the page, for whoever cannot draw a range with the pointer. */
+function Moment({ label, value, onTake }: { label: string; value: number; onTake: (t: number) => void }) {
+  const take = (event: { currentTarget: HTMLInputElement }): void => {
+    const t = Date.parse(event.currentTarget.value + 'Z');
+    // The offset is that of the time meant, but for the hour in which the clocks change.
+    if (t > 0) onTake(t - offset(t - offset(t, zone.value) * 60_000, zone.value) * 60_000);
+  };
+  return <label class="field"><span>{label}</span><input class="is-moment" type="datetime-local" value={shifted(value, zone.value).toISOString().slice(0, 16)} onChange={take} /></label>;
 }
 
 /** What was not counted did not happen: a counter is 0 where it has no point. */

@@ -6,6 +6,7 @@ import { Heading, Notice, Scroll, Search, Segments } from '../ui';
 interface Setting { name: string; variable: string; value: string | null; default: string | null; source: 'default' | 'given'; is_reloadable: boolean; help: string }
 interface Settings { settings: Setting[]; file: string | null }
 
+const said = (value: string | null): string => (value === null ? 'not set' : value || 'empty');
 const differs = (one: Setting): boolean => one.value !== one.default;
 
 export function SettingsView() {
@@ -31,13 +32,13 @@ export function SettingsView() {
         <p class="hidden" role="status">{plural(shown.length, 'setting')}</p>
         {shown.length === 0 ? <p class="nothing">{words.length ? 'No setting has these words.' : 'Every setting has its default.'}</p> : (
           <Scroll label="Settings"><table class="settings">
-            <thead><tr><th>Setting</th><th>In force</th><th>Default</th><th>Set by</th><th>Changes with</th><th>What it does</th></tr></thead>
+            <thead><tr><th>Setting</th><th>In force</th><th>Default</th><th>Source</th><th>Changes with</th><th>What it does</th></tr></thead>
             <tbody>{shown.map((one) => (
               <tr key={one.name} tabIndex={-1} data-row="">
                 <th scope="row"><code>{one.name}</code><small>{one.variable}</small></th>
-                <td class={differs(one) ? 'is-set' : 'is-quiet'}>{one.value ?? 'not set'}</td>
-                <td class={differs(one) ? '' : 'is-quiet'}>{one.default ?? 'not set'}</td>
-                <td class={one.source === 'given' ? '' : 'is-quiet'}>{one.source === 'given' ? 'somebody' : 'default'}</td>
+                <td class={differs(one) ? 'is-set' : 'is-quiet'}>{said(one.value)}</td>
+                <td class={differs(one) ? '' : 'is-quiet'}>{said(one.default)}</td>
+                <td class={one.source === 'given' ? '' : 'is-quiet'}>{one.source}</td>
                 <td class="is-quiet">{one.is_reloadable ? 'SIGHUP' : 'a restart'}</td>
                 <td class="sub help">{one.help}</td>
               </tr>
