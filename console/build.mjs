@@ -17,7 +17,7 @@ execFileSync(here + 'node_modules/.bin/tsc', ['--noEmit'], { cwd: here, stdio: '
 const bundled = async (entry) => {
   const { outputFiles } = await build({
     entryPoints: [entry], absWorkingDir: here, bundle: true, minify: true, write: false, format: 'esm', target: entry.endsWith('.css') ? 'chrome123' : 'es2022', charset: 'utf8', legalComments: 'none',
-    jsx: 'automatic', jsxImportSource: 'preact', define: { 'process.env.NODE_ENV': '"production"' },
+    tsconfigRaw: { compilerOptions: { jsx: 'react', jsxFactory: 'h', jsxFragmentFactory: 'Fragment' } }, inject: entry.endsWith('.css') ? [] : ['src/jsx.ts'], define: { 'process.env.NODE_ENV': '"production"' },
   });
   return Buffer.from(outputFiles[0].contents);
 };

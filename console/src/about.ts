@@ -22,8 +22,8 @@ export async function signIn(key: string): Promise<string> {
     const response = await fetch('api/v1/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ key }), cache: 'no-store' });
     if (!response.ok) {
       const { error } = await response.json().catch(() => ({})) as { error?: { code?: string; message?: string } };
-      if (response.status === 401) return 'The collector does not know this key, or it was revoked. Copy the whole key, from tw_ to its end.';
-      if (error?.code === 'scope') return 'This key is for something else: it does not have the scope read.';
+      if (response.status === 401) return 'No such key: it is not whole, or it was revoked.';
+      if (error?.code === 'scope') return 'This key does not have the scope read.';
       return error?.message ?? `The collector answered ${response.status}.`;
     }
   } catch { return 'The collector does not answer. Try again.'; }

@@ -91,6 +91,9 @@ export function Copy({ text, children }: { text: () => string; children: Compone
   return <button type="button" class="button" onClick={copy}><span aria-live="polite">{said || children}</span></button>;
 }
 
+/** What is pasted into a shell. */
+export const Command = ({ text }: { text: string }) => <div class="code"><pre tabIndex={0} aria-label="Command">{text}</pre><Copy text={() => text}>Copy</Copy></div>;
+
 export function save(name: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }));
   const link = document.createElement('a');

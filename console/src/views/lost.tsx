@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { place, set, useAnswer, now } from '../state';
 import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
-import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field, Copy } from '../ui';
+import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field, Command } from '../ui';
 import { Explain } from '../links';
 import { adminUrl, shell } from '../series';
 import type { Loss, Losses } from '../types';
@@ -71,7 +71,7 @@ export function LostView() {
 /** The collector says what became of a batch, sample by sample while its journal has it. */
 function How({ of: { store_id, terminal_id, queue, from_seq, batches } }: { of: Loss }) {
   const command = shell('tillwatch explain', { 'admin-url': adminUrl() }, [store_id, terminal_id, queue!, String(from_seq)]);
-  return <div class="how" aria-live="polite"><p class="sub">What became of {batches > 1 ? `the first of these ${grouped(batches)} batches` : 'this batch'}, in a terminal: <Explain metric="lost" store_id={store_id} terminal_id={terminal_id} /></p><div class="code"><pre tabIndex={0} aria-label="Command">{command}</pre><Copy text={() => command}>Copy</Copy></div></div>;
+  return <div class="how" aria-live="polite"><p class="sub">What became of {batches > 1 ? `the first of these ${grouped(batches)} batches` : 'this batch'}, in a terminal: <Explain metric="lost" store_id={store_id} terminal_id={terminal_id} /></p><Command text={command} /></div>;
 }
 
 export const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;

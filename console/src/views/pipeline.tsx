@@ -3,7 +3,7 @@ import { useMemo, useRef } from 'preact/hooks';
 import { place, set, zone } from '../state';
 import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
 import { Chart, type Line } from '../chart';
-import { Choice, Copy, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
+import { Choice, Command, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
 import { Explain } from '../links';
 import { KEPT_MS, usePipeline, type Pipeline, type PipelinePoint } from '../pipeline';
 import { adminUrl, labelled, ledger, shell, total, type SeriesMap } from '../series';
@@ -19,7 +19,7 @@ export function PipelineView() {
   return (
     <>
       <header class="head">
-        <div><Heading>Pipeline</Heading><p class="sub">The way of a batch through the collector, from left to right.{data && ` Version ${data.version}, running since ${moment(data.started_at, zone.value)} (${span(Math.max(0, data.t - data.started_at))}).`}</p></div>
+        <div><Heading>Pipeline</Heading><p class="sub">The way of a batch, stage by stage.{data && ` Version ${data.version}, running since ${moment(data.started_at, zone.value)} (${span(Math.max(0, data.t - data.started_at))}).`}</p></div>
       </header>
       <Notice of={answer} />
       {data && <><Stages of={data} /><Rates points={data.points} until={data.t} /><Samples series={data.series} /><Refusals of={data} /></>}
@@ -52,13 +52,13 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
     {
       name: 'Doors', value: count(last.length ? Math.round(sum(last, 'requests') / last.length) : null), what: 'requests a second',
       used: one('request_in_flight_bytes'), limit: one('request_in_flight_limit_bytes'), unit: 'bytes', of: 'for bodies under way', runbook: 'TillwatchRefusingBatches',
-      note: `${plural(one('connections', { listener: 'ingest' }) ?? 0, 'connection')}, ${plural(one('requests_in_flight') ?? 0, 'request')} under way. ${refused ? `${grouped(refused)} of ${grouped(sum(minute, 'requests'))} were refused in the last minute.` : 'Nothing was refused in the last minute.'}`,
+      note: `${plural(one('connections', { listener: 'ingest' }) ?? 0, 'connection')}, ${plural(one('requests_in_flight') ?? 0, 'request')} under way. ${grouped(refused)} of ${grouped(sum(minute, 'requests'))} were refused in the last minute.`,
     },
     {
       name: 'Journal', state: is('journal_halted') || is('journal_full') ? 'critical' : diskWait > 5 ? 'warning' : undefined, value: bytes(one('journal_used_bytes')), what: 'on disk',
       used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
-      note: is('journal_halted') ? 'A write has failed, so nothing is acknowledged until the collector is started again.' : is('journal_full') ? 'It is full: batches are answered 503, and tills keep them.'
-        : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `A batch is on disk before it is answered. ${queued ? `${plural(queued, 'batch waits', 'batches wait')} for the disk.` : 'Nothing waits for the disk.'}`,
+      note: is('journal_halted') ? 'A write has failed: nothing is acknowledged until the next start.' : is('journal_full') ? 'Full: tills keep their batches.'
+        : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `${queued ? `${plural(queued, 'batch waits', 'batches wait')} for the disk.` : 'All that was acknowledged is on disk.'}`,
     },
     {
       name: 'Aggregate', value: count(one('ledger_samples', { place: 'open' })), what: 'samples not yet sealed',
@@ -67,16 +67,16 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
     },
     {
       name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
-      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has confirmed everything that was sealed.',
+      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has everything that was sealed.',
     },
     {
       name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
-      note: isUp ? `It answers. ${failures ? `The last ${failures === 1 ? 'round' : `${failures} rounds`} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer. Nothing is lost: what is sealed waits in the outbox.',
+      note: isUp ? `It answers. ${failures ? `The last ${failures === 1 ? 'round' : `${failures} rounds`} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer; the outbox keeps what is sealed.',
     },
     {
       name: 'Clock', state: is('clock_unsure') ? 'critical' : undefined, value: figure(tills ? Math.abs(ahead) * 1000 : null, 'ms'), what: tills ? `the tills are ${ahead < 0 ? 'behind' : 'ahead'}` : 'no till was heard', runbook: 'TillwatchClockUnsure',
-      note: (is('clock_unsure') ? 'It is not trusted: batches are answered 503 until it is. ' : is('clock_settled') ? 'It is trusted and settled. ' : 'It is trusted but not settled: nothing old is destroyed until it has stood still for ten minutes. ')
-        + (tills ? `The middle of ${plural(tills, 'till')}.` : '') + (doubts ? ` It was doubted ${doubts === 1 ? 'once' : `${grouped(doubts)} times`} since the start.` : ''),
+      note: (is('clock_unsure') ? 'Not trusted: tills keep their batches. ' : is('clock_settled') ? 'Trusted and settled. ' : 'Trusted, not settled: nothing old is destroyed yet. ')
+        + (tills ? `Median of ${plural(tills, 'till')}. ` : '') + (doubts ? `${plural(doubts, 'doubt')} since the start.` : ''),
     },
   ];
 }
@@ -148,9 +148,9 @@ function Samples({ series }: { series: SeriesMap }) {
       <div class="ledger" role="group" aria-label="The ledger of samples">
         <Sum n={all.accepted} word="accepted" /><i>=</i><Sum n={all.open} word="open" /><i>+</i><Sum n={all.outbox} word="in the outbox" /><i>+</i><Sum n={all.confirmed} word="confirmed by ClickHouse" />
       </div>
-      <p class="statement">{all.isWhole ? <><b>It adds up.</b> Every sample that was accepted is in one of these places.</> : (
-        <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? `accepted are ${grouped(all.accepted)}, but open and sealed are ${grouped(all.open + all.sealed)}` : `sealed are ${grouped(all.sealed)}, but in the outbox and confirmed are ${grouped(all.outbox + all.confirmed)}`}, a difference of {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
-      )} Since the start {grouped(outcome('duplicate'))} came again and were counted once, {grouped(outcome('deferred'))} were put off.</p>
+      <p class="statement">{all.isWhole ? <><b>It adds up.</b></> : (
+        <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? 'accepted' : 'sealed'} {all.accepted - all.open - all.sealed ? 'is not open + sealed' : 'is not outbox + confirmed'}, by {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
+      )} Since the start {grouped(outcome('duplicate'))} came again and were counted once.</p>
     </section>
   );
 }
@@ -168,13 +168,10 @@ const REFUSALS: { what: string; series: string; runbook: string }[] = [
   { what: 'admin request', series: 'admin_requests_refused', runbook: '' },
   { what: 'admin key', series: 'admin_credentials_refused', runbook: '' },
 ];
+/** What the code itself does not say. */
 const WORDS: Record<string, string> = {
-  no_credential: 'no token or key was shown', invalid_token: 'the token is forged, foreign or not valid', token_expired: 'the token is over; the till renews it', token_revoked: 'the token was ended', scope: 'the key is for other things',
-  store_mismatch: 'the token is of another store', terminal_mismatch: 'the token is of another till', origin_not_allowed: 'the page is not in cors_origins', malformed_body: 'the body is not of its format', body_too_large: 'the body is over its limit',
-  incomplete_body: 'the body did not come whole', body_timeout: 'the body came too slowly', rate_limited: 'it posts faster than it may', rows_full: 'the store has made its rows of this hour', busy: 'live data go first', queues_full: 'no place for another queue',
-  storage_full: 'the journal or the disk is full', outbox_full: 'ClickHouse has been away for too long', halted: 'a write has failed', clock_unsure: 'the clock is not trusted', stopping: 'the collector was ending', not_found: 'there is no door at this path',
-  unknown_metric: 'the metric is not in the catalogue', missing_label: 'the metric needs a label', unknown_label: 'the label is none of the metric\'s', invalid_value: 'no number', out_of_range: 'negative, or past the range', too_old: 'older than eight days',
-  in_future: 'over five minutes ahead', no_consent: 'nobody consented, so nothing is kept', seq_jump: 'the number is too far ahead', beyond_dedup_window: 'too old to know whether it came before', host_not_allowed: 'the name is not in admin_hosts', foreign_origin: 'another page asked',
+  token_expired: 'the till renews it', origin_not_allowed: 'the page is not in cors_origins', rows_full: 'of this hour', busy: 'live data go first', storage_full: 'the journal or the disk is full', outbox_full: 'ClickHouse was away for too long',
+  halted: 'a write has failed', stopping: 'the collector was ending', unknown_metric: 'not in the catalogue', too_old: 'over eight days', in_future: 'over five minutes', no_consent: 'so nothing is kept',
 };
 
 function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
@@ -190,10 +187,10 @@ function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
       <header class="bar"><h2>Refused</h2><span class="sub">Since the start, by reason</span></header>
       {rows.length === 0 ? <p class="nothing">Nothing was refused.</p> : (
         <Scroll label="Refusals"><table>
-          <thead><tr><th>What</th><th>Reason</th><th>In words</th><th class="right">Number</th><th class="right">While you look</th><th><span class="hidden">Explained in</span></th></tr></thead>
+          <thead><tr><th>What</th><th>Reason</th><th class="right">Number</th><th class="right">While you look</th><th><span class="hidden">Explained in</span></th></tr></thead>
           <tbody>{rows.slice(0, 60).map(({ key, what, reason, where, value, runbook }) => {
             const more = value - (first.current.values.get(key) ?? 0);
-            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code>{where && <span class="sub"> {where}</span>}</td><td class="sub">{WORDS[reason] ?? ''}</td><td class="right"><Num of={count(value)} /></td><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
+            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code><span class="sub"> {where || WORDS[reason]}</span></td><td class="right"><Num of={count(value)} /></td><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
           })}</tbody>
         </table></Scroll>
       )}
@@ -212,14 +209,14 @@ function Tap() {
   const command = shell('tillwatch tap', { store: store_id, terminal: terminal_id, outcome, door, 'admin-url': adminUrl() });
   return (
     <section>
-      <header class="bar"><h2>Watch what arrives</h2><span class="sub">In a terminal, line by line: each batch and what became of it</span></header>
+      <header class="bar"><h2>Watch what arrives</h2><span class="sub">Each batch and what became of it, in a terminal</span></header>
       <div class="fields is-plain">
         <Field label="Store" value={store_id ?? ''} onTake={(value) => set({ store_id: value }, true)} />
         <Field label="Till" value={terminal_id ?? ''} onTake={(value) => set({ terminal_id: value }, true)} />
         <Choice label="What became of it" value={outcome ?? ''} options={options(OUTCOMES)} onChoose={(value) => set({ outcome: value }, true)} />
         <Choice label="Door" value={door ?? ''} options={options(DOORS)} onChoose={(value) => set({ door: value }, true)} />
       </div>
-      <div class="code"><pre tabIndex={0} aria-label="Command">{command}</pre><Copy text={() => command}>Copy</Copy></div>
+      <Command text={command} />
     </section>
   );
 }

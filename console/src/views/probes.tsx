@@ -2,9 +2,8 @@
 import { now, place, set, useAnswer, useCatalogue } from '../state';
 import { search } from '../address';
 import { count, exact, figure, plural } from '../format';
-import { Choice, Copy, Heading, Link, Notice, Num, Scroll, Segments } from '../ui';
+import { Choice, Command, Heading, Link, Notice, Num, Scroll, Segments } from '../ui';
 import { Explain } from '../links';
-import { adminUrl, shell } from '../series';
 import type { Percentiles } from '../types';
 
 const HOUR = 3_600_000;
@@ -34,7 +33,7 @@ export function ProbesView() {
   return (
     <>
       <header class="head">
-        <div><Heading>Probes</Heading><p class="sub">A probe uses the page of a till by itself, every hour, also at night and before a release. What it finds is kept apart from what people measure.</p></div>
+        <div><Heading>Probes</Heading><p class="sub">Programs that use the page of a till by themselves. What they find is kept apart from what people measure.</p></div>
         <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
       </header>
       <Notice of={failed} />
@@ -59,15 +58,14 @@ export function ProbesView() {
             </tr>
           ))}</tbody>
         </table></Scroll>
-        <p class="said">{plural(stores.length, 'store')} with a probe. Limits are those of the catalogue; a scenario may have stricter ones of its own.</p>
+        <p class="said">{plural(stores.length, 'store')} with a probe. Scenarios may have stricter limits than the catalogue.</p>
       </>}
       {isAnswered && <>
-        <header class="bar"><h2>Whether the scenarios pass</h2></header>
-        <p class="statement">Each probe says so itself, in series that begin with <code>pos_synthetic_</code>. Prometheus reads them, and three alerts watch them:</p>
+        <header class="bar"><h2>Whether the scenarios pass</h2><span class="sub">Probes say so themselves, to Prometheus</span></header>
         <ul class="plain alerts">
-          <li>The last run of a scenario failed <Explain runbook="PosSyntheticFailing" /></li>
-          <li>Something that it measured is over its limit <Explain runbook="PosSyntheticSlow" /></li>
-          <li>A scenario has not ended for two intervals <Explain runbook="PosSyntheticMissing" /></li>
+          <li>The last run failed <Explain runbook="PosSyntheticFailing" /></li>
+          <li>Something is over its limit <Explain runbook="PosSyntheticSlow" /></li>
+          <li>No run has ended for two intervals <Explain runbook="PosSyntheticMissing" /></li>
         </ul>
       </>}
     </>
@@ -75,15 +73,10 @@ export function ProbesView() {
 }
 
 function Empty({ range }: { range: string }) {
-  const key = 'tillwatch key new --data-dir DIR --scope post --store store-017 --name probe --to /etc/tillwatch/probe.key';
-  const query = shell('tillwatch query offline_login_duration_ms', { source: 'synthetic', 'group-by': 'store_id', from: range, 'admin-url': adminUrl() });
   return (
     <div class="empty">
-      <p><b>No probe has posted in the last {range}.</b> Run one, with the address of your till's page, a store for tests and the address to which tills post:</p>
-      <div class="code"><pre tabIndex={0} aria-label="Commands that run a probe">{RUN}</pre><Copy text={() => RUN}>Copy</Copy></div>
-      <p class="sub">Where the collector asks for credentials, this makes the key:</p>
-      <div class="code"><pre tabIndex={0} aria-label="Command that makes a key">{key}</pre><Copy text={() => key}>Copy</Copy></div>
-      <p class="sub">What probes posted can also be asked for: <code>{query}</code></p>
+      <p><b>No probe has posted in the last {range}.</b> Run one, with the address of your till's page, a store for tests and the address to which tills post. Where the collector asks for credentials, the key is one of the scope <code>post</code>.</p>
+      <Command text={RUN} />
     </div>
   );
 }

@@ -20,7 +20,7 @@ export function SettingsView() {
   return (
     <>
       <header class="head">
-        <div><Heading>Settings</Heading><p class="sub">What is in force now. A flag wins over a variable, a variable over the file, and the file over the default. Secrets are no settings, only the files that hold them.</p></div>
+        <div><Heading>Settings</Heading><p class="sub">A flag wins over a variable, a variable over the file, and the file over the default.</p></div>
       </header>
       <Notice of={answer} />
       {data && <>
@@ -28,7 +28,7 @@ export function SettingsView() {
           <Segments label="Which" options={[{ value: '', text: `all ${grouped(all.length)}` }, { value: 'changed', text: `other than the default ${grouped(changed.length)}` }]} chosen={[params.only ?? '']} onChoose={(only) => set({ only }, true)} />
           <Search value={params.find ?? ''} hint="Find a setting" onInput={(find) => set({ find }, true)} />
         </div>
-        <p class="sub">{data.file === null ? 'There is no file of settings; the collector was started with flags and variables alone.' : <>Read from <code>{data.file}</code>. <code>tillwatch check-config</code> checks a change before it counts, and SIGHUP has the file read again.</>}</p>
+        <p class="sub">{data.file === null ? 'There is no file of settings.' : <>Read from <code>{data.file}</code>, and again at SIGHUP.</>}</p>
         <p class="hidden" role="status">{plural(shown.length, 'setting')}</p>
         {shown.length === 0 ? <p class="nothing">{words.length ? 'No setting has these words.' : 'Every setting has its default.'}</p> : (
           <Scroll label="Settings"><table class="settings">

@@ -1,13 +1,13 @@
 // Asks for the key without which the collector answers nothing.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { isCookieRefused, signIn } from '../about';
-import { Copy, Heading } from '../ui';
+import { Command, Heading } from '../ui';
 
 const MAKE = 'tillwatch key new --data-dir DIR --scope read --name console';
 
 export function SignIn() {
   const field = useRef<HTMLInputElement>(null);
-  const [said, setSaid] = useState(isCookieRefused() ? 'The key is right, but the browser keeps no cookie of this page. Allow cookies for it, and open it with https if it is not on this machine.' : '');
+  const [said, setSaid] = useState(isCookieRefused() ? 'The key is right, but the browser keeps no cookie of this page.' : '');
   const [isBusy, setIsBusy] = useState(false);
   useEffect(() => field.current?.focus(), []);
   const send = async (event: Event): Promise<void> => {
@@ -25,7 +25,7 @@ export function SignIn() {
   return (
     <div class="empty">
       <Heading>Sign in</Heading>
-      <p>This collector shows its numbers to whoever has a key with the scope <code>read</code>.</p>
+      <p>This collector answers whoever has a key with the scope <code>read</code>.</p>
       <form class="signin" method="post" onSubmit={send}>
         <input type="text" autocomplete="username" value="tillwatch console" readonly hidden />
         <label class="field"><span>Key</span>
@@ -34,11 +34,9 @@ export function SignIn() {
         <button type="submit" class="button is-main" disabled={isBusy}>{isBusy ? 'Asking …' : 'Sign in'}</button>
       </form>
       <p id="key-said" class="is-critical" role="alert">{said}</p>
-      <section id="key-how">
-        <p>A key is a text that begins with <code>tw_</code>. Whoever runs the collector makes one on its machine; it is shown once, and can be revoked at any time:</p>
-      </section>
-      <div class="code"><pre tabIndex={0} aria-label="Command that makes a key">{MAKE}</pre><Copy text={() => MAKE}>Copy</Copy></div>
-      <p class="sub"><code>DIR</code> is the data folder of the collector. The key goes to the collector once and is kept nowhere in the browser; a cookie that only the collector can read stands for it until it expires or you sign out.</p>
+      <p id="key-how">A key begins with <code>tw_</code>. Whoever runs the collector makes one on its machine, where <code>DIR</code> is the data folder:</p>
+      <Command text={MAKE} />
+      <p class="sub">The browser keeps a cookie until you sign out, and never the key.</p>
     </div>
   );
 }
