@@ -32,6 +32,9 @@ export function QueryView() {
   const group = params.group_by ?? '';
   const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1] ?? '0.95';
   const isLog = params.scale === 'log';
+  const [isAsked, setAsked] = useState(false);
+  // What narrows the answer is never out of sight.
+  const isMore = isAsked || Boolean(params.connection || params.label || params.source);
   const [lifted, setLifted] = useState<string | null>(null);
 
   const minute = Math.floor(now.value / 60_000);
@@ -124,10 +127,11 @@ export function QueryView() {
         {group && <Choice label="At most" value={params.limit ?? ''} options={[{ value: '', text: String(most) }, ...LIMITS.filter((value) => Number(value) < most).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ limit: value }, true)} />}
         <Field label="Store" value={params.store_id ?? ''} onTake={(value) => set({ store_id: value })} list="stores" />
         <Field label="Release" value={params.release ?? ''} onTake={(value) => set({ release: value })} />
-        <Choice label="Connection" value={params.connection ?? ''} options={anyOf(CONNECTIONS)} onChoose={(value) => set({ connection: value })} />
+        {isMore && <><Choice label="Connection" value={params.connection ?? ''} options={anyOf(CONNECTIONS)} onChoose={(value) => set({ connection: value })} />
         {known?.label != null && <Choice label={known.label.key} value={params.label ?? ''} options={anyOf(known.label.values)} onChoose={(value) => set({ label: value })} />}
-        <Choice label="Measured by" value={params.source ?? ''} options={[{ value: '', text: 'people' }, { value: 'synthetic', text: 'probes' }, { value: 'all', text: 'both' }]} onChoose={(value) => set({ source: value })} />
+        <Choice label="Measured by" value={params.source ?? ''} options={[{ value: '', text: 'people' }, { value: 'synthetic', text: 'probes' }, { value: 'all', text: 'both' }]} onChoose={(value) => set({ source: value })} /></>}
         {when.isFixed && <><Moment label="From" value={when.from} onTake={(from) => set({ from: String(Math.min(from, when.to - 60_000)) })} /><Moment label="To" value={when.to} onTake={(to) => set({ to: String(Math.max(to, when.from + 60_000)) })} /></>}
+        <div class="field"><button type="button" class="button" aria-expanded={isMore} onClick={() => { setAsked(!isMore); set({ connection: '', label: '', source: '' }, true); }}>{isMore ? 'Fewer filters' : 'More filters'}</button></div>
         <StoreNames />
       </div>
       <Notice of={error} />

@@ -31,16 +31,16 @@ export function SettingsView() {
         <p class="sub">{data.file === null ? 'There is no file of settings.' : <>Read from <code>{data.file}</code>, and again at SIGHUP.</>}</p>
         <p class="hidden" role="status">{plural(shown.length, 'setting')}</p>
         {shown.length === 0 ? <p class="nothing">{words.length ? 'No setting has these words.' : 'Every setting has its default.'}</p> : (
-          <Scroll label="Settings"><table class="settings">
+          <Scroll label="Settings"><table class="settings" role="table">
             <thead><tr><th>Setting</th><th>In force</th><th>Default</th><th>Source</th><th>Changes with</th><th>What it does</th></tr></thead>
             <tbody>{shown.map((one) => (
-              <tr key={one.name} tabIndex={-1} data-row="">
-                <th scope="row"><code>{one.name}</code><small>{one.variable}</small></th>
-                <td class={differs(one) ? 'is-set' : 'is-quiet'}>{said(one.value)}</td>
-                <td class={differs(one) ? '' : 'is-quiet'}>{said(one.default)}</td>
-                <td class={one.source === 'given' ? '' : 'is-quiet'}>{one.source}</td>
-                <td class="is-quiet">{one.is_reloadable ? 'SIGHUP' : 'a restart'}</td>
-                <td class="sub help">{one.help}</td>
+              <tr key={one.name} role="row" tabIndex={-1} data-row="">
+                <th scope="row" role="rowheader"><code>{one.name}</code><small>{one.variable}</small></th>
+                <td role="cell" data-is="in force" class={differs(one) ? 'is-set' : 'is-quiet'}>{said(one.value)}</td>
+                <td role="cell" data-is="default" class={differs(one) ? '' : 'is-quiet'}>{said(one.default)}</td>
+                <td role="cell" data-is="source" class={one.source === 'given' ? '' : 'is-quiet'}>{one.source}</td>
+                <td role="cell" data-is="changes with" class="is-quiet">{one.is_reloadable ? 'SIGHUP' : 'a restart'}</td>
+                <td role="cell" class="sub help">{one.help}</td>
               </tr>
             ))}</tbody>
           </table></Scroll>
