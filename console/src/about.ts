@@ -36,3 +36,9 @@ export async function signIn(key: string): Promise<string> {
 export async function signOut(): Promise<void> {
   try { await fetch('api/v1/session', { method: 'DELETE', cache: 'no-store' }); } finally { location.reload(); }
 }
+
+/** What a command needs to find this collector and to be answered by it. */
+export function adminOptions(): Record<string, string | undefined> {
+  const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
+  return { 'admin-url': base === 'http://127.0.0.1:9090' ? undefined : base, 'admin-key-file': about.value?.auth === 'required' ? 'FILE' : undefined };
+}

@@ -51,13 +51,13 @@ function App() {
           <More />
         </nav>
         <div class="switches">
-          {about.value?.signed_in && <div><button type="button" onClick={signOut} title={`Signed in with the key ${about.value.signed_in.key}`}>Sign out</button></div>}
           <div class={'live' + (isLost.value ? ' is-lost' : '')}><i aria-hidden="true" />{isLost.value ? 'No answer' : 'Live'}</div>
           <div>
             <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`${shownZone}: times are in ${zone.value === 'utc' ? 'UTC' : 'the zone of the browser'}. Switch the time zone`}>{shownZone}</button>
             <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`${theme.value}: switch between light, dark and that of the system`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>
             <button type="button" onClick={() => (isHelpOpen.value = true)} title="Keys" aria-label="? Keys">?</button>
           </div>
+          {about.value?.signed_in && <div><button type="button" onClick={signOut} title={`Signed in with the key ${about.value.signed_in.key}`}>Sign out</button></div>}
         </div>
       </header>
       <main id="main" tabIndex={-1} class={isLost.value ? 'is-lost' : ''}>

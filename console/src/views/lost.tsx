@@ -6,7 +6,8 @@ import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
 import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field, Command } from '../ui';
 import { Explain } from '../links';
-import { adminUrl, shell } from '../series';
+import { adminOptions } from '../about';
+import { shell } from '../series';
 import type { Loss, Losses } from '../types';
 
 const RANGES: Record<string, number> = { '24h': 86_400_000, '7d': 7 * 86_400_000, '30d': 30 * 86_400_000 };
@@ -70,7 +71,7 @@ export function LostView() {
 
 /** The collector says what became of a batch, sample by sample while its journal has it. */
 function How({ of: { store_id, terminal_id, queue, from_seq, batches } }: { of: Loss }) {
-  const command = shell('tillwatch explain', { 'admin-url': adminUrl() }, [store_id, terminal_id, queue!, String(from_seq)]);
+  const command = shell('tillwatch explain', adminOptions(), [store_id, terminal_id, queue!, String(from_seq)]);
   return <div class="how" aria-live="polite"><p class="sub">What became of {batches > 1 ? `the first of these ${grouped(batches)} batches` : 'this batch'}, in a terminal: <Explain metric="lost" store_id={store_id} terminal_id={terminal_id} /></p><Command text={command} /></div>;
 }
 

@@ -4,9 +4,10 @@ import { place, set, zone } from '../state';
 import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
 import { Chart, type Line } from '../chart';
 import { Choice, Command, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
+import { adminOptions } from '../about';
 import { Explain } from '../links';
-import { KEPT_MS, usePipeline, type Pipeline, type PipelinePoint } from '../pipeline';
-import { adminUrl, labelled, ledger, shell, total, type SeriesMap } from '../series';
+import { usePipeline } from '../pipeline';
+import { KEPT_MS, labelled, ledger, shell, total, type Pipeline, type PipelinePoint, type SeriesMap } from '../series';
 import { Sum } from './lost';
 
 /** What a rate is taken over, so that it can be read while it moves. */
@@ -206,7 +207,7 @@ const options = (names: string[]) => [{ value: '', text: 'all' }, ...names.map((
 
 function Tap() {
   const { store_id, terminal_id, outcome, door } = place.value.params;
-  const command = shell('tillwatch tap', { store: store_id, terminal: terminal_id, outcome, door, 'admin-url': adminUrl() });
+  const command = shell('tillwatch tap', { store: store_id, terminal: terminal_id, outcome, door, ...adminOptions() });
   return (
     <section>
       <header class="bar"><h2>Watch what arrives</h2><span class="sub">Each batch and what became of it, in a terminal</span></header>

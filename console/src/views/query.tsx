@@ -6,6 +6,7 @@ import { count, exact, figure, grouped, moment, offset, plural, quantile, share,
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
 import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { about } from '../about';
 import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
 
@@ -93,7 +94,7 @@ export function QueryView() {
   };
   const apiAddress = (): string => new URL('api/v1/percentiles?' + search({ ...asked, step }), document.baseURI).href;
   // A name may hold a quote, and whoever pastes this runs it in a shell.
-  const curl = (): string => `curl -s '${apiAddress().replaceAll("'", '%27')}'`;
+  const curl = (): string => `curl -s ${about.value?.auth === 'required' ? '-H "Authorization: Bearer $KEY" ' : ''}'${apiAddress().replaceAll("'", '%27')}'`;
   const download = (): void => {
     const kept = data?.series ?? [];
     const head = ['time', 'unix_ms', ...(group ? [group] : []), 'count', 'sum', 'min', 'max', ...(isCounter ? [] : qs.map(quantile)), ...limits.map((limit) => `over_${limit}`)];
