@@ -1,5 +1,6 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { pure } from './pure.mjs';
 
 const { labelled, total, ledger, shell, grown } = await pure('series');
@@ -36,4 +37,12 @@ test('what the stream says is added once, and the oldest is forgotten', () => {
   assert.deepEqual(after.points.map(({ t }) => t), [900_000, 901_000, 902_000]);
   assert.deepEqual(after.series, { a: 5, b: 2 });
   assert.equal(after.version, '1');
+});
+
+test('every series that the pipeline shows is one of the collector', () => {
+  const source = readFileSync(new URL('../src/views/pipeline.tsx', import.meta.url), 'utf8');
+  const known = new Set(readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8').match(/tillwatch_\w+/g));
+  const names = [...[...source.matchAll(/\b(?:one|is)\('(\w+)'/g)].map(([, name]) => 'tillwatch_' + name), ...[...source.matchAll(/series: '(\w+)'/g)].map(([, name]) => `tillwatch_${name}_total`)];
+  assert.ok(names.length > 30);
+  for (const name of names) assert.ok(known.has(name), name);
 });

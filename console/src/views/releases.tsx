@@ -62,7 +62,7 @@ const next = ({ next_look, look_hours }: Judged): string => (look_hours === null
 /** What to do, so that nobody has to know the words. */
 function sentence({ verdict, release, step_percent }: Judged): string {
   if (verdict === 'pass') return step_percent < 100 ? `${release} may go on` : `${release} may stay in all stores`;
-  return verdict === 'fail' ? `Stop ${release}` : `Hold ${release} at ${step_percent} %`;
+  return verdict === 'fail' ? `Stop ${release}` : `${release} may not go on yet`;
 }
 
 function Card({ release, samples, p95, part, isChosen, data }: { release: string; samples: number; p95: number | null; part: number; isChosen: boolean; data: Rollout | null }) {
