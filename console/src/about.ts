@@ -12,22 +12,17 @@ effect(() => {
   ask<About>('api/v1/about').then((found) => { if (found) about.value = found.data; }).catch(() => {});
 });
 
-let signedInAt = 0;
-/** Whether a key is wanted again although one has just been taken: then the browser keeps no cookie. */
-export const isCookieRefused = (): boolean => Date.now() - signedInAt < 5_000;
-
 /** Shows the key once; the collector answers with a cookie that no script can read. Says what is wrong, or nothing. */
 export async function signIn(key: string): Promise<string> {
   try {
     const response = await fetch('api/v1/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ key }), cache: 'no-store' });
     if (!response.ok) {
       const { error } = await response.json().catch(() => ({})) as { error?: { code?: string; message?: string } };
-      if (response.status === 401) return 'No such key: it is not whole, or it was revoked.';
+      if (response.status === 401) return 'The collector has no such key.';
       if (error?.code === 'scope') return 'This key does not have the scope read.';
       return error?.message ?? `The collector answered ${response.status}.`;
     }
-  } catch { return 'The collector does not answer. Try again.'; }
-  signedInAt = Date.now();
+  } catch { return 'The collector does not answer.'; }
   batch(() => { isKeyWanted.value = false; returns.value += 1; arrivals.value += 1; });
   return '';
 }

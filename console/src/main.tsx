@@ -88,17 +88,18 @@ function More() {
   useEffect(() => {
     if (!isOpen) return;
     box.current?.querySelector('a')?.focus();
+    const stop = new AbortController();
+    const listen = { signal: stop.signal, capture: true };
     const outside = (event: Event): void => { if (!box.current?.contains(event.target as Node) && !button.current?.contains(event.target as Node)) setIsOpen(false); };
-    const escape = (event: KeyboardEvent): void => {
+    addEventListener('pointerdown', outside, listen);
+    addEventListener('focusin', outside, listen);
+    addEventListener('keydown', (event) => {
       if (event.key !== 'Escape') return;
-      event.stopPropagation();
+      event.stopImmediatePropagation();
       setIsOpen(false);
       button.current?.focus();
-    };
-    document.addEventListener('pointerdown', outside);
-    document.addEventListener('focusin', outside);
-    document.addEventListener('keydown', escape, true);
-    return () => { document.removeEventListener('pointerdown', outside); document.removeEventListener('focusin', outside); document.removeEventListener('keydown', escape, true); };
+    }, listen);
+    return () => stop.abort();
   }, [isOpen]);
   return (
     <>

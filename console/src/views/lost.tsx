@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { place, set, useAnswer, now } from '../state';
 import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
-import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field, Command } from '../ui';
+import { Cell, Command, Field, Heading, Link, Mark, Notice, Ranges, Scroll, Segments, Time } from '../ui';
 import { Explain } from '../links';
 import { adminOptions } from '../about';
 import { shell } from '../series';
@@ -26,7 +26,7 @@ export function LostView() {
     <>
       <header class="head">
         <div><Heading>Lost batches</Heading><p class="sub">Every gap in the numbers of a queue, and everything that a till says it dropped.</p></div>
-        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '7d' ? '' : value })} />
+        <Ranges of={RANGES} chosen={chosen} otherwise="7d" />
       </header>
       <div class="fields">
         <div class="field"><span>State</span><Segments label="State" options={STATES.map((value) => ({ value, text: value || 'all' }))} chosen={[params.state ?? '']} onChoose={(state) => set({ state })} /></div>
@@ -51,8 +51,8 @@ export function LostView() {
                   <td class="name"><Mark state={one.state === 'lost' ? 'critical' : one.state === 'open' ? 'warning' : 'fine'} isSaid={false} />{one.state}</td>
                   <td><Link to="store" params={{ store_id: one.store_id }} data-row="">{one.store_id}</Link></td>
                   <td>{one.terminal_id}</td>
-                  <td class="right"><Num of={count(one.batches)} /></td>
-                  <td class="right"><Num of={count(one.samples)} /></td>
+                  <Cell of={count(one.batches)} />
+                  <Cell of={count(one.samples)} />
                   <td class="sub num" title={one.queue ?? ''}>{one.from_seq === null ? '–' : one.from_seq === one.to_seq ? grouped(one.from_seq) : `${grouped(one.from_seq)}–${grouped(one.to_seq!)}`}</td>
                   <td class="sub">{one.reason ? REASONS[one.reason] ?? one.reason : one.state === 'open' && one.may_come_until ? `may come for ${span(Math.max(0, one.may_come_until - now.value))}` : ''}</td>
                   <td><Time t={one.opened_at} /></td>

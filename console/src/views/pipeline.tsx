@@ -3,7 +3,7 @@ import { useMemo, useRef } from 'preact/hooks';
 import { place, set, zone } from '../state';
 import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
 import { Chart, type Line } from '../chart';
-import { Choice, Command, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
+import { anyOf, Cell, Choice, Command, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
 import { adminOptions } from '../about';
 import { Explain } from '../links';
 import { usePipeline } from '../pipeline';
@@ -29,7 +29,7 @@ export function PipelineView() {
   );
 }
 
-interface Stage { name: string; state?: 'critical' | 'warning'; value: Figure; what: string; used?: number | null; limit?: number | null; unit?: string; of?: string; note: string; runbook: string }
+interface Stage { name: string; state?: 'critical' | 'warning'; value: Figure; what: string; used?: number | null; limit?: number | null; unit?: string; note: string; runbook: string }
 
 function stagesOf({ series, points }: Pipeline): Stage[] {
   const one = (name: string, labels?: Record<string, string>): number | null => total(series, 'tillwatch_' + name, labels);
@@ -52,26 +52,26 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
   return [
     {
       name: 'Doors', value: count(last.length ? Math.round(sum(last, 'requests') / last.length) : null), what: 'requests a second',
-      used: one('request_in_flight_bytes'), limit: one('request_in_flight_limit_bytes'), unit: 'bytes', of: 'for bodies under way', runbook: 'TillwatchRefusingBatches',
+      used: one('request_in_flight_bytes'), limit: one('request_in_flight_limit_bytes'), unit: 'bytes', runbook: 'TillwatchRefusingBatches',
       note: `${plural(one('connections', { listener: 'ingest' }) ?? 0, 'connection')}, ${plural(one('requests_in_flight') ?? 0, 'request')} under way. ${grouped(refused)} of ${grouped(sum(minute, 'requests'))} were refused in the last minute.`,
     },
     {
       name: 'Journal', state: is('journal_halted') || is('journal_full') ? 'critical' : diskWait > 5 ? 'warning' : undefined, value: bytes(one('journal_used_bytes')), what: 'on disk',
-      used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
+      used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
       note: is('journal_halted') ? 'A write has failed: nothing is acknowledged until the next start.' : is('journal_full') ? 'Full: tills keep their batches.'
         : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `${queued ? `${plural(queued, 'batch waits', 'batches wait')} for the disk.` : 'All that was acknowledged is on disk.'}`,
     },
     {
       name: 'Aggregate', value: count(one('ledger_samples', { place: 'open' })), what: 'samples not yet sealed',
-      used: one('apply_queue_groups'), limit: one('apply_queue_limit_groups'), unit: 'count', of: 'groups wait', runbook: 'TillwatchSealsFailing',
+      used: one('apply_queue_groups'), limit: one('apply_queue_limit_groups'), unit: 'count', runbook: 'TillwatchSealsFailing',
       note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record waits', 'records wait')}, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
     },
     {
-      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
+      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
       note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has everything that was sealed.',
     },
     {
-      name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', of: 'of its budget', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
+      name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
       note: isUp ? `It answers. ${failures ? `The last ${failures === 1 ? 'round' : `${failures} rounds`} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer; the outbox keeps what is sealed.',
     },
     {
@@ -93,7 +93,7 @@ function Stages({ of }: { of: Pipeline }) {
             <p class="value"><Num of={one.value} /> <small>{one.what}</small></p>
             {part === null ? <p class="fill" /> : (
               <p class="fill"><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect class={part >= 1 ? 'is-full' : ''} width={part * 100} height="4" /></svg>
-                <small>{plain(share(part))} of {plain(figure(one.limit, one.unit!))} {one.of}</small></p>
+                <small>{plain(share(part))} of {plain(figure(one.limit, one.unit!))}</small></p>
             )}
             <p class="note">{one.note}</p>
             <Explain runbook={one.runbook} />
@@ -141,7 +141,6 @@ function Rates({ points, until }: { points: PipelinePoint[]; until: number }) {
 
 function Samples({ series }: { series: SeriesMap }) {
   const all = ledger(series);
-  const outcome = (name: string): number => total(series, 'tillwatch_samples_total', { outcome: name }) ?? 0;
   if (!all) return null;
   return (
     <section>
@@ -151,7 +150,7 @@ function Samples({ series }: { series: SeriesMap }) {
       </div>
       <p class="statement">{all.isWhole ? <><b>It adds up.</b></> : (
         <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? 'accepted' : 'sealed'} {all.accepted - all.open - all.sealed ? 'is not open + sealed' : 'is not outbox + confirmed'}, by {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
-      )} Since the start {grouped(outcome('duplicate'))} came again and were counted once.</p>
+      )}</p>
     </section>
   );
 }
@@ -166,15 +165,9 @@ const REFUSALS: { what: string; series: string; runbook: string }[] = [
   { what: 'batch in conflict', series: 'conflicting_batches', runbook: 'PosStoreBatchesLost' },
   { what: 'no request', series: 'heads_refused', runbook: '' },
   { what: 'TLS handshake', series: 'tls_handshakes', runbook: '' },
-  { what: 'admin request', series: 'admin_requests_refused', runbook: '' },
-  { what: 'admin key', series: 'admin_credentials_refused', runbook: '' },
+  { what: 'admin', series: 'admin_requests_refused', runbook: '' },
+  { what: 'admin', series: 'admin_credentials_refused', runbook: '' },
 ];
-/** What the code itself does not say. */
-const WORDS: Record<string, string> = {
-  token_expired: 'the till renews it', origin_not_allowed: 'the page is not in cors_origins', rows_full: 'of this hour', busy: 'live data go first', storage_full: 'the journal or the disk is full', outbox_full: 'ClickHouse was away for too long',
-  halted: 'a write has failed', stopping: 'the collector was ending', unknown_metric: 'not in the catalogue', too_old: 'over eight days', in_future: 'over five minutes', no_consent: 'so nothing is kept',
-};
-
 function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
   // What was there when somebody began to look; a collector that was started again begins anew.
   const first = useRef({ started_at: 0, values: new Map<string, number>() });
@@ -191,7 +184,7 @@ function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
           <thead><tr><th>What</th><th>Reason</th><th class="right">Number</th><th class="right">While you look</th><th><span class="hidden">Explained in</span></th></tr></thead>
           <tbody>{rows.slice(0, 60).map(({ key, what, reason, where, value, runbook }) => {
             const more = value - (first.current.values.get(key) ?? 0);
-            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code><span class="sub"> {where || WORDS[reason]}</span></td><td class="right"><Num of={count(value)} /></td><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
+            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code><span class="sub"> {where}</span></td><Cell of={count(value)} /><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
           })}</tbody>
         </table></Scroll>
       )}
@@ -203,7 +196,6 @@ function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
 
 const OUTCOMES = ['accepted', 'duplicate', 'conflicting', 'rejected', 'deferred'];
 const DOORS = ['terminal', 'legacy', 'faro', 'otlp', 'other'];
-const options = (names: string[]) => [{ value: '', text: 'all' }, ...names.map((value) => ({ value, text: value }))];
 
 function Tap() {
   const { store_id, terminal_id, outcome, door } = place.value.params;
@@ -214,8 +206,8 @@ function Tap() {
       <div class="fields is-plain">
         <Field label="Store" value={store_id ?? ''} onTake={(value) => set({ store_id: value }, true)} />
         <Field label="Till" value={terminal_id ?? ''} onTake={(value) => set({ terminal_id: value }, true)} />
-        <Choice label="What became of it" value={outcome ?? ''} options={options(OUTCOMES)} onChoose={(value) => set({ outcome: value }, true)} />
-        <Choice label="Door" value={door ?? ''} options={options(DOORS)} onChoose={(value) => set({ door: value }, true)} />
+        <Choice label="What became of it" value={outcome ?? ''} options={anyOf(OUTCOMES)} onChoose={(value) => set({ outcome: value }, true)} />
+        <Choice label="Door" value={door ?? ''} options={anyOf(DOORS)} onChoose={(value) => set({ door: value }, true)} />
       </div>
       <Command text={command} />
     </section>

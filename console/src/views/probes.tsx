@@ -1,8 +1,8 @@
 // What probes found: programs that use the page as a cashier does, so that somebody notices when nobody else is there.
-import { now, place, set, useAnswer, useCatalogue } from '../state';
+import { now, place, useAnswer, useCatalogue } from '../state';
 import { search } from '../address';
-import { count, exact, figure, plural } from '../format';
-import { Choice, Command, Heading, Link, Notice, Num, Scroll, Segments } from '../ui';
+import { count, exact, figure } from '../format';
+import { Command, Heading, Link, Notice, Num, Ranges, Scroll } from '../ui';
 import { Explain } from '../links';
 import type { Percentiles } from '../types';
 
@@ -21,34 +21,28 @@ export function ProbesView() {
   const catalogue = useCatalogue();
   const chosen = RANGES[params.range] ? params.range : '24h';
   const from = Math.floor(now.value / HOUR) * HOUR - RANGES[chosen] * HOUR;
-  const other = catalogue.has(params.metric) ? params.metric : '';
-  const metrics = [...SHIPPED, ...(other ? [[other, other]] : [])];
-  // One more than the shipped ones, so that the number of questions is always the same.
-  const answers = [...SHIPPED.map(([metric]) => metric), other].map((metric) => useAnswer<Percentiles>(metric && catalogue.has(metric)
-    ? 'api/v1/percentiles?' + search({ metric, source: 'synthetic', group_by: 'store_id', order_by: '0.95', q: '0.95', from, limit: 200 }) : null, 60_000)).slice(0, metrics.length);
+  const answers = SHIPPED.map(([metric]) => useAnswer<Percentiles>(catalogue.size ? 'api/v1/percentiles?' + search({ metric, source: 'synthetic', group_by: 'store_id', order_by: '0.95', q: '0.95', from, limit: 200 }) : null, 60_000));
   const stores = [...new Set(answers.flatMap(({ data }) => data?.series.map(({ store_id }) => store_id ?? '') ?? []))].sort();
   const isAnswered = answers.every(({ data, error }) => data || error);
   const failed = answers.find(({ error }) => error) ?? answers[0];
-  const others = [...catalogue.values()].filter(({ metric, kind }) => kind !== 'counter' && !SHIPPED.some(([one]) => one === metric)).map(({ metric }) => metric).sort();
   return (
     <>
       <header class="head">
         <div><Heading>Probes</Heading><p class="sub">Programs that use the page of a till by themselves. What they find is kept apart from what people measure.</p></div>
-        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
+        <Ranges of={RANGES} chosen={chosen} otherwise="24h" />
       </header>
       <Notice of={failed} />
       {isAnswered && stores.length === 0 && !failed.error && <Empty range={chosen} />}
       {stores.length > 0 && <>
-        <div class="fields"><Choice label="Another measure" value={other} options={[{ value: '', text: 'none' }, ...others.map((value) => ({ value, text: value }))]} onChoose={(metric) => set({ metric })} /></div>
         <Scroll label="What probes found, by store"><table class="probes">
           <thead>
-            <tr><th rowSpan={2}>Store</th>{metrics.map(([metric, name]) => { const limits = catalogue.get(metric)?.thresholds ?? []; return <th key={metric} colSpan={2} scope="colgroup" class="right" title={metric}>{name}{limits.length > 0 && <small> · limit {exact(limits[0], catalogue.get(metric)!.unit)}</small>}</th>; })}</tr>
-            <tr>{metrics.map(([metric]) => [<th key={metric} class="right">p95</th>, <th key={metric + 'n'} class="right">Count</th>])}</tr>
+            <tr><th rowSpan={2}>Store</th>{SHIPPED.map(([metric, name]) => { const limits = catalogue.get(metric)?.thresholds ?? []; return <th key={metric} colSpan={2} scope="colgroup" class="right" title={metric}>{name}{limits.length > 0 && <small> · limit {exact(limits[0], catalogue.get(metric)!.unit)}</small>}</th>; })}</tr>
+            <tr>{SHIPPED.map(([metric]) => [<th key={metric} class="right">p95</th>, <th key={metric + 'n'} class="right">Count</th>])}</tr>
           </thead>
           <tbody>{stores.map((store_id) => (
             <tr key={store_id}>
-              <td class="name"><Link to="query" params={{ metric: other || 'offline_login_duration_ms', source: 'synthetic', store_id, range: chosen }} data-row="">{store_id}</Link></td>
-              {metrics.map(([metric], i) => {
+              <td class="name"><Link to="query" params={{ metric: SHIPPED[0][0], source: 'synthetic', store_id, range: chosen }} data-row="">{store_id}</Link></td>
+              {SHIPPED.map(([metric], i) => {
                 const point = answers[i].data?.series.find((one) => one.store_id === store_id)?.points[0];
                 const limits = catalogue.get(metric)?.thresholds ?? [];
                 const value = point?.values['0.95'] ?? null;
@@ -58,7 +52,7 @@ export function ProbesView() {
             </tr>
           ))}</tbody>
         </table></Scroll>
-        <p class="said">{plural(stores.length, 'store')} with a probe. Scenarios may have stricter limits than the catalogue.</p>
+        <p class="said">Scenarios may have stricter limits than the catalogue.</p>
       </>}
       {isAnswered && <>
         <header class="bar"><h2>Whether the scenarios pass</h2><span class="sub">Probes say so themselves, to Prometheus</span></header>

@@ -5,7 +5,7 @@ import { milliseconds, range, search, stepFor } from '../address';
 import { count, exact, figure, grouped, moment, offset, plural, quantile, share, shifted, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
-import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
 import { about } from '../about';
 import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
@@ -17,7 +17,6 @@ const GROUPS = [{ value: '', text: 'nothing' }, { value: 'store_id', text: 'stor
 const ORDERS: Record<string, string> = { count: 'most samples', sum: 'greatest sum', max: 'greatest value', over: 'most over the limit' };
 const LIMITS = ['6', '20', '50', '100'];
 const CONNECTIONS = ['online', 'offline', 'slow', 'metered', 'offline_sync', 'unknown'];
-const anyOf = (values: string[]) => [{ value: '', text: 'all' }, ...values.map((value) => ({ value, text: value }))];
 const COLOURS = 6;
 const MOST_POINTS = 11_000;
 
@@ -161,9 +160,9 @@ export function QueryView() {
             return (
               <tr key={name + i} class={lifted === name ? 'is-lifted' : ''} onPointerEnter={() => group && setLifted(name)} onPointerLeave={() => setLifted(null)}>
                 <td class="name">{group && <i class={'swatch ' + (typeof inPlot?.look === 'number' ? 'series-' + inPlot.look : '')} />}{group === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</td>
-                <td class="right"><Num of={count(point.count)} /></td>
-                {isCounter ? <td class="right"><Num of={count(point.sum)} /></td> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
-                <td class="right"><Num of={figure(point.max, unit)} level="quiet" /></td>
+                <Cell of={count(point.count)} />
+                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
+                <Cell of={figure(point.max, unit)} level="quiet" />
                 {!isCounter && limits.map((limit, j) => <td key={limit} class="right"><Num of={share(point.over[j] / point.count, 2)} /></td>)}
               </tr>
             );

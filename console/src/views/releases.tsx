@@ -2,7 +2,7 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
-import { Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
+import { Cell, Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
 import { Explain } from '../links';
 import { isWhole, type Judged, type JudgedMetric, type Look, type Percentiles, type Rollout, type Word } from '../types';
 
@@ -95,7 +95,7 @@ function Verdict({ release }: { release: string }) {
           <thead><tr><th>Said</th><th>When</th><th>Occasion</th><th class="right">Step</th><th class="right">After</th><th>Against</th><th class="right">Samples</th></tr></thead>
           <tbody>{[...data.history].reverse().map((look, i) => (
             <tr key={i}><td class="name"><Mark state={STATES[look.verdict]} isSaid={false} />{WORDS[look.verdict]}</td><td><Time t={look.judged_at} /></td><td class="sub">{LOOKS[look.occasion] ?? look.occasion}</td>
-              <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><td class="right"><Num of={count(look.samples)} /></td></tr>
+              <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><Cell of={count(look.samples)} /></tr>
           ))}</tbody>
         </table></Scroll>
       </>}
@@ -153,13 +153,13 @@ function Table({ judged }: { judged: Judged }) {
           <tr key={one.metric}>
             <td class="name"><code>{one.metric}</code>{one.far.length > 0 && <small title={one.far.join(', ')}> {plural(one.far.length, 'store')} far off</small>}</td>
             <td class={level ? 'is-' + level : ''}>{said}</td>
-            <td class="right"><Num of={value(one, one.before)} /></td>
-            <td class="right"><Num of={value(one, one.now)} level={level === 'critical' ? level : undefined} /></td>
-            <td class="right"><Num of={value(one, one.others_now)} /></td>
+            <Cell of={value(one, one.before)} />
+            <Cell of={value(one, one.now)} level={level === 'critical' ? level : undefined} />
+            <Cell of={value(one, one.others_now)} />
             <td><Interval of={one} level={level} /></td>
             <td class="right num">{worse?.estimate == null ? '–' : isFactor ? `×${worse.estimate.toFixed(2)}` : `${signed(worse.estimate)} pt`}</td>
             <td class="right num">{one.candidates}/{one.controls}</td>
-            <td class="right"><Num of={count(one.samples)} /></td>
+            <Cell of={count(one.samples)} />
             <td class="sub">{limit(one)}</td>
           </tr>
         );

@@ -1,13 +1,13 @@
 // Asks for the key without which the collector answers nothing.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { isCookieRefused, signIn } from '../about';
+import { signIn } from '../about';
 import { Command, Heading } from '../ui';
 
 const MAKE = 'tillwatch key new --data-dir DIR --scope read --name console';
 
 export function SignIn() {
   const field = useRef<HTMLInputElement>(null);
-  const [said, setSaid] = useState(isCookieRefused() ? 'The key is right, but the browser keeps no cookie of this page.' : '');
+  const [said, setSaid] = useState('');
   const [isBusy, setIsBusy] = useState(false);
   useEffect(() => field.current?.focus(), []);
   const send = async (event: Event): Promise<void> => {
