@@ -93,7 +93,7 @@ function Stages({ of }: { of: Pipeline }) {
             <p class="value"><Num of={one.value} /> <small>{one.what}</small></p>
             {part === null ? <p class="fill" /> : (
               <p class="fill"><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect class={part >= 1 ? 'is-full' : ''} width={part * 100} height="4" /></svg>
-                <small>{plain(share(part))} of {plain(figure(one.limit, one.unit!))}</small></p>
+                <small>{plain(share(part))} of {plain(figure(one.limit, one.unit!))}{one.unit === 'count' && ' groups'}</small></p>
             )}
             <p class="note">{one.note}</p>
             <Explain runbook={one.runbook} />

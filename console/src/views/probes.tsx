@@ -55,11 +55,11 @@ export function ProbesView() {
         <p class="said">Scenarios may have stricter limits than the catalogue.</p>
       </>}
       {isAnswered && <>
-        <header class="bar"><h2>Whether the scenarios pass</h2><span class="sub">Probes say so themselves, to Prometheus</span></header>
+        <header class="bar"><h2>Alerts</h2><span class="sub">Probes tell Prometheus whether their scenarios pass. It alerts if</span></header>
         <ul class="plain alerts">
-          <li>The last run failed <Explain runbook="PosSyntheticFailing" /></li>
-          <li>Something is over its limit <Explain runbook="PosSyntheticSlow" /></li>
-          <li>No run has ended for two intervals <Explain runbook="PosSyntheticMissing" /></li>
+          <li>the last run of a scenario failed <Explain runbook="PosSyntheticFailing" /></li>
+          <li>something that it measured is over its limit <Explain runbook="PosSyntheticSlow" /></li>
+          <li>none has ended for two intervals <Explain runbook="PosSyntheticMissing" /></li>
         </ul>
       </>}
     </>
