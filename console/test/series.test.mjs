@@ -42,7 +42,7 @@ test('what the stream says is added once, and the oldest is forgotten', () => {
 test('every series that the pipeline shows is one of the collector', () => {
   const source = readFileSync(new URL('../src/views/pipeline.tsx', import.meta.url), 'utf8');
   const known = new Set(readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8').match(/tillwatch_\w+/g));
-  const names = [...[...source.matchAll(/\b(?:one|is)\('(\w+)'/g)].map(([, name]) => 'tillwatch_' + name), ...[...source.matchAll(/series: '(\w+)'/g)].map(([, name]) => `tillwatch_${name}_total`)];
+  const names = [...[...source.matchAll(/\b(?:one|is)\('(\w+)'/g)].map(([, name]) => 'tillwatch_' + name), ...[...source.slice(source.indexOf('REFUSALS'), source.indexOf('];', source.indexOf('REFUSALS'))).matchAll(/\['[\w ]+', '(\w+)'/g)].map(([, name]) => `tillwatch_${name}_total`)];
   assert.ok(names.length > 30);
   for (const name of names) assert.ok(known.has(name), name);
 });

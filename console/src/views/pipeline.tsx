@@ -1,5 +1,5 @@
 // A batch's way through the collector, stage by stage, and whether all samples are where they should be.
-import { useMemo, useRef } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { place, set, zone } from '../state';
 import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
 import { Chart, type Line } from '../chart';
@@ -23,7 +23,7 @@ export function PipelineView() {
         <div><Heading>Pipeline</Heading><p class="sub">The way of a batch, stage by stage.{data && ` Version ${data.version}, running since ${moment(data.started_at, zone.value)} (${span(Math.max(0, data.t - data.started_at))}).`}</p></div>
       </header>
       <Notice of={answer} />
-      {data && <><Stages of={data} /><Rates points={data.points} until={data.t} /><Samples series={data.series} /><Refusals of={data} /></>}
+      {data && <><Stages of={data} /><Rates points={data.points} until={data.t} /><Samples series={data.series} /><Refusals series={data.series} /></>}
       <Tap />
     </>
   );
@@ -58,7 +58,7 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
     {
       name: 'Journal', state: is('journal_halted') || is('journal_full') ? 'critical' : diskWait > 5 ? 'warning' : undefined, value: bytes(one('journal_used_bytes')), what: 'on disk',
       used: one('journal_used_bytes'), limit: one('journal_budget_bytes'), unit: 'bytes', runbook: is('journal_halted') ? 'TillwatchJournalHalted' : is('journal_full') ? 'TillwatchJournalFull' : diskWait > 5 ? 'TillwatchDiskHangs' : 'TillwatchJournalFilling',
-      note: is('journal_halted') ? 'A write has failed: nothing is acknowledged until the next start.' : is('journal_full') ? 'Full: tills keep their batches.'
+      note: is('journal_halted') ? 'A write has failed: nothing is acknowledged.' : is('journal_full') ? 'Full: tills keep their batches.'
         : diskWait > 5 ? `The disk has not answered for ${span(diskWait * 1000)}.` : `${queued ? `${plural(queued, 'batch waits', 'batches wait')} for the disk.` : 'All that was acknowledged is on disk.'}`,
     },
     {
@@ -72,11 +72,11 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
     },
     {
       name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
-      note: isUp ? `It answers. ${failures ? `The last ${failures === 1 ? 'round' : `${failures} rounds`} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer; the outbox keeps what is sealed.',
+      note: isUp ? `It answers. ${failures ? `${plural(failures, 'round')} of shipping failed.` : `Epoch ${grouped(one('confirmed_epoch') ?? 0)} of ${grouped(one('sealed_epoch') ?? 0)} is confirmed.`}` : 'It does not answer.',
     },
     {
       name: 'Clock', state: is('clock_unsure') ? 'critical' : undefined, value: figure(tills ? Math.abs(ahead) * 1000 : null, 'ms'), what: tills ? `the tills are ${ahead < 0 ? 'behind' : 'ahead'}` : 'no till was heard', runbook: 'TillwatchClockUnsure',
-      note: (is('clock_unsure') ? 'Not trusted: tills keep their batches. ' : is('clock_settled') ? 'Trusted and settled. ' : 'Trusted, not settled: nothing old is destroyed yet. ')
+      note: (is('clock_unsure') ? 'Not trusted: tills keep their batches. ' : is('clock_settled') ? 'Trusted and settled. ' : 'Trusted, not settled. ')
         + (tills ? `Median of ${plural(tills, 'till')}. ` : '') + (doubts ? `${plural(doubts, 'doubt')} since the start.` : ''),
     },
   ];
@@ -149,7 +149,7 @@ function Samples({ series }: { series: SeriesMap }) {
         <Sum n={all.accepted} word="accepted" /><i>=</i><Sum n={all.open} word="open" /><i>+</i><Sum n={all.outbox} word="in the outbox" /><i>+</i><Sum n={all.confirmed} word="confirmed by ClickHouse" />
       </div>
       <p class="statement">{all.isWhole ? <><b>It adds up.</b></> : (
-        <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? 'accepted' : 'sealed'} {all.accepted - all.open - all.sealed ? 'is not open + sealed' : 'is not outbox + confirmed'}, by {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
+        <><Mark state="critical" isSaid={false} /> <b class="is-critical">It does not add up:</b> {all.accepted - all.open - all.sealed ? 'accepted is not open + sealed' : 'sealed is not outbox + confirmed'}, by {grouped(all.differs)}. <code>tillwatch audit</code> says where. <Explain runbook="TillwatchDamagedRecords" /></>
       )}</p>
     </section>
   );
@@ -157,35 +157,24 @@ function Samples({ series }: { series: SeriesMap }) {
 
 // --- what was refused
 
-const REFUSALS: { what: string; series: string; runbook: string }[] = [
-  { what: 'request', series: 'requests_refused', runbook: 'TillwatchRefusingBatches' },
-  { what: 'sample', series: 'samples_rejected', runbook: 'TillwatchSamplesRejected' },
-  { what: 'too fast', series: 'rate_limited', runbook: 'TillwatchRateLimiting' },
-  { what: 'place of a store', series: 'share_refusals', runbook: 'TillwatchStoreAtItsShare' },
-  { what: 'batch in conflict', series: 'conflicting_batches', runbook: 'PosStoreBatchesLost' },
-  { what: 'no request', series: 'heads_refused', runbook: '' },
-  { what: 'TLS handshake', series: 'tls_handshakes', runbook: '' },
-  { what: 'admin', series: 'admin_requests_refused', runbook: '' },
-  { what: 'admin', series: 'admin_credentials_refused', runbook: '' },
+/** What it is, its series, and its runbook. */
+const REFUSALS = [
+  ['request', 'requests_refused', 'TillwatchRefusingBatches'], ['sample', 'samples_rejected', 'TillwatchSamplesRejected'], ['too fast', 'rate_limited', 'TillwatchRateLimiting'], ['place of a store', 'share_refusals', 'TillwatchStoreAtItsShare'],
+  ['batch in conflict', 'conflicting_batches', 'PosStoreBatchesLost'], ['no request', 'heads_refused'], ['TLS handshake', 'tls_handshakes'], ['admin', 'admin_requests_refused'], ['admin', 'admin_credentials_refused'],
 ];
-function Refusals({ of: { series, started_at } }: { of: Pipeline }) {
-  // What was there when somebody began to look; a collector that was started again begins anew.
-  const first = useRef({ started_at: 0, values: new Map<string, number>() });
-  const rows = REFUSALS.flatMap((kind) => labelled(series, `tillwatch_${kind.series}_total`)
-    .filter(({ labels, value }) => value > 0 && labels.result !== 'ok')
-    .map(({ labels, value }) => ({ ...kind, reason: labels.code ?? labels.reason ?? labels.what ?? labels.limit ?? labels.result ?? '', where: labels.store_id ?? (labels.listener && labels.listener !== 'ingest' ? labels.listener : ''), value, key: kind.series + JSON.stringify(labels) }))
-    .sort((one, other) => other.value - one.value));
-  if (first.current.started_at !== started_at) first.current = { started_at, values: new Map(rows.map(({ key, value }) => [key, value])) };
+
+function Refusals({ series }: { series: SeriesMap }) {
+  const rows = REFUSALS.flatMap(([what, name, runbook]) => labelled(series, `tillwatch_${name}_total`).filter(({ labels, value }) => value > 0 && labels.result !== 'ok')
+    .map(({ labels, value }) => ({ what, runbook, value, labels: Object.values(labels).filter((label) => label !== 'ingest') })).sort((one, other) => other.value - one.value));
   return (
     <section>
       <header class="bar"><h2>Refused</h2><span class="sub">Since the start, by reason</span></header>
       {rows.length === 0 ? <p class="nothing">Nothing was refused.</p> : (
         <Scroll label="Refusals"><table>
-          <thead><tr><th>What</th><th>Reason</th><th class="right">Number</th><th class="right">While you look</th><th><span class="hidden">Explained in</span></th></tr></thead>
-          <tbody>{rows.slice(0, 60).map(({ key, what, reason, where, value, runbook }) => {
-            const more = value - (first.current.values.get(key) ?? 0);
-            return <tr key={key}><td class="name">{what}</td><td><code>{reason}</code><span class="sub"> {where}</span></td><Cell of={count(value)} /><td class="right num">{more > 0 ? `+${grouped(more)}` : <span class="is-none">–</span>}</td><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>;
-          })}</tbody>
+          <thead><tr><th>What</th><th>Reason</th><th class="right">Number</th><th><span class="hidden">Explained in</span></th></tr></thead>
+          <tbody>{rows.slice(0, 60).map(({ what, labels, value, runbook }) => (
+            <tr key={what + labels}><td class="name">{what}</td><td><code>{labels.join(' · ')}</code></td><Cell of={count(value)} /><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>
+          ))}</tbody>
         </table></Scroll>
       )}
     </section>

@@ -14,9 +14,9 @@ const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'];
 const QUANTILES = ['0.5', '0.75', '0.95', '0.99'];
 const STEPS = ['1m', '5m', '15m', '1h', '6h', '1d'];
 const GROUPS = [{ value: '', text: 'nothing' }, { value: 'store_id', text: 'store' }, { value: 'release', text: 'release' }, { value: 'connection', text: 'connection' }, { value: 'label', text: 'label' }];
+const KINDS = { distribution: 'Distributions', level: 'Levels', counter: 'Counters' };
 const ORDERS: Record<string, string> = { count: 'most samples', sum: 'greatest sum', max: 'greatest value', over: 'most over the limit' };
 const LIMITS = ['6', '20', '50', '100'];
-const CONNECTIONS = ['online', 'offline', 'slow', 'metered', 'offline_sync', 'unknown'];
 const COLOURS = 6;
 const MOST_POINTS = 11_000;
 
@@ -103,8 +103,7 @@ export function QueryView() {
     save(`${metric}-${new Date(start).toISOString().slice(0, 16).replace(':', '')}.csv`, csv([head, ...body]));
   };
 
-  const options = [...catalogue.values()].filter(({ metric }) => metric !== 'summaries').map((one) => ({ value: one.metric, text: one.metric, group: one.kind === 'counter' ? 'Counters' : one.kind === 'level' ? 'Levels' : 'Distributions' })).sort((one, other) => (one.group + one.value < other.group + other.value ? 1 : -1)).reverse();
-  options.sort((one, other) => ['Distributions', 'Levels', 'Counters'].indexOf(one.group) - ['Distributions', 'Levels', 'Counters'].indexOf(other.group));
+  const options = Object.entries(KINDS).flatMap(([kind, group]) => [...catalogue.values()].filter((one) => one.kind === kind && one.metric !== 'summaries').map(({ metric }) => ({ value: metric, text: metric, group })).sort((one, other) => (one.value < other.value ? -1 : 1)));
   const error = plot.error ? plot : whole;
   return (
     <>
@@ -127,7 +126,7 @@ export function QueryView() {
         {group && <Choice label="At most" value={params.limit ?? ''} options={[{ value: '', text: String(most) }, ...LIMITS.filter((value) => Number(value) < most).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ limit: value }, true)} />}
         <Field label="Store" value={params.store_id ?? ''} onTake={(value) => set({ store_id: value })} list="stores" />
         <Field label="Release" value={params.release ?? ''} onTake={(value) => set({ release: value })} />
-        {isMore && <><Choice label="Connection" value={params.connection ?? ''} options={anyOf(CONNECTIONS)} onChoose={(value) => set({ connection: value })} />
+        {isMore && <><Field label="Connection" value={params.connection ?? ''} onTake={(value) => set({ connection: value })} />
         {known?.label != null && <Choice label={known.label.key} value={params.label ?? ''} options={anyOf(known.label.values)} onChoose={(value) => set({ label: value })} />}
         <Choice label="Measured by" value={params.source ?? ''} options={[{ value: '', text: 'people' }, { value: 'synthetic', text: 'probes' }, { value: 'all', text: 'both' }]} onChoose={(value) => set({ source: value })} /></>}
         {when.isFixed && <><Moment label="From" value={when.from} onTake={(from) => set({ from: String(Math.min(from, when.to - 60_000)) })} /><Moment label="To" value={when.to} onTake={(to) => set({ to: String(Math.max(to, when.from + 60_000)) })} /></>}

@@ -38,8 +38,7 @@ export function ReleasesView() {
       <header class="head"><div>
         <Heading>{!isAnswered || !releases.length ? 'Releases' : newest ? <><Mark state={STATES[newest.verdict]} isSaid={false} /> {sentence(newest)}</> : 'No release is being rolled out'}</Heading>
         {isAnswered && newest && <p>{newest.against ? `Held against ${newest.against}` : 'Held against nobody'} at the step of {newest.step_percent} %{next(newest)}. <Explain runbook={newest.verdict === 'fail' ? 'PosRolloutFail' : 'PosRolloutAwaitsData'} release={newest.release} /></p>}
-        {isAnswered && judged.length > 1 && <p class="sub">Also: {judged.slice(1).map((one) => sentence(one.judged)).join(', ')}.</p>}
-        <p class="sub">Shares are of the last seven days, by the synchronisations that were measured. The collector judges.</p>
+        <p class="sub">Shares are of the synchronisations of seven days.</p>
       </div></header>
       <Notice of={answer} />
       {answer.data && !releases.length && <p class="nothing">No release has been reported in the last seven days.</p>}
