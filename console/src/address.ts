@@ -1,10 +1,10 @@
 // What a page shows is in its address: a view as the last part of the path, and everything else in the query string.
 
-export type View = 'fleet' | 'store' | 'terminal' | 'releases' | 'errors' | 'lost' | 'query';
+export type View = 'fleet' | 'store' | 'terminal' | 'releases' | 'errors' | 'lost' | 'query' | 'pipeline' | 'probes' | 'settings';
 export type Params = Record<string, string>;
 export interface Place { view: View; params: Params }
 
-const VIEWS: View[] = ['fleet', 'store', 'terminal', 'releases', 'errors', 'lost', 'query'];
+const VIEWS: View[] = ['fleet', 'store', 'terminal', 'releases', 'errors', 'lost', 'query', 'pipeline', 'probes', 'settings'];
 
 export function parse(path: string, search: string): Place {
   const last = path.slice(path.lastIndexOf('/') + 1);

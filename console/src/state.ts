@@ -85,6 +85,9 @@ export const link = signal<Link>('idle');
 /** Grows when the collector is back, so that views ask again. */
 export const returns = signal(0);
 
+/** A question was answered 401: whoever looks has to show a key first. */
+export const isKeyWanted = signal(false);
+
 export class Refusal extends Error {
   constructor(readonly status: number, readonly code: string, message: string) { super(message); }
 }
@@ -118,6 +121,7 @@ export async function ask<T>(path: string, signal?: AbortSignal, tag?: string | 
     if (response.status === 502 || response.status === 504) throw new TypeError('The collector is away.');
     const text = await response.text();
     heard();
+    if (response.status === 401) isKeyWanted.value = true;
     if (!response.ok) {
       let error: { code?: string; message?: string } = {};
       try { error = JSON.parse(text).error ?? {}; } catch { /* Not an answer of the collector's own. */ }
@@ -139,7 +143,8 @@ export async function ask<T>(path: string, signal?: AbortSignal, tag?: string | 
 const BEAT_MS = 5_000;
 setInterval(() => {
   if (!isVisible.value || (!isLost.value && Date.now() - lastHeard.value < BEAT_MS)) return;
-  ask('api/v1/stores?limit=1').catch(() => {});
+  // The one question that needs no key.
+  ask('api/v1/about').catch(() => {});
 }, 2_000);
 
 /** `path` is the question that `data` answers. */

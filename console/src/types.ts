@@ -26,7 +26,7 @@ export interface Pipeline { t: number; started_at: number; version: string; seri
 
 export interface Metric {
   metric: string; aliases: string[]; help: string; kind: 'distribution' | 'level' | 'counter'; unit: string;
-  thresholds: number[]; threshold_note: string | null; label: unknown;
+  thresholds: number[]; threshold_note: string | null; label: { key: string; values: string[] } | null;
 }
 export interface Metrics { metrics: Metric[] }
 

@@ -1,7 +1,7 @@
 // Small parts that all views are made of.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { arrivals, go, isLost, now, zone, type Answer, type Refusal } from './state';
+import { arrivals, go, isLost, now, set, zone, type Answer, type Refusal } from './state';
 import { href, type Params, type View } from './address';
 import { when, moment, type Figure } from './format';
 
@@ -56,6 +56,17 @@ export function Segments({ label, options, chosen, onChoose, isMany }: {
   );
 }
 
+/** How far back a view looks; the first choice that is meant when there is none stays out of the address. */
+export function Ranges({ of, chosen, otherwise }: { of: Record<string, number>; chosen: string; otherwise: string }) {
+  return <Segments label="Range" options={Object.keys(of).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(range) => set({ range: range === otherwise ? '' : range })} />;
+}
+
+/** A number in a table. */
+export const Cell = ({ of, level }: { of: Figure; level?: string }) => <td class="right"><Num of={of} level={level} /></td>;
+
+/** Choices of which none has to be made. */
+export const anyOf = (values: string[]): { value: string; text: string }[] => [{ value: '', text: 'all' }, ...values.map((value) => ({ value, text: value }))];
+
 /** A field that is taken over when it is left or with Enter. */
 export function Field({ label, value, onTake, list, hint = 'all' }: { label: string; value: string; onTake: (value: string) => void; list?: string; hint?: string }) {
   const [text, setText] = useState(value);
@@ -90,6 +101,9 @@ export function Copy({ text, children }: { text: () => string; children: Compone
   };
   return <button type="button" class="button" onClick={copy}><span aria-live="polite">{said || children}</span></button>;
 }
+
+/** What is pasted into a shell. */
+export const Command = ({ text }: { text: string }) => <div class="code"><pre tabIndex={0} aria-label="Command">{text}</pre><Copy text={() => text}>Copy</Copy></div>;
 
 export function save(name: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: 'text/csv;charset=utf-8' }));

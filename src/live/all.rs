@@ -99,6 +99,10 @@ impl All {
             all.silent_terminals += row.silent;
             let (of_all, values) = (&mut all.values, &row.values);
             of_all.sync_samples += values.sync_samples;
+            of_all.login_samples += values.login_samples;
+            of_all.lcp_samples += values.lcp_samples;
+            of_all.inp_samples += values.inp_samples;
+            of_all.network_samples += values.network_samples;
             of_all.terminals += values.terminals;
             of_all.reporting += values.reporting;
             of_all.sync_failing += values.sync_failing;

@@ -76,12 +76,20 @@ pub struct Values {
     pub sync_attempts: u64,
     /// 95th percentile of the durations of offline logins. Unit: ms.
     pub login_p95_ms: Option<f64>,
+    /// How many offline logins that is of.
+    pub login_samples: u64,
     /// 75th percentile of Largest Contentful Paint. Unit: ms.
     pub lcp_p75_ms: Option<f64>,
+    /// How many pages that is of.
+    pub lcp_samples: u64,
     /// 75th percentile of Interaction to Next Paint. Unit: ms.
     pub inp_p75_ms: Option<f64>,
+    /// How many pages that is of.
+    pub inp_samples: u64,
     /// 75th percentile of round trips to the back office. Unit: ms.
     pub network_p75_ms: Option<f64>,
+    /// How many round trips that is of.
+    pub network_samples: u64,
     /// The most transactions that wait in one terminal.
     pub pending_max: Option<f64>,
     /// 95th percentile of the memory that the application uses in a terminal. Unit: MB.
@@ -239,10 +247,12 @@ impl Values {
         let value = value.map(|value| metric.unit.to_wire(value));
         match metric.name {
             "sync_duration_ms" => (self.sync_p95_ms, self.sync_samples) = (value, count),
-            "offline_login_duration_ms" => self.login_p95_ms = value,
-            "lcp_ms" => self.lcp_p75_ms = value,
-            "inp_ms" => self.inp_p75_ms = value,
-            "network_latency_ms" => self.network_p75_ms = value,
+            "offline_login_duration_ms" => {
+                (self.login_p95_ms, self.login_samples) = (value, count);
+            }
+            "lcp_ms" => (self.lcp_p75_ms, self.lcp_samples) = (value, count),
+            "inp_ms" => (self.inp_p75_ms, self.inp_samples) = (value, count),
+            "network_latency_ms" => (self.network_p75_ms, self.network_samples) = (value, count),
             _ => {}
         }
     }

@@ -2,7 +2,8 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, plural } from '../format';
-import { Bars, Field, Heading, Link, Notice, Num, Scroll, Segments, Time, Choice } from '../ui';
+import { Bars, Cell, Choice, Field, Heading, Link, Notice, Num, Ranges, Scroll, Segments, Time } from '../ui';
+import { Explain } from '../links';
 import type { ErrorDetail, Errors, Part } from '../types';
 
 const HOUR = 3_600_000;
@@ -30,8 +31,8 @@ function List() {
   return (
     <>
       <header class="head">
-        <div><Heading>Errors</Heading><p class="sub">An error is known again by its type and the functions that it came from.</p></div>
-        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
+        <div><Heading>Errors</Heading><p class="sub">An error is known again by its type and the functions that it came from. <Explain runbook={params.order_by === 'first_seen' ? 'PosNewError' : 'PosErrorSpike'} store_id={params.store_id} release={params.release} /></p></div>
+        <Ranges of={RANGES} chosen={chosen} otherwise="24h" />
       </header>
       <div class="fields">
         <div class="field"><span>First</span><Segments label="First" options={[{ value: '', text: 'most often' }, { value: 'first_seen', text: 'new' }, { value: 'stores', text: 'most stores' }]} chosen={[params.order_by ?? '']} onChoose={(order_by) => set({ order_by })} /></div>
@@ -48,8 +49,8 @@ function List() {
             <tr key={one.fingerprint}>
               <td class="error"><Link to="errors" params={{ ...params, fingerprint: one.fingerprint }} data-row="">{one.type || one.name || one.fingerprint}</Link>{one.fatal > 0 && <em class="is-critical"> fatal</em>}<p>{one.message || one.note}</p></td>
               <td><Bars points={one.trend} from={data.since} to={data.complete_to} step={data.step_s * 1000} most={most} label={`Counts of ${one.type ?? one.name ?? 'the group'}, all on one scale`} /></td>
-              <td class="right"><Num of={count(one.count)} /></td>
-              <td class="right"><Num of={count(one.stores)} /></td>
+              <Cell of={count(one.count)} />
+              <Cell of={count(one.stores)} />
               <td class="right"><Num of={count(one.terminals)} />{one.are_more && '+'}</td>
               <td class="sub">{one.releases.slice(0, 3).join(', ')}{one.releases.length > 3 && ` +${one.releases.length - 3}`}</td>
               <td><Time t={one.first_seen} /></td>
@@ -73,8 +74,8 @@ function Detail({ fingerprint }: { fingerprint: string }) {
     <>
       <p class="crumbs"><Link to="errors" params={rest}>Errors</Link> / <code>{fingerprint}</code></p>
       <header class="head">
-        <div><Heading>{one?.type || one?.name || 'Error'}</Heading><p class="message">{one?.message || one?.note}</p></div>
-        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '24h' ? '' : value })} />
+        <div><Heading>{one?.type || one?.name || 'Error'}</Heading><p class="message">{one?.message || one?.note}</p><Explain runbook={one && one.releases.length === 1 ? 'PosNewError' : 'PosErrorSpike'} store_id={params.store_id} release={params.release} /></div>
+        <Ranges of={RANGES} chosen={chosen} otherwise="24h" />
       </header>
       <Notice of={answer} />
       {one && <>

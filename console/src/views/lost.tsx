@@ -1,9 +1,14 @@
 // What was sent and has not come, and what terminals say they had to drop.
+import { Fragment } from 'preact';
+import { useState } from 'preact/hooks';
 import { place, set, useAnswer, now } from '../state';
 import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
-import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field } from '../ui';
-import type { Losses } from '../types';
+import { Cell, Command, Field, Heading, Link, Mark, Notice, Ranges, Scroll, Segments, Time } from '../ui';
+import { Explain } from '../links';
+import { adminOptions } from '../about';
+import { shell } from '../series';
+import type { Loss, Losses } from '../types';
 
 const RANGES: Record<string, number> = { '24h': 86_400_000, '7d': 7 * 86_400_000, '30d': 30 * 86_400_000 };
 const STATES = ['', 'open', 'closed', 'explained', 'lost'];
@@ -16,11 +21,12 @@ export function LostView() {
   const from = Math.floor(now.value / 3_600_000) * 3_600_000 - RANGES[chosen];
   const answer = useAnswer<Losses>('api/v1/losses?' + search({ from, store_id: params.store_id, state: params.state, limit: 500 }), 10_000);
   const data = answer.data;
+  const [open, setOpen] = useState('');
   return (
     <>
       <header class="head">
         <div><Heading>Lost batches</Heading><p class="sub">Every gap in the numbers of a queue, and everything that a till says it dropped.</p></div>
-        <Segments label="Range" options={Object.keys(RANGES).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(value) => set({ range: value === '7d' ? '' : value })} />
+        <Ranges of={RANGES} chosen={chosen} otherwise="7d" />
       </header>
       <div class="fields">
         <div class="field"><span>State</span><Segments label="State" options={STATES.map((value) => ({ value, text: value || 'all' }))} chosen={[params.state ?? '']} onChoose={(state) => set({ state })} /></div>
@@ -28,29 +34,33 @@ export function LostView() {
       </div>
       <Notice of={answer} />
       {data && <>
-        <div class="ledger" aria-label="The ledger">
+        <div class="ledger" role="group" aria-label="The ledger">
           <Sum n={data.totals.numbered} word="sent" /><i>=</i><Sum n={data.totals.received} word="received" /><i>+</i><Sum n={data.totals.open} word="may still come" level={data.totals.open ? 'warning' : undefined} /><i>+</i>
           <Sum n={data.totals.explained} word="dropped, as tills said" /><i>+</i><Sum n={data.totals.lost} word="lost" level={data.totals.lost ? 'critical' : undefined} />
         </div>
-        <p class="statement">{data.statement}</p>
+        <p class="statement">{data.statement} <Explain metric="lost" store_id={params.store_id} /></p>
         {data.losses.length === 0 ? <p class="nothing">No gap is listed for this range.</p> : (
           <section>
             <header class="bar"><h2>{plural(data.losses.length, 'line')}{!data.is_whole && ' and more'}</h2><span class="sub">What is open comes first, the oldest before the others</span></header>
             <Scroll label="Gaps"><table>
-              <thead><tr><th>State</th><th>Store</th><th>Till</th><th class="right">Batches</th><th class="right">Samples</th><th>Numbers</th><th>Why</th><th>Missing since</th><th>Ended</th></tr></thead>
-              <tbody>{data.losses.map((one, i) => (
-                <tr key={`${one.queue} ${one.from_seq} ${one.state} ${i}`}>
+              <thead><tr><th>State</th><th>Store</th><th>Till</th><th class="right">Batches</th><th class="right">Samples</th><th>Numbers</th><th>Why</th><th>Missing since</th><th>Ended</th><th><span class="hidden">Explain</span></th></tr></thead>
+              <tbody>{data.losses.map((one) => {
+                const key = `${one.store_id} ${one.terminal_id} ${one.queue} ${one.from_seq} ${one.state} ${one.ended_at}`;
+                const isOpen = key === open;
+                return <Fragment key={key}><tr>
                   <td class="name"><Mark state={one.state === 'lost' ? 'critical' : one.state === 'open' ? 'warning' : 'fine'} isSaid={false} />{one.state}</td>
                   <td><Link to="store" params={{ store_id: one.store_id }} data-row="">{one.store_id}</Link></td>
                   <td>{one.terminal_id}</td>
-                  <td class="right"><Num of={count(one.batches)} /></td>
-                  <td class="right"><Num of={count(one.samples)} /></td>
+                  <Cell of={count(one.batches)} />
+                  <Cell of={count(one.samples)} />
                   <td class="sub num" title={one.queue ?? ''}>{one.from_seq === null ? '–' : one.from_seq === one.to_seq ? grouped(one.from_seq) : `${grouped(one.from_seq)}–${grouped(one.to_seq!)}`}</td>
                   <td class="sub">{one.reason ? REASONS[one.reason] ?? one.reason : one.state === 'open' && one.may_come_until ? `may come for ${span(Math.max(0, one.may_come_until - now.value))}` : ''}</td>
                   <td><Time t={one.opened_at} /></td>
                   <td><Time t={one.ended_at} /></td>
+                  <td class="right">{one.queue && one.from_seq !== null && <button type="button" class="link" aria-expanded={isOpen} aria-label={`Explain batch ${one.from_seq} of ${one.store_id} ${one.terminal_id}`} onClick={() => setOpen(isOpen ? '' : key)}>explain</button>}</td>
                 </tr>
-              ))}</tbody>
+                {isOpen && <tr><td colSpan={10}><How of={one} /></td></tr>}</Fragment>;
+              })}</tbody>
             </table></Scroll>
           </section>
         )}
@@ -59,4 +69,10 @@ export function LostView() {
   );
 }
 
-const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;
+/** The collector says what became of a batch, sample by sample while its journal has it. */
+function How({ of: { store_id, terminal_id, queue, from_seq, batches } }: { of: Loss }) {
+  const command = shell('tillwatch explain', adminOptions(), [store_id, terminal_id, queue!, String(from_seq)]);
+  return <div class="how" aria-live="polite"><p class="sub">What became of {batches > 1 ? `the first of these ${grouped(batches)} batches` : 'this batch'}, in a terminal: <Explain metric="lost" store_id={store_id} terminal_id={terminal_id} /></p><Command text={command} /></div>;
+}
+
+export const Sum = ({ n, word, level }: { n: number; word: string; level?: string }) => <div><b class={'num' + (level ? ' is-' + level : '')}>{grouped(n)}</b><span>{word}</span></div>;

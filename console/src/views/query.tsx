@@ -2,16 +2,21 @@
 import { useMemo, useState } from 'preact/hooks';
 import { now, place, set, useAnswer, useCatalogue, zone } from '../state';
 import { milliseconds, range, search, stepFor } from '../address';
-import { count, exact, figure, grouped, moment, plural, quantile, share, zoneName } from '../format';
+import { count, exact, figure, grouped, moment, offset, plural, quantile, share, shifted, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
-import { Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { about } from '../about';
+import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
 
 const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'];
 const QUANTILES = ['0.5', '0.75', '0.95', '0.99'];
 const STEPS = ['1m', '5m', '15m', '1h', '6h', '1d'];
 const GROUPS = [{ value: '', text: 'nothing' }, { value: 'store_id', text: 'store' }, { value: 'release', text: 'release' }, { value: 'connection', text: 'connection' }, { value: 'label', text: 'label' }];
+const KINDS = { distribution: 'Distributions', level: 'Levels', counter: 'Counters' };
+const ORDERS: Record<string, string> = { count: 'most samples', sum: 'greatest sum', max: 'greatest value', over: 'most over the limit' };
+const LIMITS = ['6', '20', '50', '100'];
 const COLOURS = 6;
 const MOST_POINTS = 11_000;
 
@@ -27,6 +32,9 @@ export function QueryView() {
   const group = params.group_by ?? '';
   const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1] ?? '0.95';
   const isLog = params.scale === 'log';
+  const [isAsked, setAsked] = useState(false);
+  // What narrows the answer is never out of sight.
+  const isMore = isAsked || Boolean(params.connection || params.label || params.source);
   const [lifted, setLifted] = useState<string | null>(null);
 
   const minute = Math.floor(now.value / 60_000);
@@ -40,9 +48,12 @@ export function QueryView() {
   const points = Math.ceil((when.to - start) / each) + 1;
   const most = Math.max(1, Math.min(200, Math.floor(MOST_POINTS / points)));
 
+  const orders = isCounter ? ['sum', 'count', 'max'] : [...qs, 'count', 'max', 'over'];
+  const order = orders.includes(params.order_by) ? params.order_by : isCounter ? 'sum' : plotted;
+
   const asked = {
     metric, from: start, to: when.to, q: isCounter ? undefined : qs.join(','), group_by: group, store_id: params.store_id, release: params.release, connection: params.connection, label: params.label, source: params.source,
-    ...(group ? { order_by: isCounter ? 'sum' : plotted, limit: most } : {}),
+    ...(group ? { order_by: order, limit: Math.min(most, Number(params.limit) || most) } : {}),
   };
   const isReady = catalogue.size > 0;
   const plot = useAnswer<Percentiles>(isReady ? 'api/v1/percentiles?' + search({ ...asked, step }) : null);
@@ -82,7 +93,7 @@ export function QueryView() {
   };
   const apiAddress = (): string => new URL('api/v1/percentiles?' + search({ ...asked, step }), document.baseURI).href;
   // A name may hold a quote, and whoever pastes this runs it in a shell.
-  const curl = (): string => `curl -s '${apiAddress().replaceAll("'", '%27')}'`;
+  const curl = (): string => `curl -s ${about.value?.auth === 'required' ? '-H "Authorization: Bearer $KEY" ' : ''}'${apiAddress().replaceAll("'", '%27')}'`;
   const download = (): void => {
     const kept = data?.series ?? [];
     const head = ['time', 'unix_ms', ...(group ? [group] : []), 'count', 'sum', 'min', 'max', ...(isCounter ? [] : qs.map(quantile)), ...limits.map((limit) => `over_${limit}`)];
@@ -92,8 +103,7 @@ export function QueryView() {
     save(`${metric}-${new Date(start).toISOString().slice(0, 16).replace(':', '')}.csv`, csv([head, ...body]));
   };
 
-  const options = [...catalogue.values()].filter(({ metric }) => metric !== 'summaries').map((one) => ({ value: one.metric, text: one.metric, group: one.kind === 'counter' ? 'Counters' : one.kind === 'level' ? 'Levels' : 'Distributions' })).sort((one, other) => (one.group + one.value < other.group + other.value ? 1 : -1)).reverse();
-  options.sort((one, other) => ['Distributions', 'Levels', 'Counters'].indexOf(one.group) - ['Distributions', 'Levels', 'Counters'].indexOf(other.group));
+  const options = Object.entries(KINDS).flatMap(([kind, group]) => [...catalogue.values()].filter((one) => one.kind === kind && one.metric !== 'summaries').map(({ metric }) => ({ value: metric, text: metric, group })).sort((one, other) => (one.value < other.value ? -1 : 1)));
   const error = plot.error ? plot : whole;
   return (
     <>
@@ -112,13 +122,20 @@ export function QueryView() {
         <div class="field is-range"><span>Range</span><Segments label="Range" options={RANGES.map((value) => ({ value, text: value }))} chosen={when.isFixed ? [] : [when.name]} onChoose={(value) => set({ range: value, from: '', to: '', step: '' })} /></div>
         <Choice label="Step" value={params.step ?? ''} options={[{ value: '', text: `auto (${auto})` }, ...STEPS.filter((one) => length / milliseconds(one)! <= 2000 && milliseconds(one)! <= length).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ step: value }, true)} />
         <Choice label="Split by" value={group} options={GROUPS.filter(({ value }) => value !== 'label' || known?.label != null || group === 'label')} onChoose={(value) => set({ group_by: value })} />
+        {group && <Choice label="First" value={order} options={orders.map((value) => ({ value, text: ORDERS[value] ?? `highest ${quantile(value)}` }))} onChoose={(value) => set({ order_by: value }, true)} />}
+        {group && <Choice label="At most" value={params.limit ?? ''} options={[{ value: '', text: String(most) }, ...LIMITS.filter((value) => Number(value) < most).map((value) => ({ value, text: value }))]} onChoose={(value) => set({ limit: value }, true)} />}
         <Field label="Store" value={params.store_id ?? ''} onTake={(value) => set({ store_id: value })} list="stores" />
         <Field label="Release" value={params.release ?? ''} onTake={(value) => set({ release: value })} />
+        {isMore && <><Field label="Connection" value={params.connection ?? ''} onTake={(value) => set({ connection: value })} />
+        {known?.label != null && <Choice label={known.label.key} value={params.label ?? ''} options={anyOf(known.label.values)} onChoose={(value) => set({ label: value })} />}
+        <Choice label="Measured by" value={params.source ?? ''} options={[{ value: '', text: 'people' }, { value: 'synthetic', text: 'probes' }, { value: 'all', text: 'both' }]} onChoose={(value) => set({ source: value })} /></>}
+        {when.isFixed && <><Moment label="From" value={when.from} onTake={(from) => set({ from: String(Math.min(from, when.to - 60_000)) })} /><Moment label="To" value={when.to} onTake={(to) => set({ to: String(Math.max(to, when.from + 60_000)) })} /></>}
+        <div class="field"><button type="button" class="button" aria-expanded={isMore} onClick={() => { setAsked(!isMore); set({ connection: '', label: '', source: '' }, true); }}>{isMore ? 'Fewer filters' : 'More filters'}</button></div>
         <StoreNames />
       </div>
       <Notice of={error} />
       <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
-        <header><code>{metric}</code> <span class="sub">{known?.help}</span></header>
+        <header><code>{metric}</code> <span class="sub">{known?.help}</span> <Explain metric={known?.metric} scope={params.store_id || group === 'store_id' ? 'store' : params.release || group === 'release' ? 'release' : 'fleet'} store_id={params.store_id} release={params.release} /></header>
         <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
           onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
         <footer>
@@ -142,9 +159,9 @@ export function QueryView() {
             return (
               <tr key={name + i} class={lifted === name ? 'is-lifted' : ''} onPointerEnter={() => group && setLifted(name)} onPointerLeave={() => setLifted(null)}>
                 <td class="name">{group && <i class={'swatch ' + (typeof inPlot?.look === 'number' ? 'series-' + inPlot.look : '')} />}{group === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</td>
-                <td class="right"><Num of={count(point.count)} /></td>
-                {isCounter ? <td class="right"><Num of={count(point.sum)} /></td> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
-                <td class="right"><Num of={figure(point.max, unit)} level="quiet" /></td>
+                <Cell of={count(point.count)} />
+                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
+                <Cell of={figure(point.max, unit)} level="quiet" />
                 {!isCounter && limits.map((limit, j) => <td key={limit} class="right"><Num of={share(point.over[j] / point.count, 2)} /></td>)}
               </tr>
             );
@@ -153,6 +170,16 @@ export function QueryView() {
       )}
     </>
   );
+}
+
+/** A time in the zone of the page, for whoever cannot draw a range with the pointer. */
+function Moment({ label, value, onTake }: { label: string; value: number; onTake: (t: number) => void }) {
+  const take = (event: { currentTarget: HTMLInputElement }): void => {
+    const t = Date.parse(event.currentTarget.value + 'Z');
+    // The offset is that of the time meant, but for the hour in which the clocks change.
+    if (t > 0) onTake(t - offset(t - offset(t, zone.value) * 60_000, zone.value) * 60_000);
+  };
+  return <label class="field"><span>{label}</span><input class="is-moment" type="datetime-local" value={shifted(value, zone.value).toISOString().slice(0, 16)} onChange={take} /></label>;
 }
 
 /** What was not counted did not happen: a counter is 0 where it has no point. */

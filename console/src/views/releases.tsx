@@ -2,8 +2,9 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
-import { Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
-import { isWhole, type Judged, type JudgedMetric, type Percentiles, type Rollout, type Word } from '../types';
+import { Cell, Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
+import { Explain } from '../links';
+import { isWhole, type Judged, type JudgedMetric, type Look, type Percentiles, type Rollout, type Word } from '../types';
 
 const HOUR = 3_600_000;
 const MOST_CARDS = 6;
@@ -15,33 +16,58 @@ export function ReleasesView() {
   const { params } = place.value;
   const from = Math.floor(now.value / HOUR) * HOUR - 168 * HOUR;
   const answer = useAnswer<Percentiles>('api/v1/percentiles?' + search({ metric: 'sync_duration_ms', group_by: 'release', order_by: 'count', q: '0.95', from }), 60_000);
+  const changes = useAnswer<{ changes: { kind: string; release?: string }[] }>('api/v1/changes?limit=200', 60_000);
   const releases = (answer.data?.series ?? []).map(({ release, points }) => ({
     release: release ?? '', samples: points.reduce((sum, one) => sum + one.count, 0), p95: points[0]?.values['0.95'] ?? null,
   })).filter(({ release }) => release && !release.startsWith('__'));
   const total = releases.reduce((sum, { samples }) => sum + samples, 0);
-  // Whoever comes without a choice sees the second most used one: the first is what most are held against.
-  const chosen = params.release || (releases[1] ?? releases[0])?.release || '';
+  // A rollout that has just begun is rare, and the one that somebody comes for.
+  const spoken = [...new Set(changes.data?.changes.flatMap(({ release }) => release ?? []) ?? [])].slice(0, 3);
+  const rank = ({ release }: { release: string }): number => (spoken.includes(release) ? 0 : 1);
+  const shown = [...releases].sort((one, other) => rank(one) - rank(other)).slice(0, MOST_CARDS).sort((one, other) => other.samples - one.samples);
+  // Always as many questions, whatever there is to ask.
+  const rollouts = Array.from({ length: MOST_CARDS }, (_, i) => useRollout(shown[i]?.release));
+  const isAnswered = answer.data !== null && shown.every((_, i) => rollouts[i].data || rollouts[i].error);
+  const judged = rollouts.slice(0, shown.length).flatMap(({ data }) => (data && data.verdict !== 'not_judged' && isWhole(data.judged) ? [{ ...data, judged: data.judged }] : []));
+  judged.sort((one, other) => begun(other) - begun(one));
+  const newest = judged[0]?.judged;
+  // Without a rollout, the second most used one: the first is what most are held against.
+  const chosen = params.release || newest?.release || (isAnswered && (releases[1] ?? releases[0])?.release) || '';
   return (
     <>
-      <header class="head"><div><Heading>Releases</Heading><p class="sub">Of the last seven days, by the synchronisations that were measured. A rollout is judged by the collector.</p></div></header>
+      <header class="head"><div>
+        <Heading>{!isAnswered || !releases.length ? 'Releases' : newest ? <><Mark state={STATES[newest.verdict]} isSaid={false} /> {sentence(newest)}</> : 'No release is being rolled out'}</Heading>
+        {isAnswered && newest && <p>{newest.against ? `Held against ${newest.against}` : 'Held against nobody'} at the step of {newest.step_percent} %{next(newest)}. <Explain runbook={newest.verdict === 'fail' ? 'PosRolloutFail' : 'PosRolloutAwaitsData'} release={newest.release} /></p>}
+        <p class="sub">Shares are of the synchronisations of seven days.</p>
+      </div></header>
       <Notice of={answer} />
       {answer.data && !releases.length && <p class="nothing">No release has been reported in the last seven days.</p>}
       <div class="cards">
-        {releases.slice(0, MOST_CARDS).map((one) => <Card key={one.release} {...one} part={one.samples / total} isChosen={one.release === chosen} />)}
+        {shown.map((one, i) => <Card key={one.release} {...one} data={rollouts[i].data} part={one.samples / total} isChosen={one.release === chosen} />)}
       </div>
-      {releases.length > MOST_CARDS && <p class="sub">Rarer: {releases.slice(MOST_CARDS, 30).map(({ release }) => release).join(', ')}</p>}
+      {releases.length > shown.length && <p class="sub">Rarer: {releases.filter((one) => !shown.includes(one)).slice(0, 24).map(({ release }) => release).join(', ')}</p>}
       {chosen && <Verdict key={chosen} release={chosen} />}
     </>
   );
 }
 
-const useRollout = (release: string) => useAnswer<Rollout>(`api/v1/rollouts/${encodeURIComponent(release)}`, 60_000);
+const useRollout = (release: string | undefined) => useAnswer<Rollout>(release ? `api/v1/rollouts/${encodeURIComponent(release)}` : null, 60_000);
+/** When something was first said of a rollout. */
+const begun = ({ history, judged }: { history: Look[]; judged: Judged }): number => history[0]?.judged_at ?? judged.step_from ?? 0;
 
-function Card({ release, samples, p95, part, isChosen }: { release: string; samples: number; p95: number | null; part: number; isChosen: boolean }) {
-  const { data } = useRollout(release);
+/** When the word may change. */
+const next = ({ next_look, look_hours }: Judged): string => (look_hours === null ? '' : `, looked at after ${look_hours} h`) + (next_look !== null && next_look > now.value ? `, next look in ${span(next_look - now.value)}` : '');
+
+/** What to do, so that nobody has to know the words. */
+function sentence({ verdict, release, step_percent }: Judged): string {
+  if (verdict === 'pass') return step_percent < 100 ? `${release} may go on` : `${release} may stay in all stores`;
+  return verdict === 'fail' ? `Stop ${release}` : `${release} may not go on yet`;
+}
+
+function Card({ release, samples, p95, part, isChosen, data }: { release: string; samples: number; p95: number | null; part: number; isChosen: boolean; data: Rollout | null }) {
   return (
     <button type="button" class="card" aria-pressed={isChosen} onClick={() => set({ release })} data-row="">
-      <span class="card-head"><b>{release}</b>{data && <span class={'verdict is-' + STATES[data.verdict]}><Mark state={STATES[data.verdict]} isSaid={false} /> {data.verdict === 'not_judged' ? 'Not judged' : WORDS[data.verdict]}</span>}</span>
+      <span class="card-head"><b>{release}</b>{data && <span class={'verdict is-' + STATES[data.verdict]}><Mark state={STATES[data.verdict]} isSaid={false} /> {WORDS[data.verdict]}</span>}</span>
       <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect width={part * 100} height="4" /></svg>
       <span class="sub"><Num of={share(part)} /> · <Num of={count(samples)} /> syncs · p95 <Num of={figure(p95, 'ms')} /></span>
     </button>
@@ -57,9 +83,9 @@ function Verdict({ release }: { release: string }) {
   return (
     <section class="judged" aria-label={`Verdict on ${release}`}>
       <Notice of={answer} />
-      {data && <header class="bar"><h2 class="large"><Mark state={STATES[data.verdict]} /> {title}: {release}{judged?.against && <small> against {judged.against}</small>}</h2></header>}
-      {said && !judged && <ul>{said.reasons.map(({ code, text }) => <li key={code}>{text}</li>)}</ul>}
-      {data && !judged && <p class="nothing">This release is not being judged: it is no rollout that the collector sees. A release is rolled out if it was first seen within four weeks, after others had been seen for a day.</p>}
+      {data && <header class="bar"><h2 class="large"><Mark state={STATES[data.verdict]} /> {judged ? <>{release}<small> against {judged.against ?? 'nobody'}</small></> : `${title}: ${release}`}</h2></header>}
+      {said && !judged && <ul class="plain">{said.reasons.map(({ code, text }) => <li key={code}>{text}</li>)}</ul>}
+      {data && !judged && !said?.reasons.length && <p class="nothing">This release is not being judged: it is no rollout that the collector sees. A release is rolled out if it was first seen within four weeks, after others had been seen for a day.</p>}
       {data && judged && <Why judged={judged} revisions={data.revisions} />}
       {judged && <Table judged={judged} />}
       {data && data.history.length > 0 && <>
@@ -68,7 +94,7 @@ function Verdict({ release }: { release: string }) {
           <thead><tr><th>Said</th><th>When</th><th>Occasion</th><th class="right">Step</th><th class="right">After</th><th>Against</th><th class="right">Samples</th></tr></thead>
           <tbody>{[...data.history].reverse().map((look, i) => (
             <tr key={i}><td class="name"><Mark state={STATES[look.verdict]} isSaid={false} />{WORDS[look.verdict]}</td><td><Time t={look.judged_at} /></td><td class="sub">{LOOKS[look.occasion] ?? look.occasion}</td>
-              <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><td class="right"><Num of={count(look.samples)} /></td></tr>
+              <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><Cell of={count(look.samples)} /></tr>
           ))}</tbody>
         </table></Scroll>
       </>}
@@ -77,14 +103,13 @@ function Verdict({ release }: { release: string }) {
 }
 
 function Why({ judged, revisions }: { judged: Judged; revisions: number }) {
-  const until = judged.next_look === null ? null : judged.next_look - now.value;
   return (
     <div class="why-said">
       {judged.reasons.length > 0 && <ul>{judged.reasons.map(({ code, text }, i) => <li key={code + i}>{text}</li>)}</ul>}
       <p class="sub">
         Step of {judged.step_percent} % · {plural(judged.stores.candidates, 'store')} against {grouped(judged.stores.controls)} · {plural(judged.terminals.candidates, 'till')}
         {judged.terminals.awaited > 0 && ` · ${plural(judged.terminals.awaited, 'till')} awaited`}
-        {judged.look_hours !== null && ` · look at ${judged.look_hours} h`}{judged.next_look_hours !== null && `, next at ${judged.next_look_hours} h`}{until !== null && until > 0 && ` (in ${span(until)})`}
+        {judged.next_look_hours !== null && ` · next look at ${judged.next_look_hours} h`}
         {judged.method === 'alone' && ' · nobody is left to be held against'}
         {revisions > 0 && ` · ${plural(revisions, 'verdict')} revised`}
       </p>
@@ -127,13 +152,13 @@ function Table({ judged }: { judged: Judged }) {
           <tr key={one.metric}>
             <td class="name"><code>{one.metric}</code>{one.far.length > 0 && <small title={one.far.join(', ')}> {plural(one.far.length, 'store')} far off</small>}</td>
             <td class={level ? 'is-' + level : ''}>{said}</td>
-            <td class="right"><Num of={value(one, one.before)} /></td>
-            <td class="right"><Num of={value(one, one.now)} level={level === 'critical' ? level : undefined} /></td>
-            <td class="right"><Num of={value(one, one.others_now)} /></td>
+            <Cell of={value(one, one.before)} />
+            <Cell of={value(one, one.now)} level={level === 'critical' ? level : undefined} />
+            <Cell of={value(one, one.others_now)} />
             <td><Interval of={one} level={level} /></td>
             <td class="right num">{worse?.estimate == null ? '–' : isFactor ? `×${worse.estimate.toFixed(2)}` : `${signed(worse.estimate)} pt`}</td>
             <td class="right num">{one.candidates}/{one.controls}</td>
-            <td class="right"><Num of={count(one.samples)} /></td>
+            <Cell of={count(one.samples)} />
             <td class="sub">{limit(one)}</td>
           </tr>
         );
