@@ -8,6 +8,7 @@
 //! | `GET /api/v1/fleet` | [`Renders`] |
 //! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
+//! | `GET /api/v1/openapi.json` | the description of all `/api/v1` |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/clock`, `POST /api/v1/clock/accept` | the clock |
 //! | `POST /api/v1/stores/{store_id}/retire`, `POST /api/v1/stores/{store_id}/terminals/{terminal_id}/retire`, `POST /api/v1/seal` | [`Acts`] |
@@ -26,14 +27,18 @@
 //! | `explain.rs` | what became of one batch |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
+//! | `acts_answer.rs` | what they are answered with |
+//! | `openapi/` | the description of all this for programs |
 //! | `pages.rs` | the pages that Prometheus scrapes, and the stores as rows |
 //! | `console.rs` | the files of the console, which tell nothing that is anybody's and need no key |
 
 mod access;
 mod acts;
+mod acts_answer;
 mod console;
 mod explain;
 mod guard;
+pub mod openapi;
 mod pages;
 mod queries;
 mod tap;
@@ -112,6 +117,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .with_state(admin.query);
     let read = Router::new()
         .route("/api/v1/clock", get(acts::clock))
+        .route("/api/v1/openapi.json", get(openapi::serve))
         .with_state(Arc::clone(&admin.acts));
     let explained = Router::new()
         .route(

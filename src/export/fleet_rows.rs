@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::metric::{Kind, Metric};
 
@@ -17,7 +18,8 @@ const SAMPLES_MIN: u64 = 20;
 const WHY_MAX: usize = 8;
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FleetAnswer")]
 pub struct FleetRows {
     /// When it was made, Unix ms.
     t: i64,
@@ -25,22 +27,34 @@ pub struct FleetRows {
     complete_to: i64,
     /// The stores, the worst first.
     stores: Vec<Row>,
+    /// The fleet as a whole.
     all: All,
 }
 
 /// One store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FleetRow")]
 struct Row {
+    /// The store.
     store_id: String,
     /// critical, warning, silent, fine or quiet (nothing was measured in the last minutes).
+    #[schemars(extend("enum" = ["silent", "critical", "warning", "fine", "quiet"]))]
     state: &'static str,
+    /// What is past its limit, the worst first, at most eight.
     why: Vec<Why>,
+    /// The 95th percentile of `sync_duration_ms`, ms; `null` without samples.
     sync_p95_ms: Option<f64>,
+    /// How many synchronisations it stands on.
     sync_samples: u64,
+    /// The 95th percentile of `offline_login_duration_ms`, ms; `null` without samples.
     login_p95_ms: Option<f64>,
+    /// The 75th percentile of `lcp_ms`, ms; `null` without samples.
     lcp_p75_ms: Option<f64>,
+    /// The 75th percentile of `inp_ms`, ms; `null` without samples.
     inp_p75_ms: Option<f64>,
+    /// The most transactions that wait in a terminal that reports; `null`: none of them said.
     pending_max: Option<f64>,
+    /// The 95th percentile of the memory that terminals which report use, MB; `null`: none of them said.
     memory_p95_mb: Option<f64>,
     /// Terminals that posted in the last ten minutes.
     reporting: u64,
@@ -50,36 +64,58 @@ struct Row {
     sync_failing: u64,
     /// Batches that are missing and may still come.
     missing: u64,
+    /// When the last batch came, Unix ms.
     last_report: i64,
 }
 
 /// Why a store is not fine.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FleetWhy")]
 struct Why {
+    /// The wire name of the metric.
     metric: &'static str,
     /// critical or warning.
+    #[schemars(extend("enum" = ["critical", "warning"]))]
     level: &'static str,
+    /// What was measured, in the metric's unit.
     value: f64,
+    /// The limit that it is past, in the metric's unit.
     limit: f64,
 }
 
 /// The fleet as a whole.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "FleetTotals")]
 struct All {
+    /// How many stores there are.
     stores: usize,
+    /// How many of them are critical.
     critical: usize,
+    /// How many of them are in warning.
     warning: usize,
+    /// How many of them are silent.
     silent: usize,
+    /// Terminals that posted in the last ten minutes.
     reporting: u64,
+    /// Terminals that should report and do not.
     silent_terminals: u64,
+    /// Batches that are missing and may still come.
     missing: u64,
+    /// The 95th percentile of `sync_duration_ms` of all stores together, ms; `null` without samples.
     sync_p95_ms: Option<f64>,
+    /// How many synchronisations it stands on.
     sync_samples: u64,
+    /// Of the terminals that report, how many had a synchronisation fail in the last ten minutes.
     sync_failing: u64,
+    /// The 95th percentile of `offline_login_duration_ms` of all stores together, ms; `null` without samples.
     login_p95_ms: Option<f64>,
+    /// The 75th percentile of `lcp_ms` of all stores together, ms; `null` without samples.
     lcp_p75_ms: Option<f64>,
+    /// The 75th percentile of `inp_ms` of all stores together, ms; `null` without samples.
     inp_p75_ms: Option<f64>,
+    /// The most transactions that wait in a terminal that reports; `null`: none of them said.
     pending_max: Option<f64>,
+    /// When the last batch came, Unix ms; 0: none has.
     last_report: i64,
 }
 

@@ -6,3 +6,4 @@ mod crowd;
 mod errors;
 mod fleet;
 mod exactness;
+mod openapi;
