@@ -39,7 +39,7 @@ pub struct RolloutAnswer {
 )]
 enum JudgedAnswer {
     /// The verdict of a look.
-    Full(VerdictAnswer<'static>),
+    Full(Box<VerdictAnswer<'static>>),
     /// The verdict on a release of which there is nothing to judge.
     Short(ShortVerdict),
 }
