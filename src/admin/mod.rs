@@ -8,6 +8,7 @@
 //! | `GET /api/v1/fleet`, `/stores/{store_id}/now`, `/changes`, `/pipeline`, `/live` | [`Live`] |
 //! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
+//! | `GET /api/v1/openapi.json` | the description of all `/api/v1` |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/settings` | the settings as they are in force |
 //! | `GET /api/v1/about`, `POST` and `DELETE /api/v1/session` | whoever signs in at the console |
@@ -32,15 +33,19 @@
 //! | `settings.rs` | the settings as they are in force |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
+//! | `acts_answer.rs` | what they are answered with |
+//! | `openapi/` | the description of all this for programs |
 //! | `pages.rs` | the pages that Prometheus scrapes |
 //! | `console.rs` | the files of the console, which tell nothing that is anybody's and need no key |
 
 mod access;
 mod acts;
+mod acts_answer;
 mod console;
 mod explain;
 mod guard;
 mod live;
+pub mod openapi;
 mod pages;
 mod queries;
 mod session;
@@ -144,6 +149,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .with_state(admin.query);
     let read = Router::new()
         .route("/api/v1/clock", get(acts::clock))
+        .route("/api/v1/openapi.json", get(openapi::serve))
         .with_state(Arc::clone(&admin.acts));
     let explained = Router::new()
         .route(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::time::MINUTE_MS;
 
@@ -42,7 +43,7 @@ pub(super) struct Step {
 }
 
 /// The sparks, or what is to be added to them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Sparks {
     /// The beginning of the minute that the last character stands for, Unix ms.
     minute: i64,

@@ -18,6 +18,7 @@
 //! | `pulse.rs` | the path of batches, second by second |
 //! | `packed.rs` | events, packed once for all who read |
 //! | `hub.rs` | what is on its way to those who read |
+//! | `answer.rs` | what is answered and sent |
 //! | `reader.rs` | one who reads |
 //! | `refresh.rs` | looks, and tells |
 //!
@@ -27,6 +28,7 @@
 //! 3. A store is told of at most four times a second.
 
 mod all;
+mod answer;
 mod board;
 mod changes;
 mod detail;
@@ -53,7 +55,9 @@ use crate::fleet::Watch;
 use crate::holdings::Holdings;
 use crate::tasks::Jobs;
 
-pub use changes::{CHANGES_MAX, Change, OfRelease};
+pub use answer::{FleetAnswer, LiveEvent, PipelineAnswer};
+pub use changes::{CHANGES_MAX, Change, ChangesAnswer, OfRelease};
+pub use detail::Detail;
 pub use pulse::Counted;
 pub use reader::{Reader, Topics};
 

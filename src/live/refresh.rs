@@ -3,16 +3,16 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::fleet::Silence;
-use crate::live::board::{Board, Scope, Sparks, Step};
+use crate::live::answer::{FleetAnswer, PipelineAnswer, Rows, Second, Snapshot};
+use crate::live::board::{Board, Scope, Step};
 use crate::live::changes::ChangesAnswer;
 use crate::live::detail::Detail;
 use crate::live::look::Looks;
 use crate::live::packed::{Packed, event, push};
-use crate::live::pulse::{Counted, Point};
+use crate::live::pulse::Counted;
 use crate::live::{Live, OfRelease};
 
 /// Stores that are looked at while the aggregate waits.
@@ -25,58 +25,6 @@ const TURNS: usize = 40;
 const TURNS_ALONE: usize = 15;
 /// How long an answer waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
-
-/// The answer to `GET /api/v1/fleet`.
-#[derive(Debug, Serialize)]
-struct FleetAnswer<'a> {
-    /// The number of the last frame that is in it.
-    seq: u64,
-    /// When it was made, Unix ms.
-    t: i64,
-    /// Everything that was acknowledged before this time is in it, Unix ms.
-    complete_to: i64,
-    /// The stores, the worst first.
-    stores: &'a RawValue,
-    /// The fleet as a whole.
-    all: &'a crate::live::all::All,
-    /// Synchronisations of the last hour.
-    sparks: Sparks,
-}
-
-/// The answer to `GET /api/v1/pipeline`.
-#[derive(Debug, Serialize)]
-struct PipelineAnswer<'a> {
-    /// When it was made, Unix ms.
-    t: i64,
-    /// When this process started, Unix ms.
-    started_at: i64,
-    /// The version of the collector.
-    version: &'static str,
-    /// Every counter and gauge of `/metrics`, by its name and labels as the page writes them.
-    series: &'a RawValue,
-    /// A point a second for the last quarter of an hour, the latest last.
-    points: Vec<&'a Point>,
-}
-
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    seq: u64,
-    t: i64,
-    topic: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fleet: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pipeline: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct Rows<'a> {
-    seq: u64,
-    t: i64,
-    stores: &'a RawValue,
-    gone: &'a [String],
-    all: &'a crate::live::all::All,
-}
 
 impl Live {
     /// Waits until somebody reads.
@@ -124,9 +72,12 @@ impl Live {
                 return;
             };
             let mut text = String::new();
-            let points: Vec<Point> = latest.into_iter().collect();
-            let data = serde_json::json!({"t": now_ms, "series": series, "points": points});
-            event(&mut text, "pipeline", &data);
+            let second = Second {
+                t: now_ms,
+                series: &series,
+                points: latest.into_iter().collect(),
+            };
+            event(&mut text, "pipeline", &second);
             live.hub().pulse = Some((count, Packed::of(text)));
             live.tick();
         };

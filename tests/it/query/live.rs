@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Batch, Server, now_ms};
+use crate::support::{Batch, Server, now_ms, openapi};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,7 +39,10 @@ impl Stream {
                     (name.to_owned(), serde_json::from_str(data).expect("JSON"))
                 });
                 self.text = rest.to_owned();
-                if found.is_some() {
+                if let Some((_, data)) = &found {
+                    let answer = (200, "text/event-stream");
+                    let faults = openapi::faults("get", "/api/v1/live", answer, data);
+                    assert!(faults.is_empty(), "{data}: {faults:?}");
                     return found;
                 }
                 continue;
