@@ -174,16 +174,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let watched = Router::new()
         .route("/api/v1/tap", get(tap::tap))
         .with_state((admin.tap, Arc::clone(&admin.health)));
-    let streamed = Router::new()
-        .route("/api/v1/changes", get(live::changes))
-        .route("/api/v1/live", get(live::live))
-        .with_state(Arc::clone(&admin.live));
-    let now = Router::new()
-        .route("/api/v1/fleet", get(live::fleet))
-        .route("/api/v1/pipeline", get(live::pipeline))
-        .route("/api/v1/stores/{store_id}/now", get(live::store))
-        .with_state(admin.live);
-    let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
+    let (streamed, now) = live_routes(admin.live);
     let asked = access.need(
         Scope::Read,
         asked.merge(watched).merge(streamed).merge(bare(
@@ -207,6 +198,25 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let guarded = guard::guard(all.merge(console::router()), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
+}
+
+/// The fleet while it happens: what takes parameters, and what takes none.
+fn live_routes(live: Arc<Live>) -> (Router, Router) {
+    let streamed = Router::new()
+        .route("/api/v1/changes", get(live::changes))
+        .route("/api/v1/live", get(live::live))
+        .with_state(Arc::clone(&live));
+    let now = Router::new()
+        .route("/api/v1/fleet", get(live::fleet))
+        .route("/api/v1/pipeline", get(live::pipeline))
+        .route("/api/v1/stores/{store_id}/now", get(live::store))
+        .with_state(live);
+    (streamed, now)
+}
+
+/// Routes that take no parameters.
+fn bare(router: Router) -> Router {
+    router.route_layer(from_fn(queries::without_parameters))
 }
 
 /// A refusal as every route says it.

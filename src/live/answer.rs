@@ -118,7 +118,7 @@ pub struct Bye {
 /// The data of one event of the stream.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-#[schemars(rename = "LiveEvent")]
+#[expect(clippy::large_enum_variant, reason = "it describes, and none is made")]
 pub enum LiveEvent {
     /// `snapshot`.
     Snapshot(Snapshot<'static>),

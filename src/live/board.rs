@@ -53,6 +53,9 @@ pub struct Sparks {
     stores: BTreeMap<String, String>,
 }
 
+/// A metric by its place, and what was measured of it: buckets and counts.
+type Merged = (u16, Vec<u32>, Vec<u64>);
+
 /// All rows.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -124,7 +127,7 @@ impl Board {
         let mut step = Step::default();
         self.move_on(now_ms);
         let is_first = self.whole_ms == 0;
-        let mut windows: BTreeMap<u32, Vec<(u16, Vec<u32>, Vec<u64>)>> = BTreeMap::new();
+        let mut windows = BTreeMap::<u32, Vec<Merged>>::new();
         looks.recent.merge(|(store, place), indices, counts| {
             let of_store = windows.entry(store).or_default();
             of_store.push((place, indices.to_vec(), counts.to_vec()));

@@ -71,7 +71,7 @@ impl Driver {
     fn counted(&self) -> Counted {
         let totals = self.holdings.read(crate::aggregate::Aggregator::totals);
         let known = self.recorder.histogram(names::REQUEST_SECONDS);
-        let (bounds, series) = known.unwrap_or_default();
+        let recorder::Values { bounds, series } = known.unwrap_or_default();
         let mut counted = Counted {
             batches: totals.records,
             samples: totals.accepted,
