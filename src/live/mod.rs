@@ -53,6 +53,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::fleet::Watch;
 use crate::holdings::Holdings;
+use crate::self_metrics as names;
 use crate::tasks::Jobs;
 
 pub use answer::{FleetAnswer, LiveEvent, PipelineAnswer};
@@ -69,7 +70,8 @@ use hub::Hub;
 pub const READERS_MAX: usize = 1_000;
 /// A stream that says nothing for so long says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Looks at once: one at the board, others wait for it. They stand back for whatever serves terminals.
+/// Looks at once: one at the board, others wait for it. They do not stand back for others, because they hold the lock of the
+/// aggregate for moments: whoever waits for it would wait for them to get a processor.
 const JOBS: usize = 2;
 
 /// What `Live` is made of.
@@ -134,6 +136,9 @@ impl Live {
         } = parts;
         let layout = holdings.read(|aggregator| Arc::clone(aggregator.live().layout()));
         let started_ms = clock.now_ms();
+        // They start at 0.
+        metrics::gauge!(names::LIVE_STREAMS).set(0.0);
+        metrics::counter!(names::LIVE_SNAPSHOTS).absolute(0);
         Self {
             board: Mutex::new(Board::new(layout, Changes::restored(kept))),
             pulse: Mutex::default(),
@@ -142,7 +147,7 @@ impl Live {
             wanted: Notify::new(),
             readers: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
-            jobs: Jobs::in_background(JOBS),
+            jobs: Jobs::new(JOBS),
             snapshots: tokio::sync::Mutex::default(),
             holdings,
             watch,
@@ -173,6 +178,7 @@ impl Live {
             hub.stores.entry(store_id.clone()).or_default().readers += 1;
         }
         drop(hub);
+        metrics::gauge!(names::LIVE_STREAMS).increment(1.0);
         if before == 0 {
             self.wanted.notify_one();
         }
@@ -213,6 +219,7 @@ impl Live {
                 hub.stores.remove(store_id);
             }
         }
+        metrics::gauge!(names::LIVE_STREAMS).decrement(1.0);
         if self.readers.fetch_sub(1, Ordering::AcqRel) == 1 {
             hub.clear();
         }
