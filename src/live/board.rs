@@ -53,6 +53,15 @@ pub struct Sparks {
     stores: BTreeMap<String, String>,
 }
 
+/// 95th percentiles of synchronisations by minute (Unix ms, ms), as they are at rest.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Of the fleet.
+    pub all: Vec<(i64, f64)>,
+    /// Of some stores.
+    pub stores: BTreeMap<String, Vec<(i64, f64)>>,
+}
+
 /// A metric by its place, and what was measured of it: buckets and counts.
 type Merged = (u16, Vec<u32>, Vec<u64>);
 
@@ -242,6 +251,24 @@ impl Board {
             all: self.all_spark.at(0).to_string(),
             stores,
         })
+    }
+
+    /// Fills minutes of the sparks of which nothing is known; says whether there were any.
+    pub(super) fn fill(&mut self, past: &Past) -> bool {
+        let newest = self.spark_minute;
+        let fill = |spark: &mut Spark, points: &[(i64, f64)]| {
+            points.iter().fold(false, |is_new, (t_ms, value_ms)| {
+                let back = usize::try_from(newest - t_ms.div_euclid(MINUTE_MS));
+                back.is_ok_and(|back| spark.fill(back, *value_ms)) | is_new
+            })
+        };
+        let mut is_new = fill(&mut self.all_spark, &past.all);
+        for held in self.held.iter_mut().flatten() {
+            if let Some(points) = past.stores.get(&held.row.store_id) {
+                is_new |= fill(&mut held.spark, points);
+            }
+        }
+        is_new
     }
 
     /// The sparks of the last hour.

@@ -57,6 +57,7 @@ use crate::self_metrics as names;
 use crate::tasks::Jobs;
 
 pub use answer::{FleetAnswer, LiveEvent, PipelineAnswer};
+pub use board::Past;
 pub use changes::{CHANGES_MAX, Change, ChangesAnswer, OfRelease};
 pub use detail::Detail;
 pub use pulse::Counted;
@@ -180,7 +181,7 @@ impl Live {
         drop(hub);
         metrics::gauge!(names::LIVE_STREAMS).increment(1.0);
         if before == 0 {
-            self.wanted.notify_one();
+            self.wanted.notify_waiters();
         }
         Some(Reader::new(
             Arc::clone(self),

@@ -13,7 +13,7 @@ use crate::live::detail::Detail;
 use crate::live::look::Looks;
 use crate::live::packed::{Packed, event, push};
 use crate::live::pulse::Counted;
-use crate::live::{Live, OfRelease};
+use crate::live::{Live, OfRelease, Past};
 use crate::self_metrics as names;
 
 /// Stores that are looked at while the aggregate waits.
@@ -30,8 +30,10 @@ const APPLIED_MAX: Duration = Duration::from_secs(1);
 impl Live {
     /// Waits until somebody reads.
     pub async fn wanted(&self) {
+        // Made before the look, so that nobody comes unnoticed in between.
+        let comes = self.wanted.notified();
         if self.readers() == 0 {
-            self.wanted.notified().await;
+            comes.await;
         }
     }
 
@@ -82,6 +84,19 @@ impl Live {
             let packed = Packed::of(text);
             live.hub().pulse = Some((count, packed));
             live.tick();
+        };
+        self.jobs.run(work).await;
+    }
+
+    /// Fills what is not known of the last hour's sparks.
+    pub async fn fill(self: &Arc<Self>, past: Past) {
+        let live = Arc::clone(self);
+        let work = move || {
+            let mut board = live.board();
+            if board.fill(&past) && live.readers() > 0 {
+                live.hub().begin_anew();
+                live.tick();
+            }
         };
         self.jobs.run(work).await;
     }

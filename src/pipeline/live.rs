@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::holdings::Holdings;
-use crate::live::{Counted, Live, OfRelease};
+use crate::live::{Counted, Live, OfRelease, Past};
 use crate::persist::State;
+use crate::query::{Query, QueryError};
 use crate::recorder;
 use crate::self_metrics as names;
 
@@ -23,11 +25,50 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How often it is looked whether a word on a rollout was said. Unit: seconds.
 const WORDS_EVERY_S: u64 = 5;
 
+/// How often it is asked what is at rest, for the sparks.
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
+/// Stores that are asked for: an answer has 11,000 points at most.
+const STORES_REMEMBERED: &str = "180";
+
+/// An answer about the last hour.
+#[derive(Debug, Default, Deserialize)]
+struct Hour {
+    series: Vec<Series>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Series {
+    store_id: Option<String>,
+    points: Vec<Minute>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Minute {
+    t: i64,
+    values: BTreeMap<String, f64>,
+}
+
+impl Hour {
+    fn add_to(self, past: &mut Past) {
+        for Series { store_id, points } in self.series {
+            let points = points.into_iter();
+            let points = points.filter_map(|minute| Some((minute.t, *minute.values.get("0.95")?)));
+            match store_id {
+                Some(store_id) => {
+                    past.stores.insert(store_id, points.collect());
+                }
+                None => past.all.extend(points),
+            }
+        }
+    }
+}
+
 /// Drives what people see.
 pub(super) struct Driver {
     pub(super) live: Arc<Live>,
     pub(super) holdings: Arc<Holdings>,
     pub(super) state: Arc<State>,
+    pub(super) query: Arc<Query>,
     pub(super) recorder: recorder::Handle,
 }
 
@@ -37,7 +78,8 @@ impl Driver {
         let mut applied = self.holdings.applied();
         let beating = self.beat();
         let looking = self.look(&mut applied);
-        tokio::join!(beating, looking);
+        let remembering = self.remember();
+        tokio::join!(beating, looking, remembering);
     }
 
     async fn look(&self, applied: &mut watch::Receiver<u64>) {
@@ -66,6 +108,45 @@ impl Driver {
             }
             sleep_until(next).await;
         }
+    }
+
+    /// Asks what is at rest for the last hour, while somebody looks: after a start, and after much came late, the sparks
+    /// would have holes.
+    async fn remember(&self) {
+        loop {
+            self.live.wanted().await;
+            let mut past = Past::default();
+            for by_store in [false, true] {
+                match self.hour(by_store).await {
+                    Ok(answer) => answer.add_to(&mut past),
+                    Err(error) => {
+                        tracing::debug!(error = crate::logging::chain(&error), "no sparks");
+                    }
+                }
+            }
+            self.live.fill(past).await;
+            sleep(REMEMBER_EVERY).await;
+        }
+    }
+
+    /// Synchronisations of the last hour by minute: of all stores together, or of those that are slowest.
+    async fn hour(&self, by_store: bool) -> Result<Hour, QueryError> {
+        let mut parameters = vec![
+            ("metric", "sync_duration_ms"),
+            ("q", "0.95"),
+            ("step", "1m"),
+        ];
+        if by_store {
+            parameters.extend([
+                ("group_by", "store_id"),
+                ("order_by", "0.95"),
+                ("limit", STORES_REMEMBERED),
+            ]);
+        }
+        let parameters = parameters.iter();
+        let parameters = parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let answer = self.query.percentiles(&parameters.collect()).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
     fn counted(&self) -> Counted {

@@ -182,6 +182,7 @@ impl Running {
             live: Arc::clone(&self.live),
             holdings: Arc::clone(&self.pages.holdings),
             state: Arc::clone(&self.shipper.state),
+            query: Arc::clone(&self.query),
             recorder: self.pages.recorder.clone(),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jsonschema::Validator;
+use boon::{Compiler, Draft, SchemaIndex, Schemas, ValidationError};
 use serde_json::{Value, json};
 
 use super::Reply;
@@ -13,11 +14,11 @@ struct Route {
     method: String,
     path: String,
     /// By status, and then by content type.
-    answers: BTreeMap<String, BTreeMap<String, Validator>>,
+    answers: BTreeMap<String, BTreeMap<String, SchemaIndex>>,
 }
 
 /// Made once: a schema takes longer to compile than an answer to check.
-static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(routes);
+static ROUTES: LazyLock<(Vec<Route>, Schemas)> = LazyLock::new(routes);
 
 /// Fails the test if an answer to a request for `path` is not as the document describes it.
 pub fn check(method: &str, path: &str, reply: &Reply) {
@@ -45,8 +46,10 @@ pub fn faults(
 ) -> Vec<String> {
     let path = path.split('?').next().unwrap_or_default();
     let is_json = content_type == "application/json";
-    let routes = ROUTES.iter();
-    let found = routes.filter(|route| route.method == method && route.is_of(path));
+    let (routes, schemas) = &*ROUTES;
+    let found = routes
+        .iter()
+        .filter(|route| route.method == method && route.is_of(path));
     let Some(route) = found.max_by_key(|route| route.fixed_parts()) else {
         // What is no route is refused without a word.
         let is_refused = status >= 400 && !is_json;
@@ -62,16 +65,25 @@ pub fn faults(
     let Some(answer) = route.answers.get(&status.to_string()) else {
         return vec![format!("{} has no answer {status}", route.path)];
     };
-    let Some(validator) = answer.get(content_type) else {
+    let Some(schema) = answer.get(content_type) else {
         return vec![format!(
             "{} has no answer of the type {content_type:?}",
             route.path
         )];
     };
-    let errors = validator.iter_errors(body);
-    errors
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect()
+    let mut faults = Vec::new();
+    if let Err(error) = schemas.validate(body, *schema) {
+        leaves(&error, &mut faults);
+    }
+    faults
+}
+
+/// What is wrong at the bottom of it.
+fn leaves(error: &ValidationError<'_, '_>, faults: &mut Vec<String>) {
+    if error.causes.is_empty() {
+        faults.push(format!("{}: {}", error.instance_location, error.kind));
+    }
+    error.causes.iter().for_each(|cause| leaves(cause, faults));
 }
 
 impl Route {
@@ -93,42 +105,80 @@ fn is_any(part: &str) -> bool {
     part.starts_with('{')
 }
 
-fn routes() -> Vec<Route> {
+fn routes() -> (Vec<Route>, Schemas) {
     let document = tillwatch::admin::openapi::document();
     let mut routes = Vec::new();
+    let mut schemas = Schemas::new();
+    let mut compiler = Compiler::new();
+    compiler.set_default_draft(Draft::V2020_12);
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let responses = operation["responses"].as_object().unwrap().iter();
+            let mut answers = BTreeMap::new();
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let shared = response["$ref"].as_str().and_then(|reference| {
+                    let pointer = reference.strip_prefix('#')?;
+                    document.pointer(pointer)
+                });
+                let contents = shared.unwrap_or(response)["content"].as_object();
+                let mut types = BTreeMap::new();
+                for (content_type, content) in contents.into_iter().flatten() {
+                    let name = format!("http://schema.test/{}", schemas_made());
+                    let index = compile(&mut compiler, &mut schemas, &name, &content["schema"]);
+                    types.insert(content_type.clone(), index);
+                }
+                answers.insert(status.clone(), types);
+            }
             routes.push(Route {
                 method: method.clone(),
                 path: path.clone(),
-                answers: responses
-                    .map(|(status, response)| (status.clone(), validators(document, response)))
-                    .collect(),
+                answers,
             });
         }
     }
-    routes
+    (routes, schemas)
 }
 
-fn validators(document: &Value, response: &Value) -> BTreeMap<String, Validator> {
-    let shared = response["$ref"].as_str().and_then(|reference| {
-        let pointer = reference.strip_prefix('#')?;
-        document.pointer(pointer)
+/// A number for each schema.
+fn schemas_made() -> usize {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    MADE.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Compiles a schema of the document; one that is none fails the test.
+fn compile(
+    compiler: &mut Compiler,
+    schemas: &mut Schemas,
+    name: &str,
+    schema: &Value,
+) -> SchemaIndex {
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "components": tillwatch::admin::openapi::document()["components"],
+        "allOf": [schema],
     });
-    let contents = shared.unwrap_or(response)["content"].as_object();
-    let contents = contents.into_iter().flatten();
-    let validator = |(content_type, content): (&String, &Value)| {
+    compiler.add_resource(name, schema).unwrap();
+    let compiled = compiler.compile(name, schemas);
+    compiled.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Whether every schema of the document can be compiled; the names of those that cannot.
+pub fn not_compiled() -> Vec<String> {
+    let mut compiler = Compiler::new();
+    compiler.set_default_draft(Draft::V2020_12);
+    let document = tillwatch::admin::openapi::document();
+    let names = document["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .keys();
+    let is_none = |name: &&String| {
+        let mut schemas = Schemas::new();
         let schema = json!({
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
             "components": document["components"],
-            "allOf": [content["schema"]],
+            "$ref": format!("#/components/schemas/{name}"),
         });
-        let validator = jsonschema::validator_for(&schema);
-        (
-            content_type.clone(),
-            validator.unwrap_or_else(|error| panic!("{error}")),
-        )
+        let at = format!("http://schema.test/named/{name}");
+        compiler.add_resource(&at, schema).unwrap();
+        compiler.compile(&at, &mut schemas).is_err()
     };
-    contents.map(validator).collect()
+    names.filter(is_none).cloned().collect()
 }
