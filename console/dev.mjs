@@ -4,7 +4,6 @@
 // `--stores N` says how large that fleet is. `--key` asks for a key first, which is `tw_right` (`tw_post` has another scope).
 // `--trouble` has the journal full, ClickHouse away and a ledger that does not add up.
 import { createServer, request } from 'node:http';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { chance, madeUp } from './made-up.mjs';
 
@@ -19,7 +18,7 @@ const HEADERS = { 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': '
 
 const size = Number(option('--stores') ?? 2000);
 const began = Date.now();
-const answered = isMadeUp ? madeUp({ size, rate: option('--rate') && Number(option('--rate')), allRate: Number(option('--all-rate') ?? 0) }) : null;
+const answered = isMadeUp ? madeUp({ size, rate: option('--rate') && Number(option('--rate')), allRate: Number(option('--all-rate') ?? 0), pipeline }) : null;
 
 function rollout(release) {
   const t = Date.now();
@@ -76,9 +75,8 @@ function pipeline() {
   };
   return { t, started_at: startedAt, version: '0.9.0', series, points };
 }
-const setting = (name, value, byDefault, help, is_reloadable = false) => ({ name, variable: 'TILLWATCH_' + name.toUpperCase(), value, default: byDefault, source: value === byDefault ? 'default' : 'given', is_reloadable, help });
+const setting = (name, value, byDefault, help, is_reloadable = false) => ({ name, variable: 'TILLWATCH_' + name.toUpperCase(), value, default: byDefault, is_given: value !== byDefault, is_reloadable, help });
 const settings = () => ({
-  file: '/etc/tillwatch/tillwatch.toml',
   settings: [
     setting('data_dir', '/var/lib/tillwatch', 'tillwatch-data', 'Where tillwatch keeps the journal, the state file and the embedded engine\'s data. No other program may use this folder.'),
     setting('listen', '0.0.0.0:8443', '127.0.0.1:8080', 'The address to which terminals post. With port 0 the system chooses a free port.'),
@@ -119,10 +117,7 @@ function session(query, answer) {
 const ABOUT = () => ({ version: '0.9.0', started_at: startedAt, auth: asksKey ? 'required' : 'off', grafana_url: 'http://grafana.example.com:3000', signed_in: isSignedIn ? { key: '1d7187e856fb', scopes: ['read'], until: Date.now() + 12 * 3.6e6 } : null });
 
 function json(query, answer, value, status = 200) {
-  const text = JSON.stringify(value);
-  const tag = '"' + createHash('sha256').update(text).digest('hex').slice(0, 16) + '"';
-  if (query.headers['if-none-match'] === tag) return answer.writeHead(304, { ETag: tag }).end();
-  answer.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ETag: tag }).end(text);
+  answer.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(value));
 }
 
 function pass(query, answer) {

@@ -3,7 +3,7 @@
 export type Zone = 'local' | 'utc';
 export interface Figure { text: string; unit: string }
 
-const NONE: Figure = { text: '–', unit: '' };
+export const NONE: Figure = { text: '–', unit: '' };
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;

@@ -5,7 +5,7 @@ import { milliseconds, range, search, stepFor } from '../address';
 import { count, exact, figure, grouped, moment, offset, plural, quantile, share, shifted, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
-import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save, levelAt } from '../ui';
 import { about } from '../about';
 import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
@@ -160,9 +160,9 @@ export function QueryView() {
               <tr key={name + i} class={lifted === name ? 'is-lifted' : ''} onPointerEnter={() => group && setLifted(name)} onPointerLeave={() => setLifted(null)}>
                 <td class="name">{group && <i class={'swatch ' + (typeof inPlot?.look === 'number' ? 'series-' + inPlot.look : '')} />}{group === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</td>
                 <Cell of={count(point.count)} />
-                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
+                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <Cell key={q} of={figure(point.values[q], unit)} level={levelAt(point.values[q], limits)} />)}
                 <Cell of={figure(point.max, unit)} level="quiet" />
-                {!isCounter && limits.map((limit, j) => <td key={limit} class="right"><Num of={share(point.over[j] / point.count, 2)} /></td>)}
+                {!isCounter && limits.map((limit, j) => <Cell key={limit} of={share(point.over[j] / point.count, 2)} />)}
               </tr>
             );
           })}</tbody>
@@ -189,8 +189,6 @@ function zeros(series: Series, from: number, to: number, step: number): [number,
   for (let t = from; t < to; t += step) points.push([t, sums.get(t) ?? 0]);
   return points;
 }
-
-const level = (value: number, limits: number[]): string | undefined => (limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined);
 
 /** Names to choose from, for the field that asks for a store. */
 function StoreNames() {
