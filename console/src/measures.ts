@@ -35,7 +35,7 @@ export const samplesOf = (values: FleetValues, key: string): number | null =>
 export function restsOn(values: FleetValues, key: string): string {
   const isShare = key === 'sync_success';
   const n = samplesOf(values, key);
-  if (n !== null) return `of ${plural(n, isShare ? 'attempt' : 'sample')} in ${isShare ? 10 : 5} min${n < 20 ? ', too few to judge' : ''}`;
+  if (n !== null) return `of ${plural(n, isShare ? 'attempt' : 'sample')} in ${isShare ? 10 : 5} min${n && n < 20 ? ', too few to judge' : ''}`;
   return HINTS[key] ?? '';
 }
 

@@ -10,7 +10,7 @@ import { doorsOf, type Doors } from '../address';
 import { byColumn, find, worst, type FleetKey } from '../order';
 import { COLUMNS, has, heardOf, HINTS, levelOf, passed, reason, restsOn, samplesOf, STATES, unitOf, worstWhy, type Column } from '../measures';
 import { SPARK_MINUTES, SPARK_STEPS, STATES as CODES, stepOf, steps, type StoreRow } from '../live';
-import { Command, Heading, Link, Mark, Notice, Num, Search, useWidth } from '../ui';
+import { Command, Heading, levelAt, Link, Mark, Notice, Num, Search, useWidth } from '../ui';
 import { Explain } from '../links';
 import { isWhole, type Change, type Changes, type Fleet, type FleetState, type FleetValues, type Silent, type SilentTerminal } from '../types';
 import { sentence, STATES as STATE_OF, useRollout } from './releases';
@@ -83,8 +83,8 @@ function Head({ counts, columns }: { counts: Signal<Record<string, number>>; col
           return (
             <div key={column.key}>
               <dt title={HINTS[column.key]}>{column.title}<Explain metric={column.metric} scope="fleet" isSmall /></dt>
-              <dd><Num of={column.show(all)} level={levelOf(all, column)} title={restsOn(all, column.key)} /></dd>
-              <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}{limits.length > 0 && ' · '}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
+              <dd><Num of={column.show(all)} level={levelOfAll(all, column, limits)} title={restsOn(all, column.key)} /></dd>
+              <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}{limits.length > 0 && !isPhone.value && ' · '}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
             </div>
           );
         })}
@@ -155,11 +155,11 @@ function Dead({ tills, n, isAll, onAll }: { tills: SilentTerminal[]; n: number; 
     <section class={'happened' + (isAll ? ' is-all' : '')} aria-labelledby="dead">
       <header><h2 id="dead">Silent tills<Explain metric="terminals_silent" isSmall /></h2>{n > MOST_DEAD && <All isAll={isAll} n={n} less="only the first" onAll={onAll} />}</header>
       <ul {...(isAll && { tabIndex: 0, 'aria-label': 'Silent tills' })}>{(isAll ? tills : tills.slice(0, MOST_DEAD)).map(({ store_id, terminal_id, since, missed_ms, pending_transactions, last_said }) => {
-        const words = pending_transactions ? `${plural(pending_transactions, 'transaction')} waiting` : since === null ? 'never heard of' : last_said ? `said “${last_said.kind}”` : `missed ${span(missed_ms)}`;
+        const words = pending_transactions ? `${grouped(pending_transactions)} waiting` : since === null ? 'never heard of' : last_said ? `said “${last_said.kind}”` : `missed ${span(missed_ms)}`;
         return (
           <li key={store_id + '\n' + terminal_id}>
             <time title="How long ago it was heard">{since === null ? '–' : plain(ago(Math.max(0, time - since)))}</time><Mark state="silent" />
-            <p title={`${store_id} ${terminal_id}, ${words}`}><Link to="terminal" params={{ store_id, terminal_id }}>{store_id} {terminal_id}</Link> {words}</p>
+            <p title={`${store_id} ${terminal_id}, ${pending_transactions ? plural(pending_transactions, 'transaction') + ' waiting in it' : words}`}><Link to="terminal" params={{ store_id, terminal_id }}>{store_id} {terminal_id}</Link> {words}</p>
           </li>
         );
       })}</ul>
@@ -318,6 +318,9 @@ function StoreTable({ columns }: { columns: Column[] }) {
   );
 }
 
+/** The fleet is no store that the collector judges; its numbers stand beside the limits of the catalogue. */
+const levelOfAll = (all: FleetValues, column: Column, limits?: number[]): string | undefined => ((samplesOf(all, column.key) ?? 20) < 20 ? undefined : levelAt(all[column.key], limits));
+
 /** What a number rests on, for whoever points at it and for whoever hears it. */
 function rests(values: FleetValues, column: Column): { title: string; 'aria-label': string } {
   const title = restsOn(values, column.key);
@@ -325,13 +328,14 @@ function rests(values: FleetValues, column: Column): { title: string; 'aria-labe
 }
 
 function AllRow({ columns }: { columns: Column[] }) {
+  const catalogue = useCatalogue();
   const all = sums.value;
   return (
     <div role="row" class="row is-all" aria-rowindex={2}>
       <div role="cell" class="name">All stores</div>
       <div role="cell" class="why">All samples, last 5 min</div>
       <div role="cell" class="spark"><Spark of={fleet.spark} /></div>
-      {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')} {...rests(all, column)}><Num of={column.show(all)} level={levelOf(all, column)} /></div>)}
+      {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')} {...rests(all, column)}><Num of={column.show(all)} level={levelOfAll(all, column, catalogue.get(column.metric)?.thresholds)} /></div>)}
       <div role="cell" class="right is-wide">{grouped(all.reporting ?? 0)}</div>
       <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, timeOf() - all.last_report)) : NONE} level="quiet" /></div>
     </div>

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, details, fleet, shape, useLive } from '../client';
 import { go, isLost, link, now, place, reading, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
-import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span, NONE } from '../format';
+import { ago, count, exact, figure, grouped, plain, plural, quantile, rate, span, NONE } from '../format';
 import { beats, gaps } from '../live';
 import { passed, restsOn, samplesOf, columnOf, worstWhy } from '../measures';
 import { worst } from '../order';
@@ -242,7 +242,7 @@ function Tills({ id, terminals, detail, silent, time }: { id: string; terminals:
                   <Cell of={count(queue)} level={past('pending_transactions', queue)} />
                   <Cell of={figure(memory, 'MB')} level={past('memory_used_mb', memory)} />
                   <Cell of={sync ? figure(sync.sum / sync.count, 'ms') : figure(null, 'ms')} title={sync && plural(sync.count, 'sample')} />
-                  <Cell of={share(sync ? sync.over_high / sync.count : null)} title={sync && `${grouped(sync.over_high)} of ${plural(sync.count, 'sample')}`} />
+                  <Cell of={rate(sync ? sync.over_high / sync.count : null)} title={sync && `${grouped(sync.over_high)} of ${plural(sync.count, 'sample')}`} />
                   <Cell of={count(errors)} />
                   <td class="right" title="How far the till's clock is behind">{skew === null ? <Num of={NONE} /> : isOff ? <Num of={figure(-skew, 'ms')} level="warning" /> : <span class="sub">ok</span>}</td>
                   <Cell of={count(one && one.missing_batches + one.lost_batches)} level={one?.lost_batches ? 'critical' : one?.missing_batches ? 'warning' : undefined} />

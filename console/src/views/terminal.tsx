@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { ahead } from '../client';
 import { now, place, useAnswer, useCatalogue } from '../state';
 import { search } from '../address';
-import { ago, count, exact, figure, grouped, plain, plural, span, share, NONE } from '../format';
+import { ago, count, exact, figure, grouped, plain, plural, rate, span, NONE } from '../format';
 import { Command, Heading, Link, Mark, Notice, Num, Scroll, Time, Bar, Heads, Cell } from '../ui';
 import { adminOptions } from '../about';
 import { shell } from '../series';
@@ -71,8 +71,8 @@ function One({ store, till }: { store: string; till: string }) {
                     <Cell of={count(n)} />
                     <td class="right">{isCounter ? <Num of={count(sum)} title="The sum of the counter" /> : <Num of={figure(n ? sum / n : null, unit)} />}</td>
                     <td class="right">{isCounter ? <Num of={NONE} /> : <Num of={figure(max, unit)} level={past(metric, max)} />}</td>
-                    <td class="right">{low === undefined ? <Num of={NONE} /> : <Num of={share(n ? over_low / n : null)} title={`${grouped(over_low)} of ${plural(n, 'sample')} over ${exact(low, unit)}`} />}</td>
-                    <td class="right">{high === undefined ? <Num of={NONE} /> : <Num of={share(n ? over_high / n : null)} title={`${grouped(over_high)} of ${plural(n, 'sample')} over ${exact(high, unit)}`} level={over_high ? 'critical' : undefined} />}</td>
+                    <td class="right">{low === undefined ? <Num of={NONE} /> : <Num of={rate(n ? over_low / n : null)} title={`${grouped(over_low)} of ${plural(n, 'sample')} over ${exact(low, unit)}`} />}</td>
+                    <td class="right">{high === undefined ? <Num of={NONE} /> : <Num of={rate(n ? over_high / n : null)} title={`${grouped(over_high)} of ${plural(n, 'sample')} over ${exact(high, unit)}`} level={over_high ? 'critical' : undefined} />}</td>
                   </tr>
                 );
               })}</tbody>
