@@ -121,7 +121,7 @@ function json(query, answer, value, status = 200) {
 }
 
 function pass(query, answer) {
-  const onward = request({ host: admin.hostname, port: admin.port, method: query.method, path: query.url, headers: { ...query.headers, host: admin.host } }, (found) => {
+  const onward = request({ host: admin.hostname, port: admin.port, method: query.method, path: query.url, headers: { ...query.headers, host: admin.host, ...(query.headers.origin === `http://${query.headers.host}` && { origin: admin.origin }) } }, (found) => {
     answer.writeHead(found.statusCode, found.headers);
     found.pipe(answer);
   });

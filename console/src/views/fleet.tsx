@@ -73,7 +73,7 @@ function Head({ counts, columns }: { counts: Signal<Record<string, number>>; col
       <header class="head">
         <div>
           <Heading>{trouble ? <><span class="is-critical">{grouped(trouble)}</span> {trouble === 1 ? 'store is' : 'stores are'} in trouble</> : 'No store is in trouble'}</Heading>
-          <p class="sub">{plural(fleet.ids.length, 'store')} · {grouped(all.reporting ?? 0)}{all.terminals != null && ` of ${grouped(all.terminals)}`} tills heard in 10 min{silent > 0 && ` · ${plural(silent, 'till')} silent`}{fleet.complete_to > 0 && <> · <span title="What was acknowledged before is in these numbers">complete to {clock(fleet.complete_to, zone.value, true)}</span></>}{late > 0 && <> · <span class="is-late">+{plain(count(late))} late while you look</span></>}</p>
+          <p class="sub">{plural(fleet.ids.length, 'store')} · {grouped(all.reporting ?? 0)} of {plural(all.terminals ?? 0, 'till')} heard in 10 min{silent > 0 && ` · ${plural(silent, 'till')} silent`}{fleet.complete_to > 0 && <> · <span title="What was acknowledged before is in these numbers">complete to {clock(fleet.complete_to, zone.value, true)}</span></>}{late > 0 && <> · <span class="is-late">+{plain(count(late))} late while you look</span></>}</p>
         </div>
       </header>
       {columns.length > 1 && <dl class="headline">

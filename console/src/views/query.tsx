@@ -28,9 +28,10 @@ export function QueryView() {
   const metric = params.metric || 'sync_duration_ms';
   const known = catalogue.get(metric) ?? [...catalogue.values()].find(({ aliases }) => aliases.includes(metric));
   const isCounter = known?.kind === 'counter';
-  const qs = (params.q ? params.q.split(',') : ['0.5', '0.95']).filter((q) => Number(q) >= 0 && Number(q) <= 1);
+  const given = (params.q ?? '').split(',').filter((q) => q && Number(q) >= 0 && Number(q) <= 1);
+  const qs = given.length ? given : ['0.5', '0.95'];
   const group = params.group_by ?? '';
-  const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1] ?? '0.95';
+  const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1];
   const isLog = params.scale === 'log';
   const [isAsked, setAsked] = useState(false);
   // What narrows the answer is never out of sight.
@@ -134,7 +135,7 @@ export function QueryView() {
         <StoreNames />
       </div>
       <Notice of={error} />
-      <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
+      {(data || !error.error) && <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
         <header><code>{metric}</code> <span class="sub">{known?.help}</span> <Explain metric={known?.metric} scope={params.store_id || group === 'store_id' ? 'store' : params.release || group === 'release' ? 'release' : 'fleet'} store_id={params.store_id} release={params.release} /></header>
         <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
           onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
@@ -147,7 +148,7 @@ export function QueryView() {
             {!isCounter && qs.length > 1 && <Segments label="Plotted" options={qs.map((value) => ({ value, text: quantile(value) }))} chosen={[plotted]} onChoose={(value) => set({ plot: value }, true)} />}
           </span>
         </footer>
-      </div>
+      </div>}
       {rows.length > 0 && (
         <Scroll label="Values of the whole range"><table>
           <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {exact(limit, unit)}</th>)}</tr></thead>

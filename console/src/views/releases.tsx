@@ -69,7 +69,7 @@ function Card({ release, samples, p95, part, isChosen, data }: { release: string
     <button type="button" class="card" aria-pressed={isChosen} onClick={() => set({ release })} data-row="">
       <span class="card-head"><b>{release}</b>{data && <span class={'verdict is-' + STATES[data.verdict]}><Mark state={STATES[data.verdict]} isSaid={false} /> {WORDS[data.verdict]}</span>}</span>
       <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect width={part * 100} height="4" /></svg>
-      <span class="sub"><Num of={share(part)} /> · <Num of={count(samples)} /> syncs · p95 <Num of={figure(p95, 'ms')} /></span>
+      <span class="sub"><Num of={share(part)} /> · <Num of={count(samples)} /> {samples === 1 ? 'sync' : 'syncs'} · p95 <Num of={figure(p95, 'ms')} /></span>
     </button>
   );
 }

@@ -1,7 +1,7 @@
 // One store: why it stands where it stands, six measures over time, its tills, and what came late.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, details, fleet, shape, useLive } from '../client';
-import { go, isLost, link, now, place, reading, set, useAnswer, useCatalogue } from '../state';
+import { go, isLost, link, now, place, reading, Refusal, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, rate, span, NONE } from '../format';
 import { beats, gaps } from '../live';
@@ -103,7 +103,7 @@ function One({ id }: { id: string }) {
   const last = row?.last_report ?? Math.max(0, ...tills.map((one) => one.last_seen_ms ?? 0));
   const releases = [...new Set(tills.flatMap(({ release }) => release ?? []))];
   const state = row?.state ?? (tills.length > 0 && heard === 0 ? 'silent' : '');
-  const isUnknown = terminals.error !== null && (terminals.error as { code?: string }).code === 'unknown_store';
+  const isUnknown = terminals.error instanceof Refusal && terminals.error.status < 500;
   return (
     <>
       <p class="crumbs"><Link to="fleet">Fleet</Link> / store</p>
