@@ -13,7 +13,7 @@ export interface Line {
 export interface ChartProps {
   name: string; lines: Line[]; from: number; to: number; step: number; unit: string; limits?: number[];
   /** How many samples each point rests on. */
-  counts?: [number, number][]; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
+  counts?: [number, number][]; isAsking?: boolean; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
   onZoom?: (from: number, to: number) => void; onLift?: (key: string | null) => void;
 }
 
@@ -32,7 +32,7 @@ function Stroke({ points, step, x, y, ink }: { points: [number, number][]; step:
   return <>{lines && <path d={lines} stroke={ink} />}{dots && <path class="dots" d={dots} />}</>;
 }
 
-export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
+export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], isAsking, height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
   const [box, full] = useWidth<HTMLDivElement>(340);
   const id = useId().replace(/\W/g, '');
   const drag = useRef<number | null>(null);
@@ -158,7 +158,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
           {named.map((line, i) => line.points.length > 0 && (
             <text key={line.key} class={'end ' + (typeof line.look === 'number' ? 'series-' + line.look : '')} x={width + 8} y={labels[i] + 4}>{line.label.length > 15 ? line.label.slice(0, 14) + '…' : line.label}</text>
           ))}
-          {isEmpty && <text class="nothing" x={width / 2} y={height / 2} text-anchor="middle">{isLost.value ? '' : 'Nothing was measured.'}</text>}
+          {isEmpty && <text class="nothing" x={width / 2} y={height / 2} text-anchor="middle">{isLost.value || isAsking ? '' : 'Nothing was measured.'}</text>}
           {isRead && (
             <g class="reading"><path d={`M${x(at)} 0V${height + STRIP}`} />
               {lines.filter((line) => line.look !== 'faint' || line.key === lifted).map((line) => { const value = valueAt(line, at); return value !== undefined && <circle key={line.key} cx={x(at)} cy={y(value)} r="2.6" class={typeof line.look === 'number' ? 'series-' + line.look : ''} />; })}

@@ -88,6 +88,10 @@ export const returns = signal(0);
 /** A question was answered 401: whoever looks has to show a key first. */
 export const isKeyWanted = signal(false);
 
+/** ClickHouse did not answer the last question that needed it. The collector says so after 15 s, and nobody should wait for that twice. */
+export const isDatabaseAway = signal(false);
+export const needsDatabase = (path: string): boolean => /percentiles|errors|losses|hours=[1-9]/.test(path);
+
 export class Refusal extends Error {
   constructor(readonly status: number, readonly code: string, message: string) { super(message); }
 }
@@ -121,8 +125,10 @@ export async function ask<T>(path: string, signal?: AbortSignal): Promise<T> {
     if (!response.ok) {
       let error: { code?: string; message?: string } = {};
       try { error = JSON.parse(text).error ?? {}; } catch { /* Not an answer of the collector's own. */ }
+      if (error.code === 'database_unavailable') isDatabaseAway.value = true;
       throw new Refusal(response.status, error.code ?? '', error.message ?? `The collector answered ${response.status}.`);
     }
+    if (needsDatabase(path)) isDatabaseAway.value = false;
     return JSON.parse(text) as T;
   } catch (error) {
     const isAway = error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');

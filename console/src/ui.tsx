@@ -1,7 +1,7 @@
 // Small parts that all views are made of.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { arrivals, go, isLost, now, set, zone, type Answer, type Refusal } from './state';
+import { arrivals, go, isDatabaseAway, isLost, needsDatabase, now, set, zone, type Answer, type Refusal } from './state';
 import { href, type Params, type View } from './address';
 import { when, moment, plain, type Figure } from './format';
 
@@ -135,19 +135,17 @@ export function Search({ value, onInput, hint }: { value: string; onInput: (valu
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
+const Warning = ({ children }: { children: ComponentChildren }) => <div class="notice" role="status"><Mark state="warning" isSaid={false} /><div>{children}</div></div>;
+
 /** What a view shows in place of an answer, or beside one that is older. */
 export function Notice({ of }: { of: Answer<unknown> }) {
   if (of.error) {
     const { code, message, status } = of.error as Refusal;
     const title = status === 401 || status === 403 ? 'The collector wants a key to be shown.'
       : code === 'unknown_store' ? 'No such store.' : code === 'database_unavailable' ? 'ClickHouse does not answer.' : code === 'too_many_queries' ? 'The collector is answering others.' : '';
-    return (
-      <div class="notice" role="status">
-        <Mark state="warning" isSaid={false} />
-        <div>{title && <b>{title} </b>}{sentence(message)}{of.data !== null && ' What you see was answered before.'}</div>
-      </div>
-    );
+    return <Warning>{title && <b>{title} </b>}{sentence(message)}{of.data !== null && ' What you see was answered before.'}</Warning>;
   }
+  if (of.data === null && of.isLoading && isDatabaseAway.value && needsDatabase(of.path)) return <Warning><b>ClickHouse does not answer.</b> This is asked again by itself.</Warning>;
   if (of.data === null && of.isLoading && !isLost.value) return <p class="loading" role="status">Asking the collector …</p>;
   return null;
 }

@@ -46,6 +46,7 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
   const queued = one('journal_queue_appends') ?? 0;
   const lag = one('apply_lag_records') ?? 0;
   const epochs = one('outbox_epochs') ?? 0;
+  const waiting = one('ledger_samples', { place: 'outbox' }) ?? 0;
   const failures = one('ship_failures') ?? 0;
   const isUp = is('clickhouse_up');
   const ahead = one('clock_fleet_ahead_seconds') ?? 0;
@@ -69,8 +70,8 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
       note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record waits', 'records wait')}, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
     },
     {
-      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
-      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has everything that was sealed.',
+      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', runbook: waiting ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
+      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : waiting ? `${plural(waiting, 'sample waits', 'samples wait')} for ClickHouse.` : 'ClickHouse has everything that was sealed.',
     },
     {
       name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',

@@ -137,7 +137,7 @@ export function QueryView() {
       <Notice of={error} />
       {(data || !error.error) && <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
         <header><code>{metric}</code> <span class="sub">{known?.help}</span> <Explain metric={known?.metric} scope={params.store_id || group === 'store_id' ? 'store' : params.release || group === 'release' ? 'release' : 'fleet'} store_id={params.store_id} release={params.release} /></header>
-        <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
+        <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} isAsking={!data} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
           onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
         <footer>
           <span>{moment(when.from, zone.value)} to {moment(when.to, zone.value)} {zoneName(when.to, zone.value)}</span><span>{step} steps</span><span><Num of={count(samples)} /> samples</span>

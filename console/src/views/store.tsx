@@ -1,7 +1,7 @@
 // One store: why it stands where it stands, six measures over time, its tills, and what came late.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, details, fleet, shape, useLive } from '../client';
-import { go, isLost, link, now, place, reading, Refusal, set, useAnswer, useCatalogue } from '../state';
+import { go, isDatabaseAway, isLost, link, now, place, reading, Refusal, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, rate, span, NONE } from '../format';
 import { beats, gaps } from '../live';
@@ -81,9 +81,9 @@ function One({ id }: { id: string }) {
   // Charts are of whole minutes, so they are asked for anew when one is over.
   const minute = Math.floor(now.value / 60_000);
   const { from, to, name } = useMemo(() => range(params, minute * 60_000), [params, minute]);
-  const every = detail ? 60_000 : 15_000;
+  const every = detail && !isDatabaseAway.value ? 60_000 : 15_000;
   const terminals = useAnswer<Terminals>('api/v1/terminals?' + search({ store_id: id, hours: 24, limit: 1000 }), every);
-  const silent = useAnswer<Silent>(terminals.data ? 'api/v1/terminals/silent?' + search({ store_id: id }) : null, every);
+  const silent = useAnswer<Silent>(terminals.data || detail ? 'api/v1/terminals/silent?' + search({ store_id: id }) : null, every);
   useEffect(() => {
     const key = (event: KeyboardEvent): void => {
       if (event.metaKey || event.ctrlKey || event.altKey || (event.target as HTMLElement).matches('input, select, textarea')) return;
@@ -120,7 +120,7 @@ function One({ id }: { id: string }) {
       {row && <Reasons row={row} time={time} />}
       <Notice of={terminals} />
       {(data || detail || (terminals.error && !isUnknown)) && <>
-        {charts}
+        {(data || !isDatabaseAway.value) && charts}
         <div class="below">
           <Tills id={id} terminals={data?.terminals ?? []} detail={detail ?? null} silent={silent.data} time={time} />
           {detail && <Late detail={detail} />}
@@ -169,7 +169,7 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
       <header><h2>{title}<Explain metric={metric} store_id={store_id} isSmall /></h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}
         <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`of ${plural(point.count, 'sample')}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
-      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} hasArea />}
+      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} isAsking={!answer.data} hasArea />}
     </section>
   );
 }
