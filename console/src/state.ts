@@ -152,9 +152,13 @@ setInterval(() => {
 /** `path` is the question that `data` answers. */
 export interface Answer<T> { data: T | null; path: string; error: Refusal | Error | null; isLoading: boolean }
 
+// What stands beside the fleet, so that whoever comes back to it sees it at once.
+const kept = new Map<string, unknown>();
+const isKept = (path: string): boolean => /silent\?limit|changes|rollouts/.test(path);
+
 /** The answer to a question, asked again every `every` ms while the page is visible, and when `turn` changes. What was answered last stays. */
 export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T> {
-  const [answer, setAnswer] = useState<Answer<T>>(() => ({ data: null, path: path ?? '', error: null, isLoading: path !== null }));
+  const [answer, setAnswer] = useState<Answer<T>>(() => ({ data: (kept.get(path ?? '') as T) ?? null, path: path ?? '', error: null, isLoading: path !== null }));
   const subject = useRef('');
   const mayAsk = isVisible.value;
   const times = returns.value;
@@ -170,6 +174,7 @@ export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T
     const once = async (): Promise<void> => {
       try {
         const data = await ask<T>(path, stop.signal);
+        if (isKept(path)) kept.set(path, data);
         if (!stop.signal.aborted) setAnswer({ data, path, error: null, isLoading: false });
       } catch (error) {
         if (stop.signal.aborted) return;

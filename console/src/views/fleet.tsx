@@ -84,7 +84,7 @@ function Head({ counts, columns }: { counts: Signal<Record<string, number>>; col
             <div key={column.key}>
               <dt title={HINTS[column.key]}>{column.title}<Explain metric={column.metric} scope="fleet" isSmall /></dt>
               <dd><Num of={column.show(all)} level={levelOfAll(all, column, limits)} title={restsOn(all, column.key)} /></dd>
-              <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}{limits.length > 0 && !isPhone.value && ' · '}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
+              <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
             </div>
           );
         })}
@@ -130,7 +130,7 @@ function Aside() {
   return (
     <div class="aside">
       {release && <Rollout release={release} />}
-      {dead.length > 0 && <Dead tills={dead} n={Math.max(n, dead.length)} isAll={isAllDead} onAll={setIsAllDead} />}
+      {(dead.length > 0 || (n > 0 && !silent.data)) && <Dead tills={dead} n={Math.max(n, dead.length)} isAll={isAllDead} onAll={setIsAllDead} />}
       {asked.error && !all.length ? null : <Happened all={all} most={dead.length ? MOST_DEAD : NEWEST} isAsking={asked.isLoading && !asked.data} />}
     </div>
   );
