@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Serves dist/ as the collector does, with its policy, and asks a running collector for everything under /api.
-// `--made-up` answers the fleet and a rollout from a synthetic fleet, and the pipeline, the settings, probes and the session as well;
+// `--made-up` answers everything from a synthetic fleet, and needs no collector;
 // `--stores N` says how large that fleet is. `--key` asks for a key first, which is `tw_right` (`tw_post` has another scope).
 // `--trouble` has the journal full, ClickHouse away and a ledger that does not add up.
 import { createServer, request } from 'node:http';
@@ -101,6 +101,23 @@ function losses() {
   const totals = { numbered: 30_186, received: 30_151, open: 12, lost: 3, explained: 20 };
   return { from: t - 7 * 86.4e6, to: t, complete_to: t, is_whole: true, days: [], totals, statement: 'Of 30186 batches numbered by terminals, 30151 were received, 12 are missing and may still come, 3 are lost, and 20 were dropped by their terminals, which said so.', losses: [line('store-007', 'till-2', 'open', 1_417, 12), line("store 0'31", '-till', 'lost', 88, 3, 'too_old'), line('store-044', 'till-9', 'explained', null, 20), line('store-018', 'till-1', 'closed', 301, 1)] };
 }
+function errors(since = Date.now() - 86.4e6) {
+  const t = Date.now();
+  const group = (n, type, message, count, stores, releases, fatal = 0) => ({
+    fingerprint: n.repeat(16), type, message, name: null, count, fatal, first_seen: t - (releases.length > 1 ? 40 : 3) * 86.4e6 / 10, last_seen: t - 3e5, stores, terminals: stores * 3, are_more: false, releases,
+    trend: Array.from({ length: 24 }, (_, i) => ({ t: Math.floor(t / 3.6e6 - i) * 3.6e6, count: Math.max(1, Math.round((count / 24) * wave(i + count))) })).filter((_, i) => releases.length > 1 || i < 7),
+  });
+  return { since: Number(since), complete_to: t, step_s: 3600, is_whole: true, groups: [group('a', 'TypeError', 'voucher is not a function', 1380, 112, ['2.5.0'], 4), group('b', 'NetworkError', 'the connection was lost', 902, 640, ['2.4.1', '2.5.0']), group('c', 'QuotaExceededError', 'no room is left', 26, 3, ['2.4.1', '2.5.0'])] };
+}
+function error(fingerprint, since) {
+  const { groups, ...rest } = errors(since);
+  const one = groups.find((group) => group.fingerprint === fingerprint);
+  const part = (count) => ({ count, first_seen: one.first_seen, last_seen: one.last_seen });
+  return one && {
+    ...rest, ...one, frames_release: one.releases[0], frames: [{ fn: 'redeem', module: 'app', line: 1, col: 48211, original: { source: 'src/voucher.ts', line: 41, col: 12, fn: 'redeem' } }, { fn: null, module: 'app', line: 1, col: 9120 }],
+    by_release: one.releases.map((release) => ({ ...part(Math.ceil(one.count / one.releases.length)), release })), by_store: [0.5, 0.3, 0.2].map((share, i) => ({ ...part(Math.ceil(one.count * share)), store_id: `store-000${i + 1}` })), some_terminals: [{ store_id: 'store-0001', terminal_id: 'till-1' }],
+  };
+}
 function session(query, answer) {
   let text = '';
   query.on('data', (piece) => (text += piece)).on('end', () => {
@@ -136,6 +153,8 @@ createServer((query, answer) => {
   if (isMadeUp && pathname === '/api/v1/session') return session(query, answer);
   if (isMadeUp && asksKey && !isSignedIn && pathname.startsWith('/api/')) return answer.writeHead(401, { 'Content-Type': 'application/json' }).end('{"error":{"code":"no_credential","message":"Show a key."}}');
   if (isMadeUp && pathname === '/api/v1/pipeline') return json(query, answer, pipeline());
+  if (isMadeUp && pathname === '/api/v1/errors') return json(query, answer, errors(searchParams.get('since')));
+  if (isMadeUp && pathname.startsWith('/api/v1/errors/')) { const found = error(pathname.split('/').pop(), searchParams.get('since')); return json(query, answer, found ?? { error: { code: 'unknown_error', message: 'no such error' } }, found ? 200 : 404); }
   if (isMadeUp && pathname === '/api/v1/losses') return json(query, answer, losses());
   if (isMadeUp && pathname === '/api/v1/settings') return json(query, answer, settings());
   if (isMadeUp && pathname === '/api/v1/percentiles' && searchParams.get('source') === 'synthetic' && searchParams.get('group_by') === 'store_id') return json(query, answer, probed(Object.fromEntries(searchParams)));

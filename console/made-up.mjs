@@ -213,22 +213,29 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0, pipeline }) 
     return { complete_to: Date.now(), ready_since: began, silent_after_ms: 3_600_000, terminals_known: size * 10, terminals_total: found.length, terminals: found.slice(0, Number(query.get('limit') ?? 100)) };
   }
   function percentiles(query) {
+    const group = query.get('group_by');
+    const names = { release: ['2.4.1', '2.5.0'], store_id: kinds.slice(0, Number(query.get('limit') ?? 200)).map(({ name }) => name) }[group];
+    if (!names) return points(query);
+    const all = names.map((name) => { const one = points(query, name); return { ...one, series: [{ ...one.series[0], [group]: name }] }; });
+    return { ...all[0], series_total: group === 'release' ? 2 : size, series: all.flatMap(({ series }) => series) };
+  }
+  function points(query, of = query.get('store_id')) {
     const [, , unit, low, high, , typical] = CATALOGUE.find(([metric]) => metric === query.get('metric')) ?? CATALOGUE[0];
-    const [from, to] = [Number(query.get('from')), Number(query.get('to'))];
-    const word = /^(\d+)([mhd])$/.exec(query.get('step') ?? '1m');
-    const step = Number(word[1]) * { m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE }[word[2]];
-    const name = query.get('store_id');
+    const [from, to] = [Number(query.get('from')), Number(query.get('to') ?? Date.now())];
+    const word = /^(\d+)([mhd])$/.exec(query.get('step') ?? '');
+    const step = word ? Number(word[1]) * { m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE }[word[2]] : to - from;
+    const name = of;
     const kind = kinds.find((one) => one.name === name);
-    const points = [];
+    const found = [];
     for (let t = from; t < to; t += step) {
       const own = chance(hash(`${query.get('metric')} ${name} ${t}`));
       const ago = (Date.now() - t) / MINUTE;
       if (kind?.isSilent && t > kind.silentSince) continue;
       const base = typical * (kind?.isSlow && query.get('metric') === 'sync_duration_ms' && ago < kind.since ? 6 : 1) * (0.8 + own() * 0.4) * (own() < 0.04 ? 1.9 : 1);
-      const count = Math.floor((20 + own() * 30) * (ago > 20 && ago < 46 ? 2 : 1));
-      points.push({ t, count, sum: count * base * 0.6, min: base * 0.1, max: base * 3, over: [low && base > low ? 3 : 0, high && base > high ? 1 : 0], values: Object.fromEntries((query.get('q') ?? '0.5,0.95').split(',').map((q) => [q, base * (q < 0.7 ? 0.55 : q < 0.9 ? 0.85 : 1)])) });
+      const count = Math.floor((20 + own() * 30) * (ago > 20 && ago < 46 ? 2 : 1) * (word ? 1 : 60) * (name === '2.4.1' ? 9 : 1));
+      found.push({ t, count, sum: count * base * 0.6, min: base * 0.1, max: base * 3, over: [low && base > low ? 3 : 0, high && base > high ? 1 : 0], values: Object.fromEntries((query.get('q') ?? '0.5,0.95').split(',').map((q) => [q, base * (q < 0.7 ? 0.55 : q < 0.9 ? 0.85 : 1)])) });
     }
-    return { metric: query.get('metric'), unit, from, to, step_s: step / 1000, complete_to: Date.now(), series: [{ points }] };
+    return { metric: query.get('metric'), unit, from, to, step_s: step / 1000, complete_to: Date.now(), series: [{ points: found }] };
   }
 
   // --- the stream
@@ -266,7 +273,7 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0, pipeline }) 
     else if (/^stores\/[^/]+\/now$/.test(path)) { const found = details(decodeURIComponent(path.split('/')[1])); send(found ? 200 : 404, found ?? { error: { code: 'unknown_store', message: 'nothing is known of this store' } }); }
     else if (path === 'terminals/silent') send(200, silent(url.searchParams));
     else if (path === 'terminals') send(...terminals(url.searchParams));
-    else if (path === 'percentiles' && url.searchParams.has('store_id')) send(200, percentiles(url.searchParams));
+    else if (path === 'percentiles') send(200, percentiles(url.searchParams));
     else if (path === 'stores') send(200, { complete_to: Date.now(), stores: rows.slice(0, Number(url.searchParams.get('limit') ?? 1000)).map(({ store_id, last_report, terminals, reporting }) => ({ store_id, last_report_ms: last_report, terminals, terminals_reporting: reporting })) });
     else if (path === 'metrics') send(200, { metrics: CATALOGUE.map(([metric, kind, unit, low, high, help]) => ({ metric, aliases: [], help, kind, unit, thresholds: [low, high], threshold_note: null, label: null })) });
     else return false;
