@@ -166,7 +166,7 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   const level = levelAt(value, limits);
   return (
     <section class="measure">
-      <header><h2>{title}<Explain metric={metric} store_id={store_id} isSmall /></h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}
+      <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}<Explain metric={metric} store_id={store_id} isSmall />
         <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`of ${plural(point.count, 'sample')}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
       {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} isAsking={!answer.data} hasArea />}
