@@ -204,6 +204,10 @@ impl Board {
 
     /// Notes that minutes have begun.
     fn move_on(&mut self, now_ms: i64) {
+        if self.spark_minute == 0 {
+            // Nothing is known of the minutes before, and what is at rest may fill them.
+            self.spark_minute = (now_ms - MINUTE_AFTER_MS).div_euclid(MINUTE_MS) - 1;
+        }
         let minute = now_ms.div_euclid(MINUTE_MS);
         let moved = usize::try_from(minute - self.minute).unwrap_or(0);
         self.minute = minute;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::holdings::Holdings;
 use crate::live::{Counted, Live, OfRelease, Past};
 use crate::persist::State;
+use crate::pipeline::pages::Pages;
 use crate::query::{Query, QueryError};
 use crate::recorder;
 use crate::self_metrics as names;
@@ -22,8 +23,8 @@ const STEP_EVERY: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(15);
 /// The longest time between two looks, and the time between two points of the path of batches.
 const SECOND: Duration = Duration::from_secs(1);
-/// How often it is looked whether a word on a rollout was said. Unit: seconds.
-const WORDS_EVERY_S: u64 = 5;
+/// How often it is looked whether a word on a rollout was said, and what only the disk can tell. Unit: seconds.
+const LOOK_EVERY_S: u64 = 5;
 
 /// How often it is asked what is at rest, for the sparks.
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
@@ -70,6 +71,7 @@ pub(super) struct Driver {
     pub(super) state: Arc<State>,
     pub(super) query: Arc<Query>,
     pub(super) recorder: recorder::Handle,
+    pub(super) pages: Arc<Pages>,
 }
 
 impl Driver {
@@ -102,10 +104,12 @@ impl Driver {
         let mut word = self.last_word().await;
         for second in 0_u64.. {
             let next = Instant::now() + SECOND;
-            self.live.beat(self.counted()).await;
-            if second.is_multiple_of(WORDS_EVERY_S) {
+            if second.is_multiple_of(LOOK_EVERY_S) {
                 word = self.tell_words(word).await;
+                // Otherwise only whoever scrapes would make these numbers new.
+                self.pages.disk.refresh().await;
             }
+            self.live.beat(self.counted()).await;
             sleep_until(next).await;
         }
     }

@@ -184,6 +184,7 @@ impl Running {
             state: Arc::clone(&self.shipper.state),
             query: Arc::clone(&self.query),
             recorder: self.pages.recorder.clone(),
+            pages: Arc::clone(&self.pages),
         }
     }
 }
