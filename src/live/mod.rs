@@ -21,6 +21,7 @@
 //! | `answer.rs` | what is answered and sent |
 //! | `reader.rs` | one who reads |
 //! | `refresh.rs` | looks, and tells |
+//! | `hand_over.rs` | hands over what a reader has not got yet |
 //!
 //! **Promises**
 //! 1. What was applied before a question is in its answer. A stream tells of it within a quarter of a second.
@@ -32,6 +33,7 @@ mod answer;
 mod board;
 mod changes;
 mod detail;
+mod hand_over;
 mod held;
 mod hub;
 mod look;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use crate::fleet::Silence;
-use crate::live::answer::{FleetAnswer, PipelineAnswer, Rows, Second, Snapshot};
+use crate::live::answer::{FleetAnswer, PipelineAnswer, Rows, Second};
 use crate::live::board::{Board, Scope, Step};
 use crate::live::changes::ChangesAnswer;
 use crate::live::detail::Detail;
@@ -162,13 +162,13 @@ impl Live {
             .await
     }
 
-    async fn catch_up(&self) {
+    pub(super) async fn catch_up(&self) {
         // An answer that is late is better than none.
         let applied = self.holdings.wait_applied((self.durable)());
         let _is_late = tokio::time::timeout(APPLIED_MAX, applied).await.is_err();
     }
 
-    fn look_for_answer(&self, board: &mut Board) {
+    pub(super) fn look_for_answer(&self, board: &mut Board) {
         let is_old = self.clock.now_ms() - board.whole_ms > WHOLE_AGE_MS;
         let scope = if is_old {
             Scope::Whole
@@ -243,7 +243,7 @@ impl Live {
     }
 
     /// Tells whoever looks at a store, if anything of it is another.
-    fn say_store(&self, board: &Board, store_id: &str, now_ms: i64) {
+    pub(super) fn say_store(&self, board: &Board, store_id: &str, now_ms: i64) {
         let detail = self.detail_of(board, store_id);
         let Ok(said) = serde_json::to_string(&detail) else {
             return;
@@ -277,7 +277,7 @@ impl Live {
         }))
     }
 
-    fn fleet_text(&self, board: &Board) -> String {
+    pub(super) fn fleet_text(&self, board: &Board) -> String {
         let t = self.clock.now_ms();
         let rows = RawValue::from_string(board.rows());
         let answer = rows.map(|stores| {
@@ -294,7 +294,7 @@ impl Live {
         answer.unwrap_or_default()
     }
 
-    fn pipeline_text(&self) -> String {
+    pub(super) fn pipeline_text(&self) -> String {
         let Ok(series) = RawValue::from_string((self.series)()) else {
             return String::new();
         };
@@ -307,102 +307,5 @@ impl Live {
             points: pulse.points().iter().collect(),
         };
         serde_json::to_string(&answer).unwrap_or_default()
-    }
-
-    /// The number of the last frame, and the frames after this one; `None`: not all of them are kept.
-    pub(super) fn frames_after(&self, seq: u64) -> Option<(u64, Vec<Packed>)> {
-        let hub = self.hub();
-        Some((hub.seq, hub.after(seq)?))
-    }
-
-    /// The fleet as a whole, and what came since.
-    pub(super) async fn snapshot(self: &Arc<Self>) -> (u64, Vec<Packed>) {
-        let _alone = self.snapshots.lock().await;
-        let known = |hub: &crate::live::hub::Hub| {
-            let (seq, packed) = hub.fresh_snapshot()?;
-            let after = hub.after(seq)?;
-            Some((hub.seq, std::iter::once(packed).chain(after).collect()))
-        };
-        if let Some(known) = known(&self.hub()) {
-            return known;
-        }
-        self.catch_up().await;
-        let live = Arc::clone(self);
-        let work = move || {
-            let mut board = live.board();
-            live.look_for_answer(&mut board);
-            let fleet = RawValue::from_string(live.fleet_text(&board)).ok();
-            // The board is still locked: no frame with rows has come since.
-            let seq = live.hub().seq;
-            let snapshot = Snapshot {
-                seq,
-                t: live.clock.now_ms(),
-                topic: "fleet",
-                fleet: fleet.as_deref(),
-                pipeline: None,
-            };
-            metrics::counter!(names::LIVE_SNAPSHOTS).increment(1);
-            let mut text = String::new();
-            event(&mut text, "snapshot", &snapshot);
-            let packed = Packed::of(text);
-            live.hub().snapshot = Some((seq, packed.clone()));
-            (seq, vec![packed])
-        };
-        self.jobs.run(work).await
-    }
-
-    /// What is said of a store, if that is newer than this version.
-    pub(super) async fn store(
-        self: &Arc<Self>,
-        store_id: &str,
-        version: u64,
-    ) -> Option<(u64, Packed)> {
-        let found = |live: &Self| {
-            let hub = live.hub();
-            let topic = hub.stores.get(store_id)?;
-            let packed = topic.packed.clone()?;
-            Some((topic.version, packed))
-        };
-        if version == 0 && found(self).is_none() {
-            let (live, store_id) = (Arc::clone(self), store_id.to_owned());
-            let work = move || {
-                let mut board = live.board();
-                live.look_for_answer(&mut board);
-                live.say_store(&board, &store_id, live.clock.now_ms());
-            };
-            self.jobs.run(work).await;
-        }
-        found(self).filter(|(found, _)| *found != version)
-    }
-
-    /// The latest second of the path of batches, if it is another than this; at first, and after a gap, all of them.
-    pub(super) async fn pulse_after(self: &Arc<Self>, last: Option<u64>) -> Option<(u64, Packed)> {
-        let latest = self.hub().pulse.clone();
-        match (last, latest) {
-            (Some(last), Some((count, _))) if count == last => None,
-            (Some(last), Some((count, packed))) if count == last + 1 => Some((count, packed)),
-            (Some(_), None) => None,
-            _ => {
-                let live = Arc::clone(self);
-                self.jobs.run(move || live.whole_pulse()).await
-            }
-        }
-    }
-
-    fn whole_pulse(&self) -> Option<(u64, Packed)> {
-        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = pulse.count;
-        drop(pulse);
-        let pipeline = RawValue::from_string(self.pipeline_text()).ok()?;
-        let snapshot = Snapshot {
-            seq: self.hub().seq,
-            t: self.clock.now_ms(),
-            topic: "pipeline",
-            fleet: None,
-            pipeline: Some(&pipeline),
-        };
-        let mut text = String::new();
-        event(&mut text, "snapshot", &snapshot);
-        Some((count, Packed::of(text)))
     }
 }
