@@ -24,7 +24,7 @@ const bundled = async (entry, shared) => {
   const { text } = outputFiles[0];
   if (entry.endsWith('.css')) return Buffer.from(text);
   // It looks further than esbuild, which makes the scripts three in a hundred smaller.
-  const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3, ecma: 2022, unsafe_arrows: true, pure_getters: true }, format: { ecma: 2022 } });
+  const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3, ecma: 2022, unsafe_arrows: true }, format: { ecma: 2022 } });
   return Buffer.from(code);
 };
 const files = new Map();
