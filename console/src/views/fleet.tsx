@@ -179,14 +179,21 @@ function StoreTable({ columns }: { columns: Column[] }) {
   }, [shape.value, turn, key, isDown, text, state]);
   // Together with what else changes in the frame, so that the page is laid out once.
   useLayoutEffect(() => {
-    let last = 0;
-    return effect(() => {
-      void frame.value;
-      const time = performance.now();
-      if (isHeld.current || time - last < ORDER_MS) return;
-      last = time;
+    let [last, timer] = [0, 0];
+    const renew = (): void => {
+      if (isHeld.current) return;
+      last = performance.now();
       setTurn((before) => before + 1);
+    };
+    const stop = effect(() => {
+      void frame.value;
+      clearTimeout(timer);
+      // What comes too soon is put in order later, even if nothing changes after it.
+      const wait = last + ORDER_MS - performance.now();
+      if (wait > 0) timer = setTimeout(renew, wait);
+      else renew();
     });
+    return () => { stop(); clearTimeout(timer); };
   }, []);
 
   useEffect(() => {
