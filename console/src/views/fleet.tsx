@@ -177,6 +177,7 @@ function StoreTable({ columns }: { columns: Column[] }) {
     order.current = { for: subject, rows };
     return rows;
   }, [shape.value, turn, key, isDown, text, state]);
+  const hold = (is: boolean): void => { isHeld.current = is; if (!is) setTurn((before) => before + 1); };
   // Together with what else changes in the frame, so that the page is laid out once.
   useLayoutEffect(() => {
     let [last, timer] = [0, 0];
@@ -258,8 +259,8 @@ function StoreTable({ columns }: { columns: Column[] }) {
       </header>
       {hasSparks && <Inks />}
       <div class={'fleet' + (hasSparks ? ' has-sparks' : '')} role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
-        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => (isHeld.current = focused !== null)} onPointerOver={explain}
-        onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { isHeld.current = false; setFocused(null); }}>
+        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => hold(focused !== null)} onPointerOver={explain}
+        onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { hold(false); setFocused(null); }}>
         <div role="row" class="row is-head" aria-rowindex={1}>
           {header('store_id', 'Store')}
           <div role="columnheader" class="why">Why</div>
