@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createServer, Agent, request } from 'node:http';
 import { randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { browser as launch, Collector, folder, program, sleep, until } from '../../../sdk/test/browser/support.mjs';
 import { pure } from '../pure.mjs';
 
@@ -52,15 +52,10 @@ export async function api(collector, path, headers = {}) {
 }
 
 /**
- * Where the pages of a collector are: CONSOLE_DIST=1 takes the files of console/dist in place of those that were built into it, so that
+ * Where the pages of a collector are. CONSOLE_DIST=1 takes the files of console/dist in place of those that were built into it, so that
  * nothing has to be compiled for a look at what has changed.
  */
-export async function pagesOf(collector) {
-  if (!process.env.CONSOLE_DIST) return { url: collector.adminUrl, stop: async () => {} };
-  const port = await freePort();
-  const { stop } = await helper('../../dev.mjs', ['--port', port], 'http://', { TILLWATCH_ADMIN_URL: collector.adminUrl });
-  return { url: `http://127.0.0.1:${port}`, stop };
-}
+export const pagesOf = async (collector) => (process.env.CONSOLE_DIST ? new Passage(collector).start() : { url: collector.adminUrl, stop: async () => {} });
 
 /** A browser without a past. */
 export class Browser {
@@ -95,7 +90,8 @@ export class Browser {
 
 export const isLive = (page) => page.waitForFunction(() => document.querySelector('.live')?.textContent === 'Live', null, { timeout: 30_000 });
 
-/** Passes everything on to the collector, and knows which streams are open. */
+const dist = new URL('../../dist/', import.meta.url);
+/** Passes everything on to the collector, but for the files of console/dist if they are wanted, and knows which streams are open. */
 export class Passage {
   constructor(collector) {
     this.collector = collector;
@@ -105,9 +101,18 @@ export class Passage {
   }
 
   async start() {
+    // The policy and whatever else is said of a page are the collector's.
+    const said = Object.fromEntries((await fetch(this.collector.adminUrl + '/')).headers);
+    for (const name of ['content-length', 'content-encoding', 'content-type', 'cache-control', 'etag', 'transfer-encoding', 'date', 'connection', 'keep-alive']) delete said[name];
     this.server = createServer((query, answer) => {
+      if (process.env.CONSOLE_DIST) {
+        const { views, files } = JSON.parse(readFileSync(new URL('files.json', dist), 'utf8'));
+        const name = new URL(query.url, 'http://localhost').pathname.slice(1);
+        const file = files.find((one) => one.name === (views.includes(name) ? 'index.html' : name));
+        if (file) return void answer.writeHead(200, { ...said, 'content-type': file.content_type, 'cache-control': 'no-store' }).end(readFileSync(new URL(file.name, dist)));
+      }
       const to = new URL(this.collector.adminUrl);
-      const onward = request({ hostname: to.hostname, port: to.port, method: query.method, path: query.url, headers: { ...query.headers, host: to.host } }, (found) => {
+      const onward = request({ hostname: to.hostname, port: to.port, method: query.method, path: query.url, headers: query.headers }, (found) => {
         answer.writeHead(found.statusCode, found.headers);
         answer.flushHeaders();
         found.pipe(answer);
