@@ -1,4 +1,4 @@
-// How long a batch takes from its 202 to the page. BATCHES (100) says how many are timed in a quiet fleet and in a busy one. What is
+// How long a batch takes from its 202 to the page. BATCHES (60) says how many are timed in a quiet fleet and in a busy one. What is
 // asserted leaves room for slow machines; what is printed is for docs/figures.md.
 import assert from 'node:assert/strict';
 import { cpus } from 'node:os';
@@ -6,7 +6,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { at, Browser, Collector, helper, isLive, pagesOf, pure, samples, sleep, Till, until, well } from './support.mjs';
 
 const { grouped } = await pure('format');
-const BATCHES = Number(process.env.BATCHES ?? 100);
+const BATCHES = Number(process.env.BATCHES ?? 60);
 const [STORES, RATE] = [2000, 333];
 const WATCHED = 'watched';
 /** Past its limit, so that the store stands at the top of any fleet; each batch has the next one. */

@@ -1,15 +1,15 @@
 // A page before which 2,000 stores change four times a second, all of them: what an update costs it, and whether anything grows.
 // SOAK_MINUTES (2) says for how long; `make console-soak` takes half an hour.
 import assert from 'node:assert/strict';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { at, Browser, freePort, helper, isLive, sleep } from './support.mjs';
 
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 2);
-/** Machines that others work on, too, are slower than the budget is meant for. */
-const LOOSE = process.env.CI ? 2 : 1;
+/** The budget is that of a machine on which nobody else works. */
+const LOOSE = process.env.CI || loadavg()[0] > cpus().length ? 2 : 1;
 const [MOST_MS, MOST_MB] = [8 * LOOSE, 3 * LOOSE];
-const TRACED_S = 20;
+const TRACED_S = 15;
 const PARTS = new Set(['HandlePostMessage', 'FunctionCall', 'FireAnimationFrame', 'TimerFire', 'UpdateLayoutTree', 'Layout', 'RunMicrotasks', 'EvaluateScript', 'EventDispatch', 'MajorGC', 'MinorGC', 'V8.GC_SCAVENGER']);
 
 let server;
@@ -79,27 +79,29 @@ describe('2,000 stores that change four times a second', { timeout: (MINUTES + 2
       watch.observe(document.querySelector('.rows'), { subtree: true, childList: true, characterData: true });
       setTimeout(() => { watch.disconnect(); resolve(frames); }, 3_000);
     }));
-    const first = await size();
     const before = await metrics();
     const t = Date.now();
     const early = await traced(TRACED_S);
-    let most = first;
+    // What V8 says of its heap swings by two megabytes even after a collection, so the least of half a minute counts.
+    const sizes = [];
     while (Date.now() - began < MINUTES * 60_000 - TRACED_S * 1_000) {
-      await sleep(10_000);
-      const now = await size();
-      if (process.env.SOAK_SERIES) console.log(`${((Date.now() - began) / 60_000).toFixed(1)} min: heap ${now.heap.toFixed(2)} MB, ${now.elements} elements, ${now.nodes} nodes`);
-      if (now.elements > most.elements) most = now;
+      sizes.push({ t: Date.now(), ...(await size()) });
+      await sleep(5_000);
     }
+    const least = (some) => Math.min(...some.map(({ heap }) => heap));
+    const first = least(sizes.filter((one) => one.t < sizes[0].t + 30_000));
+    const last = least(sizes.filter((one) => one.t > sizes.at(-1).t - 30_000));
+    const elements = Math.max(...sizes.map((one) => one.elements));
+    const nodes = [sizes[0].nodes, sizes.at(-1).nodes];
     const late = await traced(TRACED_S);
     const share = ((await metrics()).TaskDuration - before.TaskDuration) / ((Date.now() - t) / 1_000);
-    const last = await size();
     const p95 = Math.max(at(early.updates, 0.95), at(late.updates, 0.95));
     console.log(`scripting, style and layout an update: p50 ${at(late.updates, 0.5).toFixed(1)} ms of ${late.updates.length}, p95 ${at(early.updates, 0.95).toFixed(1)} ms at the beginning and ${at(late.updates, 0.95).toFixed(1)} ms at the end; longest task ${Math.max(early.longest, late.longest).toFixed(0)} ms; ${(share * 100).toFixed(1)} % of the main thread`);
-    console.log(`heap ${first.heap.toFixed(1)} MB after half a minute, ${last.heap.toFixed(1)} MB after ${MINUTES} minutes; ${last.elements} elements, at most ${most.elements}; ${last.nodes} nodes, ${first.nodes} at first (${cpus().length} processors)`);
+    console.log(`heap ${first.toFixed(1)} MB at the beginning, ${last.toFixed(1)} MB after ${MINUTES} minutes; at most ${elements} elements; ${nodes[0]} nodes, then ${nodes[1]} (${cpus().length} processors)`);
     assert.ok(written >= 8, `the page followed: ${written} updates in 3 s`);
     assert.ok(p95 <= MOST_MS, `${p95.toFixed(1)} ms`);
-    assert.ok(last.heap - first.heap < MOST_MB, `${(last.heap - first.heap).toFixed(1)} MB more`);
-    assert.ok(most.elements < 2_000 && last.nodes < first.nodes * 1.5 + 500);
+    assert.ok(last - first < MOST_MB, `${(last - first).toFixed(1)} MB more`);
+    assert.ok(elements < 2_000 && nodes[1] < nodes[0] * 1.5 + 500);
     assert.deepEqual(browser.said, []);
   });
 });
