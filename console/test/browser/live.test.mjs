@@ -1,13 +1,15 @@
 // How long a batch takes from its 202 to the page. BATCHES (60) says how many are timed in a quiet fleet and in a busy one. What is
 // asserted leaves room for slow machines; what is printed is for docs/figures.md.
 import assert from 'node:assert/strict';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { at, Browser, Collector, helper, isLive, pagesOf, pure, samples, sleep, Till, until, well } from './support.mjs';
 
 const { grouped } = await pure('format');
 const BATCHES = Number(process.env.BATCHES ?? 60);
 const [STORES, RATE] = [2000, 333];
+/** Where others work, too, everything takes longer. */
+const LOOSE = process.env.CI || loadavg()[0] > cpus().length ? 2 : 1;
 const WATCHED = 'watched';
 /** Past its limit, so that the store stands at the top of any fleet; each batch has the next one. */
 const FIRST = 2_000;
@@ -78,7 +80,7 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
     await watch(page, WATCHED);
     const times = await timed(page, watched, BATCHES, FIRST);
     print('quiet', times);
-    assert.ok(at(times, 0.5) < 250 && at(times, 0.99) < 1_000);
+    assert.ok(at(times, 0.5) < 250 * LOOSE && at(times, 0.99) < 1_000 * LOOSE);
   });
 
   const isFirst = (store) => page.waitForFunction((store) => {
@@ -97,7 +99,7 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
       const took = Date.now() - t;
       console.log(`a slowed store is at the top after ${took} ms${isBusy ? ', just after another change' : ''}`);
       // Rows keep their places for 1.5 s at least.
-      assert.ok(took < (isBusy ? 3_500 : 1_000), `after ${took} ms`);
+      assert.ok(took < (isBusy ? 3_500 : 1_000) * LOOSE, `after ${took} ms`);
     }
   });
 
@@ -109,7 +111,7 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
       print(`${RATE} batches a second of ${STORES} stores`, times);
       console.log(load.out().trim().split('\n').at(-1));
       assert.doesNotMatch(load.out(), /refused/);
-      assert.ok(at(times, 0.5) < 500 && at(times, 0.99) < 1_000);
+      assert.ok(at(times, 0.5) < 500 * LOOSE && at(times, 0.99) < 1_000 * LOOSE);
     } finally {
       await load.stop();
     }
