@@ -37,8 +37,11 @@ export function small(png) {
   const { width, height, colour } = pixels(png);
   const counts = new Map();
   for (let i = 0; i < width * height; i += 1) counts.set(colour(i), (counts.get(colour(i)) ?? 0) + 1);
-  const kept = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 256).map(([one]) => one);
   const far = (one, other) => ((one >> 16) - (other >> 16)) ** 2 + (((one >> 8) & 255) - ((other >> 8) & 255)) ** 2 + ((one & 255) - (other & 255)) ** 2;
+  // What is far from all others is kept first, or the few dots of a colour of their own would lose it.
+  const often = [...counts].sort((one, other) => other[1] - one[1]).map(([one]) => one);
+  const kept = [];
+  for (const least of [60, 30, 15, 8, 4, 1]) for (const one of often) if (kept.length < 256 && kept.every((other) => far(one, other) >= least ** 2)) kept.push(one);
   const places = new Map(kept.map((one, i) => [one, i]));
   for (const one of counts.keys()) if (!places.has(one)) places.set(one, kept.reduce((best, other, i) => (far(one, other) < far(one, kept[best]) ? i : best), 0));
   const rows = Buffer.alloc(height * (width + 1));

@@ -61,10 +61,10 @@ async function choose(collector) {
 try {
   const collector = options.url ? { adminUrl: options.url.replace(/\/$/, '') } : await simulated();
   const pages = await pagesOf(collector);
-  stops.unshift(pages.stop);
+  stops.unshift(() => pages.stop());
   const port = await freePort();
   const large = await helper('../../dev.mjs', ['--made-up', '--stores', 2_000, '--port', port], 'http://');
-  stops.unshift(large.stop);
+  stops.unshift(() => large.stop());
   const browser = await new Browser().start({ timezoneId: 'UTC' });
   stops.unshift(() => browser.stop());
   const page = await browser.open('about:blank');
