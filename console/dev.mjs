@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 // Serves dist/ as the collector does, with its policy, and asks a running collector for everything under /api.
-// `--made-up` answers the fleet and a rollout from a synthetic fleet, and the pipeline, the settings, probes and the session as well;
+// `--made-up` answers everything from a synthetic fleet, and needs no collector;
 // `--stores N` says how large that fleet is. `--key` asks for a key first, which is `tw_right` (`tw_post` has another scope).
 // `--trouble` has the journal full, ClickHouse away and a ledger that does not add up.
 import { createServer, request } from 'node:http';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { chance, madeUp } from './made-up.mjs';
 
@@ -19,7 +18,7 @@ const HEADERS = { 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': '
 
 const size = Number(option('--stores') ?? 2000);
 const began = Date.now();
-const answered = isMadeUp ? madeUp({ size, rate: option('--rate') && Number(option('--rate')), allRate: Number(option('--all-rate') ?? 0) }) : null;
+const answered = isMadeUp ? madeUp({ size, rate: option('--rate') && Number(option('--rate')), allRate: Number(option('--all-rate') ?? 0), pipeline }) : null;
 
 function rollout(release) {
   const t = Date.now();
@@ -76,9 +75,8 @@ function pipeline() {
   };
   return { t, started_at: startedAt, version: '0.9.0', series, points };
 }
-const setting = (name, value, byDefault, help, is_reloadable = false) => ({ name, variable: 'TILLWATCH_' + name.toUpperCase(), value, default: byDefault, source: value === byDefault ? 'default' : 'given', is_reloadable, help });
+const setting = (name, value, byDefault, help, is_reloadable = false) => ({ name, variable: 'TILLWATCH_' + name.toUpperCase(), value, default: byDefault, is_given: value !== byDefault, is_reloadable, help });
 const settings = () => ({
-  file: '/etc/tillwatch/tillwatch.toml',
   settings: [
     setting('data_dir', '/var/lib/tillwatch', 'tillwatch-data', 'Where tillwatch keeps the journal, the state file and the embedded engine\'s data. No other program may use this folder.'),
     setting('listen', '0.0.0.0:8443', '127.0.0.1:8080', 'The address to which terminals post. With port 0 the system chooses a free port.'),
@@ -103,6 +101,23 @@ function losses() {
   const totals = { numbered: 30_186, received: 30_151, open: 12, lost: 3, explained: 20 };
   return { from: t - 7 * 86.4e6, to: t, complete_to: t, is_whole: true, days: [], totals, statement: 'Of 30186 batches numbered by terminals, 30151 were received, 12 are missing and may still come, 3 are lost, and 20 were dropped by their terminals, which said so.', losses: [line('store-007', 'till-2', 'open', 1_417, 12), line("store 0'31", '-till', 'lost', 88, 3, 'too_old'), line('store-044', 'till-9', 'explained', null, 20), line('store-018', 'till-1', 'closed', 301, 1)] };
 }
+function errors(since = Date.now() - 86.4e6) {
+  const t = Date.now();
+  const group = (n, type, message, count, stores, releases, fatal = 0) => ({
+    fingerprint: n.repeat(16), type, message, name: null, count, fatal, first_seen: t - (releases.length > 1 ? 40 : 3) * 86.4e6 / 10, last_seen: t - 3e5, stores, terminals: stores * 3, are_more: false, releases,
+    trend: Array.from({ length: 24 }, (_, i) => ({ t: Math.floor(t / 3.6e6 - i) * 3.6e6, count: Math.max(1, Math.round((count / 24) * wave(i + count))) })).filter((_, i) => releases.length > 1 || i < 7),
+  });
+  return { since: Number(since), complete_to: t, step_s: 3600, is_whole: true, groups: [group('a', 'TypeError', 'voucher is not a function', 1380, 112, ['2.5.0'], 4), group('b', 'NetworkError', 'the connection was lost', 902, 640, ['2.4.1', '2.5.0']), group('c', 'QuotaExceededError', 'no room is left', 26, 3, ['2.4.1', '2.5.0'])] };
+}
+function error(fingerprint, since) {
+  const { groups, ...rest } = errors(since);
+  const one = groups.find((group) => group.fingerprint === fingerprint);
+  const part = (count) => ({ count, first_seen: one.first_seen, last_seen: one.last_seen });
+  return one && {
+    ...rest, ...one, frames_release: one.releases[0], frames: [{ fn: 'redeem', module: 'app', line: 1, col: 48211, original: { source: 'src/voucher.ts', line: 41, col: 12, fn: 'redeem' } }, { fn: null, module: 'app', line: 1, col: 9120 }],
+    by_release: one.releases.map((release) => ({ ...part(Math.ceil(one.count / one.releases.length)), release })), by_store: [0.5, 0.3, 0.2].map((share, i) => ({ ...part(Math.ceil(one.count * share)), store_id: `store-000${i + 1}` })), some_terminals: [{ store_id: 'store-0001', terminal_id: 'till-1' }],
+  };
+}
 function session(query, answer) {
   let text = '';
   query.on('data', (piece) => (text += piece)).on('end', () => {
@@ -119,14 +134,11 @@ function session(query, answer) {
 const ABOUT = () => ({ version: '0.9.0', started_at: startedAt, auth: asksKey ? 'required' : 'off', grafana_url: 'http://grafana.example.com:3000', signed_in: isSignedIn ? { key: '1d7187e856fb', scopes: ['read'], until: Date.now() + 12 * 3.6e6 } : null });
 
 function json(query, answer, value, status = 200) {
-  const text = JSON.stringify(value);
-  const tag = '"' + createHash('sha256').update(text).digest('hex').slice(0, 16) + '"';
-  if (query.headers['if-none-match'] === tag) return answer.writeHead(304, { ETag: tag }).end();
-  answer.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ETag: tag }).end(text);
+  answer.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }).end(JSON.stringify(value));
 }
 
 function pass(query, answer) {
-  const onward = request({ host: admin.hostname, port: admin.port, method: query.method, path: query.url, headers: { ...query.headers, host: admin.host } }, (found) => {
+  const onward = request({ host: admin.hostname, port: admin.port, method: query.method, path: query.url, headers: { ...query.headers, host: admin.host, ...(query.headers.origin === `http://${query.headers.host}` && { origin: admin.origin }) } }, (found) => {
     answer.writeHead(found.statusCode, found.headers);
     found.pipe(answer);
   });
@@ -141,6 +153,8 @@ createServer((query, answer) => {
   if (isMadeUp && pathname === '/api/v1/session') return session(query, answer);
   if (isMadeUp && asksKey && !isSignedIn && pathname.startsWith('/api/')) return answer.writeHead(401, { 'Content-Type': 'application/json' }).end('{"error":{"code":"no_credential","message":"Show a key."}}');
   if (isMadeUp && pathname === '/api/v1/pipeline') return json(query, answer, pipeline());
+  if (isMadeUp && pathname === '/api/v1/errors') return json(query, answer, errors(searchParams.get('since')));
+  if (isMadeUp && pathname.startsWith('/api/v1/errors/')) { const found = error(pathname.split('/').pop(), searchParams.get('since')); return json(query, answer, found ?? { error: { code: 'unknown_error', message: 'no such error' } }, found ? 200 : 404); }
   if (isMadeUp && pathname === '/api/v1/losses') return json(query, answer, losses());
   if (isMadeUp && pathname === '/api/v1/settings') return json(query, answer, settings());
   if (isMadeUp && pathname === '/api/v1/percentiles' && searchParams.get('source') === 'synthetic' && searchParams.get('group_by') === 'store_id') return json(query, answer, probed(Object.fromEntries(searchParams)));

@@ -25,7 +25,7 @@ const STEPS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 const spark = (ms) => (ms == null ? '.' : STEPS[Math.max(0, Math.min(63, Math.round((Math.log(ms / 200) / Math.log(60)) * 63)))]);
 
 /** `rate` rows change a second; with `allRate` all of them, so many times a second. */
-export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
+export function madeUp({ size = 2000, rate = size / 6, allRate = 0, pipeline }) {
   const began = Date.now();
   const draw = chance(7);
   const now = chance(began);
@@ -44,13 +44,15 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
     const t = Date.now();
     const one = {
       store_id: kind.name, state: 'fine', why: [], sync_p95_ms: (kind.isSlow ? kind.slow : kind.sync) * wave, sync_samples: kind.isQuiet ? 7 : kind.samples + Math.floor(now() * 40), sync_success: kind.isSlow ? kind.slowSuccess : kind.success, sync_attempts: kind.isQuiet ? 14 : kind.samples * 2,
+      login_samples: kind.isQuiet ? 0 : 21 + Math.floor(now() * 4), lcp_samples: kind.isQuiet ? 6 : kind.samples, inp_samples: kind.isQuiet ? 9 : kind.samples * 2, network_samples: kind.isQuiet ? 5 : kind.samples + 60,
       login_p95_ms: kind.login * wave, lcp_p75_ms: (kind.isSlow ? kind.lcp + 1300 : kind.lcp) * wave, inp_p75_ms: kind.inp * wave, network_p75_ms: kind.network * wave,
-      pending_max: Math.floor(now() * 5), memory_p95_mb: kind.memory + now(), terminals: kind.terminals, reporting: kind.terminals - kind.away, silent: 0, sync_failing: 0, missing: kind.missing, lost: kind.lost, late: kind.late, last_report: t - Math.floor(now() * 5000), release: kind.release,
+      pending_max: Math.floor(now() * 5), memory_p95_mb: kind.memory + now(), terminals: kind.terminals, reporting: kind.terminals - kind.away, silent: kind.away, sync_failing: 0, missing: kind.missing, lost: kind.lost, late: kind.late, last_report: t - Math.floor(now() * 5000), release: kind.release,
     };
-    if (kind.isSilent) Object.assign(one, { state: 'silent', sync_p95_ms: null, sync_samples: 0, sync_success: null, sync_attempts: 0, login_p95_ms: null, lcp_p75_ms: null, inp_p75_ms: null, network_p75_ms: null, pending_max: null, memory_p95_mb: null, reporting: 0, silent: kind.terminals, last_report: kind.silentSince });
+    if (kind.isSilent) Object.assign(one, { state: 'silent', sync_p95_ms: null, sync_samples: 0, sync_success: null, sync_attempts: 0, login_samples: 0, lcp_samples: 0, inp_samples: 0, network_samples: 0, login_p95_ms: null, lcp_p75_ms: null, inp_p75_ms: null, network_p75_ms: null, pending_max: null, memory_p95_mb: null, reporting: 0, silent: kind.terminals, last_report: kind.silentSince });
     else if (kind.isQuiet) one.state = 'quiet';
     else {
       for (const [metric, key, low, high] of LIMITS) if (one[key] > low) one.why.push({ metric, level: one[key] > high ? 'critical' : 'warning', value: one[key], limit: one[key] > high ? high : low });
+      if (one.silent) one.why.push({ metric: 'terminals_silent', level: 'warning', value: one.silent, limit: 0 });
       if (one.sync_success < 0.98) one.why.push({ metric: 'sync_success', level: 'warning', value: one.sync_success, limit: 0.98 });
       one.state = one.why.some(({ level }) => level === 'critical') ? 'critical' : one.why.length ? 'warning' : 'fine';
     }
@@ -81,10 +83,10 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
   function all() {
     let [terminals, reporting, silentTills, samples, attempts, missing, lost, late, critical, warning, silent] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     for (const one of rows) {
-      terminals += one.terminals; reporting += one.reporting; silentTills += one.silent; samples += one.sync_samples; attempts += one.sync_attempts; missing += one.missing; lost += one.lost; late += one.late;
+      terminals += one.terminals; reporting += one.reporting; silentTills += one.state === 'silent' ? 0 : one.silent; samples += one.sync_samples; attempts += one.sync_attempts; missing += one.missing; lost += one.lost; late += one.late;
       if (one.state === 'critical') critical += 1; else if (one.state === 'warning') warning += 1; else if (one.state === 'silent') silent += 1;
     }
-    return { stores: rows.length, critical, warning, silent, silent_terminals: silentTills, sync_p95_ms: 1170 + now() * 30, sync_samples: samples, sync_success: 0.9957, sync_attempts: attempts, login_p95_ms: 231, lcp_p75_ms: 1925 + now() * 10, inp_p75_ms: 92, network_p75_ms: 48, pending_max: 4, memory_p95_mb: 71.4, terminals, reporting, sync_failing: 0, missing, lost, late, last_report: Date.now(), release: '2.4.1' };
+    return { stores: rows.length, critical, warning, silent, silent_terminals: silentTills, sync_p95_ms: 1170 + now() * 30, sync_samples: samples, sync_success: 0.9957, sync_attempts: attempts, login_samples: 24_180, lcp_samples: samples, inp_samples: samples * 2, network_samples: Math.round(samples * 1.1), login_p95_ms: 231, lcp_p75_ms: 1925 + now() * 10, inp_p75_ms: 92, network_p75_ms: 48, pending_max: 4, memory_p95_mb: 71.4, terminals, reporting, sync_failing: 0, missing, lost, late, last_report: Date.now(), release: '2.4.1' };
   }
   const fleet = () => ({ seq, t: Date.now(), complete_to: Date.now(), stores: rows, all: all(), sparks: { minute, all: allSpark, stores: Object.fromEntries(sparks) } });
 
@@ -200,23 +202,40 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
     });
     return [200, { store_id: name, from: minuteNow() - 24 * 60 * MINUTE, complete_to: Date.now(), terminals_total: detail.terminals.length, terminals: list }];
   }
-  function percentiles(query) {
-    const [, , unit, low, high, , typical] = CATALOGUE.find(([metric]) => metric === query.get('metric')) ?? CATALOGUE[0];
-    const [from, to] = [Number(query.get('from')), Number(query.get('to'))];
-    const word = /^(\d+)([mhd])$/.exec(query.get('step') ?? '1m');
-    const step = Number(word[1]) * { m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE }[word[2]];
+  function silent(query) {
     const name = query.get('store_id');
+    const found = kinds.flatMap((kind) => (name && kind.name !== name ? [] : Array.from({ length: kind.isSilent ? kind.terminals : kind.away }, (_, n) => {
+      const own = chance(hash(kind.name + n));
+      const since = kind.isSilent ? kind.silentSince : began - Math.floor((14 + own() * 200) * MINUTE);
+      return { store_id: kind.name, terminal_id: `till-${n + 1}`, release: kind.release, state: 'silent', is_store_silent: kind.isSilent, since, missed_ms: Date.now() - since, last_said: own() < 0.3 ? { kind: 'battery', t: since } : null, pending_transactions: own() < 0.2 ? 3 + Math.floor(own() * 30) : null };
+    })));
+    found.sort((one, other) => (other.pending_transactions ?? 0) - (one.pending_transactions ?? 0) || other.missed_ms - one.missed_ms);
+    return { complete_to: Date.now(), ready_since: began, silent_after_ms: 3_600_000, terminals_known: size * 10, terminals_total: found.length, terminals: found.slice(0, Number(query.get('limit') ?? 100)) };
+  }
+  function percentiles(query) {
+    const group = query.get('group_by');
+    const names = { release: ['2.4.1', '2.5.0'], store_id: kinds.slice(0, Number(query.get('limit') ?? 200)).map(({ name }) => name) }[group];
+    if (!names) return points(query);
+    const all = names.map((name) => { const one = points(query, name); return { ...one, series: [{ ...one.series[0], [group]: name }] }; });
+    return { ...all[0], series_total: group === 'release' ? 2 : size, series: all.flatMap(({ series }) => series) };
+  }
+  function points(query, of = query.get('store_id')) {
+    const [, , unit, low, high, , typical] = CATALOGUE.find(([metric]) => metric === query.get('metric')) ?? CATALOGUE[0];
+    const [from, to] = [Number(query.get('from')), Number(query.get('to') ?? Date.now())];
+    const word = /^(\d+)([mhd])$/.exec(query.get('step') ?? '');
+    const step = word ? Number(word[1]) * { m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE }[word[2]] : to - from;
+    const name = of;
     const kind = kinds.find((one) => one.name === name);
-    const points = [];
+    const found = [];
     for (let t = from; t < to; t += step) {
       const own = chance(hash(`${query.get('metric')} ${name} ${t}`));
       const ago = (Date.now() - t) / MINUTE;
       if (kind?.isSilent && t > kind.silentSince) continue;
       const base = typical * (kind?.isSlow && query.get('metric') === 'sync_duration_ms' && ago < kind.since ? 6 : 1) * (0.8 + own() * 0.4) * (own() < 0.04 ? 1.9 : 1);
-      const count = Math.floor((20 + own() * 30) * (ago > 20 && ago < 46 ? 2 : 1));
-      points.push({ t, count, late: ago > 20 && ago < 46 ? Math.floor(count * (0.2 + own() * 0.4)) : 0, sum: count * base * 0.6, min: base * 0.1, max: base * 3, over: [low && base > low ? 3 : 0, high && base > high ? 1 : 0], values: Object.fromEntries((query.get('q') ?? '0.5,0.95').split(',').map((q) => [q, base * (q < 0.7 ? 0.55 : q < 0.9 ? 0.85 : 1)])) });
+      const count = Math.floor((20 + own() * 30) * (ago > 20 && ago < 46 ? 2 : 1) * (word ? 1 : 60) * (name === '2.4.1' ? 9 : 1));
+      found.push({ t, count, sum: count * base * 0.6, min: base * 0.1, max: base * 3, over: [low && base > low ? 3 : 0, high && base > high ? 1 : 0], values: Object.fromEntries((query.get('q') ?? '0.5,0.95').split(',').map((q) => [q, base * (q < 0.7 ? 0.55 : q < 0.9 ? 0.85 : 1)])) });
     }
-    return { metric: query.get('metric'), unit, from, to, step_s: step / 1000, complete_to: Date.now(), series: [{ points }] };
+    return { metric: query.get('metric'), unit, from, to, step_s: step / 1000, complete_to: Date.now(), series: [{ points: found }] };
   }
 
   // --- the stream
@@ -236,6 +255,10 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
       say('snapshot', { seq, t: Date.now(), topic: store, store: details(store.slice(6)) });
       timers.push(setInterval(() => say('store', { t: Date.now(), store: details(store.slice(6)) }), 1000));
     }
+    if (topics.includes('pipeline')) {
+      say('snapshot', { seq, t: Date.now(), topic: 'pipeline', pipeline: pipeline() });
+      timers.push(setInterval(() => { const { points, ...rest } = pipeline(); say('pipeline', { ...rest, points: points.slice(-2) }); }, 1000));
+    }
     readers.add(reader);
     answer.on('close', () => { readers.delete(reader); timers.forEach(clearInterval); });
   }
@@ -247,11 +270,10 @@ export function madeUp({ size = 2000, rate = size / 6, allRate = 0 }) {
     if (path === 'live') live(url.searchParams, answer);
     else if (path === 'fleet') send(200, fleet());
     else if (path === 'changes') send(200, { changes: changes.slice(0, Number(url.searchParams.get('limit') ?? 200)) });
-    else if (path === 'about') send(200, { version: '1.0.0', started_at: began, auth: 'off', grafana_url: null, signed_in: null });
     else if (/^stores\/[^/]+\/now$/.test(path)) { const found = details(decodeURIComponent(path.split('/')[1])); send(found ? 200 : 404, found ?? { error: { code: 'unknown_store', message: 'nothing is known of this store' } }); }
-    else if (path === 'terminals/silent') send(200, { complete_to: Date.now(), ready_since: began, silent_after_ms: 3_600_000, terminals_known: 0, terminals_total: 0, terminals: [] });
+    else if (path === 'terminals/silent') send(200, silent(url.searchParams));
     else if (path === 'terminals') send(...terminals(url.searchParams));
-    else if (path === 'percentiles' && url.searchParams.has('store_id')) send(200, percentiles(url.searchParams));
+    else if (path === 'percentiles') send(200, percentiles(url.searchParams));
     else if (path === 'stores') send(200, { complete_to: Date.now(), stores: rows.slice(0, Number(url.searchParams.get('limit') ?? 1000)).map(({ store_id, last_report, terminals, reporting }) => ({ store_id, last_report_ms: last_report, terminals, terminals_reporting: reporting })) });
     else if (path === 'metrics') send(200, { metrics: CATALOGUE.map(([metric, kind, unit, low, high, help]) => ({ metric, aliases: [], help, kind, unit, thresholds: [low, high], threshold_note: null, label: null })) });
     else return false;

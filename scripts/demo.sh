@@ -106,6 +106,9 @@ ready="$(wait_for "$till_pid" "$logs/till.out" 'till ready ' "$logs/till.log")" 
 cat <<EOF
 
 The till is at  ${ready#till ready }
+The console is at  $DEMO_ADMIN/store?store_id=corner-shop
+
+Put the two side by side.
 
   1. Log in with the PIN 1234, search for products and sell some: the numbers on the right move.
   2. Log out, pull the plug and log in again: the till knows you, and tillwatch counts it.

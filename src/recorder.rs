@@ -166,10 +166,19 @@ impl Families {
     }
 }
 
+/// A histogram as it is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// Upper bounds of the buckets; the last one, infinity, is not among them.
+    pub bounds: &'static [f64],
+    /// Of each series the labels, as they are written, and the values by bucket, not cumulative.
+    pub series: Vec<(String, Vec<u64>)>,
+}
+
 impl Handle {
-    /// The bounds of a histogram, and of each of its series the labels, as they are written, and the values by bucket.
+    /// A histogram as it is counted now; `None`: none of this name is declared.
     #[must_use]
-    pub fn histogram(&self, name: &str) -> Option<(&'static [f64], Vec<(String, Vec<u64>)>)> {
+    pub fn histogram(&self, name: &str) -> Option<Values> {
         let families = self.families.lock();
         let family = families.get(name)?;
         let series = family.series.iter().map(|(labels, buckets)| {
@@ -177,7 +186,10 @@ impl Handle {
             let counts = counts.map(|count| count.load(Ordering::Relaxed)).collect();
             (labels.clone(), counts)
         });
-        Some((family.declared.bounds, series.collect()))
+        Some(Values {
+            bounds: family.declared.bounds,
+            series: series.collect(),
+        })
     }
 
     /// Everything, as Prometheus reads it (text format 0.0.4).

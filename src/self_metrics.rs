@@ -152,6 +152,9 @@ metrics_of_self! {
     CLICKHOUSE_GIVEN_UP = Counter "tillwatch_clickhouse_partitions_given_up_total" "Counts partitions that were dropped because the tables took more disk than clickhouse_budget, by table: days of minutes, of terminals, of sessions and of events, and weeks of rollup_1h.";
     ENGINE_ENDS = Counter "tillwatch_engine_restarts_total" "Counts restarts of the embedded engine, by reason: ended (the engine ended by itself or was killed), hung (the engine did not answer for half a minute), not_ready (the previous start failed).";
     QUERY_READS = Counter "tillwatch_query_reads_total" "Counts reads of ClickHouse for queries, by the finest table that whole hours were read from (rollup_1h, rollup_1m); again counts reads that were repeated because their hours were rebuilt meanwhile.";
+    LIVE_STREAMS = Gauge "tillwatch_live_streams" "Shows how many pages are told what changes (GET /api/v1/live).";
+    LIVE_SNAPSHOTS = Counter "tillwatch_live_snapshots_total" "Counts snapshots of the fleet that were made for pages: for those that came, and for those that had read too slowly.";
+    LIVE_LOOK_SECONDS = Histogram "tillwatch_live_look_duration_seconds" "Measures how long a look at the stores that have reported took, for pages and for what changed in the last hour.";
     QUERY_SECONDS = Histogram "tillwatch_query_duration_seconds" "Measures how long a query of the API took.";
     CONFIG_RELOADS = Counter "tillwatch_config_reloads_total" "Counts how often the settings were read again on SIGHUP, by result.";
     CONFIG_SUCCESS = Gauge "tillwatch_config_last_reload_success" "Is 1 if the settings were usable when they were last read; 0 means that the collector keeps the settings it had before.";

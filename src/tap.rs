@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::dimension::{is_identifier, is_release};
 use tokio::sync::broadcast;
@@ -40,8 +41,9 @@ pub struct Tap {
 }
 
 /// Something that arrived.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[schemars(rename = "TapLine")]
 pub enum Event {
     /// A batch about which all is decided. It is durable once its request is answered with 202, or 200.
     Batch(Batch),
@@ -55,7 +57,8 @@ pub enum Event {
 }
 
 /// Who sent something, as far as it may be shown.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[schemars(rename = "TapSender")]
 pub struct Sender {
     /// The store.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,18 +75,21 @@ pub struct Sender {
 }
 
 /// A batch, and what becomes of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Batch {
-    /// The name of its request.
+    /// The name of its request, as the request's answer and the log have it.
     pub request_id: String,
     /// When it arrived. Unit: Unix ms.
     pub received_at_ms: i64,
     /// The door that it came through.
+    #[schemars(extend("enum" = DOORS))]
     pub door: &'static str,
     /// Who sent it.
     #[serde(flatten)]
     pub sender: Sender,
     /// `accepted`, `rejected`, `duplicate` or `conflicting`, as a whole.
+    #[schemars(extend("enum" = ["accepted", "rejected", "duplicate", "conflicting"]))]
     pub outcome: &'static str,
     /// How many samples are accepted.
     pub accepted: u64,
@@ -98,11 +104,13 @@ pub struct Batch {
 }
 
 /// A request, and how it was answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Request {
     /// The name of the request, as its answer and the log have it.
     pub request_id: String,
     /// The door that it came to.
+    #[schemars(extend("enum" = DOORS))]
     pub door: &'static str,
     /// Who sent it, as its first batch says.
     #[serde(flatten)]

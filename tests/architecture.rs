@@ -110,7 +110,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("export", &["aggregate", "fleet"]),
     (
         "live",
-        &["clock", "tasks", "aggregate", "holdings", "fleet"],
+        &[
+            "clock",
+            "tasks",
+            "self_metrics",
+            "aggregate",
+            "holdings",
+            "fleet",
+        ],
     ),
     (
         "admin",

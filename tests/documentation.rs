@@ -144,6 +144,14 @@ fn the_metrics_page_is_that_of_the_catalogue() {
     check("docs/metrics.md", &page);
 }
 
+/// The description of the query API for programs.
+#[test]
+fn the_openapi_document_is_that_of_the_routes() {
+    let document = tillwatch::admin::openapi::document();
+    let made = serde_json::to_string_pretty(document).expect("it is JSON") + "\n";
+    check("docs/openapi.json", &made);
+}
+
 /// What dashboards are generated from: names, labels, thresholds and bounds, in Prometheus' units.
 #[test]
 fn the_dashboards_catalogue_is_that_of_the_code() {

@@ -9,7 +9,7 @@ export interface About {
 export const about = signal<About | null>(null);
 effect(() => {
   void returns.value;
-  ask<About>('api/v1/about').then((found) => { if (found) about.value = found.data; }).catch(() => {});
+  ask<About>('api/v1/about').then((found) => { about.value = found; }).catch(() => {});
 });
 
 /** Shows the key once; the collector answers with a cookie that no script can read. Says what is wrong, or nothing. */

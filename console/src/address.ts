@@ -55,3 +55,14 @@ const STEPS = ['1m', '2m', '5m', '10m', '15m', '30m', '1h', '2h', '6h', '12h', '
 export function stepFor(length: number, points = 130): string {
   return STEPS.find((step) => length / milliseconds(step)! <= points) ?? '1d';
 }
+
+/** Where tills post, as far as the settings say: a port that the system chose is not in them. */
+export interface Doors { url: string; isKnown: boolean; hasToken: boolean }
+export function doorsOf(settings: { name: string; value: string | null }[], here: string): Doors {
+  const of = (name: string): string => settings.find((one) => one.name === name)?.value ?? '';
+  const [, host, port] = /^(.+):(\d+)$/.exec(of('listen')) ?? ['', '', '0'];
+  const isKnown = port !== '0';
+  const isLocal = /^(127\.|\[::1\])/.test(host);
+  const auth = of('auth') || (isLocal || !host || of('allow_unauthenticated') === 'true' ? 'off' : 'required');
+  return { url: `http${of('tls_certificate') ? 's' : ''}://${isKnown && !/^(0\.0\.0\.0|\[::\])$/.test(host) ? host : isKnown ? here : '127.0.0.1'}:${isKnown ? port : '8080'}`, isKnown, hasToken: auth === 'required' };
+}

@@ -1,7 +1,7 @@
 // Lines over time, drawn as SVG.
 import { useId, useMemo, useRef } from 'preact/hooks';
 import { isLost, now, reading, zone } from './state';
-import { exact, figure, plain, clock, when, count } from './format';
+import { exact, figure, plain, plural, clock, when, count } from './format';
 import { apart, linear, logarithmic, nearLimits, pieces, timeTicks } from './scale';
 import { useWidth } from './ui';
 
@@ -12,8 +12,8 @@ export interface Line {
 }
 export interface ChartProps {
   name: string; lines: Line[]; from: number; to: number; step: number; unit: string; limits?: number[];
-  /** How many samples each point rests on, and how many of them came late. */
-  counts?: [number, number][]; late?: [number, number][]; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
+  /** How many samples each point rests on. */
+  counts?: [number, number][]; isAsking?: boolean; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
   onZoom?: (from: number, to: number) => void; onLift?: (key: string | null) => void;
 }
 
@@ -32,7 +32,7 @@ function Stroke({ points, step, x, y, ink }: { points: [number, number][]; step:
   return <>{lines && <path d={lines} stroke={ink} />}{dots && <path class="dots" d={dots} />}</>;
 }
 
-export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], late = [], height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
+export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], isAsking, height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
   const [box, full] = useWidth<HTMLDivElement>(340);
   const id = useId().replace(/\W/g, '');
   const drag = useRef<number | null>(null);
@@ -117,7 +117,8 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   const first = named[0] ?? lines[0];
   const spoken = isRead && first ? valueAt(first, at) : first?.points[first.points.length - 1]?.[1];
   const limitText = limits.length ? `, limit ${exact(limits[limits.length - 1], unit)}` : '';
-  const aria = spoken === undefined ? `${name}: nothing was measured` : `${name}, ${first.label}${isRead ? ' at ' + clock(at, zone.value) : ''}: ${plain(figure(spoken, unit))}${limitText}`;
+  const rests = counts.find(([t]) => t === at) ?? counts[counts.length - 1];
+  const aria = spoken === undefined ? `${name}: nothing was measured` : `${name}, ${first.label}${isRead ? ' at ' + clock(at, zone.value) : ''}: ${plain(figure(spoken, unit))}${limitText}${rests ? `, of ${plural(rests[1], 'sample')}` : ''}`;
   // A line keeps its ink until it passes a limit: the stroke is a gradient with hard edges at the limits.
   const edge = (limit: number): number => Math.min(1, Math.max(0, 1 - y(limit) / height));
   const tops = limits.length ? [edge(limits[0]), edge(limits[1] ?? Infinity)] : [1, 1];
@@ -139,12 +140,12 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
           {shown.map((limit) => (
             <g key={'l' + limit}><path class="limit" d={`M0 ${y(limit)}H${width}`} /><text class="tick is-limit" x={-8} y={y(limit) + 4} text-anchor="end">{exact(limit, unit)}</text></g>
           ))}
-          {[counts, late].map((bars, i) => bars.length > 0 && (
-            <path key={i} class={i ? 'samples is-late' : 'samples'} d={bars.map(([t, n]) => {
+          {counts.length > 0 && (
+            <path class="samples" d={counts.map(([t, n]) => {
               const tall = Math.max(1, (n / busiest) * (STRIP - 4));
               return `M${x(t).toFixed(1)} ${(height + STRIP + 2 - tall).toFixed(1)}h${Math.max(0.5, Math.min(x(t + step), width) - x(t) - 1).toFixed(1)}V${height + STRIP + 2}H${x(t).toFixed(1)}z`;
             }).join('')} />
-          ))}
+          )}
           {times.map(({ t, isDay }) => {
             const text = isDay || to - from > 3 * 86_400_000 ? when(t, 0, zone.value).replace(' 00:00', '') : clock(t, zone.value);
             return <text key={t} class="tick" x={x(t)} y={height + STRIP + BELOW} text-anchor="middle">{text}</text>;
@@ -157,7 +158,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
           {named.map((line, i) => line.points.length > 0 && (
             <text key={line.key} class={'end ' + (typeof line.look === 'number' ? 'series-' + line.look : '')} x={width + 8} y={labels[i] + 4}>{line.label.length > 15 ? line.label.slice(0, 14) + '…' : line.label}</text>
           ))}
-          {isEmpty && <text class="nothing" x={width / 2} y={height / 2} text-anchor="middle">{isLost.value ? '' : 'Nothing was measured.'}</text>}
+          {isEmpty && <text class="nothing" x={width / 2} y={height / 2} text-anchor="middle">{isLost.value || isAsking ? '' : 'Nothing was measured.'}</text>}
           {isRead && (
             <g class="reading"><path d={`M${x(at)} 0V${height + STRIP}`} />
               {lines.filter((line) => line.look !== 'faint' || line.key === lifted).map((line) => { const value = valueAt(line, at); return value !== undefined && <circle key={line.key} cx={x(at)} cy={y(value)} r="2.6" class={typeof line.look === 'number' ? 'series-' + line.look : ''} />; })}

@@ -2,7 +2,7 @@
 import { batch, effect, signal, untracked } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Fleet, joined } from './live';
-import { heard, isLost, isVisible, link, returns } from './state';
+import { heard, isKeyWanted, isLost, isVisible, link, returns } from './state';
 import { Hub, type Page, type Said, type Want } from './stream';
 import type { Change, Detail, FleetValues, Pipeline } from './types';
 
@@ -45,6 +45,9 @@ function take(said: Said): void {
     batch(() => {
       link.value = said.link;
       refusedWith.value = said.status;
+      if (said.status === 401) isKeyWanted.value = true;
+      // Somebody has signed in, maybe on another page.
+      else if (said.link === 'live' && isKeyWanted.value) { isKeyWanted.value = false; returns.value += 1; }
       if (said.link === 'lost') isLost.value = true;
       else if (said.link === 'live' || said.link === 'polling') heard();
     });

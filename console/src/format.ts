@@ -3,7 +3,7 @@
 export type Zone = 'local' | 'utc';
 export interface Figure { text: string; unit: string }
 
-const NONE: Figure = { text: '–', unit: '' };
+export const NONE: Figure = { text: '–', unit: '' };
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -28,7 +28,8 @@ export function grouped(value: number): string {
 /** Large counts become short: 411 k, 2.34 M. */
 export function count(value: number | null | undefined): Figure {
   if (value == null || !Number.isFinite(value)) return NONE;
-  if (Math.abs(value) < 99_999.5) return { text: grouped(value), unit: '' };
+  // A rate is a count that need not be whole.
+  if (Math.abs(value) < 99_999.5) return { text: value % 1 && Math.abs(value) < 99 ? digits(value) : grouped(value), unit: '' };
   if (Math.abs(value) < 999_500) return { text: digits(value / 1e3), unit: 'k' };
   if (Math.abs(value) < 999_500_000) return { text: digits(value / 1e6), unit: 'M' };
   return { text: digits(value / 1e9), unit: 'G' };

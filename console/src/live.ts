@@ -88,7 +88,7 @@ export function gaps(heard: (boolean | null)[]): boolean[] {
 
 // --- the fleet: numbers of all stores in one field, because 2,000 stores may change four times a second
 
-const NUMBERS = ['sync_p95_ms', 'sync_samples', 'sync_success', 'sync_attempts', 'login_p95_ms', 'lcp_p75_ms', 'inp_p75_ms', 'network_p75_ms', 'pending_max', 'memory_p95_mb',
+const NUMBERS = ['sync_p95_ms', 'sync_samples', 'sync_success', 'sync_attempts', 'login_p95_ms', 'login_samples', 'lcp_p75_ms', 'lcp_samples', 'inp_p75_ms', 'inp_samples', 'network_p75_ms', 'network_samples', 'pending_max', 'memory_p95_mb',
   'terminals', 'reporting', 'silent', 'sync_failing', 'missing', 'lost', 'late', 'last_report'] as const;
 export const STATES: FleetState[] = ['critical', 'warning', 'silent', 'fine', 'quiet'];
 const STATE = NUMBERS.length;
@@ -214,10 +214,11 @@ export const minuteOf = (fleet: Fleet, { minute, all, stores }: Sparks): Minute 
 
 // --- the pipeline
 
-const POINTS = 900;
+export const KEPT_MS = 15 * 60_000;
 
-/** Adds what is new to what was pushed before. */
+/** What is known after an event: its series are all there are, its points the new ones. */
 export function joined(before: Pipeline | null, { t, series, points }: Pick<Pipeline, 't' | 'series' | 'points'>): Pipeline {
-  const last = before?.points[before.points.length - 1]?.t ?? 0;
-  return { ...before!, t, series: { ...before?.series, ...series }, points: [...(before?.points ?? []), ...points.filter((one) => one.t > last)].slice(-POINTS) };
+  const old = before?.points ?? [];
+  const last = old[old.length - 1]?.t ?? 0;
+  return { ...before!, t, series, points: [...old, ...points.filter((one) => one.t > last)].filter((one) => one.t > t - KEPT_MS) };
 }

@@ -38,6 +38,7 @@ const LINKS: Record<string, string> = { polling: 'Polling', connecting: 'Connect
 
 function App() {
   const { view } = place.value;
+  const state = isLost.value ? 'No answer' : isKeyWanted.value ? 'Signed out' : LINKS[link.value];
   const Shown = SHOWN[view];
   // The frame is drawn each second, and the view only if something of it has changed.
   const shown = useMemo(() => <Shown />, [Shown]);
@@ -57,7 +58,7 @@ function App() {
           <More />
         </nav>
         <div class="switches">
-          <div class={'live' + (isLost.value ? ' is-lost' : LINKS[link.value] ? ' is-asked' : '')} title={isLost.value ? undefined : link.value === 'polling' ? 'This collector pushes nothing to this page, so it is asked every two seconds.' : undefined}><i aria-hidden="true" />{isLost.value ? 'No answer' : LINKS[link.value] ?? 'Live'}</div>
+          <div class={'live' + (isLost.value ? ' is-lost' : state ? ' is-asked' : now.value - lastHeard.value < 1500 ? ' is-heard' : '')} title={state === 'Polling' ? 'This collector pushes nothing to this page, so it is asked every two seconds.' : undefined}><i aria-hidden="true" />{state ?? 'Live'}</div>
           <div>
             <button type="button" onClick={nextZone} title="Time zone (z)" aria-label={`${shownZone}: times are in ${zone.value === 'utc' ? 'UTC' : 'the zone of the browser'}. Switch the time zone`}>{shownZone}</button>
             <button type="button" onClick={nextTheme} title="Light or dark (t)" aria-label={`${theme.value}: switch between light, dark and that of the system`}><svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><circle cx="8" cy="8" r="6" /><path d="M8 2a6 6 0 0 1 0 12z" class="half" /></svg>{theme.value}</button>

@@ -20,17 +20,22 @@ export const COLUMNS: Column[] = [
 ];
 export const HINTS: Record<string, string> = {
   sync_failing: 'Tills of which a synchronisation failed in the last ten minutes', missing: 'Batches that are missing and may still come', pending_max: 'Transactions that wait in the till with the most of them',
-  sync_samples: 'Samples of sync_duration_ms in the last five minutes', sync_success: 'Share of the synchronisations of the last ten minutes that succeeded', network_p75_ms: 'A round trip to the back office', reporting: 'Tills that posted in the last ten minutes, of those known', last_report: 'How long ago the last batch came',
+  sync_samples: 'Samples of sync_duration_ms in the last five minutes', memory_p95_mb: 'Of 100 tills 95 use less', sync_success: 'Share of the synchronisations of the last ten minutes that succeeded', network_p75_ms: 'A round trip to the back office', reporting: 'Tills that posted in the last ten minutes, of those known', last_report: 'How long ago the last batch came',
 };
 
 export const columnOf = (metric: string): Column | undefined => COLUMNS.find((one) => one.metric === metric || one.key === metric);
 export const levelOf = ({ why }: FleetValues, { metric, key }: Column): string | undefined => why?.find((one) => one.metric === metric || one.metric === key)?.level;
 export const has = (values: FleetValues, column: Column): boolean => values[column.key] !== undefined;
 
-/** How many samples a number rests on, as far as that is known. */
+/** How many samples a number is of, if it is of samples. */
+export const samplesOf = (values: FleetValues, key: string): number | null =>
+  (key === 'sync_success' ? values.sync_attempts : key.endsWith('_ms') ? values[key.replace(/_p\d+_ms$/, '_samples') as 'sync_samples'] : null) ?? null;
+
+/** What a number rests on, in words. */
 export function restsOn(values: FleetValues, key: string): string {
-  if (key === 'sync_p95_ms') return `${plural(values.sync_samples ?? 0, 'sample')} in 5 min${(values.sync_samples ?? 0) < 20 ? ', too few to judge' : ''}`;
-  if (key === 'sync_success') return values.sync_attempts == null ? '' : `of ${plural(values.sync_attempts, 'attempt')} in 10 min`;
+  const isShare = key === 'sync_success';
+  const n = samplesOf(values, key);
+  if (n !== null) return `of ${plural(n, isShare ? 'attempt' : 'sample')} in ${isShare ? 10 : 5} min${n && n < 20 ? ', too few to judge' : ''}`;
   return HINTS[key] ?? '';
 }
 
@@ -45,11 +50,12 @@ export const unitOf = (column: Column | undefined, metric: string): string => {
 
 /** What is past a limit, and which limit. */
 export function passed({ metric, value, limit }: Why): { what: string; limit: string } {
+  if (metric === 'terminals_silent') return { what: `${plural(value ?? 0, 'till')} silent`, limit: '' };
   const column = columnOf(metric);
   const unit = unitOf(column, metric);
   const isShare = column?.key === 'sync_success';
   return {
-    what: isShare ? `Only ${plain(share(value))} of syncs succeed` : `${column?.words ?? wordsOf(metric)} ${plain(figure(value, unit))}`,
+    what: isShare ? `Only ${plain(share(value))} synced` : `${column?.words ?? wordsOf(metric)} ${plain(figure(value, unit))}`,
     limit: limit == null ? '' : `limit ${isShare ? plain(share(limit)).replace('.0', '') : exact(limit, unit)}`,
   };
 }

@@ -2,44 +2,44 @@
 
 export type Scope = 'store' | 'fleet' | 'release';
 
-/** The runbooks of the alerts that watch a metric, that of the store first. */
-const RUNBOOKS: Record<string, string> = {
-  sync_duration_ms: 'PosStoreSyncLatencyHigh PosFleetSyncLatencyHigh',
-  sync_success: 'PosStoreSyncSuccessCritical PosFleetSyncSuccessCritical PosReleaseSyncSuccessCritical',
-  sync_attempts: 'PosStoreSyncSuccessCritical PosFleetSyncSuccessCritical PosReleaseSyncSuccessCritical',
-  offline_login_duration_ms: 'PosStoreOfflineLoginSlow PosFleetOfflineLoginSlow',
-  offline_logins: 'PosStoreOfflineLoginFailures',
-  login_failures: 'PosStoreLoginFailureBurst PosFleetLoginFailureBurst PosReleaseLoginFailures',
-  lcp_ms: 'PosStoreLcpPoor PosFleetLcpPoor',
-  inp_ms: 'PosStoreInpPoor PosFleetInpPoor',
-  cls_score: 'PosStoreClsPoor PosFleetClsPoor',
-  pending_transactions: 'PosStorePendingTransactionsHigh PosFleetPendingTransactionsHigh',
-  memory_used_mb: 'PosStoreTerminalMemoryHigh PosFleetTerminalMemoryHigh',
-  queue_wait_ms: 'PosStoreQueueWaitHigh PosFleetQueueWaitHigh',
-  reconnect_to_synced_ms: 'PosStoreReconnectSyncSlow PosFleetReconnectSyncSlow',
-  conflicts: 'PosStoreConflictRatioHigh PosFleetConflictRatioHigh',
-  cache_requests: 'PosStoreCacheHitRatioLow PosFleetCacheHitRatioLow',
-  errors: 'PosStoreErrorRatioHigh PosFleetErrorRatioHigh PosReleaseErrorsHigher',
-  data_loss_incidents: 'PosStoreDataLoss PosFleetDataLoss',
-  dropped_samples: 'PosStoreSamplesDropped',
-  sync_dead_letters: 'PosStoreDeadLetters',
-  offline_transactions: 'PosStoreOfflineTransactionFailures',
-  offline_duration_ms: 'PosTerminalsOfflineLong',
-  storage_used_ratio: 'PosStoreBrowserStorageNearlyFull',
-  product_search_ms: 'PosReleaseProductSearchSlow',
-  idb_write_ms: 'PosReleaseDatabaseWriteSlow',
-  sync_payload_bytes: 'PosReleaseSyncPayloadLarge',
-  silent: 'PosStoreSilent PosFleetStoresSilent',
-  silent_terminals: 'PosTerminalsSilent',
-  lost: 'PosStoreBatchesLost',
-  clock: 'PosStoreClockSkew',
+const BEGIN: Record<string, string> = { S: 'PosStore', F: 'PosFleet', R: 'PosRelease', T: 'PosTerminals' };
+/** The runbooks of the alerts that watch a metric: how they begin and how they end, the next best one first. */
+export const RUNBOOKS: Record<string, string> = {
+  sync_duration_ms: 'SF SyncLatencyHigh',
+  sync_success: 'SFR SyncSuccessCritical',
+  sync_attempts: 'SFR SyncSuccessCritical',
+  offline_login_duration_ms: 'SF OfflineLoginSlow',
+  offline_logins: 'S OfflineLoginFailures',
+  login_failures: 'SF LoginFailureBurst R LoginFailures',
+  lcp_ms: 'SF LcpPoor',
+  inp_ms: 'SF InpPoor',
+  cls_score: 'SF ClsPoor',
+  pending_transactions: 'SF PendingTransactionsHigh',
+  memory_used_mb: 'SF TerminalMemoryHigh',
+  queue_wait_ms: 'SF QueueWaitHigh',
+  reconnect_to_synced_ms: 'SF ReconnectSyncSlow',
+  conflicts: 'SF ConflictRatioHigh',
+  cache_requests: 'SF CacheHitRatioLow',
+  errors: 'SF ErrorRatioHigh R ErrorsHigher',
+  data_loss_incidents: 'SF DataLoss',
+  dropped_samples: 'S SamplesDropped',
+  sync_dead_letters: 'S DeadLetters',
+  offline_transactions: 'S OfflineTransactionFailures',
+  offline_duration_ms: 'T OfflineLong',
+  storage_used_ratio: 'S BrowserStorageNearlyFull',
+  product_search_ms: 'R ProductSearchSlow',
+  idb_write_ms: 'R DatabaseWriteSlow',
+  sync_payload_bytes: 'R SyncPayloadLarge',
+  silent: 'S Silent F StoresSilent',
+  terminals_silent: 'T Silent',
+  lost: 'S BatchesLost',
 };
 
 /** The runbook about a metric in a store, in the fleet or in a release; the next best one if there is none of its own. */
 export function runbookOf(metric: string, scope: Scope = 'store'): string | null {
-  const names = RUNBOOKS[metric]?.split(' ') ?? [];
-  const wanted = { store: 'PosStore', fleet: 'PosFleet', release: 'PosRelease' }[scope];
-  return names.find((name) => name.startsWith(wanted)) ?? names[0] ?? null;
+  const words = RUNBOOKS[metric]?.split(' ') ?? [];
+  const names = words.flatMap((letters, i) => (i % 2 ? [] : [...letters].map((letter) => BEGIN[letter] + words[i + 1])));
+  return names.find((name) => name.slice(3).toLowerCase().startsWith(scope)) ?? names[0] ?? null;
 }
 
 // The first that fits: the uid stands in each runbook as "Open the dashboard …", and a test compares the two.

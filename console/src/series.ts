@@ -34,20 +34,6 @@ export function ledger(series: SeriesMap): Ledger | null {
   return { accepted, open, sealed, outbox, confirmed, differs, isWhole: differs === 0 };
 }
 
-// --- the work of the collector, second by second
-
-export interface PipelinePoint { t: number; batches: number; samples: number; requests: number; refused: number; p50_ms: number | null; p99_ms: number | null }
-export interface Pipeline { t: number; started_at: number; version: string; series: SeriesMap; points: PipelinePoint[] }
-
-export const KEPT_MS = 15 * 60_000;
-
-/** What is known after an event of the live stream. */
-export function grown(before: Pipeline, { t, series, points }: Pick<Pipeline, 't' | 'series' | 'points'>): Pipeline {
-  const last = before.points[before.points.length - 1]?.t ?? 0;
-  const kept = [...before.points, ...points.filter((point) => point.t > last)].filter((point) => point.t > t - KEPT_MS);
-  return { ...before, t, series: { ...before.series, ...series }, points: kept };
-}
-
 // --- what is copied into a shell
 
 const word = (text: string): string => (/^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

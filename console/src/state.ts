@@ -88,6 +88,10 @@ export const returns = signal(0);
 /** A question was answered 401: whoever looks has to show a key first. */
 export const isKeyWanted = signal(false);
 
+/** ClickHouse did not answer the last question that needed it. The collector says so after 15 s, and nobody should wait for that twice. */
+export const isDatabaseAway = signal(false);
+export const needsDatabase = (path: string): boolean => /percentiles|errors|losses|hours=[1-9]/.test(path);
+
 export class Refusal extends Error {
   constructor(readonly status: number, readonly code: string, message: string) { super(message); }
 }
@@ -105,18 +109,14 @@ const AT_ONCE = 3;
 let asking = 0;
 const waiting: (() => void)[] = [];
 
-/** Asks the collector. `tag` is that of the answer before; the answer is null if that still holds. */
-export async function ask<T>(path: string, signal?: AbortSignal, tag?: string | null): Promise<{ data: T; tag: string | null } | null> {
+/** Asks the collector. */
+export async function ask<T>(path: string, signal?: AbortSignal): Promise<T> {
   if (asking >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
   asking += 1;
   try {
     signal?.throwIfAborted();
     const patience = AbortSignal.timeout(PATIENCE_MS);
-    const response = await fetch(path, {
-      headers: tag ? { 'If-None-Match': tag } : {}, cache: 'no-store',
-      signal: signal ? AbortSignal.any([signal, patience]) : patience,
-    });
-    if (response.status === 304) { heard(); return null; }
+    const response = await fetch(path, { cache: 'no-store', signal: signal ? AbortSignal.any([signal, patience]) : patience });
     // A proxy answers so if the collector is away.
     if (response.status === 502 || response.status === 504) throw new TypeError('The collector is away.');
     const text = await response.text();
@@ -125,9 +125,11 @@ export async function ask<T>(path: string, signal?: AbortSignal, tag?: string | 
     if (!response.ok) {
       let error: { code?: string; message?: string } = {};
       try { error = JSON.parse(text).error ?? {}; } catch { /* Not an answer of the collector's own. */ }
+      if (error.code === 'database_unavailable') isDatabaseAway.value = true;
       throw new Refusal(response.status, error.code ?? '', error.message ?? `The collector answered ${response.status}.`);
     }
-    return { data: JSON.parse(text) as T, tag: response.headers.get('ETag') };
+    if (needsDatabase(path)) isDatabaseAway.value = false;
+    return JSON.parse(text) as T;
   } catch (error) {
     const isAway = error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError');
     // One slow answer does not mean that the collector is away while it pushes.
@@ -150,8 +152,9 @@ setInterval(() => {
 /** `path` is the question that `data` answers. */
 export interface Answer<T> { data: T | null; path: string; error: Refusal | Error | null; isLoading: boolean }
 
-// The last answer to what is asked without parameters, so that whoever comes back to the fleet sees it at once.
+// What stands beside the fleet, so that whoever comes back to it sees it at once.
 const kept = new Map<string, unknown>();
+const isKept = (path: string): boolean => /silent\?limit|changes|rollouts/.test(path);
 
 /** The answer to a question, asked again every `every` ms while the page is visible, and when `turn` changes. What was answered last stays. */
 export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T> {
@@ -168,17 +171,11 @@ export function useAnswer<T>(path: string | null, every = 0, turn = 0): Answer<T
     setAnswer((before) => ({ ...before, data: isOther ? null : before.data, error: isOther ? null : before.error, isLoading: true }));
     const stop = new AbortController();
     let timer = 0;
-    let tag: string | null = null;
     const once = async (): Promise<void> => {
       try {
-        const found = await ask<T>(path, stop.signal, tag);
-        if (stop.signal.aborted) return;
-        if (found) {
-          tag = found.tag;
-          if (!path.includes('?')) kept.set(path, found.data);
-          setAnswer({ data: found.data, path, error: null, isLoading: false });
-        }
-        else setAnswer((before) => (before.error || before.isLoading ? { ...before, error: null, isLoading: false } : before));
+        const data = await ask<T>(path, stop.signal);
+        if (isKept(path)) kept.set(path, data);
+        if (!stop.signal.aborted) setAnswer({ data, path, error: null, isLoading: false });
       } catch (error) {
         if (stop.signal.aborted) return;
         const isRefused = error instanceof Refusal;
@@ -203,7 +200,7 @@ export function useCatalogue(): Map<string, Metric> {
     if (isCatalogueAsked) return;
     isCatalogueAsked = true;
     ask<Metrics>('api/v1/metrics').then((found) => {
-      if (found) catalogue.value = new Map(found.data.metrics.map((metric) => [metric.metric, { ...metric, thresholds: limitsOf(metric.thresholds) }]));
+      catalogue.value = new Map(found.metrics.map((metric) => [metric.metric, { ...metric, thresholds: limitsOf(metric.thresholds) }]));
     }).catch(() => { isCatalogueAsked = false; });
   }, [times]);
   return catalogue.value;

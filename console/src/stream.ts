@@ -217,18 +217,16 @@ export class Hub {
   /** Asks for the fleet every two seconds until a stream may be had again. */
   #poll(until: number): void {
     this.#isFed = false;
-    let tag: string | null = null;
     const once = async (): Promise<void> => {
       const stop = this.#stop = new AbortController();
       try {
         if (this.#topics.includes('fleet')) {
-          const response = await fetch('api/v1/fleet', { cache: 'no-store', headers: tag ? { 'If-None-Match': tag } : {}, signal: AbortSignal.any([stop.signal, AbortSignal.timeout(SILENT_MS)]) });
+          const response = await fetch('api/v1/fleet', { cache: 'no-store', signal: AbortSignal.any([stop.signal, AbortSignal.timeout(SILENT_MS)]) });
           const { status } = response;
           if (status === 502 || status === 504) throw new TypeError('The collector is away.');
           if (status === 200) {
             const said = whole(await response.json());
             if (stop.signal.aborted) return;
-            tag = response.headers.get('ETag');
             this.#fleet.load(said);
             this.#tell(said, 'fleet');
           }

@@ -6,6 +6,7 @@ type Maybe = number | null;
 /** What a store and the fleet have in common. What the collector leaves out has no column. */
 export interface FleetValues {
   why?: Why[]; sync_p95_ms?: Maybe; sync_samples?: Maybe; sync_success?: Maybe; sync_attempts?: Maybe; login_p95_ms?: Maybe; lcp_p75_ms?: Maybe; inp_p75_ms?: Maybe; network_p75_ms?: Maybe;
+  login_samples?: Maybe; lcp_samples?: Maybe; inp_samples?: Maybe; network_samples?: Maybe;
   pending_max?: Maybe; memory_p95_mb?: Maybe; sync_failing?: Maybe; missing?: Maybe; lost?: Maybe; late?: Maybe;
   terminals?: Maybe; reporting?: Maybe; silent?: Maybe; silent_terminals?: Maybe; last_report?: Maybe; release?: string | null;
 }
@@ -30,7 +31,7 @@ export interface Metric {
 }
 export interface Metrics { metrics: Metric[] }
 
-export interface Point { t: number; count: number; sum: number; min: number; max: number; over: number[]; late?: number; values: Record<string, number> }
+export interface Point { t: number; count: number; sum: number; min: number; max: number; over: number[]; values: Record<string, number> }
 export interface Series { points: Point[]; store_id?: string; release?: string; connection?: string; label?: string }
 export interface Percentiles {
   metric: string; unit: string; from: number; to: number; step_s: number | null; complete_to: number; minutes_from?: number;
@@ -46,7 +47,7 @@ export interface Terminal {
 }
 export interface Terminals { store_id: string; from?: number; complete_to: number; terminals_total: number; terminals: Terminal[] }
 export interface SilentTerminal {
-  terminal_id: string; state: string; since: number | null; missed_ms: number; pending_transactions: number | null;
+  store_id: string; terminal_id: string; state: string; since: number | null; missed_ms: number; pending_transactions: number | null;
   last_said: { kind: string; t: number } | null; is_store_silent: boolean;
 }
 export interface Silent { ready_since: number | null; terminals_total: number; terminals: SilentTerminal[] }

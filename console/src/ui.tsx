@@ -1,9 +1,9 @@
 // Small parts that all views are made of.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { arrivals, go, isLost, now, set, zone, type Answer, type Refusal } from './state';
+import { arrivals, go, isDatabaseAway, isLost, needsDatabase, now, set, zone, type Answer, type Refusal } from './state';
 import { href, type Params, type View } from './address';
-import { when, moment, type Figure } from './format';
+import { when, moment, plain, type Figure } from './format';
 
 export function Num({ of, level, title }: { of: Figure; level?: string; title?: string }) {
   return <span class={'num' + (level ? ' is-' + level : '') + (of.text === '–' ? ' is-none' : '')} title={title}>{of.text}{of.unit && <small>{'\u202f' + of.unit}</small>}</span>;
@@ -61,8 +61,16 @@ export function Ranges({ of, chosen, otherwise }: { of: Record<string, number>; 
   return <Segments label="Range" options={Object.keys(of).map((value) => ({ value, text: value }))} chosen={[chosen]} onChoose={(range) => set({ range: range === otherwise ? '' : range })} />;
 }
 
-/** A number in a table. */
-export const Cell = ({ of, level }: { of: Figure; level?: string }) => <td class="right"><Num of={of} level={level} /></td>;
+/** A number in a table; `title` says what it rests on. */
+export const Cell = ({ of, level, title }: { of: Figure; level?: string; title?: string }) => <td class="right" title={title} aria-label={title && `${plain(of)}, ${title}`}><Num of={of} level={level} /></td>;
+
+/** The head of a table: `>` stands before numbers, `-` before what is not shown. */
+export const Heads = ({ of }: { of: string }) => <thead><tr>{of.split('|').map((one) => (one[0] === '-' ? <th key={one}><span class="hidden">{one.slice(1)}</span></th> : one[0] === '>' ? <th key={one} class="right">{one.slice(1)}</th> : <th key={one}>{one}</th>))}</tr></thead>;
+
+export const Bar = ({ title, sub, children }: { title: string; sub?: string; children?: ComponentChildren }) => <header class="bar"><h2>{title}</h2>{sub && <span class="sub">{sub}</span>}{children}</header>;
+
+/** Where a value stands, by the limits of the catalogue. */
+export const levelAt = (value: number | null | undefined, [low, high]: number[] = []): string | undefined => (value == null ? undefined : value > (high ?? Infinity) ? 'critical' : value > (low ?? Infinity) ? 'warning' : undefined);
 
 /** Choices of which none has to be made. */
 export const anyOf = (values: string[]): { value: string; text: string }[] => [{ value: '', text: 'all' }, ...values.map((value) => ({ value, text: value }))];
@@ -127,19 +135,17 @@ export function Search({ value, onInput, hint }: { value: string; onInput: (valu
 
 const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 
+const Warning = ({ children }: { children: ComponentChildren }) => <div class="notice" role="status"><Mark state="warning" isSaid={false} /><div>{children}</div></div>;
+
 /** What a view shows in place of an answer, or beside one that is older. */
 export function Notice({ of }: { of: Answer<unknown> }) {
   if (of.error) {
     const { code, message, status } = of.error as Refusal;
     const title = status === 401 || status === 403 ? 'The collector wants a key to be shown.'
       : code === 'unknown_store' ? 'No such store.' : code === 'database_unavailable' ? 'ClickHouse does not answer.' : code === 'too_many_queries' ? 'The collector is answering others.' : '';
-    return (
-      <div class="notice" role="status">
-        <Mark state="warning" isSaid={false} />
-        <div>{title && <b>{title} </b>}{sentence(message)}{of.data !== null && ' What you see was answered before.'}</div>
-      </div>
-    );
+    return <Warning>{title && <b>{title} </b>}{sentence(message)}{of.data !== null && ' What you see was answered before.'}</Warning>;
   }
+  if (of.data === null && of.isLoading && isDatabaseAway.value && needsDatabase(of.path)) return <Warning><b>ClickHouse does not answer.</b> This is asked again by itself.</Warning>;
   if (of.data === null && of.isLoading && !isLost.value) return <p class="loading" role="status">Asking the collector …</p>;
   return null;
 }

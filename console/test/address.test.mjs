@@ -2,7 +2,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { pure } from './pure.mjs';
 
-const { parse, href, search, milliseconds, range, stepFor } = await pure('address');
+const { parse, href, search, milliseconds, range, stepFor, doorsOf } = await pure('address');
 
 test('the last part of the path is the view, behind any prefix', () => {
   assert.equal(parse('/', '').view, 'fleet');
@@ -43,4 +43,14 @@ test('a range ends with a whole minute unless its times are fixed', () => {
 
 test('the step leaves so many points as can be seen', () => {
   assert.deepEqual([900_000, 3_600_000, 21_600_000, 86_400_000, 604_800_000, 7_776_000_000].map((length) => stepFor(length)), ['1m', '1m', '5m', '15m', '2h', '1d']);
+});
+
+test('where tills post is what the settings say', () => {
+  const of = (settings) => doorsOf(Object.entries(settings).map(([name, value]) => ({ name, value })), 'rum.example.com');
+  assert.deepEqual(of({ listen: '127.0.0.1:8080', auth: null, tls_certificate: null }), { url: 'http://127.0.0.1:8080', isKnown: true, hasToken: false });
+  assert.deepEqual(of({ listen: '0.0.0.0:8443', tls_certificate: '/etc/tls.pem', allow_unauthenticated: 'false' }), { url: 'https://rum.example.com:8443', isKnown: true, hasToken: true });
+  assert.equal(of({ listen: '[::]:8080', allow_unauthenticated: 'true' }).url, 'http://rum.example.com:8080');
+  assert.equal(of({ listen: '[::1]:8080', auth: 'required' }).hasToken, true);
+  assert.deepEqual(of({ listen: '127.0.0.1:0' }), { url: 'http://127.0.0.1:8080', isKnown: false, hasToken: false });
+  assert.deepEqual(of({}), { url: 'http://127.0.0.1:8080', isKnown: false, hasToken: false });
 });

@@ -68,3 +68,7 @@ test('the zone is that of the browser or UTC, also over the change of the clocks
 test('one is not many', () => {
   assert.deepEqual([plural(1, 'store'), plural(2000, 'store'), plural(2, 'series', 'series')], ['1 store', '2,000 stores', '2 series']);
 });
+
+test('a rate need not be whole, and a count that is none stays short', () => {
+  assert.deepEqual([count(0.2).text, count(7.4).text, count(297.3).text, count(12).text, count(0).text], ['0.200', '7.40', '297', '12', '0']);
+});

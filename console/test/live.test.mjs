@@ -117,7 +117,7 @@ test('sorting what is well by its state alone gives the same order', () => {
 
 test('points of the pipeline are joined once each, and the oldest go', () => {
   const point = (t) => ({ t, batches: 1 });
-  const before = joined(null, { t: 1, series: { a: 1, b: 1 }, points: Array.from({ length: 900 }, (_, i) => point(i)) });
-  const after = joined(before, { t: 2, series: { a: 2 }, points: [point(899), point(900)] });
-  assert.deepEqual([after.points.length, after.points[0].t, after.points.at(-1).t, after.series], [900, 1, 900, { a: 2, b: 1 }]);
+  const before = joined(null, { t: 900_000, series: { a: 1, b: 1 }, points: [point(1_000), point(900_000)] });
+  const after = joined({ ...before, version: '1' }, { t: 902_000, series: { a: 2 }, points: [point(900_000), point(901_000), point(902_000)] });
+  assert.deepEqual([after.points.map(({ t }) => t), after.series, after.version], [[900_000, 901_000, 902_000], { a: 2 }, '1']);
 });

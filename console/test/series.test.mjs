@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { pure } from './pure.mjs';
 
-const { labelled, total, ledger, shell, grown } = await pure('series');
+const { labelled, total, ledger, shell } = await pure('series');
 
 test('series are found by name and label, and no other name that begins like it', () => {
   const series = { 'a_total{code="x"}': 2, 'a_total{code="y",listener="admin"}': 3, a_total_more: 7, b: 5 };
@@ -28,15 +28,6 @@ test('a name that a stranger chose stays one word of a shell', () => {
   assert.equal(shell('tillwatch tap', { store: "a'; rm -rf /" }), "tillwatch tap --store 'a'\\''; rm -rf /'");
   assert.equal(shell('tillwatch explain', {}, ['-x', 'till 1', '7']), "tillwatch explain -- -x 'till 1' 7");
   assert.equal(shell('tillwatch tap', { store: '-x' }), 'tillwatch tap --store=-x');
-});
-
-test('what the stream says is added once, and the oldest is forgotten', () => {
-  const point = (t) => ({ t, batches: 0, samples: 0, requests: 1, refused: 0, p50_ms: null, p99_ms: null });
-  const before = { t: 900_000, started_at: 0, version: '1', series: { a: 1, b: 2 }, points: [point(1_000), point(900_000)] };
-  const after = grown(before, { t: 902_000, series: { a: 5 }, points: [point(900_000), point(901_000), point(902_000)] });
-  assert.deepEqual(after.points.map(({ t }) => t), [900_000, 901_000, 902_000]);
-  assert.deepEqual(after.series, { a: 5, b: 2 });
-  assert.equal(after.version, '1');
 });
 
 test('every series that the pipeline shows is one of the collector', () => {

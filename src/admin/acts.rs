@@ -13,6 +13,7 @@ use tillwatch_model::journal_act_v1::Act;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::access::Actor;
+use crate::admin::acts_answer::{ClockAnswer, FleetClock, Sealed, StoreRetired, TerminalRetired};
 use crate::admin::refused;
 use crate::aggregate::Aggregator;
 use crate::aggregate::terminals::StoreTerminals;
@@ -76,10 +77,12 @@ pub(super) async fn retire(
         );
     }
     match retired {
-        Ok(terminals) => {
-            Json(json!({"store_id": store_id, "retired": true, "terminals": terminals}))
-                .into_response()
-        }
+        Ok(terminals) => Json(StoreRetired {
+            retired: true,
+            store_id,
+            terminals,
+        })
+        .into_response(),
         Err(why) => why.response(
             "unknown_store",
             "no store of this name has series; GET /api/v1/stores lists those that have",
@@ -103,10 +106,12 @@ pub(super) async fn retire_terminal(
         acts.note("terminal.retire", &actor, about, retired.is_ok());
     }
     match retired {
-        Ok(()) => {
-            Json(json!({"store_id": store_id, "terminal_id": terminal_id, "retired": true}))
-                .into_response()
-        }
+        Ok(()) => Json(TerminalRetired {
+            retired: true,
+            store_id,
+            terminal_id,
+        })
+        .into_response(),
         Err(why) => why.response(
             "unknown_terminal",
             "the store has no terminal of this name, or it is retired; GET /api/v1/terminals?store_id= lists them",
@@ -126,7 +131,7 @@ pub(super) async fn seal(
     let sealed = acts.seal().await;
     acts.note("seal", &actor, json!({}), sealed.is_some());
     match sealed {
-        Some(position) => Json(json!({"sealed_position": position})).into_response(),
+        Some(sealed_position) => Json(Sealed { sealed_position }).into_response(),
         None => refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "seal_unavailable",
@@ -138,18 +143,17 @@ pub(super) async fn seal(
 /// Says how things stand with the clock.
 pub(super) async fn clock(State(acts): State<Arc<Acts>>) -> Response {
     let status = acts.clock.status();
-    let doubt = status.doubt.map(|doubt| doubt.to_string());
-    let fleet = status
-        .fleet
-        .map(|(ahead_ms, terminals)| json!({"ahead_ms": ahead_ms, "terminals": terminals}));
-    let body = json!({
-        "clock_ms": status.wall_ms,
-        "now_ms": status.now_ms,
-        "doubt": doubt,
-        "is_settled": status.is_settled,
-        "fleet": fleet,
-    });
-    Json(body).into_response()
+    Json(ClockAnswer {
+        clock_ms: status.wall_ms,
+        doubt: status.doubt.map(|doubt| doubt.to_string()),
+        fleet: status.fleet.map(|(ahead_ms, terminals)| FleetClock {
+            ahead_ms,
+            terminals,
+        }),
+        is_settled: status.is_settled,
+        now_ms: status.now_ms,
+    })
+    .into_response()
 }
 
 /// Notes that an operator says the clock is right.

@@ -5,41 +5,27 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query as Given, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
 use tillwatch_model::dimension::is_identifier;
 
+use crate::admin::queries::{Asked, parameters};
 use crate::admin::refused;
 use crate::export::negotiate::{self, takes_gzip};
 use crate::live::{CHANGES_MAX, Live, Topics};
+use crate::query::{Parameters, QueryError};
 
 const JSON: &str = "application/json";
 /// Proxies must not gather what is sent as it happens.
 const AT_ONCE: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 /// When a reader may try again that found no place. Unit: s.
 const PLACE_WAIT_S: u64 = 30;
-
-/// What a reader asks for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    topics: Option<String>,
-    since: Option<u64>,
-}
-
-/// How many changes are asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AskedChanges {
-    limit: Option<usize>,
-}
 
 /// All stores, the worst first.
 pub(super) async fn fleet(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
@@ -68,32 +54,26 @@ pub(super) async fn pipeline(State(live): State<Arc<Live>>, headers: HeaderMap) 
 }
 
 /// The last changes.
-pub(super) async fn changes(
-    State(live): State<Arc<Live>>,
-    asked: Result<Given<AskedChanges>, QueryRejection>,
-) -> Response {
-    let limit = match asked {
-        Ok(Given(AskedChanges { limit })) => limit.unwrap_or(CHANGES_MAX),
-        Err(rejection) => return bad(&rejection.body_text()),
-    };
-    if !(1..=CHANGES_MAX).contains(&limit) {
-        return bad(&format!("limit must be 1 to {CHANGES_MAX}"));
+pub(super) async fn changes(State(live): State<Arc<Live>>, asked: Asked) -> Response {
+    let limit = parameters(asked).and_then(|asked| {
+        let given = asked.check(&["limit"])?;
+        given.number("limit", 1, CHANGES_MAX)
+    });
+    match limit {
+        Ok(limit) => Json(live.changes(limit.unwrap_or(CHANGES_MAX)).await).into_response(),
+        Err(error) => bad(&error.to_string()),
     }
-    Json(live.changes(limit).await).into_response()
 }
 
 /// Tells what changes until the reader leaves, or the collector stops.
 pub(super) async fn live(
     State(live): State<Arc<Live>>,
-    asked: Result<Given<Asked>, QueryRejection>,
+    asked: Asked,
     headers: HeaderMap,
 ) -> Response {
-    let asked = asked.map_err(|rejection| rejection.body_text());
-    let read =
-        asked.and_then(|Given(Asked { topics, since })| Ok((parse(topics.as_deref())?, since)));
-    let (topics, since) = match read {
+    let (topics, since) = match parameters(asked).and_then(|asked| read(&asked)) {
         Ok(read) => read,
-        Err(message) => return bad(&message),
+        Err(error) => return bad(&error.to_string()),
     };
     let is_gzip = takes_gzip(accepted(&headers));
     let Some(reader) = live.read(topics, since, is_gzip) else {
@@ -120,7 +100,17 @@ pub(super) async fn live(
     response
 }
 
-/// Reads which topics are asked for.
+/// Reads which topics are asked for, and since which frame.
+fn read(asked: &Parameters) -> Result<(Topics, Option<u64>), QueryError> {
+    let given = asked.check(&["topics", "since"])?;
+    let topics = parse(given.get("topics")?).map_err(QueryError::BadParameter)?;
+    let since = given.get("since")?.map(str::parse::<u64>).transpose();
+    let since = since.map_err(|_no_number| {
+        QueryError::BadParameter("since must be the seq of a frame, a whole number".to_owned())
+    })?;
+    Ok((topics, since))
+}
+
 fn parse(text: Option<&str>) -> Result<Topics, String> {
     let mut topics = Topics::default();
     let known = "topics: any of fleet, pipeline and store:STORE, with commas between them";

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/fleet`, `/stores/{store_id}/now`, `/changes`, `/pipeline`, `/live` | [`Live`] |
 //! | `GET /` and the other views, and their files | the console |
 //! | `GET /api/v1/explain/…` | [`Explainer`] |
+//! | `GET /api/v1/openapi.json` | the description of all `/api/v1` |
 //! | `GET /api/v1/tap` | [`Tap`] |
 //! | `GET /api/v1/settings` | the settings as they are in force |
 //! | `GET /api/v1/about`, `POST` and `DELETE /api/v1/session` | whoever signs in at the console |
@@ -32,15 +33,19 @@
 //! | `settings.rs` | the settings as they are in force |
 //! | `tap.rs` | what arrives, while it happens |
 //! | `acts.rs` | what an operator tells a running collector to do |
+//! | `acts_answer.rs` | what they are answered with |
+//! | `openapi/` | the description of all this for programs |
 //! | `pages.rs` | the pages that Prometheus scrapes |
 //! | `console.rs` | the files of the console, which tell nothing that is anybody's and need no key |
 
 mod access;
 mod acts;
+mod acts_answer;
 mod console;
 mod explain;
 mod guard;
 mod live;
+pub mod openapi;
 mod pages;
 mod queries;
 mod session;
@@ -144,6 +149,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
         .with_state(admin.query);
     let read = Router::new()
         .route("/api/v1/clock", get(acts::clock))
+        .route("/api/v1/openapi.json", get(openapi::serve))
         .with_state(Arc::clone(&admin.acts));
     let explained = Router::new()
         .route(
@@ -168,16 +174,7 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let watched = Router::new()
         .route("/api/v1/tap", get(tap::tap))
         .with_state((admin.tap, Arc::clone(&admin.health)));
-    let streamed = Router::new()
-        .route("/api/v1/changes", get(live::changes))
-        .route("/api/v1/live", get(live::live))
-        .with_state(Arc::clone(&admin.live));
-    let now = Router::new()
-        .route("/api/v1/fleet", get(live::fleet))
-        .route("/api/v1/pipeline", get(live::pipeline))
-        .route("/api/v1/stores/{store_id}/now", get(live::store))
-        .with_state(admin.live);
-    let bare = |router: Router| router.route_layer(from_fn(queries::without_parameters));
+    let (streamed, now) = live_routes(admin.live);
     let asked = access.need(
         Scope::Read,
         asked.merge(watched).merge(streamed).merge(bare(
@@ -201,6 +198,25 @@ pub fn router<R: Renders>(admin: Admin<R>) -> Router {
     let guarded = guard::guard(all.merge(console::router()), admin.hosts);
     // Whoever probes may do so by any name, because health tells nothing that is anybody's.
     health::router(admin.health).fallback_service(guarded)
+}
+
+/// The fleet while it happens: what takes parameters, and what takes none.
+fn live_routes(live: Arc<Live>) -> (Router, Router) {
+    let streamed = Router::new()
+        .route("/api/v1/changes", get(live::changes))
+        .route("/api/v1/live", get(live::live))
+        .with_state(Arc::clone(&live));
+    let now = Router::new()
+        .route("/api/v1/fleet", get(live::fleet))
+        .route("/api/v1/pipeline", get(live::pipeline))
+        .route("/api/v1/stores/{store_id}/now", get(live::store))
+        .with_state(live);
+    (streamed, now)
+}
+
+/// Routes that take no parameters.
+fn bare(router: Router) -> Router {
+    router.route_layer(from_fn(queries::without_parameters))
 }
 
 /// A refusal as every route says it.

@@ -22,7 +22,7 @@ pub(super) fn start_counts() {
     names::start(names::QUERIES, "result", results, &[names::QUERY_SECONDS]);
 }
 
-type Asked = Result<Given<Parameters>, QueryRejection>;
+pub(super) type Asked = Result<Given<Parameters>, QueryRejection>;
 pub(super) type Id = Option<Extension<RequestId>>;
 
 pub(super) async fn percentiles(State(query): State<Arc<Query>>, id: Id, asked: Asked) -> Response {
@@ -113,7 +113,7 @@ pub(super) async fn without_parameters(request: Request, next: Next) -> Response
     }
 }
 
-fn parameters(asked: Asked) -> Result<Parameters, QueryError> {
+pub(super) fn parameters(asked: Asked) -> Result<Parameters, QueryError> {
     match asked {
         Ok(Given(parameters)) => Ok(parameters),
         Err(rejection) => Err(QueryError::BadParameter(rejection.body_text())),

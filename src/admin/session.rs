@@ -8,6 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::header::{AUTHORIZATION, COOKIE, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::access::{Access, refuse};
@@ -18,8 +19,10 @@ use crate::auth::{Mode, SESSION_S, Scope, StaticKey};
 pub(super) const SESSION_COOKIE: &str = "tillwatch_session";
 
 /// A key to sign in with.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyShown")]
 pub(super) struct Shown {
+    /// The whole key.
     key: String,
 }
 
@@ -33,8 +36,8 @@ pub struct About {
 }
 
 /// The answer to `GET /api/v1/about`.
-#[derive(Debug, Serialize)]
-struct AboutAnswer<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AboutAnswer<'a> {
     /// The version of the collector; `null`: a key is required and none was shown.
     version: Option<&'static str>,
     /// When this process started, Unix ms; `null` likewise.
@@ -48,7 +51,7 @@ struct AboutAnswer<'a> {
 }
 
 /// Who is signed in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SignedIn<'a> {
     /// The id of the key.
     key: &'a str,

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::{Config, Flags, SETTINGS};
@@ -14,14 +15,15 @@ use crate::config::{Config, Flags, SETTINGS};
 pub type InForce = Arc<ArcSwap<Config>>;
 
 /// The answer to `GET /api/v1/settings`.
-#[derive(Debug, Serialize)]
-struct SettingsAnswer {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SettingsAnswer {
     /// Every setting.
     settings: Vec<SettingNow>,
 }
 
 /// One setting.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Setting")]
 struct SettingNow {
     /// Its name in the file; its flag has dashes for underscores.
     name: &'static str,

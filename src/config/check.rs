@@ -32,9 +32,7 @@ impl Config {
         self.check_relations()?;
         self.check_doors()?;
         self.check_backup()?;
-        if let Some(url) = &self.console.grafana_url {
-            check_page(url).map_err(|message| Fault::new("grafana_url", message))?;
-        }
+        self.check_links()?;
         check_level(&self.log.level).map_err(|message| Fault::new("log_level", message))
     }
 
@@ -319,18 +317,6 @@ fn check_server(text: &str) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-fn check_page(text: &str) -> Result<(), String> {
-    let url = reqwest::Url::parse(text)
-        .map_err(|error| format!("{text:?} is not a URL ({error}); write https://host"))?;
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    if ["http", "https"].contains(&url.scheme()) && url.host_str().is_some() && is_plain {
-        return Ok(());
-    }
-    Err(format!(
-        "must begin with https:// or http:// and hold no user, password or query, not {text:?}"
-    ))
 }
 
 fn check_host(text: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@
 //! | `own_metrics.rs` | `[[metrics]]`: a metric of the shop's own |
 //! | `map.rs` | `[[map]]`: what the names of foreign clients mean |
 //! | `layers.rs` | finds the value of one setting in its layers |
+//! | `links.rs` | whether what the console links to can be a page |
 //! | `values.rs` | reads and writes durations, bytes and lists |
 //! | `check.rs` | says which values are allowed |
 //! | `backup.rs` | the same, of scheduled backups |
@@ -21,6 +22,7 @@ use std::str::FromStr;
 mod backup;
 mod check;
 mod layers;
+mod links;
 mod map;
 mod own_metrics;
 mod reach;

@@ -1,5 +1,6 @@
 //! The fleet as a whole: percentiles of all samples, and not of stores.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::Quantile;
 use tillwatch_model::histogram::bucket_highest;
@@ -10,7 +11,8 @@ use crate::live::row::{State, Values, percentile};
 use crate::live::shown::{QUANTILES, Shown};
 
 /// The fleet as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "FleetRow")]
 pub struct All {
     /// Stores that have reported within thirty days.
     pub stores: usize,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::time::MINUTE_MS;
 
@@ -42,7 +43,7 @@ pub(super) struct Step {
 }
 
 /// The sparks, or what is to be added to them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Sparks {
     /// The beginning of the minute that the last character stands for, Unix ms.
     minute: i64,
@@ -51,6 +52,18 @@ pub struct Sparks {
     /// Of each store of which something was measured.
     stores: BTreeMap<String, String>,
 }
+
+/// 95th percentiles of synchronisations by minute (Unix ms, ms), as they are at rest.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Of the fleet.
+    pub all: Vec<(i64, f64)>,
+    /// Of some stores.
+    pub stores: BTreeMap<String, Vec<(i64, f64)>>,
+}
+
+/// A metric by its place, and what was measured of it: buckets and counts.
+type Merged = (u16, Vec<u32>, Vec<u64>);
 
 /// All rows.
 #[derive(Debug)]
@@ -123,7 +136,7 @@ impl Board {
         let mut step = Step::default();
         self.move_on(now_ms);
         let is_first = self.whole_ms == 0;
-        let mut windows: BTreeMap<u32, Vec<(u16, Vec<u32>, Vec<u64>)>> = BTreeMap::new();
+        let mut windows = BTreeMap::<u32, Vec<Merged>>::new();
         looks.recent.merge(|(store, place), indices, counts| {
             let of_store = windows.entry(store).or_default();
             of_store.push((place, indices.to_vec(), counts.to_vec()));
@@ -191,6 +204,10 @@ impl Board {
 
     /// Notes that minutes have begun.
     fn move_on(&mut self, now_ms: i64) {
+        if self.spark_minute == 0 {
+            // Nothing is known of the minutes before, and what is at rest may fill them.
+            self.spark_minute = (now_ms - MINUTE_AFTER_MS).div_euclid(MINUTE_MS) - 1;
+        }
         let minute = now_ms.div_euclid(MINUTE_MS);
         let moved = usize::try_from(minute - self.minute).unwrap_or(0);
         self.minute = minute;
@@ -238,6 +255,24 @@ impl Board {
             all: self.all_spark.at(0).to_string(),
             stores,
         })
+    }
+
+    /// Fills minutes of the sparks of which nothing is known; says whether there were any.
+    pub(super) fn fill(&mut self, past: &Past) -> bool {
+        let newest = self.spark_minute;
+        let fill = |spark: &mut Spark, points: &[(i64, f64)]| {
+            points.iter().fold(false, |is_new, (t_ms, value_ms)| {
+                let back = usize::try_from(newest - t_ms.div_euclid(MINUTE_MS));
+                back.is_ok_and(|back| spark.fill(back, *value_ms)) | is_new
+            })
+        };
+        let mut is_new = fill(&mut self.all_spark, &past.all);
+        for held in self.held.iter_mut().flatten() {
+            if let Some(points) = past.stores.get(&held.row.store_id) {
+                is_new |= fill(&mut held.spark, points);
+            }
+        }
+        is_new
     }
 
     /// The sparks of the last hour.

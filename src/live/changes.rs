@@ -4,7 +4,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::live::row::{Row, State};
@@ -27,21 +28,31 @@ pub struct Change {
     pub json: Box<RawValue>,
 }
 
-#[derive(Serialize)]
-struct OfStore<'a> {
+/// A store that came into trouble or out of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoreChange")]
+pub struct OfStore<'a> {
+    /// When it was told, Unix ms.
     t: i64,
+    #[schemars(extend("const" = "store"))]
     kind: &'static str,
+    /// The store.
     store_id: &'a str,
+    /// How it was.
     from: State,
+    /// How it is.
     to: State,
+    /// What is past its limits, the worst first.
     why: &'a [crate::live::row::Why],
 }
 
 /// A word on a rollout.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ReleaseChange")]
 pub struct OfRelease {
     /// When it was said, Unix ms.
     pub t: i64,
+    #[schemars(extend("const" = "release"))]
     kind: &'static str,
     /// The release.
     pub release: String,
@@ -213,10 +224,21 @@ impl Changes {
     }
 }
 
+/// What changed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AnyChange {
+    /// Of a store.
+    Store(OfStore<'static>),
+    /// Of a release.
+    Release(OfRelease),
+}
+
 /// The answer to `GET /api/v1/changes`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ChangesAnswer {
     /// What changed, the latest first.
+    #[schemars(with = "Vec<AnyChange>")]
     changes: Vec<Box<RawValue>>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::time::MINUTE_MS;
 
@@ -15,7 +16,8 @@ use crate::live::shown::Shown;
 const TERMINALS_MAX: usize = 1_000;
 
 /// One store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StoreNow")]
 pub struct Detail {
     /// Its row.
     pub row: Row,
@@ -34,7 +36,7 @@ pub struct Detail {
 }
 
 /// Batches of a store, since ever.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct BatchesNow {
     /// Received, each once.
     pub received: u64,
@@ -47,7 +49,7 @@ pub struct BatchesNow {
 }
 
 /// One terminal, now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TerminalNow {
     /// The terminal.
     pub terminal_id: String,
@@ -64,7 +66,7 @@ pub struct TerminalNow {
 }
 
 /// The last value of a level.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LevelNow {
     /// When it was measured, Unix ms.
     pub t: i64,

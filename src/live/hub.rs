@@ -78,10 +78,15 @@ impl Hub {
 
     /// Nobody reads: nothing is kept.
     pub(super) fn clear(&mut self) {
+        self.pulse = None;
+        self.begin_anew();
+    }
+
+    /// Whoever reads needs a snapshot.
+    pub(super) fn begin_anew(&mut self) {
         self.frames.clear();
         self.bytes = 0;
         self.snapshot = None;
-        self.pulse = None;
         // Whoever comes back missed what was not made.
         self.seq += 1;
     }

@@ -18,6 +18,7 @@
 //! | `pulse.rs` | the path of batches, second by second |
 //! | `packed.rs` | events, packed once for all who read |
 //! | `hub.rs` | what is on its way to those who read |
+//! | `answer.rs` | what is answered and sent |
 //! | `reader.rs` | one who reads |
 //! | `refresh.rs` | looks, and tells |
 //!
@@ -27,6 +28,7 @@
 //! 3. A store is told of at most four times a second.
 
 mod all;
+mod answer;
 mod board;
 mod changes;
 mod detail;
@@ -51,9 +53,13 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::fleet::Watch;
 use crate::holdings::Holdings;
+use crate::self_metrics as names;
 use crate::tasks::Jobs;
 
-pub use changes::{CHANGES_MAX, Change, OfRelease};
+pub use answer::{FleetAnswer, LiveEvent, PipelineAnswer};
+pub use board::Past;
+pub use changes::{CHANGES_MAX, Change, ChangesAnswer, OfRelease};
+pub use detail::Detail;
 pub use pulse::Counted;
 pub use reader::{Reader, Topics};
 
@@ -65,7 +71,8 @@ use hub::Hub;
 pub const READERS_MAX: usize = 1_000;
 /// A stream that says nothing for so long says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Looks at once: one at the board, others wait for it. They stand back for whatever serves terminals.
+/// Looks at once: one at the board, others wait for it. They do not stand back for others, because they hold the lock of the
+/// aggregate for moments: whoever waits for it would wait for them to get a processor.
 const JOBS: usize = 2;
 
 /// What `Live` is made of.
@@ -130,6 +137,9 @@ impl Live {
         } = parts;
         let layout = holdings.read(|aggregator| Arc::clone(aggregator.live().layout()));
         let started_ms = clock.now_ms();
+        // They start at 0.
+        metrics::gauge!(names::LIVE_STREAMS).set(0.0);
+        metrics::counter!(names::LIVE_SNAPSHOTS).absolute(0);
         Self {
             board: Mutex::new(Board::new(layout, Changes::restored(kept))),
             pulse: Mutex::default(),
@@ -138,7 +148,7 @@ impl Live {
             wanted: Notify::new(),
             readers: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
-            jobs: Jobs::in_background(JOBS),
+            jobs: Jobs::new(JOBS),
             snapshots: tokio::sync::Mutex::default(),
             holdings,
             watch,
@@ -169,8 +179,9 @@ impl Live {
             hub.stores.entry(store_id.clone()).or_default().readers += 1;
         }
         drop(hub);
+        metrics::gauge!(names::LIVE_STREAMS).increment(1.0);
         if before == 0 {
-            self.wanted.notify_one();
+            self.wanted.notify_waiters();
         }
         Some(Reader::new(
             Arc::clone(self),
@@ -209,6 +220,7 @@ impl Live {
                 hub.stores.remove(store_id);
             }
         }
+        metrics::gauge!(names::LIVE_STREAMS).decrement(1.0);
         if self.readers.fetch_sub(1, Ordering::AcqRel) == 1 {
             hub.clear();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Seconds that are kept.
@@ -23,7 +24,8 @@ pub struct Counted {
 }
 
 /// One second.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PipelinePoint")]
 pub struct Point {
     /// When the second ended, Unix ms.
     pub t: i64,

@@ -1,19 +1,20 @@
 //! Looks at the stores that have reported, and tells those who read.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::fleet::Silence;
-use crate::live::board::{Board, Scope, Sparks, Step};
+use crate::live::answer::{FleetAnswer, PipelineAnswer, Rows, Second, Snapshot};
+use crate::live::board::{Board, Scope, Step};
 use crate::live::changes::ChangesAnswer;
 use crate::live::detail::Detail;
 use crate::live::look::Looks;
 use crate::live::packed::{Packed, event, push};
-use crate::live::pulse::{Counted, Point};
-use crate::live::{Live, OfRelease};
+use crate::live::pulse::Counted;
+use crate::live::{Live, OfRelease, Past};
+use crate::self_metrics as names;
 
 /// Stores that are looked at while the aggregate waits.
 const PIECE: usize = 32;
@@ -26,63 +27,13 @@ const TURNS_ALONE: usize = 15;
 /// How long an answer waits for what has just been acknowledged to be applied.
 const APPLIED_MAX: Duration = Duration::from_secs(1);
 
-/// The answer to `GET /api/v1/fleet`.
-#[derive(Debug, Serialize)]
-struct FleetAnswer<'a> {
-    /// The number of the last frame that is in it.
-    seq: u64,
-    /// When it was made, Unix ms.
-    t: i64,
-    /// Everything that was acknowledged before this time is in it, Unix ms.
-    complete_to: i64,
-    /// The stores, the worst first.
-    stores: &'a RawValue,
-    /// The fleet as a whole.
-    all: &'a crate::live::all::All,
-    /// Synchronisations of the last hour.
-    sparks: Sparks,
-}
-
-/// The answer to `GET /api/v1/pipeline`.
-#[derive(Debug, Serialize)]
-struct PipelineAnswer<'a> {
-    /// When it was made, Unix ms.
-    t: i64,
-    /// When this process started, Unix ms.
-    started_at: i64,
-    /// The version of the collector.
-    version: &'static str,
-    /// Every counter and gauge of `/metrics`, by its name and labels as the page writes them.
-    series: &'a RawValue,
-    /// A point a second for the last quarter of an hour, the latest last.
-    points: Vec<&'a Point>,
-}
-
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    seq: u64,
-    t: i64,
-    topic: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fleet: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pipeline: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct Rows<'a> {
-    seq: u64,
-    t: i64,
-    stores: &'a RawValue,
-    gone: &'a [String],
-    all: &'a crate::live::all::All,
-}
-
 impl Live {
     /// Waits until somebody reads.
     pub async fn wanted(&self) {
+        // Made before the look, so that nobody comes unnoticed in between.
+        let comes = self.wanted.notified();
         if self.readers() == 0 {
-            self.wanted.notified().await;
+            comes.await;
         }
     }
 
@@ -124,11 +75,28 @@ impl Live {
                 return;
             };
             let mut text = String::new();
-            let points: Vec<Point> = latest.into_iter().collect();
-            let data = serde_json::json!({"t": now_ms, "series": series, "points": points});
-            event(&mut text, "pipeline", &data);
-            live.hub().pulse = Some((count, Packed::of(text)));
+            let second = Second {
+                t: now_ms,
+                series: &series,
+                points: latest.into_iter().collect(),
+            };
+            event(&mut text, "pipeline", &second);
+            let packed = Packed::of(text);
+            live.hub().pulse = Some((count, packed));
             live.tick();
+        };
+        self.jobs.run(work).await;
+    }
+
+    /// Fills what is not known of the last hour's sparks.
+    pub async fn fill(self: &Arc<Self>, past: Past) {
+        let live = Arc::clone(self);
+        let work = move || {
+            let mut board = live.board();
+            if board.fill(&past) && live.readers() > 0 {
+                live.hub().begin_anew();
+                live.tick();
+            }
         };
         self.jobs.run(work).await;
     }
@@ -137,15 +105,17 @@ impl Live {
     pub async fn tell(self: &Arc<Self>, of_release: OfRelease) {
         let live = Arc::clone(self);
         let work = move || {
-            let change = live.board().changes.tell(&of_release);
-            if let Some(change) = change {
-                (live.keep)(&change);
-                if live.readers() > 0 {
-                    let mut text = String::new();
-                    push(&mut text, "change", change.json.get());
-                    live.hub().push(Packed::of(text));
-                    live.tick();
-                }
+            let mut board = live.board();
+            let Some(change) = board.changes.tell(&of_release) else {
+                return;
+            };
+            (live.keep)(&change);
+            if live.readers() > 0 {
+                let mut text = String::new();
+                push(&mut text, "change", change.json.get());
+                let packed = Packed::of(text);
+                live.hub().push(packed);
+                live.tick();
             }
         };
         self.jobs.run(work).await;
@@ -210,6 +180,7 @@ impl Live {
 
     /// Looks, and tells whoever reads. The board is locked all the while, so that frames come in order.
     fn look(&self, board: &mut Board, scope: Scope) {
+        let began = Instant::now();
         let silence = self.watch.at(self.clock.now_ms());
         let (due, gone) = self
             .holdings
@@ -234,15 +205,18 @@ impl Live {
         if self.readers() > 0 {
             self.say(board, &step, &silence);
         }
+        metrics::histogram!(names::LIVE_LOOK_SECONDS).record(began.elapsed());
     }
 
     fn say(&self, board: &Board, step: &Step, silence: &Silence) {
         let mut text = String::new();
-        let mut hub = self.hub();
+        // Whoever adds a frame has the board, so the number does not change meanwhile; and whoever reads must not wait until
+        // it is packed.
+        let seq = self.hub().seq + 1;
         let is_any = !step.rows.is_empty() || !step.gone.is_empty() || step.is_all_new;
         if is_any && let Ok(stores) = RawValue::from_string(board.some(&step.rows)) {
             let rows = Rows {
-                seq: hub.seq + 1,
+                seq,
                 t: silence.now_ms,
                 stores: &stores,
                 gone: &step.gone,
@@ -256,11 +230,12 @@ impl Live {
         for change in &step.changes {
             push(&mut text, "change", change.json.get());
         }
-        if !text.is_empty() {
-            hub.push(Packed::of(text));
-        }
-        let watched: Vec<String> = hub.stores.keys().cloned().collect();
-        drop(hub);
+        let packed = (!text.is_empty()).then(|| Packed::of(text));
+        let watched: Vec<String> = {
+            let mut hub = self.hub();
+            packed.into_iter().for_each(|packed| hub.push(packed));
+            hub.stores.keys().cloned().collect()
+        };
         for store_id in watched {
             self.say_store(board, &store_id, silence.now_ms);
         }
@@ -273,22 +248,24 @@ impl Live {
         let Ok(said) = serde_json::to_string(&detail) else {
             return;
         };
-        let mut hub = self.hub();
-        let Some(topic) = hub.stores.get_mut(store_id) else {
-            return;
+        let is_said = {
+            let hub = self.hub();
+            let topic = hub.stores.get(store_id);
+            topic.is_none_or(|topic| topic.packed.is_some() && topic.said == said)
         };
-        if topic.packed.is_some() && topic.said == said {
+        if is_said {
             return;
         }
         let mut text = String::new();
-        push(
-            &mut text,
-            "store",
-            &format!("{{\"t\":{now_ms},\"store\":{said}}}"),
-        );
-        topic.version += 1;
-        topic.said = said;
-        topic.packed = Some(Packed::of(text));
+        let data = format!("{{\"t\":{now_ms},\"store\":{said}}}");
+        push(&mut text, "store", &data);
+        let packed = Packed::of(text);
+        // The last reader may have left meanwhile.
+        if let Some(topic) = self.hub().stores.get_mut(store_id) {
+            topic.version += 1;
+            topic.said = said;
+            topic.packed = Some(packed);
+        }
     }
 
     fn detail_of(&self, board: &Board, store_id: &str) -> Option<Detail> {
@@ -364,6 +341,7 @@ impl Live {
                 fleet: fleet.as_deref(),
                 pipeline: None,
             };
+            metrics::counter!(names::LIVE_SNAPSHOTS).increment(1);
             let mut text = String::new();
             event(&mut text, "snapshot", &snapshot);
             let packed = Packed::of(text);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tillwatch_model::metric::{Kind, Metric, to_float};
 use tillwatch_model::{Catalogue, Quantile};
@@ -23,7 +24,10 @@ const TERMINALS_SILENT: &str = "terminals_silent";
 const ATTEMPT_MINUTES: usize = 10;
 
 /// How a store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[schemars(rename = "StoreState")]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing comes of it, and it should report.
@@ -39,7 +43,8 @@ pub enum State {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "WhyLevel")]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Past the second limit.
@@ -49,7 +54,8 @@ pub enum Level {
 }
 
 /// Why a store is not fine.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "StoreWhy")]
 pub struct Why {
     /// The metric by its wire name; or `sync_success`, the share of synchronisations that went well; or
     /// `terminals_silent`, how many terminals should report and do not.
@@ -64,7 +70,7 @@ pub struct Why {
 
 /// What rows of stores and of the fleet have in common. All percentiles are of the last five minutes and the one under
 /// way; `null`: nothing was measured.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Values {
     /// 95th percentile of the durations of synchronisations. Unit: ms.
     pub sync_p95_ms: Option<f64>,
@@ -111,7 +117,8 @@ pub struct Values {
 }
 
 /// One store.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "StoreRow")]
 pub struct Row {
     /// The store.
     pub store_id: String,

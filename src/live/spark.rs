@@ -38,6 +38,18 @@ impl Spark {
         }
     }
 
+    /// Puts the value of a minute of which nothing is known, 0 being the latest one; says whether that was so.
+    pub(super) fn fill(&mut self, back: usize, value_ms: f64) -> bool {
+        let at = MINUTES.checked_sub(back.saturating_add(1));
+        match at.and_then(|at| self.0.get_mut(at)) {
+            Some(slot) if *slot == NONE => {
+                *slot = step(value_ms);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// As it is sent.
     pub(super) fn text(&self) -> &str {
         // All of them are ASCII.
@@ -77,6 +89,9 @@ mod tests {
         spark.put(0, Some(1_549.0));
         assert_eq!(spark.at(0), 'g');
         assert_eq!(spark.at(2), 'A');
+        assert!(spark.fill(1, 200.0) && !spark.fill(1, 9_000.0) && !spark.fill(0, 200.0));
+        assert!(!spark.fill(MINUTES, 200.0) && !spark.fill(usize::MAX, 200.0));
+        assert!(spark.text().ends_with("Ag"), "{}", spark.text());
         spark.move_on(1_000);
         assert_eq!(spark.text(), ".".repeat(MINUTES));
     }

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::holdings::Holdings;
-use crate::live::{Counted, Live, OfRelease};
+use crate::live::{Counted, Live, OfRelease, Past};
 use crate::persist::State;
+use crate::pipeline::pages::Pages;
+use crate::query::{Query, QueryError};
 use crate::recorder;
 use crate::self_metrics as names;
 
@@ -20,15 +23,55 @@ const STEP_EVERY: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(15);
 /// The longest time between two looks, and the time between two points of the path of batches.
 const SECOND: Duration = Duration::from_secs(1);
-/// How often it is looked whether a word on a rollout was said. Unit: seconds.
-const WORDS_EVERY_S: u64 = 5;
+/// How often it is looked whether a word on a rollout was said, and what only the disk can tell. Unit: seconds.
+const LOOK_EVERY_S: u64 = 5;
+
+/// How often it is asked what is at rest, for the sparks.
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
+/// Stores that are asked for: an answer has 11,000 points at most.
+const STORES_REMEMBERED: &str = "180";
+
+/// An answer about the last hour.
+#[derive(Debug, Default, Deserialize)]
+struct Hour {
+    series: Vec<Series>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Series {
+    store_id: Option<String>,
+    points: Vec<Minute>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Minute {
+    t: i64,
+    values: BTreeMap<String, f64>,
+}
+
+impl Hour {
+    fn add_to(self, past: &mut Past) {
+        for Series { store_id, points } in self.series {
+            let points = points.into_iter();
+            let points = points.filter_map(|minute| Some((minute.t, *minute.values.get("0.95")?)));
+            match store_id {
+                Some(store_id) => {
+                    past.stores.insert(store_id, points.collect());
+                }
+                None => past.all.extend(points),
+            }
+        }
+    }
+}
 
 /// Drives what people see.
 pub(super) struct Driver {
     pub(super) live: Arc<Live>,
     pub(super) holdings: Arc<Holdings>,
     pub(super) state: Arc<State>,
+    pub(super) query: Arc<Query>,
     pub(super) recorder: recorder::Handle,
+    pub(super) pages: Arc<Pages>,
 }
 
 impl Driver {
@@ -37,7 +80,8 @@ impl Driver {
         let mut applied = self.holdings.applied();
         let beating = self.beat();
         let looking = self.look(&mut applied);
-        tokio::join!(beating, looking);
+        let remembering = self.remember();
+        tokio::join!(beating, looking, remembering);
     }
 
     async fn look(&self, applied: &mut watch::Receiver<u64>) {
@@ -60,18 +104,59 @@ impl Driver {
         let mut word = self.last_word().await;
         for second in 0_u64.. {
             let next = Instant::now() + SECOND;
-            self.live.beat(self.counted()).await;
-            if second.is_multiple_of(WORDS_EVERY_S) {
+            if second.is_multiple_of(LOOK_EVERY_S) {
                 word = self.tell_words(word).await;
+                // Otherwise only whoever scrapes would make these numbers new.
+                self.pages.disk.refresh().await;
             }
+            self.live.beat(self.counted()).await;
             sleep_until(next).await;
         }
+    }
+
+    /// Asks what is at rest for the last hour, while somebody looks: after a start, and after much came late, the sparks
+    /// would have holes.
+    async fn remember(&self) {
+        loop {
+            self.live.wanted().await;
+            let mut past = Past::default();
+            for by_store in [false, true] {
+                match self.hour(by_store).await {
+                    Ok(answer) => answer.add_to(&mut past),
+                    Err(error) => {
+                        tracing::debug!(error = crate::logging::chain(&error), "no sparks");
+                    }
+                }
+            }
+            self.live.fill(past).await;
+            sleep(REMEMBER_EVERY).await;
+        }
+    }
+
+    /// Synchronisations of the last hour by minute: of all stores together, or of those that are slowest.
+    async fn hour(&self, by_store: bool) -> Result<Hour, QueryError> {
+        let mut parameters = vec![
+            ("metric", "sync_duration_ms"),
+            ("q", "0.95"),
+            ("step", "1m"),
+        ];
+        if by_store {
+            parameters.extend([
+                ("group_by", "store_id"),
+                ("order_by", "0.95"),
+                ("limit", STORES_REMEMBERED),
+            ]);
+        }
+        let parameters = parameters.iter();
+        let parameters = parameters.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let answer = self.query.percentiles(&parameters.collect()).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
     fn counted(&self) -> Counted {
         let totals = self.holdings.read(crate::aggregate::Aggregator::totals);
         let known = self.recorder.histogram(names::REQUEST_SECONDS);
-        let (bounds, series) = known.unwrap_or_default();
+        let recorder::Values { bounds, series } = known.unwrap_or_default();
         let mut counted = Counted {
             batches: totals.records,
             samples: totals.accepted,

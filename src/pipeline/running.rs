@@ -115,13 +115,7 @@ impl Running {
         }
         .spawn(&world.tasks)?;
         let outbox_budget = Arc::new(AtomicU64::new(config.outbox.budget.0));
-        let stored = Stored {
-            clickhouse: database.clickhouse.clone(),
-            state: Arc::clone(&state),
-            holdings: Arc::clone(&holdings),
-            world: world.clone(),
-            is_engine_here: database.supervisor.is_some(),
-        };
+        let stored = Stored::new(&database, &state, &holdings, &world);
         let plan = rollouts::plan_of(&config, &catalogue)?;
         let query = stored.query(
             &config,
@@ -145,9 +139,8 @@ impl Running {
             showing: Arc::default(),
         });
         let live = Arc::new(Live::new(stored.live(&pages)?));
-        let (keys, position) = (started.keys, started.sealed_position);
-        let journal = started.journal.keeper();
-        let sealer = stored.sealer(keys, journal, position, &ship_wanted, halted);
+        let sealed = (started.keys, started.sealed_position);
+        let sealer = stored.sealer(sealed, started.journal.keeper(), &ship_wanted, halted);
         let rebuilder = stored.rebuilder(&config);
         let shipper = stored.shipper(&health, &outbox_budget);
         let reloader = Arc::new(Reloader::new(
@@ -189,7 +182,9 @@ impl Running {
             live: Arc::clone(&self.live),
             holdings: Arc::clone(&self.pages.holdings),
             state: Arc::clone(&self.shipper.state),
+            query: Arc::clone(&self.query),
             recorder: self.pages.recorder.clone(),
+            pages: Arc::clone(&self.pages),
         }
     }
 }
@@ -242,6 +237,21 @@ struct Stored {
 }
 
 impl Stored {
+    fn new(
+        database: &Database,
+        state: &Arc<State>,
+        holdings: &Arc<Holdings>,
+        world: &World,
+    ) -> Self {
+        Self {
+            clickhouse: database.clickhouse.clone(),
+            state: Arc::clone(state),
+            holdings: Arc::clone(holdings),
+            world: world.clone(),
+            is_engine_here: database.supervisor.is_some(),
+        }
+    }
+
     fn query(
         &self,
         config: &Config,
@@ -327,9 +337,8 @@ impl Stored {
 
     fn sealer(
         &self,
-        keys: Arc<Keys>,
+        (keys, sealed_position): (Arc<Keys>, u64),
         journal: Keeper,
-        sealed_position: u64,
         ship_wanted: &Arc<Notify>,
         failed: Arc<Notify>,
     ) -> Arc<Sealer> {

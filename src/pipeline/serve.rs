@@ -87,7 +87,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         world,
     })?;
     let listeners = Listeners { public, admin };
-    running.until_stopped(listeners, halted, hangup).await
+    Box::pin(running.until_stopped(listeners, halted, hangup)).await
 }
 
 /// The sockets, open and not served yet.

@@ -194,10 +194,12 @@ pub(super) fn announce(config: &Config, ingest: SocketAddr, admin: SocketAddr) {
     let ingest_scheme = scheme(config.tls.certificate.is_some());
     let admin_scheme = scheme(config.tls.admin_certificate.is_some());
     let mut out = std::io::stdout().lock();
-    let line = writeln!(
-        out,
-        "tillwatch ready ingest={ingest_scheme}://{ingest} admin={admin_scheme}://{admin}"
+    // In one piece: whoever waits for the first line may close the pipe behind it.
+    let lines = format!(
+        "tillwatch ready ingest={ingest_scheme}://{ingest} admin={admin_scheme}://{admin}\n\
+         Open {admin_scheme}://{admin}/ in a browser to see the fleet.\n"
     );
+    let line = out.write_all(lines.as_bytes());
     if line.and_then(|()| out.flush()).is_err() {
         tracing::warn!("standard output is closed: nobody was told that tillwatch is ready");
     }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use tillwatch_model::Pseudonym;
-use tillwatch_model::metric::Metric;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::fleet::Watch;
 use crate::persist::ClickHouseError;
+use crate::query::catalogue::CatalogueAnswer;
 use crate::query::error::QueryError;
 use crate::query::errors;
 use crate::query::errors_request::ErrorsRequest;
@@ -238,30 +237,8 @@ impl Query {
 
     /// The catalogue of metrics.
     #[must_use]
-    pub fn metrics(&self) -> Value {
-        let line = |metric: &Metric| {
-            let threshold = |at: usize| {
-                let value = metric.thresholds.get(at).copied().flatten();
-                value.map(|value| metric.unit.to_wire(value))
-            };
-            json!({
-                "metric": metric.name,
-                "aliases": metric.aliases,
-                "kind": metric.kind.name(),
-                "is_own": metric.is_own(),
-                "unit": metric.unit.name(),
-                "max": metric.unit.to_wire(metric.value_max),
-                "help": metric.help,
-                "prometheus": metric.prometheus,
-                "label": metric.label.map(|label| json!({"key": label.key, "values": label.values})),
-                "live": metric.live.name(),
-                "per_terminal": metric.per_terminal,
-                "thresholds": [threshold(0), threshold(1)],
-                "threshold_note": metric.threshold_note,
-            })
-        };
-        let metrics: Vec<_> = self.sources.catalogue.metrics().iter().map(line).collect();
-        json!({ "metrics": metrics })
+    pub fn metrics(&self) -> CatalogueAnswer {
+        CatalogueAnswer::of(&self.sources.catalogue)
     }
 
     /// Answers when the tables are there, if it needs them, and it is its turn.

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tillwatch_model::error_event::Fingerprint;
@@ -18,7 +19,7 @@ use crate::query::error::QueryError;
 use crate::query::errors_at_rest::{APART_MAX, Group, Part, elsewhere, groups, parts};
 use crate::query::errors_request::ErrorsRequest;
 use crate::query::percentiles::Sources;
-use crate::source_maps::original_frames;
+use crate::source_maps::{Original, original_frames};
 
 /// Terminals of a group that are named.
 const NAMED_MAX: usize = 10;
@@ -30,78 +31,140 @@ const OVERFLOW_NOTE: &str = "All that found no place of their own: past 200 grou
      of a release.";
 
 /// An answer with many groups.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorsAnswer {
+    /// The beginning of the hour from which on is counted, Unix ms.
     since: i64,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
-    /// Length of a point of the trends.
+    /// Length of a point of the trends, seconds: an hour, or a day.
     step_s: u32,
     /// Whether there is no more than what `limit` leaves room for.
     is_whole: bool,
+    /// The groups, as `order_by` says.
     groups: Vec<Line>,
 }
 
 /// An answer about one group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorAnswer {
+    /// The beginning of the hour from which on is counted, Unix ms.
     since: i64,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
+    /// Length of a point of the trend, seconds: an hour, or a day.
     step_s: u32,
+    /// The group, with the fields that it has among many.
     #[serde(flatten)]
     group: Line,
-    /// The first one's frames, innermost first, and the release that they are of.
+    /// The frames of the first one, innermost first.
+    #[schemars(with = "Vec<Frame>")]
     frames: Vec<Value>,
+    /// The release that these frames are of.
     frames_release: String,
-    /// By release and by store, the most first; 100 of each.
+    /// Counts by release, the most first; at most 100.
     by_release: Vec<PartLine>,
+    /// Counts by store, the most first; at most 100.
     by_store: Vec<PartLine>,
     /// Some of its terminals, of those that the collector knows still.
     some_terminals: Vec<TerminalName>,
 }
 
-#[derive(Debug, Serialize)]
+/// A frame of an error, as it is kept, and where it was in the sources.
+#[derive(JsonSchema)]
+#[schemars(rename = "ErrorFrame")]
+#[expect(
+    dead_code,
+    reason = "says in the OpenAPI document what `ErrorAnswer::frames` holds"
+)]
+struct Frame {
+    /// The name of the function; empty: it has none.
+    #[schemars(rename = "fn")]
+    function: String,
+    /// The name of its script.
+    module: String,
+    /// The line in the script, from 1.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    /// The column in the line, from 1.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    col: Option<u32>,
+    /// Where it was in the sources, if the release's source maps lead to it.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    original: Option<Original<'static>>,
+}
+
+/// A group of errors, or of other events.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErrorGroup")]
 struct Line {
+    /// What tells the group from others: 16 hexadecimal digits.
     fingerprint: String,
+    /// The name of a custom event.
     #[serde(skip_serializing_if = "String::is_empty")]
     name: String,
+    /// The type of the error; empty for other kinds of events.
     #[serde(rename = "type")]
     type_name: String,
+    /// The message of the first one, scrubbed.
     message: String,
+    /// Of the group of all that found no place of their own: that it is this group.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
+    /// How often it happened since then.
     count: u64,
+    /// How often of these the application could not go on.
     fatal: u64,
-    /// Start of the first and of the last hour, also before `since`, as far as rows are kept.
+    /// Start of the first hour, also before `since`, as far as rows are kept, Unix ms.
     first_seen: i64,
+    /// Start of the last hour, Unix ms.
     last_seen: i64,
+    /// In how many stores.
     stores: usize,
+    /// On how many terminals.
     terminals: usize,
     /// Whether there may be more stores or terminals than are told apart.
     are_more: bool,
+    /// Releases that report it.
     releases: Vec<String>,
+    /// Counts by hour or day, the earliest first, without points in which nothing happened.
     trend: Vec<Point>,
 }
 
-#[derive(Debug, Serialize)]
+/// One point of a trend.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErrorTrendPoint")]
 struct Point {
+    /// When the point begins, Unix ms.
     t: i64,
+    /// How often it happened.
     count: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// The part that a release or a store has in a group: one of the two is named.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ErrorPart")]
 struct PartLine {
+    /// The release.
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<String>,
+    /// The store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_id: Option<String>,
+    /// How often it happened there.
     count: u64,
+    /// Start of the first hour in the range, Unix ms.
     first_seen: i64,
+    /// Start of the last hour in the range, Unix ms.
     last_seen: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// A terminal, by its names.
+#[derive(Debug, Serialize, JsonSchema)]
 struct TerminalName {
+    /// The store.
     store_id: String,
+    /// The terminal.
     terminal_id: String,
 }
 

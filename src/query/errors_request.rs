@@ -10,8 +10,9 @@ use crate::query::parameters::{Parameters, bad};
 use crate::query::request::parse_time;
 
 /// Groups in one answer.
-const GROUPS_MAX: usize = 200;
-const GROUPS_DEFAULT: usize = 50;
+pub const GROUPS_MAX: usize = 200;
+/// Groups in one answer if nobody says.
+pub const GROUPS_DEFAULT: usize = 50;
 /// How far back an answer goes if nobody says.
 const RANGE_DEFAULT_MS: i64 = DAY_MS;
 /// Over a longer range the trend is by day.

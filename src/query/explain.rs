@@ -3,17 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use tillwatch_model::Catalogue;
 use tillwatch_model::journal_record_v1::decode;
 use tillwatch_model::sequence::Around;
-use tillwatch_model::{BatchHeader, Catalogue, Entry, Metric, Reading, Reason};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::holdings::Holdings;
 use crate::query::Json;
 use crate::query::error::QueryError;
+use crate::query::explain_answer::{ExplainAnswer, Numbers, Record};
 use crate::tasks::Jobs;
 
 /// The batch that is asked for.
@@ -84,19 +83,6 @@ impl fmt::Debug for Explainer {
     }
 }
 
-/// What is known of a number without its record.
-#[derive(Debug, Serialize)]
-struct Numbers {
-    /// `counted`, `missing`, `lost`, `not_arrived`, `unknown`.
-    state: &'static str,
-    message: &'static str,
-    /// The highest number that has come.
-    high: Option<u64>,
-    /// The nearest numbers that have come, below and above.
-    before: Option<u64>,
-    after: Option<u64>,
-}
-
 impl Explainer {
     /// Explains batches of this catalogue, one at a time.
     #[must_use]
@@ -125,7 +111,7 @@ impl Explainer {
                 FindError::Journal(why) => QueryError::Journal(why),
                 FindError::NotAKey => QueryError::BadParameter(error.to_string()),
             })?;
-            let records: Vec<Value> = found
+            let records: Vec<Record> = found
                 .iter()
                 .filter_map(|found| record(&catalogue, found))
                 .collect();
@@ -145,7 +131,11 @@ impl Explainer {
             } else {
                 "From the journal's record: what was accepted, one by one; what was rejected, by reason."
             };
-            let answer = json!({"numbers": numbers, "records": records, "details": details});
+            let answer = ExplainAnswer {
+                details,
+                numbers,
+                records,
+            };
             Ok(serde_json::to_vec(&answer)?)
         };
         self.jobs.run(job).await
@@ -225,95 +215,7 @@ fn numbers(
 }
 
 /// A record for people; `None`: it cannot be read.
-fn record(catalogue: &Catalogue, found: &Found) -> Option<Value> {
+fn record(catalogue: &Catalogue, found: &Found) -> Option<Record> {
     let (header, entries) = decode(&found.payload).ok()?;
-    let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-    for entry in entries {
-        match entry.ok()? {
-            Entry::Rejected(code, samples) => rejected.push(of_rejected(code, samples)),
-            entry => accepted.extend(of_entry(catalogue, &header, entry)),
-        }
-    }
-    Some(json!({
-        "position": found.position,
-        "store_id": header.store_id,
-        "terminal_id": header.terminal_id,
-        "seq": (!header.is_keyed).then_some(header.seq),
-        "release": header.release,
-        "source": header.source.name(),
-        "received_at_ms": header.received_at_ms,
-        "clock_offset_ms": header.offset_ms,
-        "applied_offset_ms": header.applied_offset_ms,
-        "accepted": accepted,
-        "rejected": rejected,
-    }))
-}
-
-fn of_rejected(code: u8, samples: u64) -> Value {
-    let reason = Reason::from_code(code);
-    json!({
-        "reason": reason.map_or("__unknown__", Reason::name),
-        "samples": samples,
-        "message": reason.map(Reason::message),
-    })
-}
-
-fn of_entry(catalogue: &Catalogue, header: &BatchHeader<'_>, entry: Entry) -> Option<Value> {
-    let metric_of = |code| catalogue.by_code(code).unwrap_or(&Metric::LATER);
-    let base = |what: &str, reading: &Reading| {
-        let metric = metric_of(reading.metric);
-        json!({
-            "what": what,
-            "metric": metric.name,
-            "label": metric.label_value(reading.label),
-            "connection": reading.connection.name(),
-            "t_raw_ms": reading.t_raw_ms,
-            "t_ms": reading.t_raw_ms.saturating_add(header.applied_offset_ms),
-        })
-    };
-    let with = |mut base: Value, more: Value| {
-        if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
-            base.extend(more);
-        }
-        base
-    };
-    Some(match entry {
-        Entry::Sample(reading, value) => {
-            let unit = metric_of(reading.metric).unit;
-            let more = json!({"value": unit.to_wire(value), "unit": unit.name()});
-            with(base("sample", &reading), more)
-        }
-        Entry::Histogram(reading, histogram) => {
-            let unit = metric_of(reading.metric).unit;
-            let more = json!({
-                "span_ms": histogram.span_ms,
-                "count": histogram.counts.iter().sum::<u64>(),
-                "sum": unit.to_wire(histogram.sum),
-                "min": unit.to_wire(histogram.min),
-                "max": unit.to_wire(histogram.max),
-                "unit": unit.name(),
-            });
-            with(base("histogram", &reading), more)
-        }
-        Entry::Event(event) => json!({
-            "what": "event",
-            "kind": event.kind.name(),
-            "name": event.name,
-            "count": event.count,
-            "t_raw_ms": event.t_raw_ms,
-            "t_ms": event.t_raw_ms.saturating_add(header.applied_offset_ms),
-        }),
-        Entry::Summary(summary) => json!({
-            "what": "summary",
-            "metric": metric_of(summary.metric).name,
-            "count": summary.count,
-            "sum": summary.sum,
-            "min": summary.min,
-            "max": summary.max,
-            "t_raw_ms": summary.t_raw_ms,
-            "t_ms": summary.t_raw_ms.saturating_add(header.applied_offset_ms),
-        }),
-        // The numbers that a drop names stand beside its sample.
-        Entry::Drop(_) | Entry::Rejected(..) | Entry::Later => return None,
-    })
+    Record::of(catalogue, found.position, &header, entries)
 }

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::time::DAY_MS;
 use tillwatch_model::{LossRow, LossState};
@@ -17,34 +18,43 @@ use crate::persist::{SideTable, StateError, side_tables};
 use crate::query::error::QueryError;
 use crate::query::losses_at_rest::{Found, fetch, fetch_days};
 use crate::query::losses_open::Look;
-use crate::query::losses_request::{LossesRequest, OPEN};
+use crate::query::losses_request::{LossesRequest, OPEN, states};
 use crate::query::percentiles::Sources;
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// The ledger of losses.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LossesAnswer {
+    /// The first millisecond of the range, Unix ms.
     from: i64,
+    /// The first millisecond after the range, Unix ms.
     to: i64,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
     /// The totals in a sentence.
     statement: String,
+    /// The batches that terminals have numbered.
     totals: Totals,
     /// What ended on each day of the range, oldest first.
     days: Vec<Day>,
     /// Whether there is no more than what `limit` leaves room for.
     is_whole: bool,
+    /// First what is open, the oldest first, then what ended, the latest first.
     losses: Vec<Line>,
 }
 
 /// Batches that terminals have numbered, since the store's series began.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "LossTotals")]
 pub(super) struct Totals {
     /// All of them.
     pub(super) numbered: u64,
+    /// Those that came, without batches that have an idempotency key instead of a number.
     pub(super) received: u64,
     /// Missing, and may still come.
     pub(super) open: u64,
+    /// Missing, and given up.
     pub(super) lost: u64,
+    /// Dropped by their terminals, which said so.
     pub(super) explained: u64,
 }
 
@@ -58,14 +68,21 @@ impl Totals {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy, Serialize)]
+/// What ended on one day.
+#[derive(Debug, Default, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "LossDay")]
 struct Day {
     /// Start of the day, UTC, Unix ms.
     day: i64,
+    /// Batches that were missing and came.
     closed_batches: u64,
+    /// Batches that terminals named as dropped.
     explained_batches: u64,
+    /// Samples that terminals named as dropped.
     explained_samples: u64,
+    /// Batches that were given up.
     lost_batches: u64,
+    /// About how many samples these held.
     lost_samples_about: u64,
 }
 
@@ -85,26 +102,36 @@ impl Day {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// One gap in the numbers of a queue, or what a terminal said it had to drop.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Loss")]
 pub(super) struct Line {
+    /// The store.
     pub(super) store_id: String,
+    /// The terminal.
     pub(super) terminal_id: String,
-    /// `null`: what was dropped never had a number.
+    /// The terminal's queue; `null`: what was dropped never had a number.
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     pub(super) queue: Option<Uuid>,
+    /// The first number; `null`: what was dropped never had one.
     pub(super) from_seq: Option<u64>,
+    /// The last number; `null`: what was dropped never had one.
     pub(super) to_seq: Option<u64>,
     /// Of the numbers from the first to the last, so many.
     pub(super) batches: u64,
+    /// `open`, `closed`, `explained` or `lost`; `__unknown__`: a later release has written it.
+    #[schemars(extend("enum" = answered_states()))]
     pub(super) state: &'static str,
+    /// Of what is explained the reason that the terminal gave; of what is lost why it was given up.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) reason: String,
     /// How many samples they held: of what is explained as the terminal said, else about.
     pub(super) samples: u64,
-    /// Since when they were missing, or when they were dropped.
+    /// Since when they were missing, or when they were dropped, Unix ms.
     pub(super) opened_at: i64,
-    /// When they came, or were explained or given up; `null`: they are missing still.
+    /// When they came, or were explained or given up, Unix ms; `null`: they are missing still.
     pub(super) ended_at: Option<i64>,
-    /// Until when they may still come.
+    /// Of what is open: until when they may still come, Unix ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) may_come_until: Option<i64>,
 }
@@ -214,6 +241,13 @@ pub async fn answer(
         Ok(finish(&request, ledger, look))
     };
     sources.jobs.run(put_together).await
+}
+
+/// The states that an answer may have: those that can be asked for, and what stands for those of a later release.
+fn answered_states() -> Vec<&'static str> {
+    let mut words = states();
+    words.push(LossState::Later.name());
+    words
 }
 
 fn finish(request: &LossesRequest, mut ledger: Ledger, look: Look<'_>) -> LossesAnswer {

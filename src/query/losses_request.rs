@@ -9,13 +9,21 @@ use crate::query::parameters::{Parameters, bad};
 use crate::query::request::parse_time;
 
 /// Lines in one answer.
-const LINES_MAX: usize = 1_000;
-const LINES_DEFAULT: usize = 100;
+pub const LINES_MAX: usize = 1_000;
+/// Lines in one answer if nobody says.
+pub const LINES_DEFAULT: usize = 100;
 /// How far back an answer goes if nobody says.
 const RANGE_DEFAULT_MS: i64 = 7 * DAY_MS;
 
 /// The state of what is missing still.
 pub(super) const OPEN: &str = "open";
+
+/// The states that can be asked for.
+#[must_use]
+pub fn states() -> Vec<&'static str> {
+    let ended = LossState::ALL.iter().map(|state| state.name());
+    std::iter::once(OPEN).chain(ended).collect()
+}
 
 /// A request for the ledger, checked.
 #[derive(Debug, Clone)]
@@ -41,8 +49,7 @@ impl LossesRequest {
             Some(_) => return Err(bad("store_id must be 1 to 64 of A-Z a-z 0-9 _ . : -")),
             None => None,
         };
-        let states = LossState::ALL.iter().map(|state| state.name());
-        let states: Vec<&'static str> = std::iter::once(OPEN).chain(states).collect();
+        let states = states();
         let state = match given.get("state")? {
             Some(text) => {
                 let known = states.iter().find(|known| **known == text);

@@ -15,6 +15,7 @@
 //! | `ranking.rs` | the first series of many, by their order |
 //! | `elsewhere.rs` | reads the rows that are not there yet |
 //! | `plan.rs` | which hours are read from the hourly rollups |
+//! | `catalogue.rs` | the catalogue of metrics |
 //! | `stores.rs` | the stores, by name, some at a time |
 //! | `silent.rs` | terminals that should report and do not |
 //! | `terminals.rs` | the terminals of a store, the worst first |
@@ -30,18 +31,22 @@
 //! | `sessions.rs` | one session, by store and day |
 //! | `summaries.rs` | what pages have summed up themselves |
 //! | `explain.rs` | what became of one batch |
+//! | `explain_answer.rs` | the same as JSON |
 //! | `rollout/` | verdicts on rollouts: gathered, judged and kept |
 //! | `statement.rs` | the SQL |
+//! | `words.rs` | the words that answers may have |
 //! | `error.rs` | why a query was not answered |
 
 pub mod answers;
 mod at_rest;
+pub mod catalogue;
 mod elsewhere;
 pub mod error;
 pub mod errors;
 mod errors_at_rest;
 pub mod errors_request;
 pub mod explain;
+pub mod explain_answer;
 pub mod losses;
 mod losses_at_rest;
 mod losses_open;
@@ -60,6 +65,7 @@ pub mod summaries;
 pub mod terminal_metrics;
 pub mod terminals;
 pub mod terminals_request;
+pub mod words;
 
 pub use answers::{Json, Query, jobs};
 pub use error::{ErrorCode, QueryError, RETRY_AFTER_S};

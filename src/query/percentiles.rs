@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clickhouse::{RowOwned, RowRead};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tillwatch_model::histogram::{RELATIVE_ERROR, values_at};
@@ -22,6 +23,7 @@ use crate::query::error::QueryError;
 use crate::query::ranking::{self, Ranked};
 use crate::query::request::{POINTS_MAX, PercentileRequest, SERIES_MAX};
 use crate::query::statement::Part;
+use crate::query::words::units;
 use crate::source_maps::SourceMaps;
 use crate::tasks::Jobs;
 
@@ -77,28 +79,43 @@ impl Sources {
 pub const MERGE_BYTES_MAX: u64 = 512 << 20;
 
 /// One point of a series.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PercentilePoint")]
 struct Point {
+    /// When the point begins, Unix ms.
     t: i64,
+    /// How many values there are.
     count: u64,
+    /// The sum of the values, in the metric's unit.
     sum: f64,
+    /// The least value, in the metric's unit.
     min: f64,
+    /// The greatest value, in the metric's unit.
     max: f64,
-    /// Values above the metric's first and second threshold.
+    /// How many values are above the metric's first and second threshold.
     over: [u64; 2],
-    /// By the request's own text, in its order.
+    /// The quantiles in the metric's unit, by the request's own text and in its order; of a counter none.
+    #[schemars(with = "BTreeMap<String, f64>")]
     values: Box<RawValue>,
 }
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// Percentiles of one metric.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PercentilesAnswer {
+    /// The wire name of the metric.
     metric: &'static str,
+    /// The unit of all values.
+    #[schemars(extend("enum" = units()))]
     unit: &'static str,
+    /// The first millisecond of the range, Unix ms.
     from: i64,
+    /// The first millisecond after the range, Unix ms.
     to: i64,
+    /// The length of a point, seconds; `null`: one point for the whole range.
     step_s: Option<i64>,
+    /// By how much a quantile may lie above the exact one at most, as a share of it.
     relative_error: f64,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
     /// From when on there are minutes (Unix ms), if that is later than `from`: of the time before, only whole hours
     /// are in the answer.
@@ -107,16 +124,41 @@ pub struct PercentilesAnswer {
     /// How many series there are of which the first are given; only if they are ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     series_total: Option<usize>,
+    /// The series, by name or as `order_by` says.
     series: Vec<Series>,
 }
 
-/// One series.
-#[derive(Debug, Serialize)]
+/// One series. Beside its points it has the column grouped by with its value, if there is one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PercentileSeries")]
 struct Series {
     /// The column grouped by and its value; nothing for a single series.
     #[serde(flatten)]
+    #[schemars(with = "GroupColumns")]
     group: BTreeMap<&'static str, String>,
+    /// The points, the earliest first; a point without values is left out.
     points: Vec<Point>,
+}
+
+/// The columns that series may be grouped by; an answer has one of them, or none.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "says in the OpenAPI document which keys `Series::group` may have"
+)]
+struct GroupColumns {
+    /// The store, if series are grouped by `store_id`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    store_id: Option<String>,
+    /// The release, if series are grouped by `release`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
+    /// The connection, if series are grouped by `connection`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    connection: Option<String>,
+    /// The label's value, if series are grouped by `label`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
 }
 
 /// Answers a request that came at `now_ms`, when `position` was the last durable one.

@@ -15,6 +15,8 @@ pub const POINTS_MAX: usize = 11_000;
 pub const SERIES_MAX: usize = 200;
 /// Quantiles in one request.
 const QUANTILES_MAX: usize = 20;
+/// The quantiles if nobody says.
+pub const QUANTILES_DEFAULT: &str = "0.5,0.75,0.95,0.99";
 /// A range that is not given ends now and is this long.
 const DEFAULT_RANGE_MS: i64 = 3_600_000;
 /// Times before this one, in 1973, are seconds that were taken for milliseconds. Unit: Unix ms.
@@ -189,7 +191,7 @@ impl PercentileRequest {
                 GroupBy::parse(text)
                     .ok_or_else(|| bad("group_by must be store_id, release, connection or label"))
             })?;
-        let quantiles = given.get("q")?.unwrap_or("0.5,0.75,0.95,0.99");
+        let quantiles = given.get("q")?.unwrap_or(QUANTILES_DEFAULT);
         let among = |key: &str, names: &[&str]| -> Result<Option<String>, QueryError> {
             let text = given.get(key)?;
             let is_good = text.is_none_or(|text| names.contains(&text));
@@ -206,7 +208,6 @@ impl PercentileRequest {
                 .ok_or_else(|| bad(format!("no {key} is written so: {}", WRITTEN)))
         };
         let connections: Vec<&str> = Connection::ALL.iter().map(|one| one.name()).collect();
-        let sources: Vec<&str> = Source::ALL.iter().map(|one| one.name()).collect();
         let labels = metric.label.map_or(&[][..], |label| label.values);
         if labels.is_empty() && given.text("label").is_some() {
             return Err(bad(format!(
@@ -214,7 +215,7 @@ impl PercentileRequest {
                 metric.name
             )));
         }
-        let source = among("source", &[&sources[..], &["all"]].concat())?;
+        let source = among("source", &sources())?;
         Ok(Self {
             metric: *metric,
             quantiles: parse_quantiles(quantiles)?,
@@ -276,6 +277,13 @@ impl PercentileRequest {
         u32::try_from(self.to_ms.div_euclid(1_000) + i64::from(self.to_ms.rem_euclid(1_000) > 0))
             .unwrap_or(u32::MAX)
     }
+}
+
+/// The sources that can be asked for.
+#[must_use]
+pub fn sources() -> Vec<&'static str> {
+    let all = Source::ALL.iter().map(|one| one.name());
+    all.chain(["all"]).collect()
 }
 
 /// How names are written.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clickhouse::Row;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::metric::{Unit, to_float};
 use tillwatch_model::session::Values;
@@ -20,34 +21,54 @@ use crate::query::statement;
 /// Rows that ClickHouse may find: a pseudonym is of one day and, but for a forger, of one store.
 const FOUND_MAX: usize = 1_000;
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// What is known of one session.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SessionAnswer {
+    /// The pseudonym that was asked for.
     session: String,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
+    /// The session by store and day, the earliest first.
     days: Vec<StoreDay>,
 }
 
-/// A session at a store on a day; averages are `null` without values.
-#[derive(Debug, Serialize)]
+/// A session at a store on a day; averages and maxima are `null` without values.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SessionDay")]
 struct StoreDay {
+    /// The store.
     store_id: String,
     /// Start of the day, Unix ms.
     day: i64,
+    /// The time of the first sample, Unix ms.
     first_ms: i64,
+    /// The time of the last sample, Unix ms.
     last_ms: i64,
+    /// How many samples there are.
     samples: u64,
+    /// The average of `lcp_ms`, ms.
     lcp_avg_ms: Option<f64>,
+    /// The greatest `lcp_ms`, ms.
     lcp_max_ms: Option<f64>,
+    /// The average of `offline_login_duration_ms`, ms.
     offline_login_avg_ms: Option<f64>,
+    /// The greatest `offline_login_duration_ms`, ms.
     offline_login_max_ms: Option<f64>,
+    /// How many synchronisations were measured.
     syncs: u64,
+    /// The average of `sync_duration_ms`, ms.
     sync_avg_ms: Option<f64>,
+    /// The greatest `sync_duration_ms`, ms.
     sync_max_ms: Option<f64>,
+    /// How many synchronisations were attempted.
     sync_attempts: u64,
+    /// How many synchronisations failed.
     sync_failures: u64,
+    /// The greatest `db_size_mb`, MB; 0 without values.
     db_size_max_mb: f64,
+    /// How many errors there were.
     errors: u64,
+    /// Errors for each sample; `null` without samples.
     error_ratio: Option<f64>,
 }
 

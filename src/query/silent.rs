@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::dimension::is_identifier;
 
@@ -14,8 +15,9 @@ use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
 
 /// Terminals in one answer.
-const TERMINALS_MAX: usize = 1_000;
-const TERMINALS_DEFAULT: usize = 100;
+pub const TERMINALS_MAX: usize = 1_000;
+/// Terminals in one answer if nobody says.
+pub const TERMINALS_DEFAULT: usize = 100;
 /// Terminals that are looked at while the aggregate waits, at least; the rest of their store comes with them.
 const PIECE: usize = 4_096;
 
@@ -46,42 +48,55 @@ impl SilentRequest {
     }
 }
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// Terminals that should report and do not.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SilentAnswer {
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
-    /// Since when the collector has been ready without a break; `null`: it is not, and nobody is called silent.
+    /// Since when the collector has been ready without a break, Unix ms; `null`: it is not, and nobody is called silent.
     ready_since: Option<i64>,
-    /// How long a terminal that should report may be silent.
+    /// How long a terminal that should report may be silent, ms.
     silent_after_ms: u64,
     /// How many terminals were looked at.
     terminals_known: usize,
     /// How many of them should report and do not; `terminals` has at most `limit` of them.
     terminals_total: usize,
+    /// The terminals, those that hold transactions first.
     terminals: Vec<Line>,
 }
 
-#[derive(Debug, Serialize)]
+/// One terminal that should report and does not.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SilentTerminal")]
 struct Line {
+    /// The store.
     store_id: String,
+    /// The terminal.
     terminal_id: String,
+    /// `silent`, or `offline_as_announced`: it does not report, as it said before.
+    #[schemars(extend("enum" = [State::Silent.name(), State::Announced.name()]))]
     state: &'static str,
     /// No terminal of its store reports: the store is silent, and its terminals are not counted one by one.
     is_store_silent: bool,
-    /// When its last batch was received; `null`: it is listed, and was never heard of.
+    /// When its last batch was received, Unix ms; `null`: it is listed, and was never heard of.
     since: Option<i64>,
-    /// How long it should have reported since and did not, while the collector was ready.
+    /// How long it should have reported since and did not, while the collector was ready, ms.
     missed_ms: i64,
-    /// What it reported of its state last.
+    /// What it reported of its state last; `null`: nothing.
     last_said: Option<LastSaid>,
     /// Transactions that waited in it when it last said.
     pending_transactions: u64,
+    /// The release of its last batch; empty: it was never heard of.
     release: String,
 }
 
-#[derive(Debug, Serialize)]
+/// The last event by which a terminal reported of its state.
+#[derive(Debug, Serialize, JsonSchema)]
 struct LastSaid {
+    /// The kind of the event: `offline`, `online`, `shutdown` or `battery`.
+    #[schemars(extend("enum" = ["offline", "online", "shutdown", "battery"]))]
     kind: &'static str,
+    /// When it happened, Unix ms.
     t: i64,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::dimension::is_identifier;
 
@@ -12,7 +13,7 @@ use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
 
 /// Stores in one answer: as many as have series by default.
-const STORES_MAX: usize = 5_000;
+pub const STORES_MAX: usize = 5_000;
 /// Stores, or terminals, that are looked at while the aggregate waits.
 const PIECE: usize = 4_096;
 
@@ -46,9 +47,10 @@ impl StoresRequest {
     }
 }
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// The stores that are known, by name.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct StoresAnswer {
+    /// The stores, by name.
     stores: Vec<StoreLine>,
     /// How many stores are known.
     total: usize,
@@ -56,11 +58,17 @@ pub struct StoresAnswer {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// One store.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Store")]
 struct StoreLine {
+    /// The store.
     store_id: String,
+    /// When the last batch of any of its terminals was received, Unix ms.
     last_report_ms: i64,
+    /// How many terminals are known.
     terminals: usize,
+    /// How many of them posted within ten minutes.
     terminals_reporting: usize,
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clickhouse::Row;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::dimension::is_identifier;
 use tillwatch_model::metric::{Metric, to_float};
@@ -20,13 +21,16 @@ use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
 use crate::query::percentiles::Sources;
 use crate::query::statement;
+use crate::query::words::{connections, sources, units};
 
 /// Lines in one answer.
-const LINES_MAX: usize = 1_000;
-const LINES_DEFAULT: usize = 100;
+pub const LINES_MAX: usize = 1_000;
+/// Lines in one answer if nobody says.
+pub const LINES_DEFAULT: usize = 100;
 /// The longest time back: what ClickHouse keeps.
-const HOURS_MAX: usize = 90 * 24;
-const HOURS_DEFAULT: usize = 24;
+pub const HOURS_MAX: usize = 90 * 24;
+/// The time back if nobody says.
+pub const HOURS_DEFAULT: usize = 24;
 const MINUTES_AN_HOUR: i64 = 60;
 
 /// What every answer says of its percentiles.
@@ -91,41 +95,67 @@ impl SummariesRequest {
     }
 }
 
-/// An answer, the newest minute first.
-#[derive(Debug, Serialize)]
+/// What pages have summed up themselves, the newest minute first.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SummariesAnswer {
+    /// The first minute, Unix ms.
     from: i64,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
+    /// What has to be known of the percentiles.
     note: &'static str,
     /// Whether there is no more than what `limit` leaves room for.
     is_whole: bool,
+    /// The lines, the newest minute first.
     summaries: Vec<Line>,
 }
 
-#[derive(Debug, Serialize)]
+/// What pages have reported of one metric in one minute.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SummaryLine")]
 struct Line {
     /// Start of the minute, Unix ms.
     minute: i64,
+    /// The wire name of the metric.
     metric: &'static str,
+    /// The unit of all values.
+    #[schemars(extend("enum" = units()))]
     unit: &'static str,
+    /// The store.
     store_id: String,
+    /// The release.
     release: String,
+    /// The connection.
+    #[schemars(extend("enum" = connections()))]
     connection: &'static str,
+    /// `rum` (real users) or `synthetic`.
+    #[schemars(extend("enum" = sources()))]
     source: &'static str,
+    /// How many values the reports stand on.
     count: u64,
+    /// The sum of the values.
     sum: f64,
+    /// The sum, divided by the count.
     mean: f64,
+    /// The least value.
     min: f64,
+    /// The greatest value.
     max: f64,
+    /// The reports side by side, at most 64 of a minute.
     reports: Vec<Report>,
 }
 
 /// One report's percentiles; `null`: not sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SummaryReport")]
 struct Report {
+    /// How many values the report stands on.
     count: u64,
+    /// The 50th percentile, in the metric's unit.
     p50: Option<f64>,
+    /// The 95th percentile, in the metric's unit.
     p95: Option<f64>,
+    /// The 99th percentile, in the metric's unit.
     p99: Option<f64>,
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::{Browser, Catalogue, Scalars};
 
@@ -16,35 +17,44 @@ use crate::query::error::QueryError;
 use crate::query::percentiles::Sources;
 use crate::query::terminal_metrics::{self, Merged};
 use crate::query::terminals_request::TerminalsRequest;
+use crate::query::words::units;
 
 /// Terminals that are looked at while the aggregate waits.
 const PIECE: usize = 256;
 
-/// An answer.
-#[derive(Debug, Serialize)]
+/// The terminals of a store, the worst first.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TerminalsAnswer {
+    /// The store.
     store_id: String,
-    /// First hour of the metrics.
+    /// The first hour of the metrics, Unix ms; `null`: the answer has none.
     from: Option<i64>,
+    /// Everything that was acknowledged before this time is in the answer, Unix ms.
     complete_to: i64,
     /// How many terminals there are; `terminals` has at most `limit` of them.
     terminals_total: usize,
+    /// The terminals, the worst first.
     terminals: Vec<TerminalLine>,
 }
 
 /// One terminal.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Terminal")]
 struct TerminalLine {
+    /// The terminal.
     terminal_id: String,
-    /// `null`: only rows at rest are left of it.
+    /// When its last batch was received, Unix ms; `null`: only rows at rest are left of it.
     last_seen_ms: Option<i64>,
+    /// Whether it has posted within ten minutes.
     is_reporting: bool,
     /// `reporting`, `offline_as_announced`, `silent` or `gone`; `null`: only rows at rest are left of it.
+    #[schemars(extend("enum" = [Some("reporting"), Some("offline_as_announced"), Some("silent"), Some("gone"), None::<&str>]))]
     state: Option<&'static str>,
+    /// The release of its last batch; `__new__`: no second terminal has reported it yet; `null`: only rows at rest are left.
     release: Option<String>,
     /// Family and major version, as `Chrome 131`; `null`: it has not posted with a browser that is known.
     browser: Option<String>,
-    /// How far its clock is behind, as of its last batch that said so; negative: ahead.
+    /// How far its clock is behind, as of its last batch that said so, ms; negative: ahead.
     clock_skew_ms: Option<i64>,
     /// How often its clock was moved between two posts.
     clock_jumps: u64,
@@ -52,31 +62,47 @@ struct TerminalLine {
     missing_batches: u64,
     /// Batches that never came.
     lost_batches: u64,
-    /// The last value of each level, wire unit.
+    /// The last value of each level by the metric's name, in the metric's unit.
     levels: BTreeMap<&'static str, Last>,
-    /// The worst first.
+    /// What it measured over the hours asked for, of real users; the worst first.
     metrics: Vec<MetricLine>,
 }
 
-#[derive(Debug, Serialize)]
+/// The last value of something.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LastValue")]
 struct Last {
+    /// When it was measured, Unix ms.
     t: i64,
+    /// The value, in the metric's unit.
     value: f64,
 }
 
-/// One metric of a terminal over the hours asked for, wire unit.
-#[derive(Debug, Serialize)]
+/// One metric of a terminal over the hours asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TerminalMetric")]
 struct MetricLine {
+    /// The wire name of the metric.
     metric: &'static str,
+    /// The value of the metric's label, if it has one.
     #[serde(skip_serializing_if = "str::is_empty")]
     label: &'static str,
+    /// The unit of all values.
+    #[schemars(extend("enum" = units()))]
     unit: &'static str,
+    /// How many values there are.
     count: u64,
+    /// The sum of the values.
     sum: f64,
+    /// The least value.
     min: f64,
+    /// The greatest value.
     max: f64,
+    /// The last value.
     last: Last,
+    /// How many values are above the metric's first threshold.
     over_low: u64,
+    /// How many values are above the metric's second threshold.
     over_high: u64,
 }
 

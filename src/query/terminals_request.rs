@@ -7,11 +7,13 @@ use crate::query::error::QueryError;
 use crate::query::parameters::{Parameters, bad};
 
 /// Terminals in one answer.
-const TERMINALS_MAX: usize = 1_000;
-const TERMINALS_DEFAULT: usize = 100;
+pub const TERMINALS_MAX: usize = 1_000;
+/// Terminals in one answer if nobody says.
+pub const TERMINALS_DEFAULT: usize = 100;
 /// The longest time back: what ClickHouse keeps.
-const HOURS_MAX: usize = 90 * 24;
-const HOURS_DEFAULT: usize = 24;
+pub const HOURS_MAX: usize = 90 * 24;
+/// The time back if nobody says.
+pub const HOURS_DEFAULT: usize = 24;
 
 /// A request for a store's terminals, checked.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ mod original;
 
 pub use add::{Added, LeftOut};
 pub use error::SourceMapsError;
-pub use original::original_frames;
+pub use original::{Original, original_frames};
 
 use error::{cannot, failed};
 

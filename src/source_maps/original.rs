@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sourcemap::{SourceMap, SourceView};
@@ -10,12 +11,14 @@ use sourcemap::{SourceMap, SourceView};
 use crate::source_maps::{FILE_BYTES_MAX, SUFFIX, SourceMaps, read_bounded};
 
 /// Where a frame was in the sources.
-#[derive(Debug, Serialize)]
-struct Original<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OriginalPlace")]
+pub struct Original<'a> {
+    /// The name of the source.
     source: &'a str,
-    /// From 1.
+    /// The line, from 1.
     line: u32,
-    /// From 1.
+    /// The column, from 1.
     col: u32,
     /// The function's name, if the map has it.
     #[serde(rename = "fn", skip_serializing_if = "Option::is_none")]

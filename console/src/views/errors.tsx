@@ -2,7 +2,7 @@
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
 import { count, plural } from '../format';
-import { Bars, Cell, Choice, Field, Heading, Link, Notice, Num, Ranges, Scroll, Segments, Time } from '../ui';
+import { Bars, Cell, Choice, Field, Heading, Link, Notice, Num, Ranges, Scroll, Segments, Time, Bar, Heads } from '../ui';
 import { Explain } from '../links';
 import type { ErrorDetail, Errors, Part } from '../types';
 
@@ -44,7 +44,7 @@ function List() {
       {data && !data.groups.length && <p class="nothing">No {isError ? 'error' : 'event of this kind'} was reported in this range.</p>}
       {data && data.groups.length > 0 && (
         <Scroll label="Groups"><table class="is-tall">
-          <thead><tr><th>{isError ? 'Error' : 'Event'}</th><th>{data.step_s > 3600 ? 'By day' : 'By hour'}</th><th class="right">Number</th><th class="right">Stores</th><th class="right">Tills</th><th>Releases</th><th>First seen</th><th>Last seen</th></tr></thead>
+          <Heads of={`${isError ? 'Error' : 'Event'}|${data.step_s > 3600 ? 'By day' : 'By hour'}|>Number|>Stores|>Tills|Releases|First seen|Last seen`} />
           <tbody>{data.groups.map((one) => (
             <tr key={one.fingerprint}>
               <td class="error"><Link to="errors" params={{ ...params, fingerprint: one.fingerprint }} data-row="">{one.type || one.name || one.fingerprint}</Link>{one.fatal > 0 && <em class="is-critical"> fatal</em>}<p>{one.message || one.note}</p></td>
@@ -90,7 +90,7 @@ function Detail({ fingerprint }: { fingerprint: string }) {
         <Bars points={one.trend} from={one.since} to={one.complete_to} step={one.step_s * 1000} most={Math.max(1, ...one.trend.map(({ count }) => count))} width={720} height={64} label="Counts over the range" />
         <div class="columns">
           <section>
-            <header class="bar"><h2>Stack</h2><span class="sub">{one.frames_release ? `of release ${one.frames_release}, innermost first` : ''}</span></header>
+            <Bar title="Stack" sub={one.frames_release ? `of release ${one.frames_release}, innermost first` : ''} />
             {one.frames?.length ? <ol class="frames">{one.frames.map((frame, i) => {
               const { original } = frame;
               return <li key={i}><code>{original?.fn || frame.fn || '(anonymous)'}</code><span class="sub">{original ? `${original.source}:${original.line}:${original.col}` : `${frame.module ?? ''}${frame.line == null ? '' : `:${frame.line}:${frame.col ?? 0}`}`}</span></li>;
@@ -99,7 +99,7 @@ function Detail({ fingerprint }: { fingerprint: string }) {
           <section>
             <Parts title="By release" parts={one.by_release ?? []} of="release" />
             <Parts title="By store" parts={one.by_store ?? []} of="store_id" />
-            {one.some_terminals?.length > 0 && <><header class="bar"><h2>Some of its tills</h2></header><ul class="plain">{one.some_terminals.map((till) => <li key={till.store_id + '\n' + till.terminal_id}><Link to="store" params={{ store_id: till.store_id }}>{till.store_id}</Link> {till.terminal_id}</li>)}</ul></>}
+            {one.some_terminals?.length > 0 && <><Bar title="Some of its tills" /><ul class="plain">{one.some_terminals.map((till) => <li key={till.store_id + '\n' + till.terminal_id}><Link to="store" params={{ store_id: till.store_id }}>{till.store_id}</Link> {till.terminal_id}</li>)}</ul></>}
           </section>
         </div>
       </>}
@@ -112,7 +112,7 @@ function Parts({ title, parts, of }: { title: string; parts: Part[]; of: 'releas
   const most = Math.max(...parts.map(({ count }) => count));
   return (
     <>
-      <header class="bar"><h2>{title}</h2><span class="sub">{plural(parts.length, of === 'release' ? 'release' : 'store')}</span></header>
+      <Bar title={title} sub={plural(parts.length, of === 'release' ? 'release' : 'store')} />
       <ul class="parts">{parts.slice(0, 12).map((part) => {
         const name = part[of] ?? '';
         return <li key={name}><span>{of === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</span><svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect width={(part.count / most) * 100} height="6" /></svg><Num of={count(part.count)} /></li>;

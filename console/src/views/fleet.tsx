@@ -5,12 +5,16 @@ import { effect, signal, useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, changes, fleet, frame, refusedWith, shape, sums, useLive } from '../client';
 import { go, isDark, isLost, isNarrow, isPhone, link, now, place, set, useAnswer, useCatalogue, zone } from '../state';
-import { ago, clock, count, exact, grouped, plain, plural, span, type Figure } from '../format';
+import { ago, clock, count, exact, grouped, plain, plural, span, NONE, type Figure } from '../format';
+import { doorsOf, type Doors } from '../address';
 import { byColumn, find, worst, type FleetKey } from '../order';
-import { COLUMNS, has, heardOf, HINTS, levelOf, passed, reason, restsOn, STATES, unitOf, worstWhy, type Column } from '../measures';
+import { COLUMNS, has, heardOf, HINTS, levelOf, passed, reason, restsOn, samplesOf, STATES, unitOf, worstWhy, type Column } from '../measures';
 import { SPARK_MINUTES, SPARK_STEPS, STATES as CODES, stepOf, steps, type StoreRow } from '../live';
-import { Heading, Link, Mark, Notice, Num, Search, useWidth, Copy } from '../ui';
-import type { Change, Changes, Fleet, FleetState } from '../types';
+import { Command, Heading, levelAt, Link, Mark, Notice, Num, Search, useWidth } from '../ui';
+import { Explain } from '../links';
+import { isWhole, type Change, type Changes, type Fleet, type FleetState, type FleetValues, type Silent, type SilentTerminal } from '../types';
+import { sentence, STATES as STATE_OF, useRollout } from './releases';
+import type { Settings } from './settings';
 
 const HOUR = 3_600_000;
 const ORDER_MS = 1_500;
@@ -50,7 +54,7 @@ export function FleetView() {
       <div class="glance">
         <Mosaic />
         <Chips counts={counts} />
-        <Happened />
+        <Aside />
       </div>
       <StoreTable columns={rowColumns} />
     </>
@@ -69,18 +73,18 @@ function Head({ counts, columns }: { counts: Signal<Record<string, number>>; col
       <header class="head">
         <div>
           <Heading>{trouble ? <><span class="is-critical">{grouped(trouble)}</span> {trouble === 1 ? 'store is' : 'stores are'} in trouble</> : 'No store is in trouble'}</Heading>
-          <p class="sub">{plural(fleet.ids.length, 'store')} · {grouped(all.reporting ?? 0)}{all.terminals != null && ` of ${grouped(all.terminals)}`} tills heard in 10 min{silent > 0 && ` · ${plural(silent, 'till')} silent`}{fleet.complete_to > 0 && <> · <span title="What was acknowledged before is in these numbers">complete to {clock(fleet.complete_to, zone.value, true)}</span></>}{late > 0 && <> · <span class="is-late">+{plain(count(late))} late while you look</span></>}</p>
+          <p class="sub">{plural(fleet.ids.length, 'store')} · {grouped(all.reporting ?? 0)} of {plural(all.terminals ?? 0, 'till')} heard in 10 min{silent > 0 && ` · ${plural(silent, 'till')} silent`}{fleet.complete_to > 0 && <> · <span title="What was acknowledged before is in these numbers">complete to {clock(fleet.complete_to, zone.value, true)}</span></>}{late > 0 && <> · <span class="is-late">+{plain(count(late))} late while you look</span></>}</p>
         </div>
       </header>
       {columns.length > 1 && <dl class="headline">
         {columns.map((column) => {
           const limits = catalogue.get(column.metric)?.thresholds ?? [];
-          const limit = column.key === 'sync_success' ? (all.sync_attempts ?? all.sync_samples) != null ? `of ${plain(count(all.sync_attempts ?? all.sync_samples))}` : '' : limits.length ? `limit ${exact(limits[0], unitOf(column, column.metric))}` : '';
+          const n = samplesOf(all, column.key);
           return (
             <div key={column.key}>
-              <dt title={HINTS[column.key]}>{column.title}</dt>
-              <dd><Num of={column.show(all)} level={levelOf(all, column)} title={restsOn(all, column.key)} /></dd>
-              <dd class="limit-said">{limit}</dd>
+              <dt title={HINTS[column.key]}>{column.title}<Explain metric={column.metric} scope="fleet" isSmall /></dt>
+              <dd><Num of={column.show(all)} level={levelOfAll(all, column, limits)} title={restsOn(all, column.key)} /></dd>
+              <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
             </div>
           );
         })}
@@ -105,24 +109,72 @@ function Chips({ counts }: { counts: Signal<Record<string, number>> }) {
 // --- what has happened
 
 const NEWEST = 6;
+const MOST_DEAD = 5;
 const VERDICTS: Record<string, string> = { pass: 'go on', fail: 'stop', hold: 'hold', not_judged: 'not judged' };
 const keyOf = (one: Change): string => `${one.t} ${one.kind === 'store' ? one.store_id + one.to : one.release + one.occasion}`;
 
-function Happened() {
+/** A rollout that is under way, tills that are dead, and what has changed. */
+function Aside() {
   const asked = useAnswer<Changes>('api/v1/changes?limit=200');
-  const [isAll, setIsAll] = useState(false);
-  const time = timeOf();
+  const [isAllDead, setIsAllDead] = useState(false);
+  const n = sums.value.silent_terminals ?? 0;
+  const silent = useAnswer<Silent>(`api/v1/terminals/silent?limit=${isAllDead ? 1000 : 100}`, 30_000, n);
   const pushed = changes.value;
   const all = useMemo(() => {
     const known = new Map([...pushed, ...(asked.data?.changes ?? [])].map((one) => [keyOf(one), one]));
     return [...known.values()].sort((one, other) => other.t - one.t);
   }, [pushed, asked.data]);
+  // Of a store that is silent itself the table speaks.
+  const dead = silent.data?.terminals.filter(({ state, is_store_silent }) => state === 'silent' && !is_store_silent) ?? [];
+  const release = all.flatMap((one) => (one.kind === 'release' ? one.release : []))[0];
+  return (
+    <div class="aside">
+      {release && <Rollout release={release} />}
+      {(dead.length > 0 || (n > 0 && !silent.data)) && <Dead tills={dead} n={Math.max(n, dead.length)} isAll={isAllDead} onAll={setIsAllDead} />}
+      {asked.error && !all.length ? null : <Happened all={all} most={dead.length ? MOST_DEAD : NEWEST} isAsking={asked.isLoading && !asked.data} />}
+    </div>
+  );
+}
+
+function Rollout({ release }: { release: string }) {
+  const { data } = useRollout(release);
+  const judged = data && data.verdict !== 'not_judged' && isWhole(data.judged) ? data.judged : null;
+  // One that has arrived everywhere is over.
+  if (!judged || (judged.step_percent >= 100 && judged.verdict === 'pass')) return null;
+  return (
+    <p class="rolled"><Mark state={STATE_OF[judged.verdict]} isSaid={false} /><span><Link to="releases" params={{ release }}>{sentence(judged)}</Link> <span class="sub">step of {judged.step_percent} %{judged.next_look && judged.next_look > now.value ? `, next look in ${span(judged.next_look - now.value)}` : ''}</span></span></p>
+  );
+}
+
+const All = ({ isAll, n, less, what = '', onAll }: { isAll: boolean; n: number; less: string; what?: string; onAll: (isAll: boolean) => void }) =>
+  <button type="button" class="more" aria-expanded={isAll} onClick={() => onAll(!isAll)}>{isAll ? less : `all ${grouped(n)}${what}`}</button>;
+
+function Dead({ tills, n, isAll, onAll }: { tills: SilentTerminal[]; n: number; isAll: boolean; onAll: (isAll: boolean) => void }) {
+  const time = timeOf();
+  return (
+    <section class={'happened' + (isAll ? ' is-all' : '')} aria-labelledby="dead">
+      <header><h2 id="dead">Silent tills<Explain metric="terminals_silent" isSmall /></h2>{n > MOST_DEAD && <All isAll={isAll} n={n} less="only the first" onAll={onAll} />}</header>
+      <ul {...(isAll && { tabIndex: 0, 'aria-label': 'Silent tills' })}>{(isAll ? tills : tills.slice(0, MOST_DEAD)).map(({ store_id, terminal_id, since, missed_ms, pending_transactions, last_said }) => {
+        const words = pending_transactions ? `${grouped(pending_transactions)} waiting` : since === null ? 'never heard of' : last_said ? `said “${last_said.kind}”` : `missed ${span(missed_ms)}`;
+        return (
+          <li key={store_id + '\n' + terminal_id}>
+            <time title="How long ago it was heard">{since === null ? '–' : plain(ago(Math.max(0, time - since)))}</time><Mark state="silent" />
+            <p title={`${store_id} ${terminal_id}, ${pending_transactions ? plural(pending_transactions, 'transaction') + ' waiting in it' : words}`}><Link to="terminal" params={{ store_id, terminal_id }}>{store_id} {terminal_id}</Link> {words}</p>
+          </li>
+        );
+      })}</ul>
+    </section>
+  );
+}
+
+function Happened({ all, most, isAsking }: { all: Change[]; most: number; isAsking: boolean }) {
+  const [isAll, setIsAll] = useState(false);
+  const time = timeOf();
   const ofHour = all.filter(({ t }) => time - t < HOUR);
-  const shown = isAll ? ofHour : ofHour.slice(0, NEWEST);
-  if (asked.error && !all.length) return null;
+  const shown = isAll ? ofHour : ofHour.slice(0, most);
   return (
     <section class={'happened' + (isAll ? ' is-all' : '')} aria-labelledby="happened">
-      <header><h2 id="happened">Changes</h2>{ofHour.length > NEWEST && <button type="button" class="more" aria-expanded={isAll} onClick={() => setIsAll(!isAll)}>{isAll ? 'only the newest' : `all ${grouped(ofHour.length)} of the last hour`}</button>}</header>
+      <header><h2 id="happened">Changes</h2>{ofHour.length > most && <All isAll={isAll} n={ofHour.length} what=" of the last hour" less="only the newest" onAll={setIsAll} />}</header>
       {shown.length ? (
         <ul {...(isAll && { tabIndex: 0, 'aria-label': 'Changes of the last hour' })}>{shown.map((one) => (
           <li key={keyOf(one)}>
@@ -131,7 +183,7 @@ function Happened() {
               : <><svg class="mark is-step" viewBox="0 0 12 12" width="12" height="12" role="img" aria-label="release"><path d="M6 1v6M3 4.500 6 7.500 9 4.500M1.500 10.500h9" /></svg><p><Link to="releases" params={{ release: one.release }}>{one.release}</Link> {VERDICTS[one.verdict] ?? one.verdict}{one.step_percent != null && ` at ${one.step_percent} %`}</p></>}
           </li>
         ))}</ul>
-      ) : <p class="nothing">{asked.isLoading && !asked.data ? '' : 'No store became critical or silent in the last hour, and none came back.'}</p>}
+      ) : <p class="nothing">{isAsking ? '' : 'No store became critical or silent in the last hour, and none came back.'}</p>}
     </section>
   );
 }
@@ -154,7 +206,6 @@ function StoreTable({ columns }: { columns: Column[] }) {
   const isDown = params.way !== 'up';
   const isSmall = isNarrow.value;
   const height = isSmall ? 64 : 34;
-  const hasSparks = fleet.spark !== '';
   const body = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState<[number, number]>([0, 30]);
   const [focused, setFocused] = useState<string | null>(null);
@@ -236,19 +287,15 @@ function StoreTable({ columns }: { columns: Column[] }) {
   const made = useRef(new Map<number, { of: unknown[]; place: ComponentChild }>());
   const kept: typeof made.current = new Map();
   for (const [i, row] of rows) {
-    const of = [row, height, columns, hasSparks];
+    const of = [row, height, columns];
     const before = made.current.get(i);
-    kept.set(i, before?.of.every((one, n) => one === of[n]) ? before : { of, place: <Row key={i} row={row} columns={columns} hasSparks={hasSparks} index={i} top={i * height} isSmall={isSmall} /> });
+    kept.set(i, before?.of.every((one, n) => one === of[n]) ? before : { of, place: <Row key={i} row={row} columns={columns} index={i} top={i * height} isSmall={isSmall} /> });
   }
   made.current = kept;
-  // What a number rests on is said once somebody points at it.
+  // What may be cut is said once somebody points at it.
   const explain = (event: Event): void => {
     const on = event.target as HTMLElement;
     if (on.classList.contains('why')) on.title = on.textContent!;
-    const cell = on.closest<HTMLElement>('[data-column]');
-    const row = cell?.closest<HTMLElement>('[data-store]');
-    const one = row && fleet.row(row.dataset.store!);
-    if (cell && one) cell.title = restsOn(one, cell.dataset.column!);
   };
 
   return (
@@ -257,19 +304,19 @@ function StoreTable({ columns }: { columns: Column[] }) {
         <h2 id="stores">{key ? 'Stores' : 'Worst first'}{(text || state) && <small> {grouped(sorted.length)} of {grouped(fleet.ids.length)}</small>}</h2>
         <Search value={text} onInput={(value) => set({ find: value }, true)} hint="Find a store or release" />
       </header>
-      {hasSparks && <Inks />}
-      <div class={'fleet' + (hasSparks ? ' has-sparks' : '')} role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
+      <Inks />
+      <div class="fleet" role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
         onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => hold(focused !== null)} onPointerOver={explain}
         onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { hold(false); setFocused(null); }}>
         <div role="row" class="row is-head" aria-rowindex={1}>
           {header('store_id', 'Store')}
           <div role="columnheader" class="why">Why</div>
-          {hasSparks && <div role="columnheader" class="spark" title="Sync p95 of each minute of the last hour, on one logarithmic scale for all stores"><span class="unseen">Sync p95 of the last hour</span></div>}
+          <div role="columnheader" class="spark" title="Sync p95 of each minute of the last hour, on one logarithmic scale for all stores"><span class="hidden">Sync p95 of the last hour</span></div>
           {columns.map(({ key, title }) => header(key, title, 'right'))}
           {header('reporting', 'Tills', 'right')}
           {header('last_report', 'Heard', 'right')}
         </div>
-        {has(fleet.all, columns[0]) && <AllRow columns={columns} hasSparks={hasSparks} />}
+        {has(fleet.all, columns[0]) && <AllRow columns={columns} />}
         <div ref={body} role="rowgroup" class="rows" style={{ height: sorted.length * height + 'px' }}>
           {[...kept.values()].map(({ place }) => place)}
         </div>
@@ -279,26 +326,35 @@ function StoreTable({ columns }: { columns: Column[] }) {
   );
 }
 
-function AllRow({ columns, hasSparks }: { columns: Column[]; hasSparks: boolean }) {
+/** The fleet is no store that the collector judges; its numbers stand beside the limits of the catalogue. */
+const levelOfAll = (all: FleetValues, column: Column, limits?: number[]): string | undefined => ((samplesOf(all, column.key) ?? 20) < 20 ? undefined : levelAt(all[column.key], limits));
+
+/** What a number rests on, for whoever points at it and for whoever hears it. */
+function rests(values: FleetValues, column: Column): { title: string; 'aria-label': string } {
+  const title = restsOn(values, column.key);
+  return { title, 'aria-label': `${plain(column.show(values))}, ${title}` };
+}
+
+function AllRow({ columns }: { columns: Column[] }) {
+  const catalogue = useCatalogue();
   const all = sums.value;
   return (
     <div role="row" class="row is-all" aria-rowindex={2}>
       <div role="cell" class="name">All stores</div>
-      <div role="cell" class="why">Percentiles of all samples, last 5 min</div>
-      {hasSparks && <div role="cell" class="spark"><Spark of={fleet.spark} /></div>}
-      {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')}><Num of={column.show(all)} level={levelOf(all, column)} title={restsOn(all, column.key)} /></div>)}
+      <div role="cell" class="why">All samples, last 5 min</div>
+      <div role="cell" class="spark"><Spark of={fleet.spark} /></div>
+      {columns.map((column, i) => <div role="cell" key={column.key} class={'right' + (i ? ' is-wide' : '')} {...rests(all, column)}><Num of={column.show(all)} level={levelOfAll(all, column, catalogue.get(column.metric)?.thresholds)} /></div>)}
       <div role="cell" class="right is-wide">{grouped(all.reporting ?? 0)}</div>
-      <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, timeOf() - all.last_report)) : { text: '–', unit: '' }} level="quiet" /></div>
+      <div role="cell" class="right is-wide"><Num of={all.last_report ? ago(Math.max(0, timeOf() - all.last_report)) : NONE} level="quiet" /></div>
     </div>
   );
 }
 
 /** One number of a row, written only where it differs. */
-interface Cell { box: HTMLElement; num: HTMLElement; text: Text; unit: Text; said: string }
+interface Cell { box: HTMLElement; num: HTMLElement; text: Text; unit: Text; said: string; rests: string }
 const worstOf = (row: StoreRow, columns: Column[]): Column => columns.find((column) => levelOf(row, column) === 'critical') ?? columns.find((column) => levelOf(row, column)) ?? columns[0];
-const NONE: Figure = { text: '–', unit: '' };
 
-function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; columns: Column[]; hasSparks: boolean; index: number; top: number; isSmall: boolean }) {
+function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Column[]; index: number; top: number; isSmall: boolean }) {
   const box = useRef<HTMLDivElement>(null);
   const [, redraw] = useState(0);
   const paint = useRef<(isOther?: boolean) => void>(() => {});
@@ -309,10 +365,10 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
       const [text, small, unit] = [new Text(), document.createElement('small'), new Text()];
       small.append(unit);
       num.replaceChildren(text, small);
-      return { box: num.parentElement!, num, text, unit, said: '' };
+      return { box: num.parentElement!, num, text, unit, said: '', rests: '' };
     });
     const why = box.current!.querySelector<HTMLElement>('.why')!;
-    const line = box.current!.querySelector('path.spark-line');
+    const line = box.current!.querySelector('path.spark-line')!;
     let [reasonSaid, sparkDrawn] = ['', ''];
     const put = (cell: Cell, { text, unit }: Figure, level: string, isHidden: boolean): void => {
       const said = text + unit + level + isHidden;
@@ -343,22 +399,28 @@ function Row({ row, columns, hasSparks, index, top, isSmall }: { row: StoreRow; 
       put(cells[columns.length + 1], last_report ? ago(Math.max(0, time - last_report)) : NONE, isSilent ? 'critical' : 'quiet', !isSilent);
       if (isSame) return;
       const chief = isSmall && !isSilent ? worstOf(row, columns) : null;
-      columns.forEach((column, i) => put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== chief));
+      columns.forEach((column, i) => {
+        put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== chief);
+        const said = rests(row, column);
+        if (cells[i].rests === said['aria-label']) return;
+        cells[i].rests = said['aria-label'];
+        for (const name in said) cells[i].box.setAttribute(name, said[name as 'title']);
+      });
       const heard = heardOf(row);
-      put(cells[columns.length], { text: heard, unit: '' }, heard.includes('/') ? 'quiet' : '', true);
+      put(cells[columns.length], { text: heard, unit: '' }, row.silent && !isSilent ? 'warning' : heard.includes('/') ? 'quiet' : '', true);
       const { spark } = row;
-      if (line && spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark); }
+      if (spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark); }
       if (row.state !== state) redraw((before) => before + 1);
     };
-  }, [columns, hasSparks, isSmall]);
-  useLayoutEffect(() => paint.current(true), [row, columns, hasSparks, isSmall]);
+  }, [columns, isSmall]);
+  useLayoutEffect(() => paint.current(true), [row, columns, isSmall]);
   useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
   return (
-    <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }} data-store={row.store_id}>
+    <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }}>
       <div role="cell" class="name"><Mark state={row.state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
       <div role="cell" class="why" />
-      {hasSparks && <div role="cell" class="spark"><SparkFrame /></div>}
-      {columns.map(({ key }) => <div role="cell" key={key} data-column={key} class="right"><span class="num" /></div>)}
+      <div role="cell" class="spark"><SparkFrame /></div>
+      {columns.map(({ key }) => <div role="cell" key={key} class="right"><span class="num" /></div>)}
       <div role="cell" class="right is-wide"><span class="num" /></div>
       <div role="cell" class="right is-wide"><span class="num" /></div>
     </div>
@@ -517,8 +579,8 @@ function colorsOf(place: HTMLElement): Colours {
 
 // --- before the first store
 
-const POST = `NOW=$(date +%s000)
-curl -i http://127.0.0.1:8080/v1/batches -H 'Content-Type: application/json' -d '{
+const post = ({ url, hasToken }: Doors): string => `NOW=$(date +%s000)
+curl -i ${url}/v1/batches -H 'Content-Type: application/json'${hasToken ? " -H 'Authorization: Bearer TOKEN'" : ''} -d '{
   "v": 1, "sent_at_ms": '$NOW',
   "store_id": "my-store", "terminal_id": "till-1",
   "queue": "5f0c6a52-6f3f-4c0e-8f43-2a6b2f1f8f10", "seq": 1,
@@ -529,12 +591,14 @@ curl -i http://127.0.0.1:8080/v1/batches -H 'Content-Type: application/json' -d 
 }'`;
 
 function Empty() {
+  const { data, isLoading } = useAnswer<Settings>('api/v1/settings');
+  const doors = doorsOf(data?.settings ?? [], location.hostname);
   return (
     <div class="empty">
       <Heading>No store has reported yet</Heading>
       <p>The collector is ready. This page shows a store as soon as one of its tills has posted a batch. Paste this into a terminal to post one with a single sample:</p>
-      <div class="code"><pre tabIndex={0}>{POST}</pre><Copy text={() => POST}>Copy</Copy></div>
-      <p class="sub">If the collector listens on another address than port 8080 of this machine, write that one. If it asks terminals for tokens, add the header <code>Authorization: Bearer …</code>. For a whole fleet of simulated tills there is <code>tillwatch simulate</code>, and <code>tillwatch sdk</code> prints the lines that measure a page of your own.</p>
+      {!isLoading && <Command text={post(doors)} />}
+      <p class="sub">{!doors.isKnown && 'The settings do not say at which port the collector listens; it said so as it started. '}{doors.hasToken && <>This collector asks tills for tokens: <code>tillwatch token</code> makes one, which stands in place of <code>TOKEN</code>. </>}For a whole fleet of simulated tills there is <code>tillwatch simulate</code>, and <code>tillwatch sdk</code> prints the lines that measure a page of your own.</p>
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { place, set, useAnswer, now } from '../state';
 import { search } from '../address';
 import { count, grouped, plural, span } from '../format';
-import { Cell, Command, Field, Heading, Link, Mark, Notice, Ranges, Scroll, Segments, Time } from '../ui';
+import { Cell, Command, Field, Heading, Link, Mark, Notice, Ranges, Scroll, Segments, Time, Heads } from '../ui';
 import { Explain } from '../links';
 import { adminOptions } from '../about';
 import { shell } from '../series';
@@ -43,7 +43,7 @@ export function LostView() {
           <section>
             <header class="bar"><h2>{plural(data.losses.length, 'line')}{!data.is_whole && ' and more'}</h2><span class="sub">What is open comes first, the oldest before the others</span></header>
             <Scroll label="Gaps"><table>
-              <thead><tr><th>State</th><th>Store</th><th>Till</th><th class="right">Batches</th><th class="right">Samples</th><th>Numbers</th><th>Why</th><th>Missing since</th><th>Ended</th><th><span class="hidden">Explain</span></th></tr></thead>
+              <Heads of="State|Store|Till|>Batches|>Samples|Numbers|Why|Missing since|Ended|-Explain" />
               <tbody>{data.losses.map((one) => {
                 const key = `${one.store_id} ${one.terminal_id} ${one.queue} ${one.from_seq} ${one.state} ${one.ended_at}`;
                 const isOpen = key === open;

@@ -3,11 +3,13 @@ import { useMemo } from 'preact/hooks';
 import { place, set, zone } from '../state';
 import { count, figure, grouped, moment, plain, plural, share, span, type Figure } from '../format';
 import { Chart, type Line } from '../chart';
-import { anyOf, Cell, Choice, Command, Field, Heading, Mark, Notice, Num, Scroll } from '../ui';
+import { anyOf, Cell, Choice, Command, Field, Heading, Mark, Notice, Num, Scroll, Bar, Heads } from '../ui';
 import { adminOptions } from '../about';
 import { Explain } from '../links';
 import { usePipeline } from '../pipeline';
-import { KEPT_MS, labelled, ledger, shell, total, type Pipeline, type PipelinePoint, type SeriesMap } from '../series';
+import { KEPT_MS } from '../live';
+import { labelled, ledger, shell, total, type SeriesMap } from '../series';
+import type { Pipeline, PipelinePoint } from '../types';
 import { Sum } from './lost';
 
 /** What a rate is taken over, so that it can be read while it moves. */
@@ -44,6 +46,7 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
   const queued = one('journal_queue_appends') ?? 0;
   const lag = one('apply_lag_records') ?? 0;
   const epochs = one('outbox_epochs') ?? 0;
+  const waiting = one('ledger_samples', { place: 'outbox' }) ?? 0;
   const failures = one('ship_failures') ?? 0;
   const isUp = is('clickhouse_up');
   const ahead = one('clock_fleet_ahead_seconds') ?? 0;
@@ -67,8 +70,8 @@ function stagesOf({ series, points }: Pipeline): Stage[] {
       note: `${plural(one('stores') ?? 0, 'store')}, ${plural(one('terminals') ?? 0, 'till')}. ${lag ? `${plural(lag, 'record waits', 'records wait')}, the oldest for ${span((one('apply_lag_seconds') ?? 0) * 1000)}.` : 'All that is on disk is counted.'}`,
     },
     {
-      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', runbook: epochs ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
-      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : 'ClickHouse has everything that was sealed.',
+      name: 'Outbox', value: bytes(one('outbox_bytes')), what: 'sealed, not yet confirmed', used: one('outbox_bytes'), limit: one('outbox_budget_bytes'), unit: 'bytes', runbook: waiting ? 'TillwatchShippingStalled' : 'TillwatchOutboxFilling',
+      note: epochs ? `${plural(epochs, 'epoch waits', 'epochs wait')} for ClickHouse, the oldest for ${span((one('outbox_lag_seconds') ?? 0) * 1000)}.` : waiting ? `${plural(waiting, 'sample waits', 'samples wait')} for ClickHouse.` : 'ClickHouse has everything that was sealed.',
     },
     {
       name: 'ClickHouse', state: isUp ? failures ? 'warning' : undefined : 'critical', value: bytes(one('clickhouse_bytes')), what: 'in its tables', used: one('clickhouse_bytes'), limit: one('clickhouse_budget_bytes'), unit: 'bytes', runbook: isUp ? 'TillwatchDatabaseFilling' : 'TillwatchClickHouseAway',
@@ -128,7 +131,7 @@ function Rates({ points, until }: { points: PipelinePoint[]; until: number }) {
   }, [points]);
   return (
     <section>
-      <header class="bar"><h2>The last 15 minutes</h2><span class="sub">Every 5 s: the mean rate, and the times of the slowest second</span></header>
+      <Bar title="The last 15 minutes" sub="Every 5 s: the mean rate, and the times of the slowest second" />
       <div class="charts">{charts.map(({ name, unit, lines }) => (
         <section key={name} class="measure" aria-label={name}>
           <header><h2>{name}</h2><span class="values sub">{lines.map(({ key, label, points: all }) => <span key={key}>{label === 'all' ? '' : label + ' '}<Num of={figure(all[all.length - 1]?.[1], unit)} /> </span>)}</span></header>
@@ -144,7 +147,7 @@ function Samples({ series }: { series: SeriesMap }) {
   if (!all) return null;
   return (
     <section>
-      <header class="bar"><h2>The ledger of samples</h2><span class="sub">Since the data folder was made</span></header>
+      <Bar title="The ledger of samples" sub="Since the data folder was made" />
       <div class="ledger" role="group" aria-label="The ledger of samples">
         <Sum n={all.accepted} word="accepted" /><i>=</i><Sum n={all.open} word="open" /><i>+</i><Sum n={all.outbox} word="in the outbox" /><i>+</i><Sum n={all.confirmed} word="confirmed by ClickHouse" />
       </div>
@@ -168,10 +171,10 @@ function Refusals({ series }: { series: SeriesMap }) {
     .map(({ labels, value }) => ({ what, runbook, value, labels: Object.values(labels).filter((label) => label !== 'ingest') })).sort((one, other) => other.value - one.value));
   return (
     <section>
-      <header class="bar"><h2>Refused</h2><span class="sub">Since the start, by reason</span></header>
+      <Bar title="Refused" sub="Since the start, by reason" />
       {rows.length === 0 ? <p class="nothing">Nothing was refused.</p> : (
         <Scroll label="Refusals"><table>
-          <thead><tr><th>What</th><th>Reason</th><th class="right">Number</th><th><span class="hidden">Explained in</span></th></tr></thead>
+          <Heads of="What|Reason|>Number|-Explained in" />
           <tbody>{rows.slice(0, 60).map(({ what, labels, value, runbook }) => (
             <tr key={what + labels}><td class="name">{what}</td><td><code>{labels.join(' · ')}</code></td><Cell of={count(value)} /><td class="right">{runbook && <Explain runbook={runbook} />}</td></tr>
           ))}</tbody>
@@ -191,7 +194,7 @@ function Tap() {
   const command = shell('tillwatch tap', { store: store_id, terminal: terminal_id, outcome, door, ...adminOptions() });
   return (
     <section>
-      <header class="bar"><h2>Watch what arrives</h2><span class="sub">Each batch and what became of it, in a terminal</span></header>
+      <Bar title="Watch what arrives" sub="Each batch and what became of it, in a terminal" />
       <div class="fields is-plain">
         <Field label="Store" value={store_id ?? ''} onTake={(value) => set({ store_id: value }, true)} />
         <Field label="Till" value={terminal_id ?? ''} onTake={(value) => set({ terminal_id: value }, true)} />

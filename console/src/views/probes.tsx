@@ -2,7 +2,7 @@
 import { now, place, useAnswer, useCatalogue } from '../state';
 import { search } from '../address';
 import { count, exact, figure } from '../format';
-import { Command, Heading, Link, Notice, Num, Ranges, Scroll } from '../ui';
+import { Command, Heading, Link, Notice, Ranges, Scroll, Bar, Cell, levelAt } from '../ui';
 import { Explain } from '../links';
 import type { Percentiles } from '../types';
 
@@ -46,8 +46,7 @@ export function ProbesView() {
                 const point = answers[i].data?.series.find((one) => one.store_id === store_id)?.points[0];
                 const limits = catalogue.get(metric)?.thresholds ?? [];
                 const value = point?.values['0.95'] ?? null;
-                const level = value === null ? undefined : limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined;
-                return [<td key={metric} class="right"><Num of={figure(value, answers[i].data?.unit ?? '')} level={level} /></td>, <td key={metric + 'n'} class="right"><Num of={count(point?.count)} level="quiet" /></td>];
+                return [<Cell key={metric} of={figure(value, answers[i].data?.unit ?? '')} level={levelAt(value, limits)} />, <Cell key={metric + 'n'} of={count(point?.count)} level="quiet" />];
               })}
             </tr>
           ))}</tbody>
@@ -55,7 +54,7 @@ export function ProbesView() {
         <p class="said">Scenarios may have stricter limits than the catalogue.</p>
       </>}
       {isAnswered && <>
-        <header class="bar"><h2>Alerts</h2><span class="sub">Probes tell Prometheus whether their scenarios pass. It alerts if</span></header>
+        <Bar title="Alerts" sub="Probes tell Prometheus whether their scenarios pass. It alerts if" />
         <ul class="plain alerts">
           <li>the last run of a scenario failed <Explain runbook="PosSyntheticFailing" /></li>
           <li>something that it measured is over its limit <Explain runbook="PosSyntheticSlow" /></li>

@@ -5,7 +5,7 @@ import { milliseconds, range, search, stepFor } from '../address';
 import { count, exact, figure, grouped, moment, offset, plural, quantile, share, shifted, zoneName } from '../format';
 import { csv } from '../csv';
 import { Chart, type Line } from '../chart';
-import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save } from '../ui';
+import { anyOf, Cell, Choice, Copy, Field, Heading, Link, Notice, Num, Scroll, Segments, save, levelAt } from '../ui';
 import { about } from '../about';
 import { Explain } from '../links';
 import type { Percentiles, Series } from '../types';
@@ -28,9 +28,10 @@ export function QueryView() {
   const metric = params.metric || 'sync_duration_ms';
   const known = catalogue.get(metric) ?? [...catalogue.values()].find(({ aliases }) => aliases.includes(metric));
   const isCounter = known?.kind === 'counter';
-  const qs = (params.q ? params.q.split(',') : ['0.5', '0.95']).filter((q) => Number(q) >= 0 && Number(q) <= 1);
+  const given = (params.q ?? '').split(',').filter((q) => q && Number(q) >= 0 && Number(q) <= 1);
+  const qs = given.length ? given : ['0.5', '0.95'];
   const group = params.group_by ?? '';
-  const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1] ?? '0.95';
+  const plotted = params.plot && qs.includes(params.plot) ? params.plot : qs[qs.length - 1];
   const isLog = params.scale === 'log';
   const [isAsked, setAsked] = useState(false);
   // What narrows the answer is never out of sight.
@@ -134,9 +135,9 @@ export function QueryView() {
         <StoreNames />
       </div>
       <Notice of={error} />
-      <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
+      {(data || !error.error) && <div class={'plot' + (plot.isLoading && data ? ' is-loading' : '')} aria-busy={plot.isLoading}>
         <header><code>{metric}</code> <span class="sub">{known?.help}</span> <Explain metric={known?.metric} scope={params.store_id || group === 'store_id' ? 'store' : params.release || group === 'release' ? 'release' : 'fleet'} store_id={params.store_id} release={params.release} /></header>
-        <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
+        <Chart name={metric} lines={lines} from={start} to={when.to} step={each} unit={unit} limits={isCounter ? [] : limits} counts={counts} isAsking={!data} height={280} isLog={isLog} lifted={lifted} onLift={group ? setLifted : undefined}
           onZoom={(from, to) => set({ from: String(from), to: String(to), range: '', step: '' })} />
         <footer>
           <span>{moment(when.from, zone.value)} to {moment(when.to, zone.value)} {zoneName(when.to, zone.value)}</span><span>{step} steps</span><span><Num of={count(samples)} /> samples</span>
@@ -147,7 +148,7 @@ export function QueryView() {
             {!isCounter && qs.length > 1 && <Segments label="Plotted" options={qs.map((value) => ({ value, text: quantile(value) }))} chosen={[plotted]} onChoose={(value) => set({ plot: value }, true)} />}
           </span>
         </footer>
-      </div>
+      </div>}
       {rows.length > 0 && (
         <Scroll label="Values of the whole range"><table>
           <thead><tr><th>{GROUPS.find(({ value }) => value === group)?.text === 'nothing' ? 'Series' : GROUPS.find(({ value }) => value === group)?.text ?? group}</th><th class="right">Samples</th>{isCounter ? <th class="right">Sum</th> : qs.map((q) => <th key={q} class="right">{quantile(q)}</th>)}<th class="right">Greatest</th>{!isCounter && limits.map((limit) => <th key={limit} class="right">over {exact(limit, unit)}</th>)}</tr></thead>
@@ -160,9 +161,9 @@ export function QueryView() {
               <tr key={name + i} class={lifted === name ? 'is-lifted' : ''} onPointerEnter={() => group && setLifted(name)} onPointerLeave={() => setLifted(null)}>
                 <td class="name">{group && <i class={'swatch ' + (typeof inPlot?.look === 'number' ? 'series-' + inPlot.look : '')} />}{group === 'store_id' ? <Link to="store" params={{ store_id: name }} data-row="">{name}</Link> : name}</td>
                 <Cell of={count(point.count)} />
-                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <td key={q} class="right"><Num of={figure(point.values[q], unit)} level={level(point.values[q], limits)} /></td>)}
+                {isCounter ? <Cell of={count(point.sum)} /> : qs.map((q) => <Cell key={q} of={figure(point.values[q], unit)} level={levelAt(point.values[q], limits)} />)}
                 <Cell of={figure(point.max, unit)} level="quiet" />
-                {!isCounter && limits.map((limit, j) => <td key={limit} class="right"><Num of={share(point.over[j] / point.count, 2)} /></td>)}
+                {!isCounter && limits.map((limit, j) => <Cell key={limit} of={share(point.over[j] / point.count, 2)} />)}
               </tr>
             );
           })}</tbody>
@@ -189,8 +190,6 @@ function zeros(series: Series, from: number, to: number, step: number): [number,
   for (let t = from; t < to; t += step) points.push([t, sums.get(t) ?? 0]);
   return points;
 }
-
-const level = (value: number, limits: number[]): string | undefined => (limits.length > 1 && value > limits[1] ? 'critical' : limits.length && value > limits[0] ? 'warning' : undefined);
 
 /** Names to choose from, for the field that asks for a store. */
 function StoreNames() {

@@ -1,15 +1,15 @@
 // Which releases run, and whether a rollout may go on. The collector judges; this page only shows what it said.
 import { now, place, set, useAnswer } from '../state';
 import { search } from '../address';
-import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, type Figure } from '../format';
-import { Cell, Heading, Mark, Notice, Num, Scroll, Time } from '../ui';
+import { count, digits, exact, figure, grouped, plain, plural, rate, share, span, NONE, type Figure } from '../format';
+import { Cell, Heading, Mark, Notice, Num, Scroll, Time, Bar, Heads } from '../ui';
 import { Explain } from '../links';
 import { isWhole, type Judged, type JudgedMetric, type Look, type Percentiles, type Rollout, type Word } from '../types';
 
 const HOUR = 3_600_000;
 const MOST_CARDS = 6;
 const WORDS: Record<Word, string> = { pass: 'Go on', fail: 'Stop', hold: 'Hold', not_judged: 'Not judged' };
-const STATES: Record<Word, string> = { pass: 'fine', fail: 'critical', hold: 'warning', not_judged: 'quiet' };
+export const STATES: Record<Word, string> = { pass: 'fine', fail: 'critical', hold: 'warning', not_judged: 'quiet' };
 const LOOKS: Record<string, string> = { step: 'step reached', look: 'look', arrived: 'awaited data came', revised: 'revised', incident: 'incident' };
 
 export function ReleasesView() {
@@ -51,7 +51,7 @@ export function ReleasesView() {
   );
 }
 
-const useRollout = (release: string | undefined) => useAnswer<Rollout>(release ? `api/v1/rollouts/${encodeURIComponent(release)}` : null, 60_000);
+export const useRollout = (release: string | undefined) => useAnswer<Rollout>(release ? `api/v1/rollouts/${encodeURIComponent(release)}` : null, 60_000);
 /** When something was first said of a rollout. */
 const begun = ({ history, judged }: { history: Look[]; judged: Judged }): number => history[0]?.judged_at ?? judged.step_from ?? 0;
 
@@ -59,7 +59,7 @@ const begun = ({ history, judged }: { history: Look[]; judged: Judged }): number
 const next = ({ next_look, look_hours }: Judged): string => (look_hours === null ? '' : `, looked at after ${look_hours} h`) + (next_look !== null && next_look > now.value ? `, next look in ${span(next_look - now.value)}` : '');
 
 /** What to do, so that nobody has to know the words. */
-function sentence({ verdict, release, step_percent }: Judged): string {
+export function sentence({ verdict, release, step_percent }: Judged): string {
   if (verdict === 'pass') return step_percent < 100 ? `${release} may go on` : `${release} may stay in all stores`;
   return verdict === 'fail' ? `Stop ${release}` : `${release} may not go on yet`;
 }
@@ -69,7 +69,7 @@ function Card({ release, samples, p95, part, isChosen, data }: { release: string
     <button type="button" class="card" aria-pressed={isChosen} onClick={() => set({ release })} data-row="">
       <span class="card-head"><b>{release}</b>{data && <span class={'verdict is-' + STATES[data.verdict]}><Mark state={STATES[data.verdict]} isSaid={false} /> {WORDS[data.verdict]}</span>}</span>
       <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="4" /><rect width={part * 100} height="4" /></svg>
-      <span class="sub"><Num of={share(part)} /> · <Num of={count(samples)} /> syncs · p95 <Num of={figure(p95, 'ms')} /></span>
+      <span class="sub"><Num of={share(part)} /> · <Num of={count(samples)} /> {samples === 1 ? 'sync' : 'syncs'} · p95 <Num of={figure(p95, 'ms')} /></span>
     </button>
   );
 }
@@ -89,9 +89,9 @@ function Verdict({ release }: { release: string }) {
       {data && judged && <Why judged={judged} revisions={data.revisions} />}
       {judged && <Table judged={judged} />}
       {data && data.history.length > 0 && <>
-        <header class="bar"><h2>Looks</h2><span class="sub">Every word that was said, the latest first</span></header>
+        <Bar title="Looks" sub="Every word that was said, the latest first" />
         <Scroll label="Looks"><table>
-          <thead><tr><th>Said</th><th>When</th><th>Occasion</th><th class="right">Step</th><th class="right">After</th><th>Against</th><th class="right">Samples</th></tr></thead>
+          <Heads of="Said|When|Occasion|>Step|>After|Against|>Samples" />
           <tbody>{[...data.history].reverse().map((look, i) => (
             <tr key={i}><td class="name"><Mark state={STATES[look.verdict]} isSaid={false} />{WORDS[look.verdict]}</td><td><Time t={look.judged_at} /></td><td class="sub">{LOOKS[look.occasion] ?? look.occasion}</td>
               <td class="right num">{look.step_percent} %</td><td class="right num">{look.look_hours === null ? '–' : `${look.look_hours} h`}</td><td class="sub">{look.against ?? '–'}</td><Cell of={count(look.samples)} /></tr>
@@ -123,7 +123,7 @@ const SAID: Record<string, [string, string]> = {
 };
 
 function value(of: JudgedMetric, n: number | null): Figure {
-  if (of.kind === 'success') return n === null ? { text: '–', unit: '' } : share(1 - n, 2);
+  if (of.kind === 'success') return n === null ? NONE : share(1 - n, 2);
   if (of.kind === 'failure') return rate(n);
   return of.unit ? figure(n, of.unit) : { text: n === null ? '–' : digits(n), unit: '' };
 }

@@ -1,14 +1,15 @@
 // One store: why it stands where it stands, six measures over time, its tills, and what came late.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { ahead, details, fleet, shape, useLive } from '../client';
-import { go, isLost, link, now, place, reading, set, useAnswer, useCatalogue } from '../state';
+import { go, isDatabaseAway, isLost, link, now, place, reading, Refusal, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
-import { ago, count, exact, figure, grouped, plain, plural, quantile, share, span } from '../format';
+import { ago, count, exact, figure, grouped, plain, plural, quantile, rate, span, NONE } from '../format';
 import { beats, gaps } from '../live';
-import { passed, restsOn, columnOf, worstWhy } from '../measures';
+import { passed, restsOn, samplesOf, columnOf, worstWhy } from '../measures';
 import { worst } from '../order';
 import { Chart, type Line } from '../chart';
-import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field } from '../ui';
+import { Heading, Link, Mark, Notice, Num, Scroll, Segments, Time, Field, Heads, Cell, levelAt } from '../ui';
+import { Explain } from '../links';
 import type { Detail, FleetStore, LiveTerminal, Percentiles, Silent, Terminal, Terminals } from '../types';
 
 const CHARTS: { metric: string; title: string; q: string }[] = [
@@ -80,9 +81,9 @@ function One({ id }: { id: string }) {
   // Charts are of whole minutes, so they are asked for anew when one is over.
   const minute = Math.floor(now.value / 60_000);
   const { from, to, name } = useMemo(() => range(params, minute * 60_000), [params, minute]);
-  const every = detail ? 60_000 : 15_000;
+  const every = detail && !isDatabaseAway.value ? 60_000 : 15_000;
   const terminals = useAnswer<Terminals>('api/v1/terminals?' + search({ store_id: id, hours: 24, limit: 1000 }), every);
-  const silent = useAnswer<Silent>(terminals.data ? 'api/v1/terminals/silent?' + search({ store_id: id }) : null, every);
+  const silent = useAnswer<Silent>(terminals.data || detail ? 'api/v1/terminals/silent?' + search({ store_id: id }) : null, every);
   useEffect(() => {
     const key = (event: KeyboardEvent): void => {
       if (event.metaKey || event.ctrlKey || event.altKey || (event.target as HTMLElement).matches('input, select, textarea')) return;
@@ -102,7 +103,7 @@ function One({ id }: { id: string }) {
   const last = row?.last_report ?? Math.max(0, ...tills.map((one) => one.last_seen_ms ?? 0));
   const releases = [...new Set(tills.flatMap(({ release }) => release ?? []))];
   const state = row?.state ?? (tills.length > 0 && heard === 0 ? 'silent' : '');
-  const isUnknown = terminals.error !== null && (terminals.error as { code?: string }).code === 'unknown_store';
+  const isUnknown = terminals.error instanceof Refusal && terminals.error.status < 500;
   return (
     <>
       <p class="crumbs"><Link to="fleet">Fleet</Link> / store</p>
@@ -119,7 +120,7 @@ function One({ id }: { id: string }) {
       {row && <Reasons row={row} time={time} />}
       <Notice of={terminals} />
       {(data || detail || (terminals.error && !isUnknown)) && <>
-        {charts}
+        {(data || !isDatabaseAway.value) && charts}
         <div class="below">
           <Tills id={id} terminals={data?.terminals ?? []} detail={detail ?? null} silent={silent.data} time={time} />
           {detail && <Late detail={detail} />}
@@ -134,11 +135,12 @@ function Reasons({ row, time }: { row: FleetStore; time: number }) {
   if (!isSilent && !row.why.length) return null;
   return (
     <ul class="reasons" aria-label="Limits that are passed">
-      {isSilent && <li class="is-critical"><Mark state="silent" />{row.last_report ? `Silent for ${span(Math.max(0, time - row.last_report))}` : 'Never heard of'}</li>}
+      {isSilent && <li class="is-critical"><Mark state="silent" />{row.last_report ? `Silent for ${span(Math.max(0, time - row.last_report))}` : 'Never heard of'}<Explain metric="silent" store_id={row.store_id} isSmall /></li>}
       {worstWhy(row.why).map((one) => {
         const { what, limit } = passed(one);
         const column = columnOf(one.metric);
-        return <li key={one.metric} class={'is-' + one.level} title={column && restsOn(row, column.key)}><Mark state={one.level} />{what} <small>{limit}</small></li>;
+        const n = column ? samplesOf(row, column.key) : null;
+        return <li key={one.metric} class={'is-' + one.level} title={column && restsOn(row, column.key)}><Mark state={one.level} />{what} <small>{limit}{n !== null && ` · of ${plain(count(n))}`}</small><Explain metric={one.metric} store_id={row.store_id} isSmall /></li>;
       })}
       {!isSilent && <li class="sub">last 5 min</li>}
     </ul>
@@ -161,13 +163,13 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   const read = reading.value;
   const point = (read === null ? undefined : points.find(({ t }) => Math.abs(t - read) <= length / 2)) ?? points[points.length - 1];
   const value = point?.values[q];
-  const level = value === undefined || !limits.length ? undefined : limits.length > 1 && value > limits[1] ? 'critical' : value > limits[0] ? 'warning' : undefined;
+  const level = levelAt(value, limits);
   return (
     <section class="measure">
-      <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}
-        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`${plural(point.count, 'sample')}${point.late ? `, ${grouped(point.late)} of them late` : ''}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
+      <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}<Explain metric={metric} store_id={store_id} isSmall />
+        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`of ${plural(point.count, 'sample')}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
-      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} late={points.flatMap(({ t, late }) => (late ? [[t, late]] : []))} hasArea />}
+      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} isAsking={!answer.data} hasArea />}
     </section>
   );
 }
@@ -179,10 +181,7 @@ const MINUTE = 60_000;
 /** The limits of the catalogue, for last values. */
 export function usePast(): (metric: string, value: number | undefined) => string | undefined {
   const catalogue = useCatalogue();
-  return (metric, value) => {
-    const [low, high] = catalogue.get(metric)?.thresholds ?? [];
-    return value === undefined ? undefined : high !== undefined && value > high ? 'critical' : low !== undefined && value > low ? 'warning' : undefined;
-  };
+  return (metric, value) => levelAt(value, catalogue.get(metric)?.thresholds);
 }
 
 const [BEAT, TALL] = [3, 14];
@@ -219,7 +218,7 @@ function Tills({ id, terminals, detail, silent, time }: { id: string; terminals:
         {detail && <span class="key" aria-hidden="true"><svg width="3" height="12"><path d="M0 0h3v12H0z" /></svg> heard in the minute <svg width="9" height="12" class="is-gap"><path d="M0 8h2v4H0zM3.500 8h2v4h-2zM7 8h2v4H7z" /></svg> not for 3 min</span>}</header>
       <Scroll label="Tills">
         <table>
-          <thead><tr><th>Till</th>{detail && <th>Last 60 min</th>}<th class="right">Heard</th><th>Release</th><th class="right">Queue</th><th class="right">Memory</th><th class="right">Sync mean</th><th class="right">{slow === undefined ? 'too slow' : `over ${exact(slow, 'ms')}`}</th><th class="right">Errors</th><th class="right">Clock</th><th class="right">Missing</th></tr></thead>
+          <Heads of={`Till${detail ? '|Last 60 min' : ''}|>Heard|Release|>Queue|>Memory|>Sync mean|>${slow === undefined ? 'too slow' : `over ${exact(slow, 'ms')}`}|>Errors|>Clock|>Missing`} />
           <tbody>
             {sorted.map((till) => {
               const [one, live] = [known.get(till), pushed.get(till)];
@@ -238,15 +237,15 @@ function Tills({ id, terminals, detail, silent, time }: { id: string; terminals:
                 <tr key={till}>
                   <td class="name"><Mark state={isSilent ? 'silent' : isReporting ? 'fine' : 'quiet'} isSaid={false} /><Link to="terminal" params={{ store_id: id, terminal_id: till }} data-row="" title={one?.browser ?? undefined}>{till}</Link>{said && <small class={isSilent ? 'is-critical' : ''}> {said}</small>}</td>
                   {detail && <td>{live && <Beats hex={live.beats} minute={detail.minute} since={detail.beats_since} />}</td>}
-                  <td class="right"><Num of={seen ? ago(Math.max(0, time - seen)) : { text: '–', unit: '' }} level={isLost.value ? undefined : 'quiet'} /></td>
+                  <Cell of={seen ? ago(Math.max(0, time - seen)) : NONE} level={isLost.value ? undefined : 'quiet'} />
                   <td class="sub">{live?.release ?? one?.release ?? '–'}</td>
-                  <td class="right"><Num of={count(queue)} level={past('pending_transactions', queue)} /></td>
-                  <td class="right"><Num of={figure(memory, 'MB')} level={past('memory_used_mb', memory)} /></td>
-                  <td class="right"><Num of={sync ? figure(sync.sum / sync.count, 'ms') : figure(null, 'ms')} title={sync && plural(sync.count, 'sample')} /></td>
-                  <td class="right"><Num of={share(sync ? sync.over_high / sync.count : null)} title={sync && `${grouped(sync.over_high)} of ${plural(sync.count, 'sample')}`} /></td>
-                  <td class="right"><Num of={count(errors)} /></td>
-                  <td class="right" title="How far the till's clock is behind">{skew === null ? <Num of={{ text: '–', unit: '' }} /> : isOff ? <Num of={figure(-skew, 'ms')} level="warning" /> : <span class="sub">ok</span>}</td>
-                  <td class="right"><Num of={count(one && one.missing_batches + one.lost_batches)} level={one?.lost_batches ? 'critical' : one?.missing_batches ? 'warning' : undefined} /></td>
+                  <Cell of={count(queue)} level={past('pending_transactions', queue)} />
+                  <Cell of={figure(memory, 'MB')} level={past('memory_used_mb', memory)} />
+                  <Cell of={sync ? figure(sync.sum / sync.count, 'ms') : figure(null, 'ms')} title={sync && plural(sync.count, 'sample')} />
+                  <Cell of={rate(sync ? sync.over_high / sync.count : null)} title={sync && `${grouped(sync.over_high)} of ${plural(sync.count, 'sample')}`} />
+                  <Cell of={count(errors)} />
+                  <td class="right" title="How far the till's clock is behind">{skew === null ? <Num of={NONE} /> : isOff ? <Num of={figure(-skew, 'ms')} level="warning" /> : <span class="sub">ok</span>}</td>
+                  <Cell of={count(one && one.missing_batches + one.lost_batches)} level={one?.lost_batches ? 'critical' : one?.missing_batches ? 'warning' : undefined} />
                 </tr>
               );
             })}
@@ -275,7 +274,7 @@ function Late({ detail: { late, batches, data_loss_incidents } }: { detail: Deta
           <svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="6" /><rect width={((late[age] ?? 0) / most) * 100} height="6" /></svg>
           <span><Num of={count(late[age] ?? 0)} />{more(age) > 0 && <span class="is-late"> +{grouped(more(age))}</span>}</span></li>
       ))}</ul>
-      <p class="sub">Samples that were older than 10 minutes when they came. They are in the charts, in the minutes they were measured in (violet in the strip of samples), and do not move the five-minute values.</p>
+      <p class="sub">Samples that were older than 10 minutes when they came. They are in the charts, in the minutes they were measured in, and do not move the five-minute values.</p>
       <dl>
         <div><dt>Batches received</dt><dd><Num of={count(batches.received)} /></dd></div>
         <div><dt>may still come</dt><dd><Num of={count(batches.missing)} level={batches.missing ? 'warning' : undefined} /></dd></div>

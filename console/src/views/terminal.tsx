@@ -3,8 +3,10 @@ import type { ComponentChildren } from 'preact';
 import { ahead } from '../client';
 import { now, place, useAnswer, useCatalogue } from '../state';
 import { search } from '../address';
-import { ago, count, exact, figure, grouped, plain, plural, span, share } from '../format';
-import { Copy, Heading, Link, Mark, Notice, Num, Scroll, Time } from '../ui';
+import { ago, count, exact, figure, grouped, plain, plural, rate, span, NONE } from '../format';
+import { Command, Heading, Link, Mark, Notice, Num, Scroll, Time, Bar, Heads, Cell } from '../ui';
+import { adminOptions } from '../about';
+import { shell } from '../series';
 import type { Silent, Terminals } from '../types';
 import { Beats, SAID, useDetail, usePast } from './store';
 
@@ -15,9 +17,6 @@ export function TerminalView() {
   if (!store_id || !terminal_id) return <><Heading>Terminal</Heading><p>Choose a till of a store: open one on the <Link to="fleet">Fleet</Link> view, and then one of its tills.</p></>;
   return <One key={store_id + '\n' + terminal_id} store={store_id} till={terminal_id} />;
 }
-
-/** As a shell takes it, whatever is in it. */
-const quoted = (text: string): string => (/^[\w.:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 function One({ store, till }: { store: string; till: string }) {
   const detail = useDetail(store);
@@ -36,7 +35,7 @@ function One({ store, till }: { store: string; till: string }) {
   const skew = one?.clock_skew_ms ?? null;
   const isOff = skew !== null && Math.abs(skew) > MINUTE;
   const state = isReporting ? 'reporting' : isSilent && habit ? `silent, missed ${span(habit.missed_ms)}` : SAID[one?.state ?? ''] || (one || live ? 'not heard in 10 min, and not expected' : '');
-  const explain = `tillwatch explain ${quoted(store)} ${quoted(till)} QUEUE NUMBER`;
+  const explain = shell('tillwatch explain', adminOptions(), [store, till, 'QUEUE', 'NUMBER']);
   const metrics = [...(one?.metrics ?? [])].sort((a, b) => b.over_high / b.count - a.over_high / a.count || b.over_low / b.count - a.over_low / a.count || (a.metric < b.metric ? -1 : 1));
   return (
     <>
@@ -48,7 +47,7 @@ function One({ store, till }: { store: string; till: string }) {
       <Notice of={answer} />
       {(one || live) && <>
         <dl class="headline facts">
-          <Fact name="Heard"><Num of={seen ? ago(Math.max(0, time - seen)) : { text: '–', unit: '' }} level={isSilent ? 'critical' : undefined} /></Fact>
+          <Fact name="Heard"><Num of={seen ? ago(Math.max(0, time - seen)) : NONE} level={isSilent ? 'critical' : undefined} /></Fact>
           <Fact name="Release">{live?.release ?? one?.release ?? '–'}</Fact>
           <Fact name="Browser">{one?.browser ?? '–'}</Fact>
           <Fact name="Clock" note={skew === null ? '' : skew > 0 ? 'it is behind' : skew < 0 ? 'it is ahead' : ''}>{skew === null ? '–' : <Num of={figure(Math.abs(skew), 'ms')} level={isOff ? 'warning' : undefined} />}</Fact>
@@ -56,12 +55,12 @@ function One({ store, till }: { store: string; till: string }) {
           <Fact name="May still come" note="batches"><Num of={count(one?.missing_batches)} level={one?.missing_batches ? 'warning' : undefined} /></Fact>
           <Fact name="Lost" note="batches"><Num of={count(one?.lost_batches)} level={one?.lost_batches ? 'critical' : undefined} /></Fact>
         </dl>
-        {live && detail && <section class="pulse"><header class="bar"><h2>Last 60 minutes</h2><span class="sub">a mark a minute in which a batch was received; red: none for three minutes or longer</span></header><Beats hex={live.beats} minute={detail.minute} since={detail.beats_since} pitch={5} /></section>}
+        {live && detail && <section class="pulse"><Bar title="Last 60 minutes" sub="a mark a minute in which a batch was received; red: none for three minutes or longer" /><Beats hex={live.beats} minute={detail.minute} since={detail.beats_since} pitch={5} /></section>}
         <div class="columns">
           <section>
-            <header class="bar"><h2>Measured in 24 hours</h2><span class="sub">{one ? plural(one.metrics.length, 'line') : ''}</span></header>
+            <Bar title="Measured in 24 hours" sub={one ? plural(one.metrics.length, 'line') : ''} />
             {metrics.length ? <Scroll label="Metrics"><table>
-              <thead><tr><th>Metric</th><th class="right">Samples</th><th class="right">Mean</th><th class="right">Greatest</th><th class="right">over the limit</th><th class="right">critical</th></tr></thead>
+              <Heads of="Metric|>Samples|>Mean|>Greatest|>over the limit|>critical" />
               <tbody>{metrics.map((sums) => {
                 const { metric, label, unit, count: n, sum, max, over_low, over_high } = sums;
                 const [low, high] = catalogue.get(metric)?.thresholds ?? [];
@@ -69,29 +68,29 @@ function One({ store, till }: { store: string; till: string }) {
                 return (
                   <tr key={metric + (label ?? '')}>
                     <td class="name"><Link to="query" params={{ metric, store_id: store }} data-row="" title={catalogue.get(metric)?.help}>{metric}</Link>{label && <small> {label}</small>}</td>
-                    <td class="right"><Num of={count(n)} /></td>
+                    <Cell of={count(n)} />
                     <td class="right">{isCounter ? <Num of={count(sum)} title="The sum of the counter" /> : <Num of={figure(n ? sum / n : null, unit)} />}</td>
-                    <td class="right">{isCounter ? <Num of={{ text: '–', unit: '' }} /> : <Num of={figure(max, unit)} level={past(metric, max)} />}</td>
-                    <td class="right">{low === undefined ? <Num of={{ text: '–', unit: '' }} /> : <Num of={share(n ? over_low / n : null)} title={`${grouped(over_low)} of ${plural(n, 'sample')} over ${exact(low, unit)}`} />}</td>
-                    <td class="right">{high === undefined ? <Num of={{ text: '–', unit: '' }} /> : <Num of={share(n ? over_high / n : null)} title={`${grouped(over_high)} of ${plural(n, 'sample')} over ${exact(high, unit)}`} level={over_high ? 'critical' : undefined} />}</td>
+                    <td class="right">{isCounter ? <Num of={NONE} /> : <Num of={figure(max, unit)} level={past(metric, max)} />}</td>
+                    <td class="right">{low === undefined ? <Num of={NONE} /> : <Num of={rate(n ? over_low / n : null)} title={`${grouped(over_low)} of ${plural(n, 'sample')} over ${exact(low, unit)}`} />}</td>
+                    <td class="right">{high === undefined ? <Num of={NONE} /> : <Num of={rate(n ? over_high / n : null)} title={`${grouped(over_high)} of ${plural(n, 'sample')} over ${exact(high, unit)}`} level={over_high ? 'critical' : undefined} />}</td>
                   </tr>
                 );
               })}</tbody>
             </table></Scroll> : <p class="nothing">{answer.data ? 'It measured nothing in the last 24 hours.' : ''}</p>}
           </section>
           <section>
-            <header class="bar"><h2>Last values</h2></header>
+            <Bar title="Last values" />
             {levels.length ? <Scroll label="Last values"><table>
-              <thead><tr><th>Level</th><th class="right">Value</th><th class="right">Limit</th><th class="right">Said</th></tr></thead>
+              <Heads of="Level|>Value|>Limit|>Said" />
               <tbody>{levels.map(([metric, { t, value }]) => {
                 const [low] = catalogue.get(metric)?.thresholds ?? [];
                 const unit = catalogue.get(metric)?.unit ?? 'count';
-                return <tr key={metric}><td title={catalogue.get(metric)?.help}>{metric}</td><td class="right"><Num of={figure(value, unit)} level={past(metric, value)} /></td><td class="right sub">{low === undefined ? '–' : exact(low, unit)}</td><td class="right" title={`${plain(ago(Math.max(0, time - t)))} ago`}><Time t={t} /></td></tr>;
+                return <tr key={metric}><td title={catalogue.get(metric)?.help}>{metric}</td><Cell of={figure(value, unit)} level={past(metric, value)} /><td class="right sub">{low === undefined ? '–' : exact(low, unit)}</td><td class="right" title={`${plain(ago(Math.max(0, time - t)))} ago`}><Time t={t} /></td></tr>;
               })}</tbody>
             </table></Scroll> : <p class="nothing">It has said no level yet.</p>}
-            <header class="bar"><h2>One of its batches</h2></header>
+            <Bar title="One of its batches" />
             <p class="sub">What became of one, by the number that the till gave it in its queue; <Link to="lost" params={{ store_id: store }}><u>Lost</u></Link> has the queue and the numbers of those that are missing.</p>
-            <div class="code explain"><pre tabIndex={0}>{explain}</pre><Copy text={() => explain}>Copy</Copy></div>
+            <Command text={explain} />
           </section>
         </div>
       </>}

@@ -1,45 +1,104 @@
 //! What stands of a release's verdicts as JSON, with every word that was said.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::persist::verdicts::KeptVerdict;
+use crate::persist::verdicts::{KeptVerdict, Occasion};
 use crate::query::rollout::judged::Judged;
 use crate::query::rollout::kept::Standing;
-use crate::query::rollout::verdict_answer::VerdictAnswer;
+use crate::query::rollout::verdict_answer::{ReasonAnswer, VerdictAnswer};
+use crate::rollout::verdict::Verdict;
 use crate::rollout::{Look, Reason};
 
 /// What stands of a release's verdicts, as it is asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RolloutAnswer {
     /// The verdict that stands: a look that failed ends the step.
+    #[schemars(extend("enum" = Verdict::ALL.map(Verdict::name)))]
     verdict: String,
     /// The look that says so; `null`: it was judged now, and is not kept.
     look: Option<LookAnswer>,
     /// How many verdicts of the release late data have changed, at whatever step.
     revisions: usize,
-    /// The verdict of that look in full.
+    /// The verdict of that look in full, or in short if there is nothing to judge.
+    #[schemars(with = "JudgedAnswer")]
     judged: Box<RawValue>,
     /// Every word that was said of the release, the first one first.
     history: Vec<LookAnswer>,
+    /// The time of the answer, Unix ms.
     complete_to: i64,
 }
 
+/// A verdict in full or in short.
+#[derive(JsonSchema)]
+#[schemars(untagged, rename = "RolloutJudged")]
+#[expect(
+    dead_code,
+    reason = "says in the OpenAPI document what `RolloutAnswer::judged` holds"
+)]
+enum JudgedAnswer {
+    /// The verdict of a look.
+    Full(Box<VerdictAnswer<'static>>),
+    /// The verdict on a release of which there is nothing to judge.
+    Short(ShortVerdict),
+}
+
+/// The verdict on a release of which there is nothing to judge.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutShortVerdict")]
+struct ShortVerdict {
+    /// The same for a person.
+    explained: String,
+    /// Why it is no pass.
+    reasons: Vec<ReasonAnswer>,
+    /// The release.
+    release: String,
+    /// The word.
+    #[schemars(extend("enum" = ["hold", "not_judged"]))]
+    verdict: &'static str,
+}
+
 /// One word that was said.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutLook")]
 pub struct LookAnswer {
+    /// The word.
+    #[schemars(extend("enum" = Verdict::ALL.map(Verdict::name)))]
     verdict: String,
-    /// step (it was reached), look, arrived (the data that were awaited), revised (by late data) or incident.
+    /// `step` (it was reached), `look`, `arrived` (the data that were awaited), `revised` (by late data) or `incident`.
+    #[schemars(extend("enum" = Occasion::ALL.map(Occasion::name)))]
     occasion: &'static str,
+    /// The step, percent of the stores or of the terminals.
     step_percent: u32,
+    /// The release it was held against; `null`: there was none.
     against: Option<String>,
+    /// Hours from the beginning of the step to the look; `null`: no look was due.
     look_hours: Option<u32>,
+    /// When it was judged, Unix ms.
     judged_at: i64,
     /// The last epoch of this collector that it was judged on.
     epoch: u64,
     /// Samples in its hours.
     samples: u64,
+    /// A hash of all that was judged: 16 hexadecimal digits.
     inputs_hash: String,
+}
+
+impl ShortVerdict {
+    fn new(
+        release: &str,
+        verdict: &'static str,
+        (code, text): (&'static str, String),
+        explained: String,
+    ) -> Self {
+        Self {
+            explained,
+            reasons: vec![ReasonAnswer { code, text }],
+            release: release.to_owned(),
+            verdict,
+        }
+    }
 }
 
 impl LookAnswer {
@@ -110,12 +169,8 @@ impl RolloutAnswer {
             "The release is not known to have reached {asked_percent} % of the stores; {judged}."
         );
         let verdict = "hold";
-        let judged = serde_json::json!({
-            "verdict": verdict,
-            "reasons": [{"code": "step_not_reached", "text": text}],
-            "release": release,
-            "explained": format!("HOLD  {release}, step {asked_percent} %\n      {text}"),
-        });
+        let explained = format!("HOLD  {release}, step {asked_percent} %\n      {text}");
+        let judged = ShortVerdict::new(release, verdict, ("step_not_reached", text), explained);
         Self {
             verdict: verdict.to_owned(),
             look: None,
@@ -136,12 +191,8 @@ impl RolloutAnswer {
         } else {
             (reason.code(), reason.to_string())
         };
-        let judged = serde_json::json!({
-            "verdict": "not_judged",
-            "reasons": [{"code": code, "text": text}],
-            "release": release,
-            "explained": format!("NOT JUDGED  {release}\n      {text}"),
-        });
+        let explained = format!("NOT JUDGED  {release}\n      {text}");
+        let judged = ShortVerdict::new(release, "not_judged", (code, text), explained);
         Self {
             verdict: "not_judged".to_owned(),
             look: None,

@@ -1,6 +1,7 @@
 //! What a release would meet with on this fleet, before it comes: limits that are broken already, how often one that does
 //! nothing would fail, and what a slower one is found by.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tillwatch_model::SparseHistogram;
 
@@ -19,7 +20,8 @@ use crate::rollout::{Look, Plan};
 const LOOKS: [Look; 3] = [Look(0), Look(2), Look(5)];
 
 /// What is answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutCheckAnswer")]
 pub struct CheckAnswer {
     /// What a release would be held against; `null`: nobody reports any.
     against: Option<String>,
@@ -29,26 +31,37 @@ pub struct CheckAnswer {
     broken: Vec<Broken>,
     /// Each step of the plan at each look.
     steps: Vec<Step>,
+    /// The time of the answer, Unix ms.
     complete_to: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// A limit of the plan that is broken already.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutBrokenLimit")]
 struct Broken {
+    /// The name of the metric, or of the share.
     metric: String,
-    /// pass or rollback.
+    /// `pass` or `rollback`.
+    #[schemars(extend("enum" = ["pass", "rollback"]))]
     limit: &'static str,
-    /// In the unit of the metric's name, or a share of bad ones.
+    /// Where the limit is, in the unit of the metric's name, or as a share of bad ones.
     at: f64,
+    /// What the last day comes to, in the same unit.
     now: f64,
 }
 
-#[derive(Debug, Serialize)]
+/// A step of the plan at one look.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolloutCheckStep")]
 struct Step {
+    /// The step, percent of the stores.
     step_percent: u32,
+    /// Hours from the beginning of the step to the look.
     look_hours: u32,
     /// How many stores have the release at this step.
     candidates: usize,
-    /// `null`: so few stores show nothing.
+    /// What drawn stores come to; `null`: so few stores show nothing.
+    #[schemars(with = "Option<PlaceboAnswer<'static>>")]
     draws: Option<serde_json::Value>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Batch, Server, now_ms, run, said, wait_for, wait_sealed};
+use crate::support::{Batch, Server, now_ms, openapi, run, said, wait_for, wait_sealed};
 
 /// A tap that prints JSON, and its lines.
 struct Tapping(Child, std::sync::mpsc::Receiver<Value>);
@@ -23,7 +23,11 @@ impl Tapping {
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                let _nobody = sender.send(serde_json::from_str(&line).unwrap());
+                let line: Value = serde_json::from_str(&line).unwrap();
+                let answer = (200, "application/x-ndjson");
+                let faults = openapi::faults("get", "/api/v1/tap", answer, &line);
+                assert!(faults.is_empty(), "{faults:?}: {line}");
+                let _nobody = sender.send(line);
             }
         });
         Self(child, lines)

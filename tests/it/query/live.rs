@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Batch, Server, now_ms};
+use crate::support::{Batch, Server, now_ms, openapi};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,7 +39,10 @@ impl Stream {
                     (name.to_owned(), serde_json::from_str(data).expect("JSON"))
                 });
                 self.text = rest.to_owned();
-                if found.is_some() {
+                if let Some((_, data)) = &found {
+                    let answer = (200, "text/event-stream");
+                    let faults = openapi::faults("get", "/api/v1/live", answer, data);
+                    assert!(faults.is_empty(), "{data}: {faults:?}");
                     return found;
                 }
                 continue;
@@ -234,5 +237,26 @@ async fn the_settings_are_told_as_they_are_in_force() {
         server.get("/runbooks/..%2FREADME.md", &[]).await.status,
         404
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_hour_before_is_filled_in_from_what_is_stored() {
+    let server = Server::start().await;
+    let then_ms = now_ms() - 20 * 60_000;
+    let mut batch = slow("store-1", 700.0);
+    for _ in 0..30 {
+        batch = batch.value("sync_duration_ms", then_ms, 12_000.0);
+    }
+    server.taken(&batch.0).await;
+    let mut stream = Stream::open(&server, "fleet").await;
+    let has_it = |data: &Value| {
+        let spark = data["fleet"]["sparks"]["stores"]["store-1"]
+            .as_str()
+            .unwrap_or_default();
+        // It was too late to move anything live.
+        spark.len() == 60 && spark[..50].contains('/')
+    };
+    stream.wait("snapshot", has_it).await;
     server.stop().await;
 }

@@ -7,3 +7,4 @@ mod errors;
 mod fleet;
 mod live;
 mod exactness;
+mod openapi;

@@ -107,6 +107,8 @@ async fn a_good_release_passes_after_a_day_and_late_data_revise_that_aloud() {
     assert!(text.contains("not known to have reached 50 %"), "{text}");
     assert_eq!(gate(&server, "25").await, Some(0));
     assert_eq!(gate(&server, "50").await, Some(11));
+    let checked = server.get("/api/v1/rollout_check", &[]).await;
+    assert_eq!(checked.status, 200, "{}", checked.text());
     let (code, text) = command(&server, &["check"]).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(

@@ -20,8 +20,10 @@ async fn a_cookie_stands_for_a_key_until_the_key_ends() {
     let data = folder.path().join("data");
     let key = new_key(&data, &["--scope", "read"]).await;
     let scrapes = new_key(&data, &["--scope", "metrics"]).await;
+    let all = ["--scope", "metrics", "--scope", "read"];
+    let all = new_key(&data, &all).await;
     let settings = [("TILLWATCH_ADMIN_AUTH", "required")];
-    let server = Server::start_on(folder.path(), &settings).await;
+    let mut server = Server::start_on(folder.path(), &settings).await;
     // Whoever has shown nothing learns that a key is asked for, and nothing else.
     let about = server.get("/api/v1/about", &[]).await.json();
     assert_eq!(about["auth"], "required");
@@ -64,6 +66,7 @@ async fn a_cookie_stands_for_a_key_until_the_key_ends() {
     let forged = [("cookie", forged.as_str())];
     assert_eq!(server.get_with("/api/v1/fleet", &forged).await.status, 401);
     // It outlives the collector, and ends with its key.
+    server.show(&all);
     let server = server.kill_and_restart().await;
     assert_eq!(server.get_with("/api/v1/fleet", &with).await.status, 200);
     let id = key.split('_').nth(1).unwrap();

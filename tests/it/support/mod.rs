@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `server.rs` | starts `tillwatch serve`, talks to it, stops or kills it |
+//! | `openapi.rs` | holds every answer of the admin listener against the document that describes it |
 //! | `batch.rs` | builds batches as terminals write them |
 //! | `exposition.rs` | reads Prometheus text |
 //! | `ledger.rs` | what terminals were told is on disk, compared with what is found |
@@ -16,6 +17,7 @@ mod batch;
 mod engine;
 mod exposition;
 mod ledger;
+pub mod openapi;
 mod program;
 mod proxy;
 mod raw;

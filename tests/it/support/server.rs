@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tillwatch::pipeline::ENGINE_NAMES;
 use tillwatch_engine::locate;
 
-use super::{Exposition, Raw};
+use super::{Exposition, Raw, openapi};
 
 /// How long a condition may take to become true. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -207,7 +207,7 @@ impl Server {
             .request(method, format!("{}{path}", self.ingest_url()))
     }
 
-    /// `GET` on the admin listener.
+    /// `GET` on the admin listener; what it answers must be as its document says.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Reply {
         let mut request = self
             .http
@@ -216,7 +216,9 @@ impl Server {
         if let Some(key) = &self.admin_key {
             request = request.bearer_auth(key);
         }
-        Reply::of(request.send().await.unwrap()).await
+        let reply = Reply::of(request.send().await.unwrap()).await;
+        openapi::check("get", path, &reply);
+        reply
     }
 
     /// Shows this key to the admin listener from now on.
@@ -240,13 +242,15 @@ impl Server {
         self.url_of("admin")
     }
 
-    /// `GET` on the admin listener, with headers.
+    /// `GET` on the admin listener, with headers; what it answers must be as its document says.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         let mut request = self.http.get(format!("{}{path}", self.admin_url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Reply::of(request.send().await.unwrap()).await
+        let reply = Reply::of(request.send().await.unwrap()).await;
+        openapi::check("get", path, &reply);
+        reply
     }
 
     /// `GET /api/v1/percentiles` that must succeed.
