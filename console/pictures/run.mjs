@@ -3,6 +3,7 @@
 // calls it.
 //
 //   node run.mjs                          starts a collector and a fleet, waits until there is something to see, draws, stops all
+//   node run.mjs --minutes 6              does not wait for longer than that, and not until a store is called silent
 //   node run.mjs --url URL                draws from a collector that runs already
 //   node run.mjs --only fleet --out DIR   only this view
 //   CONSOLE_DIST=1                        with the files of console/dist in place of those that were built into the collector
@@ -41,7 +42,10 @@ async function simulated() {
     const { losses } = await api(collector, 'losses');
     const { changes } = await api(collector, 'changes');
     return all.silent > 0 && all.critical > 1 && losses.length > 0 && changes.length > 2;
-  }, 'something to see', Number(options.minutes) * 60_000);
+  }, 'something to see', Number(options.minutes) * 60_000).catch((error) => {
+    if (fleet.exitCode !== null) throw error;
+    console.log(`There may be nothing silent to see: ${error.message}`);
+  });
   return collector;
 }
 
@@ -53,7 +57,7 @@ async function choose(collector) {
   const { groups } = await api(collector, 'errors?order_by=first_seen');
   const error = groups.find(({ stores }) => stores < 20) ?? groups[0];
   return {
-    fleet: ['', '.row[data-store]'], store: [`store?store_id=${slow.store_id}`, '.below tbody tr'], terminal: [`terminal?store_id=${slow.store_id}&terminal_id=${terminals[0].terminal_id}`, '.columns tbody tr'], releases: ['releases', '.card'],
+    fleet: ['', '.rows > .row'], store: [`store?store_id=${slow.store_id}`, '.below tbody tr'], terminal: [`terminal?store_id=${slow.store_id}&terminal_id=${terminals[0].terminal_id}`, '.columns tbody tr'], releases: ['releases', '.card'],
     errors: ['errors', 'tbody tr'], error: [`errors?fingerprint=${error?.fingerprint}`, '.frames, .nothing'], lost: ['lost', '.ledger'], query: ['query?group_by=store_id&range=1h&metric=sync_duration_ms', 'tbody tr'], pipeline: ['pipeline', '.stage'], probes: ['probes', 'tbody tr'], settings: ['settings', 'tbody tr'],
   };
 }
@@ -86,9 +90,9 @@ try {
   const views = await choose(collector);
   for (const scheme of ['dark', 'light']) {
     for (const [name, [path, what]] of Object.entries(views)) await draw(`${name}-${scheme}`, `${pages.url}/${path}`, what, scheme);
-    await draw(`fleet-2000-${scheme}`, `http://127.0.0.1:${port}/`, '.row[data-store]', scheme);
+    await draw(`fleet-2000-${scheme}`, `http://127.0.0.1:${port}/`, '.rows > .row', scheme);
   }
-  await draw('fleet-390', pages.url + '/', '.row[data-store]', 'light', [390, 844]);
+  await draw('fleet-390', pages.url + '/', '.rows > .row', 'light', [390, 844]);
 } finally {
   for (const stop of stops) await stop();
 }

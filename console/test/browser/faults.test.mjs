@@ -4,8 +4,8 @@ import { after, before, describe, test } from 'node:test';
 import { Browser, Collector, isLive, pagesOf, Passage, samples, sleep, Till, until, well } from './support.mjs';
 
 const isNetwork = (text) => /Failed to load resource: net::ERR_|Failed to load resource: .* 502/.test(text);
-const heardText = (page) => page.$eval('.row[data-store=store-1]', (row) => row.lastElementChild.textContent);
-const queueText = (page, store) => page.$eval(`.row[data-store=${store}] [data-column=pending_max]`, (cell) => cell.textContent);
+const heardText = (page) => page.$eval('.rows > .row:has([data-row="store-1"])', (row) => row.lastElementChild.textContent);
+const queueText = (page, store) => page.$eval(`.rows > .row:has([data-row="${store}"]) > :nth-child(10)`, (cell) => cell.textContent);
 
 describe('a collector that is killed', { timeout: 120_000 }, () => {
   let collector;
@@ -28,7 +28,7 @@ describe('a collector that is killed', { timeout: 120_000 }, () => {
     await new Till(collector, 'store-2').post({ samples: well() });
     const page = await browser.open(pages.url);
     await isLive(page);
-    await page.waitForSelector('.row[data-store=store-1]');
+    await page.waitForSelector('.rows [data-row="store-1"]');
     await page.evaluate(() => { window.isSame = true; });
     const colour = () => page.$eval('main .view', (view) => { const { filter, opacity, color } = getComputedStyle(view); const own = getComputedStyle(view.parentElement); return [filter, opacity, color, own.filter, own.opacity].join(); });
     const alive = await colour();
@@ -105,7 +105,7 @@ describe('the stream', { timeout: 120_000 }, () => {
     await new Till(collector, 'store-2').post({ samples: samples('pending_transactions', [5]) });
     await hide(shown[0], false);
     await isLive(shown[0]);
-    await shown[0].waitForSelector('.row[data-store=store-2]');
+    await shown[0].waitForSelector('.rows [data-row="store-2"]');
     assert.equal(passage.open.size, 1);
     await shown[0].close();
     await until(() => passage.open.size === 0, 'the stream of a closed page to end', 20_000);

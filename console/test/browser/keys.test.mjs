@@ -21,7 +21,7 @@ describe('the keyboard alone', { timeout: 120_000 }, () => {
     browser = await new Browser().start();
     page = await browser.open(pages.url);
     await isLive(page);
-    await page.waitForFunction(() => document.querySelectorAll('.row[data-store]').length === 12);
+    await page.waitForFunction(() => document.querySelectorAll('.rows > .row').length === 12);
   });
   after(async () => {
     await browser?.stop();
@@ -55,7 +55,7 @@ describe('the keyboard alone', { timeout: 120_000 }, () => {
   });
 
   test('rows stay where they are for as long as one has the focus, and their numbers go on', async () => {
-    const order = () => page.$$eval('.row[data-store]', (rows) => rows.sort((one, other) => parseFloat(one.style.top) - parseFloat(other.style.top)).map((row) => row.dataset.store));
+    const order = () => page.$$eval('.rows > .row', (rows) => rows.sort((one, other) => parseFloat(one.style.top) - parseFloat(other.style.top)).map((row) => row.querySelector('[data-row]').dataset.row));
     await until(async () => (await order())[0] === 'store-01', 'the order');
     await press('j', 'j', 'j');
     const kept = await order();
@@ -70,7 +70,7 @@ describe('the keyboard alone', { timeout: 120_000 }, () => {
       assert.deepEqual(await order(), kept);
       assert.equal(await focused(), 'store-03');
     }
-    await page.waitForFunction((text) => document.querySelector('.row[data-store=store-12] [data-column=pending_max]').textContent === text, `9,0${String(n).padStart(2, '0')}`);
+    await page.waitForFunction((text) => document.querySelector('.rows > .row:has([data-row="store-12"]) > :nth-child(10)').textContent === text, `9,0${String(n).padStart(2, '0')}`);
     assert.deepEqual(await order(), kept);
     await page.evaluate(() => document.activeElement.blur());
     await until(async () => (await order())[0] === 'store-12', 'the new order once nothing has the focus', 5_000);
@@ -81,16 +81,16 @@ describe('the keyboard alone', { timeout: 120_000 }, () => {
     assert.equal(await focused(), 'INPUT');
     await page.keyboard.type('store-1');
     await at('', { find: 'store-1' });
-    await until(async () => (await page.locator('.row[data-store]').count()) === 3, 'three stores');
+    await until(async () => (await page.locator('.rows > .row').count()) === 3, 'three stores');
     // Letters are only letters in a field.
     await page.keyboard.type('gz?jk');
     await at('', { find: 'store-1gz?jk' });
     await press('Escape');
     assert.equal(await focused(), 'BODY');
-    await until(async () => (await page.locator('.row[data-store]').count()) === 12, 'all stores again');
+    await until(async () => (await page.locator('.rows > .row').count()) === 12, 'all stores again');
     await press('/');
     await page.keyboard.type('store-07');
-    await until(async () => (await page.locator('.row[data-store]').count()) === 1, 'one store');
+    await until(async () => (await page.locator('.rows > .row').count()) === 1, 'one store');
     await press('Tab', 'j', 'Enter');
     await at('store', { store_id: 'store-07' });
   });

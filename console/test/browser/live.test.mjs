@@ -35,7 +35,7 @@ const watch = (page, store) => page.evaluate((store) => {
   window.seen = {};
   window.isWatching = true;
   new MutationObserver(() => {
-    const text = document.querySelector(`.row[data-store="${store}"] [data-column=pending_max]`)?.textContent;
+    const text = document.querySelector(`.rows > .row:has([data-row="${store}"]) > :nth-child(10)`)?.textContent;
     if (!text || window.seen[text]) return;
     const one = (window.seen[text] = { written: Date.now() });
     // What is written in a frame's callback is painted before the next task.
@@ -76,7 +76,7 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
     await watched.post({ samples: samples('pending_transactions', [FIRST - 1]) });
     page = await browser.open(pages.url);
     await isLive(page);
-    await page.waitForSelector(`.row[data-store=${WATCHED}]`);
+    await page.waitForSelector(`.rows [data-row="${WATCHED}"]`);
     await watch(page, WATCHED);
     const times = await timed(page, watched, BATCHES, FIRST);
     print('quiet', times);
@@ -84,8 +84,8 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
   });
 
   const isFirst = (store) => page.waitForFunction((store) => {
-    const all = [...document.querySelectorAll('.row[data-store]')];
-    return all.length > 0 && all.reduce((one, other) => (parseFloat(one.style.top) <= parseFloat(other.style.top) ? one : other)).dataset.store === store;
+    const all = [...document.querySelectorAll('.rows > .row')];
+    return all.length > 0 && all.reduce((one, other) => (parseFloat(one.style.top) <= parseFloat(other.style.top) ? one : other)).querySelector('[data-row]').dataset.row === store;
   }, store, { timeout: 10_000 });
 
   test('a store that has become slow is at the top within a second, and soon if others have just moved', async () => {

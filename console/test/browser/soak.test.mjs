@@ -22,7 +22,7 @@ before(async () => {
   browser = await new Browser().start();
   page = await browser.open(`http://127.0.0.1:${port}/`);
   await isLive(page);
-  await page.waitForSelector('.row[data-store]');
+  await page.waitForSelector('.rows > .row');
   cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable');
 });

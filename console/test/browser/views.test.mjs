@@ -75,7 +75,7 @@ describe('what a page shows is what the API answers', { timeout: 180_000 }, () =
       const columns = COLUMNS.filter(({ isExtra }) => !isExtra);
       const expected = stores.map((row) => [row.store_id, reason(row, Date.now()), ...columns.map((column) => plain(column.show(row))), heardOf(row)]);
       // The last cell says how long ago, which moves; the third is a line.
-      const shown = (await rowsOf(page, '.row[data-store]')).map(([name, why, , ...rest]) => [name, why, ...rest.slice(0, -1)]);
+      const shown = (await rowsOf(page, '.rows > .row')).map(([name, why, , ...rest]) => [name, why, ...rest.slice(0, -1)]);
       assert.equal(shown.length, stores.length);
       assert.deepEqual(shown.sort(), expected.sort());
       assert.deepEqual((await texts(page, '.headline dd:not(.limit-said)')), columns.map((column) => plain(column.show(all))));
@@ -86,12 +86,12 @@ describe('what a page shows is what the API answers', { timeout: 180_000 }, () =
     const { stores } = await api(collector, 'fleet');
     const states = new Map(stores.map(({ store_id, state }) => [store_id, state]));
     assert.deepEqual(['store-slow', 'store-full', 'store-errs', 'store-calm', '..'].map((id) => states.get(id)), ['critical', 'critical', 'critical', 'fine', 'fine']);
-    const order = await texts(page, '.row[data-store] .name');
+    const order = await texts(page, '.rows > .row .name');
     assert.deepEqual(order.slice(0, 3), stores.slice(0, 3).map(({ store_id }) => store_id), 'the worst are first, in the order of the collector');
     const critical = stores.filter(({ state }) => state === 'critical').length;
     assert.equal(await page.locator('.chips button').first().textContent(), `${critical} critical`);
     await page.locator('.chips button').first().click();
-    await agrees(async () => assert.equal((await texts(page, '.row[data-store]')).length, critical));
+    await agrees(async () => assert.equal((await texts(page, '.rows > .row')).length, critical));
     await page.close();
   });
 
