@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures
+.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures console-soak console-pictures
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -78,6 +78,15 @@ k6: $(ENGINE) ## Run the k6 scripts of tests/load for some seconds (k6 from the 
 sdk-figures: $(ENGINE) ## Compare the terminal SDK with others, and measure its bytes and its time (half an hour; needs Chromium)
 	$(CARGO) build --locked --quiet --release --bin tillwatch
 	@sdk/figures/run.sh
+
+console-soak: ## Half an hour of 2,000 stores that change four times a second before one page of the console (SOAK_MINUTES=2: shorter; needs Chromium)
+	@scripts/built.sh sdk >/dev/null && scripts/built.sh console >/dev/null
+	@SOAK_MINUTES=$(or $(SOAK_MINUTES),30) node --test console/test/browser/soak.test.mjs
+
+console-pictures: $(ENGINE) ## Draw the console into docs/pictures/console (half an hour of a simulated fleet; needs Chromium)
+	$(CARGO) build --locked --quiet --bin tillwatch
+	@scripts/built.sh sdk >/dev/null && scripts/built.sh console >/dev/null
+	@node console/pictures/run.mjs
 
 $(ENGINE): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later with npm." >&2; exit 1; }

@@ -28,6 +28,7 @@ cat "$folder/pages.out" "$folder/pages.log"
 [[ -n "$pages_passed" ]] || fail "from a batch to the page"
 # Not beside the others: a dozen browsers would make the minutes of alerts longer.
 tests/stack/sdk.sh
+tests/stack/console.sh
 tests/stack/probe.sh
 tests/stack/faro.sh
 tests/stack/otlp.sh

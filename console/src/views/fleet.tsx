@@ -228,16 +228,24 @@ function StoreTable({ columns }: { columns: Column[] }) {
     order.current = { for: subject, rows };
     return rows;
   }, [shape.value, turn, key, isDown, text, state]);
+  const hold = (is: boolean): void => { isHeld.current = is; if (!is) setTurn((before) => before + 1); };
   // Together with what else changes in the frame, so that the page is laid out once.
   useLayoutEffect(() => {
-    let last = 0;
-    return effect(() => {
-      void frame.value;
-      const time = performance.now();
-      if (isHeld.current || time - last < ORDER_MS) return;
-      last = time;
+    let [last, timer] = [0, 0];
+    const renew = (): void => {
+      if (isHeld.current) return;
+      last = performance.now();
       setTurn((before) => before + 1);
+    };
+    const stop = effect(() => {
+      void frame.value;
+      clearTimeout(timer);
+      // What comes too soon is put in order later, even if nothing changes after it.
+      const wait = last + ORDER_MS - performance.now();
+      if (wait > 0) timer = setTimeout(renew, wait);
+      else renew();
     });
+    return () => { stop(); clearTimeout(timer); };
   }, []);
 
   useEffect(() => {
@@ -298,8 +306,8 @@ function StoreTable({ columns }: { columns: Column[] }) {
       </header>
       <Inks />
       <div class="fleet" role="table" aria-labelledby="stores" aria-rowcount={sorted.length + 2} style={{ '--columns': columns.length + 2 }}
-        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => (isHeld.current = focused !== null)} onPointerOver={explain}
-        onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { isHeld.current = false; setFocused(null); }}>
+        onPointerEnter={() => (isHeld.current = true)} onPointerLeave={() => hold(focused !== null)} onPointerOver={explain}
+        onFocusIn={(event) => { isHeld.current = true; setFocused((event.target as HTMLElement).dataset.row ?? null); }} onFocusOut={() => { hold(false); setFocused(null); }}>
         <div role="row" class="row is-head" aria-rowindex={1}>
           {header('store_id', 'Store')}
           <div role="columnheader" class="why">Why</div>
