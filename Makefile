@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures console-soak console-pictures
+.PHONY: help run demo probe test test-stack test-clients check fmt bench instructions soak ramp disk queries connections rollout-simulation scenarios k6 dashboards pictures sdk-figures console-soak console-pictures console-streams
 
 # Cargo's own variables (CARGO_TARGET_DIR, CARGO_BUILD_JOBS) work as ever.
 CARGO ?= cargo
@@ -82,6 +82,11 @@ sdk-figures: $(ENGINE) ## Compare the terminal SDK with others, and measure its 
 console-soak: ## Half an hour of 2,000 stores that change four times a second before one page of the console (SOAK_MINUTES=2: shorter; needs Chromium)
 	@scripts/built.sh sdk >/dev/null && scripts/built.sh console >/dev/null
 	@SOAK_MINUTES=$(or $(SOAK_MINUTES),30) node --test console/test/browser/soak.test.mjs
+
+console-streams: $(ENGINE) ## Measure what terminals notice of 1,000 open pages of the console (three minutes)
+	$(CARGO) build --locked --quiet --bin tillwatch
+	@scripts/built.sh sdk >/dev/null
+	@node console/figures/streams.mjs
 
 console-pictures: $(ENGINE) ## Draw the console into docs/pictures/console (half an hour of a simulated fleet; needs Chromium)
 	$(CARGO) build --locked --quiet --bin tillwatch

@@ -70,7 +70,7 @@ async fn a_cookie_stands_for_a_key_until_the_key_ends() {
     let server = server.kill_and_restart().await;
     assert_eq!(server.get_with("/api/v1/fleet", &with).await.status, 200);
     let id = key.split('_').nth(1).unwrap();
-    command("key", &["revoke"], &data, &[id]).await;
+    command("key", &["revoke"], &data, &["--id", id]).await;
     let mut status = 200;
     for _ in 0..100 {
         status = server.get_with("/api/v1/fleet", &with).await.status;
