@@ -185,6 +185,9 @@ NUMBERS.forEach((key, i) => Object.defineProperty(StoreRow.prototype, key, {
   get(this: StoreRow) { const value = this.fleet.values[this.slot * WIDTH + i]; return Number.isNaN(value) ? null : value; },
 }));
 
+/** A store may be called `constructor`, which every object has. */
+const sparkOf = (sparks: Record<string, string> | undefined, id: string): string | undefined => (sparks && Object.hasOwn(sparks, id) ? sparks[id] : undefined);
+
 /** The answer to `/fleet`, by name: a store keeps its place whatever state it is in. */
 export function whole(answer: Answer): Whole {
   const stores = [...answer.stores].sort((one, other) => (one.store_id < other.store_id ? -1 : 1));
@@ -192,7 +195,7 @@ export function whole(answer: Answer): Whole {
   stores.forEach((row, i) => put(values, i * WIDTH, row));
   return {
     kind: 'fleet', seq: answer.seq ?? 0, t: answer.t, complete_to: answer.complete_to, all: answer.all, minute: answer.sparks?.minute ?? 0, spark: answer.sparks?.all ?? '',
-    ids: stores.map(({ store_id }) => store_id), values, why: stores.map(({ why }) => text(why)), releases: stores.map(({ release }) => release ?? null), sparks: stores.map(({ store_id }) => answer.sparks?.stores[store_id] ?? ''),
+    ids: stores.map(({ store_id }) => store_id), values, why: stores.map(({ why }) => text(why)), releases: stores.map(({ release }) => release ?? null), sparks: stores.map(({ store_id }) => sparkOf(answer.sparks?.stores, store_id) ?? ''),
   };
 }
 
@@ -210,7 +213,7 @@ export function changed(fleet: Fleet, { seq, t, complete_to = t, stores, gone = 
   return { kind: 'rows', seq, t, complete_to, all, slots, values, why: stores.map(({ why }) => text(why)), releases: stores.map(({ release }) => release ?? null) };
 }
 
-export const minuteOf = (fleet: Fleet, { minute, all, stores }: Sparks): Minute => ({ kind: 'minute', minute, spark: all, sparks: fleet.ids.map((id) => stores[id] ?? '.').join('') });
+export const minuteOf = (fleet: Fleet, { minute, all, stores }: Sparks): Minute => ({ kind: 'minute', minute, spark: all, sparks: fleet.ids.map((id) => sparkOf(stores, id) ?? '.').join('') });
 
 // --- the pipeline
 

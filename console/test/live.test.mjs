@@ -121,3 +121,11 @@ test('points of the pipeline are joined once each, and the oldest go', () => {
   const after = joined({ ...before, version: '1' }, { t: 902_000, series: { a: 2 }, points: [point(900_000), point(901_000), point(902_000)] });
   assert.deepEqual([after.points.map(({ t }) => t), after.series, after.version], [[900_000, 901_000, 902_000], { a: 2 }, '1']);
 });
+
+test('a store may have the name of what every object has', () => {
+  const rows = ['a', 'constructor', 'toString'].map((store_id) => ({ store_id, state: 'fine', why: [] }));
+  const fleet = new Fleet();
+  fleet.load(whole({ seq: 1, t: 0, complete_to: 0, stores: rows, all: {}, sparks: { minute: 600_000, all: 'A', stores: { a: 'B' } } }));
+  assert.deepEqual(fleet.sparks, ['B', '', '']);
+  assert.equal(minuteOf(fleet, { minute: 660_000, all: 'C', stores: { a: 'D' } }).sparks, 'D..');
+});
