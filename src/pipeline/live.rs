@@ -77,6 +77,8 @@ pub(super) struct Driver {
 impl Driver {
     /// Looks until it is aborted.
     pub(super) async fn run(self) {
+        // What was counted before a store is looked at first is not among what it did lately.
+        self.live.step().await;
         let mut applied = self.holdings.applied();
         let beating = self.beat();
         let looking = self.look(&mut applied);
