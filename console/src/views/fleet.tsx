@@ -17,7 +17,7 @@ import { sentence, STATES as STATE_OF, useRollout } from './releases';
 import type { Settings } from './settings';
 
 const HOUR = 3_600_000;
-const ORDER_MS = 700;
+const ORDER_MS = 1_500;
 const watched = (query: string) => {
   const found = matchMedia(query);
   const is = signal(found.matches);
