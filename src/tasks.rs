@@ -186,6 +186,25 @@ async fn run_in_background<T: Send + 'static>(job: impl FnOnce() -> T + Send + '
     }
 }
 
+/// Does that part of a job for which no lock is held that others wait for, with what they leave of the processors, see
+/// [`Jobs::in_background`]. Blocks until it is done. It is called once.
+pub fn standing_back<T: Send>(mut part: impl FnMut() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("background".to_owned());
+        let standing = || {
+            stand_back();
+            part()
+        };
+        Some(thread.spawn_scoped(scope, standing).ok()?.join())
+    });
+    match done {
+        Some(Ok(done)) => done,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        // The system starts no more threads, so the part is done on this one.
+        None => part(),
+    }
+}
+
 /// From now on the current thread only gets the processor when nobody else wants it. On a kernel that has no such
 /// threads it goes on as it is.
 fn stand_back() {
@@ -272,6 +291,24 @@ mod tests {
         let ended: Result<(), _> = waits.await;
         assert!(ended.is_err_and(|error| error.is_panic()));
         assert_eq!(jobs.run(|| 7).await, 7);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_part_of_a_job_stands_back_alone() {
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
+        };
+        let before = thread_schedule_policy().unwrap();
+        let policy = standing_back(|| thread_schedule_policy().unwrap());
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        assert_eq!((policy, thread_schedule_policy().unwrap()), (idle, before));
+        let panics = catch_unwind(|| standing_back(|| panic!("as a test does")));
+        let _: () = panics
+            .unwrap_err()
+            .downcast_ref::<&str>()
+            .map(|_| ())
+            .unwrap();
     }
 
     async fn died(tasks: &Tasks) -> Option<&'static str> {

@@ -9,6 +9,7 @@ use crate::live::answer::Snapshot;
 use crate::live::hub::Hub;
 use crate::live::packed::{Packed, event};
 use crate::self_metrics as names;
+use crate::tasks::standing_back;
 
 impl Live {
     /// The number of the last frame, and the frames after this one; `None`: not all of them are kept.
@@ -33,20 +34,22 @@ impl Live {
         let work = move || {
             let mut board = live.board();
             live.look_for_answer(&mut board);
-            let fleet = RawValue::from_string(live.fleet_text(&board)).ok();
-            // The board is still locked: no frame with rows has come since.
+            // The board stays locked: no frame with rows comes meanwhile.
             let seq = live.hub().seq;
-            let snapshot = Snapshot {
-                seq,
-                t: live.clock.now_ms(),
-                topic: "fleet",
-                fleet: fleet.as_deref(),
-                pipeline: None,
-            };
+            let packed = standing_back(|| {
+                let fleet = RawValue::from_string(live.fleet_text(&board, seq)).ok();
+                let snapshot = Snapshot {
+                    seq,
+                    t: live.clock.now_ms(),
+                    topic: "fleet",
+                    fleet: fleet.as_deref(),
+                    pipeline: None,
+                };
+                let mut text = String::new();
+                event(&mut text, "snapshot", &snapshot);
+                Packed::of(text)
+            });
             metrics::counter!(names::LIVE_SNAPSHOTS).increment(1);
-            let mut text = String::new();
-            event(&mut text, "snapshot", &snapshot);
-            let packed = Packed::of(text);
             live.hub().snapshot = Some((seq, packed.clone()));
             (seq, vec![packed])
         };

@@ -17,6 +17,7 @@
 //! | `detail.rs` | one store, with its terminals |
 //! | `pulse.rs` | the path of batches, second by second |
 //! | `packed.rs` | events, packed once for all who read |
+//! | `bell.rs` | wakes those who read, a few at a time |
 //! | `hub.rs` | what is on its way to those who read |
 //! | `answer.rs` | what is answered and sent |
 //! | `reader.rs` | one who reads |
@@ -30,6 +31,7 @@
 
 mod all;
 mod answer;
+mod bell;
 mod board;
 mod changes;
 mod detail;
@@ -50,7 +52,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::fleet::Watch;
@@ -65,6 +67,7 @@ pub use detail::Detail;
 pub use pulse::Counted;
 pub use reader::{Reader, Topics};
 
+use bell::Bell;
 use board::Board;
 use changes::Changes;
 use hub::Hub;
@@ -73,8 +76,9 @@ use hub::Hub;
 pub const READERS_MAX: usize = 1_000;
 /// A stream that says nothing for so long says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Looks at once: one at the board, others wait for it. They do not stand back for others, because they hold the lock of the
-/// aggregate for moments: whoever waits for it would wait for them to get a processor.
+/// Looks at once: one at the board, others wait for it. What is looked at is copied like any other work, because it holds the
+/// lock of the aggregate for moments, and whoever waits for that lock would wait for the copying to get a processor. What is
+/// made of the copy stands back.
 const JOBS: usize = 2;
 
 /// What `Live` is made of.
@@ -107,8 +111,8 @@ pub struct Live {
     board: Mutex<Board>,
     pulse: Mutex<pulse::Pulse>,
     hub: Mutex<Hub>,
-    /// Rises whenever there is something to read.
-    ticks: watch::Sender<u64>,
+    /// Rung whenever there is something to read.
+    bell: Bell,
     /// Told when the first reader comes.
     wanted: Notify,
     readers: AtomicUsize,
@@ -146,7 +150,7 @@ impl Live {
             board: Mutex::new(Board::new(layout, Changes::restored(kept))),
             pulse: Mutex::default(),
             hub: Mutex::new(Hub::new(started_ms)),
-            ticks: watch::Sender::new(0),
+            bell: Bell::new(READERS_MAX),
             wanted: Notify::new(),
             readers: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -208,7 +212,7 @@ impl Live {
     /// Tells all who read that the collector stops.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);
-        self.tick();
+        self.bell.ring_all();
     }
 
     fn leave(&self, place: u32, store_id: Option<&str>) {
@@ -228,8 +232,9 @@ impl Live {
         }
     }
 
-    fn tick(&self) {
-        self.ticks.send_modify(|tick| *tick += 1);
+    /// Wakes those who read whenever there is something to read, until it is aborted.
+    pub async fn wake(&self) {
+        self.bell.walk().await;
     }
 
     fn hub(&self) -> MutexGuard<'_, Hub> {

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::live::packed::{GZIP_HEADER, Packed, push};
 use crate::live::{HEARTBEAT, Live};
@@ -31,16 +30,10 @@ pub struct Topics {
     pub store_id: Option<String>,
 }
 
-/// Readers are not all sent a frame in the same moment, because a thousand writes would hold up the threads that serve
-/// terminals: so much later for each place behind the first ones.
-const APART: Duration = Duration::from_micros(200);
-/// Places that wait for nothing.
-const FIRST_PLACES: u32 = 20;
-
 /// One who reads a stream.
 #[derive(Debug)]
 pub struct Reader {
-    /// How many read before this one, at most.
+    /// Which of those who read at once.
     place: u32,
     pub(super) live: Arc<Live>,
     topics: Topics,
@@ -51,7 +44,7 @@ pub struct Reader {
     store_version: u64,
     pulse: Option<u64>,
     has_left: bool,
-    ticks: watch::Receiver<u64>,
+    bell: watch::Receiver<()>,
 }
 
 impl Drop for Reader {
@@ -69,7 +62,7 @@ impl Reader {
     ) -> Self {
         Self {
             place,
-            ticks: live.ticks.subscribe(),
+            bell: live.bell.listen(place as usize),
             live,
             topics,
             is_gzip,
@@ -91,7 +84,7 @@ impl Reader {
         }
         loop {
             // Whatever comes from now on is noticed below.
-            self.ticks.mark_unchanged();
+            self.bell.mark_unchanged();
             if self.live.is_over.load(Ordering::Acquire) {
                 let is_said = std::mem::replace(&mut self.has_left, true);
                 return (!is_said).then(|| BYE.bytes(self.is_gzip));
@@ -100,12 +93,8 @@ impl Reader {
             if !news.is_empty() {
                 return Some(self.join(&news));
             }
-            if timeout(HEARTBEAT, self.ticks.changed()).await.is_err() {
+            if timeout(HEARTBEAT, self.bell.changed()).await.is_err() {
                 return Some(STILL_HERE.bytes(self.is_gzip));
-            }
-            let behind = self.place.saturating_sub(FIRST_PLACES);
-            if behind > 0 {
-                sleep(APART * behind).await;
             }
         }
     }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use crate::fleet::Silence;
 use crate::live::answer::{FleetAnswer, PipelineAnswer, Rows, Second};
 use crate::live::board::{Board, Scope, Step};
 use crate::live::changes::ChangesAnswer;
@@ -15,6 +14,7 @@ use crate::live::packed::{Packed, event, push};
 use crate::live::pulse::Counted;
 use crate::live::{Live, OfRelease, Past};
 use crate::self_metrics as names;
+use crate::tasks::standing_back;
 
 /// Stores that are looked at while the aggregate waits.
 const PIECE: usize = 32;
@@ -83,7 +83,7 @@ impl Live {
             event(&mut text, "pipeline", &second);
             let packed = Packed::of(text);
             live.hub().pulse = Some((count, packed));
-            live.tick();
+            live.bell.ring();
         };
         self.jobs.run(work).await;
     }
@@ -95,7 +95,7 @@ impl Live {
             let mut board = live.board();
             if board.fill(&past) && live.readers() > 0 {
                 live.hub().begin_anew();
-                live.tick();
+                live.bell.ring();
             }
         };
         self.jobs.run(work).await;
@@ -115,7 +115,7 @@ impl Live {
                 push(&mut text, "change", change.json.get());
                 let packed = Packed::of(text);
                 live.hub().push(packed);
-                live.tick();
+                live.bell.ring();
             }
         };
         self.jobs.run(work).await;
@@ -128,7 +128,8 @@ impl Live {
         let work = move || {
             let mut board = live.board();
             live.look_for_answer(&mut board);
-            live.fleet_text(&board).into_bytes()
+            let seq = live.hub().seq;
+            standing_back(|| live.fleet_text(&board, seq)).into_bytes()
         };
         self.jobs.run(work).await
     }
@@ -195,51 +196,37 @@ impl Live {
                 pieces.peek().is_some()
             });
         }
-        let step = board.take(looks, &gone, silence.now_ms);
+        // Whoever adds a frame has the board, so the number does not change meanwhile; and whoever reads must not wait until
+        // it is packed.
+        let seq = self.hub().seq + 1;
+        let has_readers = self.readers() > 0;
+        let (step, packed) = standing_back(|| {
+            let step = board.take(std::mem::take(&mut looks), &gone, silence.now_ms);
+            let packed = has_readers.then(|| frame(board, &step, seq, silence.now_ms));
+            (step, packed.flatten())
+        });
         if matches!(scope, Scope::Whole) {
             board.whole_ms = silence.now_ms;
         }
         for change in &step.changes {
             (self.keep)(change);
         }
-        if self.readers() > 0 {
-            self.say(board, &step, &silence);
+        if has_readers {
+            self.say(board, packed, silence.now_ms);
         }
         metrics::histogram!(names::LIVE_LOOK_SECONDS).record(began.elapsed());
     }
 
-    fn say(&self, board: &Board, step: &Step, silence: &Silence) {
-        let mut text = String::new();
-        // Whoever adds a frame has the board, so the number does not change meanwhile; and whoever reads must not wait until
-        // it is packed.
-        let seq = self.hub().seq + 1;
-        let is_any = !step.rows.is_empty() || !step.gone.is_empty() || step.is_all_new;
-        if is_any && let Ok(stores) = RawValue::from_string(board.some(&step.rows)) {
-            let rows = Rows {
-                seq,
-                t: silence.now_ms,
-                stores: &stores,
-                gone: &step.gone,
-                all: &board.all,
-            };
-            event(&mut text, "rows", &rows);
-        }
-        if let Some(sparks) = &step.sparks {
-            event(&mut text, "sparks", sparks);
-        }
-        for change in &step.changes {
-            push(&mut text, "change", change.json.get());
-        }
-        let packed = (!text.is_empty()).then(|| Packed::of(text));
+    fn say(&self, board: &Board, packed: Option<Packed>, now_ms: i64) {
         let watched: Vec<String> = {
             let mut hub = self.hub();
             packed.into_iter().for_each(|packed| hub.push(packed));
             hub.stores.keys().cloned().collect()
         };
         for store_id in watched {
-            self.say_store(board, &store_id, silence.now_ms);
+            self.say_store(board, &store_id, now_ms);
         }
-        self.tick();
+        self.bell.ring();
     }
 
     /// Tells whoever looks at a store, if anything of it is another.
@@ -277,12 +264,13 @@ impl Live {
         }))
     }
 
-    pub(super) fn fleet_text(&self, board: &Board) -> String {
+    /// `seq` is of the last frame that is in it.
+    pub(super) fn fleet_text(&self, board: &Board, seq: u64) -> String {
         let t = self.clock.now_ms();
         let rows = RawValue::from_string(board.rows());
         let answer = rows.map(|stores| {
             let answer = FleetAnswer {
-                seq: self.hub().seq,
+                seq,
                 t,
                 complete_to: t,
                 stores: &stores,
@@ -308,4 +296,27 @@ impl Live {
         };
         serde_json::to_string(&answer).unwrap_or_default()
     }
+}
+
+/// What a look has brought, for those who read; `None`: nothing.
+fn frame(board: &Board, step: &Step, seq: u64, now_ms: i64) -> Option<Packed> {
+    let mut text = String::new();
+    let is_any = !step.rows.is_empty() || !step.gone.is_empty() || step.is_all_new;
+    if is_any && let Ok(stores) = RawValue::from_string(board.some(&step.rows)) {
+        let rows = Rows {
+            seq,
+            t: now_ms,
+            stores: &stores,
+            gone: &step.gone,
+            all: &board.all,
+        };
+        event(&mut text, "rows", &rows);
+    }
+    if let Some(sparks) = &step.sparks {
+        event(&mut text, "sparks", sparks);
+    }
+    for change in &step.changes {
+        push(&mut text, "change", change.json.get());
+    }
+    (!text.is_empty()).then(|| Packed::of(text))
 }

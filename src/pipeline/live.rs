@@ -83,7 +83,7 @@ impl Driver {
         let beating = self.beat();
         let looking = self.look(&mut applied);
         let remembering = self.remember();
-        tokio::join!(beating, looking, remembering);
+        tokio::join!(beating, looking, remembering, self.live.wake());
     }
 
     async fn look(&self, applied: &mut watch::Receiver<u64>) {
