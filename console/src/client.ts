@@ -2,7 +2,7 @@
 import { batch, effect, signal, untracked } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Fleet, joined } from './live';
-import { heard, isKeyWanted, isLost, isVisible, link, returns } from './state';
+import { heard, isKeyWanted, isLost, isVisible, link, pass, returns } from './state';
 import { Hub, type Page, type Said, type Want } from './stream';
 import type { Change, Detail, FleetValues, Pipeline } from './types';
 
@@ -23,13 +23,27 @@ export const refusedWith = signal(0);
 /** How far the collector's clock is ahead of this browser's. */
 export const ahead = signal(0);
 
+/** The sums are drawn twice a second at most, so that other frames have the time to put stores in order. */
+const SUMS_MS = 400;
+let summedAt = 0;
+/** The frame in which the sums were drawn last. */
+export let summedIn = 0;
 let isDue = false;
+let trailing: ReturnType<typeof setTimeout> | undefined;
 function draw(): void {
   if (isDue) return;
   isDue = true;
-  requestAnimationFrame(() => {
+  requestAnimationFrame((at) => {
     isDue = false;
-    batch(() => { sums.value = fleet.all; frame.value += 1; });
+    const wait = summedAt + SUMS_MS - at;
+    batch(() => {
+      frame.value += 1;
+      pass(true);
+      if (wait <= 0) { sums.value = fleet.all; summedAt = at; summedIn = frame.value; }
+    });
+    clearTimeout(trailing);
+    // The next frame does it, if one comes.
+    if (wait > 0) trailing = setTimeout(draw, SUMS_MS);
   });
 }
 

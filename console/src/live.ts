@@ -99,7 +99,8 @@ export interface Whole {
   kind: 'fleet'; seq: number; t: number; complete_to: number; all: FleetValues; minute: number; spark: string;
   ids: string[]; values: Float64Array; why: string[]; releases: (string | null)[]; sparks: string[];
 }
-export interface Part { kind: 'rows'; seq: number; t: number; complete_to: number; all: FleetValues; slots: Uint32Array; values: Float64Array; why: string[]; releases: (string | null)[] }
+/** `why` and `releases` of those stores only of which they are others than before: texts are what is dear to hand over. */
+export interface Part { kind: 'rows'; seq: number; t: number; complete_to: number; all: FleetValues; slots: Uint32Array; values: Float64Array; why: [slot: number[], text: string[]]; releases: [slot: number[], name: (string | null)[]] }
 /** One character a store, in the order of the stores. */
 export interface Minute { kind: 'minute'; minute: number; spark: string; sparks: string }
 export interface Rows { seq: number; t: number; complete_to?: number; stores: FleetStore[]; gone?: string[]; all: FleetValues }
@@ -139,10 +140,10 @@ export class Fleet {
     for (let i = 0; i < slots.length; i += 1) {
       const slot = slots[i];
       this.values.set(values.subarray(i * WIDTH, (i + 1) * WIDTH), slot * WIDTH);
-      this.why[slot] = why[i];
-      this.releases[slot] = releases[i];
       this.stamps[slot] += 1;
     }
+    why[0].forEach((slot, i) => { this.why[slot] = why[1][i]; });
+    releases[0].forEach((slot, i) => { this.releases[slot] = releases[1][i]; });
   }
 
   pass({ minute, spark, sparks }: Minute): void {
@@ -209,8 +210,16 @@ export function changed(fleet: Fleet, { seq, t, complete_to = t, stores, gone = 
   }
   const slots = new Uint32Array(stores.length);
   const values = new Float64Array(stores.length * WIDTH);
-  stores.forEach((row, i) => { slots[i] = fleet.slots.get(row.store_id)!; put(values, i * WIDTH, row); });
-  return { kind: 'rows', seq, t, complete_to, all, slots, values, why: stores.map(({ why }) => text(why)), releases: stores.map(({ release }) => release ?? null) };
+  const why: Part['why'] = [[], []];
+  const releases: Part['releases'] = [[], []];
+  stores.forEach((row, i) => {
+    const slot = slots[i] = fleet.slots.get(row.store_id)!;
+    put(values, i * WIDTH, row);
+    const [reasons, release] = [text(row.why), row.release ?? null];
+    if (reasons !== fleet.why[slot]) { why[0].push(slot); why[1].push(reasons); }
+    if (release !== fleet.releases[slot]) { releases[0].push(slot); releases[1].push(release); }
+  });
+  return { kind: 'rows', seq, t, complete_to, all, slots, values, why, releases };
 }
 
 export const minuteOf = (fleet: Fleet, { minute, all, stores }: Sparks): Minute => ({ kind: 'minute', minute, spark: all, sparks: fleet.ids.map((id) => sparkOf(stores, id) ?? '.').join('') });

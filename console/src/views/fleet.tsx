@@ -1,9 +1,9 @@
 // All stores at a glance, and each of them in a row. What changes four times a second is written into the page directly.
 import type { Signal } from '@preact/signals';
 import type { ComponentChild } from 'preact';
-import { effect, signal, useSignal } from '@preact/signals';
+import { computed, effect, signal, useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ahead, changes, fleet, frame, refusedWith, shape, sums, useLive } from '../client';
+import { ahead, changes, fleet, frame, refusedWith, shape, summedIn, sums, useLive } from '../client';
 import { go, isDark, isLost, isNarrow, isPhone, link, now, place, set, useAnswer, useCatalogue, zone } from '../state';
 import { ago, clock, count, exact, grouped, plain, plural, span, NONE, type Figure } from '../format';
 import { doorsOf, type Doors } from '../address';
@@ -17,7 +17,11 @@ import { sentence, STATES as STATE_OF, useRollout } from './releases';
 import type { Settings } from './settings';
 
 const HOUR = 3_600_000;
-const ORDER_MS = 1_500;
+const ORDER_MS = 700;
+/** What is put in order beside other changes is laid out together with them, so the next frame is waited for, for so long. */
+const FRAME_MS = 400;
+/** Rows before and after those that can be seen. */
+const BEYOND = 2;
 const watched = (query: string) => {
   const found = matchMedia(query);
   const is = signal(found.matches);
@@ -63,6 +67,7 @@ export function FleetView() {
 
 function Head({ counts, columns }: { counts: Signal<Record<string, number>>; columns: Column[] }) {
   const catalogue = useCatalogue();
+  const titles = useMemo(() => columns.map((column) => <dt title={HINTS[column.key]}>{column.title}<Explain metric={column.metric} scope="fleet" isSmall /></dt>), [columns]);
   const all = sums.value;
   const began = useRef(all.late ?? null);
   const trouble = (counts.value.critical ?? 0) + (counts.value.silent ?? 0);
@@ -77,12 +82,12 @@ function Head({ counts, columns }: { counts: Signal<Record<string, number>>; col
         </div>
       </header>
       {columns.length > 1 && <dl class="headline">
-        {columns.map((column) => {
+        {columns.map((column, i) => {
           const limits = catalogue.get(column.metric)?.thresholds ?? [];
           const n = samplesOf(all, column.key);
           return (
             <div key={column.key}>
-              <dt title={HINTS[column.key]}>{column.title}<Explain metric={column.metric} scope="fleet" isSmall /></dt>
+              {titles[i]}
               <dd><Num of={column.show(all)} level={levelOfAll(all, column, limits)} title={restsOn(all, column.key)} /></dd>
               <dd class="limit-said">{n !== null && <span title={restsOn(all, column.key)}>of {plain(count(n))}</span>}{limits.length > 0 && <span>limit {exact(limits[0], unitOf(column, column.metric))}</span>}</dd>
             </div>
@@ -113,11 +118,13 @@ const MOST_DEAD = 5;
 const VERDICTS: Record<string, string> = { pass: 'go on', fail: 'stop', hold: 'hold', not_judged: 'not judged' };
 const keyOf = (one: Change): string => `${one.t} ${one.kind === 'store' ? one.store_id + one.to : one.release + one.occasion}`;
 
+const silentTills = computed(() => sums.value.silent_terminals ?? 0);
+
 /** A rollout that is under way, tills that are dead, and what has changed. */
 function Aside() {
   const asked = useAnswer<Changes>('api/v1/changes?limit=200');
   const [isAllDead, setIsAllDead] = useState(false);
-  const n = sums.value.silent_terminals ?? 0;
+  const n = silentTills.value;
   const silent = useAnswer<Silent>(`api/v1/terminals/silent?limit=${isAllDead ? 1000 : 100}`, 30_000, n);
   const pushed = changes.value;
   const all = useMemo(() => {
@@ -242,7 +249,7 @@ function StoreTable({ columns }: { columns: Column[] }) {
       clearTimeout(timer);
       // What comes too soon is put in order later, even if nothing changes after it.
       const wait = last + ORDER_MS - performance.now();
-      if (wait > 0) timer = setTimeout(renew, wait);
+      if (wait > 0 || (summedIn === frame.value && wait > -FRAME_MS)) timer = setTimeout(renew, Math.max(wait, FRAME_MS));
       else renew();
     });
     return () => { stop(); clearTimeout(timer); };
@@ -252,8 +259,8 @@ function StoreTable({ columns }: { columns: Column[] }) {
     const look = (): void => {
       if (!body.current) return;
       const { top } = body.current.getBoundingClientRect();
-      const first = Math.max(0, Math.floor(-top / height) - 4);
-      const last = Math.ceil((innerHeight - top) / height) + 4;
+      const first = Math.max(0, Math.floor(-top / height) - BEYOND);
+      const last = Math.ceil((innerHeight - top) / height) + BEYOND;
       setSeen((before) => (before[0] === first && before[1] === last ? before : [first, last]));
     };
     look();
@@ -382,13 +389,25 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
       const place = 'right' + (isHidden ? ' is-wide' : '');
       if (cell.box.className !== place) cell.box.className = place;
     };
-    let [stamp, second] = [-1, -1];
+    let [stamp, second, labelled, turn] = [-1, -1, -1, index];
     paint.current = (isOther) => {
       const time = timeOf();
       const { row, state } = shown.current;
-      if (isOther) stamp = -1;
+      if (isOther) stamp = labelled = -1;
       const isSame = row.stamp === stamp;
-      if (isSame && Math.floor(time / 1000) === second) return;
+      const isSameSecond = Math.floor(time / 1000) === second;
+      // What a number rests on is for whoever points at it or hears it: that may be a second old, and rows take turns.
+      turn += 1;
+      if (row.stamp !== labelled && (labelled < 0 || (isSame && !isSameSecond) || turn % 4 === 0)) {
+        labelled = row.stamp;
+        columns.forEach((column, i) => {
+          const said = rests(row, column);
+          if (cells[i].rests === said['aria-label']) return;
+          cells[i].rests = said['aria-label'];
+          for (const name in said) cells[i].box.setAttribute(name, said[name as 'title']);
+        });
+      }
+      if (isSame && isSameSecond) return;
       [stamp, second] = [row.stamp, Math.floor(time / 1000)];
       const isSilent = row.state === 'silent';
       if (!isSame || isSilent) {
@@ -401,28 +420,28 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
       const chief = isSmall && !isSilent ? worstOf(row, columns) : null;
       columns.forEach((column, i) => {
         put(cells[i], column.show(row), levelOf(row, column) ?? '', column !== chief);
-        const said = rests(row, column);
-        if (cells[i].rests === said['aria-label']) return;
-        cells[i].rests = said['aria-label'];
-        for (const name in said) cells[i].box.setAttribute(name, said[name as 'title']);
       });
       const heard = heardOf(row);
       put(cells[columns.length], { text: heard, unit: '' }, row.silent && !isSilent ? 'warning' : heard.includes('/') ? 'quiet' : '', true);
       const { spark } = row;
-      if (spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark); }
+      if (spark !== sparkDrawn) { sparkDrawn = spark; trace(line.parentElement!, spark, row); }
       if (row.state !== state) redraw((before) => before + 1);
     };
   }, [columns, isSmall]);
+  // What is written directly is the same whichever store the row shows.
+  const written = useMemo(() => <>
+    <div role="cell" class="why" />
+    <div role="cell" class="spark"><SparkFrame /></div>
+    {columns.map(({ key }) => <div role="cell" key={key} class="right"><span class="num" /></div>)}
+    <div role="cell" class="right is-wide"><span class="num" /></div>
+    <div role="cell" class="right is-wide"><span class="num" /></div>
+  </>, [columns]);
   useLayoutEffect(() => paint.current(true), [row, columns, isSmall]);
   useLayoutEffect(() => effect(() => { void frame.value; void now.value; paint.current(); }), []);
   return (
     <div ref={box} role="row" class="row" aria-rowindex={index + 3} style={{ top: top + 'px' }}>
       <div role="cell" class="name"><Mark state={row.state} /><Link to="store" params={{ store_id: row.store_id }} data-row={row.store_id} title={row.store_id}>{row.store_id}</Link></div>
-      <div role="cell" class="why" />
-      <div role="cell" class="spark"><SparkFrame /></div>
-      {columns.map(({ key }) => <div role="cell" key={key} class="right"><span class="num" /></div>)}
-      <div role="cell" class="right is-wide"><span class="num" /></div>
-      <div role="cell" class="right is-wide"><span class="num" /></div>
+      {written}
     </div>
   );
 }
@@ -432,7 +451,11 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
 const [SPARK_WIDTH, SPARK_HEIGHT] = [106, 20];
 const sparkY = (step: number): number => SPARK_HEIGHT - 2 - (step / SPARK_STEPS) * (SPARK_HEIGHT - 4);
 
-function trace(svg: Element, spark: string): void {
+interface Line { spark: string; d: string; end: [number, number] | null }
+/** The line of a store goes along with it, whichever row shows it. */
+const lines = new WeakMap<object, Line>();
+
+function lineOf(spark: string): Line {
   const pitch = (SPARK_WIDTH - 6) / (SPARK_MINUTES - 1);
   let d = '';
   let isOn = false;
@@ -445,6 +468,13 @@ function trace(svg: Element, spark: string): void {
     d += isOn ? 'L' + place : 'M' + place + 'h.1';
     isOn = true;
   });
+  return { spark, d, end };
+}
+
+function trace(svg: Element, spark: string, of: object): void {
+  let line = lines.get(of);
+  if (line?.spark !== spark) lines.set(of, line = lineOf(spark));
+  const { d, end } = line;
   svg.querySelector('.spark-line')!.setAttribute('d', d);
   const dot = svg.querySelector('.spark-end')!;
   if (end) { dot.setAttribute('cx', String(end[0])); dot.setAttribute('cy', String(end[1])); }
@@ -455,7 +485,7 @@ const SparkFrame = () => (
 );
 function Spark({ of }: { of: string }) {
   const box = useRef<HTMLSpanElement>(null);
-  useLayoutEffect(() => trace(box.current!.firstElementChild!, of), [of]);
+  useLayoutEffect(() => trace(box.current!.firstElementChild!, of, box), [of]);
   return <span ref={box}><SparkFrame /></span>;
 }
 /** The ink changes at the limits, which lie at the same height in all rows. */

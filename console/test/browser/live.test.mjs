@@ -98,8 +98,8 @@ describe('how soon something is on the page', { timeout: 240_000 }, () => {
       await isFirst(store);
       const took = Date.now() - t;
       console.log(`a slowed store is at the top after ${took} ms${isBusy ? ', just after another change' : ''}`);
-      // Rows keep their places for 1.5 s at least.
-      assert.ok(took < (isBusy ? 3_500 : 1_000) * LOOSE, `after ${took} ms`);
+      // Rows keep their places for 0.7 s at least.
+      assert.ok(took < (isBusy ? 2_000 : 1_000) * LOOSE, `after ${took} ms`);
     }
   });
 
