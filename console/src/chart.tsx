@@ -1,7 +1,7 @@
 // Lines over time, drawn as SVG.
 import { useId, useMemo, useRef } from 'preact/hooks';
 import { isLost, now, reading, zone } from './state';
-import { exact, figure, plain, plural, clock, when, count } from './format';
+import { exact, figure, grouped, plain, plural, clock, when, count } from './format';
 import { apart, linear, logarithmic, nearLimits, pieces, timeTicks } from './scale';
 import { useWidth } from './ui';
 
@@ -13,7 +13,9 @@ export interface Line {
 export interface ChartProps {
   name: string; lines: Line[]; from: number; to: number; step: number; unit: string; limits?: number[];
   /** How many samples each point rests on. */
-  counts?: [number, number][]; isAsking?: boolean; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
+  counts?: [number, number][];
+  /** How many of these came late while somebody looked. */
+  late?: Map<number, number>; isAsking?: boolean; height?: number; isLog?: boolean; lifted?: string | null; hasArea?: boolean;
   onZoom?: (from: number, to: number) => void; onLift?: (key: string | null) => void;
 }
 
@@ -32,7 +34,7 @@ function Stroke({ points, step, x, y, ink }: { points: [number, number][]; step:
   return <>{lines && <path d={lines} stroke={ink} />}{dots && <path class="dots" d={dots} />}</>;
 }
 
-export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], isAsking, height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
+export function Chart({ name, lines, from, to, step, unit, limits = [], counts = [], late, isAsking, height = 130, isLog, lifted, hasArea, onZoom, onLift }: ChartProps) {
   const [box, full] = useWidth<HTMLDivElement>(340);
   const id = useId().replace(/\W/g, '');
   const drag = useRef<number | null>(null);
@@ -52,6 +54,13 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   const ticks = scale.ticks.filter((tick) => (!isEmpty || tick === 0) && !shown.some((limit) => Math.abs(y(limit) - y(tick)) < 13));
   const times = timeTicks(from, to, Math.max(2, width / 85), zone.value);
   const busiest = Math.max(1, ...counts.map(([, n]) => n));
+
+  /** From the bottom, or what came late from the top of it. */
+  const bar = (t: number, n: number, of = n): string => {
+    const tall = (n: number): number => Math.max(1, (n / busiest) * (STRIP - 4));
+    const top = height + STRIP + 2 - tall(n);
+    return of ? `M${x(t).toFixed(1)} ${top.toFixed(1)}h${Math.max(0.5, Math.min(x(t + step), width) - x(t) - 1).toFixed(1)}v${tall(of).toFixed(1)}H${x(t).toFixed(1)}z` : '';
+  };
 
   const spots = [...new Set(lines.flatMap(({ points }) => points.map(([t]) => t)))].sort((one, other) => one - other);
   const nearest = (t: number): number | null => spots.reduce<number | null>((best, one) => (best === null || Math.abs(one - t) < Math.abs(best - t) ? one : best), null);
@@ -118,7 +127,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
   const spoken = isRead && first ? valueAt(first, at) : first?.points[first.points.length - 1]?.[1];
   const limitText = limits.length ? `, limit ${exact(limits[limits.length - 1], unit)}` : '';
   const rests = counts.find(([t]) => t === at) ?? counts[counts.length - 1];
-  const aria = spoken === undefined ? `${name}: nothing was measured` : `${name}, ${first.label}${isRead ? ' at ' + clock(at, zone.value) : ''}: ${plain(figure(spoken, unit))}${limitText}${rests ? `, of ${plural(rests[1], 'sample')}` : ''}`;
+  const aria = spoken === undefined ? `${name}: nothing was measured` : `${name}, ${first.label}${isRead ? ' at ' + clock(at, zone.value) : ''}: ${plain(figure(spoken, unit))}${limitText}${rests ? `, of ${plural(rests[1], 'sample')}` : ''}${rests && late?.get(rests[0]) ? `, ${grouped(late.get(rests[0])!)} of them late` : ''}`;
   // A line keeps its ink until it passes a limit: the stroke is a gradient with hard edges at the limits.
   const edge = (limit: number): number => Math.min(1, Math.max(0, 1 - y(limit) / height));
   const tops = limits.length ? [edge(limits[0]), edge(limits[1] ?? Infinity)] : [1, 1];
@@ -140,12 +149,8 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
           {shown.map((limit) => (
             <g key={'l' + limit}><path class="limit" d={`M0 ${y(limit)}H${width}`} /><text class="tick is-limit" x={-8} y={y(limit) + 4} text-anchor="end">{exact(limit, unit)}</text></g>
           ))}
-          {counts.length > 0 && (
-            <path class="samples" d={counts.map(([t, n]) => {
-              const tall = Math.max(1, (n / busiest) * (STRIP - 4));
-              return `M${x(t).toFixed(1)} ${(height + STRIP + 2 - tall).toFixed(1)}h${Math.max(0.5, Math.min(x(t + step), width) - x(t) - 1).toFixed(1)}V${height + STRIP + 2}H${x(t).toFixed(1)}z`;
-            }).join('')} />
-          )}
+          {counts.length > 0 && <path class="samples" d={counts.map(([t, n]) => bar(t, n)).join('')} />}
+          {late && late.size > 0 && <path class="samples is-late" d={counts.map(([t, n]) => bar(t, n, late.get(t))).join('')} />}
           {times.map(({ t, isDay }) => {
             const text = isDay || to - from > 3 * 86_400_000 ? when(t, 0, zone.value).replace(' 00:00', '') : clock(t, zone.value);
             return <text key={t} class="tick" x={x(t)} y={height + STRIP + BELOW} text-anchor="middle">{text}</text>;

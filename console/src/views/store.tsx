@@ -4,6 +4,7 @@ import { ahead, details, fleet, shape, useLive } from '../client';
 import { go, isDatabaseAway, isLost, link, now, place, reading, Refusal, set, useAnswer, useCatalogue } from '../state';
 import { range, search, stepFor, milliseconds } from '../address';
 import { ago, count, exact, figure, grouped, plain, plural, quantile, rate, span, NONE } from '../format';
+import { Watched } from '../late';
 import { beats, gaps } from '../live';
 import { passed, restsOn, samplesOf, columnOf, worstWhy } from '../measures';
 import { worst } from '../order';
@@ -156,6 +157,11 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   const limits = known?.thresholds ?? [];
   const unit = answer.data?.unit ?? known?.unit ?? 'ms';
   const points = answer.data?.series[0]?.points ?? [];
+  const watched = useMemo(() => new Watched(), [metric, store_id, step]);
+  const late = useMemo(() => {
+    const { data } = answer;
+    return data?.step_s ? watched.take(points.map(({ t, count }) => [t, count]), data.from, data.step_s * 1000, data.complete_to) : undefined;
+  }, [answer.data, watched]);
   const lines: Line[] = [
     { key: 'high', label: quantile(q), look: 'ink', points: points.map(({ t, values }) => [t, values[q]]) },
     { key: 'half', label: 'p50', look: 'thin', points: points.map(({ t, values }) => [t, values['0.5']]) },
@@ -167,9 +173,9 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   return (
     <section class="measure">
       <header><h2>{title}</h2>{limits.length > 0 && <small>limit {exact(limits[0], unit)}</small>}<Explain metric={metric} store_id={store_id} isSmall />
-        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`of ${plural(point.count, 'sample')}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
+        <span class="values">{point && <><small>{quantile(q)}</small> <Num of={figure(value, unit)} level={level} title={`of ${plural(point.count, 'sample')}${late?.get(point.t) ? `, ${grouped(late.get(point.t)!)} of them late` : ''}`} /> <small>p50</small> <Num of={figure(point.values['0.5'], unit)} /></>}</span>
       </header>
-      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} isAsking={!answer.data} hasArea />}
+      {answer.error ? <Notice of={answer} /> : <Chart name={`${title} of ${store_id}`} lines={lines} from={start} to={to} step={length} unit={unit} limits={limits} counts={points.map(({ t, count }) => [t, count])} late={late} isAsking={!answer.data} hasArea />}
     </section>
   );
 }
@@ -274,7 +280,7 @@ function Late({ detail: { late, batches, data_loss_incidents } }: { detail: Deta
           <svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="base" width="100" height="6" /><rect width={((late[age] ?? 0) / most) * 100} height="6" /></svg>
           <span><Num of={count(late[age] ?? 0)} />{more(age) > 0 && <span class="is-late"> +{grouped(more(age))}</span>}</span></li>
       ))}</ul>
-      <p class="sub">Samples that were older than 10 minutes when they came. They are in the charts, in the minutes they were measured in, and do not move the five-minute values.</p>
+      <p class="sub">Samples that were older than 10 minutes when they came. They are in the charts, in the minutes they were measured in (violet if they came while you look), and do not move the five-minute values.</p>
       <dl>
         <div><dt>Batches received</dt><dd><Num of={count(batches.received)} /></dd></div>
         <div><dt>may still come</dt><dd><Num of={count(batches.missing)} level={batches.missing ? 'warning' : undefined} /></dd></div>

@@ -138,6 +138,19 @@ describe('what a page shows is what the API answers', { timeout: 180_000 }, () =
     }
   });
 
+  test('what comes late while somebody looks is violet, in the minute in which it was measured', async () => {
+    const page = await open('store?store_id=store-calm');
+    await isLive(page);
+    // The chart has its first answer, be it empty.
+    await page.waitForFunction(() => document.querySelector('.measure .samples') ?? document.querySelector('.measure .nothing')?.textContent);
+    assert.equal(await page.locator('.samples.is-late').count(), 0);
+    await till('store-calm', 'till-4').post({ samples: samples('sync_duration_ms', many(30, 300, 5), minutesAgo(31)) });
+    await page.locator('.measure:first-child .samples.is-late').waitFor({ timeout: 30_000 });
+    assert.equal(await page.locator('.samples.is-late').count(), 1);
+    await until(async () => (await page.locator('.late .bar .is-late').textContent()) === '+30 while you look', 'how many came late');
+    await page.close();
+  });
+
   test('a till: what it said last, and its sums of a day', async () => {
     const page = await open('terminal?store_id=store-calm&terminal_id=till-2');
     await agrees(async () => {
