@@ -451,6 +451,8 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
 const [SPARK_WIDTH, SPARK_HEIGHT] = [106, 20];
 const sparkY = (step: number): number => SPARK_HEIGHT - 2 - (step / SPARK_STEPS) * (SPARK_HEIGHT - 4);
 
+/** A small store synchronises every few minutes, and a till's backlog comes in pieces of five: that is one line. */
+const APART_MINUTES = 5;
 interface Line { spark: string; d: string; end: [number, number] | null }
 /** The line of a store goes along with it, whichever row shows it. */
 const lines = new WeakMap<object, Line>();
@@ -458,15 +460,15 @@ const lines = new WeakMap<object, Line>();
 function lineOf(spark: string): Line {
   const pitch = (SPARK_WIDTH - 6) / (SPARK_MINUTES - 1);
   let d = '';
-  let isOn = false;
+  let last = -Infinity;
   let end: [number, number] | null = null;
   steps(spark).forEach((step, i) => {
-    if (step === null) { isOn = false; return; }
+    if (step === null) return;
     end = [2 + i * pitch, sparkY(step)];
     const place = `${end[0].toFixed(1)} ${end[1].toFixed(1)}`;
-    // A minute that stands alone is a dot.
-    d += isOn ? 'L' + place : 'M' + place + 'h.1';
-    isOn = true;
+    // What stands alone is a dot.
+    d += i - last <= APART_MINUTES ? 'L' + place : 'M' + place + 'h.1';
+    last = i;
   });
   return { spark, d, end };
 }

@@ -167,7 +167,7 @@ function Table({ judged }: { judged: Judged }) {
   );
 }
 
-const WIDTH = 190;
+const WIDTH = 160;
 const MARGIN = 4;
 const [LEAST, GREATEST] = [0.7, 1.8];
 
