@@ -186,8 +186,8 @@ async fn run_in_background<T: Send + 'static>(job: impl FnOnce() -> T + Send + '
     }
 }
 
-/// Does that part of a job for which no lock is held that others wait for, with what they leave of the processors, see
-/// [`Jobs::in_background`]. Blocks until it is done. It is called once.
+/// Does that part of a job for which no lock is held that the path of batches waits for, with what others leave of the
+/// processors, see [`Jobs::in_background`]. Blocks until it is done. It is called once.
 pub fn standing_back<T: Send>(mut part: impl FnMut() -> T + Send) -> T {
     let done = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("background".to_owned());

@@ -24,7 +24,7 @@ export function href(view: View, params: Params = {}): string {
 /** Sorted, so that the same state has one address. What is empty is left out. */
 export function search(params: Record<string, string | number | null | undefined>): string {
   const kept = Object.entries(params).filter(([, value]) => value != null && value !== '').sort(([one], [other]) => (one < other ? -1 : 1));
-  return kept.map(([key, value]) => key + '=' + encodeURIComponent(String(value))).join('&').replaceAll('%20', '+').replaceAll('%2C', ',');
+  return new URLSearchParams(kept.map(([key, value]) => [key, String(value)])).toString().replaceAll('%2C', ',');
 }
 
 // --- ranges of time

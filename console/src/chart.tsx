@@ -150,7 +150,7 @@ export function Chart({ name, lines, from, to, step, unit, limits = [], counts =
             <g key={'l' + limit}><path class="limit" d={`M0 ${y(limit)}H${width}`} /><text class="tick is-limit" x={-8} y={y(limit) + 4} text-anchor="end">{exact(limit, unit)}</text></g>
           ))}
           {counts.length > 0 && <path class="samples" d={counts.map(([t, n]) => bar(t, n)).join('')} />}
-          {late && late.size > 0 && <path class="samples is-late" d={counts.map(([t, n]) => bar(t, n, late.get(t))).join('')} />}
+          {late && late.size > 0 && <path class="samples is-late" d={counts.map(([t, n]) => bar(t, n, late.get(t) ?? 0)).join('')} />}
           {times.map(({ t, isDay }) => {
             const text = isDay || to - from > 3 * 86_400_000 ? when(t, 0, zone.value).replace(' 00:00', '') : clock(t, zone.value);
             return <text key={t} class="tick" x={x(t)} y={height + STRIP + BELOW} text-anchor="middle">{text}</text>;

@@ -13,10 +13,10 @@ export class Watched {
     const isOver = (t: number, time: number): boolean => t + step + LIVE_MS <= time;
     const late = new Map<number, number>();
     for (const [t, n] of counts) {
-      // Where nothing was before, all came late.
-      const before = this.#counts.get(t) ?? (t >= this.#from && isOver(t, this.#to) ? 0 : undefined);
-      if (before === undefined || !isOver(t, to)) this.#counts.set(t, n);
-      else if (n > before) { this.#counts.set(t, before); late.set(t, n - before); }
+      // What was not over when it was looked at last may have grown on time; where nothing was before, all came late.
+      const before = isOver(t, this.#to) ? this.#counts.get(t) ?? (t >= this.#from ? 0 : undefined) : undefined;
+      this.#counts.set(t, before ?? n);
+      if (before !== undefined && n > before) late.set(t, n - before);
     }
     this.#from = Math.min(this.#from, from);
     this.#to = to;

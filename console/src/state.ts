@@ -78,7 +78,7 @@ document.addEventListener('visibilitychange', () => {
 /** Frames of the live stream pass the time on, so that the page is laid out once for both. */
 export function pass(isFrame = false): void {
   const time = Date.now();
-  if (isVisible.peek() && Math.abs(time - now.peek()) >= (isFrame ? 1_000 : 1_250)) now.value = time;
+  if (isVisible.peek() && Math.abs(time - now.peek()) >= (isFrame || link.peek() !== 'live' ? 1_000 : 1_250)) now.value = time;
 }
 setInterval(pass, 250, false);
 

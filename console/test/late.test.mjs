@@ -14,8 +14,10 @@ test('what comes into a minute after its time is late, and what was there before
   assert.deepEqual(take([[1, 14], [5, 3], [29, 9]], 45), [[1, 4], [5, 3]]);
   // It is told as long as it is looked at, and adds up.
   assert.deepEqual(take([[1, 15], [5, 3], [29, 11]], 46), [[1, 5], [5, 3], [29, 2]]);
-  // Minutes that were not over when they were looked at last may have been on time.
-  assert.deepEqual(take([[36, 7]], 60), []);
+  // Minutes that were not over when they were looked at last may have been on time, whether anything of them was known or not.
+  assert.deepEqual(take([[36, 7], [50, 3]], 60), []);
+  assert.deepEqual(take([[36, 8], [50, 9]], 90), [[36, 1]]);
+  assert.deepEqual(take([[36, 8], [50, 11]], 91), [[36, 1], [50, 2]]);
 });
 
 test('what was not looked at before is not late', () => {

@@ -74,12 +74,14 @@ test('rows change what they name and nothing else', () => {
   const stamps = [a.stamp, b.stamp];
   const said = changed(fleet, { seq: 2, t: 20, stores: [row('b', { state: 'critical', why, sync_p95_ms: 10_000 })], gone: [], all: { stores: 2 } });
   assert.equal(said.kind, 'rows');
+  // Texts that are as before are not handed over.
+  assert.deepEqual([said.why[0], said.releases[0]], [[1], []]);
   // As it comes from a worker.
   fleet.apply(structuredClone(said));
   assert.deepEqual([a.sync_p95_ms, a.stamp, b.sync_p95_ms, b.state, b.stamp, fleet.seq, fleet.complete_to], [900, stamps[0], 10_000, 'critical', stamps[1] + 1, 2, 20]);
   assert.deepEqual(b.why, why);
-  fleet.apply(changed(fleet, { seq: 3, t: 30, complete_to: 28, stores: [row('b')], all: {} }));
-  assert.deepEqual([b.state, b.why, fleet.complete_to], ['fine', [], 28]);
+  fleet.apply(changed(fleet, { seq: 3, t: 30, complete_to: 28, stores: [row('b', { release: null })], all: {} }));
+  assert.deepEqual([b.state, b.why, b.release, a.release, fleet.complete_to], ['fine', [], null, '2.4.1', 28]);
 });
 
 test('stores come and go, and keep their sparks', () => {

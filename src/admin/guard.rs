@@ -77,7 +77,8 @@ fn refuse(request: &Request, stranger: Stranger) -> Response {
         ),
         Stranger::ForeignOrigin => (
             StatusCode::FORBIDDEN,
-            "pages of other origins may not ask; a client that is no page sends no Origin header",
+            "pages of other origins may not ask; a client that is no page sends no Origin header, and a \
+             proxy in front passes on the Host that it was asked for",
         ),
     };
     metrics::counter!(names::ADMIN_REFUSED, "reason" => code).increment(1);

@@ -196,8 +196,8 @@ impl Live {
                 pieces.peek().is_some()
             });
         }
-        // Whoever adds a frame has the board, so the number does not change meanwhile; and whoever reads must not wait until
-        // it is packed.
+        // Whoever adds a frame has the board, so the number is the next one, unless the last reader leaves meanwhile: whoever
+        // comes then is given all. It is packed before the hub is locked, because those who read must not wait for that.
         let seq = self.hub().seq + 1;
         let has_readers = self.readers() > 0;
         let (step, packed) = standing_back(|| {

@@ -389,7 +389,7 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
       const place = 'right' + (isHidden ? ' is-wide' : '');
       if (cell.box.className !== place) cell.box.className = place;
     };
-    let [stamp, second, labelled, turn] = [-1, -1, -1, index];
+    let [stamp, second, labelled, labelledAt, turn] = [-1, -1, -1, 0, index];
     paint.current = (isOther) => {
       const time = timeOf();
       const { row, state } = shown.current;
@@ -398,8 +398,8 @@ function Row({ row, columns, index, top, isSmall }: { row: StoreRow; columns: Co
       const isSameSecond = Math.floor(time / 1000) === second;
       // What a number rests on is for whoever points at it or hears it: that may be a second old, and rows take turns.
       turn += 1;
-      if (row.stamp !== labelled && (labelled < 0 || (isSame && !isSameSecond) || turn % 4 === 0)) {
-        labelled = row.stamp;
+      if (row.stamp !== labelled && (labelled < 0 || time - labelledAt >= 1_000 || turn % 4 === 0)) {
+        [labelled, labelledAt] = [row.stamp, time];
         columns.forEach((column, i) => {
           const said = rests(row, column);
           if (cells[i].rests === said['aria-label']) return;

@@ -157,7 +157,8 @@ function Measure({ metric, title, q, store_id, from, to, turn }: { metric: strin
   const limits = known?.thresholds ?? [];
   const unit = answer.data?.unit ?? known?.unit ?? 'ms';
   const points = answer.data?.series[0]?.points ?? [];
-  const watched = useMemo(() => new Watched(), [metric, store_id, step]);
+  // The answer stays until the one to the next question comes, and may be of other steps than asked for now.
+  const watched = useMemo(() => new Watched(), [metric, store_id, answer.data?.step_s]);
   const late = useMemo(() => {
     const { data } = answer;
     return data?.step_s ? watched.take(points.map(({ t, count }) => [t, count]), data.from, data.step_s * 1000, data.complete_to) : undefined;

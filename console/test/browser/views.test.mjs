@@ -142,11 +142,12 @@ describe('what a page shows is what the API answers', { timeout: 180_000 }, () =
     const page = await open('store?store_id=store-calm');
     await isLive(page);
     // The chart has its first answer, be it empty.
-    await page.waitForFunction(() => document.querySelector('.measure .samples') ?? document.querySelector('.measure .nothing')?.textContent);
+    await page.waitForFunction(() => document.querySelector('.late li') && (document.querySelector('.measure:first-child .samples') ?? document.querySelector('.measure:first-child .nothing')?.textContent));
     assert.equal(await page.locator('.samples.is-late').count(), 0);
     await till('store-calm', 'till-4').post({ samples: samples('sync_duration_ms', many(30, 300, 5), minutesAgo(31)) });
     await page.locator('.measure:first-child .samples.is-late').waitFor({ timeout: 30_000 });
     assert.equal(await page.locator('.samples.is-late').count(), 1);
+    assert.equal((await page.locator('.samples.is-late').getAttribute('d')).split('M').length - 1, 1, 'one minute');
     await until(async () => (await page.locator('.late .bar .is-late').textContent()) === '+30 while you look', 'how many came late');
     await page.close();
   });

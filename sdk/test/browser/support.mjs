@@ -67,11 +67,13 @@ export class Collector {
     this.log = '';
     this.process.stdout.on('data', (data) => (out += data));
     this.process.stderr.on('data', (data) => (this.log = (this.log + data).slice(-20_000)));
-    const ended = new Promise((_, reject) => this.process.once('exit', (code) => reject(new Error(`it ended with ${code}`))));
-    const ready = await Promise.race([until(() => /^tillwatch ready .*ingest=(\S+).*admin=(\S+)/m.exec(out), 'the collector', 60_000), ended]).catch((error) => {
+    const ready = await until(() => {
+      if (this.process.exitCode !== null) return { ended: this.process.exitCode };
+      return /^tillwatch ready .*ingest=(\S+).*admin=(\S+)/m.exec(out);
+    }, 'the collector', 60_000).catch((error) => {
       throw new Error(error.message + '\n' + this.log);
     });
-    ended.catch(() => {}); // It may end later.
+    if (!Array.isArray(ready)) throw new Error(`it ended with ${ready.ended}\n${this.log}`);
     [, this.url, this.adminUrl] = ready;
     this.listen = new URL(this.url).host;
     this.admin = new URL(this.adminUrl).host;
