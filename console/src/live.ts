@@ -139,7 +139,8 @@ export class Fleet {
     Object.assign(this, { seq, t, complete_to, all });
     for (let i = 0; i < slots.length; i += 1) {
       const slot = slots[i];
-      this.values.set(values.subarray(i * WIDTH, (i + 1) * WIDTH), slot * WIDTH);
+      // Two thousand views of the field would be collected again.
+      for (let n = 0; n < WIDTH; n += 1) this.values[slot * WIDTH + n] = values[i * WIDTH + n];
       this.stamps[slot] += 1;
     }
     why[0].forEach((slot, i) => { this.why[slot] = why[1][i]; });
