@@ -67,6 +67,13 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::READERS_MAX;
+
+    #[test]
+    fn the_last_reader_is_woken_within_a_quarter_of_a_second() {
+        let rows = u32::try_from(READERS_MAX.div_ceil(ROW)).unwrap();
+        assert!(APART * rows < Duration::from_millis(250));
+    }
 
     #[tokio::test]
     async fn rows_are_woken_one_after_the_other_and_none_is_forgotten() {
