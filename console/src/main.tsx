@@ -152,7 +152,7 @@ function row(way: number): void {
 }
 
 addEventListener('keydown', (event) => {
-  if (event.metaKey || event.ctrlKey || event.altKey || isHelpOpen.value) return;
+  if (event.metaKey || event.ctrlKey || event.altKey || document.querySelector('dialog[open]')) return;
   const on = event.target as HTMLElement;
   if (on.matches('input, select, textarea')) {
     if (event.key === 'Escape') on.blur();

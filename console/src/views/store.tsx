@@ -34,11 +34,15 @@ export function StoreView() {
 
 const WALK_MS = 60_000;
 let walk: { ids: string[]; t: number } = { ids: [], t: 0 };
-function beside(id: string, way: number): void {
+/** From the store of the address: whoever is quick presses again before it is drawn. */
+function beside(way: number): void {
+  const { view, params } = place.value;
+  const id = params.store_id ?? '';
+  if (view !== 'store' || !id) return;
   if (Date.now() - walk.t > WALK_MS || !walk.ids.includes(id)) walk.ids = worst(fleet.rows).map(({ store_id }) => store_id);
   walk.t = Date.now();
   const next = walk.ids[walk.ids.indexOf(id) + way];
-  if (next !== undefined) go('store', { ...place.value.params, store_id: next });
+  if (next !== undefined) go('store', { ...params, store_id: next });
 }
 
 const UNPUSHED_MS = 2_000;
@@ -88,11 +92,11 @@ function One({ id }: { id: string }) {
   useEffect(() => {
     const key = (event: KeyboardEvent): void => {
       if (event.metaKey || event.ctrlKey || event.altKey || (event.target as HTMLElement).matches('input, select, textarea')) return;
-      if (event.key === '[' || event.key === ']') { event.preventDefault(); beside(id, event.key === ']' ? 1 : -1); }
+      if (event.key === '[' || event.key === ']') { event.preventDefault(); beside(event.key === ']' ? 1 : -1); }
     };
     addEventListener('keydown', key);
     return () => removeEventListener('keydown', key);
-  }, [id]);
+  }, []);
   void shape.value;
   const time = now.value + ahead.value;
   // What is pushed four times a second does not draw the charts anew.
@@ -114,7 +118,7 @@ function One({ id }: { id: string }) {
           <p class="sub">{tills.length > 0 ? <>{grouped(heard)} of {plural(data?.terminals_total ?? tills.length, 'till')} heard{releases.length > 0 && ` · ${releases.length === 1 ? 'release ' + releases[0] : plural(releases.length, 'release')}`}{last > 0 && ` · last batch ${plain(ago(Math.max(0, time - last)))}${time - last < 1500 ? '' : ' ago'}`}</> : ' '}</p>
         </div>
         <div class="beside">
-          {fleet.rows.length > 1 && <><button type="button" title="The store before it, the worst first ([)" aria-label="Store before it, the worst first" onClick={() => beside(id, -1)}>‹</button><button type="button" title="The next store, the worst first (])" aria-label="Next store, the worst first" onClick={() => beside(id, 1)}>›</button></>}
+          {fleet.rows.length > 1 && <><button type="button" title="The store before it, the worst first ([)" aria-label="Store before it, the worst first" onClick={() => beside(-1)}>‹</button><button type="button" title="The next store, the worst first (])" aria-label="Next store, the worst first" onClick={() => beside(1)}>›</button></>}
           <Segments label="Range" options={RANGES.map((value) => ({ value, text: value }))} chosen={[name]} onChoose={(value) => set({ range: value === '1h' ? '' : value, from: '', to: '' })} />
         </div>
       </header>
