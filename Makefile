@@ -83,10 +83,10 @@ console-soak: ## Half an hour of 2,000 stores that change four times a second be
 	@scripts/built.sh sdk >/dev/null && scripts/built.sh console >/dev/null
 	@SOAK_MINUTES=$(or $(SOAK_MINUTES),30) node --test console/test/browser/soak.test.mjs
 
-console-streams: $(ENGINE) ## Measure what terminals notice of 1,000 open pages of the console (three minutes)
-	$(CARGO) build --locked --quiet --bin tillwatch
+console-streams: $(ENGINE) ## Measure what terminals notice of 1,000 open pages of the console (a release build and six minutes)
+	$(CARGO) build --locked --quiet --release --bin tillwatch
 	@scripts/built.sh sdk >/dev/null
-	@node console/figures/streams.mjs
+	@STACK_PROGRAM="$$(realpath "$${CARGO_TARGET_DIR:-target}/release/tillwatch")" node console/figures/streams.mjs
 
 console-pictures: $(ENGINE) ## Draw the console into docs/pictures/console (half an hour of a simulated fleet; needs Chromium)
 	$(CARGO) build --locked --quiet --bin tillwatch

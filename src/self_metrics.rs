@@ -171,8 +171,8 @@ metrics_of_self! {
     PROCESS_FDS = Gauge "tillwatch_process_open_fds" "Shows how many file descriptors this process has open (Linux only).";
     PROCESS_FDS_LIMIT = Gauge "tillwatch_process_max_fds" "Shows how many file descriptors this process may open.";
     PROCESS_THREADS = Gauge "tillwatch_process_threads" "Shows how many threads this process has (Linux only).";
-    TASKS = Gauge "tillwatch_tasks" "Shows how many tasks the async runtime has: connections, requests, housekeeping.";
-    TASKS_QUEUED = Gauge "tillwatch_tasks_queued" "Shows how many tasks of the async runtime wait for a thread.";
+    TASKS = Gauge "tillwatch_tasks" "Shows how many tasks the async runtimes have: connections, requests, housekeeping.";
+    TASKS_QUEUED = Gauge "tillwatch_tasks_queued" "Shows how many tasks of the async runtimes wait for a thread.";
     UPTIME = Gauge "tillwatch_start_timestamp_seconds" "Shows when this process started.";
     BUILD = Gauge "tillwatch_build_info" "Is always 1; its label names the release that runs.";
 }

@@ -2,7 +2,7 @@
 // What terminals notice of many open streams: posts batches at a steady rate to a collector of its own, in turns without and with
 // readers, and prints how long the answers took, and which share of a processor each program used. `make console-streams` runs it.
 //
-// STREAMS (1000), STORES (2000), RATE (333 batches a second), ROUNDS (12), SECONDS (6 a round). The readers stand for other machines,
+// STREAMS (1000), STORES (2000), RATE (333 batches a second), ROUNDS (40), SECONDS (4 a round). The readers stand for other machines,
 // so the processor is theirs only when nobody else wants it; READERS (`chrt --idle 0`) is the program that runs them.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { FleetLoad } from '../test/browser/fleet_load.mjs';
 import { Collector } from '../../sdk/test/browser/support.mjs';
 
 const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
-const [streams, stores, rate, rounds, seconds] = [number('STREAMS', 1000), number('STORES', 2000), number('RATE', 333), number('ROUNDS', 12), number('SECONDS', 6)];
+const [streams, stores, rate, rounds, seconds] = [number('STREAMS', 1000), number('STORES', 2000), number('RATE', 333), number('ROUNDS', 40), number('SECONDS', 4)];
 const [under, ...how] = (process.env.READERS ?? 'chrt --idle 0').split(' ');
 const collector = await new Collector({ TILLWATCH_SEAL_INTERVAL: '5m', TILLWATCH_LOG_LEVEL: 'error' }).start();
 const admin = new URL(collector.adminUrl);

@@ -11,6 +11,8 @@ export const RUNBOOKS: Record<string, string> = {
   offline_login_duration_ms: 'SF OfflineLoginSlow',
   offline_logins: 'S OfflineLoginFailures',
   login_failures: 'SF LoginFailureBurst R LoginFailures',
+  // It has no alert of its own; these tell how to look at the line.
+  network_latency_ms: 'SF SyncLatencyHigh',
   lcp_ms: 'SF LcpPoor',
   inp_ms: 'SF InpPoor',
   cls_score: 'SF ClsPoor',

@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use metrics::gauge;
 use tillwatch_model::metric::to_float;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -106,10 +105,7 @@ async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
-    let runtime = Handle::current();
     let render = move || {
-        // Metrics of the runtime can only be looked up inside it.
-        let _entered = runtime.enter();
         let outcome = work();
         drop(permit);
         // Whoever asked may have gone.

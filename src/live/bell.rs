@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// Readers that are woken at once. A thousand at once would keep the threads that serve terminals busy for milliseconds,
-/// four times a second.
+/// Readers that are woken at once. A thousand at once would keep processors busy for milliseconds, four times a second.
 const ROW: usize = 10;
 /// How long after one row the next is woken: the last of a thousand readers within a fifth of a second.
 const APART: Duration = Duration::from_millis(2);

@@ -76,9 +76,10 @@ use hub::Hub;
 pub const READERS_MAX: usize = 1_000;
 /// A stream that says nothing for so long says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Looks at once: one at the board, others wait for it. What is looked at is copied like any other work, because it holds the
-/// lock of the aggregate for moments, and whoever waits for that lock would wait for the copying to get a processor. What is
-/// made of the copy stands back: only those who ask about the fleet wait for it.
+/// Looks at once: one at the board, others wait for it. What is looked at is copied on threads that get their
+/// share of a processor ([`Apart`](crate::tasks::Apart)), because the lock of the aggregate is held for moments, and whoever
+/// waits for that lock waits for the copying. What is made of the copy stands back: only those who ask about the fleet wait
+/// for it.
 const JOBS: usize = 2;
 
 /// What `Live` is made of.

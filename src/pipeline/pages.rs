@@ -7,6 +7,7 @@ use std::time::Duration;
 use metrics::gauge;
 use tillwatch_journal::{Keeper, Recovery};
 use tillwatch_model::metric::to_float;
+use tokio::runtime::Handle;
 
 use crate::admin::{Page, Rendered, Renders};
 use crate::clock::Clock;
@@ -31,6 +32,8 @@ const APPLIED_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Pages {
     /// The recorder.
     pub recorder: recorder::Handle,
+    /// The threads that serve.
+    pub runtimes: Vec<Handle>,
     /// The holdings: what is open and what is sealed.
     pub holdings: Arc<Holdings>,
     /// The time.
@@ -109,7 +112,7 @@ impl Pages {
         self.look_at_clock();
         gauge!(names::OUTBOX_BUDGET)
             .set(to_float(self.outbox_budget_bytes.load(Ordering::Relaxed)));
-        process::look_at_process();
+        process::look_at_process(&self.runtimes);
         let mut page = self.recorder.render();
         self.showing.write(&mut page);
         page

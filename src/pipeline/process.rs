@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use metrics::gauge;
 use tillwatch_model::metric::to_float;
+use tokio::runtime::Handle;
 
 use crate::self_metrics as names;
 
 /// Sets the gauges of the process. What this system does not tell stays away.
-pub fn look_at_process() {
+pub fn look_at_process(runtimes: &[Handle]) {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let spent = Duration::try_from(spent).unwrap_or_default();
     gauge!(names::PROCESS_CPU).set(spent.as_secs_f64());
@@ -28,11 +29,13 @@ pub fn look_at_process() {
         // One of the open files is that of the folder itself.
         gauge!(names::PROCESS_FDS).set(to_float((open.count() as u64).saturating_sub(1)));
     }
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        let runtime = runtime.metrics();
-        gauge!(names::TASKS).set(to_float(runtime.num_alive_tasks() as u64));
-        gauge!(names::TASKS_QUEUED).set(to_float(runtime.global_queue_depth() as u64));
-    }
+    let runtimes = runtimes.iter().map(Handle::metrics);
+    let (tasks, queued) = runtimes.fold((0, 0), |(tasks, queued), runtime| {
+        let alive = runtime.num_alive_tasks();
+        (tasks + alive, queued + runtime.global_queue_depth())
+    });
+    gauge!(names::TASKS).set(to_float(tasks as u64));
+    gauge!(names::TASKS_QUEUED).set(to_float(queued as u64));
 }
 
 /// Sets the gauges of the data folder: the room on its disk, and what the state file takes of it.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use serde_json::value::RawValue;
 use tillwatch_journal::Keeper;
 use tillwatch_model::Catalogue;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::Acts;
@@ -44,6 +45,7 @@ use crate::query::{self, Query};
 use crate::recorder;
 use crate::rollout::Plan;
 use crate::source_maps::SourceMaps;
+use crate::tasks::Apart;
 use crate::world::World;
 
 /// What a start leaves, and what it began with.
@@ -58,11 +60,14 @@ pub(super) struct Parts {
     /// Notified when the journal halts.
     pub(super) halted: Arc<Notify>,
     pub(super) world: World,
+    pub(super) apart: Apart,
 }
 
 /// Everything that runs.
 pub(super) struct Running {
     pub(super) world: World,
+    /// Where those are served who look.
+    pub(super) apart: Apart,
     pub(super) config: Config,
     pub(super) reloader: Arc<Reloader>,
     pub(super) acts: Arc<Acts>,
@@ -97,6 +102,7 @@ impl Running {
             recorder,
             halted,
             world,
+            apart,
         } = parts;
         let health = Arc::new(Health::new(world.clock.clone()));
         let front = make_front(&config, &catalogue, &state, &health, &started, &world)?;
@@ -126,6 +132,7 @@ impl Running {
         let disk = DiskLook::start(Arc::clone(&state), config.data.dir.clone(), &world)?;
         let pages = Arc::new(Pages {
             recorder,
+            runtimes: runtimes(&apart),
             holdings: Arc::clone(&holdings),
             clock: world.clock.clone(),
             watch,
@@ -154,6 +161,7 @@ impl Running {
         Ok(Self {
             explainer: stored.explainer(&config, &catalogue, &front.hall),
             world,
+            apart,
             config,
             reloader,
             acts,
@@ -187,6 +195,12 @@ impl Running {
             pages: Arc::clone(&self.pages),
         }
     }
+}
+
+/// The threads that serve terminals, and those that stand apart.
+fn runtimes(apart: &Apart) -> Vec<Handle> {
+    let here = Handle::try_current().ok();
+    here.into_iter().chain(apart.handle().cloned()).collect()
 }
 
 /// What the silence of terminals is judged by.

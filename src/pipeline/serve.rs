@@ -35,6 +35,7 @@ use crate::pipeline::socket;
 use crate::pipeline::start;
 use crate::pipeline::stop::{self, Stop};
 use crate::pipeline::upkeep::Upkeep;
+use crate::tasks::Apart;
 use crate::world::World;
 use crate::{self_metrics, throttle};
 
@@ -58,6 +59,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
     let state = Arc::new(folder::open_state(&data_dir, &world)?);
     let public = bind("listen", config.listen.ingest)?;
     let admin = bind("admin_listen", config.listen.admin)?;
+    let apart = Apart::start().map_err(|error| ServeError::Setup(error.to_string()))?;
     let database = engine::open(&config, &data_dir, &world.tasks)?;
     let catalogue = Arc::new(catalogue::of(&config.declared, &state)?);
     let halted = Arc::new(Notify::new());
@@ -85,6 +87,7 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
         recorder,
         halted: Arc::clone(&halted),
         world,
+        apart,
     })?;
     let listeners = Listeners { public, admin };
     Box::pin(running.until_stopped(listeners, halted, hangup)).await
@@ -92,8 +95,8 @@ pub async fn serve(config: Config, load: Load) -> Result<(), ServeError> {
 
 /// The sockets, open and not served yet.
 struct Listeners {
-    public: TcpListener,
-    admin: TcpListener,
+    public: std::net::TcpListener,
+    admin: std::net::TcpListener,
 }
 
 /// Reloads whenever the signal comes.
@@ -114,7 +117,7 @@ async fn reload_on(mut hangup: Signal, reloader: Arc<Reloader>, mut running: Con
 
 impl Running {
     async fn until_stopped(
-        self,
+        mut self,
         Listeners { public, admin }: Listeners,
         halted: Arc<Notify>,
         hangup: Signal,
@@ -130,6 +133,7 @@ impl Running {
         let admin_address = admin.local_addr().map_err(setup)?;
         let tasks = self.world.tasks.clone();
         let (public_tls, admin_tls) = (self.front.tls.public.clone(), self.front.tls.admin.clone());
+        let public = TcpListener::from_std(public).map_err(setup)?;
         let serving = listener::serve(
             Secured::new(public, public_tls, settings.name),
             self.public_router(),
@@ -139,15 +143,20 @@ impl Running {
             self.world.clone(),
         );
         let public = tasks.spawn("ingest listener", serving);
-        let serving = listener::serve(
-            Secured::new(admin, admin_tls, admin_settings.name),
-            self.admin_router(),
-            admin_settings,
-            admin_closed,
-            stop::ADMIN_DRAIN,
-            self.world.clone(),
-        );
-        let admin = tasks.spawn("admin listener", serving);
+        let (admin, driving) = {
+            let _apart = self.apart.enter();
+            let admin = TcpListener::from_std(admin).map_err(setup)?;
+            let serving = listener::serve(
+                Secured::new(admin, admin_tls, admin_settings.name),
+                self.admin_router(),
+                admin_settings,
+                admin_closed,
+                stop::ADMIN_DRAIN,
+                self.world.clone(),
+            );
+            let driving = tasks.spawn("driver of the live view", self.driver().run());
+            (tasks.spawn("admin listener", serving), driving)
+        };
         self.serve_orders(admin_settings, close_public.subscribe())?;
         let sealing = Arc::clone(&self.sealer).run(
             self.reloader.due.subscribe(),
@@ -183,13 +192,14 @@ impl Running {
         let is_halted = matches!(asked, Err(ServeError::Halted));
         self.health.is_stopping.store(true, Ordering::Relaxed);
         self.health.is_halted.store(is_halted, Ordering::Relaxed);
-        beside.iter().for_each(task::JoinHandle::abort);
+        let beside = beside.iter().chain([&driving]);
+        beside.for_each(task::JoinHandle::abort);
         self.live.end();
         let end = Stop::begin();
         if let Err(error) = asked {
             // Nobody knows what is on disk, or in memory: nothing is sealed. The next start replays.
             tokio::time::sleep(Duration::from_millis(500)).await;
-            end.end_engine(self.database.supervisor).await;
+            end.end_engine(self.database.supervisor.take()).await;
             return Err(error);
         }
         let _listening = close_public.send(true);
@@ -227,7 +237,7 @@ impl Running {
     }
 
     /// Starts what goes on beside, until it is aborted.
-    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 12] {
+    fn start_beside(&self, hangup: Signal) -> [task::JoinHandle<()>; 11] {
         let tasks = &self.world.tasks;
         let forgetting = forget(
             Arc::clone(&self.front.intake),
@@ -276,7 +286,6 @@ impl Running {
             tasks.spawn("watcher of readiness", ready.run()),
             tasks.spawn("maker of backups", backing_up),
             tasks.spawn("judge of rollouts", sweeper.run()),
-            tasks.spawn("driver of the live view", self.driver().run()),
             tasks.spawn("reloader", reloading),
             tasks.spawn("watcher of the keys", keys),
             tasks.spawn("watcher of the key set", jwks),

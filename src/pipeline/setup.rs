@@ -1,7 +1,7 @@
 //! Sets `serve` up with sockets, doors and intake, and what is held; and does its housekeeping.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tillwatch_journal::Journal;
 use tillwatch_model::Catalogue;
 use tillwatch_model::time::day_of;
-use tokio::net::TcpListener;
 
 use crate::aggregate::Aggregator;
 use crate::audit_log::AuditLog;
@@ -42,6 +41,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How many connections may wait to be accepted: a thousand terminals may come back in one second.
 const BACKLOG: i32 = 4_096;
 
+/// Opens a socket. It is served on the threads on which it is handed to the runtime.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     let open = || -> std::io::Result<TcpListener> {
         let socket = Socket::new(
@@ -53,7 +53,7 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        Ok(socket.into())
     };
     open().map_err(|source| ServeError::Listen {
         setting,

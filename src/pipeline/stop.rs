@@ -96,7 +96,7 @@ impl Stop {
 
 impl Running {
     /// Brings all that was taken in to disk, into an epoch and, if ClickHouse answers in time, to it.
-    pub(super) async fn drain(mut self, stop: Stop, tasks: Tasks) -> Result<(), ServeError> {
+    pub(super) async fn drain(&mut self, stop: Stop, tasks: Tasks) -> Result<(), ServeError> {
         let supervisor = self.database.supervisor.take();
         let settled = self.settle(stop, tasks).await;
         stop.end_engine(supervisor).await;

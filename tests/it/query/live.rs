@@ -1,5 +1,7 @@
 //! The fleet while it happens: answers, the stream, changes, and what a stop and a restart make of them.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -258,5 +260,48 @@ async fn the_hour_before_is_filled_in_from_what_is_stored() {
         spark.len() == 60 && spark[..50].contains('/')
     };
     stream.wait("snapshot", has_it).await;
+    server.stop().await;
+}
+
+/// How long each thread of this name has had a processor so far, ns.
+#[cfg(target_os = "linux")]
+fn worked(server: &Server, name: &str) -> HashMap<PathBuf, u64> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let paths = threads.filter_map(|thread| Some(thread.ok()?.path()));
+    // A thread may have ended meanwhile.
+    let of_name = paths.filter(|path| {
+        let said = std::fs::read_to_string(path.join("comm"));
+        said.is_ok_and(|said| said.starts_with(name))
+    });
+    let worked = of_name.filter_map(|path| {
+        let said = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        let ns = said.split_whitespace().next()?.parse().ok()?;
+        Some((path, ns))
+    });
+    worked.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_looks_is_not_served_by_the_threads_that_serve_terminals() {
+    let server = Server::start().await;
+    let names = ["apart", "tokio"];
+    let before = names.map(|name| worked(&server, name));
+    assert!(before.iter().all(|threads| !threads.is_empty()));
+    for _ in 0..1_000 {
+        assert_eq!(server.get("/healthz", &[]).await.status, 200);
+    }
+    let [apart, others] = [0, 1].map(|at| {
+        let after = worked(&server, names[at]);
+        let more = after.iter().map(|(thread, ns)| {
+            let before = before[at].get(thread);
+            before.map_or(0, |before| ns.saturating_sub(*before))
+        });
+        more.sum::<u64>()
+    });
+    assert!(
+        apart > others,
+        "{apart} ns apart, {others} ns on the others"
+    );
     server.stop().await;
 }

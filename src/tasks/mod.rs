@@ -4,14 +4,25 @@
 //! A panic ends only its own task. The process would then continue without the task: it would accept
 //! batches and, for instance, never seal them. [`Tasks::died`] therefore tells of the panic and the process
 //! ends; the next start finds every acknowledged batch in the journal.
+//!
+//! | file | what |
+//! |---|---|
+//! | `apart.rs` | threads of their own for those who look, so that they never keep terminals waiting |
+//! | `background.rs` | work that only takes what others leave of the processors |
+
+mod apart;
+mod background;
 
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+
+pub use crate::tasks::apart::Apart;
+use crate::tasks::background::run_in_background;
+pub use crate::tasks::background::standing_back;
 
 /// Starts tasks and threads; clones watch over the same ones.
 #[derive(Debug, Clone)]
@@ -165,63 +176,6 @@ impl Jobs {
     }
 }
 
-/// Runs a job on a thread of its own, because a thread that has stood back once may not step forward again.
-async fn run_in_background<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, is_done) = oneshot::channel();
-    let job = move || {
-        stand_back();
-        // Whoever asked may have gone.
-        let _unheard = done.send(catch_unwind(AssertUnwindSafe(job)));
-    };
-    let thread = std::thread::Builder::new().name("background".to_owned());
-    let unstarted = thread.spawn(job).err();
-    match is_done.await {
-        Ok(Ok(done)) => done,
-        Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        Err(_dropped) => {
-            // The job is lost with the thread that was not started: its question is never answered, and times out.
-            tracing::warn!(error = ?unstarted, "no thread could be started for work in the background");
-            std::future::pending().await
-        }
-    }
-}
-
-/// Does that part of a job for which no lock is held that the path of batches waits for, with what others leave of the
-/// processors, see [`Jobs::in_background`]. Blocks until it is done. It is called once.
-pub fn standing_back<T: Send>(mut part: impl FnMut() -> T + Send) -> T {
-    let done = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("background".to_owned());
-        let standing = || {
-            stand_back();
-            part()
-        };
-        Some(thread.spawn_scoped(scope, standing).ok()?.join())
-    });
-    match done {
-        Some(Ok(done)) => done,
-        Some(Err(panic)) => std::panic::resume_unwind(panic),
-        // The system starts no more threads, so the part is done on this one.
-        None => part(),
-    }
-}
-
-/// From now on the current thread only gets the processor when nobody else wants it. On a kernel that has no such
-/// threads it goes on as it is.
-fn stand_back() {
-    #[cfg(target_os = "linux")]
-    {
-        use thread_priority::unix::{
-            NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
-            thread_native_id,
-        };
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let lowest = thread_priority::ThreadPriority::Min;
-        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), lowest, idle) {
-            tracing::debug!(?error, "a job in the background runs like any other");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -291,24 +245,6 @@ mod tests {
         let ended: Result<(), _> = waits.await;
         assert!(ended.is_err_and(|error| error.is_panic()));
         assert_eq!(jobs.run(|| 7).await, 7);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_part_of_a_job_stands_back_alone() {
-        use thread_priority::unix::{
-            NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
-        };
-        let before = thread_schedule_policy().unwrap();
-        let policy = standing_back(|| thread_schedule_policy().unwrap());
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        assert_eq!((policy, thread_schedule_policy().unwrap()), (idle, before));
-        let panics = catch_unwind(|| standing_back(|| panic!("as a test does")));
-        let _: () = panics
-            .unwrap_err()
-            .downcast_ref::<&str>()
-            .map(|_| ())
-            .unwrap();
     }
 
     async fn died(tasks: &Tasks) -> Option<&'static str> {
