@@ -47,28 +47,32 @@ export interface Drop {
     reason: string;
     t: number;
 }
-/** Who posts. */
-export interface Identity {
-    store: string;
-    terminal: string;
-    token?: string;
-    /** The release and the session, as the JSON of a list. */
-    g: string;
-}
+/** Only events have a `k`. */
+export type Happened = (TerminalEvent & {
+    reason?: undefined;
+}) | (Drop & {
+    k?: undefined;
+});
+/** Who posts: the store and the terminal with a line break between them, the release and the session as the JSON of both, and the page's token. */
+export type Identity = [whose: string, g: string, token?: string];
 /** What was measured and waits to be kept. */
 export type Measured = [windows: {
     [t: number]: SeriesByKey;
-}, events: TerminalEvent[], drops: Drop[]];
+}, happened: Happened[]];
+/**
+ * Whose it is, the urgency, the beginning of the window, its span, and the release and the session. What is urgent has a
+ * time and a random number.
+ */
+type RowKey = [whose: string, urgency: number, t: number, spanMs: number, g: string];
 /** What waits. */
 interface Waiting {
-    k: ['r', string, number, number, number, number] | ['b', string, Class];
-    /** How many samples it holds, about how many bytes it takes, and how many more samples its losses stand for. */
+    k: ['r', ...RowKey] | ['b', string, Class];
+    /** How many samples it holds or says are lost, and about how many bytes it takes. */
     w: number;
     z: number;
-    y: number;
 }
 /** What has been given a number. */
-interface Batch extends Waiting {
+export interface Batch extends Waiting {
     /** `b`, whose it is, and the class. */
     k: ['b', string, Class];
     /** Its text, its queue and its number there. */
@@ -84,8 +88,6 @@ export interface Numbering {
     /** The queue's id, and the next number in it. */
     q: string;
     n: number;
-    store: string;
-    terminal: string;
     /** The token that the page gave, and the one that was made of it. */
     given?: string;
     token?: string;
@@ -95,8 +97,10 @@ export interface Numbering {
     r: number[];
     /** When a live request went out last. */
     d: number;
-    /** How far each tier has been merged. */
-    c: number[];
+    /** How far each tier has been merged, by its span. */
+    c: {
+        [spanMs: number]: number;
+    };
 }
 /** What all tabs share. */
 interface State {
@@ -116,29 +120,22 @@ interface State {
         [whose: string]: Numbering;
     };
     /** What became rows last: it may come a second time, from a page that did not see it kept. */
-    h?: string[];
+    h: string[];
     /** Consent was withdrawn. */
     off?: boolean;
 }
 /** A request to be made. */
 export type Job = [to: Numbering, batch: Batch];
-/** What came of a request; more than these are reasons for dropping it. */
-export declare const TAKEN = 0;
-export declare const LATER = 1;
-export declare const DENIED = 2;
 /**
- * What became of it, what the collector said (whether it knew the number, `duplicate`, and with other content,
- * `conflicting`), and for how long it asks to wait.
+ * What came of a request: the status (0: no answer), what the collector said (a code of `error`, or `accepted`, whether it
+ * knew the number, `duplicate`, and with other content, `conflicting`), for how long it asks to wait, and how long it took.
  */
-export type Outcome = [is: typeof TAKEN | typeof LATER | typeof DENIED | 'too_large' | 'refused', json: any, afterMs: number];
+export type Answer = [status: number, json: any, afterMs: number, tookMs: number];
 /** What may wait and for how long, how often a till posts that has little to say, and how much slower it is now. */
-export type Limits = [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
+export declare const limits: [bytesMax: number, ageMaxMs: number, intervalMs: number, times: number];
 /** A UUID. `crypto.randomUUID` asks for a secure context; elsewhere the address of a blob ends with one. */
 export declare const uuid: () => string;
-export declare const whoseOf: ({ store, terminal }: {
-    store: string;
-    terminal: string;
-}) => string;
+export declare const floor: (t: number, spanMs?: number) => number;
 /**
  * The till's time in Unix ms: the wall clock, but it never runs back. By how much it is wrong does not matter, because
  * `sent_at_ms` is of the same clock and the collector corrects by it.
@@ -159,13 +156,14 @@ export declare const keep: (of: Identity, measured: Measured) => Promise<void>;
  */
 export declare const handOver: () => void;
 /** What waits, in all tabs: how many samples, and about how many bytes they take. */
-export declare const look: (storage: Storage, limits: Limits) => Promise<State>;
+export declare const look: (storage: Storage) => Promise<State>;
 /** Seals what is due and says what to post now, or for how many ms to wait. If asked, what is live is due at once. */
-export declare const next: (storage: Storage, limits: Limits, of: Identity, isAsked: boolean) => Promise<number | Job>;
+export declare const next: (storage: Storage, of: Identity, isAsked: boolean) => Promise<number | Job>;
 /** Takes note of what came of a request, and of the token that the next one has. */
-export declare const settle: (storage: Storage, [{ token }, batch]: Job, [is, json, afterMs]: Outcome, next?: string | false) => Promise<void>;
-/** The network may be back: whatever failed without an answer is tried soon. */
-export declare const wake: (storage: Storage, withinMs: number, isOff?: boolean) => Promise<void>;
-/** Takes note of consent: with it a page tries at once to send; without it nothing is kept. Else deletes everything. */
-export declare const consent: (storage: Storage, isGiven?: boolean) => Promise<void>;
+export declare const settle: (storage: Storage, [{ token }, batch]: Job, [status, json, afterMs]: Answer, next?: string | false) => Promise<void>;
+/**
+ * The network may be back: whatever failed without an answer is tried within so many ms. Takes note of consent, too, if it
+ * was given or withdrawn, and deletes everything if asked.
+ */
+export declare const change: (storage: Storage, withinMs: number, isGiven?: boolean, isErased?: boolean) => Promise<void>;
 export {};

@@ -7,11 +7,11 @@ import { type Buckets } from './histogram';
 export interface Series {
     /** How many values, without the last one of a level. */
     n: number;
-    /** Their sum, the least (2^53 without any) and the greatest, in the recording unit. */
+    /** Their sum, the least (9e15 without any) and the greatest, in the recording unit. */
     s: number;
     a: number;
     b: number;
-    h?: Buckets;
+    h: Buckets | false;
     /** When the last value was measured, in Unix ms of the till's time. */
     t: number;
     /** The last value of a level. */
@@ -30,3 +30,4 @@ export declare const add: (all: SeriesByKey, key: string, kind: number, value: n
 export declare const merge: (all: SeriesByKey, from: SeriesByKey, before?: string) => void;
 /** How many values there are. */
 export declare const countOf: (all: SeriesByKey) => number;
+export declare const sum: <T>(list: T[], of: (one: T) => number) => number;

@@ -14,12 +14,12 @@ export interface Entries {
 }
 /**
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
- * it is broken, nothing was changed. What may be done twice is quick: it does not wait for the disk.
+ * it is broken, nothing was changed. It begins when `before` is over.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isQuick?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, before?: Promise<unknown>) => Promise<T>;
 /** What was asked of entries. */
-export declare const asked: <T>(request: unknown) => Promise<T>;
+export declare const asked: <T>(request: any) => Promise<T>;
 /** IndexedDB. */
 export declare const durable: Storage;
-/** Memory: it ends with the page, and never fails. */
+/** Memory: it ends with the page, never fails, and lists in no order. */
 export declare const volatile: Storage;

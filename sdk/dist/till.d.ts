@@ -19,13 +19,13 @@ export interface Options {
             labels?: string[];
         };
     };
-    /** Whether the page measures by itself (default: yes). */
+    /** Whether the page measures by itself (default: yes); the first call of `init` says it. */
     auto?: boolean;
     /** Whether mistakes in calls are written to the console (default: on localhost). */
     debug?: boolean;
     /** How often a quiet till posts, in ms (default: 60,000). */
     interval?: number;
-    /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days). */
+    /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days; the collector takes nothing older). */
     maxBytes?: number;
     maxAge?: number;
 }
@@ -39,7 +39,7 @@ export interface Extra {
 }
 export interface Status {
     connection: Connection;
-    /** How many samples wait, in all tabs, and about how many bytes they take. */
+    /** How many samples wait, in all tabs (a loss stands for as many as it names), and about how many bytes they take. */
     waiting: {
         samples: number;
         bytes: number;
@@ -55,14 +55,16 @@ export interface Status {
         [reason: string]: number;
     };
 }
-/** Called when the page may end, so that what is known only at the end is recorded. */
-export declare const atEnd: (() => void)[];
+/** Called when the page is hidden or left, and every ten minutes without an event, so that what is known only at the end is recorded. */
+export declare const atEnd: ((event?: Event) => void)[];
 /** Called when the connection has changed. */
 export declare const atSwitch: ((to: Connection, from: Connection) => void)[];
+/** Calls all of them. */
+export declare const tell: <A extends unknown[]>(all: ((...given: A) => void)[], ...given: A) => void;
 /** Begins to take measurements, or goes on as another till. What `watches` begins when the page first allows it. */
 export declare const start: (given: Options, ...watches: (() => void)[]) => void;
 /** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
-export declare const record: (name: string, value: number, kind: number, { label, connection }?: Extra) => void;
+export declare const record: (name: string, value: number, kind: number, given_3?: Extra | undefined) => void;
 /** Begins to measure a duration, and gives what ends it. */
 export declare const begun: (name: string, extra?: Extra) => () => void;
 export declare const error: (thrown: unknown, isFatal?: boolean) => void;
@@ -70,10 +72,10 @@ export declare const event: (k: string, name?: string) => void;
 /** The connection, as answers and the browser tell it. */
 export declare const connect: (to: Connection) => void;
 /** The browser says that there is a network. Only an answer proves it. */
-export declare const retry: (withinMs?: number) => Promise<void>;
+export declare const retry: (withinMs: number) => Promise<void>;
 /** Takes note whether there is consent; without either, everything is erased and nothing else changes. */
 export declare const consent: (isGiven?: boolean) => Promise<void>;
 export declare const flush: () => Promise<void>;
 export declare const status: () => Promise<Status>;
 /** The page is hidden or ends. */
-export declare const leave: (isEnd: boolean) => void;
+export declare const leave: (why: Event) => Promise<void>;

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // What libraries for browsers deliver after an outage: ours and five others, each with its defaults, on one harness.
 // The table goes to stderr, the same as JSON to stdout.
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import {
-  Collector, CountingLine, Sink, browser, bundle, chromiumPath, chromiumVersion, cutPower, folder, gzipped, pool, say, script, sleep,
+  Collector, CountingLine, Sink, browser, bundle, chromiumPath, chromiumVersion, cutPower, folder, gzipped, pool, say, script, sdk, sleep,
   table, textOf, until, untilTime, versionOf,
 } from './support.mjs';
 
@@ -213,7 +213,7 @@ for (const id of ids) {
   library.bytes = library.script.length;
   library.gz = gzipped(library.script);
   if (library.isOurs) library.script += OURS;
-  library.version = library.isOurs ? /terminal (\S+),/.exec(library.script)[1] : versionOf(library.package);
+  library.version = library.isOurs ? JSON.parse(readFileSync(sdk + 'package.json', 'utf8')).version : versionOf(library.package);
   library.others = library.more?.map((name) => `${name.split('/').pop()} ${versionOf(name)}`);
 }
 

@@ -14,24 +14,22 @@ declare const VERSION: string;
 export const version = VERSION;
 
 /** Records a duration, a size or a score, in the unit that ends the metric's name. */
-export const observe: (metric: string, value: number, extra?: Extra) => void = guarded((metric, value, extra) =>
-  till.record(metric, value, DISTRIBUTION, extra),
-);
+export const observe: (metric: string, value: number, extra?: Extra) => void = (metric, value, extra) =>
+  till.record(metric, value, DISTRIBUTION, extra);
 
 /** Counts something, once or `by` times. */
-export const count: (metric: string, extra?: Extra & { by?: number }) => void = guarded((metric, extra) =>
-  till.record(metric, extra?.by ?? 1, COUNTER, extra),
-);
+export const count: (metric: string, extra?: Extra & { by?: number }) => void = (metric, extra) =>
+  till.record(metric, extra?.by ?? 1, COUNTER, extra);
 
 /** Says how much there is of something now. */
-export const level: (metric: string, value: number) => void = guarded((metric, value) => till.record(metric, value, LEVEL));
+export const level: (metric: string, value: number) => void = (metric, value) => till.record(metric, value, LEVEL);
 
 /** Measures how long `work` takes: a function, what it promises, or a promise. Returns what `work` gives. */
 export const time = <T>(metric: string, work: T | (() => T), extra?: Extra): T => {
   const end = begun(metric, extra);
   let result: any;
   try {
-    result = typeof work === 'function' ? (work as () => T)() : work;
+    result = (work as any)?.call ? (work as () => T)() : work;
     return result;
   } finally {
     if (result?.then) result.then(end, end);
@@ -52,7 +50,7 @@ export const flush: () => Promise<void> = guarded(till.flush);
 export const status: () => Promise<Status> = till.status;
 
 /** Takes note that whoever works at the till agrees, or not any more: then what waits is deleted. */
-export const setConsent: (isGiven: boolean) => Promise<void> = guarded((isGiven) => till.consent(!!isGiven));
+export const setConsent: (isGiven: boolean) => Promise<void> = (isGiven) => till.consent(!!isGiven);
 
 /** Deletes everything that waits, and the identity of the queue. */
-export const erase: () => Promise<void> = guarded(() => till.consent());
+export const erase: () => Promise<void> = () => till.consent();

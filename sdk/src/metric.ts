@@ -16,9 +16,11 @@ const UNITS: { [unit: string]: [scale: number, max: number] } = {
   offline_duration_ms: [1000, 2592e9],
 };
 
-const METRICS: { [name: string]: Metric } = {};
+/** All that are known. */
+export const METRICS: { [name: string]: Metric } = {};
 
-const unitOf = (name: string) => UNITS[name] || UNITS[name.replace(/.*_/, '')] || [1, 1e9];
+/** By the name alone: what another page has kept may be of a metric that this one does not know. */
+export const unitOf = (name: string) => UNITS[name] || UNITS[name.replace(/.*_/, '')] || [1, 1e9];
 
 /** Makes a metric known: one of the catalogue, or one that the shop has declared itself. */
 export const declare = (name: string, kind: number, labels?: string[]): void => {
@@ -31,8 +33,3 @@ export const declare = (name: string, kind: number, labels?: string[]): void => 
     declare(name, kind, labels?.split(','));
   }
 });
-
-export const metricOf = (name: string): Metric | undefined => METRICS[name];
-
-/** By the name alone: what another page has kept may be of a metric that this one does not know. */
-export const scaleOf = (name: string): number => unitOf(name)[0];

@@ -9,11 +9,11 @@ import { type Buckets, bucketOf, increase } from './histogram';
 export interface Series {
   /** How many values, without the last one of a level. */
   n: number;
-  /** Their sum, the least (2^53 without any) and the greatest, in the recording unit. */
+  /** Their sum, the least (9e15 without any) and the greatest, in the recording unit. */
   s: number;
   a: number;
   b: number;
-  h?: Buckets;
+  h: Buckets | false;
   /** When the last value was measured, in Unix ms of the till's time. */
   t: number;
   /** The last value of a level. */
@@ -31,19 +31,19 @@ export const LEVEL = 2;
 const BUCKETS_MAX = 4096;
 const VALUES_MAX = 60_000;
 
-const sizeOf = (buckets: Buckets) => Object.keys(buckets).length;
+const sizeOf = (buckets: Buckets | false) => Object.keys(buckets).length;
 
 /** The series to which `n` values in so many buckets, and one more of a level, can be added. */
-const roomFor = (all: SeriesByKey, key: string, n: number, buckets: Buckets = {}): string => {
+const roomFor = (all: SeriesByKey, key: string, n: number, buckets: Buckets | false = {}): string => {
   const isFull = ({ h, n: before }: Series) =>
-    h && before + n >= BUCKETS_MAX && (before + n >= VALUES_MAX - 1 || sizeOf(h) + sizeOf(buckets) >= BUCKETS_MAX);
+    before + n >= BUCKETS_MAX && (before + n >= VALUES_MAX - 1 || sizeOf(h) + sizeOf(buckets) >= BUCKETS_MAX);
   while (all[key] && isFull(all[key])) key += '|';
   return key;
 };
 
 /** Counts a value in the recording unit, or nothing. */
 const record = (series: Series, value?: number): void => {
-  if (value === undefined) return;
+  if (value == null) return;
   series.n++;
   series.s += value;
   if (!series.h) return;
@@ -54,7 +54,7 @@ const record = (series: Series, value?: number): void => {
 
 /** Adds a value. */
 export const add = (all: SeriesByKey, key: string, kind: number, value: number | undefined, t: number): void => {
-  const series = (all[roomFor(all, key, 1)] ||= { n: 0, s: 0, a: 2 ** 53, b: 0, t, h: kind === COUNTER ? undefined : {} });
+  const series = (all[roomFor(all, key, 1)] ||= { n: 0, s: 0, a: 9e15, b: 0, t, h: kind !== COUNTER && {} });
   if (kind === LEVEL) [value, series.v] = [series.v, value];
   record(series, value);
   series.t = t;
@@ -70,15 +70,16 @@ export const merge = (all: SeriesByKey, from: SeriesByKey, before = ''): void =>
     ours.s += theirs.s;
     ours.a = Math.min(ours.a, theirs.a);
     ours.b = Math.max(ours.b, theirs.b);
-    for (const index in theirs.h) increase(ours.h!, index, theirs.h[index]);
+    for (const index in theirs.h as Buckets) increase(ours.h as Buckets, index, (theirs.h as Buckets)[index]);
     // The last value of a level is apart, those before it are in the histogram.
     const [older, newer] = [ours, theirs].sort((one, other) => one.t - other.t);
-    if (newer.v !== undefined) record(ours, older.v);
+    if (newer.v != null) record(ours, older.v);
     ours.v = newer.v ?? older.v;
     ours.t = newer.t;
   }
 };
 
 /** How many values there are. */
-export const countOf = (all: SeriesByKey): number =>
-  Object.values(all).reduce((sum, { n, v }) => sum + n + (v === undefined ? 0 : 1), 0);
+export const countOf = (all: SeriesByKey): number => sum(Object.values(all), ({ n, v }) => n + +(v != null));
+
+export const sum = <T>(list: T[], of: (one: T) => number): number => list.reduce((all, one) => all + of(one), 0);

@@ -1,5 +1,7 @@
 /** Where the queue lies: IndexedDB, or memory where the browser has none or it fails. */
 
+import { guarded, safely } from './safely';
+
 export type Key = (number | string)[];
 
 /** Entries carry their key. What a storage and an object store of IndexedDB have in common. */
@@ -15,22 +17,22 @@ export interface Entries {
 
 /**
  * Runs `work`, which may wait for nothing but the entries. What it changed is there for good when the promise is kept; when
- * it is broken, nothing was changed. What may be done twice is quick: it does not wait for the disk.
+ * it is broken, nothing was changed. It begins when `before` is over.
  */
-export type Storage = <T>(work: (entries: Entries) => Promise<T>, isQuick?: boolean) => Promise<T>;
+export type Storage = <T>(work: (entries: Entries) => Promise<T>, before?: Promise<unknown>) => Promise<T>;
 
 /** How long a transaction may take. A browser whose IndexedDB hangs is one without IndexedDB. */
 const PATIENCE_MS = 10_000;
 
 /** What was asked of entries. */
-export const asked = <T>(request: unknown): Promise<T> =>
+export const asked = <T>(request: any): Promise<T> =>
   new Promise((resolve, reject) => {
-    if (!(request instanceof IDBRequest)) return resolve(request as T);
+    if (!request?.readyState) return resolve(request);
     request.onsuccess = () => resolve(request.result);
     request.onerror = reject;
   });
 
-let database: Promise<IDBDatabase> | undefined;
+let database: Promise<IDBDatabase> | null;
 
 const open = async (): Promise<IDBDatabase> => {
   const request = indexedDB.open('tillwatch');
@@ -39,13 +41,13 @@ const open = async (): Promise<IDBDatabase> => {
   // Whoever deletes the database in the browser's settings need not wait for us.
   opened.onversionchange = opened.onclose = () => {
     opened.close();
-    database = undefined;
+    database = null;
   };
   return opened;
 };
 
 /** IndexedDB. */
-export const durable: Storage = (work, isQuick) =>
+export const durable: Storage = (work, before) =>
   new Promise((resolve, reject) => {
     let transaction: IDBTransaction | undefined;
     let isOver = false;
@@ -53,54 +55,50 @@ export const durable: Storage = (work, isQuick) =>
       isOver = true;
       // What is wrong may be the connection.
       database?.then((opened) => opened.close(), () => {});
-      database = undefined;
+      database = null;
       reject(why);
     };
     // It is aborted, because the caller does something else instead. If it cannot be, it is done.
-    setTimeout(() => {
-      try {
-        if (!isOver) {
-          transaction?.abort();
-          fail();
-        }
-      } catch {}
-    }, PATIENCE_MS);
-    (database ||= open())
-      .then((opened) => {
-        if (isOver) return opened.close();
-        transaction = opened.transaction('all', 'readwrite', { durability: isQuick ? 'relaxed' : 'strict' });
-        transaction.onabort = fail;
-        const working = work(transaction.objectStore('all') as Entries);
-        transaction.oncomplete = () => resolve(working);
-        // A page that ends does not come to commit by itself.
-        working
-          .then(
-            () => transaction!.commit(),
-            () => transaction!.abort(),
-          )
-          .catch(() => {});
-      })
-      .catch(fail);
+    setTimeout(
+      guarded(() => {
+        if (isOver) return;
+        transaction?.abort();
+        fail();
+      }),
+      PATIENCE_MS,
+    );
+    const begin = async () => {
+      await before;
+      const opened = await (database ||= open());
+      if (isOver) return;
+      transaction = opened.transaction('all', 'readwrite', { durability: 'strict' });
+      transaction.onabort = fail;
+      const working = work(transaction.objectStore('all') as Entries);
+      transaction.oncomplete = () => resolve(working);
+      // A page that ends does not come to commit by itself.
+      safely(() =>
+        working.then(
+          () => transaction!.commit(),
+          () => transaction!.abort(),
+        ),
+      );
+    };
+    begin().catch(fail);
   });
 
 const kept = new Map<string, { k: Key }>();
-let last: Promise<unknown> = Promise.resolve();
 
-/** Memory: it ends with the page, and never fails. */
-export const volatile: Storage = (work) => {
-  const next = last.then(() =>
-    work({
-      get: (key) => kept.get('' + key),
-      getAll: (range, limit) =>
-        [...kept.values()]
-          .filter(({ k }) => range.includes(k))
-          .sort((one, other) => indexedDB.cmp(one.k, other.k))
-          .slice(0, limit),
-      put: (value) => kept.set('' + value.k, value),
-      delete: (key) => kept.delete('' + key),
-      clear: () => kept.clear(),
-    }),
-  );
-  last = next.catch(() => {});
-  return next;
+/** Memory: it ends with the page, never fails, and lists in no order. */
+export const volatile: Storage = async (work, before) => {
+  await before;
+  return work({
+    get: (key) => kept.get('' + key),
+    getAll: (range, limit) =>
+      [...kept.values()]
+        .filter(({ k }) => range.includes(k))
+        .slice(0, limit),
+    put: (value) => kept.set('' + value.k, value),
+    delete: (key) => kept.delete('' + key),
+    clear: () => kept.clear(),
+  });
 };

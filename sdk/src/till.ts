@@ -1,9 +1,9 @@
 /** The terminal: takes measurements from the page, keeps them, and sends them when it can. */
 
 import { eventOf } from './errors';
-import { declare, metricOf } from './metric';
+import { METRICS, declare } from './metric';
 import { increase } from './histogram';
-import { post, postLast, renewed } from './post';
+import { ask, post, postLast } from './post';
 import * as queue from './queue';
 import { guarded, safely } from './safely';
 import { COUNTER, DISTRIBUTION, add } from './series';
@@ -29,13 +29,13 @@ export interface Options {
   consent: boolean;
   /** Metrics of the shop's own, as the collector's settings declare them: with which call they are recorded, and the values of the label. */
   metrics?: { [name: string]: { call: 'observe' | 'count' | 'level'; labels?: string[] } };
-  /** Whether the page measures by itself (default: yes). */
+  /** Whether the page measures by itself (default: yes); the first call of `init` says it. */
   auto?: boolean;
   /** Whether mistakes in calls are written to the console (default: on localhost). */
   debug?: boolean;
   /** How often a quiet till posts, in ms (default: 60,000). */
   interval?: number;
-  /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days). */
+  /** How much may wait, in bytes (default: 20,000,000), and for how long, in ms (default: 7 days; the collector takes nothing older). */
   maxBytes?: number;
   maxAge?: number;
 }
@@ -52,7 +52,7 @@ export interface Extra {
 
 export interface Status {
   connection: Connection;
-  /** How many samples wait, in all tabs, and about how many bytes they take. */
+  /** How many samples wait, in all tabs (a loss stands for as many as it names), and about how many bytes they take. */
   waiting: { samples: number; bytes: number };
   /** How many requests this page made, and when the collector last took something (Unix ms). */
   posts: number;
@@ -64,17 +64,21 @@ export interface Status {
   dropped: { [reason: string]: number };
 }
 
-/** Called when the page may end, so that what is known only at the end is recorded. */
-export const atEnd: (() => void)[] = [];
+/** Called when the page is hidden or left, and every ten minutes without an event, so that what is known only at the end is recorded. */
+export const atEnd: ((event?: Event) => void)[] = [];
 /** Called when the connection has changed. */
 export const atSwitch: ((to: Connection, from: Connection) => void)[] = [];
 
+/** Calls all of them. */
+export const tell = <A extends unknown[]>(all: ((...given: A) => void)[], ...given: A): void => {
+  for (const one of all) safely(() => one(...given));
+};
+
 let options: Options;
 let identity: queue.Identity;
-let limits: queue.Limits;
 let isOn = false;
 const state: Omit<Status, 'waiting'> = {
-  connection: navigator.onLine === false ? 'offline' : 'online',
+  connection: navigator.onLine ? 'online' : 'offline',
   posts: 0,
   dropped: queue.dropped,
 };
@@ -83,20 +87,19 @@ const state: Omit<Status, 'waiting'> = {
 let lostAt = queue.tillTime();
 
 /** What was measured and is not kept yet. */
-let [windows, events, drops]: queue.Measured = [{}, [], []];
+let [windows, happened]: queue.Measured = [{}, []];
 /** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
 let calls: (() => void)[] = [];
 const CALLS_MAX = 1000;
 /** When to look for what is to be sent, by the clock of the page, and how much was recorded since the last look. */
 let sendAt = 0;
 let weight = 0;
-let timer: unknown;
-let isWatching = false;
+let isStarted = false;
 let keeping: Promise<unknown> = Promise.resolve();
-let sending: Promise<unknown> | undefined;
+let sending: Promise<unknown> | null;
 
 const forget = (): void => {
-  [windows, events, drops] = [{}, [], []];
+  [windows, happened] = [{}, []];
   calls = [];
 };
 
@@ -110,29 +113,23 @@ const session = (): string | undefined => safely(() => (sessionStorage.tillwatch
 
 /** Begins to take measurements, or goes on as another till. What `watches` begins when the page first allows it. */
 export const start = guarded((given: Options, ...watches: (() => void)[]): void => {
-  safely(keep);
+  keep();
   for (const name in given.metrics) declare(name, CALLS.indexOf(given.metrics[name].call), given.metrics[name].labels);
   const { store, terminal, release, token, consent: isGiven, url, maxBytes = 2e7, maxAge = 6048e5, interval = 6e4, auto } = given;
   options = { ...given, url: url.replace(/\/+$/, '') };
-  identity = {
-    store: '' + store,
-    terminal: '' + terminal,
-    token: typeof token === 'string' ? token : undefined,
-    g: JSON.stringify([release && '' + release, session()]),
-  };
-  limits = [maxBytes, Math.min(maxAge, 6048e5), interval, 1];
+  identity = [store + '\n' + terminal, JSON.stringify({ release: release && '' + release, session_id: session() }), (token as string)?.trim?.()];
+  queue.limits.splice(0, 3, maxBytes, maxAge, interval);
   // A worker repeats what a page once said; only a page can say it anew.
   if (isGiven && !self.document) isOn = true;
-  else safely(() => consent(!!isGiven));
-  timer ||= setInterval(guarded(turn), KEEP_AFTER_MS);
-  if (auto !== false && !isWatching) {
-    isWatching = true;
-    watches.map(safely);
-  }
+  else consent(!!isGiven);
+  if (isStarted) return;
+  isStarted = true;
+  setInterval(turn, KEEP_AFTER_MS);
+  if (auto !== false) watches.map(safely);
 });
 
 const warn = (message: string): void => {
-  if (options.debug ?? /^(localhost|127)/.test(location.hostname)) console.warn('tillwatch: ' + message);
+  if (options.debug ?? location.hostname === 'localhost') console.warn('tillwatch: ' + message);
 };
 
 /** Keeps what was measured, and sends what is due. */
@@ -147,12 +144,12 @@ const digest = () => calls.splice(0).map(safely);
 /** Moves what is in memory into the queue. */
 const keep = (): Promise<unknown> => {
   digest();
-  if (identity && isOn && (Object.keys(windows)[0] || events[0] || drops[0])) {
-    sendAt = Math.min(sendAt, performance.now() + limits[2]);
-    const kept = safely(() => queue.keep(identity, [windows, events, drops]));
-    forget();
+  if (identity && isOn && (Object.keys(windows)[0] || happened[0])) {
+    sendAt = Math.min(sendAt, performance.now() + queue.limits[2]);
     // None waits for another: a page that ends has no time for that.
-    keeping = Promise.all([keeping, kept]);
+    const before = keeping;
+    keeping = queue.keep(identity, [windows, happened]).then(() => before);
+    forget();
   }
   return keeping;
 };
@@ -161,17 +158,17 @@ const keep = (): Promise<unknown> => {
 const send = (isAsked = false, isEnd = false): Promise<unknown> => {
   weight = 0;
   // A line that is slow or costs money gets less often, and less of detail.
-  limits[3] = /slow|met/.test(state.connection) ? 5 : 1;
+  queue.limits[3] = /slow|met/.test(state.connection) ? 5 : 1;
   const work = async (lock: unknown) => {
     let wait = 0;
     if (lock) {
       wait = 6e4;
       await each(async (storage) => {
         for (;;) {
-          const job = isOn ? await queue.next(storage, limits, identity, isAsked) : wait;
-          if (typeof job === 'number') return (wait = Math.min(wait, job));
-          if (isEnd) return (wait = postLast(options.url, job));
-          await one(storage, job);
+          const job = isOn ? await queue.next(storage, identity, isAsked) : wait;
+          if (!(job as queue.Job)[1]) return (wait = Math.min(wait, job as number));
+          if (isEnd) return (wait = postLast(options.url, job as queue.Job));
+          await one(storage, job as queue.Job);
         }
       });
     }
@@ -181,7 +178,7 @@ const send = (isAsked = false, isEnd = false): Promise<unknown> => {
   // A page without storage may have no locks, and not every browser has them.
   return (sending ||= locked()
     .catch(() => work(1))
-    .finally(() => (sending = undefined)));
+    .finally(() => (sending = null)));
 };
 
 /** Makes one request. */
@@ -190,11 +187,11 @@ const one = async (storage: Storage, job: queue.Job): Promise<void> => {
   const [to, batch] = job;
   // A page that has no answer must not hold up the other tabs.
   const given = async () =>
-    typeof token === 'function' && queue.whoseOf(to) === queue.whoseOf(identity)
-      ? Promise.race([token(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))])
-      : undefined;
+    (token as any)?.call && batch.k[1] === identity[0] && Promise.race([(token as () => string)(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))]);
   to.token ||= await safely(given);
-  const [is, json, afterMs, status, tookMs, code] = await post(url, job);
+  const answer = await post(url, job);
+  const [status, json, , tookMs] = answer;
+  const code = json?.error?.code;
   state.posts++;
   state.answer = status;
   state.code = code;
@@ -204,18 +201,18 @@ const one = async (storage: Storage, job: queue.Job): Promise<void> => {
     connect(tookMs > 3000 || /2g/.test(effectiveType) ? 'slow' : saveData ? 'metered' : 'online');
     record('network_latency_ms', tookMs, DISTRIBUTION);
   }
-  if (!is) state.takenAt = Date.now();
+  if (status === 202) state.takenAt = Date.now();
   else if (code) warn(code);
-  const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await renewed(url, to.token))));
-  await queue.settle(storage, job, [is, json, afterMs], next);
+  const next = status === 401 && ((await safely(given)) || (code === 'token_expired' && (await ask(url + '/v1/token', to.token))[1]?.token));
+  await queue.settle(storage, job, answer, next);
 };
 
 /** Takes one value in the wire unit. A mistake is said on the console and counted as a loss. */
-export const record = (name: string, value: number, kind: number, { label, connection = state.connection }: Extra = {}): void => {
+export const record = guarded((name: string, value: number, kind: number, { label, connection = state.connection }: Extra = {}): void => {
   if (!isOn) return;
   const t = queue.tillTime();
   calls.push(() => {
-    const [due, scale, max, labels] = metricOf(name) || [];
+    const [due, scale, max, labels] = METRICS[name] || [];
     const recorded = Math.round(value * scale!);
     const mistake = !scale
       ? 'unknown'
@@ -227,43 +224,43 @@ export const record = (name: string, value: number, kind: number, { label, conne
     if (mistake) {
       warn(`${name}: ${mistake}`);
       drop('refused');
-    } else add((windows[t - (t % 6e4)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
+    } else add((windows[queue.floor(t)] ||= {}), `${name}|${labels ? label : ''}|${connection}`, kind, recorded, t);
   });
-  if (calls.length >= CALLS_MAX) digest();
+  if (calls[CALLS_MAX - 1]) digest();
   // A request is no reason for the next one: a hidden page, which keeps all at once, would not come to an end.
   if (name !== 'network_latency_ms') noted(name === 'data_loss_incidents' ? queue.MANY : 1);
-};
+});
 
 /** Begins to measure a duration, and gives what ends it. */
 export const begun = (name: string, extra?: Extra): () => void => {
   const started = performance.now();
-  return guarded(() => record(name, performance.now() - started, DISTRIBUTION, extra));
+  return () => record(name, performance.now() - started, DISTRIBUTION, extra);
 };
 
-const happen = (event: queue.TerminalEvent): void => {
+const happen = (event: Omit<queue.TerminalEvent, 't'>): void => {
   if (!isOn) return;
-  const same = event.count && events.find((other) => other.type === event.type && other.message === event.message);
-  if (same) same.count!++;
-  else if (events[queue.LIST_MAX - 1]) return drop('quota');
-  else events.push({ ...event, connection: state.connection });
+  const same: any = event.count && happened.find(({ type, message }: any) => type === event.type && message === event.message);
+  if (same) same.count++;
+  else if (happened[queue.LIST_MAX - 1]) return drop('quota');
+  else happened.push({ ...event, t: queue.tillTime(), connection: state.connection });
   noted(queue.MANY);
 };
 
 /** Timers of hidden pages come late, so that these keep at once. */
 const noted = (by: number): void => {
   weight += by;
-  if (self.document?.hidden) queueMicrotask(guarded(keep));
+  if (self.document?.hidden) queueMicrotask(keep);
 };
 
-export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, queue.tillTime(), isFatal));
+export const error = (thrown: unknown, isFatal?: boolean): void => happen(eventOf(thrown, isFatal));
 
-export const event = (k: string, name?: string): void => happen({ k: '' + k, name: name && '' + name, t: queue.tillTime() });
+export const event = (k: string, name?: string): void => happen({ k: '' + k, name: name && '' + name });
 
 const drop = (reason: string): void => {
   increase(queue.dropped, reason);
-  const same = drops.find((other) => other.reason === reason);
+  const same: any = happened.find((other) => other.reason === reason);
   if (same) same.samples++;
-  else drops.push({ samples: 1, reason, t: queue.tillTime() });
+  else happened.push({ samples: 1, reason, t: queue.tillTime() });
 };
 
 /** The connection, as answers and the browser tell it. */
@@ -279,12 +276,12 @@ export const connect = (to: Connection): void => {
   }
   if (to === 'offline') event(to);
   lostAt = now;
-  for (const told of atSwitch) safely(() => told(to, from));
+  tell(atSwitch, to, from);
 };
 
 /** The browser says that there is a network. Only an answer proves it. */
-export const retry = async (withinMs = 2000): Promise<void> => {
-  await each((storage) => queue.wake(storage, withinMs));
+export const retry = async (withinMs: number): Promise<void> => {
+  await each((storage) => queue.change(storage, withinMs));
   sendAt = 0;
 };
 
@@ -294,7 +291,7 @@ export const consent = async (isGiven?: boolean): Promise<void> => {
   if (!isGiven) forget();
   sendAt = 0;
   await keeping;
-  await each((storage) => queue.consent(storage, isGiven));
+  await each((storage) => queue.change(storage, 2000, isGiven, !isGiven));
 };
 
 export const flush = async (): Promise<void> => {
@@ -308,7 +305,7 @@ export const status = async (): Promise<Status> => {
   const waiting = { samples: 0, bytes: 0 };
   await keep();
   await each(async (storage) => {
-    const { w, z } = await queue.look(storage, limits);
+    const { w, z } = await queue.look(storage);
     waiting.samples += w;
     waiting.bytes += z;
   });
@@ -316,13 +313,12 @@ export const status = async (): Promise<Status> => {
 };
 
 /** The page is hidden or ends. */
-export const leave = (isEnd: boolean): void => {
-  atEnd.map(safely);
+export const leave = async (why: Event): Promise<void> => {
+  const isEnd = why.type === 'pagehide';
+  tell(atEnd, why);
   if (isEnd) event('shutdown');
-  safely(async () => {
-    const kept = keep();
-    safely(queue.handOver);
-    await kept;
-    await send(true, isEnd);
-  });
+  const kept = keep();
+  safely(queue.handOver);
+  await kept;
+  await send(true, isEnd);
 };

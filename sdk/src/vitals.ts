@@ -9,16 +9,14 @@
  */
 
 import { observe } from './api';
-import { listen } from './page';
-import { safely } from './safely';
+import { EVENT_MS, listen, watchEntries } from './page';
 import { atEnd } from './till';
 
 /** So many of the longest interactions are kept, and one in so many may be longer than INP. */
 const LONGEST = 10;
 const INTERACTIONS_PER_LONGER = 50;
 
-/** Shorter events do not count. An interaction of which nothing else is known took about 8 ms. */
-const EVENT_MS = 40;
+/** An interaction of which nothing else is known took about 8 ms. */
 const SHORT_MS = 8;
 
 /** After an input there is no new candidate for LCP, but one may be on its way. */
@@ -54,23 +52,23 @@ let before = 0;
 let recorded: { [metric: string]: number } = {};
 
 /** Browsers that do not count interactions raise their ids by seven. */
-let leastId = Infinity;
+let firstId = 0;
 let greatestId = 0;
 const interactions = (): number =>
-  (performance as any).interactionCount ?? (greatestId && (greatestId - leastId) / 7 + 1);
+  (performance as any).interactionCount ?? (greatestId && (greatestId - firstId) / 7 + 1);
 
 const since = (t: number, start = shownAt) => Math.max(t - start, 0);
 
 const firstHidden = () => (page.hidden ? 0 : Infinity);
 
 const record = (metric: string, value?: number): void => {
-  if (value !== undefined && value !== recorded[metric]) observe(metric, (recorded[metric] = value));
+  if (value !== recorded[metric]) observe(metric, (recorded[metric] = value!));
 };
 
 /** Records what grows. */
 const recordGrowing = (): void => {
   const n = interactions() - before;
-  const [ms] = longest[Math.min(longest.length - 1, Math.floor(n / INTERACTIONS_PER_LONGER))] || [];
+  const [ms] = longest[Math.floor(n / INTERACTIONS_PER_LONGER)] || longest.at(-1) || [];
   record('inp_ms', ms ?? (visits && n ? SHORT_MS : undefined));
   if (isPainted && knowsShifts) record('cls_score', cls);
 };
@@ -107,7 +105,7 @@ const takeShift = ({ startTime, value, hadRecentInput }: any): void => {
 
 const takeInteraction = ({ entryType, duration, interactionId: id }: any): void => {
   if (!id) return;
-  leastId = Math.min(leastId, id);
+  firstId ||= id;
   greatestId = Math.max(greatestId, id);
   if (entryType === 'event' && duration < EVENT_MS) return;
   const known = longest.find((one) => one[1] === id);
@@ -133,7 +131,7 @@ const take = (entries: any[]): void => {
       hiddenAt = Infinity;
       painted(since(entry.presentationTime || entry.paintTime || 0, startTime));
       // What was painted already.
-      take([entry.getLargestInteractionContentfulPaint() || []].flat());
+      take([].concat(entry.getLargestInteractionContentfulPaint() || []));
     } else if (entryType === 'layout-shift') takeShift(entry);
     else if (name !== 'first-contentful-paint') takeInteraction(entry);
     else if (startTime < hiddenAt) painted(since(startTime));
@@ -144,7 +142,7 @@ const takeRest = () => take(observer.takeRecords());
 
 /** Begins to measure; a page that is rendered before it is shown begins when it is. */
 export const watchVitals = (): void => {
-  if (page.prerendering) return listen('prerenderingchange', () => safely(watchVitals));
+  if (page.prerendering) return listen('prerenderingchange', watchVitals);
   const listed = (type: string): any[] => performance.getEntriesByType(type);
   const [{ responseStart = 0, activationStart = 0 } = {}] = listed('navigation');
   shownAt = activationStart;
@@ -152,15 +150,15 @@ export const watchVitals = (): void => {
     listed('visibility-state').find(({ name, startTime }) => name === 'hidden' && startTime >= shownAt)?.startTime ?? firstHidden();
   if (responseStart > 0 && responseStart < performance.now()) observe('ttfb_ms', since((firstByte = responseStart)));
 
-  const known = PerformanceObserver.supportedEntryTypes;
-  knowsShifts = known.includes('layout-shift');
-  observer = new PerformanceObserver((list) => take(list.getEntries()));
-  const durationThreshold = 'interactionCount' in performance ? EVENT_MS : 0;
-  for (const type of TYPES)
-    if (known.includes(type)) observer.observe({ type, buffered: true, durationThreshold } as PerformanceObserverInit);
+  knowsShifts = PerformanceObserver.supportedEntryTypes.includes('layout-shift');
+  observer = watchEntries(take, ...TYPES);
 
-  atEnd.push(() => {
+  atEnd.push((event) => {
     takeRest();
+    if (event) {
+      hiddenAt = Math.min(hiddenAt, event.timeStamp);
+      endLcp();
+    }
     recordGrowing();
   });
   const finish = ({ isTrusted }: Event) => {
@@ -171,26 +169,19 @@ export const watchVitals = (): void => {
     };
     if (isTrusted) setTimeout(end, ON_ITS_WAY_MS);
   };
-  const hide = ({ timeStamp }: Event) => {
-    hiddenAt = Math.min(hiddenAt, timeStamp);
-    takeRest();
-    endLcp();
-  };
-  const restore = ({ timeStamp }: Event) => {
-    const frame = (work: () => void) => requestAnimationFrame(work);
+  listen('pageshow', ({ persisted, timeStamp }) => {
+    if (!persisted) return;
     beginVisit();
     setTimeout(() => (hiddenAt = firstHidden()));
-    frame(() => frame(() => {
-      lcp = performance.now() - timeStamp;
-      painted(lcp);
-      endLcp();
-      observe('page_load_cached_ms', lcp);
-    }));
-  };
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => {
+        lcp = performance.now() - timeStamp;
+        painted(lcp);
+        endLcp();
+        observe('page_load_cached_ms', lcp);
+      }),
+    );
+  }, true);
   listen('keydown', finish, true);
   listen('click', finish, true);
-  // A page that is left hears of that first, and may not come to keep what it records when it is hidden.
-  listen('pagehide', hide, true);
-  listen('visibilitychange', (event) => page.hidden && hide(event), true);
-  listen('pageshow', (event) => event.persisted && restore(event), true);
 };

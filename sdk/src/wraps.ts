@@ -34,7 +34,20 @@ export const measureCaches = (): void => {
 };
 
 /** How it went, as a label. */
-const went = (isSuccess: boolean) => ({ label: isSuccess ? 'success' : 'failure' });
+const went = (isSuccess: unknown) => ({ label: isSuccess ? 'success' : 'failure' });
+
+/** Measures an attempt and counts how it went. Where failures are counted apart, it must give something to have gone well. */
+const attempt = async <T>(metric: string, counter: string, work: () => T, failures?: string): Promise<Awaited<T>> => {
+  let isWell: unknown;
+  try {
+    const result = await time(metric, work);
+    isWell = !failures || result;
+    return result;
+  } finally {
+    count(counter, went(isWell));
+    if (failures && !isWell) count(failures);
+  }
+};
 
 /** What a synchronisation brought over. */
 export interface Brought {
@@ -56,7 +69,7 @@ export interface SyncQueue {
 
 /** Makes a watcher of a queue of sales. It knows by itself how long it took from the reconnection to an empty queue. */
 export const syncQueue = (): SyncQueue => {
-  let end: (() => void) | undefined;
+  let end: (() => void) | null;
   let isWaiting = false;
   const reconnect = () => {
     if (isWaiting) end ??= begun('reconnect_to_synced_ms');
@@ -64,7 +77,7 @@ export const syncQueue = (): SyncQueue => {
   // Whoever says it first: the browser, at which the shop's own synchronisation may begin, too, or an answer.
   listen('online', reconnect);
   atSwitch.push((to, from) => {
-    if (to === 'offline') end = undefined;
+    if (to === 'offline') end = null;
     else if (from === 'offline') reconnect();
   });
   return {
@@ -73,32 +86,19 @@ export const syncQueue = (): SyncQueue => {
       level('pending_transactions', n);
       if (isWaiting) return;
       end?.();
-      end = undefined;
+      end = null;
     },
     waited: (ms) => observe('queue_wait_ms', ms),
     transaction: (isSuccess) => count('offline_transactions', went(isSuccess)),
     async sync(work) {
-      let isSuccess = false;
-      try {
-        const brought = await time('sync_duration_ms', work);
-        isSuccess = true;
-        if (brought?.items) count('sync_items_count', { by: brought.items });
-        if (brought?.bytes) observe('sync_payload_bytes', brought.bytes);
-        return brought;
-      } finally {
-        count('sync_attempts', went(isSuccess));
-      }
+      const brought = await attempt('sync_duration_ms', 'sync_attempts', work);
+      if (brought?.items) count('sync_items_count', { by: brought.items });
+      if (brought?.bytes) observe('sync_payload_bytes', brought.bytes);
+      return brought as any;
     },
   };
 };
 
 /** Measures a login without a network. `work` returns whether the person was let in. */
-export const offlineLogin = async (work: () => Promise<boolean> | boolean): Promise<boolean> => {
-  let isIn = false;
-  try {
-    return (isIn = await time('offline_login_duration_ms', work));
-  } finally {
-    count('offline_logins', went(isIn));
-    if (!isIn) count('login_failures');
-  }
-};
+export const offlineLogin = (work: () => Promise<boolean> | boolean): Promise<boolean> =>
+  attempt('offline_login_duration_ms', 'offline_logins', work, 'login_failures');

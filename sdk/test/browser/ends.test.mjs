@@ -96,6 +96,17 @@ describe('the end of a page', { concurrency: 2, timeout: 300_000 }, () => {
     await till.settled(collector);
   });
 
+  test('whoever looks at a database that never opens waits together', async () => {
+    const till = await made();
+    await till.page.close();
+    till.page = await till.visit('/slow');
+    const began = Date.now();
+    const seen = await till.page.evaluate(() => Promise.all(Array.from({ length: 10 }, () => tillwatch.status())));
+    assert.equal(seen.length, 10);
+    // One after the other, they would wait for 10 s each.
+    assert.ok(Date.now() - began < 60_000, `${Date.now() - began} ms`);
+  });
+
   test('what is kept and handed over counts once, even if it is handed over again', async () => {
     const till = await made();
     await till.record(10);
