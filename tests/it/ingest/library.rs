@@ -8,7 +8,7 @@ use crate::support::{Reply, Server};
 #[tokio::test]
 async fn a_version_is_kept_for_good_and_the_line_for_minutes() {
     let server = Server::start().await;
-    let version = *sdk::VERSION;
+    let version = sdk::VERSION.as_str();
     for (name, kept) in [
         (version, "public, max-age=31536000, immutable"),
         ("v1", "public, max-age=300"),
