@@ -18,7 +18,7 @@ export const scrub = (text: unknown): string =>
 export const eventOf = (error: any, fatal?: boolean): Omit<TerminalEvent, 't'> => {
   const frames: Frame[] = [];
   // Lines and stacks have bounds, because whoever throws may write anything.
-  for (const text of ('' + error?.stack).slice(0, 4000).split('\n')) {
+  for (const text of ('' + error?.stack).slice(0, 5000).split('\n')) {
     const [, fn, module, line, col] = /^ *(?:at )?(?:(.*?) ?[(@])?([^\s(@]+?):(\d+):(\d+)\)?$/.exec(text.slice(0, 500)) || [];
     if (module) frames.push({ fn: scrub(fn || ''), module: module.replace(/[?#].*|^\w+:\/\/[^?#]*\//g, ''), line: +line, col: +col });
   }

@@ -7,14 +7,14 @@ import { atEnd, connect, leave, retry, tell } from './till';
 /** Listens after the page's own listeners, or before them. Only after them an `error` is one of a script. */
 export const listen = (type: string, work: (event: any) => void, isBefore?: boolean): void => addEventListener(type, guarded(work), isBefore);
 
-/** Shorter events do not count for INP. */
+/** Shorter events do not count for INP. Browsers that do not count interactions tell of all, so that they can be counted. */
 export const EVENT_MS = 40;
 
 /** Observes what the browser knows of these types. */
 export const watchEntries = (take: (entries: any[]) => void, ...types: string[]): PerformanceObserver => {
   const observer = new PerformanceObserver((list) => take(list.getEntries()));
   for (const type of types)
-    if (PerformanceObserver.supportedEntryTypes.includes(type)) observer.observe({ type, buffered: true, durationThreshold: EVENT_MS } as PerformanceObserverInit);
+    if (PerformanceObserver.supportedEntryTypes.includes(type)) observer.observe({ type, buffered: true, durationThreshold: (performance as any).interactionCount >= 0 && EVENT_MS } as any);
   return observer;
 };
 

@@ -46,7 +46,7 @@ export const postLast = (url: string, job: Job): number => {
   const body = textOf(batch, token && `"token":"${token}",`);
   if (body.length * 3 < LAST_BYTES_MAX)
     try {
-      (self as any).fetchLater(addressOf(url, batch), { method: 'POST', body, activateAfter: 999 });
+      (self as any).fetchLater(addressOf(url, batch), { method: 'POST', body, activateAfter: 1000 });
     } catch {
       navigator.sendBeacon(addressOf(url, batch), body);
     }

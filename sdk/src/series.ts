@@ -27,16 +27,16 @@ export const DISTRIBUTION = 0;
 export const COUNTER = 1;
 export const LEVEL = 2;
 
-/** The collector takes histograms with at most so many buckets, and so many values in a minute. */
+/** The collector takes histograms with at most so many buckets, and 60,000 values in a minute. */
 const BUCKETS_MAX = 4096;
-const VALUES_MAX = 60_000;
+const VALUES_MAX = 50_000;
 
 const sizeOf = (buckets: Buckets | false) => Object.keys(buckets).length;
 
 /** The series to which `n` values in so many buckets, and one more of a level, can be added. */
 const roomFor = (all: SeriesByKey, key: string, n: number, buckets: Buckets | false = {}): string => {
   const isFull = ({ h, n: before }: Series) =>
-    before + n >= BUCKETS_MAX && (before + n >= VALUES_MAX - 1 || sizeOf(h) + sizeOf(buckets) >= BUCKETS_MAX);
+    before + n >= BUCKETS_MAX && (before + n >= VALUES_MAX || sizeOf(h) + sizeOf(buckets) >= BUCKETS_MAX);
   while (all[key] && isFull(all[key])) key += '|';
   return key;
 };

@@ -90,7 +90,7 @@ let lostAt = queue.tillTime();
 let [windows, happened]: queue.Measured = [{}, []];
 /** Calls that were not looked at yet: to look at many at once takes a fraction of the time. */
 let calls: (() => void)[] = [];
-const CALLS_MAX = 1000;
+const CALLS_MAX = 500;
 /** When to look for what is to be sent, by the clock of the page, and how much was recorded since the last look. */
 let sendAt = 0;
 let weight = 0;
@@ -187,7 +187,7 @@ const one = async (storage: Storage, job: queue.Job): Promise<void> => {
   const [to, batch] = job;
   // A page that has no answer must not hold up the other tabs.
   const given = async () =>
-    (token as any)?.call && batch.k[1] === identity[0] && Promise.race([(token as () => string)(), new Promise<undefined>((resolve) => setTimeout(resolve, 2e4))]);
+    (token as any)?.call && batch.k[1] === identity[0] && Promise.race([(token as () => string)(), new Promise<undefined>((resolve) => setTimeout(resolve, 3e4))]);
   to.token ||= await safely(given);
   const answer = await post(url, job);
   const [status, json, , tookMs] = answer;
