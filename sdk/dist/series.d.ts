@@ -30,4 +30,5 @@ export declare const add: (all: SeriesByKey, key: string, kind: number, value: n
 export declare const merge: (all: SeriesByKey, from: SeriesByKey, before?: string) => void;
 /** How many values there are. */
 export declare const countOf: (all: SeriesByKey) => number;
+/** The sum of what each is worth. */
 export declare const sum: <T>(list: T[], of: (one: T) => number) => number;

@@ -82,4 +82,5 @@ export const merge = (all: SeriesByKey, from: SeriesByKey, before = ''): void =>
 /** How many values there are. */
 export const countOf = (all: SeriesByKey): number => sum(Object.values(all), ({ n, v }) => n + +(v != null));
 
+/** The sum of what each is worth. */
 export const sum = <T>(list: T[], of: (one: T) => number): number => list.reduce((all, one) => all + of(one), 0);
